@@ -1,0 +1,69 @@
+// Package source knows the things that are backed up: directories, SQLite
+// files, PostgreSQL databases, commands. Each source's dump and restore stand
+// side by side in one file.
+package source
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// Entry is what a manifest says of one source. It has all that a restore
+// needs besides the chunks.
+type Entry struct {
+	Kind  string          `json:"kind"` // "directory", "sqlite", "postgres", "command"
+	Name  string          `json:"name"`
+	Size  int64           `json:"size"`            // logical bytes
+	Root  pack.Stream     `json:"root"`            // the source's main stream
+	Extra *pack.Stream    `json:"extra,omitempty"` // a second stream, where the kind has one (a database's roles)
+	Facts json.RawMessage `json:"facts,omitempty"` // the kind's own facts: file count, LSN, server version
+	// Warnings are for people: a file that changed while it was read.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Previous is the same source's part of the previous backup.
+type Previous struct {
+	Entry  Entry
+	Reader *pack.Reader
+}
+
+// Source is one thing that is backed up.
+type Source interface {
+	Name() string
+	Kind() string
+	// Check tells whether the source can be dumped and restored here: tools,
+	// paths, permissions, servers. Its error says what to do.
+	Check(ctx context.Context) error
+	// Dump writes the source's present state to w. prev may be nil. What has
+	// not changed since is kept, not read again.
+	Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error)
+	Restorer
+}
+
+// Restorer puts a dumped state back.
+//
+// A promotion stages every source, then swaps every source, commits, and
+// discards; or swaps back. Any of the three last steps may be interrupted by a
+// crash and is then run again from the start, in a new process: each is
+// idempotent, and each leaves either the old state or the new one in place.
+type Restorer interface {
+	// Space says how many bytes staging e needs, and in which folder.
+	Space(e Entry) (folder string, bytes int64)
+	// Stage builds the state beside the target, verified and durable, replacing
+	// any earlier stage. The target is not touched.
+	Stage(ctx context.Context, r *pack.Reader, e Entry) error
+	// Swap puts the staged state into place and keeps the replaced one.
+	Swap(ctx context.Context) error
+	// SwapBack puts the replaced state back into place, if it was replaced,
+	// and drops the staged one.
+	SwapBack(ctx context.Context) error
+	// Discard drops whatever staged or replaced state is left.
+	Discard(ctx context.Context) error
+}
+
+// Export writes what one entry holds to path, for a person, needing nothing of
+// the host that it was dumped on: a folder, a database file, a folder with
+// dump.pgc (and roles.sql), a folder with output. path must not exist.
+func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error { panic("skeleton") }
