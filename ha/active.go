@@ -1,0 +1,105 @@
+package ha
+
+import "github.com/understudy-ha/understudy/blobstore"
+
+// renewalDue reports whether the active's heartbeat is due: a new head that
+// also proves that this instance is still the active.
+func (m *Machine) renewalDue() bool {
+	if m.j.Role != RoleActive || !m.leading || m.refused != "" || !m.due(m.nextPoll) {
+		return false
+	}
+	m.pollStep = 1
+	return true
+}
+
+// planActive picks the active's next request: claim the head, say in the head
+// what is not said yet, and after each renewal look at the lease.
+func (m *Machine) planActive() {
+	switch {
+	case !m.leading, m.publish != nil, m.config != nil, m.handoverUnsaid():
+		m.writeHead()
+	case m.j.Epoch > 1 && m.j.Marked < m.j.Epoch:
+		m.writeMarker()
+	case m.pollStep == 1:
+		m.pollStep = 0
+		m.readLease(m.lookAtLease)
+	}
+}
+
+// activeHead is the head as the active wants it to be now.
+func (m *Machine) activeHead() *Head {
+	h := *m.head
+	if m.publish != nil {
+		h.Newest = m.publish
+	}
+	if m.config != nil {
+		h.Config, h.Fencing = m.config.Digest, m.config.Fencing
+	}
+	if hj := m.j.Handover; hj != nil && hj.Final != nil {
+		h.Newest = hj.Final
+	}
+	h.Handover = m.handoverSaid()
+	return &h
+}
+
+// writeMarker writes the marker of this instance's own epoch, from what the
+// head says of it.
+func (m *Machine) writeMarker() {
+	h := m.head
+	mk := &Marker{
+		Format: Format, Cluster: m.p.Cluster, Epoch: m.j.Epoch, Nonce: m.random(),
+		Active: m.p.Self, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
+	}
+	if p := m.j.Promotion; p != nil {
+		mk.Old, mk.Mode, mk.By, mk.Reason = p.Old, p.Mode, p.By, p.Reason
+	}
+	epoch := m.j.Epoch
+	m.write(KindMarker, MarkerKey(epoch), mk, blobstore.IfAbsent(), func(d Done) {
+		// Lost: an earlier attempt is there. Nobody else is active in this epoch.
+		if d.Outcome == OK || d.Outcome == Lost {
+			m.j.Marked = max(m.j.Marked, epoch)
+			m.step("marker", "")
+			m.save()
+		}
+	})
+}
+
+// leaseView is the lease as last read.
+type leaseView struct {
+	lease *Lease // nil: there is none, or it cannot be verified
+	token blobstore.Token
+	since instant // when this version was first seen
+	bad   string  // why it cannot be used
+}
+
+// readLease reads the lease if it has changed, and goes on.
+func (m *Machine) readLease(then func()) {
+	m.read(KindLease, LeaseKey, m.lease.token, func(d Done) {
+		switch d.Outcome {
+		case OK:
+			if m.lease.token != d.Token {
+				m.lease = leaseView{lease: d.Object.(*Lease), token: d.Token, since: m.t}
+			}
+		case Missing:
+			m.lease = leaseView{}
+		case Unverified:
+			// Someone without the key can put anything here. It counts as no
+			// lease, and taking the lock replaces it.
+			if m.lease.bad == "" {
+				m.report(Alarm, "lease", "lease.json cannot be verified: %s", errText(d.Err))
+			}
+			m.lease = leaseView{token: d.Token, bad: errText(d.Err), since: m.t}
+		case NotModified:
+		default:
+			return
+		}
+		then()
+	})
+}
+
+// leaseFree reports whether the lock can be taken: released, never taken, or
+// unchanged for so long that its holder is gone.
+func (m *Machine) leaseFree() bool {
+	l := m.lease.lease
+	return l == nil || l.Released || m.t-m.lease.since >= max(m.silentAfter(), l.TTL.std()+m.fencing().Margin.std())
+}

@@ -1,0 +1,115 @@
+package ha
+
+import "time"
+
+// appState is what is known of the application.
+type appState string
+
+const (
+	appUnknown appState = ""
+	appRunning appState = "running"
+	appStopped appState = "stopped"
+)
+
+// appWanted says what the application should be doing; appUnknown leaves it as
+// it is.
+func (m *Machine) appWanted() appState {
+	p := m.j.Promotion
+	switch {
+	case m.j.Demotion != nil && !m.j.Demotion.Acked,
+		m.refused != "",
+		m.handingOver(),
+		p != nil && (p.Phase != PhaseFinish || !p.Acked),
+		m.j.Role != RoleActive:
+		return appStopped
+	case m.fencedOff():
+		return appStopped
+	case m.override:
+		return appRunning
+	case !m.leading, m.j.Pending != nil && m.app != appRunning:
+		return appUnknown
+	}
+	return appRunning
+}
+
+// handingOver reports whether a handover keeps the application stopped.
+func (m *Machine) handingOver() bool {
+	return m.j.Handover != nil && m.j.Handover.Phase != HandoverDeclined
+}
+
+// fencedOff reports, in strict mode, that the last confirmed renewal is so old
+// that the application must be stopping now, so that it has stopped at TTL
+// minus margin, when a successor may begin to count on it.
+func (m *Machine) fencedOff() bool {
+	f := m.fencing()
+	if f.Mode != Strict || m.override {
+		return false
+	}
+	if !m.leading {
+		// How old the last renewal of the process before is, nobody knows.
+		return m.failing
+	}
+	return m.due(m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std())
+}
+
+// planApp starts or stops the application.
+func (m *Machine) planApp() {
+	want := m.appWanted()
+	if want == appUnknown || want == m.app {
+		return
+	}
+	if m.appLane != 0 {
+		if want == appStopped && m.appStarting {
+			m.appStarting = false
+			m.emit(Cancel{ID: m.appLane}) // a start that hangs must not hold up a stop
+		}
+		return
+	}
+	if !m.due(m.appRetry) {
+		return
+	}
+	m.app = appUnknown
+	m.appLane = m.expect(func(d Done) { m.appDone(want, d) })
+	if want == appStopped {
+		m.emit(StopApp{ID: m.appLane, Epoch: m.j.Epoch})
+		return
+	}
+	m.appStarting = true
+	var id string
+	if m.head != nil && m.head.StartedFrom != nil {
+		id = m.head.StartedFrom.ID
+	}
+	m.emit(StartApp{ID: m.appLane, Epoch: m.j.Epoch, Backup: id})
+}
+
+func (m *Machine) appDone(want appState, d Done) {
+	m.appStarting = false
+	if d.Outcome == OK {
+		m.app, m.appErr, m.appWait = want, "", 0
+		m.report(Info, "application", "the application is %s", want)
+		return
+	}
+	m.appWait = min(max(time.Second, 2*m.appWait), 30*time.Second)
+	m.appRetry = m.t + m.appWait
+	if text := errText(d.Err); text != m.appErr {
+		m.appErr = text
+		m.report(Alarm, "application", "the application could not be brought to be %s (tried again): %s", want, text)
+	}
+}
+
+// onStartAnyway starts the application of an active that cannot reach the
+// bucket, because an operator says so.
+func (m *Machine) onStartAnyway(ev StartAnyway) {
+	switch {
+	case m.j.Role != RoleActive || m.refused != "":
+		m.refuse(ev.Request, "this instance is not the active: its application is not started")
+	case m.handingOver() || m.j.Promotion != nil || m.j.Pending != nil && m.j.Pending.Commit:
+		m.refuse(ev.Request, "a promotion or handover is under way: the application is not started")
+	case m.leading && !m.failing:
+		m.refuse(ev.Request, "the bucket can be used: there is nothing to override")
+	default:
+		m.override = true
+		m.report(Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
+		m.answer(ev.Request, nil, nil)
+	}
+}

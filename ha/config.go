@@ -1,0 +1,98 @@
+package ha
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is what all instances of a cluster share. It is in force once a head
+// names its digest.
+type Config struct {
+	Format      int      `json:"format"`
+	Cluster     string   `json:"cluster"`
+	Frequency   Duration `json:"frequency"`
+	Retention   Duration `json:"retention"`
+	ReuseWindow Duration `json:"reuse_window"`
+	Fencing     Fencing  `json:"fencing"`
+	DataKey     string   `json:"data_key"` // wrapped
+	Instances   []Member `json:"instances"`
+	// Secrets is the part that only key holders may read (console users),
+	// sealed.
+	Secrets string `json:"secrets,omitempty"`
+}
+
+// Member is an instance that the cluster knows of.
+type Member struct {
+	Name    string `json:"name,omitempty"` // empty: registered by URL, ahead of its join
+	URL     string `json:"url,omitempty"`
+	Removed bool   `json:"removed,omitempty"` // refused until it joins again
+}
+
+// DefaultConfig is the configuration of a new cluster.
+func DefaultConfig() Config {
+	return Config{
+		Format:      Format,
+		Frequency:   Duration(5 * time.Minute),
+		Retention:   Duration(14 * 24 * time.Hour),
+		ReuseWindow: Duration(7 * 24 * time.Hour),
+		Fencing: Fencing{
+			Mode:        Available,
+			TTL:         Duration(60 * time.Second),
+			StopTimeout: Duration(20 * time.Second),
+			Margin:      Duration(10 * time.Second),
+		},
+	}
+}
+
+// MinFrequency is the shortest replication interval.
+const MinFrequency = time.Minute
+
+// Validate checks a configuration for instances that poll every poll. Its
+// errors say what to do.
+func (c *Config) Validate(poll time.Duration) error {
+	f := c.Fencing
+	switch {
+	case time.Duration(c.Frequency) < MinFrequency:
+		return fmt.Errorf("frequency %v is too short: backups are taken at most once a minute; set 1m or more", c.Frequency)
+	case c.Retention <= 0 || c.ReuseWindow <= 0:
+		return errors.New("retention and reuse_window must be longer than nothing")
+	case f.Mode != Available && f.Mode != Strict:
+		return fmt.Errorf("fencing %q is unknown: set available or strict", f.Mode)
+	case f.StopTimeout <= 0 || f.Margin <= 0:
+		return errors.New("stop_timeout and margin must be longer than nothing")
+	case time.Duration(f.TTL) < 3*poll+time.Duration(f.StopTimeout)+time.Duration(f.Margin):
+		return fmt.Errorf("ttl %v is too short: it must be at least three polls (%v each) plus stop_timeout (%v) plus margin (%v), %v",
+			f.TTL, poll, f.StopTimeout, f.Margin, 3*poll+time.Duration(f.StopTimeout)+time.Duration(f.Margin))
+	}
+	return nil
+}
+
+// Member finds a member by name.
+func (c *Config) Member(name string) (Member, bool) {
+	for _, m := range c.Instances {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Instance is what an instance says of itself.
+type Instance struct {
+	Format      int       `json:"format"`
+	Cluster     string    `json:"cluster"`
+	Name        string    `json:"name"`
+	URL         string    `json:"url,omitempty"`
+	Incarnation string    `json:"incarnation"`
+	Nonce       string    `json:"nonce"`
+	Role        Role      `json:"role"`
+	State       string    `json:"state"` // for people: "active", "in sync", "behind", …
+	Epoch       uint64    `json:"epoch"`
+	Version     string    `json:"version"`
+	Keys        []string  `json:"keys"`             // ids of the keys that it knows
+	Cached      []string  `json:"cached,omitempty"` // ids of backups, newest first
+	Newest      string    `json:"newest,omitempty"` // id of the newest backup that it has seen
+	LastError   string    `json:"last_error,omitempty"`
+	Time        time.Time `json:"time"`
+}

@@ -1,0 +1,324 @@
+package ha
+
+import (
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// The control lane is this instance's traffic with the control objects, one
+// request at a time. planControl picks the next one.
+func (m *Machine) planControl() {
+	if m.control != 0 {
+		return
+	}
+	if !m.due(m.retryAt) {
+		return
+	}
+	switch {
+	case m.head == nil:
+		m.readHead(nil)
+	case m.j.Pending != nil:
+		m.resolve()
+	case m.renewalDue():
+		m.writeHead()
+	case m.planPromotion():
+	case m.planDemotion():
+	case m.j.Role == RoleActive && m.refused == "":
+		m.planActive()
+	default:
+		m.planStandby()
+	}
+}
+
+// read asks for a control object.
+func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(Done)) {
+	m.control = m.expect(func(d Done) {
+		if d.Outcome == Unknown {
+			m.storeFailed(d.Err)
+		} else if kind != KindHead {
+			m.storeAnswered()
+		}
+		then(d)
+	})
+	m.emit(Read{ID: m.control, Kind: kind, Key: key, IfChanged: unless})
+}
+
+// write sends a control object.
+func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condition, then func(Done)) {
+	m.control = m.expect(func(d Done) {
+		if d.Outcome == OK || d.Outcome == Lost {
+			m.storeAnswered()
+		} else {
+			m.storeFailed(d.Err)
+		}
+		then(d)
+	})
+	m.emit(Write{ID: m.control, Kind: kind, Key: key, Object: object, Cond: cond})
+}
+
+func (m *Machine) storeFailed(err error) {
+	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
+	m.retryAt = m.t + m.retryWait
+	if !m.failing {
+		m.failing, m.failSince = true, m.t
+		m.report(Alarm, "bucket", "the bucket cannot be used: %v", err)
+	}
+}
+
+func (m *Machine) storeAnswered() {
+	m.retryWait, m.retryAt = 0, 0
+	if m.failing {
+		m.failing = false
+		m.report(Info, "bucket", "the bucket can be used again after %v", m.t-m.failSince)
+	}
+}
+
+// readHead reads the head if it has changed, takes it in, and goes on.
+func (m *Machine) readHead(then func()) {
+	m.lastPoll = m.t
+	var unless blobstore.Token
+	if m.head != nil {
+		unless = m.headToken
+	}
+	m.read(KindHead, HeadKey, unless, func(d Done) {
+		switch d.Outcome {
+		case OK:
+			if !m.adopt(d.Object.(*Head), d.Token) {
+				return
+			}
+		case NotModified:
+		case Missing:
+			m.headTrouble("the bucket has no head.json, though this cluster exists: it was deleted, or this is another bucket; nothing is started or promoted until it is back (restore the object's last version)")
+			return
+		case Unverified:
+			m.headTrouble("head.json cannot be verified: " + errText(d.Err))
+			return
+		default:
+			return
+		}
+		m.headErr = ""
+		m.storeAnswered()
+		if then != nil {
+			then()
+		}
+	})
+}
+
+// headTrouble is an unusable head: an unreachable bucket with an alarm of its
+// own.
+func (m *Machine) headTrouble(text string) {
+	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
+	m.retryAt = m.t + m.retryWait
+	if !m.failing {
+		m.failing, m.failSince = true, m.t
+	}
+	if m.headErr != text {
+		m.headErr = text
+		m.report(Alarm, "head", "%s", text)
+	}
+}
+
+// adopt takes in a head that was read. It reports false for a head that is
+// older than one already seen.
+func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
+	pos := Position{h.Epoch, h.Rev, h.Nonce}
+	seen := m.j.Seen
+	if pos.before(seen) || !seen.before(pos) && seen.Nonce != h.Nonce {
+		m.headTrouble("the head was rolled back: the bucket shows an older version (epoch " +
+			utoa(h.Epoch) + ", rev " + utoa(h.Rev) + ") than this instance has seen (epoch " + utoa(seen.Epoch) + ", rev " + utoa(seen.Rev) + ")")
+		return false
+	}
+	if m.headToken != token {
+		m.alive = m.alive || m.headToken != ""
+		m.headSince = m.t
+	}
+	m.setHead(h, token)
+	if seen.before(pos) {
+		m.j.Seen = pos
+		m.save()
+	}
+	m.judge()
+	return true
+}
+
+func (m *Machine) setHead(h *Head, token blobstore.Token) {
+	m.head, m.headToken, m.lastHead = h, token, h
+}
+
+// judge says what a head that was read means for an instance that is active by
+// its journal. Writes of its own that are unresolved come first.
+func (m *Machine) judge() {
+	h := m.head
+	if m.j.Role != RoleActive || m.j.Pending != nil {
+		return
+	}
+	switch {
+	case h.Epoch > m.j.Epoch:
+		m.superseded(h)
+	case h.Nonce == m.j.Last.Nonce:
+		m.refused = ""
+	default:
+		m.foreign(h)
+	}
+}
+
+// foreign stops an active that finds a head under its own name that it did not
+// write: a second host, a cloned or restored one, or a copied data folder.
+func (m *Machine) foreign(h *Head) {
+	m.leading = false
+	if m.refused != "" {
+		return
+	}
+	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (incarnation " + h.Active.Incarnation +
+		", rev " + utoa(h.Rev) + "; this data folder's last was rev " + utoa(m.j.Last.Rev) +
+		"): this data folder is a copy, or was restored from an old one, or a second host has this name; promote this instance, or join it afresh with: understudy join --replace"
+	m.dropBackup(&Refusal{Reason: m.refused})
+	m.report(Alarm, "identity", "not active: %s", m.refused)
+}
+
+// writeHead sends the head as this instance wants it to be. Every attempt is
+// journalled first, with the version that it replaces and its nonce.
+func (m *Machine) writeHead() {
+	commit := m.j.Promotion != nil && m.j.Promotion.Phase == PhaseCommit
+	var h *Head
+	if commit {
+		h = m.commitHead()
+	} else {
+		h = m.activeHead()
+	}
+	h.Format, h.Cluster = Format, m.p.Cluster
+	h.Rev = m.head.Rev + 1
+	h.Nonce = m.random()
+	h.Active = m.p.Self
+	h.Time = m.now.Wall
+	if m.j.Pending == nil {
+		m.j.Pending = &Pending{Token: string(m.headToken), Commit: commit}
+		m.sentAt = m.t
+	}
+	m.j.Pending.Nonces = append(m.j.Pending.Nonces, h.Nonce)
+	if hj := m.j.Handover; hj != nil && h.Handover != nil && h.Handover.State == Handed {
+		hj.Phase = HandoverSent
+	}
+	m.save()
+	m.lastPoll = m.t
+	m.write(KindHead, HeadKey, h, blobstore.IfMatch(m.headToken), func(d Done) {
+		switch d.Outcome {
+		case OK:
+			m.setHead(h, d.Token)
+			m.headSince = m.t
+			m.settle()
+		case Lost:
+			m.head = nil // somebody replaced it, perhaps an earlier attempt of ours: read and compare nonces
+		default:
+			m.lookForMarker()
+		}
+	})
+}
+
+// resolve finds out what became of writes whose outcome is unknown. While the
+// version that they replace is still there, the first may yet land; so another
+// is written against it, until it has been replaced. Then the nonce decides.
+func (m *Machine) resolve() {
+	switch p := m.j.Pending; {
+	case p.has(m.head.Nonce):
+		m.settle()
+	case string(m.headToken) == p.Token:
+		m.writeHead()
+	default:
+		m.j.Pending = nil
+		if p.Commit {
+			m.save()
+			m.commitLost()
+			return
+		}
+		m.save()
+		m.judge()
+	}
+}
+
+// settle takes in that the present head is one of this instance's own.
+func (m *Machine) settle() {
+	p := m.j.Pending
+	mine := m.head.Active.Incarnation == m.p.Self.Incarnation
+	m.j.Pending = nil
+	pos := Position{m.head.Epoch, m.head.Rev, m.head.Nonce}
+	m.j.Last, m.j.Seen = pos, pos
+	m.headErr = ""
+	if p != nil && p.Commit {
+		m.committed()
+	}
+	m.save()
+	if !mine {
+		return // a write of the process before this one: claim it first
+	}
+	m.confirmed = m.sentAt
+	if !m.leading {
+		m.leading = true
+		m.override = false
+		m.refused = ""
+		m.nextBackup = m.t
+		m.report(Info, "role", "active in epoch %d", m.head.Epoch)
+	}
+	m.nextPoll = m.confirmed + m.p.Poll
+	m.headConfirmed()
+}
+
+// headConfirmed follows up on what the confirmed head says.
+func (m *Machine) headConfirmed() {
+	h := m.head
+	if m.config != nil && h.Config == m.config.Digest {
+		m.frequency, m.configKnown = m.config.Frequency.std(), m.config.Digest
+		m.answer(m.config.Request, nil, nil)
+		m.report(Info, "config", "configuration %s is in force", short(h.Config))
+		m.config = nil
+	}
+	if m.publish != nil && h.Newest != nil && h.Newest.ID == m.publish.ID {
+		m.published()
+	}
+	m.handoverConfirmed()
+}
+
+// lookForMarker reads the marker of the next epoch when the head could not be
+// written: it may be readable where the head is not writable.
+func (m *Machine) lookForMarker() {
+	if m.j.Role != RoleActive || m.j.Demotion != nil {
+		return
+	}
+	m.read(KindMarker, MarkerKey(m.j.Epoch+1), "", func(d Done) {
+		if d.Outcome == OK {
+			mk := d.Object.(*Marker)
+			m.superseded(&Head{Epoch: mk.Epoch, Active: mk.Active, StartedFrom: mk.Restored, CutOff: mk.CutOff})
+			m.head = nil
+		}
+	})
+}
+
+func errText(err error) string {
+	if err == nil {
+		return "no reason given"
+	}
+	return err.Error()
+}
+
+func (m *Machine) dropBackup(err error) {
+	if m.work != 0 && m.making != nil {
+		m.emit(Cancel{ID: m.work})
+	}
+	for _, w := range []*wish{m.want, m.making} {
+		if w != nil {
+			m.answerAll(w, nil, err)
+		}
+	}
+	m.want, m.making, m.publish = nil, nil, nil
+	if m.config != nil {
+		m.answer(m.config.Request, nil, err)
+		m.config = nil
+	}
+}
+
+func (m *Machine) answerAll(w *wish, ref *backup.Ref, err error) {
+	for _, r := range w.requests {
+		m.answer(r, ref, err)
+	}
+	w.requests = nil
+}

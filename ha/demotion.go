@@ -1,0 +1,133 @@
+package ha
+
+import (
+	"fmt"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// superseded begins to step down: the head is in a later epoch.
+func (m *Machine) superseded(h *Head) {
+	d := &Demotion{Epoch: m.j.Epoch}
+	if h.Epoch == m.j.Epoch+1 {
+		d.Restored, d.Tip, d.Known = h.StartedFrom, h.CutOff, true
+	}
+	if hj := m.j.Handover; hj != nil && (hj.Phase == HandoverSent || hj.Phase == HandoverReturning) {
+		d.Final = hj.Final
+	}
+	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
+		// It committed, and was superseded before it was through.
+		d.Discard = !p.Discarded
+		m.endPromotion()
+	}
+	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil
+	m.j.Floor, m.j.First = 0, false
+	m.leading, m.override, m.refused = false, false, ""
+	m.app = appUnknown // stopped again, to be sure
+	m.dropBackup(&Refusal{Reason: fmt.Sprintf("%s became the active in epoch %d: this instance steps down", h.Active.Name, h.Epoch)})
+	m.save()
+	m.report(Alarm, "demotion", "%s became the active in epoch %d: stepping down", h.Active.Name, h.Epoch)
+}
+
+// planDemotion picks the next request of an instance that steps down.
+func (m *Machine) planDemotion() bool {
+	d := m.j.Demotion
+	switch {
+	case d == nil || m.j.Promotion != nil:
+		return false
+	case !d.Acked:
+		if m.app != appStopped {
+			return false
+		}
+		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self.Name), &Ack{
+			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Time: m.now.Wall,
+		}, func() {
+			d.Acked = true
+			m.report(Info, "demotion", "the application has stopped; acknowledged")
+		})
+		return true
+	case !d.Known:
+		m.read(KindMarker, MarkerKey(d.Epoch+1), "", func(r Done) {
+			if r.Outcome == Unknown {
+				return
+			}
+			if mk, ok := r.Object.(*Marker); ok && r.Outcome == OK {
+				d.Restored, d.Tip = mk.Restored, mk.CutOff
+			}
+			d.Known = true // without a marker, nothing is known to have been restored: everything is kept
+			m.save()
+		})
+		return true
+	case d.Made:
+		m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self.Name), &SalvageRecord{
+			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Time: m.now.Wall,
+		}, func() {
+			m.j.Demotion = nil
+			m.report(Info, "demotion", "stepped down: this instance is a standby")
+		})
+		return true
+	}
+	return false
+}
+
+// tell writes an object that only this instance writes, once. One that is
+// there already is an earlier attempt.
+func (m *Machine) tell(kind Kind, key string, object any, then func()) {
+	m.write(kind, key, object, blobstore.IfAbsent(), func(d Done) {
+		if d.Outcome == OK || d.Outcome == Lost {
+			then()
+			m.save()
+		}
+	})
+}
+
+// planSalvage keeps the state that never reached the successor. It reports
+// false while there is nothing to do.
+func (m *Machine) planSalvage(d *Demotion) bool {
+	if d.Final != nil && d.Restored != nil && d.Final.ID == d.Restored.ID {
+		m.salvaged(d, Done{}) // the successor has everything
+		return false
+	}
+	if m.app != appStopped || !m.due(m.salvageAt) {
+		return false
+	}
+	var seq uint64
+	if d.Restored != nil {
+		seq = d.Restored.Sequence
+	}
+	if d.Tip != nil {
+		seq = max(seq, d.Tip.Sequence)
+	}
+	m.begin("salvage", func(r Done) {
+		if r.Outcome != OK {
+			// A database that is still down must not keep pulls from going on.
+			m.salvageWait = min(max(workRetry, 2*m.salvageWait), workRetryMax)
+			m.salvageAt = m.t + m.salvageWait
+			m.report(Alarm, "salvage", "the salvage backup failed (tried again in %v): %s", m.salvageWait, errText(r.Err))
+			return
+		}
+		m.salvaged(d, r)
+	})
+	m.emit(MakeSalvage{ID: m.work, Epoch: d.Epoch, Sequence: seq + 1, Against: d.Restored, Config: m.configDigest()})
+	return true
+}
+
+func (m *Machine) salvaged(d *Demotion, r Done) {
+	if m.j.Demotion != d {
+		return
+	}
+	d.Made, d.Salvage = true, r.Ref
+	m.save()
+	if r.Ref != nil {
+		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)
+	} else {
+		m.report(Info, "demotion", "the new active has everything: nothing to salvage")
+	}
+}
+
+func (m *Machine) configDigest() string {
+	if h := m.knownHead(); h != nil {
+		return h.Config
+	}
+	return ""
+}

@@ -1,0 +1,66 @@
+// Package ha is the protocol: who is active, how a standby is promoted, how an
+// active steps down. It is a deterministic, single-threaded step function
+// without I/O (Machine); package agent carries out what it asks for, package
+// sim runs it against a simulated world.
+//
+// # Words
+//
+// An instance is one agent beside one copy of the application. The head (one
+// object in the bucket) names the active instance, its epoch and the newest
+// backup. The epoch is the fencing token: it grows by one with every
+// promotion. The lease is the lock that a promotion takes; the marker tells
+// the old active what happened. Every write of the head and the lease carries
+// a fresh nonce; every process of an instance has a random incarnation.
+//
+// # The head decides
+//
+// The head is only ever compared and swapped, by an instance that knows the
+// version that it replaces:
+//
+//   - The active renews it every poll. That write is at once its heartbeat, the
+//     publication of backups, and the check that it is still the active.
+//   - A promotion commits by swapping it to the next epoch. Nothing before that
+//     touches the old active; nothing after that is undone.
+//   - A process that starts as the active claims it first, and only if its
+//     nonce is one that the instance's journal knows. Whoever finds a head that
+//     it did not write (a clone, a restored virtual machine, a second host
+//     under one name) stops the application and refuses to be active.
+//
+// A write whose outcome is unknown is resolved before anything else: while the
+// version that it replaces is still there it may yet land, so another attempt
+// is written against it; once it has been replaced, the nonce decides. Every
+// attempt is journalled before it is sent, so a restart resolves it too.
+//
+// # States
+//
+//	                     promote: lease                          commit: head → epoch+1
+//	┌─────────┐ ─────────▶ ┌──────────────────────────────────────┐ ─────────▶ ┌────────┐
+//	│         │            │ lease → pin ─┬─────────▶ restore      │            │ finish │
+//	│ standby │            │              └ handover ┘   │ swap    │            └───┬────┘
+//	│         │            │                             ▼ commit  │   marker, ack, │
+//	└─────────┘ ◀───────── └──────────────────────────────────────┘   start, release│
+//	   ▲   ▲     rollback: swap back, release                                       ▼
+//	   │   │                                                                   ┌────────┐
+//	   │   └──────────── stop → acknowledge → salvage ◀────────────────────────│ active │
+//	   │                            superseded: a head of a later epoch        └────────┘
+//	   │                                                                         │    ▲
+//	   │                       stopping → final backup → handed over ◀───────────┘    │
+//	   └──────────────────────────── superseded │ └──── taken back: lease released ───┘
+//	                                                    or unchanged for TTL + margin
+//
+// # Time
+//
+// No decision compares two machines' clocks. A lease or a head is stale when
+// this instance saw it unchanged for its TTL plus the margin on its own time
+// line, which advances by whichever of the monotonic and the boot-time clock
+// advanced more, so that suspend counts. The rule is that of Kubernetes leader
+// election; the words lease and fencing token are those of Gray and Cheriton
+// (1989) and of Kleppmann's "How to do distributed locking" (2016).
+//
+// # Lanes
+//
+// A Machine has at most one request to the store under way (control.go), one
+// piece of long work (work.go) and one hook (app.go). After each event every
+// idle lane picks what is due next. What must survive a crash is in the
+// Journal, which is saved before the effect that depends on it.
+package ha

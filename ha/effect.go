@@ -1,0 +1,148 @@
+package ha
+
+import (
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// Effect is something that a Machine asks for. Effects are carried out in
+// order: a Save is finished (and synced) before anything after it begins; the
+// others run at the same time as one another. Each effect with an ID is
+// answered by exactly one Done with that ID.
+type Effect interface{ effect() }
+
+// Save makes the journal durable. If that fails the instance must stop: what
+// it would do next depends on it.
+type Save struct{ Journal Journal }
+
+// Read reads and verifies a control object. Done carries Object and Token, or
+// Missing, NotModified, Unverified, Unknown.
+type Read struct {
+	ID        uint64
+	Kind      Kind
+	Key       string
+	IfChanged blobstore.Token
+}
+
+// Write signs and writes a control object, once, without retries. Done carries
+// Token, or Lost (the condition did not hold), or Unknown for everything else.
+type Write struct {
+	ID     uint64
+	Kind   Kind
+	Key    string
+	Object any
+	Cond   blobstore.Condition
+}
+
+// StartApp runs the promote hook. It is idempotent. Done carries OK or Failed.
+type StartApp struct {
+	ID     uint64
+	Epoch  uint64
+	Backup string
+}
+
+// StopApp runs the demote hook, and is done once the application is known to
+// have stopped. It is idempotent. Done carries OK or Failed.
+type StopApp struct {
+	ID    uint64
+	Epoch uint64
+}
+
+// MakeBackup snapshots every source and writes packs and manifest. Done
+// carries OK with Ref and Changed, or Failed.
+type MakeBackup struct {
+	ID       uint64
+	Epoch    uint64
+	Sequence uint64
+	Previous *backup.Ref
+	Trigger  backup.Trigger
+	Reason   string
+	First    bool // first of its epoch: times of reused packs are checked
+	Config   string
+}
+
+// MakeSalvage makes a salvage backup of the present state if it differs from
+// Against (or if Against is nil). Done carries OK, with Ref where one was
+// made, or Failed.
+type MakeSalvage struct {
+	ID       uint64
+	Epoch    uint64
+	Sequence uint64
+	Against  *backup.Ref
+	Config   string
+}
+
+// Pull brings a backup into the cache. Done carries OK or Failed.
+type Pull struct {
+	ID  uint64
+	Ref backup.Ref
+}
+
+// Stage restores a backup beside the live state, verified and judged by the
+// probe. Done carries OK or Failed.
+type Stage struct {
+	ID  uint64
+	Ref backup.Ref
+}
+
+// Swap puts the staged state into place and keeps what it replaces. Done
+// carries OK or Failed; after Failed a Rollback follows.
+type Swap struct{ ID uint64 }
+
+// Rollback puts the replaced state back. It is idempotent. Done carries OK or
+// Failed.
+type Rollback struct{ ID uint64 }
+
+// Discard drops the replaced state. It is idempotent. Done carries OK or
+// Failed.
+type Discard struct{ ID uint64 }
+
+// Cancel makes an effect under way end soon, with a Done like any other.
+type Cancel struct{ ID uint64 }
+
+// Notify wakes peers: every standby, or one URL. Best effort, no answer.
+type Notify struct {
+	URL string // "" for all
+	Ref *backup.Ref
+}
+
+// Answer ends a request.
+type Answer struct {
+	Request string
+	Ref     *backup.Ref // the backup made
+	Refused error       // nil: done; a *Refusal, or another error
+}
+
+// Report tells people what happened, once.
+type Report struct {
+	Level Level
+	Kind  string // "promotion", "backup", "fencing", …
+	Text  string
+}
+
+// Level is how much a Report matters.
+type Level int
+
+// Levels.
+const (
+	Info Level = iota
+	Warn
+	Alarm
+)
+
+func (Save) effect()        {}
+func (Read) effect()        {}
+func (Write) effect()       {}
+func (StartApp) effect()    {}
+func (StopApp) effect()     {}
+func (MakeBackup) effect()  {}
+func (MakeSalvage) effect() {}
+func (Pull) effect()        {}
+func (Stage) effect()       {}
+func (Swap) effect()        {}
+func (Rollback) effect()    {}
+func (Discard) effect()     {}
+func (Cancel) effect()      {}
+func (Notify) effect()      {}
+func (Answer) effect()      {}
+func (Report) effect()      {}

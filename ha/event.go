@@ -1,0 +1,116 @@
+package ha
+
+import (
+	"errors"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// Event is something that a Machine is told.
+type Event interface{ event() }
+
+// Tick says that time has passed. It is due at Machine.Wake.
+type Tick struct{}
+
+// Outcome is how an effect ended.
+type Outcome int
+
+// Outcomes.
+const (
+	OK          Outcome = iota
+	Failed              // it did not happen; Err says why
+	Missing             // the object does not exist
+	NotModified         // the object still has the token
+	Unverified          // the object is there and its signature or form is wrong
+	Lost                // the write's condition did not hold, and this attempt wrote nothing
+	Unknown             // a read failed, or a write may or may not have happened, or may yet
+)
+
+// Done ends an effect.
+type Done struct {
+	ID      uint64
+	Outcome Outcome
+	Object  any // what Read read: *Head, *Lease, …
+	Token   blobstore.Token
+	Ref     *backup.Ref
+	Changed bool
+	Err     error
+}
+
+// Promote asks for a promotion of this instance.
+type Promote struct {
+	Request string // also names the promotion; unique
+	Mode    Mode   // "" is a switchover, refused when the active is silent
+	// Chosen is the backup to restore; nil for the newest. Shown is the newest
+	// that the operator was shown; nil when none was.
+	Chosen, Shown *backup.Ref
+	By, Reason    string
+	// WaiveSalvage promotes an instance that still owes a salvage backup,
+	// whose unreplicated state is then lost.
+	WaiveSalvage bool
+}
+
+// CancelPromotion asks to give up a promotion that has not committed.
+type CancelPromotion struct{ Request string }
+
+// RequestBackup asks for a one-off backup. Requests that come while a backup
+// is being made share the next one.
+type RequestBackup struct {
+	Request string
+	Trigger backup.Trigger
+	Reason  string
+}
+
+// SetConfig puts a configuration into force whose object is in the bucket.
+type SetConfig struct {
+	Request   string
+	Digest    string
+	Frequency Duration
+	Fencing   Fencing
+}
+
+// UseConfig tells the machine what the configuration that the head names says.
+type UseConfig struct {
+	Digest    string
+	Frequency Duration
+}
+
+// SetPaused pauses or resumes the schedule.
+type SetPaused struct {
+	Request string
+	Pause   *Pause // nil: resume
+}
+
+// StartAnyway starts the application of an active that cannot reach the
+// bucket, on an operator's word.
+type StartAnyway struct {
+	Request string
+	By      string
+}
+
+// Notified is a peer's wake-up. It carries no authority.
+type Notified struct{}
+
+func (Tick) event()            {}
+func (Done) event()            {}
+func (Promote) event()         {}
+func (CancelPromotion) event() {}
+func (RequestBackup) event()   {}
+func (SetConfig) event()       {}
+func (UseConfig) event()       {}
+func (SetPaused) event()       {}
+func (StartAnyway) event()     {}
+func (Notified) event()        {}
+
+// Refusal is a request that is not carried out because it would be unsafe, or
+// is not for this role. Nothing has changed.
+type Refusal struct{ Reason string }
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// IsRefusal reports whether err is a Refusal.
+func IsRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}

@@ -1,0 +1,118 @@
+package ha
+
+// A handover is the active's half of a switchover. It begins when a verified
+// lease asks for one; the application stops; the final backup is made and
+// published in the very head that hands over. From the moment that this head
+// is sent the application stays stopped until a head that takes back is
+// confirmed.
+
+// citeWindow is how many revisions old a head may be that a lease cites: an
+// old lease, put back by someone who can write to the bucket, cites an older
+// one.
+const citeWindow = 32
+
+// lookAtLease follows what the lease asks of the active.
+func (m *Machine) lookAtLease() {
+	l := m.lease.lease
+	asked := l != nil && l.Purpose == ModeSwitchover && l.Holder.Name != m.p.Self.Name && !m.leaseFree()
+	hj := m.j.Handover
+	switch {
+	case hj != nil && !(asked && l.ID == hj.Lease):
+		m.endHandover()
+	case hj == nil && asked && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
+		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping}
+		m.save()
+		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
+	}
+}
+
+// endHandover follows a candidate that gave up or is gone.
+func (m *Machine) endHandover() {
+	hj := m.j.Handover
+	switch hj.Phase {
+	case HandoverSent:
+		hj.Phase = HandoverReturning
+		m.save()
+		m.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
+	case HandoverReturning:
+	default:
+		if hj.Phase == HandoverFinal && m.work != 0 {
+			m.emit(Cancel{ID: m.work})
+		}
+		m.report(Info, "handover", "%s no longer asks to take over", hj.To.Name)
+		m.dropHandover()
+	}
+}
+
+func (m *Machine) dropHandover() {
+	m.j.Handover = nil
+	m.j.Floor = m.head.Rev
+	m.save()
+}
+
+// handoverSaid is what the head is to say of the handover.
+func (m *Machine) handoverSaid() *Handover {
+	hj := m.j.Handover
+	if hj == nil || hj.Phase == HandoverReturning {
+		return nil
+	}
+	h := &Handover{To: hj.To, Lease: hj.Lease, State: Preparing}
+	switch {
+	case hj.Phase == HandoverDeclined:
+		h.State, h.Reason = Declined, hj.Reason
+	case hj.Final != nil:
+		h.State = Handed
+	}
+	return h
+}
+
+func (m *Machine) handoverUnsaid() bool {
+	want, have := m.handoverSaid(), m.head.Handover
+	if want == nil || have == nil {
+		return want != have
+	}
+	return *want != *have
+}
+
+// finalBackup makes the last backup before the head is handed over, with the
+// application stopped.
+func (m *Machine) finalBackup() {
+	hj := m.j.Handover
+	hj.Phase = HandoverFinal
+	m.save()
+	lease := hj.Lease
+	m.startBackup(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {
+		hj := m.j.Handover
+		if hj == nil || hj.Lease != lease {
+			return
+		}
+		if d.Outcome != OK {
+			hj.Phase, hj.Reason = HandoverDeclined, "the final backup failed: "+errText(d.Err)
+			m.save()
+			m.report(Alarm, "handover", "not handing over: %s", hj.Reason)
+			return
+		}
+		hj.Final = d.Ref
+		m.save()
+	})
+}
+
+// handoverConfirmed follows up on a confirmed head.
+func (m *Machine) handoverConfirmed() {
+	hj := m.j.Handover
+	if hj == nil {
+		return
+	}
+	switch said := m.head.Handover; {
+	case hj.Phase == HandoverSent && said != nil && said.State == Handed:
+		if m.making != nil {
+			m.making = nil
+			m.report(Info, "handover", "handed over to %s with backup %s; the application stays stopped", hj.To.Name, hj.Final.ID)
+			m.emit(Notify{Ref: hj.Final})
+		}
+	case hj.Phase == HandoverReturning && said == nil:
+		m.making = nil
+		m.report(Info, "handover", "taken back: this instance goes on as the active")
+		m.dropHandover()
+	}
+}

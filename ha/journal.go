@@ -1,0 +1,186 @@
+package ha
+
+import (
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+// Role is what an instance is in its cluster.
+type Role string
+
+// Roles.
+const (
+	RoleActive  Role = "active"
+	RoleStandby Role = "standby"
+)
+
+// Position is one version of the head.
+type Position struct {
+	Epoch uint64 `json:"epoch"`
+	Rev   uint64 `json:"rev"`
+	Nonce string `json:"nonce"`
+}
+
+// before orders positions of one history.
+func (p Position) before(q Position) bool {
+	return p.Epoch < q.Epoch || p.Epoch == q.Epoch && p.Rev < q.Rev
+}
+
+// Journal is all that an instance must still know after a crash. It is written
+// (and synced) before each step that depends on it.
+type Journal struct {
+	Format   int    `json:"format"`
+	Cluster  string `json:"cluster"`
+	Instance string `json:"instance"`
+	Role     Role   `json:"role"`
+	Epoch    uint64 `json:"epoch"` // in which this instance is or was last active
+
+	// Incarnations are those that this data folder has used: the last one that
+	// the bucket is known to have, and the present process's.
+	Incarnations []string `json:"incarnations,omitempty"`
+
+	Seen    Position `json:"seen"`              // the highest version of the head ever seen
+	Last    Position `json:"last"`              // the last head known to be this instance's own
+	Pending *Pending `json:"pending,omitempty"` // a write of the head whose outcome is not known
+
+	Handover  *HandoverJournal `json:"handover,omitempty"`
+	Floor     uint64           `json:"floor,omitempty"` // rev of the head at which the last handover ended
+	Promotion *Promotion       `json:"promotion,omitempty"`
+	Demotion  *Demotion        `json:"demotion,omitempty"`
+
+	Marked uint64 `json:"marked,omitempty"` // the newest epoch whose marker is known to be there
+	First  bool   `json:"first,omitempty"`  // the epoch's first backup is still to be made
+	Paused *Pause `json:"paused,omitempty"`
+}
+
+// Pending is a write of the head that was sent and not yet resolved.
+type Pending struct {
+	Token  string   `json:"token"`            // the version that it replaces
+	Nonces []string `json:"nonces"`           // of every attempt
+	Commit bool     `json:"commit,omitempty"` // it is a promotion's commit
+}
+
+func (p *Pending) has(nonce string) bool { return slices.Contains(p.Nonces, nonce) }
+
+// HandoverPhase is how far the active has come in handing over.
+type HandoverPhase string
+
+// Phases of a handover, in the active's journal.
+const (
+	HandoverStopping HandoverPhase = "stopping" // the application is being stopped
+	HandoverFinal    HandoverPhase = "final"    // the final backup is being made
+	// HandoverSent is journalled before the head that hands over is sent: the
+	// application stays stopped until a head that takes back is confirmed.
+	HandoverSent HandoverPhase = "sent"
+	// HandoverReturning takes back.
+	HandoverReturning HandoverPhase = "returning"
+	// HandoverDeclined tells the candidate why not.
+	HandoverDeclined HandoverPhase = "declined"
+)
+
+// HandoverJournal is a handover on the active's side.
+type HandoverJournal struct {
+	Lease  string        `json:"lease"`
+	To     Peer          `json:"to"`
+	Phase  HandoverPhase `json:"phase"`
+	Final  *backup.Ref   `json:"final,omitempty"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+// Phase is how far a promotion has come.
+type Phase string
+
+// Phases of a promotion. Up to PhaseSwap, and in PhaseCommit while nothing is
+// pending, it can be rolled back; from a committed head on it is finished.
+const (
+	PhaseLease    Phase = "lease"
+	PhasePin      Phase = "pin"
+	PhaseHandover Phase = "handover"
+	PhaseRestore  Phase = "restore"
+	PhaseSwap     Phase = "swap"
+	PhaseCommit   Phase = "commit"
+	PhaseFinish   Phase = "finish"
+	PhaseRollback Phase = "rollback"
+)
+
+// Promotion is a promotion under way on this instance.
+type Promotion struct {
+	ID     string      `json:"id"` // also the lease's
+	Mode   Mode        `json:"mode"`
+	Chosen *backup.Ref `json:"chosen,omitempty"` // nil: the newest
+	By     string      `json:"by,omitempty"`
+	Reason string      `json:"reason,omitempty"`
+	Phase  Phase       `json:"phase"`
+
+	Epoch     uint64      `json:"epoch"`                // pinned: the epoch that ends
+	Newest    *backup.Ref `json:"newest,omitempty"`     // pinned: the newest backup when the operator was asked
+	HandedRev uint64      `json:"handed_rev,omitempty"` // a handover was seen
+	Backup    *backup.Ref `json:"backup,omitempty"`     // what is restored
+	Old       Peer        `json:"old"`
+	OldAlive  bool        `json:"old_alive,omitempty"`
+
+	Acked     bool `json:"acked,omitempty"`     // no more waiting for the old active
+	Started   bool `json:"started,omitempty"`   // the application was started
+	Discarded bool `json:"discarded,omitempty"` // the replaced state is dropped
+	Undone    bool `json:"undone,omitempty"`    // rolled back; only the lease is left
+
+	Error string `json:"error,omitempty"` // why it is rolled back
+	Steps []Step `json:"steps,omitempty"`
+}
+
+// Step is one finished step of a promotion, for people.
+type Step struct {
+	Name string    `json:"name"`
+	Time time.Time `json:"time"` // when it ended
+	Took Duration  `json:"took"` // on the instance's own clock
+	Note string    `json:"note,omitempty"`
+}
+
+// Demotion is what an instance still owes after it was superseded.
+type Demotion struct {
+	Epoch    uint64      `json:"epoch"` // the one that ended
+	Acked    bool        `json:"acked,omitempty"`
+	Restored *backup.Ref `json:"restored,omitempty"` // what the successor restored; nil: not known
+	Tip      *backup.Ref `json:"tip,omitempty"`      // the newest backup of the epoch that ended, where that is another
+	Known    bool        `json:"known,omitempty"`    // Restored and Tip have been looked up
+	Final    *backup.Ref `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
+	Discard  bool        `json:"discard,omitempty"`  // a swap's replaced state is still to be dropped
+	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
+	Salvage  *backup.Ref `json:"salvage,omitempty"`
+}
+
+// Pause keeps the schedule from making backups.
+type Pause struct {
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+}
+
+// clone copies a journal deeply enough that later steps do not change it.
+func (j *Journal) clone() Journal {
+	c := *j
+	c.Incarnations = slices.Clone(j.Incarnations)
+	if j.Pending != nil {
+		p := *j.Pending
+		p.Nonces = slices.Clone(p.Nonces)
+		c.Pending = &p
+	}
+	c.Handover = clone(j.Handover)
+	if j.Promotion != nil {
+		p := *j.Promotion
+		p.Steps = slices.Clone(p.Steps)
+		c.Promotion = &p
+	}
+	c.Demotion = clone(j.Demotion)
+	c.Paused = clone(j.Paused)
+	return c
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}

@@ -1,0 +1,308 @@
+package ha
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// Params is what a Machine is given when its process starts.
+type Params struct {
+	Cluster string
+	Self    Peer          // with the incarnation of this process
+	Poll    time.Duration // how often the bucket is looked at
+	Random  io.Reader     // nonces
+	Fencing Fencing       // until a head says otherwise
+	Cached  string        // id of the newest cached backup
+}
+
+// Intervals that no user sets.
+const (
+	retryFirst    = time.Second            // after a failed request to the store; doubles up to the poll interval
+	workRetry     = 5 * time.Second        // after a failed piece of work; doubles up to workRetryMax
+	workRetryMax  = time.Minute            //
+	notifiedEvery = 100 * time.Millisecond // a notification costs at most one poll in this time
+	handoverPoll  = time.Second            // a candidate's look at the head, and at the acknowledgement
+)
+
+// Machine is one instance's part of the protocol: a deterministic step
+// function. It does no I/O, reads no clock and starts no goroutine; what it
+// wants done it returns as effects, and what happened it is told as events. It
+// is not safe for concurrent use.
+type Machine struct {
+	p Params
+	j Journal
+
+	started bool
+	now     Now
+	t       instant // this instance's own time line
+	wake    instant
+
+	out     []Effect
+	changes int // counts what a pass over the lanes decided
+	id      uint64
+	waiting map[uint64]func(Done)
+
+	// A lane has at most one effect under way; 0 means idle.
+	control, work, appLane uint64
+
+	head      *Head // as last seen; nil: must be read (again)
+	headToken blobstore.Token
+	headSince instant // when this version was first seen
+	lastHead  *Head   // kept for people while head is being read again
+	alive     bool    // the head was seen to change since the process started
+	lease     leaseView
+
+	retryAt   instant       // no request to the store before
+	retryWait time.Duration //
+	failing   bool          // the last request to the store failed
+	failSince instant       //
+	headErr   string        // why the head cannot be used
+
+	leading   bool    // this process has confirmed a head of its own, and none has replaced it
+	sentAt    instant // when the first unresolved attempt to write the head was sent
+	confirmed instant // when the last confirmed write of the head was sent
+	refused   string  // why this process must not be active though its journal says so
+	override  bool    // an operator started the application without the bucket
+	nextPoll  instant
+	lastPoll  instant
+	pollStep  int
+
+	app         appState
+	appStarting bool
+	appRetry    instant
+	appWait     time.Duration
+	appErr      string
+
+	frequency   time.Duration
+	configKnown string // digest of the configuration that frequency is from
+	nextBackup  instant
+	want        *wish       // a backup asked for
+	making      *wish       // the backup being made
+	publish     *backup.Ref // made, not yet named by the head
+	config      *SetConfig  // to be put into force
+	backupErr   string
+	lastBackup  instant
+
+	pulled    string // id of the backup that is in the cache
+	pullErr   string
+	workAt    instant
+	workWait  time.Duration
+	workLabel string
+
+	salvageAt   instant
+	salvageWait time.Duration
+
+	hold       hold
+	commitStep int
+	stepSince  instant
+	ackSince   instant
+	finishRead instant
+	replaced   instant // when the version that the commit replaces was first seen
+	waived     bool
+	result     *Result
+}
+
+// Result is how the last promotion on this instance ended.
+type Result struct {
+	ID       string    `json:"id"`
+	Promoted bool      `json:"promoted"`
+	Error    string    `json:"error,omitempty"`
+	Backup   string    `json:"backup,omitempty"`
+	Epoch    uint64    `json:"epoch,omitempty"`
+	Steps    []Step    `json:"steps,omitempty"`
+	Time     time.Time `json:"time"`
+}
+
+// New makes the machine of a process that starts with journal j.
+func New(p Params, j Journal) *Machine {
+	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached}
+	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
+	if m.j.Role == "" {
+		m.j.Role = RoleStandby
+	}
+	return m
+}
+
+// Step tells the machine what happened at now, and returns what to do.
+func (m *Machine) Step(now Now, ev Event) []Effect {
+	m.advance(now)
+	m.out = nil
+	if !m.started {
+		m.started = true
+		m.recover()
+	}
+	m.handle(ev)
+	// What one lane decides can set another lane going.
+	for before := -1; before != m.changes; {
+		before = m.changes
+		m.wake = never
+		m.planApp()
+		m.planWork()
+		m.planControl()
+	}
+	return m.out
+}
+
+// Wake says how long after the last Step the next Tick is due; false when
+// nothing waits for time to pass.
+func (m *Machine) Wake() (time.Duration, bool) {
+	if m.wake == never {
+		return 0, false
+	}
+	return max(0, m.wake-m.t), true
+}
+
+// Journal is a copy of what the machine would save now.
+func (m *Machine) Journal() Journal { return m.j.clone() }
+
+func (m *Machine) advance(now Now) {
+	if m.started {
+		m.t += max(0, now.Mono-m.now.Mono, now.Boot-m.now.Boot)
+	}
+	m.now = now
+}
+
+func (m *Machine) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Done:
+		then, ok := m.waiting[ev.ID]
+		if !ok {
+			return
+		}
+		delete(m.waiting, ev.ID)
+		switch ev.ID {
+		case m.control:
+			m.control = 0
+		case m.work:
+			m.work, m.workLabel = 0, ""
+		case m.appLane:
+			m.appLane = 0
+		}
+		then(ev)
+	case Promote:
+		m.onPromote(ev)
+	case CancelPromotion:
+		m.onCancel(ev)
+	case RequestBackup:
+		m.onRequestBackup(ev)
+	case SetConfig:
+		m.onSetConfig(ev)
+	case UseConfig:
+		m.frequency, m.configKnown = time.Duration(ev.Frequency), ev.Digest
+	case SetPaused:
+		m.j.Paused = ev.Pause
+		m.save()
+		m.answer(ev.Request, nil, nil)
+	case StartAnyway:
+		m.onStartAnyway(ev)
+	case Notified:
+		m.nextPoll = min(m.nextPoll, max(m.t, m.lastPoll+notifiedEvery))
+	case Tick:
+	}
+}
+
+// recover settles what a journal from before a crash leaves half done, as far
+// as that needs no one else.
+func (m *Machine) recover() {
+	if h := m.j.Handover; h != nil && h.Phase != HandoverSent && h.Phase != HandoverReturning {
+		m.j.Handover = nil // the head was never handed over
+	}
+	if p := m.j.Promotion; p != nil {
+		// A lease that a dead process took is not renewed; it is released.
+		switch {
+		case p.Phase == PhaseFinish, p.Phase == PhaseRollback:
+		case p.Phase == PhaseCommit && m.j.Pending != nil:
+			// The commit may have landed: resolved before anything else.
+		default:
+			m.abort("the agent was restarted")
+		}
+	}
+}
+
+// emit appends an effect.
+func (m *Machine) emit(e Effect) {
+	m.changes++
+	m.out = append(m.out, e)
+}
+
+// save makes the journal durable before whatever is emitted next.
+func (m *Machine) save() {
+	m.changes++
+	s := Save{Journal: m.j.clone()}
+	if n := len(m.out); n > 0 {
+		if _, ok := m.out[n-1].(Save); ok {
+			m.out[n-1] = s
+			return
+		}
+	}
+	m.emit(s)
+}
+
+// expect gives an effect an id and says what happens when it is done.
+func (m *Machine) expect(then func(Done)) uint64 {
+	m.id++
+	m.waiting[m.id] = then
+	return m.id
+}
+
+func (m *Machine) wakeAt(t instant) { m.wake = min(m.wake, max(t, m.t)) }
+
+// due reports whether t has come, and sees to being woken when it has not.
+func (m *Machine) due(t instant) bool {
+	if m.t >= t {
+		return true
+	}
+	m.wakeAt(t)
+	return false
+}
+
+func (m *Machine) report(level Level, kind, format string, args ...any) {
+	m.emit(Report{Level: level, Kind: kind, Text: fmt.Sprintf(format, args...)})
+}
+
+func (m *Machine) answer(request string, ref *backup.Ref, err error) {
+	if request != "" {
+		m.emit(Answer{Request: request, Ref: ref, Refused: err})
+	}
+}
+
+func (m *Machine) refuse(request, format string, args ...any) {
+	m.answer(request, nil, &Refusal{Reason: fmt.Sprintf(format, args...)})
+}
+
+// random is 16 random bytes in hex. A source of randomness that fails leaves
+// nothing safe to do.
+func (m *Machine) random() string {
+	var b [16]byte
+	if _, err := io.ReadFull(m.p.Random, b[:]); err != nil {
+		panic(fmt.Sprintf("read random bytes: %v", err))
+	}
+	return hex.EncodeToString(b[:])
+}
+
+func (m *Machine) fencing() Fencing {
+	if h := m.knownHead(); h != nil {
+		return h.Fencing
+	}
+	return m.p.Fencing
+}
+
+// knownHead is the head as last seen, while it is being read again too.
+func (m *Machine) knownHead() *Head {
+	if m.head != nil {
+		return m.head
+	}
+	return m.lastHead
+}
+
+// silentAfter is how long an unchanged head or lease speaks for a holder that
+// is gone.
+func (m *Machine) silentAfter() time.Duration {
+	f := m.fencing()
+	return time.Duration(f.TTL) + time.Duration(f.Margin)
+}

@@ -1,0 +1,579 @@
+package ha
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// rig runs machines against a bucket that answers at once. Time moves only
+// when a test says so.
+type rig struct {
+	t       *testing.T
+	now     time.Duration
+	objects map[string]any
+	tokens  map[string]blobstore.Token
+	writes  int
+	fail    func(n *instance, e Effect) (Done, bool) // scripted faults
+}
+
+type instance struct {
+	r       *rig
+	m       *Machine
+	name    string
+	journal Journal
+	app     bool
+	seen    []Effect
+	answers map[string]error
+	done    map[string]bool
+	hold    bool // long work is not answered
+	held    []Effect
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{t: t, objects: map[string]any{}, tokens: map[string]blobstore.Token{}}
+	r.put(HeadKey, &Head{
+		Format: Format, Cluster: "c", Epoch: 1, Rev: 1, Nonce: "n1", Active: Peer{Name: "a", Incarnation: "a0"},
+		Config: "cfg", Fencing: DefaultConfig().Fencing,
+	})
+	return r
+}
+
+func (r *rig) put(key string, v any) blobstore.Token {
+	r.writes++
+	r.objects[key], r.tokens[key] = v, blobstore.Token(fmt.Sprint(r.writes))
+	return r.tokens[key]
+}
+
+func (r *rig) head() *Head { return r.objects[HeadKey].(*Head) }
+
+// start starts an instance's process on a journal.
+func (r *rig) start(name string, j Journal) *instance {
+	r.writes++
+	n := &instance{r: r, name: name, journal: j, answers: map[string]error{}, done: map[string]bool{}}
+	n.m = New(Params{
+		Cluster: "c", Self: Peer{Name: name, URL: "http://" + name, Incarnation: fmt.Sprint(name, r.writes)},
+		Poll: 10 * time.Second, Random: rand.NewChaCha8([32]byte{byte(r.writes)}),
+	}, j)
+	n.step(UseConfig{Digest: "cfg", Frequency: Duration(5 * time.Minute)})
+	return n
+}
+
+// active starts the cluster's first active.
+func (r *rig) active() *instance {
+	return r.start("a", Journal{Role: RoleActive, Epoch: 1, First: true, Last: Position{1, 1, "n1"}})
+}
+
+func (n *instance) step(ev Event) {
+	n.r.t.Helper()
+	queue := []Event{ev}
+	for len(queue) > 0 {
+		ev, queue = queue[0], queue[1:]
+		for _, e := range n.m.Step(Now{Mono: n.r.now, Boot: n.r.now}, ev) {
+			n.seen = append(n.seen, e)
+			if d, ok := n.carryOut(e); ok {
+				queue = append(queue, d)
+			}
+		}
+	}
+}
+
+func (n *instance) carryOut(e Effect) (Done, bool) {
+	if n.r.fail != nil {
+		if d, ok := n.r.fail(n, e); ok {
+			return d, true
+		}
+	}
+	switch e := e.(type) {
+	case Save:
+		n.journal = e.Journal
+	case Read:
+		switch v, ok := n.r.objects[e.Key]; {
+		case !ok:
+			return Done{ID: e.ID, Outcome: Missing}, true
+		case n.r.tokens[e.Key] == e.IfChanged:
+			return Done{ID: e.ID, Outcome: NotModified}, true
+		default:
+			return Done{ID: e.ID, Object: v, Token: n.r.tokens[e.Key]}, true
+		}
+	case Write:
+		_, ok := n.r.objects[e.Key]
+		if e.Cond.Absent() && ok || e.Cond.Match() != "" && n.r.tokens[e.Key] != e.Cond.Match() {
+			return Done{ID: e.ID, Outcome: Lost}, true
+		}
+		return Done{ID: e.ID, Token: n.r.put(e.Key, e.Object)}, true
+	case StartApp:
+		n.app = true
+		return Done{ID: e.ID}, true
+	case StopApp:
+		n.app = false
+		return Done{ID: e.ID}, true
+	case Answer:
+		n.answers[e.Request], n.done[e.Request] = e.Refused, true
+	default:
+		return n.work(e)
+	}
+	return Done{}, false
+}
+
+func (n *instance) work(e Effect) (Done, bool) {
+	if n.hold {
+		n.held = append(n.held, e)
+		return Done{}, false
+	}
+	switch e := e.(type) {
+	case MakeBackup:
+		id := fmt.Sprintf("e%d-s%d", e.Epoch, e.Sequence)
+		return Done{ID: e.ID, Changed: true, Ref: &backup.Ref{ID: id, Epoch: e.Epoch, Sequence: e.Sequence, Digest: id}}, true
+	case MakeSalvage:
+		return Done{ID: e.ID, Ref: &backup.Ref{ID: "salvage", Digest: "salvage"}}, true
+	case Pull:
+		return Done{ID: e.ID}, true
+	case Stage:
+		return Done{ID: e.ID}, true
+	case Swap:
+		return Done{ID: e.ID}, true
+	case Rollback:
+		return Done{ID: e.ID}, true
+	case Discard:
+		return Done{ID: e.ID}, true
+	}
+	return Done{}, false
+}
+
+// pass lets time go by for all instances, second by second.
+func (r *rig) pass(d time.Duration, nodes ...*instance) {
+	r.t.Helper()
+	for end := r.now + d; r.now < end; {
+		r.now += time.Second
+		for _, n := range nodes {
+			n.step(Tick{})
+		}
+	}
+}
+
+func (n *instance) count(match func(Effect) bool) int {
+	c := 0
+	for _, e := range n.seen {
+		if match(e) {
+			c++
+		}
+	}
+	return c
+}
+
+func isBackup(e Effect) bool { _, ok := e.(MakeBackup); return ok }
+
+func wantRefusal(t *testing.T, err error, text string) {
+	t.Helper()
+	if !IsRefusal(err) || !strings.Contains(err.Error(), text) {
+		t.Fatalf("got %v, want a refusal that says %q", err, text)
+	}
+}
+
+func TestActiveClaimsHeadBeforeItStartsAnything(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	if !a.app || r.head().Active.Incarnation != a.m.p.Self.Incarnation {
+		t.Fatalf("app %v, head %+v", a.app, r.head().Active)
+	}
+	claimed := false
+	for _, e := range a.seen {
+		switch e.(type) {
+		case Write:
+			claimed = true
+		case StartApp, MakeBackup:
+			if !claimed {
+				t.Fatalf("%T before the head was claimed", e)
+			}
+		}
+	}
+	if got := r.head().Newest; got == nil || got.Sequence != 1 {
+		t.Fatalf("newest %v, want the first backup", got)
+	}
+}
+
+func TestEveryHeadWriteIsJournalledFirst(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.pass(time.Minute, a)
+	var last Journal
+	for _, e := range a.seen {
+		switch e := e.(type) {
+		case Save:
+			last = e.Journal
+		case Write:
+			if h, ok := e.Object.(*Head); ok && (last.Pending == nil || !last.Pending.has(h.Nonce) || last.Pending.Token != string(e.Cond.Match())) {
+				t.Fatalf("head %d was sent, and the journal had %+v", h.Rev, last.Pending)
+			}
+		}
+	}
+}
+
+func TestCopiedDataFolderIsNotActive(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	old := a.journal
+	r.pass(30*time.Second, a)
+
+	b := r.start("a", old) // a restored virtual machine, or a copied folder
+	if b.app || b.m.Status().Leading || !strings.Contains(b.m.Status().Refused, "copy") {
+		t.Fatalf("the copy: app %v, status %+v", b.app, b.m.Status())
+	}
+	b.step(RequestBackup{Request: "r"})
+	wantRefusal(t, b.answers["r"], "not the active")
+	r.pass(30*time.Second, a, b)
+	if !a.app || !a.m.Status().Leading {
+		t.Fatal("the original was disturbed")
+	}
+}
+
+func TestSecondProcessUnderOneNameStopsTheFirst(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	b := r.start("a", a.journal) // copied just now: it knows the head
+	if !b.m.Status().Leading {
+		t.Fatal("the second does not lead")
+	}
+	r.pass(11*time.Second, a)
+	if a.app || a.m.Status().Refused == "" {
+		t.Fatalf("the first goes on: %+v", a.m.Status())
+	}
+}
+
+func TestHeadThatIsGoneIsAnAlarm(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	saved, token := r.objects[HeadKey], r.tokens[HeadKey]
+	delete(r.objects, HeadKey)
+	delete(r.tokens, HeadKey)
+	r.pass(time.Minute, a)
+	if _, ok := r.objects[HeadKey]; ok {
+		t.Fatal("the head was made anew")
+	}
+	if s := a.m.Status(); !strings.Contains(s.Bucket, "no head.json") || !a.app {
+		t.Fatalf("app %v, bucket %q", a.app, s.Bucket)
+	}
+	r.objects[HeadKey], r.tokens[HeadKey] = saved, token
+	r.pass(time.Minute, a)
+	if s := a.m.Status(); s.Bucket != "ok" || !s.Leading {
+		t.Fatalf("after it came back: %+v", s)
+	}
+}
+
+func TestRolledBackHeadIsRefused(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	old := *r.head()
+	b := r.start("b", Journal{})
+	r.pass(30*time.Second, a, b)
+	r.put(HeadKey, &old)
+	r.pass(30*time.Second, b)
+	if s := b.m.Status(); !strings.Contains(s.Bucket, "rolled back") {
+		t.Fatalf("bucket %q", s.Bucket)
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	wantRefusal(t, b.answers["p"], "rolled back")
+}
+
+func TestSwitchover(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.step(Promote{Request: "p"})
+	for range 60 {
+		r.pass(time.Second, a, b)
+		if a.app && b.app {
+			t.Fatal("two applications run")
+		}
+	}
+	if err := b.answers["p"]; !b.done["p"] || err != nil {
+		t.Fatalf("answer %v, %+v", err, b.m.Status().Promotion)
+	}
+	h := r.head()
+	if h.Epoch != 2 || h.Active.Name != "b" || h.Handover != nil || !b.app || a.app {
+		t.Fatalf("head %+v, apps %v %v", h, a.app, b.app)
+	}
+	if mk := r.objects[MarkerKey(2)].(*Marker); mk.Old.Name != "a" || mk.Mode != ModeSwitchover {
+		t.Fatalf("marker %+v", mk)
+	}
+	if s := r.objects[SalvageKey(2, "a")].(*SalvageRecord); s.Backup != nil {
+		t.Fatalf("a switchover has nothing to salvage, got %v", s.Backup)
+	}
+	if l := r.objects[LeaseKey].(*Lease); !l.Released {
+		t.Fatal("the lease was not released")
+	}
+}
+
+func TestHandoverIsTakenBackWhenTheCandidateDies(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.hold = true // the restore never ends
+	b.step(Promote{Request: "p"})
+	r.pass(15*time.Second, a, b)
+	if a.app || r.head().Handover == nil || r.head().Handover.State != Handed {
+		t.Fatalf("not handed over: app %v, %+v", a.app, r.head().Handover)
+	}
+	// The active's agent is restarted, and the application stays stopped.
+	a = r.start("a", a.journal)
+	r.pass(60*time.Second, a)
+	if a.app {
+		t.Fatal("the application was started while the head was handed over")
+	}
+	// b is dead: its lease goes stale.
+	r.pass(30*time.Second, a)
+	if h := r.head(); !a.app || h.Handover != nil || h.Epoch != 1 {
+		t.Fatalf("not taken back: app %v, head %+v", a.app, h)
+	}
+}
+
+func TestOldLeaseIsNotObeyedAgain(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.hold = true
+	b.step(Promote{Request: "p"})
+	r.pass(3*time.Second, a, b)
+	replay := *r.objects[LeaseKey].(*Lease)
+	r.pass(12*time.Second, a, b)
+	b.step(CancelPromotion{Request: "x"})
+	b.hold = false
+	for _, e := range b.held {
+		b.step(Done{ID: workID(e), Outcome: Failed, Err: errors.New("cancelled")})
+	}
+	r.pass(30*time.Second, a, b)
+	if !a.app || !a.m.Status().Leading {
+		t.Fatalf("not taken back after the cancellation: %+v", a.m.Status())
+	}
+	r.put(LeaseKey, &replay)
+	r.pass(30*time.Second, a)
+	if !a.app || a.m.j.Handover != nil {
+		t.Fatal("a replayed lease stopped the application")
+	}
+}
+
+func workID(e Effect) uint64 {
+	switch e := e.(type) {
+	case Stage:
+		return e.ID
+	case Pull:
+		return e.ID
+	case Rollback:
+		return e.ID
+	case MakeBackup:
+		return e.ID
+	}
+	return 0
+}
+
+func TestFailoverAndSalvage(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(90*time.Second, b) // a is dead
+	if h := r.head(); h.Epoch != 2 || !b.app {
+		t.Fatalf("head %+v, app %v", h, b.app)
+	}
+	a = r.start("a", a.journal)
+	r.pass(30*time.Second, a, b)
+	stopped := a.count(func(e Effect) bool { _, ok := e.(StopApp); return ok })
+	started := a.count(func(e Effect) bool { _, ok := e.(StartApp); return ok })
+	if stopped == 0 || started != 0 || a.m.Status().Role != RoleStandby {
+		t.Fatalf("the old active: stopped %d times, started %d times, %+v", stopped, started, a.m.Status())
+	}
+	if s := r.objects[SalvageKey(2, "a")].(*SalvageRecord); s.Backup == nil {
+		t.Fatal("nothing was salvaged")
+	}
+	if _, ok := r.objects[AckKey(2, "a")]; !ok {
+		t.Fatal("no acknowledgement")
+	}
+}
+
+func TestOwedSalvageBlocksPromotionUnlessWaived(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(90*time.Second, b)
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		s, ok := e.(MakeSalvage)
+		return Done{ID: s.ID, Outcome: Failed, Err: errors.New("the database is down")}, ok
+	}
+	a = r.start("a", a.journal)
+	r.pass(30*time.Second, a, b)
+	a.step(Promote{Request: "back", Mode: ModeFailover})
+	wantRefusal(t, a.answers["back"], "owes a salvage backup")
+	a.step(Promote{Request: "waived", Mode: ModeFailover, WaiveSalvage: true})
+	r.pass(90*time.Second, a)
+	if h := r.head(); h.Epoch != 3 || h.Active.Name != "a" {
+		t.Fatalf("head %+v", h)
+	}
+}
+
+func TestUnknownCommitIsResolvedNotAssumed(t *testing.T) {
+	for _, landed := range []bool{true, false} {
+		t.Run(fmt.Sprint("landed=", landed), func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			lost := 0
+			r.fail = func(n *instance, e Effect) (Done, bool) {
+				w, ok := e.(Write)
+				if n != b || !ok || w.Key != HeadKey || lost == 3 {
+					return Done{}, false
+				}
+				lost++
+				if landed && lost == 1 {
+					r.put(HeadKey, w.Object)
+				}
+				return Done{ID: w.ID, Outcome: Unknown, Err: errors.New("reset")}, true
+			}
+			b.step(Promote{Request: "p", Mode: ModeFailover})
+			for range 100 {
+				if p := b.m.j.Pending; p != nil && p.Commit {
+					if b.app || b.count(func(e Effect) bool { _, ok := e.(Rollback); return ok }) > 0 {
+						t.Fatal("something was started or rolled back before the commit was resolved")
+					}
+				}
+				r.pass(time.Second, b)
+			}
+			if h := r.head(); h.Epoch != 2 || !b.app || b.answers["p"] != nil || !b.done["p"] {
+				t.Fatalf("head %+v, app %v, answer %v", h, b.app, b.answers["p"])
+			}
+		})
+	}
+}
+
+func TestTwoPromotionsAtOnce(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.active(), r.start("b", Journal{}), r.start("c", Journal{})
+	r.pass(20*time.Second, a, b, c)
+	b.hold = true
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	c.step(Promote{Request: "q", Mode: ModeFailover})
+	wantRefusal(t, c.answers["q"], "b holds the promotion lease")
+	b.step(Promote{Request: "again", Mode: ModeFailover})
+	wantRefusal(t, b.answers["again"], "under way here already")
+	a.step(Promote{Request: "self"})
+	wantRefusal(t, a.answers["self"], "is the active already")
+}
+
+func TestSwitchoverWithASilentActiveNamesFailover(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	r.pass(80*time.Second, b)
+	b.step(Promote{Request: "p"})
+	wantRefusal(t, b.answers["p"], "--failover")
+}
+
+func TestNewerBackupThanShownIsRefused(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	shown := *r.head().Newest
+	a.step(RequestBackup{Request: "r"})
+	r.pass(20*time.Second, a, b)
+	b.step(Promote{Request: "p", Mode: ModeFailover, Shown: &shown})
+	wantRefusal(t, b.answers["p"], "newer backup")
+}
+
+func TestRequestsDuringABackupShareOneMore(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	before := a.count(isBackup)
+	a.hold = true
+	for _, id := range []string{"1", "2", "3"} {
+		a.step(RequestBackup{Request: id, Trigger: backup.Task})
+	}
+	if got := a.count(isBackup) - before; got != 1 {
+		t.Fatalf("%d backups at once", got)
+	}
+	a.hold = false
+	d, _ := a.work(a.held[0])
+	a.step(d)
+	if got := a.count(isBackup) - before; got != 2 {
+		t.Fatalf("%d backups for three requests, want 2", got)
+	}
+	for _, id := range []string{"1", "2", "3"} {
+		if !a.done[id] || a.answers[id] != nil {
+			t.Fatalf("request %s: done %v, %v", id, a.done[id], a.answers[id])
+		}
+	}
+}
+
+func TestStrictFencingStopsBeforeASuccessorMayStart(t *testing.T) {
+	for _, mode := range []FencingMode{Available, Strict} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := newRig(t)
+			r.head().Fencing.Mode = mode
+			a := r.active()
+			r.pass(20*time.Second, a)
+			r.fail = func(_ *instance, e Effect) (Done, bool) {
+				switch e := e.(type) {
+				case Read:
+					return Done{ID: e.ID, Outcome: Unknown, Err: errors.New("cut")}, true
+				case Write:
+					return Done{ID: e.ID, Outcome: Unknown, Err: errors.New("cut")}, true
+				}
+				return Done{}, false
+			}
+			cut := r.now
+			for a.app && r.now < cut+5*time.Minute {
+				r.pass(time.Second, a)
+			}
+			// TTL - margin - stop time-out after the last renewal, which was at most a poll before.
+			if stopped := r.now - cut; mode == Strict && stopped > 30*time.Second || mode == Available && !a.app {
+				t.Fatalf("app %v after %v", a.app, stopped)
+			}
+			r.fail = nil
+			r.pass(30*time.Second, a)
+			if !a.app {
+				t.Fatal("not started again when the bucket was back")
+			}
+		})
+	}
+}
+
+func TestNotificationCostsOneRateLimitedPoll(t *testing.T) {
+	r := newRig(t)
+	r.active()
+	b := r.start("b", Journal{})
+	r.pass(5*time.Second, b)
+	reads := func(e Effect) bool { _, ok := e.(Read); return ok }
+	before := b.count(reads)
+	for range 1000 {
+		b.step(Notified{})
+	}
+	if got := b.count(reads) - before; got != 2 { // head and lease
+		t.Fatalf("%d requests for 1000 notifications at one instant", got)
+	}
+}
+
+func TestIdleClusterAsksLittle(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	a.step(SetPaused{Pause: &Pause{By: "test"}})
+	requests := func(e Effect) bool {
+		switch e.(type) {
+		case Read, Write:
+			return true
+		}
+		return false
+	}
+	before := [2]int{a.count(requests), b.count(requests)}
+	r.pass(10*time.Minute, a, b)
+	for i, n := range []*instance{a, b} {
+		if got := n.count(requests) - before[i]; got > 3*61 {
+			t.Errorf("%s: %d requests in 60 polls", n.name, got)
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package ha
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+// Format is the version of every control object.
+const Format = 1
+
+// Kind is the type of a control object. It is also the type that the object's
+// signature covers.
+type Kind string
+
+// Kinds of control objects.
+const (
+	KindCluster  Kind = "cluster"
+	KindHead     Kind = "head"
+	KindLease    Kind = "lease"
+	KindConfig   Kind = "config"
+	KindMarker   Kind = "marker"
+	KindAck      Kind = "ack"
+	KindSalvage  Kind = "salvage-record"
+	KindInstance Kind = "instance"
+)
+
+// Keys of the control objects in the bucket.
+const (
+	ClusterKey      = "cluster.json"
+	HeadKey         = "head.json"
+	LeaseKey        = "lease.json"
+	InstancesPrefix = "instances/"
+)
+
+// ConfigKey is where the configuration with this digest lies.
+func ConfigKey(digest string) string { return "config/" + digest + ".json" }
+
+// MarkerKey is where the marker that begins epoch lies.
+func MarkerKey(epoch uint64) string { return fmt.Sprintf("demote/%08d.json", epoch) }
+
+// AckKey is where an instance acknowledges that epoch has begun.
+func AckKey(epoch uint64, instance string) string {
+	return fmt.Sprintf("demote/%08d.%s.ack.json", epoch, instance)
+}
+
+// SalvageKey is where an instance says what it salvaged when epoch began.
+func SalvageKey(epoch uint64, instance string) string {
+	return fmt.Sprintf("demote/%08d.%s.salvage.json", epoch, instance)
+}
+
+// InstanceKey is where an instance describes itself.
+func InstanceKey(name string) string { return InstancesPrefix + name + ".json" }
+
+// Peer names one process of one instance.
+type Peer struct {
+	Name        string `json:"name"`
+	URL         string `json:"url,omitempty"`
+	Incarnation string `json:"incarnation"` // random, new in every process
+}
+
+// Cluster says what lies under the bucket prefix. It is written once.
+type Cluster struct {
+	Format int       `json:"format"`
+	ID     string    `json:"id"`
+	Time   time.Time `json:"time"`
+}
+
+// FencingMode says what an active does that cannot reach the bucket.
+type FencingMode string
+
+// Fencing modes.
+const (
+	// Available keeps a running application running, and starts none.
+	Available FencingMode = "available"
+	// Strict stops the application before a successor may start its own.
+	Strict FencingMode = "strict"
+)
+
+// Fencing is the part of the configuration that decides how long two
+// applications can run at once. It stands in the head itself.
+type Fencing struct {
+	Mode        FencingMode `json:"mode"`
+	TTL         Duration    `json:"ttl"`
+	StopTimeout Duration    `json:"stop_timeout"`
+	Margin      Duration    `json:"margin"`
+}
+
+// Head is the one authority: who is active, in which epoch, and which backup
+// is the newest. It is only ever compared and swapped.
+type Head struct {
+	Format  int    `json:"format"`
+	Cluster string `json:"cluster"`
+	Epoch   uint64 `json:"epoch"`
+	Rev     uint64 `json:"rev"`   // grows by one with every write
+	Nonce   string `json:"nonce"` // random, new in every write
+	Active  Peer   `json:"active"`
+	// Newest is the tip of the chain of backups; at the start of an epoch it is
+	// the backup that was restored. Nil before a cluster's first backup.
+	Newest *backup.Ref `json:"newest,omitempty"`
+	// StartedFrom is the backup that this epoch began with, CutOff the newest
+	// one of the epoch before, where that is another.
+	StartedFrom *backup.Ref `json:"started_from,omitempty"`
+	CutOff      *backup.Ref `json:"cut_off,omitempty"`
+	Config      string      `json:"config"` // digest of the configuration in force
+	Fencing     Fencing     `json:"fencing"`
+	Handover    *Handover   `json:"handover,omitempty"`
+	Time        time.Time   `json:"time"` // for people
+}
+
+// NextSequence is the sequence that the next backup has: sequences go on
+// across epochs, and past a chain that was cut off.
+func (h *Head) NextSequence() uint64 {
+	var top uint64
+	for _, r := range []*backup.Ref{h.Newest, h.CutOff} {
+		if r != nil && r.Sequence > top {
+			top = r.Sequence
+		}
+	}
+	return top + 1
+}
+
+// HandoverState is how far an active has come in handing over.
+type HandoverState string
+
+// States of a handover.
+const (
+	Preparing HandoverState = "preparing" // asked for; the application is stopping, the final backup is being made
+	Handed    HandoverState = "handed"    // the application has stopped, the head's newest backup is the final one
+	Declined  HandoverState = "declined"  // cannot be; Reason says why
+)
+
+// Handover is the active's answer to a lease that asks for a switchover.
+type Handover struct {
+	To     Peer          `json:"to"`
+	Lease  string        `json:"lease"` // the id of the lease
+	State  HandoverState `json:"state"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+// Mode is how a promotion goes about the old active.
+type Mode string
+
+// Modes of promotion.
+const (
+	ModeSwitchover Mode = "switchover" // with the old active's help
+	ModeFailover   Mode = "failover"   // without it
+)
+
+// Lease is the promotion lock. It is released by writing Released, never by
+// deleting it, and is stale when an observer saw it unchanged for its TTL plus
+// the margin on the observer's own clocks.
+type Lease struct {
+	Format   int       `json:"format"`
+	Cluster  string    `json:"cluster"`
+	ID       string    `json:"id"`    // random, one for each promotion
+	Nonce    string    `json:"nonce"` // random, new in every write
+	Holder   Peer      `json:"holder"`
+	Purpose  Mode      `json:"purpose"`
+	TTL      Duration  `json:"ttl"`
+	Epoch    uint64    `json:"epoch"` // of the head that the holder last saw
+	Rev      uint64    `json:"rev"`
+	Released bool      `json:"released,omitempty"`
+	Time     time.Time `json:"time"` // for people
+}
+
+// Marker tells the instance that was active in the epoch before that a new one
+// has begun. Its absence proves nothing.
+type Marker struct {
+	Format   int         `json:"format"`
+	Cluster  string      `json:"cluster"`
+	Epoch    uint64      `json:"epoch"` // the new one
+	Nonce    string      `json:"nonce"`
+	Active   Peer        `json:"active"` // the new one
+	Old      Peer        `json:"old"`    // the one that is to step down
+	Restored *backup.Ref `json:"restored,omitempty"`
+	CutOff   *backup.Ref `json:"cut_off,omitempty"`
+	Mode     Mode        `json:"mode,omitempty"`
+	By       string      `json:"by,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Time     time.Time   `json:"time"`
+}
+
+// Ack says that a demoted instance's application has stopped.
+type Ack struct {
+	Format   int       `json:"format"`
+	Cluster  string    `json:"cluster"`
+	Epoch    uint64    `json:"epoch"` // the new one
+	Nonce    string    `json:"nonce"`
+	Instance Peer      `json:"instance"`
+	Time     time.Time `json:"time"`
+}
+
+// SalvageRecord says what a demoted instance kept of the state that never
+// reached its successor: a salvage backup, or nothing, because the states were
+// the same.
+type SalvageRecord struct {
+	Format   int         `json:"format"`
+	Cluster  string      `json:"cluster"`
+	Epoch    uint64      `json:"epoch"` // the new one
+	Nonce    string      `json:"nonce"`
+	Instance Peer        `json:"instance"`
+	Backup   *backup.Ref `json:"backup,omitempty"`
+	Time     time.Time   `json:"time"`
+}
+
+// Decode reads a control object's verified payload.
+func Decode(kind Kind, payload []byte) (any, error) {
+	var v any
+	switch kind {
+	case KindCluster:
+		v = new(Cluster)
+	case KindHead:
+		v = new(Head)
+	case KindLease:
+		v = new(Lease)
+	case KindConfig:
+		v = new(Config)
+	case KindMarker:
+		v = new(Marker)
+	case KindAck:
+		v = new(Ack)
+	case KindSalvage:
+		v = new(SalvageRecord)
+	case KindInstance:
+		v = new(Instance)
+	default:
+		return nil, fmt.Errorf("decode control object: unknown kind %q", kind)
+	}
+	if err := json.Unmarshal(payload, v); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", kind, err)
+	}
+	return v, nil
+}

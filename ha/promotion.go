@@ -1,0 +1,329 @@
+package ha
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// hold is the lease as this instance holds it.
+type hold struct {
+	held    bool
+	doubt   bool // a write of it has an unknown outcome, or lost
+	token   blobstore.Token
+	renewed instant // when the write that made it so was sent
+	sent    instant // when the first unresolved one was sent
+}
+
+// onPromote checks what can be known at once and begins.
+func (m *Machine) onPromote(ev Promote) {
+	h := m.knownHead()
+	mode := ev.Mode
+	if mode == "" {
+		mode = ModeSwitchover
+	}
+	d := m.j.Demotion
+	switch {
+	case m.j.Promotion != nil:
+		m.refuse(ev.Request, "a promotion is under way here already (%s, phase %s)", m.j.Promotion.ID, m.j.Promotion.Phase)
+	case m.j.Role == RoleActive && m.refused == "":
+		m.refuse(ev.Request, "this instance is the active already")
+	case d != nil && !d.Acked:
+		m.refuse(ev.Request, "this instance is still stepping down from epoch %d: its application has not stopped", d.Epoch)
+	case d != nil && !d.Made && !ev.WaiveSalvage:
+		m.refuse(ev.Request, "this instance still owes a salvage backup of its state in epoch %d, which a promotion would replace; wait for it, or waive it", d.Epoch)
+	case h == nil || m.failing:
+		m.refuse(ev.Request, "the bucket cannot be used: %s", m.trouble())
+	case h.Newest == nil:
+		m.refuse(ev.Request, "the cluster has no backup yet")
+	case mode == ModeSwitchover && m.silent():
+		m.refuse(ev.Request, "the active %s has shown no sign of life for %v: it cannot hand over; promote without its help with --failover", h.Active.Name, (m.t - m.headSince).Round(time.Second))
+	case mode == ModeSwitchover && h.Active.Name == m.p.Self.Name:
+		m.refuse(ev.Request, "the head names this very instance as the active: promote with --failover")
+	case mode == ModeFailover && ev.Shown != nil && ev.Shown.Digest != h.Newest.Digest:
+		m.refuse(ev.Request, "a newer backup than the one shown has appeared (%s): look again", h.Newest.ID)
+	default:
+		m.beginPromotion(ev, mode)
+	}
+}
+
+func (m *Machine) beginPromotion(ev Promote, mode Mode) {
+	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	m.save()
+	m.waived = ev.WaiveSalvage
+	m.hold, m.commitStep, m.result = hold{}, 0, nil
+	m.stepSince, m.workAt = m.t, 0
+	if m.work != 0 {
+		m.emit(Cancel{ID: m.work}) // a pull; it resumes later
+	}
+	m.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
+}
+
+func (m *Machine) onCancel(ev CancelPromotion) {
+	p := m.j.Promotion
+	switch {
+	case p == nil:
+		m.refuse(ev.Request, "no promotion is under way here")
+	case p.Phase == PhaseFinish, m.j.Pending != nil && m.j.Pending.Commit:
+		m.refuse(ev.Request, "it is too late: the promotion has committed, or is about to")
+	default:
+		m.abort("cancelled by the operator")
+		m.answer(ev.Request, nil, nil)
+	}
+}
+
+// abort turns a promotion that has not committed into a rollback.
+func (m *Machine) abort(format string, args ...any) {
+	p := m.j.Promotion
+	if p == nil || p.Phase == PhaseRollback || p.Phase == PhaseFinish || m.j.Pending != nil && m.j.Pending.Commit {
+		return
+	}
+	p.Error = fmt.Sprintf(format, args...)
+	p.Phase = PhaseRollback
+	m.save()
+	m.commitStep, m.workAt = 0, 0
+	if m.work != 0 {
+		m.emit(Cancel{ID: m.work})
+	}
+	m.report(Warn, "promotion", "given up: %s", p.Error)
+}
+
+// step notes a finished step of the promotion, if one is under way.
+func (m *Machine) step(name, note string) {
+	p := m.j.Promotion
+	if p == nil {
+		return
+	}
+	p.Steps = append(p.Steps, Step{Name: name, Time: m.now.Wall, Took: Duration(m.t - m.stepSince), Note: note})
+	m.stepSince = m.t
+	m.report(Info, "promotion", "%s: done %s", name, note)
+}
+
+// planPromotion picks the promotion's next request; false when there is none.
+func (m *Machine) planPromotion() bool {
+	p := m.j.Promotion
+	if p == nil {
+		return false
+	}
+	if m.hold.held && p.Phase != PhaseFinish && p.Phase != PhaseRollback {
+		if m.t-m.hold.renewed >= (m.leaseTTL() - m.fencing().Margin).std() {
+			m.abort("the promotion lease could not be renewed in time")
+		} else if m.hold.doubt || m.due(m.hold.renewed+m.leaseTTL().std()/3) {
+			m.keepLease()
+			return true
+		}
+	}
+	switch p.Phase {
+	case PhaseLease:
+		m.readLease(m.takeLease)
+		return true
+	case PhasePin:
+		m.readHead(m.pin)
+		return true
+	case PhaseHandover:
+		return m.awaitHandover()
+	case PhaseCommit:
+		return m.planCommit()
+	case PhaseFinish:
+		return m.planFinish()
+	case PhaseRollback:
+		if !p.Undone {
+			return false
+		}
+		m.readLease(m.releaseLease)
+		return true
+	}
+	return false
+}
+
+func (m *Machine) leaseTTL() Duration { return m.fencing().TTL }
+
+func (m *Machine) leaseRecord(released bool) *Lease {
+	p, h := m.j.Promotion, m.knownHead()
+	return &Lease{
+		Format: Format, Cluster: m.p.Cluster, ID: p.ID, Nonce: m.random(), Holder: m.p.Self,
+		Purpose: p.Mode, TTL: m.leaseTTL(), Epoch: h.Epoch, Rev: h.Rev, Released: released, Time: m.now.Wall,
+	}
+}
+
+// takeLease takes the lock if it is free, knowing the lease as just read.
+func (m *Machine) takeLease() {
+	p, l := m.j.Promotion, m.lease.lease
+	if p.Phase != PhaseLease {
+		return
+	}
+	if l != nil && l.ID == p.ID && !l.Released {
+		m.holdLease(m.lease.token)
+		return
+	}
+	if !m.leaseFree() {
+		m.abort("%s holds the promotion lease (%s, since %s)", l.Holder.Name, l.Purpose, l.Time.UTC().Format(time.RFC3339))
+		p.Undone = true // nothing was done
+		m.save()
+		return
+	}
+	cond := blobstore.IfAbsent()
+	if m.lease.token != "" {
+		cond = blobstore.IfMatch(m.lease.token)
+	}
+	m.sendLease(cond, func() { m.holdLease(m.hold.token) })
+}
+
+// sendLease writes the lease once. If the outcome is not known, or another
+// write came first, the next look at the lease decides.
+func (m *Machine) sendLease(cond blobstore.Condition, then func()) {
+	if !m.hold.doubt {
+		m.hold.sent = m.t
+	}
+	rec := m.leaseRecord(false)
+	m.hold.doubt = true
+	m.write(KindLease, LeaseKey, rec, cond, func(d Done) {
+		if d.Outcome != OK {
+			return
+		}
+		m.lease = leaseView{lease: rec, token: d.Token, since: m.t}
+		m.hold.token = d.Token
+		then()
+	})
+}
+
+func (m *Machine) holdLease(token blobstore.Token) {
+	m.hold.held, m.hold.doubt, m.hold.token, m.hold.renewed = true, false, token, m.hold.sent
+	if p := m.j.Promotion; p != nil && p.Phase == PhaseLease {
+		p.Phase = PhasePin
+		m.step("lease", "")
+		m.save()
+	}
+}
+
+// keepLease renews the lease, or finds out whether it is still held.
+func (m *Machine) keepLease() {
+	if !m.hold.doubt {
+		m.sendLease(blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
+		return
+	}
+	m.readLease(func() {
+		p, l := m.j.Promotion, m.lease.lease
+		switch {
+		case p == nil:
+		case l == nil || l.ID != p.ID || l.Released:
+			m.hold.held = false
+			m.abort("the promotion lease was lost")
+		case m.lease.token == m.hold.token:
+			m.sendLease(blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
+		default:
+			m.holdLease(m.lease.token)
+		}
+	})
+}
+
+// releaseLease writes an expired lease, if it is still this promotion's, and
+// ends the promotion.
+func (m *Machine) releaseLease() {
+	p, l := m.j.Promotion, m.lease.lease
+	if p == nil {
+		return
+	}
+	if l == nil || l.ID != p.ID || l.Released {
+		m.endPromotion()
+		return
+	}
+	m.write(KindLease, LeaseKey, m.leaseRecord(true), blobstore.IfMatch(m.lease.token), func(d Done) {
+		if d.Outcome == OK {
+			m.endPromotion()
+		}
+	})
+}
+
+func (m *Machine) endPromotion() {
+	p := m.j.Promotion
+	promoted := p.Phase == PhaseFinish
+	m.result = &Result{ID: p.ID, Promoted: promoted, Error: p.Error, Steps: p.Steps, Time: m.now.Wall, Epoch: m.j.Epoch}
+	if p.Backup != nil {
+		m.result.Backup = p.Backup.ID
+	}
+	old := m.knownHead()
+	m.j.Promotion = nil
+	m.hold, m.waived = hold{}, false
+	m.save()
+	if promoted {
+		m.report(Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)
+		m.answer(p.ID, p.Backup, nil)
+		return
+	}
+	if p.Mode == ModeSwitchover && old != nil {
+		m.emit(Notify{URL: old.Active.URL}) // so that it takes itself back at once
+	}
+	m.report(Warn, "promotion", "rolled back, everything is as before: %s", p.Error)
+	m.refuse(p.ID, "not promoted, and everything is as before: %s", p.Error)
+}
+
+// pin fixes what the promotion is based on, by a head read under the lease.
+func (m *Machine) pin() {
+	p, h := m.j.Promotion, m.head
+	if p.Phase != PhasePin {
+		return
+	}
+	p.Epoch, p.Newest, p.Old = h.Epoch, h.Newest, h.Active
+	p.OldAlive = m.alive && !m.silent()
+	if p.Mode == ModeSwitchover {
+		p.Phase = PhaseHandover
+		m.save()
+		m.emit(Notify{URL: h.Active.URL})
+		return
+	}
+	m.restoreFrom(h.Newest)
+}
+
+// restoreFrom goes on to restore the chosen backup, or newest.
+func (m *Machine) restoreFrom(newest *backup.Ref) {
+	p := m.j.Promotion
+	p.Newest, p.Backup = newest, p.Chosen
+	if p.Backup == nil {
+		p.Backup = newest
+	}
+	p.Phase = PhaseRestore
+	m.save()
+}
+
+// awaitHandover looks at the head until the active has handed over.
+func (m *Machine) awaitHandover() bool {
+	if !m.due(min(m.nextPoll, m.lastPoll+handoverPoll)) {
+		return false
+	}
+	m.nextPoll = m.t + m.p.Poll
+	m.readHead(func() {
+		p, h := m.j.Promotion, m.head
+		if p == nil || p.Phase != PhaseHandover {
+			return
+		}
+		ho := h.Handover
+		mine := ho != nil && ho.Lease == p.ID
+		patience := 3*m.p.Poll + retryFirst
+		switch {
+		case h.Epoch != p.Epoch:
+			m.abort("%s became the active in epoch %d meanwhile", h.Active.Name, h.Epoch)
+		case mine && ho.State == Handed:
+			p.HandedRev = h.Rev
+			m.step("handover", "final backup "+h.Newest.ID)
+			m.restoreFrom(h.Newest)
+		case mine && ho.State == Declined:
+			m.abort("the active %s declined: %s", h.Active.Name, ho.Reason)
+		case m.silent():
+			m.abort("the active %s fell silent before it had handed over; promote without its help with --failover", h.Active.Name)
+		case !mine && m.t-m.stepSince > patience:
+			m.abort("the active %s did not answer within %v; promote without its help with --failover", h.Active.Name, patience)
+		}
+	})
+	return true
+}
+
+// trouble says why the bucket cannot be used.
+func (m *Machine) trouble() string {
+	if m.headErr != "" {
+		return m.headErr
+	}
+	return "it does not answer"
+}

@@ -1,0 +1,115 @@
+package ha
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+// wish is a backup to be made, and the requests that share it.
+type wish struct {
+	trigger  backup.Trigger
+	reason   string
+	requests []string
+}
+
+func (m *Machine) onRequestBackup(ev RequestBackup) {
+	if m.j.Role != RoleActive || m.refused != "" {
+		m.refuse(ev.Request, "this instance is not the active: backups are made by %s", m.activeName())
+		return
+	}
+	if m.want == nil {
+		m.want = &wish{trigger: ev.Trigger, reason: ev.Reason}
+	}
+	m.want.requests = append(m.want.requests, ev.Request)
+}
+
+func (m *Machine) activeName() string {
+	if h := m.knownHead(); h != nil {
+		return h.Active.Name
+	}
+	return "the active"
+}
+
+// planBackup starts the backup that is due, if any. One is made at a time, and
+// none before the one before is published.
+func (m *Machine) planBackup() {
+	if !m.leading || m.refused != "" || m.publish != nil || m.handingOver() || m.j.Promotion != nil {
+		return
+	}
+	var w *wish
+	switch {
+	case m.j.First:
+		w = &wish{trigger: backup.First}
+		if m.want != nil {
+			w.requests, w.reason = m.want.requests, m.want.reason
+		}
+	case m.want != nil:
+		w = m.want
+	case m.j.Paused == nil && m.frequency > 0 && m.due(m.nextBackup):
+		w = &wish{trigger: backup.Scheduled}
+	default:
+		return
+	}
+	if !m.due(m.workAt) {
+		return
+	}
+	m.want = nil
+	m.nextBackup = m.t + m.frequency
+	m.startBackup(w, func(d Done) {
+		if d.Outcome == OK {
+			m.publish = d.Ref
+			m.workOK()
+			return
+		}
+		m.making = nil
+		m.backupErr = errText(d.Err)
+		m.answerAll(w, nil, d.Err)
+		m.nextBackup = min(m.nextBackup, m.t+time.Minute)
+		m.workFailed("backup", d.Err)
+	})
+}
+
+// startBackup makes a backup on top of the head's newest.
+func (m *Machine) startBackup(w *wish, then func(Done)) {
+	m.making = w
+	h := m.knownHead()
+	m.begin("backup", func(d Done) {
+		if m.making != w {
+			return // superseded while it was made: answered already
+		}
+		then(d)
+	})
+	m.emit(MakeBackup{
+		ID: m.work, Epoch: m.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
+		Trigger: w.trigger, Reason: w.reason, First: m.j.First, Config: h.Config,
+	})
+}
+
+// published follows up on a backup that the confirmed head names.
+func (m *Machine) published() {
+	ref := m.publish
+	if m.making != nil {
+		m.answerAll(m.making, ref, nil)
+	}
+	m.publish, m.making = nil, nil
+	m.backupErr = ""
+	m.lastBackup = m.t
+	if m.j.First {
+		m.j.First = false
+		m.save()
+	}
+	m.report(Info, "backup", "backup %s is published", ref.ID)
+	m.emit(Notify{Ref: ref})
+}
+
+func (m *Machine) onSetConfig(ev SetConfig) {
+	switch {
+	case m.j.Role != RoleActive || m.refused != "" || !m.leading:
+		m.refuse(ev.Request, "this instance is not the active: the configuration is changed on %s", m.activeName())
+	case m.config != nil:
+		m.refuse(ev.Request, "another change of the configuration is under way")
+	default:
+		m.config = &ev
+	}
+}

@@ -1,0 +1,66 @@
+package ha
+
+import (
+	"strconv"
+	"time"
+)
+
+// Status is a snapshot of a machine, for people.
+type Status struct {
+	Role        Role             `json:"role"`
+	Leading     bool             `json:"leading"` // active, and confirmed by the bucket in this process
+	Epoch       uint64           `json:"epoch"`
+	Head        *Head            `json:"head,omitempty"` // as last seen
+	HeadAge     time.Duration    `json:"-"`              // how long the head was seen unchanged
+	HeadAlive   bool             `json:"-"`              // the head has changed under this process's eyes, and lately
+	Bucket      string           `json:"bucket"`         // "ok", or what is wrong
+	BucketSince time.Duration    `json:"-"`              // for how long
+	Refused     string           `json:"refused,omitempty"`
+	Override    bool             `json:"override,omitempty"`
+	App         string           `json:"application"` // "running", "stopped", ""
+	AppError    string           `json:"application_error,omitempty"`
+	Work        string           `json:"work,omitempty"`
+	BackupError string           `json:"backup_error,omitempty"`
+	PullError   string           `json:"pull_error,omitempty"`
+	Pulled      string           `json:"pulled,omitempty"`
+	NextBackup  time.Duration    `json:"-"` // until the next scheduled one; negative: none is planned
+	Paused      *Pause           `json:"paused,omitempty"`
+	Lease       *Lease           `json:"lease,omitempty"`
+	Handover    *HandoverJournal `json:"handover,omitempty"`
+	Promotion   *Promotion       `json:"promotion,omitempty"`
+	Demotion    *Demotion        `json:"demotion,omitempty"`
+	Last        *Result          `json:"last_promotion,omitempty"`
+}
+
+// Status describes the machine as of its last Step.
+func (m *Machine) Status() Status {
+	j := m.j.clone()
+	s := Status{
+		Role: j.Role, Leading: m.leading, Epoch: j.Epoch,
+		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(),
+		Bucket: "ok", Refused: m.refused, Override: m.override,
+		App: string(m.app), AppError: m.appErr, Work: m.workLabel,
+		BackupError: m.backupErr, PullError: m.pullErr, Pulled: m.pulled,
+		NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
+		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
+	}
+	if h := m.knownHead(); h != nil {
+		s.Head = clone(h)
+		if j.Role == RoleStandby {
+			s.Epoch = h.Epoch
+		}
+	}
+	if m.failing {
+		s.Bucket, s.BucketSince = m.trouble(), m.t-m.failSince
+	} else if m.knownHead() == nil {
+		s.Bucket = "not read yet"
+	}
+	if m.leading && m.frequency > 0 && j.Paused == nil {
+		s.NextBackup = max(0, m.nextBackup-m.t)
+	}
+	return s
+}
+
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func short(digest string) string { return digest[:min(len(digest), 12)] }
