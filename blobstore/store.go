@@ -66,7 +66,9 @@ func (c Condition) Match() Token { return c.match }
 func (c Condition) Conditional() bool { return c.absent || c.match != "" }
 
 // Store is one bucket prefix. Keys are relative to it, with "/" between
-// parts. All methods are safe for concurrent use and honour their context;
+// parts; CheckKey says which are good, and the others are ErrInvalid. A key
+// must not go on after another one with a "/": stores that are file systems
+// refuse it with ErrInvalid. All methods are safe for concurrent use and honour their context;
 // every error is, or wraps, an *Error.
 type Store interface {
 	// Get opens a blob. The caller closes the body. A missing key is
@@ -79,8 +81,9 @@ type Store interface {
 	// ErrPrecondition, and then this attempt has written nothing. When the
 	// outcome of a conditional write cannot be known (time-out, reset, 409,
 	// 5xx) the error is ErrUnknownOutcome and the write may still land later;
-	// a conditional Put is never retried inside. Put keeps no reference to
-	// body.
+	// a conditional Put is never retried inside. Any other error of a
+	// conditional Put means that it has written nothing and never will. Put
+	// keeps no reference to body.
 	Put(ctx context.Context, key string, body []byte, cond Condition) (Attrs, error)
 	// List yields the blobs whose key has the prefix and sorts after the key
 	// after ("" for all), in ascending byte order, until the consumer stops or

@@ -1,0 +1,53 @@
+# `make` prints what there is to make.
+
+TOOLS := e2e/tools/bin
+MINIO := $(TOOLS)/minio
+LINT  := $(TOOLS)/golangci-lint
+
+# What demo passes on, and which packages test and bench are about.
+ARGS ?=
+PKG  ?= ./...
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo build setup test lint bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## run the whole story on this machine (ARGS=--once: then exit)
+	bin/understudy demo $(ARGS)
+
+build: ## build bin/understudy
+	go build -trimpath -o bin/understudy ./cmd/understudy
+
+setup: $(MINIO) ## install what the tests need: a MinIO server, PostgreSQL, a C compiler
+	e2e/tools/packages
+
+# The end-to-end tests start whole clusters: they come last and alone, so that
+# nothing competes with them for a small machine's cores.
+test: setup ## run all tests (PKG=./blobstore/...: only those)
+	@set -e; all=$$(go list $(PKG)); \
+	first=$$(echo "$$all" | grep -v '/e2e$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \
+	for packages in "$$first" "$$last"; do \
+		[ -z "$$packages" ] || go test -race -timeout 15m $$packages; \
+	done
+
+lint: $(LINT) ## check formatting, vet, and run the linters
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(LINT) run
+
+bench: setup ## run the benchmarks (PKG=./backup/...: only those)
+	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+
+clean: ## remove what was built
+	rm -rf bin e2e/out $(TOOLS)
+
+# Each tool has a module of its own, so that its dependencies are neither the
+# program's nor another tool's.
+$(MINIO): e2e/tools/minio/go.mod e2e/tools/minio/go.sum
+	cd $(<D) && go build -o ../bin/minio github.com/minio/minio && touch ../bin/minio
+
+$(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
+	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint

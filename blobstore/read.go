@@ -1,0 +1,43 @@
+package blobstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// ReadAll reads a whole blob into memory. A blob of more than limit bytes is
+// ErrInvalid and is not read; a body that breaks off or does not have the
+// blob's size is ErrUnavailable.
+func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, Attrs, error) {
+	return ReadChanged(ctx, s, key, "", limit)
+}
+
+// ReadChanged is ReadAll for pollers: while the blob's token is still seen, it
+// is ErrNotModified and no body is transferred. An empty token reads always.
+func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int64) (_ []byte, _ Attrs, err error) {
+	body, attrs, err := s.Get(ctx, key, GetOptions{IfChanged: seen})
+	if err != nil {
+		return nil, Attrs{}, err
+	}
+	defer body.Close() // read to the end or failed: closing tells nothing new
+	if attrs.Size > limit {
+		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrInvalid,
+			Err: fmt.Errorf("the blob has %d bytes, more than the %d allowed", attrs.Size, limit)}
+	}
+	data := make([]byte, attrs.Size)
+	if _, err := io.ReadFull(body, data); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("read body: %w", err)}
+	}
+	// A last read makes the provider check what it checks at the end of a body.
+	if n, err := io.Copy(io.Discard, io.LimitReader(body, 1)); n != 0 || err != nil {
+		if err == nil {
+			err = fmt.Errorf("the body is longer than the blob's %d bytes", attrs.Size)
+		}
+		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("read body: %w", err)}
+	}
+	return data, attrs, nil
+}

@@ -1,0 +1,125 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	gcaws "gocloud.dev/aws"
+	"gocloud.dev/blob/s3blob"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// Scheme is the URL scheme that Open serves.
+const Scheme = "s3"
+
+const (
+	defaultRegion = "us-east-1"
+
+	// maxPrefix leaves room for a key of blobstore.MaxKey below 1,024 bytes.
+	maxPrefix = 200
+
+	dialTimeout = 10 * time.Second
+	// headerTimeout is how long a store may think once it has the request.
+	headerTimeout = 30 * time.Second
+	// idleConns is how many connections are kept for parallel transfers.
+	idleConns = 32
+)
+
+// Open opens the bucket that a URL names; see the package's doc for its
+// parameters. It is a blobstore.Opener. It sends no request: that the bucket
+// is missing or closed shows at first use.
+func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
+	prefix, err := bucketPrefix(u)
+	if err != nil {
+		return nil, err
+	}
+	query := u.Query()
+	options, err := clientOptions(query)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := gcaws.V2ConfigFromURLParams(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("configure S3 client: %w", err)
+	}
+	if cfg.Region == "" {
+		cfg.Region = defaultRegion
+	}
+	cfg.Credentials = &credentials{cfg.Credentials}
+	client := s3.NewFromConfig(cfg, options)
+	bucket, err := s3blob.OpenBucket(ctx, client, u.Host, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{client: client, blobs: bucket, bucket: u.Host, prefix: prefix}, nil
+}
+
+// bucketPrefix checks the URL's bucket and returns what all keys begin with.
+func bucketPrefix(u *url.URL) (string, error) {
+	if u.Opaque != "" || u.Host == "" || u.Port() != "" {
+		return "", errors.New("the URL names no bucket; want s3://bucket/prefix")
+	}
+	prefix := strings.Trim(u.Path, "/")
+	if prefix == "" {
+		return "", nil
+	}
+	if err := blobstore.CheckKey(prefix); err != nil || len(prefix) > maxPrefix {
+		return "", fmt.Errorf("the prefix %.40q is no key of at most %d bytes: %w", prefix, maxPrefix, err)
+	}
+	return prefix + "/", nil
+}
+
+// clientOptions takes this package's own parameters out of the query.
+func clientOptions(query url.Values) (func(*s3.Options), error) {
+	endpoint := query.Get("endpoint")
+	pathStyle := endpoint != ""
+	if value := query.Get("use_path_style"); value != "" {
+		var err error
+		if pathStyle, err = strconv.ParseBool(value); err != nil {
+			return nil, errors.New("the parameter use_path_style is neither true nor false")
+		}
+	}
+	if endpoint != "" {
+		e, err := url.Parse(endpoint)
+		if err != nil || e.Scheme != "http" && e.Scheme != "https" || e.Host == "" || e.User != nil || e.RawQuery != "" {
+			return nil, errors.New("the parameter endpoint is no URL like https://host:port")
+		}
+	}
+	query.Del("endpoint")
+	query.Del("use_path_style")
+	return func(o *s3.Options) {
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+		o.UsePathStyle = pathStyle
+		o.Retryer = aws.NopRetryer{}
+		o.HTTPClient = &watchedClient{next: tune(o.HTTPClient)}
+		o.DisableLogOutputChecksumValidationSkipped = true
+	}, nil
+}
+
+// tune bounds how long a silent store can hold a request. It keeps the
+// client's trust in what AWS_CA_BUNDLE names.
+func tune(client s3.HTTPClient) s3.HTTPClient {
+	buildable, ok := client.(*awshttp.BuildableClient)
+	if !ok {
+		return client
+	}
+	return buildable.
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.ResponseHeaderTimeout = headerTimeout
+			t.MaxIdleConnsPerHost = idleConns
+		})
+}

@@ -1,0 +1,15 @@
+// Package server starts real servers for tests: MinIO and PostgreSQL, each on
+// a free port of 127.0.0.1, with its data in a temporary folder, stopped by
+// process id when the test ends, and killed by the kernel should the test
+// process die first.
+//
+// It needs binaries that `make setup` installs; a missing one fails the test.
+// It knows nothing of Understudy, so that any package's tests can use it.
+//
+// A server takes about half a second to start. Tests that need no server of
+// their own share one per package:
+//
+//	func TestMain(m *testing.M) { os.Exit(server.Run(m)) }
+//
+//	func TestX(t *testing.T) { url := server.SharedMinIO(t).NewBucket(t) … }
+package server

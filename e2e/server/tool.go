@@ -1,0 +1,50 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// errMissing ends every message about a missing binary.
+var errMissing = errors.New("run `make setup`, which installs what the tests need")
+
+// findTool finds a binary by its path from the top of the repository, which
+// is above the folder that a test runs in.
+func findTool(path string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", path, err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "e2e", "tools")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("find %s: not within the repository: %w", path, errMissing)
+		}
+	}
+	tool := filepath.Join(dir, path)
+	if _, err := exec.LookPath(tool); err != nil {
+		return "", fmt.Errorf("find %s: %w: %w", path, err, errMissing)
+	}
+	return tool, nil
+}
+
+// findPostgres finds one of PostgreSQL's programs, in PATH or where Debian
+// keeps those that it does not put there; of several versions the newest.
+func findPostgres(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", name, err)
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("find PostgreSQL's %s, in PATH or in /usr/lib/postgresql: %w", name, errMissing)
+	}
+	return found[len(found)-1], nil
+}
