@@ -6,6 +6,7 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/understudy-ha/understudy/backup/pack"
 )
@@ -66,4 +67,21 @@ type Restorer interface {
 // Export writes what one entry holds to path, for a person, needing nothing of
 // the host that it was dumped on: a folder, a database file, a folder with
 // dump.pgc (and roles.sql), a folder with output. path must not exist.
-func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error { panic("skeleton") }
+func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+	export, ok := exporters[e.Kind]
+	if !ok {
+		return fmt.Errorf("export %s: unknown kind of source %q", e.Name, e.Kind)
+	}
+	if err := export(ctx, r, e, path); err != nil {
+		return fmt.Errorf("export %s: %w", e.Name, err)
+	}
+	return nil
+}
+
+// exporters are Export by kind.
+var exporters = map[string]func(context.Context, *pack.Reader, Entry, string) error{
+	"directory": exportDirectory,
+	"sqlite":    exportSQLite,
+	"postgres":  exportPostgres,
+	"command":   exportCommand,
+}

@@ -1,0 +1,106 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// Repository is one cluster's backups in one bucket. It is safe for concurrent
+// use.
+type Repository struct {
+	Store   blobstore.Store
+	Ring    *seal.Ring
+	Cluster string
+}
+
+// Load reads and verifies the manifest that ref pins. A missing manifest is an
+// error that wraps blobstore.ErrNotFound.
+func (r *Repository) Load(ctx context.Context, ref Ref) (*Manifest, error) {
+	signed, err := r.ReadSigned(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return r.Decode(ref, signed)
+}
+
+// ReadSigned reads the bytes of a manifest, as a cache keeps them. Decode
+// verifies them.
+func (r *Repository) ReadSigned(ctx context.Context, ref Ref) ([]byte, error) {
+	var signed []byte
+	err := retryBody(ctx, func() error {
+		body, _, err := r.Store.Get(ctx, ref.Key, blobstore.GetOptions{})
+		if err != nil {
+			return backoff.Permanent(err)
+		}
+		defer body.Close()
+		signed, err = io.ReadAll(io.LimitReader(body, MaxManifestSize+1))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", ref.Key, err)
+	}
+	return signed, nil
+}
+
+// retryBody tries again, a few times, what failed because a body broke off
+// while it was read; the store retries everything else.
+func retryBody(ctx context.Context, try func() error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, try() },
+		backoff.WithMaxTries(4), backoff.WithBackOff(&backoff.ExponentialBackOff{
+			InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 2 * time.Second,
+		}))
+	return err
+}
+
+// Open prepares a backup for reading: its data keys, its index, its streams.
+// packs is where its packs are read.
+func (r *Repository) Open(ctx context.Context, m *Manifest, packs pack.Packs) (*pack.Reader, *pack.Index, error) {
+	keys, err := r.Ring.Unwrap(m.DataKey, r.Cluster)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open backup %s: %w", m.ID, err)
+	}
+	index, err := pack.LoadIndex(ctx, r.Cluster, keys, packs, m.Index)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open backup %s: %w", m.ID, err)
+	}
+	return pack.NewReader(r.Cluster, keys, index, packs), index, nil
+}
+
+// BucketPacks reads packs from the bucket.
+func (r *Repository) BucketPacks() pack.Packs { return bucketPacks{r.Store} }
+
+type bucketPacks struct{ store blobstore.Store }
+
+// ReadPack implements pack.Packs.
+func (b bucketPacks) ReadPack(ctx context.Context, d pack.Digest, off int64, buf []byte) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	return retryBody(ctx, func() error {
+		body, attrs, err := b.store.Get(ctx, d.Key(), blobstore.GetOptions{Offset: off, Length: int64(len(buf))})
+		switch {
+		case errors.Is(err, blobstore.ErrNotFound):
+			return backoff.Permanent(fmt.Errorf("%w: %w", fs.ErrNotExist, err))
+		case off > 0 && errors.Is(err, blobstore.ErrInvalid): // the pack ends before off
+			return backoff.Permanent(fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err))
+		case err != nil:
+			return backoff.Permanent(err)
+		}
+		defer body.Close()
+		if attrs.Size < off+int64(len(buf)) {
+			return backoff.Permanent(io.ErrUnexpectedEOF)
+		}
+		_, err = io.ReadFull(body, buf)
+		return err
+	})
+}

@@ -1,0 +1,186 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stderrKept is how many bytes of a program's error output go into an error.
+const stderrKept = 4 << 10
+
+// exitGrace is how long a program that was killed may keep its pipes open.
+const exitGrace = 2 * time.Second
+
+// secrets are the agent's own variables, which no child needs.
+var secrets = []string{"UNDERSTUDY_KEY=", "UNDERSTUDY_ADMIN_TOKEN="}
+
+// childEnviron is the agent's environment without its secrets, and then extra,
+// which wins.
+func childEnviron(extra ...string) []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !hasAnyPrefix(v, secrets) {
+			env = append(env, v)
+		}
+	}
+	return append(env, extra...)
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// program says what to run. No shell has a part in it.
+type program struct {
+	argv  []string
+	env   []string // all of it
+	stdin io.Reader
+}
+
+// command prepares the program to run in a process group of its own, which is
+// killed as a whole when ctx ends: a wrapper script does not outlive its
+// child's time-out, nor the other way about.
+func (p program) command(ctx context.Context, stderr io.Writer) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd.Env = p.env
+	cmd.Stdin = p.stdin
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = exitGrace
+	return cmd
+}
+
+// failure is the error of a program that ended with err: why, and the end of
+// what it said.
+func (p program) failure(ctx context.Context, err error, stderr *tail) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	what := "run " + filepath.Base(p.argv[0])
+	if said := stderr.String(); said != "" {
+		return fmt.Errorf("%s: %w: %s", what, err, said)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// run runs the program to its end. What it prints is dropped, but for the end
+// of its error output in the error.
+func (p program) run(ctx context.Context) error {
+	stderr := &tail{max: stderrKept}
+	if err := p.command(ctx, stderr).Run(); err != nil {
+		return p.failure(ctx, err, stderr)
+	}
+	return nil
+}
+
+// output is a running program's standard output. Its end is io.EOF only when
+// the program has succeeded; otherwise Read fails with the program's error, so
+// that half an output is never taken for a whole one.
+type output struct {
+	ctx    context.Context
+	prog   program
+	cmd    *exec.Cmd
+	stdout io.ReadCloser
+	stderr *tail
+	cancel context.CancelFunc
+	wait   func() error
+}
+
+// start starts the program. The caller closes the output, which also ends a
+// program that still runs.
+func (p program) start(ctx context.Context) (*output, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stderr := &tail{max: stderrKept}
+	cmd := p.command(ctx, stderr)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("pipe from %s: %w", p.argv[0], err)
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, fmt.Errorf("start %s: %w", p.argv[0], err)
+	}
+	// A grandchild that left the process group may hold the pipe open: reading
+	// ends with the context all the same.
+	stop := context.AfterFunc(ctx, func() { _ = stdout.Close() })
+	o := &output{ctx: ctx, prog: p, cmd: cmd, stdout: stdout, stderr: stderr, cancel: cancel}
+	o.wait = sync.OnceValue(func() error {
+		err := cmd.Wait()
+		stop()
+		if err != nil {
+			return p.failure(ctx, err, stderr)
+		}
+		return nil
+	})
+	return o, nil
+}
+
+// Read implements io.Reader.
+func (o *output) Read(b []byte) (int, error) {
+	n, err := o.stdout.Read(b)
+	if err == nil {
+		return n, nil
+	}
+	if failed := o.wait(); failed != nil {
+		return n, failed
+	}
+	if errors.Is(err, os.ErrClosed) { // read again after the end
+		err = io.EOF
+	}
+	return n, err
+}
+
+// Close ends the program if it still runs, and waits for it.
+func (o *output) Close() error {
+	o.cancel()
+	_ = o.wait() // the reader was told of a failure; a stop asked for is none
+	return nil
+}
+
+// tail keeps the last max bytes written to it.
+type tail struct {
+	max int
+	mu  sync.Mutex
+	buf []byte
+	cut bool
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - t.max; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+		t.cut = true
+	}
+	return len(b), nil
+}
+
+// String gives what was kept, trimmed.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	said := string(bytes.ToValidUTF8(bytes.TrimSpace(t.buf), []byte("?")))
+	if t.cut {
+		return "… " + said
+	}
+	return said
+}

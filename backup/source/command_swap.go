@@ -1,0 +1,172 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// A command's state lies wherever its commands put it, so nothing can be
+// renamed: the swap loads the staged state over the present one, which was
+// dumped to a file first. The files in the scratch folder are the journal:
+//
+//	staged            a state is ready to be loaded
+//	staged, replaced  the present state is kept; loading may have begun
+//	loaded, replaced  loaded
+//
+// An interrupted load is run again from its start. That ends well only with a
+// restore command that replaces whatever it finds, as CommandConfig asks.
+
+func (c *Command) staged() string   { return filepath.Join(c.cfg.Scratch, "staged") }
+func (c *Command) replaced() string { return filepath.Join(c.cfg.Scratch, "replaced") }
+func (c *Command) loaded() string   { return filepath.Join(c.cfg.Scratch, "loaded") }
+
+// Space implements Restorer: the staged state, and the replaced one, which is
+// taken to be of the same size.
+func (c *Command) Space(e Entry) (string, int64) { return c.cfg.Scratch, 2 * e.Size }
+
+// Stage implements Restorer.
+func (c *Command) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	if err := c.stage(ctx, r, e); err != nil {
+		return fmt.Errorf("stage %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *Command) stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	if kept, err := exists(c.replaced()); err != nil {
+		return err
+	} else if kept {
+		return errUnfinished
+	}
+	if err := makeScratch(c.cfg.Scratch); err != nil {
+		return err
+	}
+	if err := removeFiles(c.staged(), c.loaded()); err != nil {
+		return err
+	}
+	return c.keepFile(c.staged(), func(w io.Writer) error { return copyStream(ctx, r, e.Root, w) })
+}
+
+// keepFile makes the file at path appear at once, whole and durable.
+func (c *Command) keepFile(path string, fill func(io.Writer) error) error {
+	part := path + ".part"
+	if err := writeFile(part, os.O_TRUNC, fill); err != nil {
+		return err
+	}
+	return moveFile(part, path)
+}
+
+// Swap implements Restorer. It fails, having changed nothing, when the present
+// state cannot be dumped: then there would be no way back.
+func (c *Command) Swap(ctx context.Context) error {
+	if err := c.swap(ctx); err != nil {
+		return fmt.Errorf("swap %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *Command) swap(ctx context.Context) error {
+	staged, err := exists(c.staged())
+	if err != nil {
+		return err
+	}
+	if !staged {
+		if done, err := exists(c.loaded()); err != nil || done {
+			return err
+		}
+		return errNothingStaged
+	}
+	kept, err := exists(c.replaced())
+	if err != nil {
+		return err
+	}
+	if !kept {
+		if err := c.keepPresent(ctx); err != nil {
+			return fmt.Errorf("keep the present state: %w", err)
+		}
+	}
+	if err := c.fault("kept"); err != nil {
+		return err
+	}
+	if err := c.restore(ctx, c.staged()); err != nil {
+		return err
+	}
+	if err := c.fault("loaded"); err != nil {
+		return err
+	}
+	return moveFile(c.staged(), c.loaded())
+}
+
+func (c *Command) keepPresent(ctx context.Context) error {
+	return c.keepFile(c.replaced(), func(w io.Writer) error {
+		return c.dump(ctx, func(r io.Reader) error {
+			_, err := io.Copy(w, r)
+			return err
+		})
+	})
+}
+
+// SwapBack implements Restorer.
+func (c *Command) SwapBack(ctx context.Context) error {
+	if err := c.swapBack(ctx); err != nil {
+		return fmt.Errorf("swap back %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *Command) swapBack(ctx context.Context) error {
+	kept, err := exists(c.replaced())
+	if err != nil {
+		return err
+	}
+	if kept {
+		if err := c.restore(ctx, c.replaced()); err != nil {
+			return err
+		}
+		if err := c.fault("restored"); err != nil {
+			return err
+		}
+	}
+	return c.drop(c.staged(), c.loaded(), c.replaced()) // the last one tells a new try to restore
+}
+
+// Discard implements Restorer.
+func (c *Command) Discard(context.Context) error {
+	if err := c.discard(); err != nil {
+		return fmt.Errorf("discard %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *Command) discard() error {
+	staged, err := exists(c.staged())
+	if err != nil {
+		return err
+	}
+	kept, err := exists(c.replaced())
+	if err != nil {
+		return err
+	}
+	if staged && kept {
+		return errUnfinished
+	}
+	return c.drop(c.replaced(), c.loaded(), c.staged())
+}
+
+// drop removes the given files, and then half-written ones.
+func (c *Command) drop(paths ...string) error {
+	for _, p := range paths {
+		if err := removeFiles(p); err != nil {
+			return err
+		}
+		if err := c.fault("drop " + filepath.Base(p)); err != nil {
+			return err
+		}
+	}
+	return removeFiles(c.staged()+".part", c.replaced()+".part")
+}

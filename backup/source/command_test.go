@@ -1,0 +1,249 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// newFileCommand makes a command source whose state is one file.
+func newFileCommand(t *testing.T, state, scratch string) *Command {
+	t.Helper()
+	c, err := NewCommand("queue", CommandConfig{
+		Dump:    []string{"cat", state},
+		Restore: []string{"dd", "status=none", "of=" + state},
+		Timeout: time.Minute,
+		Scratch: scratch,
+	})
+	must(t, err)
+	return c
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return string(b)
+}
+
+func TestCommandStateGoesToAnotherHost(t *testing.T) {
+	dir := t.TempDir()
+	big := strings.Repeat("a line of the queue\n", 100_000)
+	must(t, os.WriteFile(filepath.Join(dir, "here"), []byte(big), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "there"), []byte("old"), 0o600))
+	here := newFileCommand(t, filepath.Join(dir, "here"), filepath.Join(dir, "scratch-here"))
+	there := newFileCommand(t, filepath.Join(dir, "there"), filepath.Join(dir, "scratch-there"))
+	s := newShelf(t)
+	must(t, here.Check(t.Context()))
+	e, _ := s.backup(t, here)
+	if e.Size != int64(len(big)) || e.Kind != "command" || e.Name != "queue" {
+		t.Errorf("entry %+v", e)
+	}
+
+	s.stage(t, there, e)
+	s.stage(t, there, e) // replaces the first
+	if got := readText(t, filepath.Join(dir, "there")); got != "old" {
+		t.Error("staging touched the target")
+	}
+	must(t, there.Swap(t.Context()))
+	must(t, there.Swap(t.Context()))
+	if got := readText(t, filepath.Join(dir, "there")); got != big {
+		t.Error("swapped state differs")
+	}
+	mustFail(t, there.Stage(t.Context(), s.reader(), e), "neither finished nor rolled back")
+	must(t, there.Discard(t.Context()))
+	must(t, there.Discard(t.Context()))
+	if left, _ := filepath.Glob(filepath.Join(dir, "scratch-there", "*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	mustFail(t, there.Swap(t.Context()), "nothing is staged")
+
+	must(t, Export(t.Context(), s.reader(), e, filepath.Join(dir, "export")))
+	if got := readText(t, filepath.Join(dir, "export", "output")); got != big {
+		t.Error("exported state differs")
+	}
+}
+
+// A swap that stops after any of its steps ends, in a new process, in the old
+// or the new state, whichever is asked for.
+func TestCommandSwapSurvivesACrashAfterEachStep(t *testing.T) {
+	for _, end := range []string{"swap", "swap back"} {
+		for n, more := 1, true; more; n++ {
+			more = commandCrash(t, end, n)
+		}
+	}
+}
+
+func commandCrash(t *testing.T, end string, n int) bool {
+	dir := t.TempDir()
+	state, scratch := filepath.Join(dir, "state"), filepath.Join(dir, "scratch")
+	must(t, os.WriteFile(state, []byte("new"), 0o600))
+	s := newShelf(t)
+	e, _ := s.backup(t, newFileCommand(t, state, scratch))
+	must(t, os.WriteFile(state, []byte("old"), 0o600))
+	c := newFileCommand(t, state, scratch)
+	s.stage(t, c, e)
+
+	fault, stopped := stopAfter(n)
+	c.fault = fault
+	err := c.Swap(t.Context())
+	if err == nil && end == "swap back" {
+		err = c.SwapBack(t.Context())
+	}
+	if err == nil && end == "swap" {
+		err = c.Discard(t.Context())
+	}
+	if stopped() == (err == nil) {
+		t.Fatalf("%s, step %d: %v", end, n, err)
+	}
+
+	c = newFileCommand(t, state, scratch)
+	want := "old"
+	if end == "swap" {
+		want = "new"
+		if err := c.Swap(t.Context()); err != nil && !errors.Is(err, errNothingStaged) {
+			t.Fatalf("step %d: %v", n, err)
+		}
+		must(t, c.Discard(t.Context()))
+	} else {
+		must(t, c.SwapBack(t.Context()))
+		must(t, c.SwapBack(t.Context()))
+	}
+	if got := readText(t, state); got != want {
+		t.Errorf("%s after a stop at step %d: state is %q", end, n, got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(scratch, "*")); len(left) > 0 {
+		t.Errorf("%s after a stop at step %d left %q", end, n, left)
+	}
+	return stopped()
+}
+
+func TestCommandDiscardRefusesAnUnfinishedSwap(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	must(t, os.WriteFile(state, []byte("x"), 0o600))
+	c := newFileCommand(t, state, filepath.Join(dir, "scratch"))
+	s := newShelf(t)
+	e, _ := s.backup(t, c)
+	s.stage(t, c, e)
+	c.fault, _ = stopAfter(1)
+	mustFail(t, c.Swap(t.Context()), "stopped")
+	mustFail(t, c.Discard(t.Context()), "neither finished nor rolled back")
+}
+
+func TestCommandFailureIsAnErrorThatQuotesIt(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name string
+		dump []string
+		want []string
+	}{
+		{"exit code", []string{"cat", "/nowhere/at-all"}, []string{"dump queue: ", "run cat: exit status 1: ", "/nowhere/at-all"}},
+		{"output and then failure", []string{"tar", "-c", "/etc/hostname", "/nowhere"}, []string{"run tar: exit status 2", "/nowhere"}},
+		{"missing program", []string{"no-such-program-here"}, []string{"start no-such-program-here"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := NewCommand("queue", CommandConfig{Dump: tt.dump, Restore: []string{"cat"}, Scratch: dir})
+			must(t, err)
+			_, _, err = newShelf(t).tryBackup(t.Context(), c)
+			mustFail(t, err, tt.want...)
+		})
+	}
+}
+
+func TestCommandConfigIsChecked(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  CommandConfig
+		want string
+	}{
+		{CommandConfig{Restore: []string{"x"}, Scratch: "s"}, "dump is missing"},
+		{CommandConfig{Dump: []string{"x"}, Scratch: "s"}, "restore is missing"},
+		{CommandConfig{Dump: []string{"x"}, Restore: []string{"x"}}, "scratch folder is missing"},
+	} {
+		_, err := NewCommand("queue", tt.cfg)
+		mustFail(t, err, "source queue", tt.want)
+	}
+	c, err := NewCommand("queue", CommandConfig{Dump: []string{"no-such-program-here"}, Restore: []string{"cat"}, Scratch: t.TempDir()})
+	must(t, err)
+	mustFail(t, c.Check(t.Context()), "find command", "no-such-program-here")
+}
+
+func TestCommandKeepsTheAgentsSecretsToItself(t *testing.T) {
+	t.Setenv("UNDERSTUDY_KEY", "secret-key")
+	t.Setenv("UNDERSTUDY_ADMIN_TOKEN", "secret-token")
+	c, err := NewCommand("env", CommandConfig{Dump: []string{"env"}, Restore: []string{"cat"}, Scratch: t.TempDir(), Env: []string{"OWN=yes"}})
+	must(t, err)
+	s := newShelf(t)
+	e, _ := s.backup(t, c)
+	var out bytes.Buffer
+	must(t, copyStream(t.Context(), s.reader(), e.Root, &out))
+	if strings.Contains(out.String(), "secret") || !strings.Contains(out.String(), "OWN=yes\n") {
+		t.Errorf("environment:\n%s", &out)
+	}
+}
+
+// A program is killed with its children, by its time-out and by the context,
+// even one that has left its process group and holds the pipe open.
+func TestCommandIsKilledWithItsProcessGroup(t *testing.T) {
+	for _, wrapper := range []string{"env", "setsid"} {
+		t.Run(wrapper, func(t *testing.T) {
+			pids := filepath.Join(t.TempDir(), "pids")
+			c, err := NewCommand("hang", CommandConfig{
+				// The inner shell is a stand-in for an application's wrapper.
+				Dump:    []string{"sh", "-c", wrapper + ` sh -c 'echo $$ >> "$0"; exec sleep 1000' "$0" & wait; sleep 1000`, pids},
+				Restore: []string{"cat"}, Scratch: t.TempDir(), Timeout: 500 * time.Millisecond,
+			})
+			must(t, err)
+			start := time.Now()
+			_, _, err = newShelf(t).tryBackup(t.Context(), c)
+			mustFail(t, err, "killed after 500ms")
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %s", took)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(readText(t, pids)))
+			must(t, err)
+			if wrapper == "setsid" { // out of reach by design: clean up
+				must(t, syscall.Kill(pid, syscall.SIGKILL))
+				return
+			}
+			waitGone(t, pid)
+		})
+	}
+}
+
+// waitGone waits until a process has ended.
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("process %d is still there", pid)
+		}
+	}
+}
+
+func TestCommandErrorOutputIsBounded(t *testing.T) {
+	tl := &tail{max: 10}
+	for range 100 {
+		_, _ = tl.Write([]byte("0123456789ab"))
+	}
+	if got := tl.String(); got != "… 23456789ab" {
+		t.Errorf("kept %q", got)
+	}
+}

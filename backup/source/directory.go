@@ -1,0 +1,219 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// DirectoryConfig describes a directory to back up.
+type DirectoryConfig struct {
+	// Path is the directory: absolute. A symlink there is followed; symlinks
+	// in the directory are not.
+	Path string
+	// Exclude are doublestar patterns of paths relative to Path, such as
+	// "**/*.tmp" or "cache/**". What they match, with all that is in it, is in
+	// no backup, so it is not there after a restore either.
+	Exclude []string
+	// Now tells the time; nil for time.Now.
+	Now func() time.Time
+}
+
+// Directory is a source that backs up a folder with all that is in it:
+// regular files, folders, symlinks, hard links, fifos and devices, with modes,
+// owners, modification times and extended attributes. Sockets are skipped.
+type Directory struct {
+	name string
+	cfg  DirectoryConfig
+	// fault, in tests, is called before a step on a path of the tree.
+	fault func(step, path string) error
+	// swapFault, in tests, is called before each step of a swap.
+	swapFault func(step string) error
+}
+
+var _ Source = (*Directory)(nil)
+
+// DirectoryFacts is what a directory's Entry tells in Facts.
+type DirectoryFacts struct {
+	Path      string `json:"path"`
+	RootMode  string `json:"root_mode"` // octal
+	Files     int64  `json:"files"`     // regular files; further names are HardLinks
+	Folders   int64  `json:"folders"`   // the directory itself included
+	Symlinks  int64  `json:"symlinks"`
+	HardLinks int64  `json:"hard_links"`
+	Specials  int64  `json:"special_files"` // fifos and devices
+	Skipped   int64  `json:"sockets_skipped"`
+	Unstable  int64  `json:"changed_while_read"`
+	Bytes     int64  `json:"bytes"`      // of the files' contents
+	DiskBytes int64  `json:"disk_bytes"` // that a restore takes, about
+	// Started is when the reading began. A file that changed then or later may
+	// differ from what was read, though its times and size do not tell.
+	Started time.Time `json:"started"`
+}
+
+// NewDirectory makes a directory source. Nothing is looked at yet.
+func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
+	if !filepath.IsAbs(cfg.Path) {
+		return nil, fmt.Errorf("source %s: directory: path %q is not absolute", name, cfg.Path)
+	}
+	patterns := make([]string, len(cfg.Exclude))
+	for i, p := range cfg.Exclude {
+		// "cache/" is what people write for a folder.
+		patterns[i] = strings.TrimSuffix(strings.TrimPrefix(p, "./"), "/")
+		if patterns[i] == "" || !doublestar.ValidatePattern(patterns[i]) {
+			return nil, fmt.Errorf("source %s: directory: exclude: %q is not a pattern", name, p)
+		}
+		if strings.HasPrefix(p, "/") {
+			return nil, fmt.Errorf("source %s: directory: exclude: %q is absolute; patterns are relative to path", name, p)
+		}
+	}
+	cfg.Exclude = patterns
+	cfg.Path = filepath.Clean(cfg.Path)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Directory{name: name, cfg: cfg, fault: noPathFault, swapFault: noFault}, nil
+}
+
+func noPathFault(string, string) error { return nil }
+
+// Name implements Source.
+func (d *Directory) Name() string { return d.name }
+
+// Kind implements Source.
+func (d *Directory) Kind() string { return "directory" }
+
+// Check tells whether the directory can be read here and, after a restore, be
+// swapped: it may not be a mount point, and its parent must be writable. When
+// only the directory itself is missing, which a standby before its first
+// restore may well be, the error wraps fs.ErrNotExist.
+func (d *Directory) Check(ctx context.Context) error {
+	if err := d.check(); err != nil {
+		return fmt.Errorf("source %s: %w", d.name, err)
+	}
+	return ctx.Err()
+}
+
+func (d *Directory) check() error {
+	path, err := resolveTarget(d.cfg.Path)
+	if err != nil {
+		return err
+	}
+	if err := checkPlace(path); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("directory %s is missing; create it, or restore it: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", path)
+	}
+	if err := unix.Access(path, unix.R_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("read directory %s: %w", path, err)
+	}
+	return nil
+}
+
+// Space implements Restorer.
+func (d *Directory) Space(e Entry) (folder string, bytes int64) {
+	folder = filepath.Dir(d.cfg.Path)
+	if path, err := resolveTarget(d.cfg.Path); err == nil {
+		folder = filepath.Dir(path)
+	}
+	// A malformed entry is reported by Stage.
+	var facts DirectoryFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return folder, e.Size
+	}
+	return folder, facts.DiskBytes
+}
+
+// Stage implements Restorer. The stage is beside the target, on the same file
+// system, and has its name only once it is whole and durable.
+func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	return d.stage(ctx, r, e)
+}
+
+func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
+	err := d.exchange(func(x *exchange) error {
+		if err := checkPlace(x.target); err != nil {
+			return err
+		}
+		return x.stage(func(dir string) error { return plant(ctx, r, e, dir) })
+	})
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// Swap implements Restorer. A target that does not exist yet is made.
+func (d *Directory) Swap(context.Context) error {
+	if err := d.exchange((*exchange).swap); err != nil {
+		return fmt.Errorf("swap %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// SwapBack implements Restorer.
+func (d *Directory) SwapBack(context.Context) error {
+	if err := d.exchange((*exchange).swapBack); err != nil {
+		return fmt.Errorf("swap %s back: %w", d.name, err)
+	}
+	return nil
+}
+
+// Discard implements Restorer.
+func (d *Directory) Discard(context.Context) error {
+	if err := d.exchange((*exchange).discard); err != nil {
+		return fmt.Errorf("discard leftovers of %s: %w", d.name, err)
+	}
+	return nil
+}
+
+func (d *Directory) exchange(do func(*exchange) error) error {
+	path, err := resolveTarget(d.cfg.Path)
+	if err != nil {
+		return err
+	}
+	x := newExchange(path)
+	x.fault = d.swapFault
+	return do(x)
+}
+
+// exportDirectory writes a dumped directory to path, which must not exist.
+func exportDirectory(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+	return exportTree(ctx, r, e, path)
+}
+
+func exportTree(ctx context.Context, r chunkReader, e Entry, path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return &fs.PathError{Op: "export to", Path: path, Err: fs.ErrExist}
+	}
+	partial := besides(path, "partial")
+	if err := removeTree(partial); err != nil {
+		return err
+	}
+	if err := plant(ctx, r, e, partial); err != nil {
+		return errors.Join(err, removeTree(partial))
+	}
+	if err := os.Rename(partial, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}

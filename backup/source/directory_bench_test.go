@@ -1,0 +1,101 @@
+package source
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+)
+
+// swallow stores nothing.
+func swallow(context.Context, pack.Info, []byte) (time.Time, error) { return time.Time{}, nil }
+
+// report gives rates of files and bytes beside the time.
+func report(b *testing.B, size sourcetest.TreeSize) {
+	b.Helper()
+	b.SetBytes(size.Bytes)
+	b.ReportAllocs()
+	b.ReportMetric(float64(size.Files)*float64(b.N)/b.Elapsed().Seconds(), "files/s")
+}
+
+func BenchmarkDirectoryFirstDump(b *testing.B) {
+	for name, size := range map[string]sourcetest.TreeSize{
+		"mixed": {Files: 3000, Bytes: 200 << 20, Large: 2},
+		"small": {Files: 11500, Bytes: 23 << 20},
+	} {
+		b.Run(name, func(b *testing.B) {
+			live := filepath.Join(b.TempDir(), "live")
+			sourcetest.WriteTree(b, live, 1, size)
+			d, keys := newTestDirectory(b, live), newVault(b).keys
+			for b.Loop() {
+				w, err := pack.NewWriter(b.Context(), pack.WriterConfig{Cluster: testCluster, Keys: keys, Put: swallow})
+				do(b, err)
+				_, err = d.Dump(b.Context(), w, nil)
+				do(b, err)
+				_, _, err = w.Close(b.Context())
+				do(b, err)
+			}
+			report(b, size)
+		})
+	}
+}
+
+// nullWriter takes the chunking out of the measurement.
+type nullWriter struct{}
+
+func (nullWriter) Write(_ context.Context, r io.Reader, _ pack.Profile) (pack.Stream, error) {
+	n, err := io.Copy(io.Discard, r) // which pools its buffers
+	return pack.Stream{Size: n, Chunks: make([]pack.ID, n>>16+1)}, err
+}
+
+func (nullWriter) Keep(pack.Stream) bool { return true }
+
+func BenchmarkDirectoryReadsOnly(b *testing.B) {
+	size := sourcetest.TreeSize{Files: 11500, Bytes: 100 << 20}
+	live := filepath.Join(b.TempDir(), "live")
+	sourcetest.WriteTree(b, live, 1, size)
+	d := newTestDirectory(b, live)
+	for b.Loop() {
+		_, err := d.dump(b.Context(), nullWriter{}, nil, nil)
+		do(b, err)
+	}
+	report(b, size)
+}
+
+func BenchmarkDirectoryUnchangedDump(b *testing.B) {
+	size := sourcetest.TreeSize{Files: 11500, Bytes: 23 << 20}
+	live := filepath.Join(b.TempDir(), "live")
+	sourcetest.WriteTree(b, live, 1, size)
+	d, v := newTestDirectory(b, live), newVault(b)
+	v.mustBackup(d)
+	for b.Loop() {
+		v.mustBackup(d)
+	}
+	report(b, size)
+}
+
+func BenchmarkDirectoryRestore(b *testing.B) {
+	for name, size := range map[string]sourcetest.TreeSize{
+		"mixed": {Files: 3000, Bytes: 200 << 20, Large: 2},
+		"small": {Files: 11500, Bytes: 23 << 20},
+	} {
+		b.Run(name, func(b *testing.B) {
+			folder := b.TempDir()
+			live := filepath.Join(folder, "live")
+			sourcetest.WriteTree(b, live, 1, size)
+			d, v := newTestDirectory(b, live), newVault(b)
+			e, _ := v.mustBackup(d)
+			for b.Loop() {
+				do(b, d.Stage(b.Context(), v.last(), e))
+				b.StopTimer()
+				do(b, d.Discard(b.Context()))
+				b.StartTimer()
+			}
+			report(b, size)
+		})
+	}
+}

@@ -1,0 +1,346 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// chunkWriter is what a dump of a directory needs of a pack.Writer.
+type chunkWriter interface {
+	Write(ctx context.Context, r io.Reader, p pack.Profile) (pack.Stream, error)
+	Keep(s pack.Stream) bool
+}
+
+// Dump implements Source. Files are read by several goroutines, but stand in
+// the tree in canonical order.
+func (d *Directory) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
+	if prev == nil || prev.Entry.Kind != d.Kind() {
+		return d.dump(ctx, w, nil, nil)
+	}
+	return d.dump(ctx, w, prev.Reader, &prev.Entry)
+}
+
+func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev *Entry) (Entry, error) {
+	root, err := resolveTarget(d.cfg.Path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
+	}
+	// The walk is a few hundred names ahead of the tree, which bounds memory
+	// and open folders. More readers than processors, as some wait for a disk.
+	const ahead = 256
+	j := &dumpJob{
+		d: d, w: w, root: root,
+		old:   openOldTree(ctx, r, prev),
+		queue: make(chan *dumpItem, ahead),
+		work:  make(chan *dumpItem, ahead),
+		twins: map[fileID]uint64{},
+		first: map[fileID]firstName{},
+		names: newOwnerNames(),
+		facts: DirectoryFacts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
+	}
+	defer j.old.close()
+	stream, err := j.run(ctx, max(4, runtime.GOMAXPROCS(0)+2))
+	if err != nil {
+		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
+	}
+	return j.entry(stream)
+}
+
+// dumpJob is one dump. The walk (one goroutine) decides what has to be read,
+// readers read it, and one goroutine writes the tree, in the walk's order.
+type dumpJob struct {
+	d    *Directory
+	w    chunkWriter
+	root string
+
+	queue chan *dumpItem // in order
+	work  chan *dumpItem // those of them that have to be read
+
+	// Of the walk:
+	old   *oldTree
+	twins map[fileID]uint64 // names not yet met of a file with several
+
+	// Of the writing of the tree:
+	first    map[fileID]firstName
+	names    *ownerNames
+	facts    DirectoryFacts
+	warnings warnings
+}
+
+// fileID is what all names of a file share.
+type fileID struct{ dev, inode uint64 }
+
+type firstName struct {
+	path string
+	left uint64 // names not yet met
+}
+
+// dumpItem is one name on its way from the walk to the tree.
+type dumpItem struct {
+	node  Node
+	name  string
+	in    *openFolder
+	id    fileID
+	links uint64
+	done  chan struct{} // closed when it has been read; nil when nothing was to be read
+	err   error
+	gone  bool // it vanished before it was read
+	twin  bool // a further name of a file that came before
+}
+
+// forget lets go of the folder that a twin holds; readers do so themselves.
+func (it *dumpItem) forget() {
+	if it.twin {
+		it.in.release()
+	}
+}
+
+func (j *dumpJob) run(ctx context.Context, readers int) (pack.Stream, error) {
+	var stream pack.Stream
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(j.queue)
+		defer close(j.work)
+		w := walk{root: j.root, exclude: j.d.cfg.Exclude, fault: j.d.fault}
+		w.visit = func(f *found) error { return j.meet(ctx, f) }
+		return w.run(ctx)
+	})
+	for range readers {
+		group.Go(func() error {
+			for it := range j.work {
+				if ctx.Err() == nil {
+					it.err = j.read(ctx, it)
+				}
+				it.in.release()
+				close(it.done)
+			}
+			return nil
+		})
+	}
+	tree, out := io.Pipe()
+	group.Go(func() error {
+		err := j.writeTree(ctx, out)
+		out.CloseWithError(err)
+		return err
+	})
+	group.Go(func() (err error) {
+		stream, err = j.w.Write(ctx, tree, pack.Metadata)
+		tree.CloseWithError(err)
+		return err
+	})
+	err := group.Wait()
+	for it := range j.queue { // what a failure left there
+		it.forget()
+	}
+	return stream, err
+}
+
+// meet takes what the walk has found into the queue.
+func (j *dumpJob) meet(ctx context.Context, f *found) error {
+	it := &dumpItem{name: f.name, id: fileID{uint64(f.stat.Dev), f.stat.Ino}, links: uint64(f.stat.Nlink)}
+	it.node.Path = f.path
+	it.node.stat(&f.stat)
+	var err error
+	switch f.stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return j.meetFile(ctx, it, f)
+	case unix.S_IFDIR:
+		it.node.Type = Folder
+		it.node.Xattrs, err = readXattrs(f.self.fd)
+	case unix.S_IFLNK:
+		it.node.Type = Symlink
+		it.node.Target, err = f.in.readlink(f.name)
+	case unix.S_IFIFO:
+		it.node.Type = Fifo
+	case unix.S_IFCHR:
+		it.node.Type, it.node.Device = CharDevice, uint64(f.stat.Rdev)
+	case unix.S_IFBLK:
+		it.node.Type, it.node.Device = BlockDevice, uint64(f.stat.Rdev)
+	}
+	if vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Join(j.root, f.path), err)
+	}
+	return send(ctx, j.queue, it)
+}
+
+// meetFile keeps a regular file that has not changed, and has it read
+// otherwise.
+func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
+	it.node.Type = RegularFile
+	old := j.old.find(f.path)
+	if it.links > 1 && j.isTwin(it) {
+		// Only the tree's writer knows whether the first name made it.
+		it.twin, it.in = true, f.in.hold()
+		return send(ctx, j.queue, it)
+	}
+	if old != nil && j.old.unchanged(old, &f.stat) && (old.Content.Size == 0 || j.w.Keep(old.Content)) {
+		it.node.Content = old.Content
+		it.node.Xattrs = old.Xattrs // any change of them changes ctime
+		it.node.Sparse = old.Sparse
+		it.node.Inode, it.node.Changed = f.stat.Ino, changeTime(&f.stat)
+		return send(ctx, j.queue, it)
+	}
+	it.in, it.done = f.in.hold(), make(chan struct{})
+	if err := send(ctx, j.work, it); err != nil {
+		it.in.release()
+		return err
+	}
+	return send(ctx, j.queue, it)
+}
+
+// isTwin reports whether another name of the same file came before, and
+// forgets a file when all its names have come.
+func (j *dumpJob) isTwin(it *dumpItem) bool {
+	left, seen := j.twins[it.id]
+	switch {
+	case !seen:
+		j.twins[it.id] = it.links - 1
+	case left == 1:
+		delete(j.twins, it.id)
+	default:
+		j.twins[it.id] = left - 1
+	}
+	return seen
+}
+
+func send(ctx context.Context, to chan<- *dumpItem, it *dumpItem) error {
+	select {
+	case to <- it:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stat takes over what a file's metadata tells of any node.
+func (n *Node) stat(st *unix.Stat_t) {
+	n.Mode = uint32(st.Mode) & 0o7777
+	n.UID, n.GID = st.Uid, st.Gid
+	n.ModTime = modTime(st)
+}
+
+// entry is what the manifest says of the dump.
+func (j *dumpJob) entry(root pack.Stream) (Entry, error) {
+	if err := j.old.failure(); err != nil {
+		j.warnings.add(fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
+	}
+	if n := j.facts.Skipped; n > 0 {
+		j.warnings.add(fmt.Sprintf("%d sockets were skipped", n))
+	}
+	facts, err := json.Marshal(j.facts)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{
+		Kind: j.d.Kind(), Name: j.d.name,
+		Size: j.facts.Bytes, Root: root,
+		Facts: facts, Warnings: j.warnings.list(),
+	}, nil
+}
+
+// warnings is a list with an end.
+type warnings struct {
+	first []string
+	more  int
+}
+
+// maxWarnings keeps a manifest small.
+const maxWarnings = 20
+
+func (w *warnings) add(s string) {
+	if len(w.first) < maxWarnings {
+		w.first = append(w.first, s)
+	} else {
+		w.more++
+	}
+}
+
+func (w *warnings) list() []string {
+	if w.more == 0 {
+		return w.first
+	}
+	return append(w.first, fmt.Sprintf("and %d more", w.more))
+}
+
+// granularity is how coarse the times of files may be: two seconds on FAT, a
+// second on old formats, a clock tick on others.
+const granularity = 2 * time.Second
+
+// oldTree is the previous backup's tree, read in step with the walk.
+type oldTree struct {
+	stream  io.ReadCloser
+	dec     *treeDecoder
+	node    *Node // the next one
+	err     error
+	settled time.Time // what changed before then was read as it was left
+}
+
+func openOldTree(ctx context.Context, r chunkReader, prev *Entry) *oldTree {
+	if prev == nil {
+		return &oldTree{err: io.EOF}
+	}
+	var facts DirectoryFacts
+	if err := json.Unmarshal(prev.Facts, &facts); err != nil {
+		return &oldTree{err: fmt.Errorf("read facts: %w", err)}
+	}
+	stream := r.Open(ctx, prev.Root)
+	return &oldTree{stream: stream, dec: newTreeDecoder(stream), settled: facts.Started.Add(-granularity)}
+}
+
+// find gives the regular file that had the path; nil for none. Paths come in
+// canonical order.
+func (o *oldTree) find(path string) *Node {
+	for o.err == nil {
+		if o.node == nil {
+			o.node, o.err = o.dec.next()
+			continue
+		}
+		c := comparePaths(o.node.Path, path)
+		if c > 0 {
+			return nil
+		}
+		n := o.node
+		o.node = nil
+		if c == 0 && n.Type == RegularFile {
+			return n
+		}
+	}
+	return nil
+}
+
+// unchanged reports whether a file is as it was when it was read. Whatever
+// writes to a file, or sets its times, sets ctime to the present, which nobody
+// can choose; a file that changed while the previous backup was being made
+// could have changed again, at the same time as far as its times tell.
+func (o *oldTree) unchanged(n *Node, st *unix.Stat_t) bool {
+	changed := changeTime(st)
+	return n.Content.Size == st.Size && n.Inode == st.Ino && n.Changed.Equal(changed) &&
+		n.ModTime.Equal(modTime(st)) && changed.Before(o.settled)
+}
+
+// failure tells why the tree could not be read to where the walk came.
+func (o *oldTree) failure() error {
+	if o.err == io.EOF {
+		return nil
+	}
+	return o.err
+}
+
+func (o *oldTree) close() {
+	if o.stream != nil {
+		o.stream.Close()
+	}
+}

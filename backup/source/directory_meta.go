@@ -1,0 +1,166 @@
+package source
+
+import (
+	"bytes"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownerNames finds the names of users and groups, each once.
+type ownerNames struct {
+	users, groups map[uint32]string
+}
+
+func newOwnerNames() *ownerNames {
+	return &ownerNames{users: map[uint32]string{}, groups: map[uint32]string{}}
+}
+
+func (o *ownerNames) user(id uint32) string {
+	return remember(o.users, id, func() string {
+		if u, err := user.LookupId(strconv.FormatUint(uint64(id), 10)); err == nil {
+			return u.Username
+		}
+		return "" // an owner without a name is not an error
+	})
+}
+
+func (o *ownerNames) group(id uint32) string {
+	return remember(o.groups, id, func() string {
+		if g, err := user.LookupGroupId(strconv.FormatUint(uint64(id), 10)); err == nil {
+			return g.Name
+		}
+		return ""
+	})
+}
+
+// ownerIDs finds the ids that users and groups of another host have here: by
+// name, else by number.
+type ownerIDs struct {
+	users, groups map[ownerKey]uint32
+}
+
+type ownerKey struct {
+	name string
+	id   uint32
+}
+
+func newOwnerIDs() *ownerIDs {
+	return &ownerIDs{users: map[ownerKey]uint32{}, groups: map[ownerKey]uint32{}}
+}
+
+func (o *ownerIDs) user(name string, id uint32) uint32 {
+	return remember(o.users, ownerKey{name, id}, func() uint32 {
+		if u, err := user.Lookup(name); name != "" && err == nil {
+			return parseID(u.Uid, id)
+		}
+		return id
+	})
+}
+
+func (o *ownerIDs) group(name string, id uint32) uint32 {
+	return remember(o.groups, ownerKey{name, id}, func() uint32 {
+		if g, err := user.LookupGroup(name); name != "" && err == nil {
+			return parseID(g.Gid, id)
+		}
+		return id
+	})
+}
+
+func parseID(s string, otherwise uint32) uint32 {
+	id, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return otherwise
+	}
+	return uint32(id)
+}
+
+func remember[K comparable, V any](known map[K]V, key K, find func() V) V {
+	v, ok := known[key]
+	if !ok {
+		v = find()
+		known[key] = v
+	}
+	return v
+}
+
+// readXattrs reads the extended attributes of an open file or folder, by name.
+func readXattrs(fd int) ([]Xattr, error) {
+	var small [512]byte
+	list, err := readSized(small[:], func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	if err == unix.ENOTSUP || len(list) == 0 && err == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var xattrs []Xattr
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		value, err := readSized(small[:], func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+		if err == unix.ENODATA {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		xattrs = append(xattrs, Xattr{Name: name, Value: bytes.Clone(value)})
+	}
+	slices.SortFunc(xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return xattrs, nil
+}
+
+// readSized reads something whose size is not known before into buf, or into
+// a larger buffer.
+func readSized(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
+	for {
+		n, err := retry(func() (int, error) { return read(buf) })
+		if err != unix.ERANGE {
+			return buf[:max(n, 0)], err
+		}
+		if n, err = read(nil); err != nil {
+			return nil, err
+		}
+		buf = make([]byte, 2*n+64) // it may have grown
+	}
+}
+
+// writeXattrs sets extended attributes. Labels that belong to the host's own
+// policy, or that need a privilege which this process does not have, are set
+// where possible.
+func writeXattrs(fd int, xattrs []Xattr, root bool) error {
+	for _, x := range xattrs {
+		err := unix.Fsetxattr(fd, x.Name, x.Value, 0)
+		if err != nil && !hostPolicy(x.Name, root) {
+			return err
+		}
+	}
+	return nil
+}
+
+func hostPolicy(name string, root bool) bool {
+	if name == "security.capability" {
+		return !root
+	}
+	return strings.HasPrefix(name, "security.") || strings.HasPrefix(name, "trusted.") && !root
+}
+
+func modTime(st *unix.Stat_t) time.Time    { return time.Unix(st.Mtim.Unix()) }
+func changeTime(st *unix.Stat_t) time.Time { return time.Unix(st.Ctim.Unix()) }
+
+// minSparse is the size below which holes are not worth anything.
+const minSparse = 128 << 10
+
+// sparseBytes is what a file with holes takes on disk, at least 1, and 0 for
+// a file without holes.
+func sparseBytes(st *unix.Stat_t) int64 {
+	const unit = 512 // of st_blocks, whatever the file system's block
+	onDisk := int64(st.Blocks) * unit
+	if st.Size < minSparse || onDisk >= st.Size {
+		return 0
+	}
+	return max(onDisk, 1)
+}

@@ -1,0 +1,200 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// maxReads is how often a file is read that changes while it is being read.
+const maxReads = 3
+
+// read reads a regular file into chunks, again if it changes meanwhile. A file
+// that vanished is marked as gone, any other failure is an error: a backup that
+// silently lacks a file is worse than none.
+func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
+	for range maxReads {
+		stable, err := j.readOnce(ctx, it)
+		if vanished(err) {
+			it.gone = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if stable {
+			return nil
+		}
+	}
+	it.node.Changed = time.Time{} // so that the next backup reads it again
+	return nil
+}
+
+// readOnce reads a file as its name now leads to it, and reports whether it
+// stayed the same all the while.
+func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err error) {
+	path := filepath.Join(j.root, it.node.Path)
+	if err := j.d.fault("open", it.node.Path); err != nil {
+		return false, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	// Not to hang if it has become a fifo.
+	fd, err := retryOpen(it.in.fd, it.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var before, after unix.Stat_t
+	if err := unix.Fstat(fd, &before); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if before.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false, fmt.Errorf("read %s: it was a regular file a moment ago and is not any more", path)
+	}
+	n := &it.node
+	n.stat(&before)
+	n.Inode, n.Changed, n.Sparse = before.Ino, changeTime(&before), sparseBytes(&before)
+	it.id, it.links = fileID{uint64(before.Dev), before.Ino}, uint64(before.Nlink)
+	if n.Content, err = j.content(ctx, fd, path, before.Size); err != nil {
+		return false, err
+	}
+	if n.Xattrs, err = readXattrs(fd); err != nil {
+		return false, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+	}
+	if err := j.d.fault("check", it.node.Path); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if err := unix.Fstat(fd, &after); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return n.Content.Size == after.Size && before.Size == after.Size &&
+		before.Mtim == after.Mtim && before.Ctim == after.Ctim, nil
+}
+
+func (j *dumpJob) content(ctx context.Context, fd int, path string, size int64) (pack.Stream, error) {
+	if size == 0 {
+		return pack.Stream{}, nil
+	}
+	s, err := j.w.Write(ctx, &fileReader{fd: fd, path: path, left: size}, pack.Files)
+	if err != nil {
+		return s, fmt.Errorf("back up %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// writeTree writes the nodes of the queue as a tree.
+func (j *dumpJob) writeTree(ctx context.Context, out io.Writer) error {
+	enc, err := newTreeEncoder(out)
+	if err != nil {
+		return err
+	}
+	for it := range j.queue {
+		keep, err := j.finish(ctx, it)
+		if err != nil {
+			return err
+		}
+		if !keep {
+			continue
+		}
+		j.count(&it.node)
+		if err := enc.write(&it.node); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx) // the queue ended early
+	}
+	return enc.flush()
+}
+
+// finish waits for an item to be read and reports whether it belongs into the
+// tree.
+func (j *dumpJob) finish(ctx context.Context, it *dumpItem) (bool, error) {
+	if it.done != nil {
+		select {
+		case <-it.done:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+	if it.twin && !j.isLink(it) {
+		// Its first name vanished, or is another file by now.
+		it.err = j.read(ctx, it)
+	}
+	it.forget()
+	n := &it.node
+	switch {
+	case it.err != nil || it.gone:
+		return false, it.err
+	case n.Type == 0:
+		j.facts.Skipped++ // a socket: whoever listens makes it anew
+		return false, nil
+	case n.Type == HardLink:
+		return true, nil
+	case n.Type == RegularFile && it.links > 1:
+		j.first[it.id] = firstName{path: n.Path, left: it.links - 1}
+	}
+	n.User, n.Group = j.names.user(n.UID), j.names.group(n.GID)
+	return true, nil
+}
+
+// isLink makes a twin a link to the file's first name, if that is in the tree.
+func (j *dumpJob) isLink(it *dumpItem) bool {
+	first, ok := j.first[it.id]
+	if !ok {
+		return false
+	}
+	it.node = Node{Path: it.node.Path, Type: HardLink, Target: first.path}
+	if first.left--; first.left == 0 {
+		delete(j.first, it.id)
+	} else {
+		j.first[it.id] = first
+	}
+	return true
+}
+
+// count takes a node into the facts.
+func (j *dumpJob) count(n *Node) {
+	f := &j.facts
+	f.add(n)
+	if n.Path == "." {
+		f.RootMode = fmt.Sprintf("%04o", n.Mode)
+	}
+	if n.Type == RegularFile && n.Changed.IsZero() {
+		f.Unstable++
+		j.warnings.add(fmt.Sprintf("%q changed each time it was read", n.Path))
+	}
+}
+
+// add counts a node.
+func (f *DirectoryFacts) add(n *Node) {
+	const block, inode = 4096, 512
+	switch n.Type {
+	case RegularFile:
+		f.Files++
+		f.Bytes += n.Content.Size
+		f.DiskBytes += inode
+		if n.Sparse > 0 {
+			f.DiskBytes += n.Sparse
+		} else {
+			f.DiskBytes += (n.Content.Size + block - 1) / block * block
+		}
+	case Folder:
+		f.Folders++
+		f.DiskBytes += inode + block
+	case Symlink:
+		f.Symlinks++
+		f.DiskBytes += inode
+	case HardLink:
+		f.HardLinks++
+	case Fifo, CharDevice, BlockDevice:
+		f.Specials++
+		f.DiskBytes += inode
+	}
+}

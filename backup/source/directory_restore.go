@@ -1,0 +1,335 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// plant restores a dumped directory to the folder dest, which it makes. What
+// it leaves is whole and durable, and as much as the entry says.
+//
+// The tree is read twice. The first pass makes everything but hard links, the
+// second one these and then, on leaving it, each folder's metadata: making
+// something in a folder changes the folder's time. Neither pass remembers more
+// than the folders that it is in.
+func plant(ctx context.Context, r chunkReader, e Entry, dest string) error {
+	if e.Kind != "directory" {
+		return fmt.Errorf("restore %s: it is a %s, not a directory", e.Name, e.Kind)
+	}
+	var facts DirectoryFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("restore %s: read facts: %w", e.Name, err)
+	}
+	if err := os.Mkdir(dest, 0o700); err != nil {
+		return err
+	}
+	p := &planting{r: r, e: e, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0}
+	if err := p.makeAll(ctx); err != nil {
+		return err
+	}
+	if err := p.finishAll(ctx); err != nil {
+		return err
+	}
+	if err := p.compare(&facts); err != nil {
+		return err
+	}
+	return syncTree(dest)
+}
+
+// planting is one restore of a directory.
+type planting struct {
+	r      chunkReader
+	e      Entry
+	dest   string
+	root   bool // runs as root: may give files away
+	owners *ownerIDs
+	made   DirectoryFacts // by the first pass
+	bytes  atomic.Int64   // written
+}
+
+// folderStack is the chain of open folders down to where a pass is.
+type folderStack struct {
+	folders []*openFolder
+	nodes   []*Node
+}
+
+// top gives the folder that a node of that depth is in, after handing those
+// that the pass has left, innermost first, to leave.
+func (s *folderStack) top(depth int, leave func(in, f *openFolder, n *Node) error) (*openFolder, error) {
+	for len(s.folders) > depth {
+		last := len(s.folders) - 1
+		f, n := s.folders[last], s.nodes[last]
+		var in *openFolder
+		if last > 0 {
+			in = s.folders[last-1]
+		}
+		s.folders, s.nodes = s.folders[:last], s.nodes[:last]
+		err := leave(in, f, n)
+		f.release()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if depth == 0 {
+		return nil, nil
+	}
+	return s.folders[depth-1], nil
+}
+
+func (s *folderStack) push(f *openFolder, n *Node) {
+	s.folders, s.nodes = append(s.folders, f), append(s.nodes, n)
+}
+
+func (s *folderStack) close() {
+	for _, f := range s.folders {
+		f.release()
+	}
+}
+
+// open opens a node's folder, which exists.
+func (p *planting) open(in *openFolder, n *Node) (*openFolder, error) {
+	if in == nil {
+		return openRoot(p.dest)
+	}
+	f, err := in.folder(filepath.Base(n.Path))
+	if err != nil {
+		return nil, p.failed("open", n, err)
+	}
+	return f, nil
+}
+
+func stay(_, _ *openFolder, _ *Node) error { return nil }
+
+// task is a file to be written.
+type task struct {
+	in       *openFolder
+	node     *Node
+	uid, gid uint32
+}
+
+// makeAll is the first pass.
+func (p *planting) makeAll(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	tasks := make(chan task, 128)
+	group.Go(func() error {
+		defer close(tasks)
+		return p.makeEach(ctx, tasks)
+	})
+	buffers := sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+	for range max(4, runtime.GOMAXPROCS(0)+2) {
+		group.Go(func() error {
+			buf := buffers.Get().(*[copyBuffer]byte)
+			defer buffers.Put(buf)
+			for t := range tasks {
+				err := p.writeFile(ctx, t, buf[:])
+				t.in.release()
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	for t := range tasks { // what a failure left there
+		t.in.release()
+	}
+	return err
+}
+
+func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
+	var at folderStack
+	defer at.close()
+	for n, err := range tree(ctx, p.r, p.e) {
+		if err != nil {
+			return err
+		}
+		in, err := at.top(n.depth(), stay)
+		if err != nil {
+			return err
+		}
+		p.made.add(n)
+		switch n.Type {
+		case Folder:
+			f, err := p.makeFolder(in, n)
+			if err != nil {
+				return err
+			}
+			at.push(f, n)
+		case RegularFile:
+			t := task{in: in.hold(), node: n}
+			t.uid, t.gid = p.owners.user(n.User, n.UID), p.owners.group(n.Group, n.GID)
+			select {
+			case tasks <- t:
+			case <-ctx.Done():
+				t.in.release()
+				return context.Cause(ctx)
+			}
+		case HardLink:
+		default:
+			if err := p.makeOther(in, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *planting) makeFolder(in *openFolder, n *Node) (*openFolder, error) {
+	if in != nil {
+		if err := unix.Mkdirat(in.fd, filepath.Base(n.Path), 0o700); err != nil {
+			return nil, p.failed("make folder", n, err)
+		}
+	}
+	return p.open(in, n)
+}
+
+// makeOther makes a symlink, a fifo or a device.
+func (p *planting) makeOther(in *openFolder, n *Node) error {
+	name := filepath.Base(n.Path)
+	var err error
+	if n.Type == Symlink {
+		err = unix.Symlinkat(n.Target, in.fd, name)
+	} else {
+		err = makeNode(in, name, n.Type, n.Device)
+	}
+	if err != nil {
+		return p.failed("make", n, err)
+	}
+	uid, gid := p.owner(n)
+	if err := chown(uid, gid, func(u, g int) error {
+		return unix.Fchownat(in.fd, name, u, g, unix.AT_SYMLINK_NOFOLLOW)
+	}, p.root); err != nil {
+		return p.failed("change owner of", n, err)
+	}
+	if n.Type != Symlink {
+		if err := unix.Fchmodat(in.fd, name, n.Mode, 0); err != nil {
+			return p.failed("change mode of", n, err)
+		}
+	}
+	return p.setTime(in, name, n)
+}
+
+// finishAll is the second pass.
+func (p *planting) finishAll(ctx context.Context) error {
+	var at folderStack
+	defer at.close()
+	root, err := openRoot(p.dest)
+	if err != nil {
+		return err
+	}
+	defer root.release()
+	for n, err := range tree(ctx, p.r, p.e) {
+		if err != nil {
+			return err
+		}
+		in, err := at.top(n.depth(), p.finishFolder)
+		if err != nil {
+			return err
+		}
+		switch n.Type {
+		case Folder:
+			f, err := p.open(in, n)
+			if err != nil {
+				return err
+			}
+			at.push(f, n)
+		case HardLink:
+			if !filepath.IsLocal(n.Target) {
+				return p.failed("link", n, fmt.Errorf("%w: it leads to %q", errTree, n.Target))
+			}
+			if err := unix.Linkat(root.fd, n.Target, in.fd, filepath.Base(n.Path), 0); err != nil {
+				return p.failed("link", n, err)
+			}
+		}
+	}
+	_, err = at.top(0, p.finishFolder)
+	return err
+}
+
+// finishFolder gives a folder its metadata, once nothing more is made in it.
+func (p *planting) finishFolder(in, f *openFolder, n *Node) error {
+	uid, gid := p.owner(n)
+	if err := p.setMeta(f.fd, n, uid, gid); err != nil {
+		return err
+	}
+	if in == nil {
+		in = &openFolder{fd: f.fd} // "." in the root is the root
+		return p.setTime(in, ".", n)
+	}
+	return p.setTime(in, filepath.Base(n.Path), n)
+}
+
+func (p *planting) owner(n *Node) (uid, gid uint32) {
+	return p.owners.user(n.User, n.UID), p.owners.group(n.Group, n.GID)
+}
+
+// setMeta sets owner, attributes and mode of an open file or folder: in this
+// order, as a new owner clears set-uid bits and file capabilities, and an
+// attribute may need the permission that the mode takes away.
+func (p *planting) setMeta(fd int, n *Node, uid, gid uint32) error {
+	err := chown(uid, gid, func(u, g int) error { return unix.Fchown(fd, u, g) }, p.root)
+	if err != nil {
+		return p.failed("change owner of", n, err)
+	}
+	if err := writeXattrs(fd, n.Xattrs, p.root); err != nil {
+		return p.failed("set extended attributes of", n, err)
+	}
+	mode := n.Mode
+	if !p.root && n.Type == RegularFile && int(uid) != os.Geteuid() {
+		mode &^= unix.S_ISUID | unix.S_ISGID // not with somebody else's privileges
+	}
+	if err := unix.Fchmod(fd, mode); err != nil {
+		return p.failed("change mode of", n, err)
+	}
+	return nil
+}
+
+// chown sets the owner. Without the privilege to, only the group is set, where
+// it is permitted: then everything belongs to whoever restores it.
+func chown(uid, gid uint32, set func(uid, gid int) error, root bool) error {
+	if root {
+		return set(int(uid), int(gid))
+	}
+	if err := set(-1, int(gid)); err != nil && err != unix.EPERM {
+		return err
+	}
+	return nil
+}
+
+func (p *planting) setTime(in *openFolder, name string, n *Node) error {
+	mtime, err := unix.TimeToTimespec(n.ModTime)
+	if err == nil {
+		times := []unix.Timespec{mtime, mtime}
+		err = unix.UtimesNanoAt(in.fd, name, times, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
+		return p.failed("set time of", n, err)
+	}
+	return nil
+}
+
+func (p *planting) failed(op string, n *Node, err error) error {
+	return &fs.PathError{Op: op, Path: filepath.Join(p.dest, n.Path), Err: err}
+}
+
+// compare checks that what was made is what was dumped.
+func (p *planting) compare(want *DirectoryFacts) error {
+	type counts struct{ files, folders, symlinks, links, specials, bytes int64 }
+	made := counts{p.made.Files, p.made.Folders, p.made.Symlinks, p.made.HardLinks, p.made.Specials, p.bytes.Load()}
+	meant := counts{want.Files, want.Folders, want.Symlinks, want.HardLinks, want.Specials, want.Bytes}
+	if made != meant {
+		return fmt.Errorf("restore %s: made %+v, but the backup says %+v", p.e.Name, made, meant)
+	}
+	return nil
+}

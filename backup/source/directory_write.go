@@ -1,0 +1,126 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyBuffer is what is written at a time.
+const copyBuffer = 256 << 10
+
+// writeFile makes a regular file with its content and metadata.
+func (p *planting) writeFile(ctx context.Context, t task, buf []byte) (err error) {
+	n, name := t.node, filepath.Base(t.node.Path)
+	fd, err := retryOpen(t.in.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return p.failed("make", n, err)
+	}
+	defer func() {
+		// Some file systems tell only here that the disk is full.
+		if closed := unix.Close(fd); err == nil && closed != nil {
+			err = p.failed("close", n, closed)
+		}
+	}()
+	if n.Content.Size > 0 {
+		written, err := p.writeContent(ctx, fd, n, buf)
+		if err == nil && written != n.Content.Size {
+			err = fmt.Errorf("%d bytes instead of %d", written, n.Content.Size)
+		}
+		if err != nil {
+			return p.failed("write", n, err)
+		}
+		p.bytes.Add(written)
+	}
+	if err := p.setMeta(fd, n, t.uid, t.gid); err != nil {
+		return err
+	}
+	return p.setTime(t.in, name, n)
+}
+
+func (p *planting) writeContent(ctx context.Context, fd int, n *Node, buf []byte) (int64, error) {
+	content := p.r.Open(ctx, n.Content)
+	defer content.Close()
+	w := &fileWriter{fd: fd, sparse: n.Sparse > 0}
+	if _, err := io.CopyBuffer(w, content, buf); err != nil {
+		return w.size, err
+	}
+	return w.size, w.finish()
+}
+
+// fileWriter writes an open file from its start, leaving holes if it is meant
+// to have any.
+type fileWriter struct {
+	fd     int
+	size   int64
+	sparse bool
+	hole   bool // the file ends in a hole so far
+}
+
+// holeSize is the unit of holes.
+const holeSize = 64 << 10
+
+var zeros [holeSize]byte
+
+// Write implements io.Writer.
+func (w *fileWriter) Write(p []byte) (int, error) {
+	if !w.sparse {
+		return w.put(p)
+	}
+	for done := 0; done < len(p); {
+		piece := p[done:min(done+holeSize, len(p))]
+		if w.hole = string(piece) == string(zeros[:len(piece)]); w.hole {
+			w.size += int64(len(piece))
+		} else if n, err := w.put(piece); err != nil {
+			return done + n, err
+		}
+		done += len(piece)
+	}
+	return len(p), nil
+}
+
+func (w *fileWriter) put(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		n, err := retry(func() (int, error) { return unix.Pwrite(w.fd, p[done:], w.size) })
+		if err != nil {
+			return done, err
+		}
+		done += n
+		w.size += int64(n)
+	}
+	return len(p), nil
+}
+
+// finish gives the file its length if it ends in a hole.
+func (w *fileWriter) finish() error {
+	if !w.hole {
+		return nil
+	}
+	return unix.Ftruncate(w.fd, w.size)
+}
+
+// syncEach makes a folder durable one file at a time.
+func syncEach(path string) error {
+	return filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !e.IsDir() && !e.Type().IsRegular() {
+			return nil
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("sync %s: %w", p, err)
+		}
+		return nil
+	})
+}

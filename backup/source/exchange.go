@@ -1,0 +1,364 @@
+package source
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// exchange puts a staged folder in the place of another and back again. Each
+// of its operations may be cut off at any point and run again, in a new
+// process: what has been done is read off the names.
+//
+//	target      staged      replaced   marker
+//	old or none –           –          –        before
+//	old or none new         –          –        after stage
+//	old or none new         –          new's    swap has begun
+//	new         old or none –          new's    the one step that counts
+//	new         –           old        new's    swap is done
+//
+// swapBack goes the same way up, from wherever it is; discard removes the
+// marker first, and without it nothing but the target counts. The step that
+// counts exchanges two names at once, which leaves the same names behind: that
+// is why the marker holds the new folder's inode number.
+type exchange struct {
+	target      string
+	staging     string // being built
+	staged      string
+	replaced    string
+	aside       string // exists only where two names cannot be exchanged at once, and only for a moment
+	dropped     string // being deleted
+	marker      string
+	switchNames func(a, b string) error // gives each what the other one had, at once
+	fault       func(step string) error // called before each step, in tests
+	inode       func(path string) (uint64, error)
+}
+
+// errSwapPending is the answer to a stage while a swap is neither finished nor
+// undone.
+var errSwapPending = errors.New("an earlier swap is neither finished nor rolled back; do that first")
+
+// marking is the content of the marker.
+type marking struct {
+	New uint64 `json:"new_inode"`
+}
+
+func newExchange(target string) *exchange {
+	return &exchange{
+		target:      target,
+		staging:     besides(target, "staging"),
+		staged:      besides(target, "staged"),
+		replaced:    besides(target, "replaced"),
+		aside:       besides(target, "aside"),
+		dropped:     besides(target, "dropped"),
+		marker:      besides(target, "swap.json"),
+		switchNames: exchangeNames,
+		fault:       noFault,
+		inode:       inodeOf,
+	}
+}
+
+// besides names a helper of path in the same folder.
+func besides(path, suffix string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".understudy-"+suffix)
+}
+
+// stage has build make a folder, and gives it the name of the stage once that
+// has succeeded. build makes it durable.
+func (x *exchange) stage(build func(dir string) error) error {
+	if m, err := x.readMarker(); err != nil {
+		return err
+	} else if m != nil {
+		return fmt.Errorf("%s: %w", x.target, errSwapPending)
+	}
+	if err := x.clear(); err != nil {
+		return err
+	}
+	if err := build(x.staging); err != nil {
+		return errors.Join(err, removeTree(x.staging))
+	}
+	return x.move("stage", x.staging, x.staged)
+}
+
+// swap puts the staged folder into place and keeps what it replaces.
+func (x *exchange) swap() error {
+	if err := x.settle(); err != nil {
+		return err
+	}
+	m, err := x.readMarker()
+	if err != nil {
+		return err
+	}
+	staged, err := x.inode(x.staged)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		if staged == 0 {
+			return fmt.Errorf("nothing is staged at %s", x.staged)
+		}
+		m = &marking{New: staged}
+		if err := x.writeMarker(m); err != nil {
+			return err
+		}
+	}
+	if staged == m.New {
+		if err := x.place(); err != nil {
+			return err
+		}
+	}
+	return x.keep(m)
+}
+
+// keep gives what was replaced, if anything was, the name to keep it by.
+func (x *exchange) keep(m *marking) error {
+	target, err := x.inode(x.target)
+	if err != nil {
+		return err
+	}
+	if target != m.New {
+		return fmt.Errorf("the folder that was staged is neither at %s nor at %s", x.staged, x.target)
+	}
+	staged, err := x.inode(x.staged)
+	if err != nil || staged == 0 {
+		return err
+	}
+	return x.move("keep", x.staged, x.replaced)
+}
+
+// swapBack puts the replaced folder back into place, if it was replaced, and
+// drops the staged one.
+func (x *exchange) swapBack() error {
+	if err := x.settle(); err != nil {
+		return err
+	}
+	m, err := x.readMarker()
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		if err := x.undo(m); err != nil {
+			return err
+		}
+		if err := x.drop(x.staged); err != nil {
+			return err
+		}
+		if err := x.removeMarker(); err != nil {
+			return err
+		}
+	}
+	return x.clear()
+}
+
+// undo leaves the old folder in place, if there was one, and the new one, if
+// it is anywhere, as the stage.
+func (x *exchange) undo(m *marking) error {
+	replaced, err := x.inode(x.replaced)
+	if err != nil {
+		return err
+	}
+	if replaced != 0 {
+		if err := x.move("unkeep", x.replaced, x.staged); err != nil {
+			return err
+		}
+	}
+	staged, err := x.inode(x.staged)
+	if err != nil {
+		return err
+	}
+	if staged != 0 && staged != m.New {
+		return x.place() // the old one goes back
+	}
+	target, err := x.inode(x.target)
+	if err != nil {
+		return err
+	}
+	if staged == 0 && target == m.New {
+		return x.move("unplace", x.target, x.staged) // it replaced nothing
+	}
+	return nil
+}
+
+// discard drops whatever is left beside the target.
+func (x *exchange) discard() error {
+	if err := x.settle(); err != nil {
+		return err
+	}
+	if err := x.removeMarker(); err != nil {
+		return err
+	}
+	return x.clear()
+}
+
+// clear drops all folders beside the target. The marker is not there.
+func (x *exchange) clear() error {
+	for _, path := range []string{x.staging, x.staged, x.replaced} {
+		if err := x.drop(path); err != nil {
+			return err
+		}
+	}
+	return removeTree(x.dropped)
+}
+
+// drop deletes a folder, which from the first step on has another name: a
+// folder under its own name is always whole.
+func (x *exchange) drop(path string) error {
+	if n, err := x.inode(path); err != nil || n == 0 {
+		return err
+	}
+	if err := x.fault("empty"); err != nil {
+		return err
+	}
+	if err := removeTree(x.dropped); err != nil {
+		return err
+	}
+	if err := x.move("drop", path, x.dropped); err != nil {
+		return err
+	}
+	if err := x.fault("delete"); err != nil {
+		return err
+	}
+	return removeTree(x.dropped)
+}
+
+// place exchanges the stage and the target, or moves the stage to a target
+// that does not exist.
+func (x *exchange) place() error {
+	target, err := x.inode(x.target)
+	if err != nil {
+		return err
+	}
+	if target == 0 {
+		return x.move("place", x.staged, x.target)
+	}
+	if err := x.fault("exchange"); err != nil {
+		return err
+	}
+	err = x.switchNames(x.staged, x.target)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL) {
+		if err := x.move("put aside", x.target, x.aside); err != nil {
+			return err
+		}
+		return x.settle()
+	}
+	if err != nil {
+		return fmt.Errorf("exchange %s and %s: %w", x.staged, x.target, err)
+	}
+	return x.sync()
+}
+
+// settle ends an exchange by way of the name aside, which was cut off.
+func (x *exchange) settle() error {
+	aside, err := x.inode(x.aside)
+	if err != nil || aside == 0 {
+		return err
+	}
+	target, err := x.inode(x.target)
+	if err != nil {
+		return err
+	}
+	if target == 0 {
+		if err := x.move("place", x.staged, x.target); err != nil {
+			return err
+		}
+	}
+	return x.move("take from aside", x.aside, x.staged)
+}
+
+// move renames durably. Nothing has the new name.
+func (x *exchange) move(step, from, to string) error {
+	if err := x.fault(step); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return x.sync()
+}
+
+func (x *exchange) sync() error {
+	if err := x.fault("sync"); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(x.target))
+}
+
+func (x *exchange) readMarker() (*marking, error) {
+	data, err := os.ReadFile(x.marker)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := new(marking)
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("read %s: %w", x.marker, err)
+	}
+	return m, nil
+}
+
+func (x *exchange) writeMarker(m *marking) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := x.fault("mark"); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(x.marker, data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", x.marker, err)
+	}
+	return x.sync()
+}
+
+func (x *exchange) removeMarker() error {
+	if err := x.fault("unmark"); err != nil {
+		return err
+	}
+	if err := os.Remove(x.marker); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return x.sync()
+}
+
+// inodeOf gives the inode number of a folder; 0 for none.
+func inodeOf(path string) (uint64, error) {
+	var st unix.Stat_t
+	switch err := unix.Lstat(path, &st); {
+	case err == unix.ENOENT:
+		return 0, nil
+	case err != nil:
+		return 0, &fs.PathError{Op: "stat", Path: path, Err: err}
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return 0, fmt.Errorf("%s is not a folder", path)
+	}
+	return st.Ino, nil
+}
+
+// removeTree deletes a folder, if it exists, with all that is in it; folders
+// that do not permit it are made to.
+func removeTree(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	walked := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if e != nil && e.IsDir() {
+			if err := os.Chmod(p, 0o700); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if walked != nil {
+		return errors.Join(err, walked)
+	}
+	return os.RemoveAll(path)
+}

@@ -1,0 +1,89 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is how many symlinks in a row are followed, as in the kernel.
+const maxLinks = 40
+
+// resolveTarget follows path if it is a symlink, and those in its parents. The
+// last one may lead to something that does not exist yet.
+func resolveTarget(path string) (string, error) {
+	for range maxLinks {
+		link, err := os.Readlink(path)
+		switch {
+		case err == nil && filepath.IsAbs(link):
+			path = link
+			continue
+		case err == nil:
+			path = filepath.Join(filepath.Dir(path), link)
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist):
+		default:
+			return "", err
+		}
+		parent, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if errors.Is(err, fs.ErrNotExist) {
+			// It is not made here: a missing parent may be a missing mount.
+			return "", fmt.Errorf("the folder of %s is missing; mount or create it: %w", path, err)
+		}
+		if err != nil {
+			return "", err
+		}
+		return filepath.Join(parent, filepath.Base(path)), nil
+	}
+	return "", fmt.Errorf("resolve %s: %w", path, unix.ELOOP)
+}
+
+// checkPlace tells whether the folder at path (which may be missing) can be
+// renamed and have a stage beside it on the same file system.
+func checkPlace(path string) error {
+	parent := filepath.Dir(path)
+	if path == parent {
+		return errors.New("the root of a file system cannot be swapped; name a folder in it")
+	}
+	if err := checkMounts(path, parent); err != nil {
+		return err
+	}
+	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("write to %s, where a restore is staged beside %s: %w", parent, filepath.Base(path), err)
+	}
+	return nil
+}
+
+// checkMounts refuses a mount point, and a folder with one inside.
+func checkMounts(path, parent string) error {
+	var here, above unix.Stat_t
+	err := unix.Lstat(path, &here)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err == nil {
+		err = unix.Lstat(parent, &above)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	mounts, err := mountPoints()
+	if err != nil {
+		return err
+	}
+	if here.Dev != above.Dev || slices.Contains(mounts, path) {
+		return fmt.Errorf("%s is a mount point, which cannot be swapped; name a folder below it", path)
+	}
+	for _, m := range mounts {
+		if strings.HasPrefix(m, path+"/") {
+			return fmt.Errorf("%s is a mount point inside of %s, which therefore cannot be swapped; make each a source of its own, below the mount point", m, path)
+		}
+	}
+	return nil
+}

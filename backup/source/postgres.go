@@ -1,0 +1,183 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// PostgresConfig describes a PostgreSQL database.
+type PostgresConfig struct {
+	// URL names the database and a user who may dump it: all of its objects.
+	// (postgres://user:password@host:port/database?…)
+	URL string
+	// AdminURL is the same server as a user who creates and renames databases
+	// and roles, connected to another database. Empty: URL's user, connected
+	// to the database "postgres".
+	AdminURL string
+	// Scratch is a folder for the dump while it is restored.
+	Scratch string
+	// Jobs is how many tables and indexes a restore builds at a time; 0
+	// chooses.
+	Jobs int
+}
+
+// minServer is the oldest major version that is supported.
+const minServer = 13
+
+// Postgres is one PostgreSQL database, with the roles that its objects name.
+//
+// A dump is pg_dump's custom format, uncompressed, so that unchanged rows are
+// unchanged chunks; its second stream holds what pg_dump leaves out: roles,
+// memberships, and what belongs to the database itself. Tablespaces are not
+// kept: all is restored into the server's default one. Roles that exist where
+// a dump is restored are left as they are, for other databases use them too.
+type Postgres struct {
+	name  string
+	cfg   PostgresConfig
+	url   connURL
+	admin connURL
+	// fault, in tests, stops the swap after the named step.
+	fault func(step string) error
+}
+
+var _ Source = (*Postgres)(nil)
+
+// NewPostgres makes a PostgreSQL source. It does not connect.
+func NewPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
+	p, err := newPostgres(name, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("source %s: postgres: %w", name, err)
+	}
+	return p, nil
+}
+
+func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
+	if cfg.Scratch == "" {
+		return nil, errors.New("scratch folder is missing")
+	}
+	if cfg.Jobs <= 0 {
+		cfg.Jobs = min(runtime.NumCPU(), 8)
+	}
+	url, err := parseConnURL(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	admin := url.to("postgres")
+	if cfg.AdminURL != "" {
+		if admin, err = parseConnURL(cfg.AdminURL); err != nil {
+			return nil, fmt.Errorf("admin_url: %w", err)
+		}
+	}
+	if admin.database == url.database {
+		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.database)
+	}
+	return &Postgres{name: name, cfg: cfg, url: url, admin: admin, fault: noFault}, nil
+}
+
+// Name implements Source.
+func (p *Postgres) Name() string { return p.name }
+
+// Kind implements Source.
+func (p *Postgres) Kind() string { return "postgres" }
+
+// target names the database; the others are its stand-ins.
+func (p *Postgres) target() string   { return p.url.database }
+func (p *Postgres) staged() string   { return besideName(p.url.database, "_understudy_staged") }
+func (p *Postgres) replaced() string { return besideName(p.url.database, "_understudy_replaced") }
+func (p *Postgres) absent() string   { return besideName(p.url.database, "_understudy_absent") }
+
+// withAdmin calls do with a connection of the administrator's.
+func (p *Postgres) withAdmin(ctx context.Context, do func(*pgx.Conn) error) error {
+	return p.admin.with(ctx, do)
+}
+
+// Check looks for the tools, and for servers, versions and rights on both
+// URLs. The database itself may be missing: it is, on a new standby.
+func (p *Postgres) Check(ctx context.Context) error {
+	if err := p.check(ctx); err != nil {
+		return fmt.Errorf("source %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Postgres) check(ctx context.Context) error {
+	if err := makeScratch(p.cfg.Scratch); err != nil {
+		return err
+	}
+	var major int
+	var there bool
+	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		var err error
+		if major, err = serverMajor(conn); err != nil {
+			return err
+		}
+		if err := checkRights(ctx, conn); err != nil {
+			return err
+		}
+		there, err = databaseExists(ctx, conn, p.target())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("check admin_url: %w", err)
+	}
+	for _, tool := range []string{"pg_dump", "pg_restore"} {
+		if _, err := findTool(ctx, tool, major); err != nil {
+			return err
+		}
+	}
+	if !there {
+		return nil
+	}
+	if err := p.url.with(ctx, func(*pgx.Conn) error { return nil }); err != nil {
+		return fmt.Errorf("check url: %w", err)
+	}
+	return nil
+}
+
+// checkRights fails unless the user may do what a restore needs.
+func checkRights(ctx context.Context, conn *pgx.Conn) error {
+	var user string
+	var super, createDB, createRole, signal bool
+	err := conn.QueryRow(ctx, `
+		SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, pg_has_role('pg_signal_backend', 'USAGE')
+		FROM pg_catalog.pg_roles WHERE rolname = current_user`).Scan(&user, &super, &createDB, &createRole, &signal)
+	if err != nil {
+		return fmt.Errorf("read rights: %w", err)
+	}
+	if super || createDB && createRole && signal {
+		return nil
+	}
+	return fmt.Errorf("role %q cannot restore: make it a superuser, or give it CREATEDB, CREATEROLE and pg_signal_backend", user)
+}
+
+func databaseExists(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
+	var there bool
+	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)", name).Scan(&there)
+	if err != nil {
+		return false, fmt.Errorf("look for database %q: %w", name, err)
+	}
+	return there, nil
+}
+
+// serverMajor gives the server's major version, if it is one that is supported.
+func serverMajor(conn *pgx.Conn) (int, error) {
+	major, err := majorOf(conn.PgConn().ParameterStatus("server_version"))
+	if err != nil {
+		return 0, err
+	}
+	if major < minServer {
+		return 0, fmt.Errorf("the server runs PostgreSQL %d: %d is the oldest that is supported", major, minServer)
+	}
+	return major, nil
+}
+
+// isCode tells whether err is the server's, with the given SQLSTATE.
+func isCode(err error, code string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == code
+}

@@ -1,0 +1,222 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// Space implements Restorer: the dump, as pg_restore needs it to be a file.
+// The server's own folder may be out of sight; Stage looks at it.
+func (p *Postgres) Space(e Entry) (string, int64) { return p.cfg.Scratch, e.Root.Size }
+
+// Stage restores the dump into a new database, on the target's server.
+func (p *Postgres) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.stage(ctx, conn, r, e) })
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Postgres) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e Entry) error {
+	var facts postgresFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("read facts: %w", err)
+	}
+	major, err := serverMajor(conn)
+	if err != nil {
+		return err
+	}
+	if major < facts.Major {
+		return fmt.Errorf("the server runs PostgreSQL %d and the dump was made of PostgreSQL %d: upgrade the server", major, facts.Major)
+	}
+	pgRestore, err := findTool(ctx, "pg_restore", facts.Tool)
+	if err != nil {
+		return err
+	}
+	st, err := p.state(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if st.replaced || st.absent {
+		return errUnfinished
+	}
+	if err := p.checkServerSpace(ctx, conn, e, facts); err != nil {
+		return err
+	}
+	return p.rebuild(ctx, conn, r, e, pgRestore)
+}
+
+func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e Entry, pgRestore tool) (err error) {
+	g, err := readExtra(ctx, r, e)
+	if err != nil {
+		return err
+	}
+	archive, err := p.fetch(ctx, r, e)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeFiles(archive)) }()
+	if err := p.dropDatabase(ctx, conn, p.staged()); err != nil {
+		return err
+	}
+	if err := createRoles(ctx, conn, g); err != nil {
+		return err
+	}
+	if err := execute(ctx, conn, g.Database.create(p.staged())); err != nil {
+		return err
+	}
+	if err := p.load(ctx, pgRestore, archive); err != nil {
+		return err
+	}
+	return execute(ctx, conn, g.properties(p.staged())...)
+}
+
+// fetch writes the dump to a file.
+func (p *Postgres) fetch(ctx context.Context, r *pack.Reader, e Entry) (string, error) {
+	if err := makeScratch(p.cfg.Scratch); err != nil {
+		return "", err
+	}
+	path := filepath.Join(p.cfg.Scratch, "dump.pgc")
+	return path, streamToFile(ctx, r, e.Root, path, os.O_TRUNC)
+}
+
+// load runs pg_restore into the staged database, and gathers the statistics
+// that the planner needs from the first query on.
+func (p *Postgres) load(ctx context.Context, pgRestore tool, archive string) error {
+	staged := p.admin.to(p.staged())
+	err := program{
+		argv: []string{
+			pgRestore.path, "--dbname=" + staged.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
+			"--exit-on-error", "--no-tablespaces", "--no-password", archive,
+		},
+		env: staged.environ(),
+	}.run(ctx)
+	if err != nil {
+		return err
+	}
+	return staged.with(ctx, func(conn *pgx.Conn) error { return execute(ctx, conn, "ANALYZE") })
+}
+
+// readExtra reads the second stream.
+func readExtra(ctx context.Context, r *pack.Reader, e Entry) (*globals, error) {
+	if e.Extra == nil {
+		return nil, errors.New("read roles: the backup has none")
+	}
+	var raw bytes.Buffer
+	if err := copyStream(ctx, r, *e.Extra, &raw); err != nil {
+		return nil, fmt.Errorf("read roles: %w", err)
+	}
+	g := new(globals)
+	if err := json.Unmarshal(raw.Bytes(), g); err != nil {
+		return nil, fmt.Errorf("read roles: %w", err)
+	}
+	return g, nil
+}
+
+// createRoles creates the roles that are missing, and makes all memberships.
+func createRoles(ctx context.Context, conn *pgx.Conn, g *globals) error {
+	major, err := serverMajor(conn)
+	if err != nil {
+		return err
+	}
+	rows, err := conn.Query(ctx, "SELECT rolname FROM pg_catalog.pg_roles")
+	if err != nil {
+		return fmt.Errorf("list roles: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list roles: %w", err)
+	}
+	there := make(map[string]bool, len(names))
+	for _, name := range names {
+		there[name] = true
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		for _, r := range g.Roles {
+			if there[r.Name] {
+				continue
+			}
+			if err := execute(ctx, tx, g.create(r)...); err != nil {
+				return fmt.Errorf("create role %q: %w", r.Name, err)
+			}
+		}
+		for _, m := range g.Members {
+			if err := execute(ctx, tx, m.grant(major)); err != nil {
+				return fmt.Errorf("make %q a member of %q: %w", m.Member, m.Role, err)
+			}
+		}
+		return nil
+	})
+}
+
+// checkServerSpace looks for room in the server's data folder, where that is
+// on this host.
+func (p *Postgres) checkServerSpace(ctx context.Context, conn *pgx.Conn, e Entry, facts postgresFacts) error {
+	var folder *string
+	err := conn.QueryRow(ctx, "SELECT current_setting('data_directory', true)").Scan(&folder)
+	if isCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the server's data folder: %w", err)
+	}
+	if !p.admin.local() {
+		return nil
+	}
+	need := facts.Size
+	if sameDevice(*folder, p.cfg.Scratch) {
+		need += e.Root.Size
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(*folder, &fs); err != nil {
+		return nil //nolint:nilerr // in a container of its own, or hidden from this user
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < need {
+		return fmt.Errorf("%s has %d bytes free and the restored database needs about %d", *folder, free, need)
+	}
+	return nil
+}
+
+func sameDevice(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev
+}
+
+// exportPostgres writes path/dump.pgc and path/roles.sql.
+func exportPostgres(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+	var facts postgresFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("read facts: %w", err)
+	}
+	g, err := readExtra(ctx, r, e)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	if err := streamToFile(ctx, r, e.Root, filepath.Join(path, "dump.pgc"), os.O_EXCL); err != nil {
+		return err
+	}
+	err = writeFile(filepath.Join(path, "roles.sql"), os.O_EXCL, func(w io.Writer) error {
+		_, err := io.WriteString(w, g.script(facts.Database))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return syncFolder(path)
+}

@@ -1,0 +1,246 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The state of a swap can be read off the databases (S staged, T the target, R
+// replaced, A absent: an empty one that says that there was no target):
+//
+//	S, T       staged; T may be closed to connections already
+//	S          staged, for a server that has no target yet
+//	S, A       the same, about to be put into place, or just taken back
+//	T, R or A  swapped; R is closed to connections
+//
+// The swap is one transaction that renames both databases, so that the server
+// itself sees to it that it happens wholly or not at all.
+type postgresState struct{ staged, target, replaced, absent bool }
+
+func (p *Postgres) state(ctx context.Context, conn *pgx.Conn) (st postgresState, err error) {
+	for _, d := range []struct {
+		name string
+		to   *bool
+	}{{p.staged(), &st.staged}, {p.target(), &st.target}, {p.replaced(), &st.replaced}, {p.absent(), &st.absent}} {
+		if *d.to, err = databaseExists(ctx, conn, d.name); err != nil {
+			return st, err
+		}
+	}
+	return st, nil
+}
+
+// executor is a connection or a transaction.
+type executor interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// execute runs statements in order. Its errors do not quote them, for some hold
+// passwords.
+func execute(ctx context.Context, conn executor, statements ...string) error {
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Swap implements Restorer. Sessions in the target are ended.
+func (p *Postgres) Swap(ctx context.Context) error {
+	if err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.swap(ctx, conn) }); err != nil {
+		return fmt.Errorf("swap %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Postgres) swap(ctx context.Context, conn *pgx.Conn) error {
+	st, err := p.state(ctx, conn)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !st.staged && st.target && (st.replaced || st.absent):
+		return nil
+	case !st.staged:
+		return errNothingStaged
+	case st.target && (st.replaced || st.absent):
+		return fmt.Errorf("database %q was made again in the midst of a swap", p.target())
+	}
+	var renames []rename
+	switch {
+	case st.target:
+		if err := p.step("close", execute(ctx, conn, closeTo(p.target()))); err != nil {
+			return err
+		}
+		renames = append(renames, rename{p.target(), p.replaced()})
+	case !st.absent:
+		if err := p.step("absent", execute(ctx, conn, "CREATE DATABASE "+ident(p.absent())+" TEMPLATE template0 ALLOW_CONNECTIONS false")); err != nil {
+			return err
+		}
+	}
+	return p.renameAll(ctx, conn, append(renames, rename{p.staged(), p.target()}))
+}
+
+// SwapBack implements Restorer. Sessions in the target are ended.
+func (p *Postgres) SwapBack(ctx context.Context) error {
+	if err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.swapBack(ctx, conn) }); err != nil {
+		return fmt.Errorf("swap back %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Postgres) swapBack(ctx context.Context, conn *pgx.Conn) error {
+	st, err := p.state(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if st.replaced || st.absent {
+		if st.target && st.staged {
+			return fmt.Errorf("database %q was made again in the midst of a swap", p.target())
+		}
+		if err := p.takeBack(ctx, conn, st); err != nil {
+			return err
+		}
+	}
+	return p.dropStaged(ctx, conn)
+}
+
+func (p *Postgres) takeBack(ctx context.Context, conn *pgx.Conn, st postgresState) error {
+	var renames []rename
+	if st.target {
+		if err := p.step("close", execute(ctx, conn, closeTo(p.target()))); err != nil {
+			return err
+		}
+		renames = append(renames, rename{p.target(), p.staged()})
+	}
+	if st.replaced {
+		renames = append(renames, rename{p.replaced(), p.target()})
+	}
+	return p.renameAll(ctx, conn, renames)
+}
+
+// Discard implements Restorer.
+func (p *Postgres) Discard(ctx context.Context) error {
+	if err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.discard(ctx, conn) }); err != nil {
+		return fmt.Errorf("discard %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Postgres) discard(ctx context.Context, conn *pgx.Conn) error {
+	st, err := p.state(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if st.replaced && (st.staged || !st.target) || st.absent && st.staged {
+		return errUnfinished
+	}
+	if err := p.step("drop replaced", p.dropDatabase(ctx, conn, p.replaced())); err != nil {
+		return err
+	}
+	return p.dropStaged(ctx, conn)
+}
+
+// dropStaged drops the staged database. As long as that exists the target may
+// be closed by an unfinished swap, so it is opened first.
+func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
+	st, err := p.state(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if st.staged && st.target {
+		if err := p.step("open", execute(ctx, conn, openTo(p.target()))); err != nil {
+			return err
+		}
+	}
+	if err := p.step("drop staged", p.dropDatabase(ctx, conn, p.staged())); err != nil {
+		return err
+	}
+	return p.step("drop absent", p.dropDatabase(ctx, conn, p.absent()))
+}
+
+func (p *Postgres) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+	if err := execute(ctx, conn, "DROP DATABASE IF EXISTS "+ident(name)+" WITH (FORCE)"); err != nil {
+		return fmt.Errorf("drop database %q: %w", name, err)
+	}
+	return nil
+}
+
+func closeTo(name string) string { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS false" }
+func openTo(name string) string  { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS true" }
+
+// rename renames a database.
+type rename struct{ from, to string }
+
+// renameTries is how often a rename is tried: a session that was just
+// beginning may come up after those before it were ended.
+const renameTries = 2
+
+// renameAll renames databases in one transaction, and opens the target for
+// connections in it. Sessions in them are ended before.
+func (p *Postgres) renameAll(ctx context.Context, conn *pgx.Conn, renames []rename) error {
+	var err error
+	for range renameTries {
+		if err = p.endSessions(ctx, conn, renames); err != nil {
+			return err
+		}
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return p.renameIn(ctx, tx, renames) })
+		if !isCode(err, "55006") { // object_in_use; the server has waited for five seconds
+			break
+		}
+	}
+	return p.step("renamed", err)
+}
+
+func (p *Postgres) renameIn(ctx context.Context, tx pgx.Tx, renames []rename) error {
+	for _, r := range renames {
+		err := execute(ctx, tx, "ALTER DATABASE "+ident(r.from)+" RENAME TO "+ident(r.to))
+		if err != nil {
+			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, errors.Join(err, hint(err)))
+		}
+		if err := p.fault("rename " + r.from); err != nil {
+			return err
+		}
+		if r.to == p.target() {
+			if err := execute(ctx, tx, openTo(r.to)); err != nil {
+				return fmt.Errorf("open database %q: %w", r.to, err)
+			}
+		}
+	}
+	return nil
+}
+
+// hint gives the detail of a server's error, which says what is in the way.
+func hint(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Detail != "" {
+		return errors.New(pg.Detail)
+	}
+	return nil
+}
+
+func (p *Postgres) endSessions(ctx context.Context, conn *pgx.Conn, renames []rename) error {
+	names := make([]string, len(renames))
+	for i, r := range renames {
+		names[i] = r.from
+	}
+	_, err := conn.Exec(ctx, `
+		SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+		WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()`, names)
+	if err = p.step("sessions ended", err); err != nil {
+		return fmt.Errorf("end sessions in %q: %w", p.target(), err)
+	}
+	return nil
+}
+
+// step passes a step's error on and, in tests, stops after the step.
+func (p *Postgres) step(name string, err error) error {
+	if err != nil {
+		return err
+	}
+	return p.fault(name)
+}

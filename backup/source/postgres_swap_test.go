@@ -1,0 +1,207 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/e2e/server"
+)
+
+// newSmall makes a database with one row, and gives a shelf with its backup.
+func newSmall(t *testing.T, srv *server.PostgresServer, database string) (*shelf, Entry) {
+	t.Helper()
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+ident(database))
+	sqlIn(t, srv.DSN(database), "CREATE TABLE t AS SELECT 'new' AS state")
+	s := newShelf(t)
+	e, _ := s.backup(t, newPostgresAt(t, srv, database))
+	return s, e
+}
+
+// A swap that stops after any of its statements ends, in a new process, in the
+// old or the new state, whichever is asked for, open for connections, with
+// nothing left behind.
+func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
+	srv := server.Postgres(t)
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE a_stage")
+	sqlIn(t, srv.DSN("a_stage"), "CREATE TABLE t AS SELECT 'new' AS state")
+	for _, old := range []string{"old", ""} {
+		for _, end := range []string{"finish", "go back", "swap and go back"} {
+			for n, more := 1, true; more; n++ {
+				more = postgresCrash(t, srv, old, end, n)
+			}
+		}
+	}
+}
+
+func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n int) bool {
+	name := fmt.Sprintf("%q, %s, stop %d", old, end, n)
+	sqlIn(t, srv.DSN("postgres"), "DROP DATABASE IF EXISTS app WITH (FORCE)")
+	if old != "" {
+		sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app CONNECTION LIMIT 9")
+		sqlIn(t, srv.DSN("app"), "CREATE TABLE t AS SELECT 'old' AS state")
+	}
+	p := newPostgresAt(t, srv, "app")
+	// Staging itself is not what is tested here, and takes longer than this.
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.staged()+" TEMPLATE a_stage")
+	fault, stopped := stopAfter(n)
+	p.fault = fault
+	err := p.Swap(t.Context())
+	if err == nil && end == "swap and go back" {
+		err = p.SwapBack(t.Context())
+	}
+	if err == nil && end == "finish" {
+		err = p.Discard(t.Context())
+	}
+	if stopped() != (err != nil) {
+		t.Fatalf("%s: %v", name, err)
+	}
+
+	p = newPostgresAt(t, srv, "app")
+	want := old
+	if end == "finish" {
+		want = "new"
+		if err := p.Swap(t.Context()); err != nil && !errors.Is(err, errNothingStaged) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		must(t, p.Discard(t.Context()))
+	} else {
+		must(t, p.SwapBack(t.Context()))
+		must(t, p.SwapBack(t.Context()))
+	}
+	checkDatabase(t, srv, name, want)
+	return stopped()
+}
+
+func checkDatabase(t *testing.T, srv *server.PostgresServer, name, want string) {
+	t.Helper()
+	there := []string{"a_stage"}
+	if want != "" {
+		there = append(there, "app")
+	}
+	if got := databases(t, srv); !slices.Equal(got, there) {
+		t.Fatalf("%s: databases %q", name, got)
+	}
+	if want == "" {
+		return
+	}
+	if got := ask(t, srv.DSN("app"), "SELECT state FROM t"); !cmp.Equal(got, []string{want}) {
+		t.Errorf("%s: state %q", name, got)
+	}
+	limit := map[string]string{"old": "9", "new": "-1"}[want]
+	got := ask(t, srv.DSN("postgres"), "SELECT datconnlimit || ' ' || datallowconn FROM pg_database WHERE datname = 'app'")
+	if !cmp.Equal(got, []string{limit + " true"}) {
+		t.Errorf("%s: connection limit and permission %q", name, got)
+	}
+}
+
+// The sessions of an application that goes on knocking do not stop a swap, and
+// those that it had end up nowhere.
+func TestPostgresSwapEndsSessions(t *testing.T) {
+	srv := server.Postgres(t)
+	s, e := newSmall(t, srv, "app")
+	sqlIn(t, srv.DSN("app"), "UPDATE t SET state = 'old'")
+	idle := connect(t, srv.DSN("app"))
+	stop := make(chan struct{})
+	knocked := make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				knocked <- n
+				return
+			default:
+			}
+			conn, err := newConn(t, srv.DSN("app"))
+			if err == nil {
+				_, _ = conn.Exec(t.Context(), "SELECT pg_sleep(60)")
+				closeConn(t.Context(), conn)
+			}
+			n++
+		}
+	}()
+	p := newPostgresAt(t, srv, "app")
+	s.stage(t, p, e)
+	must(t, p.Swap(t.Context()))
+	if err := idle.Ping(t.Context()); err == nil {
+		t.Error("a session outlived the swap")
+	}
+	if got := ask(t, srv.DSN("app"), "SELECT state FROM t"); !cmp.Equal(got, []string{"new"}) {
+		t.Errorf("state %q", got)
+	}
+	if _, err := newConn(t, srv.DSN("app_understudy_replaced")); err == nil {
+		t.Error("the replaced database takes connections")
+	}
+	must(t, p.SwapBack(t.Context()))
+	close(stop)
+	sqlIn(t, srv.DSN("postgres"), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app'")
+	if n := <-knocked; n < 2 {
+		t.Errorf("the application knocked %d times", n)
+	}
+	checkOld := ask(t, srv.DSN("app"), "SELECT state FROM t")
+	if !cmp.Equal(checkOld, []string{"old"}) {
+		t.Errorf("state %q", checkOld)
+	}
+}
+
+func TestPostgresSwapRefusesWhatItDoesNotKnow(t *testing.T) {
+	srv := server.Postgres(t)
+	s, e := newSmall(t, srv, "app")
+	p := newPostgresAt(t, srv, "app")
+	mustFail(t, p.Swap(t.Context()), "swap db", "nothing is staged")
+	s.stage(t, p, e)
+	must(t, p.Swap(t.Context()))
+	mustFail(t, p.Stage(t.Context(), s.reader(), e), "neither finished nor rolled back")
+	sqlIn(t, srv.DSN("postgres"), "ALTER DATABASE app RENAME TO elsewhere")
+	mustFail(t, p.Discard(t.Context()), "neither finished nor rolled back")
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app_understudy_staged", "CREATE DATABASE app")
+	for _, err := range []error{p.Swap(t.Context()), p.SwapBack(t.Context())} {
+		mustFail(t, err, "was made again in the midst of a swap")
+	}
+}
+
+// A prepared transaction cannot be ended from outside: the error says so.
+func TestPostgresSwapSaysWhatIsInTheWay(t *testing.T) {
+	t.Parallel() // the server waits for a while
+	srv := server.Postgres(t)
+	s, e := newSmall(t, srv, "app")
+	sqlIn(t, srv.DSN("postgres"), "ALTER SYSTEM SET max_prepared_transactions = 3")
+	srv.Stop(t)
+	srv.Start(t)
+	sqlIn(t, srv.DSN("app"), "BEGIN", "INSERT INTO t VALUES ('x')", "PREPARE TRANSACTION 'stuck'")
+	p := newPostgresAt(t, srv, "app")
+	s.stage(t, p, e)
+	mustFail(t, p.Swap(t.Context()), `rename database "app"`, "prepared transaction")
+	must(t, p.SwapBack(t.Context()))
+	sqlIn(t, srv.DSN("app"), "ROLLBACK PREPARED 'stuck'")
+}
+
+func TestPostgresLongAndOddNames(t *testing.T) {
+	srv := server.Postgres(t)
+	long := strings.Repeat("ä", 31) + "/"
+	s, e := newSmall(t, srv, long)
+	for _, name := range []string{long, `odd "name" with 'quotes' %20 ?#`} {
+		p, err := NewPostgres("db", PostgresConfig{URL: (connURL{url: mustURL(t, srv), database: name}).public(), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
+		must(t, err)
+		s.stage(t, p, e)
+		must(t, p.Swap(t.Context()))
+		must(t, p.Discard(t.Context()))
+		if got := ask(t, p.url.public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
+			t.Errorf("%q", got)
+		}
+		for _, beside := range []string{p.staged(), p.replaced(), p.absent()} {
+			if len(beside) > maxName {
+				t.Errorf("name %q has %d bytes", beside, len(beside))
+			}
+		}
+		s.backup(t, p)
+	}
+	if besideName(long+"a", "_x") == besideName(long+"b", "_x") {
+		t.Error("two databases share a name")
+	}
+}

@@ -1,0 +1,322 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+var (
+	errNothingStaged = errors.New("nothing is staged")
+	errUnfinished    = errors.New("an earlier swap was neither finished nor rolled back: do that first")
+)
+
+// sides are what SQLite keeps beside a database. A WAL or a journal belongs to
+// one database file: beside another it would destroy that one.
+var sides = []string{"-journal", "-wal", "-shm"}
+
+// The state of a swap can be read off the files (S staged, B the database, R
+// replaced, A absent: a marker that there was no database; R-wal etc. the side
+// files set aside):
+//
+//	S, B or no B          staged
+//	S, B, R-wal …         side files are being moved, forward or back
+//	S, no B, R or A       about to be put into place, or just taken back
+//	B, R or A             swapped
+//
+// Every step is one rename or one removal, made durable before the next. Side
+// files go before the database and come back after it, so that no database
+// ever has another's side files beside it.
+
+func (s *SQLite) beside(suffix string) string {
+	dir, base := filepath.Split(s.cfg.Path)
+	return filepath.Join(dir, "."+base+".understudy-"+suffix)
+}
+
+func (s *SQLite) staged() string   { return s.beside("staged") }
+func (s *SQLite) replaced() string { return s.beside("replaced") }
+func (s *SQLite) absent() string   { return s.beside("absent") }
+
+// sqliteState is which of the files exist.
+type sqliteState struct{ staged, target, replaced, absent, moved bool }
+
+func (s *SQLite) state() (st sqliteState, err error) {
+	for _, f := range []struct {
+		path string
+		to   *bool
+	}{{s.staged(), &st.staged}, {s.cfg.Path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
+		if *f.to, err = exists(f.path); err != nil {
+			return st, err
+		}
+	}
+	for _, side := range sides {
+		there, err := exists(s.replaced() + side)
+		if err != nil {
+			return st, err
+		}
+		st.moved = st.moved || there
+	}
+	return st, nil
+}
+
+// Space implements Restorer.
+func (s *SQLite) Space(e Entry) (string, int64) { return filepath.Dir(s.cfg.Path), e.Size }
+
+// Stage implements Restorer.
+func (s *SQLite) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	if err := s.stage(ctx, r, e); err != nil {
+		return fmt.Errorf("stage %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	var facts sqliteFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("read facts: %w", err)
+	}
+	st, err := s.state()
+	if err != nil {
+		return err
+	}
+	if st.replaced || st.absent || st.moved {
+		return errUnfinished
+	}
+	if err := s.makeFolder(facts); err != nil {
+		return err
+	}
+	staged := s.staged()
+	if err := removeFiles(append(withSides(staged), staged)...); err != nil {
+		return err
+	}
+	if err := streamToFile(ctx, r, e.Root, staged, os.O_EXCL); err != nil {
+		return err
+	}
+	if err := integrity(ctx, staged); err != nil {
+		return errors.Join(err, removeFiles(staged))
+	}
+	if err := giveAway(staged, fs.FileMode(facts.Mode), facts); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(staged))
+}
+
+// makeFolder makes the database's folder on a host that has none, for the
+// database's owner.
+func (s *SQLite) makeFolder(facts sqliteFacts) error {
+	dir := filepath.Dir(s.cfg.Path)
+	if there, err := exists(dir); err != nil || there {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return giveAway(dir, 0o755, facts)
+}
+
+// giveAway sets a file's mode and, when run by root, its owner.
+func giveAway(path string, mode fs.FileMode, facts sqliteFacts) error {
+	if err := os.Chmod(path, mode); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(path, int(facts.UID), int(facts.GID))
+}
+
+// Swap implements Restorer.
+func (s *SQLite) Swap(context.Context) error {
+	if err := s.swap(); err != nil {
+		return fmt.Errorf("swap %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *SQLite) swap() error {
+	st, err := s.state()
+	if err != nil {
+		return err
+	}
+	switch {
+	case !st.staged && st.target && (st.replaced || st.absent):
+		return nil
+	case !st.staged:
+		return errNothingStaged
+	case st.target && (st.replaced || st.absent):
+		return fmt.Errorf("%s was made again in the midst of a swap", s.cfg.Path)
+	}
+	if err := s.dropStagedSides(); err != nil {
+		return err
+	}
+	if err := s.moveSides(s.cfg.Path, s.replaced()); err != nil {
+		return err
+	}
+	switch {
+	case st.target:
+		err = s.step("replace", moveFile(s.cfg.Path, s.replaced()))
+	case !st.replaced && !st.absent:
+		err = s.step("absent", s.markAbsent())
+	}
+	if err != nil {
+		return err
+	}
+	return s.step("place", moveFile(s.staged(), s.cfg.Path))
+}
+
+// SwapBack implements Restorer.
+func (s *SQLite) SwapBack(context.Context) error {
+	if err := s.swapBack(); err != nil {
+		return fmt.Errorf("swap back %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *SQLite) swapBack() error {
+	st, err := s.state()
+	if err != nil {
+		return err
+	}
+	if st.replaced || st.absent {
+		if st.target && st.staged {
+			return fmt.Errorf("%s was made again in the midst of a swap", s.cfg.Path)
+		}
+		if err := s.takeBack(st); err != nil {
+			return err
+		}
+	}
+	if err := s.moveSides(s.replaced(), s.cfg.Path); err != nil {
+		return err
+	}
+	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged())...)); err != nil {
+		return err
+	}
+	return s.step("drop absent", removeFiles(s.absent()))
+}
+
+// takeBack takes the new database out of its place, with the side files that
+// it may have got there, and puts the replaced one in.
+func (s *SQLite) takeBack(st sqliteState) error {
+	if st.target {
+		if err := s.step("take", moveFile(s.cfg.Path, s.staged())); err != nil {
+			return err
+		}
+	}
+	for _, side := range sides {
+		if err := s.step("drop"+side, removeFiles(s.cfg.Path+side)); err != nil {
+			return err
+		}
+	}
+	if !st.replaced {
+		return nil
+	}
+	return s.step("put back", moveFile(s.replaced(), s.cfg.Path))
+}
+
+// Discard implements Restorer.
+func (s *SQLite) Discard(context.Context) error {
+	if err := s.discard(); err != nil {
+		return fmt.Errorf("discard %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *SQLite) discard() error {
+	st, err := s.state()
+	if err != nil {
+		return err
+	}
+	if st.staged && (st.replaced || st.absent || st.moved) || st.replaced && !st.target {
+		return errUnfinished
+	}
+	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
+	paths = append(append(paths, withSides(s.staged())...), s.staged())
+	for _, path := range paths {
+		if err := s.step("drop "+filepath.Base(path), removeFiles(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveSides moves the side files of one database beside another name.
+func (s *SQLite) moveSides(from, to string) error {
+	for _, side := range sides {
+		there, err := exists(from + side)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if err := s.free(to + side); err != nil {
+			return err
+		}
+		if err := s.step("move"+side, moveFile(from+side, to+side)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropStagedSides removes what a reader of the staged database left beside it,
+// a probe for one, and fails when somebody wrote to it.
+func (s *SQLite) dropStagedSides() error {
+	for _, side := range sides[:2] {
+		info, err := os.Lstat(s.staged() + side)
+		if err == nil && info.Size() > 0 {
+			return fmt.Errorf("%s was written to: stage it again", s.staged())
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return removeFiles(withSides(s.staged())...)
+}
+
+// withSides names the side files of a database.
+func withSides(path string) []string {
+	paths := make([]string, len(sides))
+	for i, side := range sides {
+		paths[i] = path + side
+	}
+	return paths
+}
+
+// free refuses to overwrite a side file: somebody opened the database while it
+// was being swapped, and which of the two files is right cannot be known.
+func (s *SQLite) free(path string) error {
+	taken, err := exists(path)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return fmt.Errorf("%s was opened in the midst of a swap: %s is in the way", s.cfg.Path, path)
+	}
+	return nil
+}
+
+func (s *SQLite) markAbsent() error {
+	f, err := os.OpenFile(s.absent(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(s.absent()))
+}
+
+// step passes a step's error on and, in tests, stops after the step.
+func (s *SQLite) step(name string, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.fault(name)
+}

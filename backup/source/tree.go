@@ -1,0 +1,125 @@
+package source
+
+import (
+	"context"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// NodeType says what a node of a tree is. Its values are part of the format.
+type NodeType byte
+
+// Node types.
+const (
+	RegularFile NodeType = 'f'
+	Folder      NodeType = 'd'
+	Symlink     NodeType = 'l'
+	HardLink    NodeType = 'h' // a further name of a regular file that came earlier in the tree
+	Fifo        NodeType = 'p'
+	CharDevice  NodeType = 'c'
+	BlockDevice NodeType = 'b'
+)
+
+// Node is one entry of a directory's tree.
+type Node struct {
+	Path string // relative, with slashes, any bytes but NUL; "." is the directory itself
+	Type NodeType
+
+	// These are those of the first name in case of a hard link, and zero here.
+	Mode    uint32 // permissions with set-uid, set-gid and sticky bits: at most 0o7777
+	UID     uint32
+	GID     uint32
+	User    string // name of UID on the dumping host; empty when it has none
+	Group   string // name of GID, likewise
+	ModTime time.Time
+	Xattrs  []Xattr // by name; files and folders only
+
+	Target string // of a symlink, or a hard link's first path
+	Device uint64 // of a device, as makedev(3) has it
+
+	Content pack.Stream // of a regular file
+	// Sparse is the number of bytes that a file with holes takes on disk; 0
+	// for a file without holes.
+	Sparse int64
+	// Inode and Changed (ctime) tell whether a regular file is still the one
+	// that was read. Changed is zero when it changed all the while.
+	Inode   uint64
+	Changed time.Time
+}
+
+// Xattr is one extended attribute. ACLs and file capabilities are such.
+type Xattr struct {
+	Name  string
+	Value []byte
+}
+
+// depth is how many components the path has; 0 for the directory itself.
+func (n *Node) depth() int {
+	if n.Path == "." {
+		return 0
+	}
+	return strings.Count(n.Path, "/") + 1
+}
+
+// comparePaths orders paths as a depth-first walk meets them which visits
+// each folder's names in the order of their bytes: by component.
+func comparePaths(a, b string) int {
+	if a == "." || b == "." {
+		switch {
+		case a == b:
+			return 0
+		case a == ".":
+			return -1
+		default:
+			return 1
+		}
+	}
+	for i := 0; i < len(a) && i < len(b); i++ {
+		if a[i] == b[i] {
+			continue
+		}
+		// A name's end sorts before everything that may continue it.
+		if a[i] == '/' {
+			return -1
+		}
+		if b[i] == '/' {
+			return 1
+		}
+		return int(a[i]) - int(b[i])
+	}
+	return len(a) - len(b)
+}
+
+// Tree yields the nodes of a dumped directory in canonical order: depth first,
+// each folder before what is in it, by the bytes of the names. Two trees can
+// be compared in one pass, in memory that does not grow with their size. It
+// ends after the first error.
+func Tree(ctx context.Context, r *pack.Reader, e Entry) iter.Seq2[*Node, error] {
+	return tree(ctx, r, e)
+}
+
+// chunkReader is what the reading of a directory needs of a pack.Reader.
+type chunkReader interface {
+	Open(ctx context.Context, s pack.Stream) io.ReadCloser
+}
+
+func tree(ctx context.Context, r chunkReader, e Entry) iter.Seq2[*Node, error] {
+	return func(yield func(*Node, error) bool) {
+		stream := r.Open(ctx, e.Root)
+		defer stream.Close()
+		dec := newTreeDecoder(stream)
+		for {
+			n, err := dec.next()
+			if err == io.EOF {
+				return
+			}
+			if !yield(n, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package source
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// found is something that a walk met.
+type found struct {
+	path string
+	name string
+	in   *openFolder // where it is; nil for the root; hold it to use it later
+	self *openFolder // itself, of a folder
+	stat unix.Stat_t
+}
+
+// walk visits a folder and everything beneath it in the canonical order of a
+// tree, without what is excluded.
+type walk struct {
+	root    string
+	exclude []string // doublestar patterns of relative paths
+	visit   func(*found) error
+	fault   func(step, path string) error // called before a system call, in tests
+	dirents []byte
+}
+
+// statBatch is how many names are looked at together. It bounds the memory
+// that a folder with a million files takes, and is large enough to be shared
+// out.
+const statBatch = 1024
+
+// statShare is the least that is worth a goroutine.
+const statShare = 128
+
+func (w *walk) run(ctx context.Context) error {
+	w.dirents = make([]byte, 64<<10)
+	root, err := openRoot(w.root)
+	if err != nil {
+		return err
+	}
+	defer root.release()
+	f := &found{path: ".", name: ".", self: root}
+	if err := unix.Fstat(root.fd, &f.stat); err != nil {
+		return &fs.PathError{Op: "stat", Path: w.root, Err: err}
+	}
+	if err := w.visit(f); err != nil {
+		return err
+	}
+	return w.inside(ctx, root, ".")
+}
+
+// inside visits what is in one folder.
+func (w *walk) inside(ctx context.Context, dir *openFolder, at string) error {
+	if err := w.fault("list", at); err != nil {
+		return w.failed("list", at, err)
+	}
+	names, err := dir.names(w.dirents)
+	if vanished(err) {
+		return nil // removed since it was opened
+	}
+	if err != nil {
+		return w.failed("list", at, err)
+	}
+	names = w.included(at, names)
+	for len(names) > 0 {
+		batch := names[:min(len(names), statBatch)]
+		names = names[len(batch):]
+		stats, errs := statAll(dir, batch)
+		for i, name := range batch {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if vanished(errs[i]) {
+				continue
+			}
+			if errs[i] != nil {
+				return w.failed("stat", join(at, name), errs[i])
+			}
+			f := &found{path: join(at, name), name: name, in: dir, stat: stats[i]}
+			if err := w.one(ctx, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *walk) one(ctx context.Context, f *found) error {
+	if f.stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return w.visit(f)
+	}
+	err := w.fault("open", f.path)
+	if err == nil {
+		f.self, err = f.in.folder(f.name)
+	}
+	if vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return w.failed("open", f.path, err)
+	}
+	defer f.self.release()
+	if err := unix.Fstat(f.self.fd, &f.stat); err != nil {
+		return w.failed("stat", f.path, err)
+	}
+	if err := w.visit(f); err != nil {
+		return err
+	}
+	return w.inside(ctx, f.self, f.path)
+}
+
+// included drops the names that an exclude pattern matches.
+func (w *walk) included(at string, names []string) []string {
+	if len(w.exclude) == 0 {
+		return names
+	}
+	kept := names[:0]
+	for _, name := range names {
+		if !w.excludes(join(at, name)) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
+func (w *walk) excludes(p string) bool {
+	for _, pattern := range w.exclude {
+		if doublestar.MatchUnvalidated(pattern, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *walk) failed(op, at string, err error) error {
+	return &fs.PathError{Op: op, Path: path.Join(w.root, at), Err: err}
+}
+
+// statAll looks at many names, with several goroutines when that pays: on a
+// cold cache each one is a read from disk.
+func statAll(dir *openFolder, names []string) ([]unix.Stat_t, []error) {
+	stats := make([]unix.Stat_t, len(names))
+	errs := make([]error, len(names))
+	var group errgroup.Group
+	for from := 0; from < len(names); from += statShare {
+		to := min(from+statShare, len(names))
+		share := func() error {
+			for i := from; i < to; i++ {
+				errs[i] = dir.stat(names[i], &stats[i])
+			}
+			return nil
+		}
+		if to == len(names) {
+			share()
+		} else {
+			group.Go(share)
+		}
+	}
+	group.Wait()
+	return stats, errs
+}
+
+func join(folder, name string) string {
+	if folder == "." {
+		return name
+	}
+	return folder + "/" + name
+}
+
+func endOfFile(left int64) error {
+	if left <= 0 {
+		return io.EOF
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package source
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFolder is an open folder that several goroutines may work in; the last
+// one to release it closes it. What is in it is reached by its name alone, so
+// that neither long paths nor folders that turn into symlinks meanwhile matter.
+type openFolder struct {
+	fd   int
+	refs atomic.Int32
+}
+
+func newOpenFolder(fd int) *openFolder {
+	f := &openFolder{fd: fd}
+	f.refs.Store(1)
+	return f
+}
+
+func (f *openFolder) hold() *openFolder {
+	f.refs.Add(1)
+	return f
+}
+
+func (f *openFolder) release() {
+	if f.refs.Add(-1) == 0 {
+		unix.Close(f.fd)
+	}
+}
+
+const folderFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// openRoot opens the folder at path.
+func openRoot(path string) (*openFolder, error) {
+	fd, err := retryOpen(unix.AT_FDCWD, path, folderFlags, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return newOpenFolder(fd), nil
+}
+
+// folder opens a folder in f.
+func (f *openFolder) folder(name string) (*openFolder, error) {
+	fd, err := retryOpen(f.fd, name, folderFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	return newOpenFolder(fd), nil
+}
+
+// names lists the folder, sorted by the bytes of the names.
+func (f *openFolder) names(buf []byte) ([]string, error) {
+	var names []string
+	for {
+		n, err := retry(func() (int, error) { return unix.ReadDirent(f.fd, buf) })
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			slices.SortFunc(names, strings.Compare)
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
+// stat looks at what has that name in f, which may be a symlink.
+func (f *openFolder) stat(name string, st *unix.Stat_t) error {
+	_, err := retry(func() (int, error) {
+		return 0, unix.Fstatat(f.fd, name, st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return err
+}
+
+// readlink reads the target of a symlink.
+func (f *openFolder) readlink(name string) (string, error) {
+	for size := 256; ; size *= 2 {
+		buf := make([]byte, size)
+		n, err := retry(func() (int, error) { return unix.Readlinkat(f.fd, name, buf) })
+		if err != nil {
+			return "", err
+		}
+		if n < size {
+			return string(buf[:n]), nil
+		}
+	}
+}
+
+// retry repeats a system call that a signal interrupted, which happens on
+// network and FUSE file systems.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+func retryOpen(dir int, name string, flags int, mode uint32) (int, error) {
+	return retry(func() (int, error) { return unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode) })
+}
+
+// vanished reports whether err says that a name is no longer there.
+func vanished(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
+}
+
+// fileReader reads exactly left bytes of an open file, or fewer if it is
+// shorter. Knowing the size saves the read that finds the end, and keeps a
+// file that grows for ever from being read for ever.
+type fileReader struct {
+	fd   int
+	path string
+	left int64
+}
+
+// Read implements io.Reader.
+func (r *fileReader) Read(p []byte) (int, error) {
+	if int64(len(p)) > r.left {
+		p = p[:r.left]
+	}
+	if len(p) == 0 {
+		return 0, endOfFile(r.left)
+	}
+	n, err := retry(func() (int, error) { return unix.Read(r.fd, p) })
+	if err != nil {
+		return 0, &fs.PathError{Op: "read", Path: r.path, Err: err}
+	}
+	if n == 0 {
+		r.left = 0
+	}
+	r.left -= int64(n)
+	return n, endOfFile(r.left)
+}

@@ -1,0 +1,303 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// ErrExpiring says that what a backup reuses would expire before the backup
+// does: the clock by which packs were judged differs from the store's. The
+// backup must not be named by a head; set Order.StoreTime right and write
+// again.
+var ErrExpiring = errors.New("the backup refers to packs that expire before it")
+
+// maxNewPacks is how many new packs a manifest lists.
+const maxNewPacks = 32
+
+// Write makes a backup: packs first, then the manifest (create-if-absent). The
+// backup does not exist until a head names it.
+//
+// It starts afresh, which uploads everything, when the previous backup's
+// objects have expired or its data keys were replaced. A failure of the hook
+// after the snapshot does not fail the backup; it is a warning in the manifest.
+// When no chunk is new and no pack is due for renewal, the manifest is the only
+// request, provided that PreviousManifest is given and Local has the metadata.
+func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error) {
+	o, err := o.complete()
+	if err != nil {
+		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
+	}
+	w := &writing{r: r, o: o, progress: progress{tell: o.Progress}}
+	ref, m, err := w.run(ctx)
+	if err != nil {
+		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
+	}
+	return ref, m, nil
+}
+
+// writing is one run of Write.
+type writing struct {
+	r        *Repository
+	o        Order
+	progress progress
+	previous *Manifest // nil when there is none to build on
+	reader   *pack.Reader
+	index    *pack.Index
+	packs    *pack.Writer
+}
+
+func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
+	started := w.o.Now()
+	if err := w.openPrevious(ctx); err != nil {
+		return Ref{}, nil, err
+	}
+	if err := w.startPacks(ctx); err != nil {
+		return Ref{}, nil, err
+	}
+	var entries []source.Entry
+	err, after := quiesced(ctx, w.o, func() (err error) {
+		entries, err = w.dump(ctx)
+		return err
+	})
+	if err != nil {
+		w.packs.Abort()
+		return Ref{}, nil, errors.Join(err, after)
+	}
+	changed := w.previous == nil || differ(entries, w.previous.Sources)
+	if w.o.OnlyIfChanged && !changed {
+		w.packs.Abort()
+		return *w.o.Previous, w.previous, nil
+	}
+	w.progress.step("store packs", w.packs.Logical(), 0)
+	index, stats, err := w.packs.Close(ctx)
+	if err != nil {
+		return Ref{}, nil, err
+	}
+	m := w.manifest(started, entries, index, stats)
+	m.Changed = changed
+	if after != nil {
+		m.Warnings = append(m.Warnings, after.Error())
+	}
+	return w.publish(ctx, m, stats)
+}
+
+// openPrevious opens what the backup is to build on.
+func (w *writing) openPrevious(ctx context.Context) error {
+	if w.o.Previous == nil {
+		return nil
+	}
+	w.progress.step("read the previous backup", 0, 0)
+	err := w.tryPrevious(ctx)
+	gone := errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
+	if err == nil || !gone && !errors.Is(err, pack.ErrCorrupt) {
+		return err
+	}
+	w.previous, w.reader, w.index = nil, nil, nil
+	w.o.Log.Warn("the previous backup cannot be built on, so this one uploads everything",
+		"previous", w.o.Previous.ID, "error", err)
+	return nil
+}
+
+func (w *writing) tryPrevious(ctx context.Context) error {
+	m := w.o.PreviousManifest
+	if m == nil {
+		var err error
+		if m, err = w.r.Load(ctx, *w.o.Previous); err != nil {
+			return err
+		}
+	}
+	keys, err := w.r.Ring.Unwrap(m.DataKey, w.r.Cluster)
+	if err != nil {
+		return fmt.Errorf("open backup %s: %w", m.ID, err)
+	}
+	if !keys.Equal(w.o.Keys) {
+		w.o.Log.Info("the data keys were replaced, so this backup uploads everything", "previous", m.ID)
+		return nil
+	}
+	reader, index, err := w.r.Open(ctx, m, w.readPacks())
+	if err != nil {
+		return err
+	}
+	if w.o.FirstInEpoch {
+		if index, err = w.r.confirm(ctx, index); err != nil {
+			return err
+		}
+	}
+	w.previous, w.reader, w.index = m, reader, index
+	return nil
+}
+
+// readPacks reads packs of the previous backup: metadata lies near.
+func (w *writing) readPacks() pack.Packs {
+	if w.o.Local == nil {
+		return w.r.BucketPacks()
+	}
+	return pack.FirstOf(w.o.Local, w.r.BucketPacks())
+}
+
+// confirm asks the store for the times of all packs of an index.
+func (r *Repository) confirm(ctx context.Context, index *pack.Index) (*pack.Index, error) {
+	var mu sync.Mutex
+	times := make(map[pack.Digest]time.Time)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, info := range index.Packs() {
+		group.Go(func() error {
+			attrs, err := r.Store.Stat(ctx, info.Digest.Key())
+			if errors.Is(err, blobstore.ErrNotFound) || err == nil && attrs.Size != info.Size {
+				return nil // its chunks are written again
+			}
+			if err != nil {
+				return fmt.Errorf("check the packs of the previous backup: %w", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			times[info.Digest] = attrs.Time
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return index.Confirm(times), nil
+}
+
+func (w *writing) startPacks(ctx context.Context) (err error) {
+	now, rules := w.o.StoreTime(), w.o.rules()
+	w.packs, err = pack.NewWriter(ctx, pack.WriterConfig{
+		Cluster: w.r.Cluster, Keys: w.o.Keys, Known: w.index, Random: w.o.Random,
+		Due: func(info pack.Info) bool { return rules.Due(info, now) },
+		Put: w.putPack,
+	})
+	return err
+}
+
+// putPack stores a pack in the bucket, and, if it holds metadata, locally.
+func (w *writing) putPack(ctx context.Context, info pack.Info, data []byte) (time.Time, error) {
+	attrs, err := w.r.Store.Put(ctx, info.Digest.Key(), data, blobstore.Always)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if info.Meta && w.o.Local != nil {
+		if err := w.o.Local.PutPack(ctx, info.Digest, data); err != nil {
+			// The next backup will read it from the bucket.
+			w.o.Log.WarnContext(ctx, "no local copy of a pack could be kept", "pack", info.Digest, "error", err)
+		}
+	}
+	w.progress.done(w.packs.Logical())
+	return attrs.Time, nil
+}
+
+// dump writes every source, one after the other: each uses all cores.
+func (w *writing) dump(ctx context.Context) ([]source.Entry, error) {
+	entries := make([]source.Entry, 0, len(w.o.Sources))
+	for _, s := range w.o.Sources {
+		prev := w.previousOf(s)
+		var total int64
+		if prev != nil {
+			total = prev.Entry.Size
+		}
+		w.progress.step(s.Kind()+" "+s.Name(), w.packs.Logical(), total)
+		e, err := s.Dump(ctx, w.packs, prev)
+		if err != nil {
+			return nil, fmt.Errorf("dump %s %s: %w", s.Kind(), s.Name(), err)
+		}
+		w.progress.done(w.packs.Logical())
+		e.Warnings = shorten(e.Warnings)
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// previousOf finds a source's part of the previous backup.
+func (w *writing) previousOf(s source.Source) *source.Previous {
+	if w.previous == nil {
+		return nil
+	}
+	i := slices.IndexFunc(w.previous.Sources, func(e source.Entry) bool {
+		return e.Name == s.Name() && e.Kind == s.Kind()
+	})
+	if i < 0 {
+		return nil
+	}
+	return &source.Previous{Entry: w.previous.Sources[i], Reader: w.reader}
+}
+
+// shorten keeps warnings from filling the manifest.
+func shorten(warnings []string) []string {
+	const most, length = 8, 240
+	for i, text := range warnings {
+		if i == most {
+			return append(warnings[:most:most], fmt.Sprintf("and %d more", len(warnings)-most))
+		}
+		if runes := []rune(text); len(runes) > length {
+			warnings[i] = string(runes[:length]) + "…"
+		}
+	}
+	return warnings
+}
+
+// differ reports whether the sources or their content changed.
+func differ(now, before []source.Entry) bool {
+	return !slices.EqualFunc(now, before, func(a, b source.Entry) bool {
+		if a.Kind != b.Kind || a.Name != b.Name || (a.Extra == nil) != (b.Extra == nil) {
+			return false
+		}
+		return a.Root.Equal(b.Root) && (a.Extra == nil || a.Extra.Equal(*b.Extra))
+	})
+}
+
+func (w *writing) manifest(started time.Time, entries []source.Entry, index pack.IndexRef, s pack.Stats) *Manifest {
+	m := &Manifest{
+		Format: Format, Cluster: w.r.Cluster, Epoch: w.o.Epoch, Sequence: w.o.Sequence,
+		Time: started.UTC().Truncate(time.Second), Previous: w.o.Previous,
+		Instance: w.o.Instance, Trigger: w.o.Trigger, Reason: w.o.Reason,
+		AppVersion: w.o.AppVersion, Version: w.o.Version,
+		Duration: w.o.Now().Sub(started).Round(time.Millisecond).Seconds(),
+		Size:     Size{Logical: s.Logical, New: s.New, Stored: s.Stored},
+		Index:    index, Sources: entries,
+	}
+	if len(s.Packs) <= maxNewPacks {
+		for _, info := range s.Packs {
+			m.NewPacks = append(m.NewPacks, info.Digest.String())
+		}
+	}
+	return m
+}
+
+// publish signs and stores the manifest, and checks its packs against the
+// store's clock.
+func (w *writing) publish(ctx context.Context, m *Manifest, stats pack.Stats) (Ref, *Manifest, error) {
+	ref, err := newRef(w.o, m.Time)
+	if err != nil {
+		return Ref{}, nil, err
+	}
+	m.ID = ref.ID
+	if m.DataKey, err = w.r.Ring.Wrap(w.o.Keys, w.r.Cluster, w.o.Random); err != nil {
+		return Ref{}, nil, err
+	}
+	ref, signed, err := w.r.encode(ref, m)
+	if err != nil {
+		return Ref{}, nil, err
+	}
+	stored, err := w.r.putOnce(ctx, ref.Key, signed)
+	if err != nil {
+		return Ref{}, nil, fmt.Errorf("store manifest %s: %w", ref.Key, err)
+	}
+	if !w.o.rules().Outlives(stats.Oldest, stored) {
+		return Ref{}, nil, fmt.Errorf("%w: %s is of %s, and the manifest of %s, by the store's clock",
+			ErrExpiring, stats.Oldest.Digest.Key(), stats.Oldest.Time.Format(time.RFC3339), stored.Format(time.RFC3339))
+	}
+	return ref, m, nil
+}

@@ -1,0 +1,366 @@
+package restore
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// errBroken marks a file of the cache or the journal that is not as it was
+// written.
+var errBroken = errors.New("unreadable")
+
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 20 * time.Millisecond
+
+// Cache is a folder of verified backups: manifests and packs. It is also the
+// active's local store of metadata packs. It is safe for concurrent use, by
+// several processes too.
+type Cache struct {
+	dir  string
+	keep int
+	turn chan struct{} // taken by whoever changes the cache, in this process
+
+	// Replaced in tests.
+	statFS   func(path string) (fileSystem, error)
+	create   func(dir string) (partialFile, error)
+	parallel int // packs fetched at once
+}
+
+// partialFile is a file that is being fetched.
+type partialFile interface {
+	io.Writer
+	Name() string
+	Sync() error
+	Close() error
+}
+
+// OpenCache opens (and makes) the cache in dir and drops leftovers of
+// interrupted pulls that cannot be resumed, unless another process is using
+// the cache. keep is how many backups to keep, at least one.
+func OpenCache(dir string, keep int) (*Cache, error) {
+	if keep < 1 {
+		return nil, fmt.Errorf("open cache %s: it must keep at least one backup, not %d", dir, keep)
+	}
+	c := &Cache{dir: dir, keep: keep, turn: make(chan struct{}, 1), statFS: statFS, create: createPartial, parallel: fetchParallel}
+	if err := c.makeFolders(); err != nil {
+		return nil, fmt.Errorf("open cache %s: %w", dir, err)
+	}
+	lock := flock.New(c.path("lock"))
+	free, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("open cache %s: %w", dir, err)
+	}
+	if free {
+		err = errors.Join(emptyDir(c.path("partial")), lock.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cache %s: %w", dir, err)
+	}
+	return c, nil
+}
+
+func (c *Cache) makeFolders() error {
+	for _, name := range []string{"backups", "packs", "partial"} {
+		if err := os.MkdirAll(c.path(name), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func createPartial(dir string) (partialFile, error) { return os.CreateTemp(dir, "pack-*") }
+
+func (c *Cache) path(parts ...string) string {
+	return filepath.Join(append([]string{c.dir}, parts...)...)
+}
+
+func (c *Cache) packPath(d pack.Digest) string { return c.path(filepath.FromSlash(d.Key())) }
+
+// change runs do while nobody else changes the cache.
+func (c *Cache) change(ctx context.Context, do func() error) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the cache: %w", ctx.Err())
+	}
+	lock := flock.New(c.path("lock"))
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		return fmt.Errorf("lock cache: %w", err)
+	}
+	return errors.Join(do(), lock.Close())
+}
+
+// List gives the cached backups, newest first by (epoch, sequence).
+func (c *Cache) List() ([]backup.Ref, error) {
+	refs, _, err := c.list()
+	if err != nil {
+		return nil, fmt.Errorf("list cache: %w", err)
+	}
+	return refs, nil
+}
+
+// list also names the folders that hold no readable backup.
+func (c *Cache) list() (refs []backup.Ref, broken []string, err error) {
+	entries, err := os.ReadDir(c.path("backups"))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue // not ours
+		}
+		ref, err := c.ref(e.Name())
+		switch {
+		case err == nil:
+			refs = append(refs, ref)
+		case isBroken(err):
+			broken = append(broken, e.Name())
+		default:
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(refs, newestFirst)
+	return refs, broken, nil
+}
+
+// isBroken tells a backup that cannot be used from one that cannot be read
+// just now.
+func isBroken(err error) bool {
+	return errors.Is(err, errBroken) || errors.Is(err, fs.ErrNotExist)
+}
+
+func newestFirst(a, b backup.Ref) int {
+	return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.ID, a.ID))
+}
+
+// ref reads the Ref of a cached backup.
+func (c *Cache) ref(id string) (backup.Ref, error) {
+	var ref backup.Ref
+	if err := checkID(id); err != nil {
+		return ref, err
+	}
+	path := c.path("backups", id, "ref.json")
+	if err := readJSON(path, &ref); err != nil {
+		return ref, err
+	}
+	if ref.ID != id {
+		return ref, fmt.Errorf("%w %s: it is of backup %q", errBroken, path, ref.ID)
+	}
+	return ref, nil
+}
+
+// checkID refuses an id that would lead out of the cache.
+func checkID(id string) error {
+	if id == "." || !filepath.IsLocal(id) || filepath.Base(id) != id {
+		return fmt.Errorf("%q is not the id of a backup", id)
+	}
+	return nil
+}
+
+// Manifest reads a cached backup's manifest, verified. A backup that is not
+// cached is an error that wraps fs.ErrNotExist.
+func (c *Cache) Manifest(repo *backup.Repository, id string) (backup.Ref, *backup.Manifest, error) {
+	ref, err := c.ref(id)
+	if err != nil {
+		return backup.Ref{}, nil, fmt.Errorf("read cached backup %s: %w", id, err)
+	}
+	signed, err := os.ReadFile(c.path("backups", id, "manifest.json"))
+	if err != nil {
+		return backup.Ref{}, nil, fmt.Errorf("read cached backup %s: %w", id, err)
+	}
+	m, err := repo.Decode(ref, signed)
+	if err != nil {
+		return backup.Ref{}, nil, fmt.Errorf("read cached backup %s: %w", id, err)
+	}
+	return ref, m, nil
+}
+
+// Hold keeps a cached backup from being dropped, by any process, until release
+// is called. A backup that is not cached is an error that wraps
+// fs.ErrNotExist.
+func (c *Cache) Hold(id string) (release func() error, err error) {
+	if err := checkID(id); err != nil {
+		return nil, fmt.Errorf("hold cached backup: %w", err)
+	}
+	path := c.path("backups", id, "ref.json")
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	held, err := lock.TryRLock()
+	if err != nil {
+		return nil, fmt.Errorf("hold cached backup %s: %w", id, err)
+	}
+	if held {
+		// It may have been dropped between the opening and the locking.
+		now, nowErr := os.Stat(path)
+		locked, lockedErr := lock.Stat()
+		if err = errors.Join(nowErr, lockedErr); err == nil && os.SameFile(now, locked) {
+			return lock.Close, nil
+		}
+	}
+	return nil, fmt.Errorf("hold cached backup %s: it is being dropped: %w", id, errors.Join(fs.ErrNotExist, lock.Close()))
+}
+
+// ReadPack implements pack.Packs.
+func (c *Cache) ReadPack(ctx context.Context, d pack.Digest, off int64, buf []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("read pack %s: %w", d, err)
+	}
+	f, err := os.Open(c.packPath(d))
+	if err != nil {
+		return fmt.Errorf("read cached pack %s: %w", d, err)
+	}
+	defer f.Close()
+	if n, err := f.ReadAt(buf, off); n < len(buf) {
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("it ends before byte %d: %w", off+int64(len(buf)), io.ErrUnexpectedEOF)
+		}
+		return fmt.Errorf("read cached pack %s: %w", d, err)
+	}
+	return nil
+}
+
+// PackSize gives the size of a cached pack in bytes. A pack that is not cached
+// is an error that wraps fs.ErrNotExist.
+func (c *Cache) PackSize(_ context.Context, d pack.Digest) (int64, error) {
+	info, err := os.Stat(c.packPath(d))
+	if err != nil {
+		return 0, fmt.Errorf("look for cached pack %s: %w", d, err)
+	}
+	return info.Size(), nil
+}
+
+// PutPack implements backup.LocalPacks. Packs that no cached backup needs are
+// dropped by the next Pull or Trim.
+func (c *Cache) PutPack(ctx context.Context, d pack.Digest, data []byte) error {
+	p := pack.Info{Digest: d, Size: int64(len(data))}
+	err := c.change(ctx, func() error {
+		if c.has(p) {
+			return nil
+		}
+		if err := c.storePack(p, bytes.NewReader(data), nil); err != nil {
+			return err
+		}
+		return c.syncPacks([]pack.Info{p})
+	})
+	if err != nil {
+		return fmt.Errorf("cache pack %s: %w", d, err)
+	}
+	return nil
+}
+
+// has tells whether a pack is cached. A size of 0 is an unknown one.
+func (c *Cache) has(p pack.Info) bool {
+	info, err := os.Stat(c.packPath(p.Digest))
+	return err == nil && (p.Size == 0 || info.Size() == p.Size)
+}
+
+// storePack streams a pack into its place, if it is the one that its name
+// says. The folder of its place is not synced yet.
+func (c *Cache) storePack(p pack.Info, body io.Reader, count func(n int)) (err error) {
+	f, err := c.create(c.path("partial"))
+	if err != nil {
+		return fmt.Errorf("make a file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // it may be closed already
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	hash := sha256.New()
+	// The wrapped reader keeps io.Copy from handing the whole body over at once.
+	size, err := io.CopyBuffer(counter{io.MultiWriter(f, hash), count}, struct{ io.Reader }{body}, make([]byte, 256<<10))
+	switch {
+	case err != nil:
+		return err
+	case p.Size != 0 && size != p.Size:
+		return fmt.Errorf("%w: it has %d bytes instead of %d", pack.ErrCorrupt, size, p.Size)
+	case pack.Digest(hash.Sum(nil)) != p.Digest:
+		return fmt.Errorf("%w: its content is not what its name says", pack.ErrCorrupt)
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	place := c.packPath(p.Digest)
+	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), place)
+}
+
+// counter reports what passes through it.
+type counter struct {
+	io.Writer
+	count func(n int)
+}
+
+func (w counter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if w.count != nil {
+		w.count(n)
+	}
+	return n, err
+}
+
+// syncPacks makes the places of packs durable. All at once, because a disk
+// takes little longer for many syncs than for one.
+func (c *Cache) syncPacks(packs []pack.Info) error {
+	if len(packs) == 0 {
+		return nil
+	}
+	folders := map[string]bool{c.path("packs"): true}
+	for _, p := range packs {
+		folders[filepath.Dir(c.packPath(p.Digest))] = true
+	}
+	var group errgroup.Group
+	group.SetLimit(c.parallel)
+	for folder := range folders {
+		group.Go(func() error { return syncDir(folder) })
+	}
+	return group.Wait()
+}
+
+// needs reads which packs a cached backup needs.
+func (c *Cache) needs(id string) ([]pack.Info, error) {
+	path := c.path("backups", id, "packs")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var packs []pack.Info
+	for lines := bufio.NewScanner(f); ; {
+		if !lines.Scan() {
+			return packs, lines.Err()
+		}
+		digest, size, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+		var p pack.Info
+		if err := p.Digest.UnmarshalText(digest); err != nil {
+			return nil, fmt.Errorf("%w %s: %w", errBroken, path, err)
+		}
+		if _, err := fmt.Sscan(string(size), &p.Size); err != nil {
+			return nil, fmt.Errorf("%w %s: %w", errBroken, path, err)
+		}
+		packs = append(packs, p)
+	}
+}

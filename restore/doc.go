@@ -1,0 +1,34 @@
+// Package restore brings backups back: it pulls them into a local cache,
+// verifies them, stages them beside the live state, and swaps them into place
+// under a journal.
+//
+// # Cache
+//
+// A [Cache] is a folder:
+//
+//	backups/<id>/manifest.json   the signed manifest, byte for byte as in the bucket
+//	backups/<id>/ref.json        its backup.Ref; locked (shared) while the backup is held
+//	backups/<id>/packs           the packs that it needs: "<digest> <size>" a line
+//	packs/<aa>/<digest>          packs, as in the bucket
+//	partial/                     what is not finished
+//	lock                         held by whoever changes the cache
+//
+// Packs get their place one by one, each verified and synced; the folder of a
+// backup gets its place whole, when all its packs have. So whatever lies under
+// backups can be restored, and an interrupted pull goes on where it stopped.
+//
+// # Swap
+//
+// A [Swapper] moves all sources of a backup together:
+//
+//	        Stage             Swap                Finish
+//	(none) ──────▶ staging ─▶ staged ─▶ swapping ─▶ swapped ─▶ finishing ─▶ (none)
+//	                  │          │          │          │
+//	                  └──────────┴── Rollback ─────────┴─▶ restoring ─▶ (none)
+//
+// Each arrow out of a state is written to the journal, durably, before the
+// first source is touched, and each arrow into one after the last source is
+// done. Every source's own steps are idempotent. So after a crash Rollback
+// (before finishing) or Finish (from swapped) ends with every source old or
+// every source new.
+package restore

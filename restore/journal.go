@@ -1,0 +1,120 @@
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// State is how far a Swapper has come. See the package documentation.
+type State string
+
+// States of a Swapper.
+const (
+	Idle      State = ""          // nothing staged, nothing replaced
+	Staging   State = "staging"   // stages may be there, in part
+	Staged    State = "staged"    // every source is staged
+	Swapping  State = "swapping"  // some sources may be new
+	Swapped   State = "swapped"   // every source is new, the replaced states are kept
+	Restoring State = "restoring" // some sources may be old again
+	Finishing State = "finishing" // every source is new, some replaced states may be gone
+)
+
+const journalFormat = 1
+
+// journal is what a Swapper remembers on disk.
+type journal struct {
+	Format  int             `json:"format"`
+	State   State           `json:"state"`
+	Backup  string          `json:"backup"` // id
+	Sources []journalSource `json:"sources"`
+}
+
+type journalSource struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+func (s journalSource) String() string { return s.Kind + " " + s.Name }
+
+func (s *Swapper) journalPath() string { return filepath.Join(s.dir, "swap.json") }
+
+// read reads the journal. None means Idle.
+func (s *Swapper) read() (journal, error) {
+	var j journal
+	err := readJSON(s.journalPath(), &j)
+	if errors.Is(err, fs.ErrNotExist) {
+		return journal{}, nil
+	}
+	if err == nil && j.Format != journalFormat {
+		err = fmt.Errorf("its format is %d, this version knows %d", j.Format, journalFormat)
+	}
+	if err != nil {
+		return journal{}, fmt.Errorf("read swap journal: %w", err)
+	}
+	return j, nil
+}
+
+// write moves the journal to a new state, durably. Idle removes it.
+func (s *Swapper) write(j *journal, state State) error {
+	s.step("journal " + string(state))
+	defer s.step("journalled " + string(state))
+	j.Format, j.State = journalFormat, state
+	var err error
+	if state == Idle {
+		if err = os.Remove(s.journalPath()); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if err == nil {
+			err = syncDir(s.dir)
+		}
+	} else {
+		var data []byte
+		if data, err = json.Marshal(j); err == nil {
+			err = writeDurably(s.journalPath(), data)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write swap journal: %w", err)
+	}
+	return nil
+}
+
+// ErrSources means that the sources configured here are not those of the
+// backup or the journal; its message names them. Nothing was touched.
+var ErrSources = errors.New("sources differ")
+
+// match compares what is configured with what a backup or the journal has.
+func (s *Swapper) match(what string, theirs []journalSource) error {
+	ours := make(map[journalSource]bool)
+	for _, r := range s.sources {
+		ours[journalSource{r.Kind(), r.Name()}] = true
+	}
+	var missing, extra []string
+	for _, t := range theirs {
+		if !ours[t] {
+			missing = append(missing, t.String())
+		}
+		delete(ours, t)
+	}
+	for _, r := range s.sources {
+		if o := (journalSource{r.Kind(), r.Name()}); ours[o] {
+			extra = append(extra, o.String())
+		}
+	}
+	var parts []string
+	if len(missing) > 0 {
+		parts = append(parts, what+" has "+strings.Join(missing, ", ")+", which is not configured here")
+	}
+	if len(extra) > 0 {
+		parts = append(parts, "configured here is "+strings.Join(extra, ", ")+", which "+what+" does not have")
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrSources, strings.Join(parts, "; "))
+}

@@ -1,0 +1,228 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/understudy-ha/understudy/backup/source"
+)
+
+// ErrState means that a Swapper is not in a state that allows what was asked.
+var ErrState = errors.New("not possible now")
+
+// Swapper stages a backup and swaps it into place for all sources together,
+// under a journal of its own in dir, so that a crash at any point ends, after
+// Rollback or Finish in a new process, with all sources old or all new. It is
+// safe for concurrent use within one process; dir belongs to one process.
+type Swapper struct {
+	dir     string
+	sources []source.Source
+
+	mu sync.Mutex // held by whatever changes the state
+
+	// Replaced in tests.
+	statFS func(path string) (fileSystem, error)
+	step   func(name string) // before and after everything that a crash may part
+}
+
+// NewSwapper works on sources with a journal in dir, which it makes. If a swap
+// of other sources is unfinished there, that is ErrSources.
+func NewSwapper(dir string, sources []source.Source) (*Swapper, error) {
+	s := &Swapper{dir: dir, sources: slices.Clone(sources), statFS: statFS, step: func(string) {}}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open swap journal in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func (s *Swapper) open() error {
+	seen := make(map[string]bool)
+	for _, src := range s.sources {
+		if seen[src.Name()] {
+			return fmt.Errorf("two sources have the name %s", src.Name())
+		}
+		seen[src.Name()] = true
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(s.dir)); err != nil {
+		return err
+	}
+	j, err := s.read()
+	if err != nil || !j.State.replaced() {
+		return err
+	}
+	return s.match(s.unfinished(j), j.Sources)
+}
+
+// replaced tells whether replaced states may be lying beside their sources.
+func (s State) replaced() bool {
+	return s == Swapping || s == Swapped || s == Restoring || s == Finishing
+}
+
+func (s *Swapper) unfinished(j journal) string {
+	return fmt.Sprintf("the unfinished restore of backup %s (%s)", j.Backup, j.State)
+}
+
+// State tells how far the Swapper has come, and with which backup.
+func (s *Swapper) State() (state State, backupID string, err error) {
+	j, err := s.read()
+	return j.State, j.Backup, err
+}
+
+// Swap puts the staged state of every source into place, keeping what it
+// replaces. If one source fails, those already swapped are swapped back, and
+// nothing stays staged. A Swap that a crash interrupted may be run again;
+// after a whole one it does nothing. Without a stage it is ErrState.
+func (s *Swapper) Swap(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.read()
+	if err == nil {
+		err = s.swap(ctx, j)
+	}
+	if err != nil {
+		return fmt.Errorf("swap in backup %s: %w", j.Backup, err)
+	}
+	return nil
+}
+
+func (s *Swapper) swap(ctx context.Context, j journal) error {
+	switch j.State {
+	case Swapped:
+		return nil
+	case Staged, Swapping:
+	default:
+		return fmt.Errorf("%w: no backup is staged (%s)", ErrState, j.State.describe())
+	}
+	if err := s.match("the staged backup "+j.Backup, j.Sources); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.write(&j, Swapping); err != nil {
+		return err
+	}
+	for _, src := range s.sources {
+		if err := s.do("swap", src, func() error { return src.Swap(ctx) }); err != nil {
+			return errors.Join(err, s.rollback(ctx, j))
+		}
+	}
+	return s.write(&j, Swapped)
+}
+
+// Rollback puts the replaced state of every source back and drops what is
+// staged. It may be called in any state, any number of times; with nothing
+// staged it does nothing. Once Finish has begun it is ErrState.
+func (s *Swapper) Rollback(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.read()
+	switch {
+	case err != nil:
+	case j.State == Idle:
+		return nil
+	case j.State == Finishing:
+		err = fmt.Errorf("%w: some of what it replaced is gone already: finish it", ErrState)
+	case j.State.replaced():
+		err = s.match(s.unfinished(j), j.Sources)
+	}
+	if err == nil {
+		err = s.rollback(ctx, j)
+	}
+	if err != nil {
+		return fmt.Errorf("roll back backup %s: %w", j.Backup, err)
+	}
+	return nil
+}
+
+// rollback brings all sources back, newest change first. It goes on when one
+// fails, and when ctx is cancelled: to stop half-way is what it must not do.
+func (s *Swapper) rollback(ctx context.Context, j journal) error {
+	if err := s.write(&j, s.backwards(j.State)); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for _, src := range slices.Backward(s.sources) {
+		errs = append(errs, s.do("swap back", src, func() error { return src.SwapBack(ctx) }))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.write(&j, Idle)
+}
+
+// backwards gives the state in which a rollback runs: a stage that was never
+// swapped leaves no replaced state, so its sources may change meanwhile.
+func (s *Swapper) backwards(state State) State {
+	if state == Staging || state == Staged {
+		return Staging
+	}
+	return Restoring
+}
+
+// Finish drops the replaced states. Rollback is not possible any more. It may
+// be called again after a crash; with nothing swapped in and nothing left over
+// it does nothing. Before a whole Swap it is ErrState.
+func (s *Swapper) Finish(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.read()
+	if err == nil {
+		err = s.finish(ctx, j)
+	}
+	if err != nil {
+		return fmt.Errorf("finish swap of backup %s: %w", j.Backup, err)
+	}
+	return nil
+}
+
+func (s *Swapper) finish(ctx context.Context, j journal) error {
+	switch j.State {
+	case Idle:
+		return nil
+	case Swapped, Finishing:
+	default:
+		return fmt.Errorf("%w: it is not swapped in (%s)", ErrState, j.State.describe())
+	}
+	if err := s.match(s.unfinished(j), j.Sources); err != nil {
+		return err
+	}
+	if err := s.write(&j, Finishing); err != nil {
+		return err
+	}
+	var errs []error
+	for _, src := range s.sources {
+		errs = append(errs, s.do("discard", src, func() error { return src.Discard(ctx) }))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.write(&j, Idle)
+}
+
+func (s State) describe() string {
+	if s == Idle {
+		return "nothing is staged"
+	}
+	return "state: " + string(s)
+}
+
+// do runs one step of one source.
+func (s *Swapper) do(verb string, src source.Source, step func() error) error {
+	name := verb + " " + src.Name()
+	s.step("before " + name)
+	defer s.step("after " + name)
+	if err := step(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
