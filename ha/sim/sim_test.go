@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("sim.seeds", 300, "how many seeds to run")
+	seeds = flag.Int("sim.seeds", 150, "how many seeds to run")
 	seed  = flag.Uint64("sim.seed", 0, "run this one seed, with a trace")
 )
 

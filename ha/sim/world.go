@@ -42,7 +42,8 @@ type World struct {
 
 	nodes   []*node
 	backups map[string]snapshot
-	writes  int // serial of the last write that an application acknowledged
+	made    []string // ids of the published backups, in order
+	writes  int      // serial of the last write that an application acknowledged
 	heads   []ha.Head
 	err     error
 }
@@ -179,12 +180,21 @@ func (w *World) operator() {
 	if n.m != nil {
 		mode := []ha.Mode{"", ha.ModeSwitchover, ha.ModeFailover}[w.rng.IntN(3)]
 		w.seq++
-		n.step(ha.Promote{Request: fmt.Sprint("promotion-", w.seq), Mode: mode, By: "sim"})
+		n.step(ha.Promote{Request: fmt.Sprint("promotion-", w.seq), Mode: mode, By: "sim", Chosen: w.choose()})
 		if w.chance(0.15) {
 			w.after(w.between(0, 40*time.Second), func() { n.step(ha.CancelPromotion{Request: "cancel"}) })
 		}
 	}
 	w.after(w.between(20*time.Second, 4*time.Minute), w.operator)
+}
+
+// choose picks an older backup now and then; nil is the newest.
+func (w *World) choose() *backup.Ref {
+	if len(w.made) == 0 || w.chance(0.85) {
+		return nil
+	}
+	ref := w.backups[w.made[w.rng.IntN(len(w.made))]].ref
+	return &ref
 }
 
 // trouble crashes and partitions at random.
@@ -248,6 +258,7 @@ func (w *World) checkChain(last, h ha.Head) {
 	if (prev == nil) != (last.Newest == nil) || prev != nil && prev.ID != last.Newest.ID {
 		_ = w.fail("backup %s is not on top of %v", h.Newest.ID, last.Newest)
 	}
+	w.made = append(w.made, h.Newest.ID)
 }
 
 // checkCommit checks that a switchover loses nothing and that what is cut off
@@ -257,6 +268,13 @@ func (w *World) checkCommit(last, h ha.Head) {
 		_ = w.fail("the commit of epoch %d does not name the chain that it cut off", h.Epoch)
 	}
 	n, old := w.node(h.Active.Name), w.node(last.Active.Name)
+	if p := n.disk.Promotion; p == nil {
+		_ = w.fail("%s committed epoch %d without a promotion in its journal", n.name, h.Epoch)
+	} else if p.Chosen == nil && h.Newest.ID != last.Newest.ID {
+		_ = w.fail("%s committed epoch %d from backup %s, and cut off %s, which nobody asked for", n.name, h.Epoch, h.Newest.ID, last.Newest.ID)
+	} else if p.Mode == ha.ModeSwitchover && (last.Handover == nil || last.Handover.Lease != p.ID || last.Handover.State != ha.Handed) {
+		_ = w.fail("%s committed a switchover to epoch %d that %s had not handed over", n.name, h.Epoch, old.name)
+	}
 	if !slices.Equal(n.state, w.backups[h.Newest.ID].state) {
 		_ = w.fail("%s committed epoch %d with another state than that of backup %s", n.name, h.Epoch, h.Newest.ID)
 	}
