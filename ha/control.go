@@ -267,7 +267,7 @@ func (m *Machine) settle() {
 func (m *Machine) headConfirmed() {
 	h := m.head
 	if m.config != nil && h.Config == m.config.Digest {
-		m.frequency, m.configKnown = m.config.Frequency.std(), m.config.Digest
+		m.setFrequency(m.config.Frequency)
 		m.answer(m.config.Request, nil, nil)
 		m.report(Info, "config", "configuration %s is in force", short(h.Config))
 		m.config = nil

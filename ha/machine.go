@@ -78,15 +78,14 @@ type Machine struct {
 	appWait     time.Duration
 	appErr      string
 
-	frequency   time.Duration
-	configKnown string // digest of the configuration that frequency is from
-	nextBackup  instant
-	want        *wish       // a backup asked for
-	making      *wish       // the backup being made
-	publish     *backup.Ref // made, not yet named by the head
-	config      *SetConfig  // to be put into force
-	backupErr   string
-	lastBackup  instant
+	frequency  time.Duration
+	nextBackup instant
+	want       *wish       // a backup asked for
+	making     *wish       // the backup being made
+	publish    *backup.Ref // made, not yet named by the head
+	config     *SetConfig  // to be put into force
+	backupErr  string
+	lastStart  instant // when the last backup of this process began; never: none has
 
 	pulled    string // id of the backup that is in the cache
 	pullErr   string
@@ -120,7 +119,7 @@ type Result struct {
 
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
-	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached}
+	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached, lastStart: never}
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {
 		m.j.Role = RoleStandby
@@ -193,7 +192,7 @@ func (m *Machine) handle(ev Event) {
 	case SetConfig:
 		m.onSetConfig(ev)
 	case UseConfig:
-		m.frequency, m.configKnown = time.Duration(ev.Frequency), ev.Digest
+		m.setFrequency(ev.Frequency)
 	case SetPaused:
 		m.j.Paused = ev.Pause
 		m.save()

@@ -577,3 +577,15 @@ func TestIdleClusterAsksLittle(t *testing.T) {
 		}
 	}
 }
+
+func TestShorterFrequencyBringsTheNextBackupForward(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	before := a.count(isBackup)
+	r.pass(50*time.Second, a)
+	a.step(UseConfig{Frequency: Duration(time.Minute)})
+	r.pass(15*time.Second, a)
+	if got := a.count(isBackup) - before; got != 1 {
+		t.Fatalf("%d backups within 65 s at a frequency of one minute", got)
+	}
+}

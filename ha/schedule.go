@@ -55,7 +55,11 @@ func (m *Machine) planBackup() {
 		return
 	}
 	m.want = nil
+	m.lastStart = m.t
 	m.nextBackup = m.t + m.frequency
+	if m.frequency == 0 {
+		m.nextBackup = never // until the configuration is known
+	}
 	m.startBackup(w, func(d Done) {
 		if d.Outcome == OK {
 			m.publish = d.Ref
@@ -94,13 +98,20 @@ func (m *Machine) published() {
 	}
 	m.publish, m.making = nil, nil
 	m.backupErr = ""
-	m.lastBackup = m.t
 	if m.j.First {
 		m.j.First = false
 		m.save()
 	}
 	m.report(Info, "backup", "backup %s is published", ref.ID)
 	m.emit(Notify{Ref: ref})
+}
+
+// setFrequency changes the replication interval. A shorter one brings the next
+// backup forward.
+func (m *Machine) setFrequency(f Duration) {
+	if m.frequency = f.std(); m.lastStart != never {
+		m.nextBackup = min(m.nextBackup, m.lastStart+m.frequency)
+	}
 }
 
 func (m *Machine) onSetConfig(ev SetConfig) {

@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// admit finds out whether the bucket may be used under this instance's name,
+// and takes the name. Until that has worked once, the machine sees a bucket
+// that does not answer.
+func (a *Agent) admit(ctx context.Context, role ha.Role) error {
+	err := a.tryAdmit(ctx, role)
+	if err != nil {
+		a.admitError.Store(&err)
+		return err
+	}
+	close(a.admitted)
+	return nil
+}
+
+func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
+	b, _, err := openBucket(ctx, a.cfg)
+	if err != nil {
+		return err
+	}
+	if b.Cluster() != a.bucket.Cluster() {
+		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): check UNDERSTUDY_BUCKET and UNDERSTUDY_DATA_DIR",
+			ErrBucket, b.Cluster(), a.dir.path, a.bucket.Cluster())
+	}
+	if err := checkStore(ctx, a.cfg); err != nil {
+		return err
+	}
+	err = a.registrar.take(ctx, a.record(), false, false)
+	if errors.Is(err, errDeregistered) {
+		err = a.registerAgain(ctx, role)
+	}
+	return err
+}
+
+// checkStore is CheckStore, bounded in time.
+func checkStore(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
+	defer cancel()
+	return CheckStore(ctx, cfg.Store, cfg.Random)
+}
+
+// registerAgain makes this instance's record anew, unless it is gone because
+// the instance was removed.
+func (a *Agent) registerAgain(ctx context.Context, role ha.Role) error {
+	if role != ha.RoleActive {
+		removed, err := a.removed(ctx)
+		if err != nil {
+			return err
+		}
+		if removed {
+			return &ha.Refusal{Reason: fmt.Sprintf("the instance %s was removed from the cluster: join it again with: understudy join", a.self.Name)}
+		}
+	}
+	return a.registrar.take(ctx, a.record(), true, false)
+}
+
+// removed reads whether the configuration in force says that this instance was
+// removed.
+func (a *Agent) removed(ctx context.Context) (bool, error) {
+	h, err := a.bucket.Head(ctx)
+	if err != nil {
+		return false, err
+	}
+	c, err := a.configs.get(ctx, h.Config)
+	if err != nil {
+		return false, err
+	}
+	m, found := c.Member(a.self.Name)
+	return found && m.Removed, nil
+}
+
+func (a *Agent) isAdmitted() bool {
+	select {
+	case <-a.admitted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Intervals of an instance's record.
+const (
+	recordEvery   = time.Minute     // at least
+	recordPause   = 2 * time.Second // between two writes
+	admitPauseMin = time.Second     // between two attempts at admission, growing up to the poll interval
+)
+
+// keepRegistered is admitted, and then keeps this instance's record current.
+func (a *Agent) keepRegistered(ctx context.Context) error {
+	for pause := admitPauseMin; !a.isAdmitted(); pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+		if err := a.admit(ctx, a.view().Role); err != nil && !unreachable(err) {
+			return err
+		}
+	}
+	err := a.keepRecord(ctx)
+	if ha.IsRefusal(err) && a.view().Role == ha.RoleActive {
+		// The head decides who is active: it fences this process if it has to.
+		a.note(ctx, event.Alarm, "identity", err.Error(), nil)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+// keepRecord writes the record once a minute, and soon after it changes.
+func (a *Agent) keepRecord(ctx context.Context) error {
+	var written ha.Instance
+	var at time.Duration
+	failing := false
+	for {
+		changed := a.Changed()
+		rec := a.record()
+		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
+			err := a.registrar.put(ctx, rec)
+			if errors.Is(err, errDeregistered) {
+				err = a.registerAgain(ctx, a.view().Role)
+			}
+			switch {
+			case err != nil && (!unreachable(err) || ctx.Err() != nil):
+				return err
+			case err != nil && !failing:
+				a.note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
+			case err == nil:
+				written, at = rec, now
+			}
+			failing = err != nil
+			if err := wait(ctx, recordPause); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// sameRecord reports whether two records tell the same.
+func sameRecord(x, y ha.Instance) bool {
+	return x.Role == y.Role && x.State == y.State && x.Epoch == y.Epoch && x.Newest == y.Newest &&
+		x.LastError == y.LastError && slices.Equal(x.Cached, y.Cached)
+}
+
+// wait waits, unless ctx ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,332 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// Agent is one running instance. Run it once; everything else is safe for
+// concurrent use.
+type Agent struct {
+	cfg      Config
+	dir      *dataDir
+	self     ha.Peer
+	bucket   *Bucket
+	repo     *backup.Repository
+	cache    *restore.Cache
+	swapper  *restore.Swapper
+	events   *event.Log
+	configs  *configs
+	table    *table
+	notifier *notifier
+	history  *manifests
+	stats    stats
+	started  ha.Now
+
+	untrimmed int        // backups made since the cache was trimmed; the work lane's
+	registrar *registrar // used before Run, then by its own goroutine
+
+	// The loop's own.
+	machine *ha.Machine
+	running map[uint64]context.CancelFunc // effects under way
+	told    string                        // digest of the configuration that the machine was told of
+	effects sync.WaitGroup
+
+	inbox   chan input
+	wakeups chan struct{} // a notification has come
+	stopped chan struct{} // closed when the loop has ended
+	ran     atomic.Bool
+
+	admitted   chan struct{} // closed once the bucket may be used under this name
+	admitError atomic.Pointer[error]
+
+	membership sync.Mutex // one change of the shared configuration at a time
+
+	mu       sync.Mutex
+	core     ha.Status
+	coreAt   ha.Now
+	changed  chan struct{} // closed when core has changed
+	progress *backup.Progress
+	inCache  []backup.Ref // newest first
+	answers  map[string]chan ha.Answer
+	ended    map[string]PromotionStatus
+}
+
+// input is one event for the machine.
+type input struct {
+	ev    ha.Event
+	taken chan struct{} // closed once its effects are under way; may be nil
+}
+
+// ErrNotMember means that the data folder belongs to no cluster yet.
+var ErrNotMember = errors.New("this instance is not part of a cluster yet")
+
+// Open opens the instance that the data folder holds, ready to Run. It refuses
+// a folder that another agent is using (ErrLocked), that belongs to no cluster
+// (ErrNotMember), another instance or another cluster (ErrBucket); a wrong key
+// (a kind of package seal); a store that ignores preconditions (ErrBucket);
+// and a name that somebody else has taken (*ha.Refusal). A bucket that does
+// not answer is no error: Run goes on trying.
+func Open(ctx context.Context, cfg Config) (*Agent, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	a, err := open(ctx, cfg, dir)
+	if err != nil {
+		return nil, errors.Join(err, dir.close())
+	}
+	return a, nil
+}
+
+func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
+	j, err := memberJournal(ctx, cfg, dir)
+	if err != nil {
+		return nil, err
+	}
+	incarnation, err := randomHex(cfg.Random, 16)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg: cfg, dir: dir, started: cfg.Clock.Now(),
+		self:     ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
+		bucket:   newBucket(cfg, j.Cluster),
+		running:  make(map[uint64]context.CancelFunc),
+		inbox:    make(chan input),
+		wakeups:  make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+		admitted: make(chan struct{}),
+		changed:  make(chan struct{}),
+		answers:  make(map[string]chan ha.Answer),
+		ended:    make(map[string]PromotionStatus),
+	}
+	a.repo = a.bucket.Repository()
+	a.registrar = newRegistrar(a.bucket, a.self, slices.Clone(j.Incarnations), cfg.Random)
+	if err := a.openParts(); err != nil {
+		return nil, errors.Join(err, a.closeEvents())
+	}
+	// The new incarnation is journalled before the bucket learns of it. All
+	// that the bucket may still show are kept until it is known which one does.
+	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
+	if err := dir.saveJournal(j); err != nil {
+		return nil, errors.Join(err, a.closeEvents())
+	}
+	if err := a.admit(ctx, j.Role); err != nil && !unreachable(err) {
+		return nil, errors.Join(err, a.closeEvents())
+	}
+	if a.isAdmitted() {
+		j.Incarnations = []string{incarnation}
+	}
+	a.listCached(ctx)
+	a.machine = ha.New(a.params(), j)
+	a.snapshot(a.started)
+	return a, nil
+}
+
+// memberJournal reads the journal of a data folder that belongs to a cluster.
+func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, error) {
+	j, found, err := dir.loadJournal()
+	switch {
+	case err != nil:
+		return j, err
+	case !found:
+		if _, _, err := openBucket(ctx, cfg); err != nil {
+			return j, err
+		}
+		return j, fmt.Errorf("%w: join it with: understudy join", ErrNotMember)
+	case j.Instance != cfg.Instance:
+		return j, invalid("the data folder %s belongs to the instance %s, not to %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", dir.path, j.Instance, cfg.Instance, j.Instance)
+	case j.Pending != nil && j.Pending.Token == "":
+		return j, fmt.Errorf("%w: making the cluster was interrupted: run understudy init again", ErrNotMember)
+	}
+	return j, nil
+}
+
+// openParts opens what lies in the data folder.
+func (a *Agent) openParts() (err error) {
+	if a.events, err = event.Open(a.dir.file(eventsFile), event.Options{Logger: a.cfg.Logger}); err != nil {
+		return err
+	}
+	if a.cache, err = restore.OpenCache(a.dir.file(cacheFolder), a.cfg.Keep); err != nil {
+		return err
+	}
+	if a.swapper, err = restore.NewSwapper(a.dir.file(swapFolder), a.cfg.Sources); err != nil {
+		return err
+	}
+	a.history = newManifests(a.repo, a.cache)
+	a.configs = newConfigs(a.bucket, a.dir)
+	a.table = newTable(a.bucket, a.self)
+	a.notifier = newNotifier(a)
+	return nil
+}
+
+func (a *Agent) params() ha.Params {
+	p := ha.Params{
+		Cluster: a.bucket.Cluster(), Self: a.self, Poll: a.cfg.Poll, Random: a.cfg.Random,
+		Fencing: ha.DefaultConfig().Fencing,
+	}
+	if _, c := a.configs.current(); c != nil {
+		p.Fencing = c.Fencing
+	}
+	if refs := a.cached(); len(refs) > 0 {
+		p.Cached = refs[0].ID
+	}
+	return p
+}
+
+// Close releases the data folder. Call it after Run has returned.
+func (a *Agent) Close() error { return errors.Join(a.closeEvents(), a.dir.close()) }
+
+func (a *Agent) closeEvents() error {
+	if a.events == nil {
+		return nil
+	}
+	return a.events.Close()
+}
+
+// Events is this instance's log of events.
+func (a *Agent) Events() *event.Log { return a.events }
+
+// wakeEvery is the longest that the loop waits before it looks at the clocks:
+// timers stand still while a host is suspended.
+const wakeEvery = time.Second
+
+// Run carries the protocol out until ctx is done, which is no error, or until
+// going on would be unsafe: the journal cannot be written, or somebody else
+// has taken this instance's name. The application is left as it is.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.ran.Swap(true) {
+		return errors.New("run agent: it has run before")
+	}
+	a.note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.loop(gctx) })
+	g.Go(func() error { return a.keepRegistered(gctx) })
+	g.Go(func() error { return a.keepTable(gctx) })
+	err := g.Wait()
+	a.effects.Wait()
+	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+		a.note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
+		return err
+	}
+	return nil
+}
+
+// loop feeds the machine.
+func (a *Agent) loop(ctx context.Context) error {
+	defer close(a.stopped)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	next := input{ev: ha.Tick{}}
+	if digest, c := a.configs.current(); c != nil { // most likely still in force
+		next, a.told = input{ev: ha.UseConfig{Digest: digest, Frequency: c.Frequency}}, digest
+	}
+	for {
+		if err := a.step(ctx, next); err != nil {
+			return err
+		}
+		wait := wakeEvery
+		if due, ok := a.machine.Wake(); ok {
+			wait = min(wait, max(due, time.Millisecond))
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case next = <-a.inbox:
+		case <-a.wakeups:
+			next = input{ev: ha.Notified{}}
+		case <-timer.C:
+			next = input{ev: ha.Tick{}}
+		}
+	}
+}
+
+// step tells the machine one thing and sets what it wants going.
+func (a *Agent) step(ctx context.Context, in input) error {
+	if d, ok := in.ev.(ha.Done); ok {
+		delete(a.running, d.ID)
+	}
+	now := a.cfg.Clock.Now()
+	effects := a.machine.Step(now, in.ev)
+	a.snapshot(now)
+	for _, e := range effects {
+		if err := a.carryOut(ctx, e); err != nil {
+			return err
+		}
+	}
+	a.followConfig(ctx)
+	if in.taken != nil {
+		close(in.taken)
+	}
+	return nil
+}
+
+// post hands an event to the loop, unless that has ended.
+func (a *Agent) post(ev ha.Event) {
+	select {
+	case a.inbox <- input{ev: ev}:
+	case <-a.stopped:
+	}
+}
+
+// snapshot leaves the machine's state for everybody else.
+func (a *Agent) snapshot(now ha.Now) {
+	core := a.machine.Status()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.core, a.coreAt = core, now
+	a.remember()
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// Changed gives a channel that is closed the next time that anything in Status
+// may have changed, a few times a second at most while nothing happens.
+func (a *Agent) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// view is the machine's state as of its last step.
+func (a *Agent) view() ha.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.core
+}
+
+// note adds an event.
+func (a *Agent) note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
+	a.events.Add(ctx, event.Event{
+		Time: a.cfg.Clock.Now().Wall, Level: level, Kind: kind, Text: text, Instance: a.self.Name, Fields: fields,
+	})
+}
+
+// unreachable reports whether an error means that the bucket does not answer
+// now, and may later.
+func unreachable(err error) bool {
+	if errors.Is(err, ErrBucket) || errors.Is(err, ErrUnverified) {
+		return false
+	}
+	var e *blobstore.Error
+	return errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded)
+}

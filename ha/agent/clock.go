@@ -1,0 +1,32 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Clock reads an instance's clocks. Timers are the Go runtime's: they stand
+// still while a host is suspended, so nothing waits for one longer than
+// wakeEvery before it looks at the clock again.
+type Clock interface{ Now() ha.Now }
+
+// SystemClock is the host's own clocks: the monotonic one, the boot-time one
+// (which goes on while the host is suspended), and the wall clock.
+func SystemClock() Clock {
+	return systemClock{start: time.Now()}
+}
+
+type systemClock struct{ start time.Time }
+
+func (c systemClock) Now() ha.Now {
+	var boot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
+		panic(fmt.Sprintf("read the boot-time clock: %v", err)) // every Linux since 2.6.39 has it
+	}
+	now := time.Now()
+	return ha.Now{Mono: now.Sub(c.start), Boot: time.Duration(boot.Nano()), Wall: now.UTC()}
+}

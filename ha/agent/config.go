@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Defaults of a Config.
+const (
+	DefaultPoll           = 10 * time.Second
+	DefaultRequestTimeout = 10 * time.Second
+	DefaultKeep           = 10
+	DefaultHookTimeout    = time.Minute
+	DefaultProbeTimeout   = 5 * time.Minute
+)
+
+// Config is all that an agent is given. Only package main fills one.
+type Config struct {
+	Store    blobstore.Store // the bucket; conditional writes are not retried inside
+	Ring     *seal.Ring
+	DataDir  string // made if it is missing, mode 0700
+	Instance string // this instance's name
+	URL      string // where peers reach this instance; "" for polling only
+	Version  string // of this program
+	Poll     time.Duration
+	Sources  []source.Source
+	Hooks    Hooks
+	// AppVersion tells the application's version; nil: it has none.
+	AppVersion func(ctx context.Context) (string, error)
+	Logger     *slog.Logger // nil: no logs
+	HTTP       *http.Client // for notifications; nil: a plain one
+	Clock      Clock        // nil: SystemClock
+	Random     io.Reader    // nil: crypto/rand
+	// RequestTimeout bounds one request for a control object.
+	RequestTimeout time.Duration
+	Keep           int // how many backups the cache keeps
+
+	hooks hookRunner // replaced in tests
+}
+
+// Hooks are the commands that stop, start and judge the application. An empty
+// one is nothing to do. Besides Env they get UNDERSTUDY_HOOK (its name),
+// UNDERSTUDY_INSTANCE, UNDERSTUDY_CLUSTER, UNDERSTUDY_ROLE and, where there is
+// one, UNDERSTUDY_EPOCH, UNDERSTUDY_BACKUP (the id of the backup restored) and
+// UNDERSTUDY_TRIGGER (of the backup to be made). The probe gets for each source
+// UNDERSTUDY_STAGED_<NAME>: the path or database to be judged.
+type Hooks struct {
+	PreBackup  Hook
+	PostBackup Hook
+	Promote    Hook // starts the application; idempotent
+	Demote     Hook // stops it, and ends once it has stopped; idempotent
+	Probe      Hook // judges a staged restore
+	// Env is the environment that hooks inherit, "NAME=value" each. It must not
+	// hold the shared key or tokens.
+	Env []string
+}
+
+// Hook is one command.
+type Hook struct {
+	Command []string      // argv; empty: nothing to do
+	Timeout time.Duration // 0: a default; the demote hook's is the cluster's stop_timeout
+}
+
+// ErrInvalid marks input that is wrong in itself, whatever the state of the
+// cluster.
+var ErrInvalid = errors.New("invalid")
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
+}
+
+// complete checks a configuration and fills in its defaults.
+func (c Config) complete() (Config, error) {
+	switch {
+	case c.Store == nil || c.Ring == nil:
+		return c, invalid("a bucket and a key are needed")
+	case c.DataDir == "":
+		return c, invalid("the data folder is not given")
+	case c.Poll < 0 || c.RequestTimeout < 0 || c.Keep < 0:
+		return c, invalid("poll interval, request timeout and number of cached backups cannot be negative")
+	}
+	if err := checkName(c.Instance); err != nil {
+		return c, err
+	}
+	c.URL = strings.TrimSuffix(c.URL, "/")
+	if c.Poll == 0 {
+		c.Poll = DefaultPoll
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = DefaultRequestTimeout
+	}
+	if c.Keep == 0 {
+		c.Keep = DefaultKeep
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.HTTP == nil {
+		c.HTTP = &http.Client{}
+	}
+	if c.Clock == nil {
+		c.Clock = SystemClock()
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.hooks == nil {
+		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder)}
+	}
+	return c, nil
+}
+
+// checkName says whether a name can be an instance's: it is part of keys in
+// the bucket.
+func checkName(name string) error {
+	if name == "" || len(name) > 128 || strings.Contains(name, "/") {
+		return invalid("the instance's name %q must have 1 to 128 characters and no slash", name)
+	}
+	if err := blobstore.CheckKey(ha.InstanceKey(name)); err != nil {
+		return invalid("the instance's name %q cannot be used: %w", name, err)
+	}
+	return nil
+}

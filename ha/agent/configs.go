@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// configs knows the shared configuration: the one in force, in memory and on
+// disk, and any other by its digest. It is safe for concurrent use.
+type configs struct {
+	bucket *Bucket
+	dir    *dataDir
+
+	mu      sync.Mutex
+	now     savedConfig // in force, as far as is known
+	loading bool
+	failed  string // digest of the one whose failure to load was said
+}
+
+func newConfigs(b *Bucket, dir *dataDir) *configs {
+	return &configs{bucket: b, dir: dir, now: dir.loadConfig()}
+}
+
+// current gives the configuration in force and its digest; nil while none is
+// known.
+func (c *configs) current() (string, *ha.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now.Digest, c.now.Config
+}
+
+// get gives the configuration with this digest, verified. "" is the one in
+// force.
+func (c *configs) get(ctx context.Context, digest string) (*ha.Config, error) {
+	known, config := c.current()
+	if config != nil && (digest == "" || digest == known) {
+		return config, nil
+	}
+	if digest == "" {
+		return nil, errors.New("the shared configuration is not known yet")
+	}
+	object, _, err := c.bucket.read(ctx, ha.KindConfig, ha.ConfigKey(digest), "")
+	if err != nil {
+		return nil, err
+	}
+	return object.(*ha.Config), nil
+}
+
+// use keeps a configuration that is in force, on disk too.
+func (c *configs) use(digest string, config *ha.Config) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = savedConfig{Digest: digest, Config: config}
+	return c.dir.saveConfig(digest, config)
+}
+
+// put writes a configuration to the bucket and gives its digest. Its name
+// being its content's digest, one that is there already is the same.
+func (c *configs) put(ctx context.Context, config *ha.Config) (string, error) {
+	payload, err := json.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("encode configuration: %w", err)
+	}
+	digest := digestOf(payload)
+	key := ha.ConfigKey(digest)
+	for try := 1; ; try++ {
+		_, err := c.bucket.write(ctx, ha.KindConfig, key, config, blobstore.IfAbsent())
+		switch {
+		case err == nil:
+			return digest, nil
+		case errors.Is(err, blobstore.ErrPrecondition):
+			_, _, err := c.bucket.read(ctx, ha.KindConfig, key, "")
+			return digest, err
+		case !errors.Is(err, blobstore.ErrUnknownOutcome) || try == 3:
+			return "", err
+		}
+	}
+}
+
+// claim reports true when a configuration is to be loaded, and keeps others
+// from loading at the same time until release is called.
+func (c *configs) claim(digest string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if digest == "" || digest == c.now.Digest || c.loading {
+		return false
+	}
+	c.loading = true
+	return true
+}
+
+func (c *configs) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loading = false
+}
+
+// firstFailure reports whether this is the first time that the configuration
+// could not be loaded.
+func (c *configs) firstFailure(digest string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.failed != digest
+	c.failed = digest
+	return first
+}
+
+// configPause is the time between two attempts to load a configuration.
+const configPause = 2 * time.Second
+
+// followConfig loads the configuration that the head names, if that is another
+// than the one that is known, and tells the machine. The loop's.
+func (a *Agent) followConfig(ctx context.Context) {
+	h := a.view().Head
+	if h == nil {
+		return
+	}
+	known, config := a.configs.current()
+	if config != nil && known == h.Config && a.told != h.Config {
+		a.told = h.Config
+		told := ha.UseConfig{Digest: known, Frequency: config.Frequency}
+		a.effects.Go(func() { a.post(told) })
+	}
+	if a.configs.claim(h.Config) {
+		a.effects.Go(func() { a.loadConfig(ctx, h.Config) })
+	}
+}
+
+// loadConfig loads the configuration in force. A failed attempt is repeated by
+// a later step.
+func (a *Agent) loadConfig(ctx context.Context, digest string) {
+	defer a.configs.release()
+	config, err := a.configs.get(ctx, digest)
+	if err == nil {
+		err = a.configs.use(digest, config)
+	}
+	if err == nil {
+		a.post(ha.Tick{})
+		return
+	}
+	if ctx.Err() == nil && a.configs.firstFailure(digest) {
+		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
+	}
+	_ = wait(ctx, configPause) // ends early when the agent stops
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// dataDir is an instance's folder, locked.
+type dataDir struct {
+	path string
+	lock *flock.Flock
+}
+
+// ErrLocked means that another agent is using the data folder.
+var ErrLocked = errors.New("the data folder is in use")
+
+// openDataDir makes the folder and locks it.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	d := &dataDir{path: path, lock: flock.New(filepath.Join(path, "lock"))}
+	free, err := d.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder %s: %w", path, err)
+	}
+	if !free {
+		return nil, fmt.Errorf("%w: another understudy process on this host is using %s: stop it first", ErrLocked, path)
+	}
+	return d, nil
+}
+
+func (d *dataDir) close() error { return d.lock.Close() }
+
+func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
+
+const (
+	journalFile = "journal.json"
+	configFile  = "config.json"
+	eventsFile  = "events.jsonl"
+	cacheFolder = "cache"
+	swapFolder  = "swap"
+	hooksFolder = "hooks"
+)
+
+// loadJournal reads the journal; false when there is none.
+func (d *dataDir) loadJournal() (ha.Journal, bool, error) {
+	var j ha.Journal
+	found, err := d.load(journalFile, &j)
+	if err == nil && found && j.Format != ha.Format {
+		err = fmt.Errorf("read %s: it has format %d, this version reads format %d", d.file(journalFile), j.Format, ha.Format)
+	}
+	return j, found, err
+}
+
+func (d *dataDir) saveJournal(j ha.Journal) error { return d.save(journalFile, j) }
+
+// savedConfig is the configuration last in force, as it is kept on disk.
+type savedConfig struct {
+	Digest string     `json:"digest"`
+	Config *ha.Config `json:"config"`
+}
+
+// loadConfig reads the configuration last in force; one that is damaged or
+// missing is none.
+func (d *dataDir) loadConfig() savedConfig {
+	var s savedConfig
+	if found, err := d.load(configFile, &s); !found || err != nil || s.Config == nil {
+		return savedConfig{}
+	}
+	return s
+}
+
+func (d *dataDir) saveConfig(digest string, c *ha.Config) error {
+	return d.save(configFile, savedConfig{Digest: digest, Config: c})
+}
+
+func (d *dataDir) load(name string, v any) (bool, error) {
+	data, err := os.ReadFile(d.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", d.file(name), err)
+	}
+	return true, nil
+}
+
+// save replaces a file, atomically and durably.
+func (d *dataDir) save(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		err = renameio.WriteFile(d.file(name), append(data, '\n'), 0o600, renameio.WithTempDir(d.path))
+	}
+	if err == nil {
+		err = syncFolder(d.path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
+	}
+	return nil
+}
+
+// remove removes a file, durably; a missing one is removed already.
+func (d *dataDir) remove(name string) error {
+	err := os.Remove(d.file(name))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncFolder(d.path)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", d.file(name), err)
+	}
+	return nil
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// digestOf is the SHA-256 of data, in hex.
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,30 @@
+// Package agent runs the protocol of package ha on one instance. It carries
+// out the effects that the machine asks for, against the real bucket, clock,
+// hooks, journal and peers, and tells the machine what came of them; and it
+// offers the operations that the HTTP API and the command line call. It
+// decides nothing about roles: the machine does.
+//
+// # In the data folder
+//
+//	lock          held by the one agent that uses the folder
+//	journal.json  ha.Journal; written and synced before whatever depends on it
+//	config.json   the configuration last in force, with its digest
+//	events.jsonl  package event
+//	cache/        restore.Cache
+//	swap/         restore.Swapper's journal
+//	hooks/        the output of each hook's last run
+//
+// # Goroutines
+//
+// One goroutine, the loop in Run, owns the machine and the journal file.
+// Effects run in goroutines of their own and hand their Done back to the loop.
+// Two more keep this instance's record in the bucket (the registrar) and the
+// table of the other instances. Everything else reads a snapshot that the loop
+// leaves after every step.
+//
+// # Identity
+//
+// Until the bucket has been found to be the right one, to honour conditions,
+// and to know no other holder of this instance's name, the machine sees a
+// bucket that does not answer.
+package agent

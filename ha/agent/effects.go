@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// carryOut sets one effect going. Only a Save is finished when it returns; if
+// that fails the agent must stop.
+func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
+	switch e := e.(type) {
+	case ha.Save:
+		if err := a.dir.saveJournal(e.Journal); err != nil {
+			return fmt.Errorf("keep the journal, without which nothing is safe: %w", err)
+		}
+	case ha.Read:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
+	case ha.Write:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
+	case ha.StartApp:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
+	case ha.StopApp:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.stopApp(ctx, e)) })
+	case ha.MakeBackup:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
+	case ha.MakeSalvage:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
+	case ha.Pull:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
+	case ha.Stage:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.stage(ctx, e.Ref)) })
+	case ha.Swap:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
+	case ha.Rollback:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
+	case ha.Discard:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
+	case ha.Cancel:
+		if cancel := a.running[e.ID]; cancel != nil {
+			cancel()
+		}
+	case ha.Notify:
+		a.notifier.notify(ctx, e)
+	case ha.Answer:
+		a.answer(e)
+	case ha.Report:
+		a.note(ctx, level(e.Level), e.Kind, e.Text, nil)
+	default:
+		panic(fmt.Sprintf("agent: effect %T is not known", e))
+	}
+	return nil
+}
+
+// start carries out an effect that takes time, and hands its Done to the loop.
+func (a *Agent) start(ctx context.Context, id uint64, do func(context.Context) ha.Done) {
+	ctx, cancel := context.WithCancel(ctx)
+	a.running[id] = cancel
+	a.effects.Go(func() {
+		defer cancel()
+		d := do(ctx)
+		d.ID = id
+		a.post(d)
+	})
+}
+
+// failed is the Done of work that either happened or did not.
+func failed(err error) ha.Done {
+	if err != nil {
+		return ha.Done{Outcome: ha.Failed, Err: err}
+	}
+	return ha.Done{}
+}
+
+// errNotAdmitted is why the machine cannot use the bucket yet.
+func (a *Agent) errNotAdmitted() error {
+	if err := a.admitError.Load(); err != nil {
+		return *err
+	}
+	return errors.New("the bucket has not been looked at yet")
+}
+
+func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
+	if !a.isAdmitted() {
+		return ha.Done{Outcome: ha.Unknown, Err: a.errNotAdmitted()}
+	}
+	object, attrs, err := a.bucket.read(ctx, e.Kind, e.Key, e.IfChanged)
+	return ha.Done{Outcome: readOutcome(err), Object: object, Token: attrs.Token, Err: err}
+}
+
+func readOutcome(err error) ha.Outcome {
+	switch {
+	case err == nil:
+		return ha.OK
+	case errors.Is(err, ErrUnverified):
+		return ha.Unverified
+	case errors.Is(err, blobstore.ErrNotFound):
+		return ha.Missing
+	case errors.Is(err, blobstore.ErrNotModified):
+		return ha.NotModified
+	}
+	return ha.Unknown
+}
+
+func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
+	if !a.isAdmitted() {
+		return ha.Done{Outcome: ha.Unknown, Err: a.errNotAdmitted()}
+	}
+	token, err := a.bucket.write(ctx, e.Kind, e.Key, e.Object, e.Cond)
+	switch {
+	case err == nil:
+		return ha.Done{Token: token}
+	case errors.Is(err, blobstore.ErrPrecondition):
+		return ha.Done{Outcome: ha.Lost, Err: err}
+	}
+	return ha.Done{Outcome: ha.Unknown, Err: err}
+}
+
+func level(l ha.Level) event.Level {
+	switch l {
+	case ha.Alarm:
+		return event.Alarm
+	case ha.Warn:
+		return event.Warn
+	}
+	return event.Info
+}

@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Init makes a cluster in an empty bucket, with this instance as its active,
+// and gives its id. Format, Cluster and DataKey of c are filled in. An init that
+// was interrupted can be run again, with the same data folder. A bucket that
+// has a cluster already is a *ha.Refusal; one that holds history and no head
+// is ErrBucket. No agent may be running on the data folder.
+func Init(ctx context.Context, cfg Config, c ha.Config) (cluster string, err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return "", err
+	}
+	if err := c.Validate(cfg.Poll); err != nil {
+		return "", invalid("%w", err)
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	i := initialiser{cfg: cfg, dir: dir}
+	if err := i.run(ctx, c); err != nil {
+		return "", fmt.Errorf("make cluster: %w", err)
+	}
+	return i.bucket.Cluster(), nil
+}
+
+type initialiser struct {
+	cfg    Config
+	dir    *dataDir
+	bucket *Bucket
+	j      ha.Journal
+	self   ha.Peer
+}
+
+func (i *initialiser) run(ctx context.Context, c ha.Config) error {
+	if err := i.begin(ctx); err != nil {
+		return err
+	}
+	if nonce := i.landed(ctx); nonce != "" {
+		return i.done(nonce)
+	}
+	config, digest, err := i.config(ctx, c)
+	if err != nil {
+		return err
+	}
+	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Time: i.cfg.Clock.Now().Wall}
+	known := newRegistrar(i.bucket, i.self, i.j.Incarnations, i.cfg.Random)
+	if err := known.take(ctx, rec, true, false); err != nil {
+		return err
+	}
+	nonce, err := i.writeHead(ctx, config, digest)
+	if err != nil {
+		return err
+	}
+	return i.done(nonce)
+}
+
+// begin finds out what is in the bucket, and journals and writes the cluster's
+// id.
+func (i *initialiser) begin(ctx context.Context) error {
+	j, found, err := i.dir.loadJournal()
+	if err != nil {
+		return err
+	}
+	if found && (j.Pending == nil || j.Pending.Token != "") {
+		return &ha.Refusal{Reason: fmt.Sprintf("the data folder %s belongs to cluster %s already: leave it first (understudy leave), or use another folder", i.dir.path, j.Cluster)}
+	}
+	if err := checkStore(ctx, i.cfg); err != nil {
+		return err
+	}
+	id, err := i.clusterID(ctx, j)
+	if err != nil {
+		return err
+	}
+	incarnation, err := randomHex(i.cfg.Random, 16)
+	if err != nil {
+		return err
+	}
+	i.self = ha.Peer{Name: i.cfg.Instance, URL: i.cfg.URL, Incarnation: incarnation}
+	i.bucket = newBucket(i.cfg, id)
+	i.j = ha.Journal{
+		Format: ha.Format, Cluster: id, Instance: i.cfg.Instance, Role: ha.RoleActive, Epoch: 1,
+		Incarnations: append(slices.Clone(j.Incarnations), incarnation),
+		Pending:      &ha.Pending{}, First: true, Marked: 1,
+	}
+	if j.Pending != nil {
+		i.j.Pending.Nonces = slices.Clone(j.Pending.Nonces)
+	}
+	if err := i.dir.saveJournal(i.j); err != nil {
+		return err
+	}
+	return i.writeCluster(ctx)
+}
+
+// clusterID decides which cluster is to be made: the one that an interrupted
+// init began, or a new one. It refuses a bucket that has one.
+func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, error) {
+	b, _, err := openBucket(ctx, i.cfg)
+	switch {
+	case errors.Is(err, ErrBucket): // no cluster.json
+		if err := i.refuseHistory(ctx, ha.ClusterKey); err != nil {
+			return "", err
+		}
+		if j.Cluster != "" {
+			return j.Cluster, nil
+		}
+		return randomHex(i.cfg.Random, 16)
+	case err != nil:
+		return "", err
+	case j.Cluster != "" && b.Cluster() != j.Cluster:
+		return "", fmt.Errorf("%w: it holds another cluster (%s) than the one that was begun with the data folder %s (%s)", ErrBucket, b.Cluster(), i.dir.path, j.Cluster)
+	}
+	h, err := b.Head(ctx)
+	switch {
+	case err == nil && j.Pending != nil && slices.Contains(j.Pending.Nonces, h.Nonce):
+		return b.Cluster(), nil // only the end of it is missing
+	case err == nil:
+		return "", &ha.Refusal{Reason: fmt.Sprintf("the bucket has a cluster already (its active is %s, in epoch %d): join it with: understudy join", h.Active.Name, h.Epoch)}
+	case !errors.Is(err, ErrBucket):
+		return "", err
+	}
+	return b.Cluster(), i.refuseHistory(ctx, ha.HeadKey)
+}
+
+// refuseHistory refuses a bucket in which there is more than an interrupted
+// init can have left, though the object missing is not there.
+func (i *initialiser) refuseHistory(ctx context.Context, missing string) error {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
+	defer cancel()
+	prefixes := []string{"backups/", "salvage/", "demote/", "packs/", ha.LeaseKey}
+	if missing == ha.ClusterKey {
+		prefixes = append(prefixes, ha.HeadKey)
+	}
+	for _, prefix := range prefixes {
+		for attrs, err := range i.cfg.Store.List(ctx, prefix, "") {
+			if err != nil {
+				return fmt.Errorf("look for history: %w", err)
+			}
+			return fmt.Errorf("%w: it has no %s, but it holds history (%s): the object was deleted, and a new cluster would lose the old one; restore the object's last version, or use another prefix",
+				ErrBucket, missing, attrs.Key)
+		}
+	}
+	return nil
+}
+
+// writeCluster writes cluster.json, once.
+func (i *initialiser) writeCluster(ctx context.Context) error {
+	object := &ha.Cluster{Format: ha.Format, ID: i.bucket.Cluster(), Time: i.cfg.Clock.Now().Wall}
+	return i.once(ctx, func() error {
+		_, err := i.bucket.write(ctx, ha.KindCluster, ha.ClusterKey, object, blobstore.IfAbsent())
+		if !errors.Is(err, blobstore.ErrPrecondition) {
+			return err
+		}
+		b, _, err := openBucket(ctx, i.cfg)
+		if err == nil && b.Cluster() != i.bucket.Cluster() {
+			err = &ha.Refusal{Reason: "another instance has just made a cluster in this bucket: join it with: understudy join"}
+		}
+		return err
+	})
+}
+
+// once repeats a create-if-absent whose outcome is unknown.
+func (i *initialiser) once(ctx context.Context, write func() error) error {
+	for try := 1; ; try++ {
+		err := write()
+		if !errors.Is(err, blobstore.ErrUnknownOutcome) || try == 5 {
+			return err
+		}
+		if err := wait(ctx, admitPauseMin); err != nil {
+			return err
+		}
+	}
+}
+
+// config makes the shared configuration with new data keys, or goes on with
+// the one that an interrupted init has made.
+func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, string, error) {
+	keys, err := seal.NewDataKeys(i.cfg.Random)
+	if err != nil {
+		return nil, "", err
+	}
+	c.Format, c.Cluster = ha.Format, i.bucket.Cluster()
+	if c.DataKey, err = i.cfg.Ring.Wrap(keys, c.Cluster, i.cfg.Random); err != nil {
+		return nil, "", err
+	}
+	digest, err := newConfigs(i.bucket, i.dir).put(ctx, &c)
+	if err != nil {
+		return nil, "", err
+	}
+	return &c, digest, i.dir.saveConfig(digest, &c)
+}
+
+// landed gives the nonce of the head that an interrupted init wrote, if that
+// is in place.
+func (i *initialiser) landed(ctx context.Context) (nonce string) {
+	h, err := i.bucket.Head(ctx)
+	if err != nil || !slices.Contains(i.j.Pending.Nonces, h.Nonce) {
+		return ""
+	}
+	return h.Nonce
+}
+
+// writeHead writes the first head, create-if-absent, each attempt journalled
+// first.
+func (i *initialiser) writeHead(ctx context.Context, c *ha.Config, digest string) (nonce string, err error) {
+	err = i.once(ctx, func() error {
+		if nonce, err = randomHex(i.cfg.Random, 16); err != nil {
+			return err
+		}
+		i.j.Pending.Nonces = append(i.j.Pending.Nonces, nonce)
+		if err := i.dir.saveJournal(i.j); err != nil {
+			return err
+		}
+		head := &ha.Head{
+			Format: ha.Format, Cluster: i.bucket.Cluster(), Epoch: 1, Rev: 1, Nonce: nonce,
+			Active: i.self, Config: digest, Fencing: c.Fencing, Time: i.cfg.Clock.Now().Wall,
+		}
+		_, err := i.bucket.write(ctx, ha.KindHead, ha.HeadKey, head, blobstore.IfAbsent())
+		if !errors.Is(err, blobstore.ErrPrecondition) {
+			return err
+		}
+		present, err := i.bucket.Head(ctx)
+		switch {
+		case err != nil:
+			return err
+		case slices.Contains(i.j.Pending.Nonces, present.Nonce):
+			nonce = present.Nonce // an earlier attempt has landed
+			return nil
+		}
+		return &ha.Refusal{Reason: fmt.Sprintf("%s has just become the active of this cluster: join it with: understudy join", present.Active.Name)}
+	})
+	return nonce, err
+}
+
+// done journals that the head is this instance's own.
+func (i *initialiser) done(nonce string) error {
+	i.j.Pending = nil
+	i.j.Last = ha.Position{Epoch: 1, Rev: 1, Nonce: nonce}
+	i.j.Seen = i.j.Last
+	return i.dir.saveJournal(i.j)
+}

@@ -1,0 +1,233 @@
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		d.halt()
+		if err := a.agent.RemoveInstance(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ended(); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "was removed") {
+			t.Errorf("the removed instance ends with: %v", err)
+		}
+		b.stop = nil
+		b.refusesToOpen("was removed", "understudy join")
+		if err := a.agent.RemoveInstance(t.Context(), "nobody"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("remove an instance that is not there: %v", err)
+		}
+		b.join(false)
+		b.start()
+		b.untilCached(a.backup())
+		a.until("admitted again", func(s Status) bool {
+			return !slices.ContainsFunc(s.Config.Instances, func(m ha.Member) bool { return m.Removed })
+		})
+	})
+}
+
+func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		for _, bad := range []string{"", "host", "ftp://x", "http://user:secret@x"} {
+			if err := a.agent.AddInstance(t.Context(), bad); !errors.Is(err, ErrInvalid) {
+				t.Errorf("add %q: %v", bad, err)
+			}
+		}
+		if err := a.agent.AddInstance(t.Context(), "http://e/"); err != nil {
+			t.Fatal(err)
+		}
+		shown := func(s Status) bool {
+			return slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.State == StateRegistered && i.URL == "http://e" })
+		}
+		if !shown(a.agent.Status()) {
+			t.Error("it is not in the table")
+		}
+		e := c.host("e")
+		e.join(false)
+		a.until("joined", func(s Status) bool { return !shown(s) && len(s.Instances) == 4 })
+	})
+}
+
+func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _, _ := threeHosts(t, c)
+		if err := Leave(t.Context(), b.config()); !errors.Is(err, ErrLocked) {
+			t.Errorf("leave while the agent runs: %v", err)
+		}
+		b.halt()
+		if err := Leave(t.Context(), b.config()); err != nil {
+			t.Fatal(err)
+		}
+		b.refusesToOpen("understudy join")
+		packs, err := os.ReadDir(filepath.Join(b.data, cacheFolder, "packs"))
+		if err != nil || len(packs) != 0 {
+			t.Errorf("left in the cache: %v, %v", packs, err)
+		}
+		all, err := a.agent.Instances(t.Context())
+		if err != nil || len(all) != 2 {
+			t.Errorf("instances: %+v, %v", all, err)
+		}
+		b.join(false)
+		b.start()
+		b.untilCached(a.backup())
+	})
+}
+
+func TestTheTableShowsEveryInstancesState(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		state := func(name, want string) func(Status) bool {
+			return func(s Status) bool {
+				return slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == name && strings.HasPrefix(i.State, want) })
+			}
+		}
+		for _, h := range []*host{a, b, d} {
+			h.until("active and in sync", func(s Status) bool {
+				return state("a", StateActive)(s) && state("b", StateInSync)(s) && state("d", StateInSync)(s)
+			})
+		}
+		d.halt()
+		a.backup()
+		a.until("behind", state("d", StateBehind))
+		a.until("unreachable", state("d", StateUnreachable+" since 2000-01-01T"))
+		e := c.host("e")
+		e.join(false)
+		a.until("waiting", state("e", StateWaiting))
+		text, err := json.Marshal(a.agent.Status())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`"role":"active"`, `"cluster":"`, `"instances":[{"name":"a"`, `"epoch":1`, `"outlook":"`, `"cached":`} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("no %s in %s", want, text)
+			}
+		}
+	})
+}
+
+func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _, _ := threeHosts(t, c)
+		b.halt()
+		b.hooks.setFail("probe", errors.New("it does not look right"))
+		cfg := b.config()
+		cfg.Hooks.Probe.Command = []string{"true"}
+		agent, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.run(agent)
+		b.until("ready", func(s Status) bool { return s.Head != nil && s.Bucket == "ok" })
+		b.write("mine", "untouched")
+		id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := b.agent.WaitPromotion(t.Context(), id)
+		if err != nil || s.State != PromotionRolledBack || !strings.Contains(s.Error, "does not look right") {
+			t.Errorf("%+v, %v", s, err)
+		}
+		b.has(map[string]string{"mine": "untouched"})
+		a.until("taken back", func(s Status) bool { return s.Handover == nil && leading(s) })
+		a.backup()
+	})
+}
+
+func TestForgedNotificationsAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _, _ := threeHosts(t, c)
+		good := a.agent.notifier
+		req, err := good.request(t.Context(), "http://b", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := make([]byte, req.ContentLength)
+		if _, err := req.Body.Read(body); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.agent.VerifyNotification(req.Header, body); err != nil {
+			t.Errorf("a good one: %v", err)
+		}
+		if err := b.agent.VerifyNotification(req.Header, []byte(`{}`)); err == nil {
+			t.Error("a changed body is accepted")
+		}
+		if err := b.agent.VerifyNotification(http.Header{}, body); err == nil {
+			t.Error("no signature is accepted")
+		}
+		forger := &Agent{cfg: a.config(), bucket: a.agent.bucket}
+		forger.cfg.Ring, forger.cfg.Clock, forger.cfg.Random = newRing(t), bubbleClock{}, rand.Reader
+		if req, err = newNotifier(forger).request(t.Context(), "http://b", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.agent.VerifyNotification(req.Header, body); err == nil {
+			t.Error("another key is accepted")
+		}
+	})
+}
+
+func TestWithoutNotificationsPollingIsEnough(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		c.net.setCut(true)
+		id := a.backup()
+		b.untilCached(id)
+		d.untilCached(id)
+		s := a.until("failures are counted", func(s Status) bool { return s.Stats.NotificationsFailed == 2 })
+		if !s.Healthy {
+			t.Errorf("a dead standby is not the active's trouble: %v", s.Problems)
+		}
+		a.backup()
+		a.until("counted again", func(s Status) bool { return s.Stats.NotificationsFailed == 4 })
+		said := 0
+		for _, e := range a.agent.Events().Recent(0, 0) {
+			if e.Kind == "notification" {
+				said++
+			}
+		}
+		if said != 2 {
+			t.Errorf("failures were said %d times, want once for each peer", said)
+		}
+	})
+}
+
+func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		_, b, _, _ := threeHosts(t, c)
+		b.hooks.setFail("promote", errors.New("no such unit"))
+		b.promote(PromoteRequest{})
+		s := b.until("active with the application down", func(s Status) bool { return s.Leading && s.AppError != "" })
+		if s.Healthy || s.Stats.HookFailures == 0 || b.hooks.isRunning() {
+			t.Errorf("%+v", s)
+		}
+		b.hooks.setFail("", nil)
+		b.untilLeading()
+	})
+}
+
+func TestAnActiveWhoseStandbysAreBehindSaysSo(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		a.until("healthy", func(s Status) bool { return s.Healthy })
+		b.halt()
+		d.halt()
+		a.backup()
+		a.until("said", func(s Status) bool {
+			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "no standby has the newest backup") })
+		})
+		d.start()
+		a.until("healthy again", func(s Status) bool { return s.Healthy })
+	})
+}

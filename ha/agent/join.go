@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// Join makes this instance a standby of the cluster in the bucket, and gives
+// the cluster's id. A name that somebody else uses is a *ha.Refusal unless
+// replace is set, which takes the name over; so it also joins an instance
+// afresh that has lost its data folder, or must not go on with the one that it
+// has. No agent may be running on the data folder.
+func Join(ctx context.Context, cfg Config, replace bool) (cluster string, err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return "", err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	if cluster, err = join(ctx, cfg, dir, replace); err != nil {
+		return "", fmt.Errorf("join cluster: %w", err)
+	}
+	return cluster, nil
+}
+
+func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (string, error) {
+	old, found, err := dir.loadJournal()
+	if err != nil {
+		return "", err
+	}
+	if err := checkStore(ctx, cfg); err != nil {
+		return "", err
+	}
+	b, _, err := openBucket(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	if found && old.Cluster != b.Cluster() {
+		return "", fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): leave that one first (understudy leave), or use another folder",
+			ErrBucket, b.Cluster(), dir.path, old.Cluster)
+	}
+	h, err := b.Head(ctx)
+	if err != nil {
+		return "", err
+	}
+	incarnation, err := randomHex(cfg.Random, 16)
+	if err != nil {
+		return "", err
+	}
+	r := newRegistrar(b, ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation}, old.Incarnations, cfg.Random)
+	if found && !replace {
+		if err := refuseMember(ctx, old, r, h); err != nil {
+			return "", err
+		}
+	}
+	j := standbyJournal(old, b.Cluster(), cfg.Instance)
+	j.Incarnations = append(slices.Clone(old.Incarnations), incarnation)
+	if err := dir.saveJournal(j); err != nil {
+		return "", err
+	}
+	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Time: cfg.Clock.Now().Wall}
+	if err := r.take(ctx, rec, true, replace); err != nil {
+		if !found && ha.IsRefusal(err) { // else the record may yet land
+			err = errors.Join(err, dir.remove(journalFile))
+		}
+		return "", err
+	}
+	j.Incarnations = []string{incarnation}
+	return b.Cluster(), dir.saveJournal(j)
+}
+
+// refuseMember refuses an instance that is in the cluster already, unless it
+// was removed from it.
+func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head) error {
+	if old.Role == ha.RoleActive {
+		return &ha.Refusal{Reason: fmt.Sprintf("this data folder is that of the active %s: start it (understudy serve); if it must not go on as the active, join it afresh with --replace", old.Instance)}
+	}
+	if old.Instance != r.self.Name {
+		return &ha.Refusal{Reason: fmt.Sprintf("this data folder belongs to the instance %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", old.Instance, old.Instance)}
+	}
+	rec, attrs, err := r.current(ctx)
+	switch {
+	case err != nil:
+		return err
+	case rec == nil:
+		return nil
+	case !r.own(rec):
+		return r.inUse(rec, attrs.Time)
+	}
+	return &ha.Refusal{Reason: fmt.Sprintf("%s has joined already (the active is %s): start it with: understudy serve", r.self.Name, h.Active.Name)}
+}
+
+// standbyJournal is the journal to join with. Of an earlier one in the same
+// cluster it keeps the highest head seen, and what the instance still owes.
+func standbyJournal(old ha.Journal, cluster, instance string) ha.Journal {
+	j := ha.Journal{Format: ha.Format, Cluster: cluster, Instance: instance, Role: ha.RoleStandby}
+	if old.Cluster == cluster {
+		j.Seen, j.Demotion, j.Epoch = old.Seen, old.Demotion, old.Epoch
+	}
+	return j
+}
+
+// Leave takes this instance out of its cluster: its record goes from the
+// bucket, its cache and journal from the data folder. The active cannot leave
+// (*ha.Refusal), nor can an instance that still has something to salvage. No
+// agent may be running on the data folder.
+func Leave(ctx context.Context, cfg Config) (err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	if err := leave(ctx, cfg, dir); err != nil {
+		return fmt.Errorf("leave cluster: %w", err)
+	}
+	return nil
+}
+
+func leave(ctx context.Context, cfg Config, dir *dataDir) error {
+	j, err := memberJournal(ctx, cfg, dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case j.Role == ha.RoleActive:
+		return &ha.Refusal{Reason: fmt.Sprintf("%s is the active: promote another instance first", j.Instance)}
+	case j.Promotion != nil:
+		return &ha.Refusal{Reason: "a promotion is unfinished here: start the agent and let it end"}
+	case j.Demotion != nil:
+		return &ha.Refusal{Reason: "this instance has not finished stepping down (its state may have to be salvaged): start the agent and let it finish"}
+	}
+	b, _, err := openBucket(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if b.Cluster() != j.Cluster {
+		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder (%s)", ErrBucket, b.Cluster(), j.Cluster)
+	}
+	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
+		return err
+	}
+	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
+	if err == nil {
+		err = cache.Purge(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.remove(configFile), dir.remove(journalFile))
+}

@@ -1,0 +1,215 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// NotificationPath is where an instance takes notifications, below its URL.
+const NotificationPath = "/api/v1/notifications"
+
+const (
+	notifyTimeout = 2 * time.Second // of one attempt
+	notifyTries   = 3
+)
+
+// Notification is the body of a notification. It carries no authority: it only
+// wakes an instance up.
+type Notification struct {
+	Type      string           `json:"type"` // "understudy.wake"
+	Timestamp time.Time        `json:"timestamp"`
+	Data      NotificationData `json:"data"`
+}
+
+// NotificationData says what is new, for people.
+type NotificationData struct {
+	Cluster string      `json:"cluster"`
+	From    string      `json:"from"`
+	Backup  *backup.Ref `json:"backup,omitempty"`
+}
+
+// notifier wakes peers up. It is safe for concurrent use.
+type notifier struct {
+	a *Agent
+
+	mu      sync.Mutex
+	failing map[string]bool // URLs whose failure was said
+}
+
+func newNotifier(a *Agent) *notifier { return &notifier{a: a, failing: make(map[string]bool)} }
+
+// notify wakes one peer or all of them, each in a goroutine of its own, so
+// that one that is dead holds up none.
+func (n *notifier) notify(ctx context.Context, e ha.Notify) {
+	urls := []string{e.URL}
+	if e.URL == "" {
+		urls = n.a.peers()
+	}
+	for _, u := range urls {
+		if u == "" || u == n.a.self.URL {
+			continue
+		}
+		n.a.effects.Go(func() { n.send(ctx, u, e.Ref) })
+	}
+}
+
+// peers gives the URLs of the other instances.
+func (a *Agent) peers() []string {
+	_, config := a.configs.current()
+	seen := map[string]bool{"": true, a.self.URL: true}
+	var urls []string
+	add := func(u string) {
+		if u = strings.TrimSuffix(u, "/"); !seen[u] {
+			seen[u] = true
+			urls = append(urls, u)
+		}
+	}
+	removed := func(name string) bool {
+		if config == nil {
+			return false
+		}
+		m, found := config.Member(name)
+		return found && m.Removed
+	}
+	for name, r := range a.table.all() {
+		if r.rec != nil && name != a.self.Name && !removed(name) {
+			add(r.rec.URL)
+		}
+	}
+	if config != nil {
+		for _, m := range config.Instances {
+			if !m.Removed && m.Name != a.self.Name {
+				add(m.URL)
+			}
+		}
+	}
+	a.table.look(a.cfg.Poll) // a peer may have joined since
+	return urls
+}
+
+// send notifies one peer, with a few retries. The first failure in a row is
+// an event; all are counted.
+func (n *notifier) send(ctx context.Context, to string, ref *backup.Ref) {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, n.try(ctx, to, ref) },
+		backoff.WithMaxTries(notifyTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
+			InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: time.Second,
+		}))
+	if ctx.Err() != nil {
+		return
+	}
+	n.a.stats.sent(err)
+	n.mu.Lock()
+	was := n.failing[to]
+	n.failing[to] = err != nil
+	n.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		n.a.note(ctx, event.Warn, "notification", fmt.Sprintf("%s could not be notified, it polls all the same: %v", to, err), nil)
+	case err == nil && was:
+		n.a.note(ctx, event.Info, "notification", to+" can be notified again", nil)
+	}
+}
+
+// try sends one signed notification.
+func (n *notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
+	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
+	defer cancel()
+	req, err := n.request(ctx, to, ref)
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	resp, err := n.a.cfg.HTTP.Do(req)
+	if err != nil {
+		var e *url.Error
+		if errors.As(err, &e) {
+			err = e.Err // the URL is named already
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection is used again
+	if resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("it answered %s", resp.Status)
+		if resp.StatusCode/100 == 4 {
+			return backoff.Permanent(err)
+		}
+	}
+	return err
+}
+
+func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*http.Request, error) {
+	now := n.a.cfg.Clock.Now().Wall
+	body, err := json.Marshal(Notification{
+		Type: "understudy.wake", Timestamp: now,
+		Data: NotificationData{Cluster: n.a.bucket.Cluster(), From: n.a.self.Name, Backup: ref},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode notification: %w", err)
+	}
+	id, err := randomHex(n.a.cfg.Random, 12)
+	if err != nil {
+		return nil, err
+	}
+	id = "msg_" + id
+	hook, err := webhooks.NewWebhookRaw(n.a.cfg.Ring.NotificationSecret(n.a.bucket.Cluster()))
+	if err != nil {
+		return nil, fmt.Errorf("sign notification: %w", err)
+	}
+	signature, err := hook.Sign(id, now, body)
+	if err != nil {
+		return nil, fmt.Errorf("sign notification: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(to, "/")+NotificationPath, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make notification: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "understudy/"+n.a.cfg.Version)
+	req.Header.Set(webhooks.HeaderWebhookID, id)
+	req.Header.Set(webhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(webhooks.HeaderWebhookSignature, signature)
+	return req, nil
+}
+
+// VerifyNotification checks a notification's Standard Webhooks signature, by
+// any key that this instance knows.
+func (a *Agent) VerifyNotification(header http.Header, body []byte) error {
+	err := errors.New("no key")
+	for _, secret := range a.cfg.Ring.NotificationSecrets(a.bucket.Cluster()) {
+		var hook *webhooks.Webhook
+		if hook, err = webhooks.NewWebhookRaw(secret); err != nil {
+			break
+		}
+		if err = hook.Verify(body, header); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("verify notification: %w", err)
+}
+
+// Notified has the bucket looked at soon. It never blocks, and any number of
+// calls cost one look in a tenth of a second at most.
+func (a *Agent) Notified() {
+	a.stats.notified()
+	select {
+	case a.wakeups <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// BackupInfo describes one backup, for people.
+type BackupInfo struct {
+	backup.Ref
+	Trigger    backup.Trigger `json:"trigger"`
+	Reason     string         `json:"reason,omitempty"`
+	Instance   string         `json:"instance"`
+	AppVersion string         `json:"application_version,omitempty"`
+	Version    string         `json:"agent_version"`
+	Duration   float64        `json:"duration_seconds"`
+	Size       backup.Size    `json:"size"`
+	Changed    bool           `json:"changed"`
+	Sources    []SourceInfo   `json:"sources"`
+	Warnings   []string       `json:"warnings,omitempty"`
+	Newest     bool           `json:"newest,omitempty"`     // what a promotion restores unless told otherwise
+	Superseded bool           `json:"superseded,omitempty"` // on a branch that a promotion cut off
+	Salvage    bool           `json:"salvage,omitempty"`    // made by a demoted active
+	Cached     bool           `json:"cached,omitempty"`     // by this instance
+}
+
+// SourceInfo is a backup's part for one source, for people.
+type SourceInfo struct {
+	Kind     string   `json:"kind"`
+	Name     string   `json:"name"`
+	Size     int64    `json:"size"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// PromoteRequest asks to make this instance the active.
+type PromoteRequest struct {
+	Backup string  `json:"backup,omitempty"` // id; "": the newest
+	Mode   ha.Mode `json:"mode,omitempty"`   // "": switchover
+	// Shown is the id of the newest backup that the operator was shown. If a
+	// newer one has appeared meanwhile a failover is refused. "": not shown.
+	Shown                string `json:"shown,omitempty"`
+	DryRun               bool   `json:"dry_run,omitempty"`
+	AllowVersionMismatch bool   `json:"allow_version_mismatch,omitempty"`
+	WaiveSalvage         bool   `json:"waive_salvage,omitempty"`
+	By                   string `json:"by,omitempty"`
+	Reason               string `json:"reason,omitempty"`
+}
+
+// Preflight says whether a promotion would work now, and what it would lose.
+type Preflight struct {
+	OK     bool       `json:"ok"`
+	Mode   ha.Mode    `json:"mode"`
+	Backup BackupInfo `json:"backup"` // to be restored
+	Checks []Check    `json:"checks"`
+	Loss   Loss       `json:"loss"`
+}
+
+// Check is one thing that a preflight looked at.
+type Check struct {
+	Name   string `json:"name"` // "role", "key", "version", "space", "source db", "hook promote", "heartbeat"
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// Loss is what a promotion would lose.
+type Loss struct {
+	BackupAge float64  `json:"backup_age_seconds"`
+	Newer     []string `json:"newer,omitempty"` // ids of newer backups, which would be superseded, newest first
+	// Heartbeat is how long ago the active was last seen alive, in seconds;
+	// negative: not seen by this process.
+	Heartbeat float64 `json:"heartbeat_age_seconds"`
+	Summary   string  `json:"summary"` // one line
+}
+
+// PromotionState is how far a promotion is.
+type PromotionState string
+
+// States of a promotion.
+const (
+	PromotionRunning    PromotionState = "running"
+	PromotionDone       PromotionState = "promoted"
+	PromotionRolledBack PromotionState = "rolled back" // everything is as before
+	PromotionRefused    PromotionState = "refused"
+)
+
+// PromotionStatus describes a promotion on this instance.
+type PromotionStatus struct {
+	ID      string         `json:"id"`
+	State   PromotionState `json:"state"`
+	Mode    ha.Mode        `json:"mode,omitempty"`
+	Phase   ha.Phase       `json:"phase,omitempty"`
+	Backup  string         `json:"backup,omitempty"`
+	Epoch   uint64         `json:"epoch,omitempty"` // the new one, once promoted
+	Steps   []ha.Step      `json:"steps,omitempty"`
+	Error   string         `json:"error,omitempty"`
+	Ended   *time.Time     `json:"ended,omitempty"`
+	Working string         `json:"working,omitempty"` // what is under way
+}
+
+func sourceInfos(entries []source.Entry) []SourceInfo {
+	infos := make([]SourceInfo, len(entries))
+	for i, e := range entries {
+		infos[i] = SourceInfo{Kind: e.Kind, Name: e.Name, Size: e.Size, Warnings: e.Warnings}
+	}
+	return infos
+}

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _, _ := threeHosts(t, c)
+		ctx := t.Context()
+		for name, err := range map[string]error{
+			"backup":   b.agent.BackupSoon(ctx, "", ""),
+			"pause":    b.agent.Pause(ctx, "me"),
+			"add":      b.agent.AddInstance(ctx, "http://x"),
+			"remove":   b.agent.RemoveInstance(ctx, "d"),
+			"remove a": a.agent.RemoveInstance(ctx, "a"),
+			"start":    b.agent.StartAnyway(ctx, "me"),
+			"cancel":   a.agent.CancelPromotion(ctx),
+			"leave":    func() error { a.halt(); defer a.start(); return Leave(ctx, a.config()) }(),
+		} {
+			if !ha.IsRefusal(err) {
+				t.Errorf("%s: %v, want a refusal", name, err)
+			}
+		}
+		if _, err := b.agent.Backup(ctx, "", ""); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "by a") {
+			t.Errorf("backup: %v", err)
+		}
+		a.untilLeading()
+		if _, err := a.agent.Promote(ctx, PromoteRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "active already") {
+			t.Errorf("promote the active: %v", err)
+		}
+	})
+}
+
+func TestAPausedScheduleMakesNoBackups(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, first := threeHosts(t, c)
+		if err := a.agent.Pause(t.Context(), "me"); err != nil {
+			t.Fatal(err)
+		}
+		a.until("an hour later", func(s Status) bool { return s.LastBackupAge > 1200 })
+		if s := a.agent.Status(); s.LastBackup.ID != first || s.Healthy || s.NextBackup >= 0 {
+			t.Errorf("%+v", s)
+		}
+		if err := a.agent.Resume(t.Context(), "me"); err != nil {
+			t.Fatal(err)
+		}
+		a.until("a scheduled backup", func(s Status) bool { return s.LastBackup.ID != first && s.Healthy })
+	})
+}
+
+func TestAnAgentThatCannotJournalStops(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		journal := filepath.Join(a.data, journalFile)
+		if err := errors.Join(os.Remove(journal), os.Mkdir(journal, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.ended(); err == nil || !strings.Contains(err.Error(), "journal") {
+			t.Errorf("it ends with: %v", err)
+		}
+		a.stop = nil
+		if !a.hooks.isRunning() {
+			t.Error("the application is not left as it is")
+		}
+	})
+}
+
+func TestTheActivesCacheStaysSmall(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		count := func() (n int) {
+			err := filepath.WalkDir(filepath.Join(a.data, cacheFolder, "packs"), func(_ string, d os.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					n++
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		most := 0
+		for i := range 4 * trimEvery {
+			a.write("state", fmt.Sprint(i))
+			a.backup()
+			most = max(most, count())
+		}
+		if most > 6*trimEvery {
+			t.Errorf("up to %d packs in the active's cache after %d backups", most, 4*trimEvery)
+		}
+	})
+}

@@ -1,0 +1,212 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Preflight says whether a promotion would work now, and what it would lose.
+// It changes nothing. A backup that does not exist is ErrNoBackup.
+func (a *Agent) Preflight(ctx context.Context, req PromoteRequest) (Preflight, error) {
+	p, _, err := a.preflight(ctx, req)
+	if err != nil {
+		return p, fmt.Errorf("check the promotion: %w", err)
+	}
+	return p, nil
+}
+
+func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, choice, error) {
+	p := Preflight{Mode: req.Mode}
+	switch req.Mode {
+	case "":
+		p.Mode = ha.ModeSwitchover
+	case ha.ModeSwitchover, ha.ModeFailover:
+	default:
+		return p, choice{}, invalid("there is no promotion mode %q: it is %s or %s", req.Mode, ha.ModeSwitchover, ha.ModeFailover)
+	}
+	s := a.Status()
+	p.check("role", roleCheck(s, req))
+	h, err := a.bucket.Head(ctx)
+	if unreachable(err) {
+		p.check("bucket", err)
+		p.OK = false
+		return p, choice{}, nil
+	}
+	if err != nil {
+		return p, choice{}, err
+	}
+	info, m, err := a.backupInfo(ctx, h, req.Backup)
+	if err != nil {
+		return p, choice{}, err
+	}
+	p.Backup = info
+	c, err := a.choose(ctx, h, req, info)
+	if err != nil {
+		return p, choice{}, err
+	}
+	p.checkKey(m, a)
+	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
+	p.check("space", spaceCheck(m, a.cfg))
+	for _, src := range a.cfg.Sources {
+		p.check("source "+src.Name(), src.Check(ctx))
+	}
+	a.checkHooks(&p)
+	p.check("heartbeat", heartbeatCheck(s, p.Mode))
+	p.Loss, err = a.loss(ctx, s, h, p.Mode, info)
+	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
+	return p, c, err
+}
+
+// check notes what a look at one thing gave.
+func (p *Preflight) check(name string, err error) {
+	c := Check{Name: name, OK: err == nil, Detail: "good"}
+	if err != nil {
+		c.Detail = err.Error()
+	}
+	p.Checks = append(p.Checks, c)
+}
+
+func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {
+	_, err := a.cfg.Ring.Unwrap(m.DataKey, a.bucket.Cluster())
+	p.check("key", err)
+}
+
+func roleCheck(s Status, req PromoteRequest) error {
+	d := s.Demotion
+	switch {
+	case s.Promotion != nil:
+		return fmt.Errorf("a promotion is under way here already (%s)", s.Promotion.ID)
+	case s.Role == ha.RoleActive && s.Refused == "":
+		return fmt.Errorf("%s is the active already", s.Instance)
+	case d != nil && !d.Acked:
+		return fmt.Errorf("%s is still stepping down from epoch %d", s.Instance, d.Epoch)
+	case d != nil && !d.Made && !req.WaiveSalvage:
+		return fmt.Errorf("%s still owes a salvage backup of its state in epoch %d, which a promotion would replace; wait for it, or waive it", s.Instance, d.Epoch)
+	}
+	return nil
+}
+
+// choose tells the machine's choice from what the operator asked for. The
+// newest by its id is the newest: a switchover restores the final backup then.
+func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromoteRequest, info BackupInfo) (choice, error) {
+	var c choice
+	if !info.Newest {
+		ref := info.Ref
+		c.backup = &ref
+	}
+	if req.Shown != "" {
+		shown, _, err := a.backupInfo(ctx, h, req.Shown)
+		if err != nil {
+			return c, err
+		}
+		c.shown = &shown.Ref
+	}
+	if req.Backup != "" && c.shown == nil && info.Newest {
+		ref := info.Ref
+		c.shown = &ref
+	}
+	return c, nil
+}
+
+func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool) error {
+	if a.cfg.AppVersion == nil || m.AppVersion == "" || allow {
+		return nil
+	}
+	v, err := a.askVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("the application's version here is not known: %w", err)
+	}
+	if v != m.AppVersion {
+		return fmt.Errorf("the backup is of application version %s, installed here is %s: install that version, or promote with --allow-version-mismatch", m.AppVersion, v)
+	}
+	return nil
+}
+
+// spaceCheck adds up what staging needs on each file system.
+func spaceCheck(m *backup.Manifest, cfg Config) error {
+	type claim struct{ need, free int64 }
+	claims := make(map[uint64]claim)
+	for _, src := range cfg.Sources {
+		for _, e := range m.Sources {
+			if e.Name != src.Name() || e.Kind != src.Kind() {
+				continue
+			}
+			folder, need := src.Space(e)
+			if need <= 0 {
+				continue
+			}
+			var st unix.Stat_t
+			var fs unix.Statfs_t
+			if unix.Stat(folder, &st) != nil || unix.Statfs(folder, &fs) != nil {
+				continue // its source's check says what is wrong
+			}
+			device := st.Dev
+			c := claim{need: claims[device].need + need, free: int64(fs.Bavail) * fs.Bsize}
+			if claims[device] = c; c.free < c.need {
+				return fmt.Errorf("restoring needs %d MiB beside %s, and %d MiB are free there", c.need>>20, folder, c.free>>20)
+			}
+		}
+	}
+	return nil
+}
+
+// checkHooks looks whether the hooks of a promotion could be run.
+func (a *Agent) checkHooks(p *Preflight) {
+	for _, h := range []struct {
+		name    string
+		command []string
+	}{
+		{"promote", a.cfg.Hooks.Promote.Command},
+		{"demote", a.cfg.Hooks.Demote.Command},
+		{"probe", a.cfg.Hooks.Probe.Command},
+	} {
+		if len(h.command) > 0 {
+			_, err := exec.LookPath(h.command[0])
+			p.check("hook "+h.name, err)
+		}
+	}
+}
+
+func heartbeatCheck(s Status, mode ha.Mode) error {
+	if mode == ha.ModeSwitchover && s.silent() {
+		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help with --failover", s.Active, seconds(s.HeadAge))
+	}
+	return nil
+}
+
+// loss says what the promotion would lose.
+func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen BackupInfo) (Loss, error) {
+	l := Loss{BackupAge: max(0, a.cfg.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
+	if s.HeadAlive {
+		l.Heartbeat = s.HeadAge
+	}
+	if !chosen.Newest {
+		all, err := a.bucket.walk(ctx, h, a.history, 0, 0)
+		if err != nil {
+			return l, err
+		}
+		for _, info := range all {
+			if !info.Superseded && !info.Salvage && newestFirst(info.Ref, chosen.Ref) < 0 {
+				l.Newer = append(l.Newer, info.ID)
+			}
+		}
+	}
+	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)
+	switch {
+	case mode == ha.ModeSwitchover && chosen.Newest:
+		l.Summary = fmt.Sprintf("nothing: %s makes a final backup first", s.Active)
+	case chosen.Newest:
+		l.Summary = fmt.Sprintf("what was changed after backup %s, %v ago", chosen.ID, age)
+	default:
+		l.Summary = fmt.Sprintf("what was changed after backup %s, %v ago; %d newer backups would be superseded", chosen.ID, age, len(l.Newer))
+	}
+	return l, nil
+}

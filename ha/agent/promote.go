@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Promote makes this instance the active. It checks all that Preflight checks,
+// and returns the promotion's id once it has begun; WaitPromotion tells how it
+// ends. With DryRun nothing is begun and the id is "". What would be unsafe is
+// a *ha.Refusal.
+func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error) {
+	p, chosen, err := a.preflight(ctx, req)
+	if err != nil {
+		return "", fmt.Errorf("promote: %w", err)
+	}
+	if !p.OK {
+		return "", fmt.Errorf("promote: %w", &ha.Refusal{Reason: p.refusal()})
+	}
+	if req.DryRun {
+		return "", nil
+	}
+	by := req.By
+	if by == "" {
+		by = "an operator"
+	}
+	id, answer, err := a.ask(ctx, func(id string) ha.Event {
+		return ha.Promote{
+			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
+			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage,
+		}
+	})
+	if err != nil {
+		return "", fmt.Errorf("promote: %w", err)
+	}
+	select {
+	case e := <-answer:
+		if core := a.view(); e.Refused != nil && (core.Last == nil || core.Last.ID != id) {
+			return "", fmt.Errorf("promote: %w", e.Refused)
+		}
+	default:
+		a.forget(id)
+	}
+	return id, nil
+}
+
+// refusal says what keeps a promotion from being made.
+func (p *Preflight) refusal() string {
+	var why []string
+	for _, c := range p.Checks {
+		if !c.OK {
+			why = append(why, c.Detail)
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// Promotion describes a promotion on this instance; false when this process
+// knows none with this id.
+func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.core.Promotion; p != nil && p.ID == id {
+		s := PromotionStatus{
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work,
+		}
+		if p.Backup != nil {
+			s.Backup = p.Backup.ID
+		}
+		return s, true
+	}
+	s, found := a.ended[id]
+	return s, found
+}
+
+// remember keeps how the last promotion ended. a.mu is held.
+func (a *Agent) remember() {
+	last := a.core.Last
+	if last == nil {
+		return
+	}
+	if _, known := a.ended[last.ID]; known {
+		return
+	}
+	s := PromotionStatus{
+		ID: last.ID, State: PromotionRolledBack, Backup: last.Backup, Steps: last.Steps, Error: last.Error, Ended: &last.Time,
+	}
+	if last.Promoted {
+		s.State, s.Epoch, s.Phase = PromotionDone, last.Epoch, ha.PhaseFinish
+	}
+	a.ended[last.ID] = s
+}
+
+// WaitPromotion waits until a promotion has ended. Its status says how; an
+// unknown id, or an agent that stops meanwhile, is an error.
+func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, error) {
+	for {
+		changed := a.Changed()
+		s, found := a.Promotion(id)
+		switch {
+		case !found:
+			return s, fmt.Errorf("%w: %s", ErrNoPromotion, id)
+		case s.State != PromotionRunning:
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-a.stopped:
+			return s, errStopped
+		}
+	}
+}
+
+// ErrNoPromotion means that this process knows no promotion with the id that
+// was asked for.
+var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ErrInvalid)
+
+// CancelPromotion gives up the promotion under way, which rolls back. Once it
+// has committed it is a *ha.Refusal.
+func (a *Agent) CancelPromotion(ctx context.Context) error {
+	_, err := a.request(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id} })
+	return err
+}
+
+// choice is what a promotion restores, as the machine takes it.
+type choice struct {
+	backup *backup.Ref // nil: the newest
+	shown  *backup.Ref // the newest that the operator was shown; nil when none was
+}

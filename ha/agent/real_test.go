@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore/filestore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// TestTheStoryOnRealClocksFilesProcessesAndSockets has nothing replaced: a
+// bucket in a folder, hooks that are processes, notifications over HTTP.
+func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
+	bucket, ring := t.TempDir(), newRing(t)
+	a, b := newRealHost(t, "a", bucket, ring), newRealHost(t, "b", bucket, ring)
+	a.file(t, "app/state", "one")
+	if _, err := Init(t.Context(), a.cfg, ha.DefaultConfig()); err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	a.until(t, "active", leading)
+	if _, err := Join(t.Context(), b.cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t)
+	ref, err := a.agent.Backup(t.Context(), "", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, "cached", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == ref.ID })
+	a.file(t, "app/state", "two")
+	id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionDone {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	b.until(t, "active", leading)
+	a.until(t, "stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+	if got, err := os.ReadFile(filepath.Join(b.dir, "app/state")); err != nil || string(got) != "two" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(a.dir, "running")); err == nil {
+		t.Error("the old active's application runs")
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "running")); err != nil {
+		t.Error("the new active's application does not run")
+	}
+	if a.got.Load()+b.got.Load() == 0 {
+		t.Error("no notification has arrived")
+	}
+}
+
+type realHost struct {
+	dir   string
+	cfg   Config
+	agent *Agent
+	at    atomic.Pointer[Agent] // that notifications go to
+	got   atomic.Int64          // notifications
+}
+
+func newRealHost(t *testing.T, name, bucket string, ring *seal.Ring) *realHost {
+	t.Helper()
+	h := &realHost{dir: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(h.dir, "app"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	store, err := filestore.New(t.Context(), bucket, filestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := source.NewDirectory("files", source.DirectoryConfig{Path: filepath.Join(h.dir, "app")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	running := filepath.Join(h.dir, "running")
+	h.cfg = Config{
+		Store: store, Ring: ring, DataDir: filepath.Join(h.dir, "data"), Instance: name, URL: server.URL, Version: "test",
+		Poll: time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler), HTTP: client, Random: rand.Reader,
+		Hooks: Hooks{
+			Env:     []string{"PATH=" + os.Getenv("PATH")},
+			Promote: Hook{Command: []string{"touch", running}},
+			Demote:  Hook{Command: []string{"rm", "-f", running}},
+		},
+	}
+	return h
+}
+
+// ServeHTTP takes notifications.
+func (h *realHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	a := h.at.Load()
+	if err != nil || a == nil || a.VerifyNotification(r.Header, body) != nil {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	h.got.Add(1)
+	a.Notified()
+}
+
+func (h *realHost) file(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *realHost) start(t *testing.T) {
+	t.Helper()
+	a, err := Open(t.Context(), h.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.agent = a
+	h.at.Store(a)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (h *realHost) until(t *testing.T, what string, want func(Status) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		changed := h.agent.Changed()
+		if want(h.agent.Status()) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("%s: not so after a minute: %s\n%+v", h.cfg.Instance, what, h.agent.Status())
+		}
+	}
+}

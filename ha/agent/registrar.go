@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// registrar keeps one instance's record in the bucket, and finds out whether
+// anybody else has this instance's name. It is not safe for concurrent use.
+type registrar struct {
+	bucket *Bucket
+	self   ha.Peer
+	known  []string // incarnations that are this data folder's own
+	random io.Reader
+
+	cond blobstore.Condition // that the next write is under
+	look bool                // the record must be read before it is written
+}
+
+func newRegistrar(b *Bucket, self ha.Peer, known []string, random io.Reader) *registrar {
+	return &registrar{bucket: b, self: self, known: known, random: random, look: true}
+}
+
+// errDeregistered means that an instance's record is gone.
+var errDeregistered = errors.New("the instance's record is gone")
+
+// current reads the instance's record; nil when there is none. One that cannot
+// be verified is nobody's, and may be replaced: whoever can write to the bucket
+// without the key must not stop an instance by it.
+func (r *registrar) current(ctx context.Context) (*ha.Instance, blobstore.Attrs, error) {
+	object, attrs, err := r.bucket.read(ctx, ha.KindInstance, ha.InstanceKey(r.self.Name), "")
+	switch {
+	case errors.Is(err, blobstore.ErrNotFound):
+		return nil, blobstore.Attrs{}, nil
+	case errors.Is(err, ErrUnverified):
+		return &ha.Instance{Incarnation: r.self.Incarnation}, attrs, nil
+	case err != nil:
+		return nil, attrs, err
+	}
+	return object.(*ha.Instance), attrs, nil
+}
+
+// own reports whether a record was written by this data folder.
+func (r *registrar) own(rec *ha.Instance) bool {
+	return rec.Incarnation == r.self.Incarnation || slices.Contains(r.known, rec.Incarnation)
+}
+
+func (r *registrar) inUse(rec *ha.Instance, at time.Time) error {
+	return &ha.Refusal{Reason: fmt.Sprintf(
+		"the name %s is in use by another instance (incarnation %s, last seen %s): choose another name, or take it over with: understudy join --replace",
+		r.self.Name, rec.Incarnation, at.UTC().Format(time.RFC3339))}
+}
+
+// take makes the name this process's own, or refuses when it is somebody
+// else's. With replace it takes it over from anybody. A record that is gone is
+// errDeregistered unless create is set.
+func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace bool) error {
+	old, attrs, err := r.current(ctx)
+	switch {
+	case err != nil:
+		return err
+	case old == nil && !create:
+		return errDeregistered
+	case old == nil:
+		r.cond = blobstore.IfAbsent()
+	case !replace && !r.own(old):
+		return r.inUse(old, attrs.Time)
+	default:
+		r.cond = blobstore.IfMatch(attrs.Token)
+	}
+	r.look = false
+	return r.put(ctx, rec)
+}
+
+// put writes the record and resolves an unknown outcome: it is done when the
+// record with this attempt's nonce, or a later one, is in place.
+func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
+	rec.Format, rec.Cluster = ha.Format, r.bucket.Cluster()
+	rec.Name, rec.URL, rec.Incarnation = r.self.Name, r.self.URL, r.self.Incarnation
+	key := ha.InstanceKey(rec.Name)
+	var last error
+	for range 5 {
+		if r.look {
+			if placed, err := r.adopt(ctx, rec.Nonce); placed || err != nil {
+				return err
+			}
+		}
+		nonce, err := randomHex(r.random, 16)
+		if err != nil {
+			return err
+		}
+		rec.Nonce = nonce
+		token, err := r.bucket.write(ctx, ha.KindInstance, key, &rec, r.cond)
+		if err == nil {
+			r.cond = blobstore.IfMatch(token)
+			return nil
+		}
+		r.look, last = true, err
+		if !errors.Is(err, blobstore.ErrPrecondition) && !errors.Is(err, blobstore.ErrUnknownOutcome) {
+			return err
+		}
+	}
+	return last
+}
+
+// adopt reads the record and makes the next write replace it. It reports true
+// when it is the very one that was written.
+func (r *registrar) adopt(ctx context.Context, nonce string) (placed bool, err error) {
+	rec, attrs, err := r.current(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case rec == nil && r.cond.Absent():
+		return false, nil // the first write has not landed
+	case rec == nil:
+		return false, errDeregistered
+	case !r.own(rec):
+		return false, r.inUse(rec, attrs.Time)
+	}
+	r.cond, r.look = blobstore.IfMatch(attrs.Token), false
+	return nonce != "" && rec.Nonce == nonce, nil
+}
+
+// leave removes the record, if it is this data folder's own.
+func (r *registrar) leave(ctx context.Context) error {
+	rec, _, err := r.current(ctx)
+	if err != nil || rec == nil || !r.own(rec) {
+		return err
+	}
+	return r.bucket.remove(ctx, ha.InstanceKey(r.self.Name))
+}
+
+// randomHex is n random bytes in hex.
+func randomHex(random io.Reader, n int) (string, error) {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return "", fmt.Errorf("read random bytes: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}

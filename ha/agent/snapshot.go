@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Status says what this instance knows, without asking anyone.
+func (a *Agent) Status() Status {
+	a.table.look(max(a.cfg.Poll, recordPause))
+	a.mu.Lock()
+	core, at, progress, cached := a.core, a.coreAt, a.progress, a.inCache
+	a.mu.Unlock()
+	now := a.cfg.Clock.Now()
+	since := now.Mono - at.Mono // the machine's durations are as of its last step
+	s := Status{
+		Status: core, Cluster: a.bucket.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation,
+		URL: a.self.URL, Version: a.cfg.Version, State: selfState(core, cached),
+		HeadAge: (core.HeadAge + since).Seconds(), HeadAlive: core.HeadAlive,
+		NextBackup: -1, LastBackupAge: -1,
+		Uptime:    (now.Mono - a.started.Mono).Seconds(),
+		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
+		Cached:    cached, Progress: progress, Config: a.sharedConfig(),
+		Instances: a.instances(core), Stats: a.stats.read(a.bucket),
+	}
+	if core.Bucket != "ok" {
+		s.BucketFailing = (core.BucketSince + since).Seconds()
+	}
+	if core.NextBackup >= 0 {
+		s.NextBackup = max(0, core.NextBackup-since).Seconds()
+	}
+	if h := core.Head; h != nil {
+		s.Active, s.ActiveURL = h.Active.Name, h.Active.URL
+		if h.Newest != nil {
+			s.LastBackup, s.LastBackupAge = h.Newest, max(0, now.Wall.Sub(h.Newest.Time)).Seconds()
+		}
+	}
+	s.Problems = problems(s)
+	s.Healthy = len(s.Problems) == 0
+	s.Outlook = outlook(s)
+	return s
+}
+
+func (a *Agent) sharedConfig() *SharedConfig {
+	digest, c := a.configs.current()
+	if c == nil {
+		return nil
+	}
+	return &SharedConfig{
+		Digest: digest, Frequency: c.Frequency, Retention: c.Retention, ReuseWindow: c.ReuseWindow,
+		Fencing: string(c.Fencing.Mode), TTL: c.Fencing.TTL, StopTimeout: c.Fencing.StopTimeout, Margin: c.Fencing.Margin,
+		Instances: c.Instances,
+	}
+}
+
+// problems lists what an operator should look at.
+func problems(s Status) []string {
+	var all []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	active := s.Role == ha.RoleActive
+	add(s.Refused != "", "%s", s.Refused)
+	add(s.Bucket != "ok", "the bucket cannot be used: %s", s.Bucket)
+	add(s.Override, "the application was started without the bucket, on an operator's word")
+	add(s.AppError != "", "the application: %s", s.AppError)
+	add(s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
+	add(s.BackupError != "", "the last backup failed: %s", s.BackupError)
+	add(s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
+	add(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
+	add(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
+	add(s.Demotion != nil, "this instance is stepping down")
+	add(s.Paused != nil && active, "the schedule of backups is paused")
+	late := s.Config != nil && s.Paused == nil && s.LastBackup != nil &&
+		s.LastBackupAge > 2*time.Duration(s.Config.Frequency).Seconds()+60
+	add(late, "the newest backup is %s old", seconds(s.LastBackupAge))
+	add(active && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
+	return all
+}
+
+// syncGrace is how long a backup may take to be cached and seen to be, in
+// seconds.
+const syncGrace = 180
+
+// covered reports whether a standby has the newest backup, or there is none
+// that could.
+func (s *Status) covered() bool {
+	standbys := 0
+	for _, i := range s.Instances {
+		if i.State == StateInSync {
+			return true
+		}
+		if i.Role == ha.RoleStandby && i.State != StateRemoved {
+			standbys++
+		}
+	}
+	return standbys == 0
+}
+
+// silent reports whether the active's heartbeat is stale.
+func (s *Status) silent() bool {
+	return s.Head == nil || s.HeadAge >= time.Duration(s.Head.Fencing.TTL+s.Head.Fencing.Margin).Seconds()
+}
+
+// outlook says in one line what promoting this instance would do now.
+func outlook(s Status) string {
+	h := s.Head
+	switch {
+	case s.Promotion != nil:
+		return fmt.Sprintf("a promotion is under way (%s)", s.Promotion.Phase)
+	case s.Role == ha.RoleActive && s.Refused == "":
+		return "this instance is the active"
+	case h == nil || s.Bucket != "ok":
+		return "not now: the bucket cannot be used"
+	case h.Newest == nil:
+		return "not now: the cluster has no backup yet"
+	case s.Demotion != nil && !s.Demotion.Acked:
+		return "not now: this instance is still stepping down"
+	case s.Demotion != nil && !s.Demotion.Made:
+		return "not now: this instance still owes a salvage backup"
+	case s.silent():
+		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost",
+			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge))
+	}
+	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago)", seconds(s.LastBackupAge))
+}
+
+// seconds writes a number of seconds for people.
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}

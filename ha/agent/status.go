@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Status is what an instance knows of itself and of its cluster. Durations are
+// in seconds.
+type Status struct {
+	ha.Status
+
+	Cluster     string `json:"cluster"`
+	Instance    string `json:"instance"`
+	Incarnation string `json:"incarnation"`
+	URL         string `json:"url,omitempty"`
+	Version     string `json:"version"`
+	State       string `json:"state"`  // as in the table of instances
+	Active      string `json:"active"` // name of the active, "" while no head is known
+	ActiveURL   string `json:"active_url,omitempty"`
+
+	Healthy  bool     `json:"healthy"`
+	Problems []string `json:"problems,omitempty"` // what an operator should look at
+
+	HeadAge       float64 `json:"head_age_seconds"`        // since the head was seen to change
+	HeadAlive     bool    `json:"active_alive"`            // the active shows signs of life
+	BucketFailing float64 `json:"bucket_failing_seconds"`  // 0: it answers
+	NextBackup    float64 `json:"next_backup_seconds"`     // negative: none is planned
+	Uptime        float64 `json:"uptime_seconds"`          //
+	LastBackupAge float64 `json:"last_backup_age_seconds"` // of the newest published one; negative: there is none
+	ClockSkew     float64 `json:"clock_skew_seconds"`      // the store's clock minus this host's, as last measured
+
+	LastBackup *backup.Ref      `json:"last_backup,omitempty"` // the newest published one
+	Cached     []backup.Ref     `json:"cached"`                // in this instance's cache, newest first
+	Progress   *backup.Progress `json:"progress,omitempty"`    // of the work under way
+	Config     *SharedConfig    `json:"config,omitempty"`      // in force; nil while it is not known
+	Instances  []InstanceStatus `json:"instances"`
+	// Outlook says in one line whether promoting this instance would work now,
+	// and what would be lost.
+	Outlook string `json:"outlook"`
+	Stats   Stats  `json:"stats"`
+}
+
+// SharedConfig is the part of the shared configuration that anyone may see.
+type SharedConfig struct {
+	Digest      string      `json:"digest"`
+	Frequency   ha.Duration `json:"frequency"`
+	Retention   ha.Duration `json:"retention"`
+	ReuseWindow ha.Duration `json:"reuse_window"`
+	Fencing     string      `json:"fencing"`
+	TTL         ha.Duration `json:"ttl"`
+	StopTimeout ha.Duration `json:"stop_timeout"`
+	Margin      ha.Duration `json:"margin"`
+	Instances   []ha.Member `json:"instances"`
+}
+
+// States of an instance, in the table of instances.
+const (
+	StateActive      = "active"
+	StateInSync      = "in sync"
+	StateBehind      = "behind"
+	StateWaiting     = "waiting for first backup"
+	StateUnreachable = "unreachable"
+	StatePromoting   = "promoting"
+	StateDemoting    = "demoting"
+	StateHandingOver = "handing over"
+	StateRefused     = "refused"    // active by its own journal, but not by the head
+	StateRegistered  = "registered" // added by URL, has not joined yet
+	StateRemoved     = "removed"
+)
+
+// InstanceStatus is one line of the table of instances.
+type InstanceStatus struct {
+	Name        string     `json:"name,omitempty"`
+	URL         string     `json:"url,omitempty"`
+	Self        bool       `json:"self,omitempty"`
+	Role        ha.Role    `json:"role,omitempty"`
+	State       string     `json:"state"`
+	Epoch       uint64     `json:"epoch,omitempty"`
+	Version     string     `json:"version,omitempty"`
+	Incarnation string     `json:"incarnation,omitempty"`
+	Keys        []string   `json:"keys,omitempty"`      // ids of the keys that it knows
+	Cached      []string   `json:"cached,omitempty"`    // ids of backups, newest first
+	Lag         float64    `json:"lag_seconds"`         // how much older its newest cached backup is than the newest; negative: not known
+	LastSeen    *time.Time `json:"last_seen,omitempty"` // when it last wrote its record, by the store's clock
+	LastError   string     `json:"last_error,omitempty"`
+}
+
+// Stats counts what this process has done.
+type Stats struct {
+	BackupAttempts      int64       `json:"backup_attempts"`
+	BackupFailures      int64       `json:"backup_failures"`
+	LastAttempt         *time.Time  `json:"last_backup_attempt,omitempty"`
+	LastSuccess         *time.Time  `json:"last_backup_success,omitempty"`
+	BackupSeconds       float64     `json:"last_backup_seconds"`
+	BackupSize          backup.Size `json:"last_backup_size"`
+	PullAttempts        int64       `json:"pull_attempts"`
+	PullFailures        int64       `json:"pull_failures"`
+	NotificationsSent   int64       `json:"notifications_sent"`
+	NotificationsFailed int64       `json:"notifications_failed"`
+	NotificationsGot    int64       `json:"notifications_received"`
+	BucketRequests      int64       `json:"bucket_requests"` // for control objects
+	BucketErrors        int64       `json:"bucket_errors"`
+	BucketSeconds       float64     `json:"bucket_seconds"` // that the last one took
+	HookFailures        int64       `json:"hook_failures"`
+}

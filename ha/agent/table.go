@@ -1,0 +1,277 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// table knows what the other instances last said of themselves. It is for
+// people and for notifications; nothing is decided by it. It is safe for
+// concurrent use.
+type table struct {
+	bucket *Bucket
+	self   ha.Peer
+	kick   chan struct{} // somebody looks
+
+	mu   sync.Mutex
+	rows map[string]row
+	read time.Duration // monotonic, when the bucket was last read; 0: never
+}
+
+type row struct {
+	rec   *ha.Instance
+	attrs blobstore.Attrs
+	err   error // the record cannot be verified
+}
+
+func newTable(b *Bucket, self ha.Peer) *table {
+	return &table{bucket: b, self: self, kick: make(chan struct{}, 1), rows: make(map[string]row)}
+}
+
+// refresh reads the records that have changed.
+func (t *table) refresh(ctx context.Context) error {
+	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix, ".json")
+	if err != nil {
+		return err
+	}
+	old := t.all()
+	rows := make(map[string]row, len(names))
+	for i, name := range names {
+		have, known := old[name]
+		if known && have.attrs.Token == listed[i].Token && have.attrs.Token != "" {
+			rows[name] = have
+			continue
+		}
+		object, attrs, err := t.bucket.read(ctx, ha.KindInstance, listed[i].Key, have.attrs.Token)
+		switch {
+		case err == nil:
+			rows[name] = row{rec: object.(*ha.Instance), attrs: attrs}
+		case errors.Is(err, blobstore.ErrNotModified):
+			rows[name] = have
+		case errors.Is(err, ErrUnverified):
+			rows[name] = row{attrs: listed[i], err: err}
+		case errors.Is(err, blobstore.ErrNotFound):
+		default:
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows, t.read = rows, t.bucket.clock.Now().Mono
+	return nil
+}
+
+func (t *table) all() map[string]row {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rows
+}
+
+// look has the table read again soon if what it knows is older than this.
+func (t *table) look(older time.Duration) {
+	t.mu.Lock()
+	stale := t.bucket.clock.Now().Mono-t.read >= older
+	t.mu.Unlock()
+	if stale {
+		select {
+		case t.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// tableEvery is how often the table is read while nobody looks.
+const tableEvery = time.Minute
+
+// keepTable keeps the table of instances current.
+func (a *Agent) keepTable(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.admitted:
+	}
+	for failing := false; ; {
+		err := a.table.refresh(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			a.note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
+		}
+		failing = err != nil
+		if err == nil {
+			a.readmit(ctx)
+		}
+		timer := time.NewTimer(tableEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		case <-a.table.kick:
+			timer.Stop()
+		}
+	}
+}
+
+// Instances gives the table of instances, read from the bucket now.
+func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
+	if err := a.table.refresh(ctx); err != nil {
+		return nil, err
+	}
+	return a.instances(a.view()), nil
+}
+
+// instances makes the table of what is known, by name.
+func (a *Agent) instances(core ha.Status) []InstanceStatus {
+	_, config := a.configs.current()
+	rows := a.table.all()
+	now := a.bucket.storeTime()
+	var all []InstanceStatus
+	urls := make(map[string]bool)
+	for name, r := range rows {
+		if name == a.self.Name {
+			continue
+		}
+		s := rowStatus(name, r, core, now, a.cfg.Poll)
+		if config != nil && r.rec != nil {
+			if m, found := config.Member(name); found && m.Removed {
+				s.State = StateRemoved
+			}
+		}
+		urls[s.URL] = true
+		all = append(all, s)
+	}
+	self := a.record()
+	all = append(all, a.selfStatus(self, core))
+	urls[self.URL] = true
+	if config != nil {
+		for _, m := range config.Instances {
+			if m.Name == "" && !urls[m.URL] {
+				all = append(all, InstanceStatus{URL: m.URL, State: StateRegistered, Lag: -1})
+			}
+		}
+	}
+	slices.SortFunc(all, func(x, y InstanceStatus) int { return strings.Compare(x.Name+x.URL, y.Name+y.URL) })
+	return all
+}
+
+func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
+	s := recordStatus(&rec, core)
+	s.Self = true
+	s.Name, s.URL, s.Incarnation = a.self.Name, a.self.URL, a.self.Incarnation
+	return s
+}
+
+// rowStatus describes another instance.
+func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Duration) InstanceStatus {
+	seen := r.attrs.Time
+	if r.rec == nil {
+		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.err.Error(), Lag: -1}
+	}
+	s := recordStatus(r.rec, core)
+	s.Name, s.LastSeen = name, &seen
+	if now.Sub(seen) > recordEvery+3*poll+recordPause {
+		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
+	}
+	return s
+}
+
+// recordStatus describes what an instance says of itself, by the present head.
+func recordStatus(rec *ha.Instance, core ha.Status) InstanceStatus {
+	s := InstanceStatus{
+		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
+		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, LastError: rec.LastError, Lag: -1,
+	}
+	h := core.Head
+	if h == nil || h.Newest == nil {
+		return s
+	}
+	inSync := slices.Contains(rec.Cached, h.Newest.ID)
+	switch {
+	case rec.Role == ha.RoleActive:
+		s.Lag = 0
+	case rec.State == StateInSync && !inSync:
+		s.State = StateBehind
+	case (rec.State == StateBehind || rec.State == StateWaiting) && inSync:
+		s.State = StateInSync
+	}
+	if inSync {
+		s.Lag = 0
+	} else if len(rec.Cached) > 0 && s.Lag < 0 {
+		if at, err := backupTime(rec.Cached[0]); err == nil {
+			s.Lag = h.Newest.Time.Sub(at).Seconds()
+		}
+	}
+	return s
+}
+
+// backupTime reads the time in a backup's id.
+func backupTime(id string) (time.Time, error) {
+	text, _, _ := strings.Cut(id, "-")
+	t, err := time.Parse("20060102T150405Z", text)
+	if err != nil {
+		return t, fmt.Errorf("read the time of backup %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// record is what this instance says of itself.
+func (a *Agent) record() ha.Instance {
+	core := a.view()
+	cached := a.cached()
+	rec := ha.Instance{
+		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
+		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
+		Time: a.cfg.Clock.Now().Wall,
+	}
+	for _, ref := range cached {
+		rec.Cached = append(rec.Cached, ref.ID)
+	}
+	if h := core.Head; h != nil && h.Newest != nil {
+		rec.Newest = h.Newest.ID
+	}
+	return rec
+}
+
+// selfState says what an instance is, in the words of the table.
+func selfState(core ha.Status, cached []backup.Ref) string {
+	newest := ""
+	if core.Head != nil && core.Head.Newest != nil {
+		newest = core.Head.Newest.ID
+	}
+	switch {
+	case core.Refused != "":
+		return StateRefused
+	case core.Promotion != nil:
+		return StatePromoting
+	case core.Demotion != nil:
+		return StateDemoting
+	case core.Handover != nil:
+		return StateHandingOver
+	case core.Role == ha.RoleActive:
+		return StateActive
+	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
+		return StateInSync
+	case len(cached) == 0:
+		return StateWaiting
+	}
+	return StateBehind
+}
+
+// lastError is the first thing that is wrong.
+func lastError(core ha.Status) string {
+	for _, text := range []string{core.Refused, core.AppError, core.BackupError, core.PullError} {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}

@@ -1,0 +1,230 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// makeBackup makes a backup. The application is stopped during the final
+// backup of a switchover, so nothing is quiesced then.
+func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
+	start := a.cfg.Clock.Now()
+	a.stats.attempt(start.Wall)
+	o, err := a.order(ctx, e.Config)
+	if err != nil {
+		a.stats.backupFailed()
+		return failed(err)
+	}
+	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
+	o.Trigger, o.Reason, o.FirstInEpoch = e.Trigger, e.Reason, e.First
+	if e.Trigger != backup.Switchover {
+		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
+		o.Before = a.hookOf("pre_backup", a.cfg.Hooks.PreBackup, env)
+		o.After = a.hookOf("post_backup", a.cfg.Hooks.PostBackup, env)
+	}
+	ref, m, err := a.writeBackup(ctx, o)
+	if err != nil {
+		a.stats.backupFailed()
+		return failed(err)
+	}
+	now := a.cfg.Clock.Now()
+	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m.Size)
+	a.warn(ctx, ref, m)
+	a.trimCache(ctx, m)
+	return ha.Done{Ref: &ref, Changed: m.Changed}
+}
+
+// makeSalvage keeps the present state if the successor does not have it.
+func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
+	o, err := a.order(ctx, e.Config)
+	if err != nil {
+		return failed(err)
+	}
+	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
+	o.Trigger, o.Salvage, o.OnlyIfChanged = backup.Salvage, true, e.Against != nil
+	o.Reason = fmt.Sprintf("state of %s when epoch %d ended", a.self.Name, e.Epoch)
+	ref, m, err := a.writeBackup(ctx, o)
+	if err != nil {
+		return failed(err)
+	}
+	if e.Against != nil && ref.ID == e.Against.ID {
+		return ha.Done{}
+	}
+	a.warn(ctx, ref, m)
+	return ha.Done{Ref: &ref, Changed: m.Changed}
+}
+
+// order is what every backup has in common.
+func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) {
+	c, err := a.configs.get(ctx, digest)
+	if err != nil {
+		return backup.Order{}, err
+	}
+	keys, err := a.cfg.Ring.Unwrap(c.DataKey, a.bucket.Cluster())
+	if err != nil {
+		return backup.Order{}, err
+	}
+	return backup.Order{
+		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
+		Retention: time.Duration(c.Retention), ReuseWindow: time.Duration(c.ReuseWindow),
+		Keys: keys, Sources: a.cfg.Sources, Local: a.cache,
+		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
+		StoreTime: a.bucket.storeTime,
+		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
+	}, nil
+}
+
+// writeBackup writes a backup's packs and manifest.
+func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *backup.Manifest, error) {
+	defer a.clearProgress()
+	if o.Previous != nil {
+		// One that cannot be read is looked for, and judged, by Write itself.
+		if m, err := a.history.get(ctx, *o.Previous); err == nil {
+			o.PreviousManifest = m
+		}
+	}
+	ref, m, err := a.repo.Write(ctx, o)
+	if err != nil {
+		return ref, m, err
+	}
+	a.history.add(ref, m)
+	return ref, m, nil
+}
+
+// askVersion asks for the application's version, for a bounded time.
+func (a *Agent) askVersion(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	return a.cfg.AppVersion(ctx)
+}
+
+// versionTimeout is how long the application may take to tell its version.
+const versionTimeout = 30 * time.Second
+
+// appVersion tells the application's version, as far as it can be found out: a
+// backup without it is better than none.
+func (a *Agent) appVersion(ctx context.Context) string {
+	if a.cfg.AppVersion == nil {
+		return ""
+	}
+	v, err := a.askVersion(ctx)
+	if err != nil {
+		a.note(ctx, event.Warn, "version", "the application's version is not known: "+err.Error(), nil)
+	}
+	return v
+}
+
+func (a *Agent) warn(ctx context.Context, ref backup.Ref, m *backup.Manifest) {
+	for _, w := range m.Warnings {
+		a.note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID})
+	}
+	for _, e := range m.Sources {
+		for _, w := range e.Warnings {
+			a.note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID, "source": e.Name})
+		}
+	}
+}
+
+// trimEvery is how many backups are made between two looks at what the cache
+// no longer needs: each leaves a few small packs.
+const trimEvery = 10
+
+// trimCache drops what neither the cached backups need nor, as its
+// predecessor's metadata, the next one. Its failure costs room, nothing else.
+func (a *Agent) trimCache(ctx context.Context, m *backup.Manifest) {
+	if a.untrimmed++; a.untrimmed < trimEvery {
+		return
+	}
+	_, index, err := a.repo.Open(ctx, m, a.cache)
+	if err == nil {
+		err = a.cache.Trim(ctx, index)
+	}
+	if err != nil {
+		a.note(ctx, event.Warn, "cache", err.Error(), nil)
+		return
+	}
+	a.untrimmed = 0
+}
+
+// pull brings a backup into the cache.
+func (a *Agent) pull(ctx context.Context, ref backup.Ref) error {
+	defer a.clearProgress()
+	defer a.listCached(ctx)
+	a.stats.pull()
+	if err := a.cache.Pull(ctx, a.repo, ref, a.setProgress); err != nil {
+		if ctx.Err() == nil {
+			a.stats.pullFailed()
+		}
+		return err
+	}
+	return nil
+}
+
+// stage restores a backup beside the live state and has the probe judge it.
+func (a *Agent) stage(ctx context.Context, ref backup.Ref) (err error) {
+	release, err := a.cache.Hold(ref.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := a.pull(ctx, ref); err != nil {
+			return err
+		}
+		release, err = a.cache.Hold(ref.ID)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	defer a.clearProgress()
+	cached, m, err := a.cache.Manifest(a.repo, ref.ID)
+	if err != nil {
+		return err
+	}
+	if cached.Digest != ref.Digest {
+		return fmt.Errorf("restore backup %s: the cached one is another (digest %s instead of %s)", ref.ID, cached.Digest, ref.Digest)
+	}
+	reader, _, err := a.repo.Open(ctx, m, a.cache)
+	if err != nil {
+		return err
+	}
+	if err := a.swapper.Stage(ctx, reader, m, a.setProgress); err != nil {
+		return err
+	}
+	return a.probe(ctx, ref)
+}
+
+func (a *Agent) setProgress(p backup.Progress) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress = &p
+}
+
+func (a *Agent) clearProgress() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress = nil
+}
+
+// listCached looks at what is in the cache.
+func (a *Agent) listCached(ctx context.Context) {
+	refs, err := a.cache.List()
+	if err != nil {
+		a.note(ctx, event.Warn, "cache", err.Error(), nil)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inCache = refs
+}
+
+// cached gives the cached backups, newest first.
+func (a *Agent) cached() []backup.Ref {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.inCache
+}

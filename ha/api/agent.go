@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// Agent is what the API serves; *agent.Agent is one. Errors of its methods are
+// *ha.Refusal, agent.ErrInvalid, blobstore.ErrNotFound and the kinds of error
+// of bucket and key, which become 409, 422, 404 and 503.
+type Agent interface {
+	// Status does no I/O.
+	Status() agent.Status
+	// Changed gives a channel that is closed when Status may have changed.
+	Changed() <-chan struct{}
+	Events() *event.Log
+
+	// Instances reads the table of instances from the bucket.
+	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
+	// Backups lists what can be restored, newest first; limit 0 is a default.
+	Backups(ctx context.Context, limit int) ([]agent.BackupInfo, error)
+	BackupInfo(ctx context.Context, id string) (agent.BackupInfo, *backup.Manifest, error)
+	// Backup asks for a backup and returns it once it is published; it may be
+	// one that other requests share. BackupSoon does not wait.
+	Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error)
+	BackupSoon(ctx context.Context, trigger backup.Trigger, reason string) error
+
+	Preflight(ctx context.Context, req agent.PromoteRequest) (agent.Preflight, error)
+	// Promote begins a promotion and returns its id, or refuses it.
+	Promote(ctx context.Context, req agent.PromoteRequest) (id string, err error)
+	// Promotion is false when this process knows none with this id.
+	Promotion(id string) (agent.PromotionStatus, bool)
+	// CancelPromotion gives up the one under way.
+	CancelPromotion(ctx context.Context) error
+
+	// SetConfig puts one setting of the shared configuration into force.
+	SetConfig(ctx context.Context, key, value string) error
+	AddInstance(ctx context.Context, url string) error
+	// RemoveInstance takes a name, or the URL of one that has not joined.
+	RemoveInstance(ctx context.Context, name string) error
+	Pause(ctx context.Context, by string) error
+	Resume(ctx context.Context, by string) error
+	// StartAnyway starts the application of an active that cannot reach the
+	// bucket.
+	StartAnyway(ctx context.Context, by string) error
+
+	// VerifyNotification checks a notification's signature; Notified acts on
+	// one, and never blocks.
+	VerifyNotification(header http.Header, body []byte) error
+	Notified()
+}
+
+var _ Agent = (*agent.Agent)(nil)

@@ -1,0 +1,268 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// TestEveryCallReachesTheAgent goes through every call, the way that the
+// command line makes it.
+func TestEveryCallReachesTheAgent(t *testing.T) {
+	s := start(t, token)
+	me := fmt.Sprintf("socket (uid %d)", os.Getuid())
+	promote := func(req agent.PromoteRequest) string {
+		req.By = me
+		return fmt.Sprintf("%+v", req)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		holds              string // the answer
+		call               string // on the agent
+	}{
+		{"GET", "/healthz", "", 200, `{"status":"ok"}`, ""},
+		{"GET", "/readyz", "", 200, `{"status":"ok"}`, ""},
+		{"GET", "/leader", "", 200, `"leading":true,"role":"active","epoch":3,"instance":"a","active":"a","active_url":"http://a:7878"`, ""},
+		{"GET", "/metrics", "", 200, "understudy_epoch 3", ""},
+		{"GET", "/api/v1/status", "", 200, `"cluster":"c"`, ""},
+		{"GET", "/api/v1/instances", "", 200, `{"instances":[{"name":"a"`, "instances"},
+		{"GET", "/api/v1/backups?limit=5", "", 200, `{"backups":[{"id":"` + ref(7).ID, "backups 5"},
+		{"GET", "/api/v1/backups/" + ref(7).ID, "", 200, `"id":"` + ref(7).ID, "backup " + ref(7).ID},
+		{"GET", "/api/v1/backups/nope", "", 404, "nope", "backup nope"},
+		{"POST", "/api/v1/backups", "", 202, `{"state":"accepted"}`, `make backup soon request ""`},
+		{"POST", "/api/v1/backups", `{"reason":"r","trigger":"task"}`, 202, `{"state":"accepted"}`, `make backup soon task "r"`},
+		{"POST", "/api/v1/backups", `{"wait":true}`, 200, `{"state":"published","id":"` + ref(8).ID + `","epoch":3,"sequence":8`, `make backup request ""`},
+		{"POST", "/api/v1/backups", `{"trigger":"salvage"}`, 422, "trigger", ""},
+		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
+		{
+			"POST", "/api/v1/promotions", `{"backup":"b","mode":"failover","allow_version_mismatch":true,"waive_salvage":true,"shown":"s","reason":"r"}`, 202, `"id":"p1","state":"running"`,
+			"promote " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
+		},
+		{"POST", "/api/v1/promotions", `{"mode":"sideways"}`, 422, "mode", ""},
+		{"GET", "/api/v1/promotions/p1", "", 200, `"id":"p1"`, ""},
+		{"GET", "/api/v1/promotions/current", "", 200, `"id":"p1"`, ""},
+		{"GET", "/api/v1/promotions/p2", "", 404, "p2", ""},
+		{"DELETE", "/api/v1/promotions/p2", "", 404, "p2", ""},
+		{"DELETE", "/api/v1/promotions/p1", "", 204, "", "cancel"},
+		{"DELETE", "/api/v1/promotions/current", "", 204, "", "cancel"},
+		{"GET", "/api/v1/config", "", 200, `"frequency":"5m0s"`, ""},
+		{"PUT", "/api/v1/config", `{"frequency":"10m"}`, 200, `"digest":"d"`, "set frequency=10m"},
+		{"PUT", "/api/v1/config", `{"frequenzy":"10m"}`, 422, "frequenzy", ""},
+		{"POST", "/api/v1/instances", `{"url":"http://d:7878"}`, 204, "", "add http://d:7878"},
+		{"POST", "/api/v1/instances", `{}`, 422, "url", ""},
+		{"DELETE", "/api/v1/instances/b", "", 204, "", "remove b"},
+		{"DELETE", "/api/v1/instances/http:%2F%2Fd:7878", "", 204, "", "remove http://d:7878"},
+		{"POST", "/api/v1/schedule/pause", "", 204, "", "pause by " + me},
+		{"POST", "/api/v1/schedule/resume", "", 204, "", "resume by " + me},
+		{"POST", "/api/v1/application/start", "", 204, "", "start by " + me},
+		{"POST", "/api/v1/backups", "{", 400, "body", ""},
+		{"GET", "/api/v1/nothing", "", 404, "nothing", ""},
+		{"GET", "/", "", 404, "Not Found", ""},
+		{"PATCH", "/api/v1/status", "", 405, "Method Not Allowed", ""},
+	} {
+		a := s.local(t, c.method, c.path, c.body)
+		if a.status != c.status || !strings.Contains(a.body, c.holds) {
+			t.Errorf("%s %s %s: %d %s; want %d and %s", c.method, c.path, c.body, a.status, a.body, c.status, c.holds)
+		}
+		if got := s.fake.lastCall(); got != c.call {
+			t.Errorf("%s %s %s: the agent was asked %q, want %q", c.method, c.path, c.body, got, c.call)
+		}
+		if a.status >= 400 {
+			checkProblem(t, a)
+		}
+	}
+}
+
+func checkProblem(t *testing.T, a answer) {
+	t.Helper()
+	if kind := a.header.Get("Content-Type"); kind != "application/problem+json" {
+		t.Errorf("Content-Type of %d: %q", a.status, kind)
+	}
+	var p struct {
+		Type, Title, Detail string
+		Status              int
+	}
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Errorf("problem %q: %v", a.body, err)
+	}
+	if p.Status != a.status || p.Title != http.StatusText(a.status) || p.Type != "about:blank" || p.Detail == "" {
+		t.Errorf("problem of %d: %s", a.status, a.body)
+	}
+}
+
+func TestAgentsErrorsBecomeProblems(t *testing.T) {
+	s := start(t, "")
+	for _, c := range []struct {
+		err    error
+		status int
+		detail string
+	}{
+		{fmt.Errorf("make backup: %w", &ha.Refusal{Reason: "this instance is not the active: do it on b (http://b:7878)"}), 409, "this instance is not the active: do it on b (http://b:7878)"},
+		{fmt.Errorf("check: %w", agent.ErrInvalid), 422, "check: invalid"},
+		{fmt.Errorf("%w: x", agent.ErrNoBackup), 404, agent.ErrNoBackup.Error() + ": x"},
+		{agent.ErrBucket, 503, agent.ErrBucket.Error()},
+		{fmt.Errorf("read head.json: %w: %w", agent.ErrUnverified, seal.ErrSignature), 503, "read head.json: cannot be verified: signature does not hold"},
+		{&blobstore.Error{Op: "get", Key: "head.json", Kind: blobstore.ErrUnavailable}, 503, "get head.json: store unavailable"},
+		{&blobstore.Error{Op: "get", Key: "x", Kind: blobstore.ErrNotFound}, 404, "get x: not found"},
+		{errors.New("the disk is on fire"), 500, "the disk is on fire"},
+	} {
+		s.fake.fail(c.err)
+		for _, call := range []string{"GET /api/v1/instances", "GET /api/v1/backups", "GET /api/v1/backups/x", "POST /api/v1/backups", "POST /api/v1/promotions", "POST /api/v1/schedule/pause", "DELETE /api/v1/instances/b"} {
+			method, path, _ := strings.Cut(call, " ")
+			a := s.local(t, method, path, "")
+			checkProblem(t, a)
+			var p struct{ Detail string }
+			if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != c.status || p.Detail != c.detail {
+				t.Errorf("%s with %q: %d %q, want %d", call, c.err, a.status, p.Detail, c.status)
+			}
+		}
+	}
+}
+
+// TestABodyThatIsTooLargeIsRefused: without reading more of it than allowed.
+func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
+	s := start(t, "")
+	huge := `{"reason":"` + strings.Repeat("x", 2*maxBody) + `"}`
+	for _, path := range []string{"/api/v1/backups", "/api/v1/promotions", "/api/v1/instances"} {
+		a := s.local(t, "POST", path, huge)
+		if a.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d", path, a.status)
+		}
+		checkProblem(t, a)
+	}
+	a := s.tcp(t, "POST", "/api/v1/notifications", huge, "webhook-id", "i", "webhook-timestamp", "1", "webhook-signature", "v1,good")
+	if a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("notification: %d", a.status)
+	}
+	if got := s.fake.lastCall(); got != "" {
+		t.Errorf("the agent was asked: %s", got)
+	}
+}
+
+// TestProblemsDoNotEchoWhatWasSent: a token pasted into the wrong place must
+// not come back, into logs and screens.
+func TestProblemsDoNotEchoWhatWasSent(t *testing.T) {
+	s := start(t, "")
+	for _, body := range []string{`{"mode":"s3cret"}`, `{"dry_run":"s3cret"}`, `"s3cret`} {
+		if a := s.local(t, "POST", "/api/v1/promotions", body); strings.Contains(a.body, "s3cret") || a.status/100 != 4 {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+}
+
+func TestSettingsThatBoundEachOtherAreSetInWhateverOrderWorks(t *testing.T) {
+	s := start(t, "")
+	s.fake.invalid = map[string]error{"ttl": fmt.Errorf("%w: not yet", agent.ErrInvalid)}
+	a := s.local(t, "PUT", "/api/v1/config", `{"ttl":"20s","stop_timeout":"5s","margin":"2s"}`)
+	if got := strings.Join(s.fake.calls, " "); a.status != 200 || got != "set stop_timeout=5s set margin=2s set ttl=20s" {
+		t.Errorf("%d %s; calls: %s", a.status, a.body, got)
+	}
+}
+
+func TestAChangeThatIsPartlyInForceSaysSo(t *testing.T) {
+	s := start(t, "")
+	s.fake.invalid = map[string]error{"ttl": fmt.Errorf("%w: too short", agent.ErrInvalid)}
+	s.fake.fail(nil)
+	a := s.local(t, "PUT", "/api/v1/config", `{"ttl":"1s"}`)
+	if a.status != 422 || strings.Contains(a.body, "in force") {
+		t.Errorf("alone: %d %s", a.status, a.body)
+	}
+	s.fake.invalid = map[string]error{"ttl": &ha.Refusal{Reason: "not now"}}
+	a = s.local(t, "PUT", "/api/v1/config", `{"frequency":"10m","ttl":"1s"}`)
+	if a.status != 409 || !strings.Contains(a.body, "not now (in force all the same: frequency)") {
+		t.Errorf("with another: %d %s", a.status, a.body)
+	}
+}
+
+func TestNotificationsNeedNothingButTheirSignature(t *testing.T) {
+	s := start(t, token)
+	good := []string{"webhook-id", "msg_1", "webhook-timestamp", "1700000000", "webhook-signature", "v1,good", "Content-Type", "application/json"}
+	a := s.tcp(t, "POST", "/api/v1/notifications", `{"type":"understudy.wake"}`, good...)
+	if a.status != http.StatusNoContent {
+		t.Errorf("good: %d %s", a.status, a.body)
+	}
+	if got := strings.Join(s.fake.calls, " | "); got != `verified msg_1 1700000000 {"type":"understudy.wake"} | notified` {
+		t.Errorf("calls: %s", got)
+	}
+	s.fake.lastCall()
+	forged := append([]string{}, good...)
+	forged[5] = "v1,bad"
+	if a := s.tcp(t, "POST", "/api/v1/notifications", "{}", forged...); a.status != http.StatusUnauthorized {
+		t.Errorf("forged: %d", a.status)
+	}
+	if a := s.tcp(t, "POST", "/api/v1/notifications", "{}"); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("unsigned: %d", a.status)
+	}
+	if got := s.fake.lastCall(); got != "" {
+		t.Errorf("a forged one had an effect: %s", got)
+	}
+}
+
+// TestLeaderIsTheActiveWhoseApplicationRuns: a load balancer must send nobody
+// to an instance that does not serve.
+func TestLeaderIsTheActiveWhoseApplicationRuns(t *testing.T) {
+	s := start(t, "")
+	for _, c := range []struct {
+		name   string
+		change func(*agent.Status)
+		leads  bool
+	}{
+		{"leading", func(*agent.Status) {}, true},
+		{"standby", func(s *agent.Status) { s.Role, s.Leading = ha.RoleStandby, false }, false},
+		{"not confirmed", func(s *agent.Status) { s.Leading = false }, false},
+		{"application stopped", func(s *agent.Status) { s.App = "stopped" }, false},
+		{"application unknown", func(s *agent.Status) { s.App = "" }, false},
+		{"refused", func(s *agent.Status) { s.Refused = "a clone" }, false},
+		{"bucket away, application running", func(s *agent.Status) { s.Bucket = "it does not answer" }, true},
+		{"started on an operator's word", func(s *agent.Status) { s.Leading, s.Override = false, true }, true},
+	} {
+		status := newFake(t).status
+		c.change(&status)
+		s.fake.change(func() { s.fake.status = status })
+		want := http.StatusServiceUnavailable
+		if c.leads {
+			want = http.StatusOK
+		}
+		a := s.tcp(t, "GET", "/leader", "")
+		if a.status != want || !strings.Contains(a.body, fmt.Sprintf(`"leading":%t`, c.leads)) {
+			t.Errorf("%s: %d %s", c.name, a.status, a.body)
+		}
+		if a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s may be cached", c.name)
+		}
+	}
+}
+
+func TestReadyMeansThatBucketAndKeyAreUsable(t *testing.T) {
+	s := start(t, "")
+	s.fake.change(func() { s.fake.status.Bucket = "read head.json: store unavailable" })
+	a := s.tcp(t, "GET", "/readyz", "")
+	checkProblem(t, a)
+	if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "store unavailable") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := s.tcp(t, "GET", "/healthz", ""); a.status != http.StatusOK {
+		t.Errorf("the process is up, and /healthz says %d", a.status)
+	}
+	if got := s.fake.lastCall(); got != "" {
+		t.Errorf("the bucket was asked: %s", got)
+	}
+}
+
+func TestConfigThatIsNotKnownYet(t *testing.T) {
+	s := start(t, "")
+	s.fake.change(func() { s.fake.status.Config = nil })
+	if a := s.local(t, "GET", "/api/v1/config", ""); a.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

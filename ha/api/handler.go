@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// maxBody is the most bytes that a request's body may have.
+const maxBody = 64 << 10
+
+// api is the handlers of one agent.
+type api struct {
+	agent   Agent
+	log     *slog.Logger
+	now     func() time.Time
+	closing <-chan struct{} // closed when the server shuts down
+	mux     *http.ServeMux
+	huma    huma.API
+}
+
+// newHandler makes the handler of everything, for callers who may do all.
+func newHandler(cfg ServerConfig, closing <-chan struct{}) http.Handler {
+	a := newAPI(cfg, closing)
+	return a.withDeadlines(withProblems(a.mux))
+}
+
+func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
+	mux := http.NewServeMux()
+	a := &api{agent: cfg.Agent, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, huma: humago.New(mux, humaConfig(cfg.Version))}
+	a.addHealth()
+	a.addReading()
+	a.addEvents()
+	a.addBackups()
+	a.addPromotions()
+	a.addConfig()
+	a.addInstances()
+	a.addSchedule()
+	a.addNotifications()
+	a.addMetrics(cfg.Version)
+	a.addDocument()
+	return a
+}
+
+func humaConfig(version string) huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Understudy",
+				Version:     version,
+				Description: "The admin API of an Understudy agent. Over TCP it needs the admin token; over the socket in the agent's data folder it needs none.",
+				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "UNDERSTUDY_ADMIN_TOKEN"}},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{completeProblem},
+	}
+}
+
+// schemaName names a type in the document. Types of the core carry their
+// package's name, so that two of one name can stand side by side.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	path := strings.Split(t.PkgPath(), "/")
+	switch pkg := path[len(path)-1]; pkg {
+	case "ha", "backup":
+		return strings.ToUpper(pkg[:1]) + pkg[1:] + name
+	}
+	return name
+}
+
+// operation describes one call. Its security is the token's unless it is public.
+func operation(id, method, path, summary string, errors ...int) huma.Operation {
+	o := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Errors: errors, MaxBodyBytes: maxBody, BodyReadTimeout: bodyTimeout,
+		Responses: map[string]*huma.Response{},
+	}
+	if !public[method+" "+path] {
+		o.Security = []map[string][]string{{"token": {}}}
+		o.Errors = append(o.Errors, http.StatusUnauthorized, http.StatusForbidden)
+	}
+	return o
+}
+
+// register adds a call that answers with JSON. What handle returns as an error
+// becomes a problem document.
+func register[I, O any](a *api, o huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	huma.Register(a.huma, o, func(ctx context.Context, in *I) (*O, error) {
+		deadlines := deadlinesOf(ctx)
+		deadlines.endOfBody()
+		out, err := handle(ctx, in)
+		deadlines.write()
+		if err != nil {
+			return nil, a.problemOf(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// content describes a kind of answer by the type that is sent.
+func content[T any](a *api, kind string) map[string]*huma.MediaType {
+	t := reflect.TypeFor[T]()
+	return map[string]*huma.MediaType{kind: {Schema: a.huma.OpenAPI().Components.Schemas.Schema(t, true, t.Name())}}
+}
+
+// addDocument serves the OpenAPI document, as it is when all calls have been
+// added.
+func (a *api) addDocument() {
+	text, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		panic("write the OpenAPI document: " + err.Error()) // of this package's own types
+	}
+	a.mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(text) // a failure means that nobody is there to tell
+	})
+}
+
+// withProblems answers what the mux does not know with a problem document.
+func withProblems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		answer := &discardBody{ResponseWriter: w, status: http.StatusNotFound}
+		handler.ServeHTTP(answer, r)
+		writeProblem(w, answer.status, r.Method+" "+r.URL.Path+": "+http.StatusText(answer.status))
+	})
+}
+
+// discardBody keeps the status and the header of an answer, and drops its text.
+type discardBody struct {
+	http.ResponseWriter
+	status int
+}
+
+func (d *discardBody) WriteHeader(status int)      { d.status = status }
+func (d *discardBody) Write(p []byte) (int, error) { return len(p), nil }

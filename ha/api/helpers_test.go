@@ -1,0 +1,307 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const token = "correct horse battery staple"
+
+var then = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func ref(n uint64) backup.Ref {
+	id := fmt.Sprintf("20260304T050607Z-e00000003-s%08d-aa", n)
+	return backup.Ref{ID: id, Epoch: 3, Sequence: n, Key: "backups/2026-03-04/" + id + ".json", Digest: "d", Time: then}
+}
+
+// fakeAgent says what it is told to say, and remembers what it was asked.
+type fakeAgent struct {
+	events *event.Log
+
+	mu      sync.Mutex
+	status  agent.Status
+	changed chan struct{}
+	backups []agent.BackupInfo
+	promos  map[string]agent.PromotionStatus
+	calls   []string
+	err     error            // of every call that can fail
+	invalid map[string]error // of SetConfig, by key, each once
+
+	entered, leave chan struct{} // when set, Backup says that it is there and waits
+}
+
+func newFake(t *testing.T) *fakeAgent {
+	t.Helper()
+	log, err := event.Open(filepath.Join(t.TempDir(), "events.jsonl"), event.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	newest := ref(7)
+	return &fakeAgent{
+		events: log, changed: make(chan struct{}), promos: map[string]agent.PromotionStatus{},
+		backups: []agent.BackupInfo{{Ref: newest, Trigger: backup.Scheduled, Instance: "a", Newest: true, Sources: []agent.SourceInfo{{Kind: "directory", Name: "uploads", Size: 3}}}},
+		status: agent.Status{
+			Status:  ha.Status{Role: ha.RoleActive, Leading: true, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
+			Cluster: "c", Instance: "a", Incarnation: "i", URL: "http://a:7878", Version: "1.2.3", State: agent.StateActive,
+			Active: "a", ActiveURL: "http://a:7878", Healthy: true, LastBackup: &newest, LastBackupAge: 12, NextBackup: 30,
+			Config: &agent.SharedConfig{Digest: "d", Frequency: ha.Duration(5 * time.Minute), Fencing: "available", Instances: []ha.Member{}},
+			Cached: []backup.Ref{}, Instances: []agent.InstanceStatus{
+				{Name: "a", Self: true, Role: ha.RoleActive, State: agent.StateActive, Lag: -1},
+				{Name: "b", Role: ha.RoleStandby, State: agent.StateInSync, Lag: 0, Cached: []string{newest.ID}, LastSeen: &then},
+				{URL: "http://c:7878", State: agent.StateRegistered, Lag: -1},
+			},
+			Stats: agent.Stats{BackupAttempts: 4, BackupFailures: 1, LastAttempt: &then, LastSuccess: &then, BackupSeconds: 1.5, BackupSize: backup.Size{Logical: 30, New: 20, Stored: 10}},
+		},
+	}
+}
+
+// call notes a call and gives its outcome.
+func (f *fakeAgent) call(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+	return f.err
+}
+
+// lastCall forgets the calls and gives the last one.
+func (f *fakeAgent) lastCall() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.calls) == 0 {
+		return ""
+	}
+	last := f.calls[len(f.calls)-1]
+	f.calls = nil
+	return last
+}
+
+func (f *fakeAgent) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// change changes the fake's state, and says so.
+func (f *fakeAgent) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fakeAgent) Status() agent.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+func (f *fakeAgent) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+func (f *fakeAgent) Events() *event.Log { return f.events }
+
+func (f *fakeAgent) Instances(context.Context) ([]agent.InstanceStatus, error) {
+	return f.Status().Instances, f.call("instances")
+}
+
+func (f *fakeAgent) Backups(_ context.Context, limit int) ([]agent.BackupInfo, error) {
+	return f.backups, f.call("backups %d", limit)
+}
+
+func (f *fakeAgent) BackupInfo(_ context.Context, id string) (agent.BackupInfo, *backup.Manifest, error) {
+	if err := f.call("backup %s", id); err != nil {
+		return agent.BackupInfo{}, nil, err
+	}
+	for _, b := range f.backups {
+		if b.ID == id {
+			return b, &backup.Manifest{}, nil
+		}
+	}
+	return agent.BackupInfo{}, nil, fmt.Errorf("%w: %s", agent.ErrNoBackup, id)
+}
+
+func (f *fakeAgent) Backup(_ context.Context, trigger backup.Trigger, reason string) (backup.Ref, error) {
+	if f.entered != nil {
+		close(f.entered)
+		<-f.leave
+	}
+	return ref(8), f.call("make backup %s %q", trigger, reason)
+}
+
+func (f *fakeAgent) BackupSoon(_ context.Context, trigger backup.Trigger, reason string) error {
+	return f.call("make backup soon %s %q", trigger, reason)
+}
+
+func (f *fakeAgent) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
+	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight %+v", req)
+}
+
+func (f *fakeAgent) Promote(_ context.Context, req agent.PromoteRequest) (string, error) {
+	if err := f.call("promote %+v", req); err != nil {
+		return "", err
+	}
+	f.change(func() {
+		f.promos["p1"] = agent.PromotionStatus{ID: "p1", State: agent.PromotionRunning, Mode: req.Mode, Phase: ha.PhaseLease}
+		f.status.Promotion = &ha.Promotion{ID: "p1"}
+	})
+	return "p1", nil
+}
+
+func (f *fakeAgent) Promotion(id string) (agent.PromotionStatus, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, found := f.promos[id]
+	return s, found
+}
+
+func (f *fakeAgent) CancelPromotion(context.Context) error { return f.call("cancel") }
+
+func (f *fakeAgent) SetConfig(_ context.Context, key, value string) error {
+	f.mu.Lock()
+	err := f.invalid[key]
+	delete(f.invalid, key)
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return f.call("set %s=%s", key, value)
+}
+
+func (f *fakeAgent) AddInstance(_ context.Context, url string) error { return f.call("add %s", url) }
+func (f *fakeAgent) RemoveInstance(_ context.Context, name string) error {
+	return f.call("remove %s", name)
+}
+func (f *fakeAgent) Pause(_ context.Context, by string) error  { return f.call("pause by %s", by) }
+func (f *fakeAgent) Resume(_ context.Context, by string) error { return f.call("resume by %s", by) }
+func (f *fakeAgent) StartAnyway(_ context.Context, by string) error {
+	return f.call("start by %s", by)
+}
+
+func (f *fakeAgent) VerifyNotification(header http.Header, body []byte) error {
+	if header.Get("webhook-signature") != "v1,good" {
+		return errors.New("no signature holds")
+	}
+	return f.call("verified %s %s %s", header.Get("webhook-id"), header.Get("webhook-timestamp"), body)
+}
+
+func (f *fakeAgent) Notified() { _ = f.call("notified") }
+
+// served is a server of a fake, and clients of it.
+type served struct {
+	fake   *fakeAgent
+	server *Server
+	socket *client.Client
+	url    string // of the TCP listener
+	path   string // of the socket
+	http   *http.Client
+	stop   context.CancelFunc
+	done   chan error
+}
+
+// start serves a fake on a socket and on TCP until the test ends.
+func start(t *testing.T, token string) *served {
+	t.Helper()
+	f := newFake(t)
+	s := &served{fake: f, path: socketPath(t), http: &http.Client{Transport: &http.Transport{}}, done: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.stop = cancel
+	var err error
+	s.server, err = Listen(ctx, ServerConfig{Agent: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = "http://" + s.server.Addr().String()
+	if s.socket, err = client.New(s.path); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.done <- s.server.Serve(ctx) }()
+	t.Cleanup(func() {
+		s.socket.Close()
+		s.http.CloseIdleConnections()
+		cancel()
+		if err := <-s.done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s
+}
+
+// socketPath is a path for a socket, which must be short.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "api") //nolint:usetesting // t.TempDir holds the test's name, and may be too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "agent.sock")
+}
+
+// answer is a response that has been read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// tcp makes a request over TCP.
+func (s *served) tcp(t *testing.T, method, path, body string, header ...string) answer {
+	t.Helper()
+	return request(t, s.http, s.url, method, path, body, header...)
+}
+
+// local makes a request over the socket.
+func (s *served) local(t *testing.T, method, path, body string, header ...string) answer {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", s.path)
+	}}
+	defer transport.CloseIdleConnections()
+	return request(t, &http.Client{Transport: transport}, "http://agent", method, path, body, header...)
+}
+
+func request(t *testing.T, c *http.Client, base, method, path, body string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(data)}
+}

@@ -1,0 +1,39 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// notificationInput is a Standard Webhooks message.
+type notificationInput struct {
+	ID        string `header:"webhook-id" required:"true" maxLength:"256"`
+	Timestamp string `header:"webhook-timestamp" required:"true" maxLength:"32"`
+	Signature string `header:"webhook-signature" required:"true" maxLength:"4096"`
+	RawBody   []byte
+}
+
+// addNotifications adds what peers call. A notification is a wake-up: it makes
+// the agent look at the bucket, and carries no authority.
+func (a *api) addNotifications() {
+	o := operation("notify", http.MethodPost, "/api/v1/notifications", "A peer's wake-up, with a Standard Webhooks signature", http.StatusUnauthorized)
+	o.DefaultStatus = http.StatusNoContent
+	register(a, o, func(ctx context.Context, in *notificationInput) (*struct{}, error) {
+		header := http.Header{}
+		header.Set("webhook-id", in.ID)
+		header.Set("webhook-timestamp", in.Timestamp)
+		header.Set("webhook-signature", in.Signature)
+		if err := a.agent.VerifyNotification(header, bytes.Clone(in.RawBody)); err != nil {
+			a.log.DebugContext(ctx, "notification refused", slog.Any("error", err))
+			return nil, problem(http.StatusUnauthorized, "the signature of the notification does not hold, or its time is too far off")
+		}
+		a.agent.Notified()
+		return nil, nil
+	})
+	body := a.huma.OpenAPI().Paths[o.Path].Post.RequestBody
+	body.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, Description: "a Standard Webhooks payload"}}}
+}

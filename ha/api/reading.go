@@ -1,0 +1,68 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// readingErrors are the statuses that whatever reads the bucket may have.
+var readingErrors = []int{http.StatusServiceUnavailable, http.StatusInternalServerError}
+
+type statusOutput struct{ Body agent.Status }
+
+// Instances is the table of instances.
+type Instances struct {
+	Instances []agent.InstanceStatus `json:"instances" nullable:"false"`
+}
+
+type instancesOutput struct{ Body Instances }
+
+// Backups is what can be restored, newest first.
+type Backups struct {
+	Backups []agent.BackupInfo `json:"backups" nullable:"false"`
+}
+
+type backupsInput struct {
+	Limit int `query:"limit" minimum:"0" maximum:"100000" doc:"at most this many; 0: a default"`
+}
+
+type backupsOutput struct{ Body Backups }
+
+type backupInput struct {
+	ID string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
+}
+
+type backupOutput struct{ Body agent.BackupInfo }
+
+// addReading adds what only reads.
+func (a *api) addReading() {
+	register(a, operation("get-status", http.MethodGet, "/api/v1/status", "What this instance knows of itself and of its cluster"),
+		func(context.Context, *struct{}) (*statusOutput, error) {
+			return &statusOutput{Body: a.agent.Status()}, nil
+		})
+	register(a, operation("list-instances", http.MethodGet, "/api/v1/instances", "The table of instances", readingErrors...),
+		func(ctx context.Context, _ *struct{}) (*instancesOutput, error) {
+			all, err := a.agent.Instances(ctx)
+			return &instancesOutput{Body: Instances{Instances: notNil(all)}}, err
+		})
+	register(a, operation("list-backups", http.MethodGet, "/api/v1/backups", "What can be restored, newest first", readingErrors...),
+		func(ctx context.Context, in *backupsInput) (*backupsOutput, error) {
+			all, err := a.agent.Backups(ctx, in.Limit)
+			return &backupsOutput{Body: Backups{Backups: notNil(all)}}, err
+		})
+	register(a, operation("get-backup", http.MethodGet, "/api/v1/backups/{id}", "One backup", append(readingErrors, http.StatusNotFound)...),
+		func(ctx context.Context, in *backupInput) (*backupOutput, error) {
+			info, _, err := a.agent.BackupInfo(ctx, in.ID)
+			return &backupOutput{Body: info}, err
+		})
+}
+
+// notNil makes a list that is an empty one in JSON, not null.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

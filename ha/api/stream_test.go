@@ -1,0 +1,225 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+var errEnough = errors.New("enough")
+
+func (f *fakeAgent) happen(text string) {
+	f.events.Add(context.Background(), event.Event{Time: then, Level: event.Info, Kind: "test", Text: text, Instance: "a"})
+}
+
+func TestEventsAreListedOldestFirst(t *testing.T) {
+	s := start(t, "")
+	var none Events
+	if err := s.socket.Do(t.Context(), "GET", "/api/v1/events", nil, &none); err != nil || none.Events == nil || len(none.Events) != 0 {
+		t.Errorf("without any: %v, %v", none.Events, err)
+	}
+	for i := 1; i <= 5; i++ {
+		s.fake.happen(fmt.Sprint(i))
+	}
+	for query, want := range map[string]string{"": "1 2 3 4 5", "?limit=2": "4 5", "?after=3": "4 5", "?after=1&limit=1": "5", "?limit=0": ""} {
+		var got Events
+		if err := s.socket.Do(t.Context(), "GET", "/api/v1/events"+query, nil, &got); err != nil {
+			t.Fatal(err)
+		}
+		if texts(got.Events) != want {
+			t.Errorf("%q: %q, want %q", query, texts(got.Events), want)
+		}
+	}
+}
+
+func texts(events []event.Event) string {
+	all := make([]string, len(events))
+	for i, e := range events {
+		all[i] = e.Text
+	}
+	return strings.Join(all, " ")
+}
+
+// follow streams events until there are n.
+func follow(t *testing.T, c *client.Client, path string, n int, each func(i int)) []event.Event {
+	t.Helper()
+	var got []event.Event
+	err := c.Stream(t.Context(), path, func(e client.Event) error {
+		var parsed event.Event
+		if err := json.Unmarshal(e.Data, &parsed); err != nil {
+			return err
+		}
+		if e.ID != fmt.Sprint(parsed.ID) || e.Name != "" {
+			return fmt.Errorf("event %q has name %q and id %q", e.Data, e.Name, e.ID)
+		}
+		got = append(got, parsed)
+		if len(got) == n {
+			return errEnough
+		}
+		each(len(got))
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Fatalf("stream %s: %v", path, err)
+	}
+	return got
+}
+
+func TestAStreamOfEventsGoesOnWithWhatFollows(t *testing.T) {
+	s := start(t, "")
+	for i := 1; i <= 3; i++ {
+		s.fake.happen(fmt.Sprint(i))
+	}
+	got := follow(t, s.socket, "/api/v1/events?limit=2", 5, func(i int) {
+		if i >= 2 {
+			s.fake.happen(fmt.Sprint(i + 2))
+		}
+	})
+	if texts(got) != "2 3 4 5 6" {
+		t.Errorf("got %s", texts(got))
+	}
+}
+
+func TestAStreamThatComesBackMissesNothing(t *testing.T) {
+	s := start(t, token)
+	for i := 1; i <= 200; i++ {
+		s.fake.happen(fmt.Sprint(i))
+	}
+	got := follow(t, s.socket, "/api/v1/events?after=10", 190, func(int) {})
+	if got[0].Text != "11" || got[189].Text != "200" {
+		t.Errorf("from %s to %s", got[0].Text, got[189].Text)
+	}
+	req := []string{"Authorization", "Bearer " + token, "Last-Event-ID", "198"}
+	if a := s.tcp(t, "GET", "/api/v1/events", "", req...); strings.Count(a.body, `"id"`) != 2 {
+		t.Errorf("Last-Event-ID: %s", a.body)
+	}
+}
+
+// TestAPromotionIsFollowedStepByStepToItsEnd: every step once, in order, and
+// the stream ends by itself.
+func TestAPromotionIsFollowedStepByStepToItsEnd(t *testing.T) {
+	s := start(t, "")
+	var begun agent.PromotionStatus
+	if err := s.socket.Do(t.Context(), "POST", "/api/v1/promotions", PromotionRequest{}, &begun); err != nil {
+		t.Fatal(err)
+	}
+	script := []func(*agent.PromotionStatus){
+		func(p *agent.PromotionStatus) { p.Steps = append(p.Steps, ha.Step{Name: "lease"}) },
+		func(p *agent.PromotionStatus) { p.Phase = ha.PhaseRestore; p.Working = "restore" },
+		func(p *agent.PromotionStatus) {
+			p.Steps = append(p.Steps, ha.Step{Name: "restore"}, ha.Step{Name: "swap"})
+		},
+		func(p *agent.PromotionStatus) { p.State, p.Epoch = agent.PromotionDone, 4 },
+	}
+	var got []string
+	next := func() {
+		if len(script) == 0 {
+			return
+		}
+		step := script[0]
+		script = script[1:]
+		s.fake.change(func() {
+			p := s.fake.promos["p1"]
+			step(&p)
+			s.fake.promos["p1"] = p
+		})
+	}
+	err := s.socket.Stream(t.Context(), "/api/v1/promotions/current", func(e client.Event) error {
+		switch e.Name {
+		case eventStep:
+			var step ha.Step
+			if err := json.Unmarshal(e.Data, &step); err != nil {
+				return err
+			}
+			got = append(got, "step "+step.Name)
+			if step.Name == "restore" {
+				return nil // the next one is on its way
+			}
+		default:
+			var status agent.PromotionStatus
+			if err := json.Unmarshal(e.Data, &status); err != nil {
+				return err
+			}
+			got = append(got, fmt.Sprintf("%s %s %s", e.Name, status.State, status.Phase))
+		}
+		next()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "status running lease, step lease, status running restore, step restore, step swap, end promoted restore"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+func TestAPromotionThatHasEndedIsOneAnswer(t *testing.T) {
+	s := start(t, "")
+	s.fake.change(func() {
+		s.fake.promos["old"] = agent.PromotionStatus{ID: "old", State: agent.PromotionRolledBack, Steps: []ha.Step{{Name: "lease"}}, Error: "cancelled"}
+		s.fake.status.Last = &ha.Result{ID: "old"}
+	})
+	var names []string
+	err := s.socket.Stream(t.Context(), "/api/v1/promotions/current", func(e client.Event) error {
+		names = append(names, e.Name)
+		return nil
+	})
+	if err != nil || strings.Join(names, " ") != "step end" {
+		t.Errorf("got %v, %v", names, err)
+	}
+	err = s.socket.Do(t.Context(), "DELETE", "/api/v1/promotions/current", nil, nil)
+	if !client.Refused(err) || !strings.Contains(err.Error(), "rolled back") {
+		t.Errorf("cancel: %v", err)
+	}
+	err = s.socket.Stream(t.Context(), "/api/v1/promotions/none", func(client.Event) error { return nil })
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Status != 404 {
+		t.Errorf("unknown: %v", err)
+	}
+}
+
+func TestStreamsEndWhenTheServerDoes(t *testing.T) {
+	s := start(t, "")
+	s.fake.happen("1")
+	s.fake.change(func() {
+		s.fake.promos["p1"] = agent.PromotionStatus{ID: "p1", State: agent.PromotionRunning}
+	})
+	opened, ended := make(chan struct{}, 2), make(chan error, 2)
+	for _, path := range []string{"/api/v1/events", "/api/v1/promotions/p1"} {
+		go func() {
+			ended <- s.socket.Stream(context.WithoutCancel(t.Context()), path, func(client.Event) error {
+				opened <- struct{}{}
+				return nil
+			})
+		}()
+	}
+	for range 2 {
+		<-opened
+	}
+	s.stop()
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Errorf("stream: %v", err)
+		}
+	}
+}
+
+func TestWhatAcceptMeans(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "*/*": false, "application/json": false, "text/event-stream": true,
+		"application/json;q=0.5, Text/Event-Stream;q=0.9": true, "text/event-streams": false,
+	} {
+		if got := wantsStream(accept); got != want {
+			t.Errorf("%q: %t", accept, got)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+// Package event keeps what has happened on an instance, for people: a bounded
+// log in the data folder, the newest events in memory, and subscriptions for
+// those who watch. Every event is also logged, once.
+package event
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Level is how much an event matters.
+type Level string
+
+// Levels. An Alarm wants somebody to look.
+const (
+	Info  Level = "info"
+	Warn  Level = "warn"
+	Alarm Level = "alarm"
+)
+
+// Event is one thing that happened.
+type Event struct {
+	// ID grows by one with every event of an instance, across restarts. Log.Add
+	// gives it.
+	ID       uint64         `json:"id"`
+	Time     time.Time      `json:"time"` // the instance's wall clock, UTC
+	Level    Level          `json:"level"`
+	Kind     string         `json:"kind"` // "backup", "promotion", "bucket", …
+	Text     string         `json:"text"` // one sentence
+	Instance string         `json:"instance"`
+	Fields   map[string]any `json:"fields,omitempty"`
+}
+
+func (l Level) slog() slog.Level {
+	switch l {
+	case Alarm:
+		return slog.LevelError
+	case Warn:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// attrs gives the event's fields in a stable order.
+func (e Event) attrs() []slog.Attr {
+	attrs := []slog.Attr{slog.String("kind", e.Kind), slog.String("instance", e.Instance)}
+	for _, name := range sortedKeys(e.Fields) {
+		attrs = append(attrs, slog.Any(name, e.Fields[name]))
+	}
+	return attrs
+}
