@@ -12,7 +12,7 @@ import (
 func TestConfigChangesReachEveryInstance(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		if err := a.agent.SetConfig(t.Context(), "frequency", "1m"); err != nil {
+		if err := a.agent.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); time.Duration(s.Config.Frequency) != time.Minute {
@@ -40,12 +40,12 @@ func TestConfigThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 			{"retention", "0s", "longer than nothing"},
 			{"colour", "red", "frequency, retention"},
 		} {
-			err := a.agent.SetConfig(t.Context(), bad[0], bad[1])
+			err := a.agent.SetConfig(t.Context(), map[string]string{bad[0]: bad[1], "margin": "9s"})
 			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), bad[2]) {
 				t.Errorf("set %s to %s: %v, want it to say %q", bad[0], bad[1], err, bad[2])
 			}
 		}
-		if err := b.agent.SetConfig(t.Context(), "frequency", "1m"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on a (http://a)") {
+		if err := b.agent.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on a (http://a)") {
 			t.Errorf("on a standby: %v", err)
 		}
 		if now := a.agent.Status().Config.Digest; now != before {

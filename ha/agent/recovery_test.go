@@ -173,7 +173,7 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 func TestStrictFencingStopsAnActiveWithoutItsBucket(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
-		if err := a.agent.SetConfig(t.Context(), "fencing", "strict"); err != nil {
+		if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
 			t.Fatal(err)
 		}
 		a.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,12 +17,21 @@ import (
 // ConfigKeys are the settings that SetConfig takes.
 var ConfigKeys = []string{"frequency", "retention", "reuse_window", "fencing", "ttl", "stop_timeout", "margin"}
 
-// SetConfig changes one setting that all instances share, and waits until it
-// is in force. A value that cannot be is ErrInvalid; on an instance that is
-// not the active it is a *ha.Refusal that names the active.
-func (a *Agent) SetConfig(ctx context.Context, key, value string) error {
-	return a.changeConfig(ctx, fmt.Sprintf("%s was set to %s", key, value), func(c *ha.Config) error {
-		return setConfig(c, key, value)
+// SetConfig changes settings that all instances share, all or none, and waits
+// until they are in force. A value that cannot be is ErrInvalid; on an instance
+// that is not the active it is a *ha.Refusal that names the active.
+func (a *Agent) SetConfig(ctx context.Context, settings map[string]string) error {
+	var said []string
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		said = append(said, fmt.Sprintf("%s was set to %s", key, settings[key]))
+	}
+	return a.changeConfig(ctx, strings.Join(said, ", "), func(c *ha.Config) error {
+		for key, value := range settings {
+			if err := setConfig(c, key, value); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -38,7 +38,7 @@ type Agent interface {
 	CancelPromotion(ctx context.Context) error
 
 	// SetConfig puts one setting of the shared configuration into force.
-	SetConfig(ctx context.Context, key, value string) error
+	SetConfig(ctx context.Context, settings map[string]string) error
 	AddInstance(ctx context.Context, url string) error
 	// RemoveInstance takes a name, or the URL of one that has not joined.
 	RemoveInstance(ctx context.Context, name string) error

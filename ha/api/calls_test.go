@@ -160,27 +160,16 @@ func TestProblemsDoNotEchoWhatWasSent(t *testing.T) {
 	}
 }
 
-func TestSettingsThatBoundEachOtherAreSetInWhateverOrderWorks(t *testing.T) {
+func TestSettingsAreChangedTogether(t *testing.T) {
 	s := start(t, "")
-	s.fake.invalid = map[string]error{"ttl": fmt.Errorf("%w: not yet", agent.ErrInvalid)}
 	a := s.local(t, "PUT", "/api/v1/config", `{"ttl":"20s","stop_timeout":"5s","margin":"2s"}`)
-	if got := strings.Join(s.fake.calls, " "); a.status != 200 || got != "set stop_timeout=5s set margin=2s set ttl=20s" {
+	if got := strings.Join(s.fake.calls, " "); a.status != 200 || got != "set margin=2s stop_timeout=5s ttl=20s" {
 		t.Errorf("%d %s; calls: %s", a.status, a.body, got)
 	}
-}
-
-func TestAChangeThatIsPartlyInForceSaysSo(t *testing.T) {
-	s := start(t, "")
-	s.fake.invalid = map[string]error{"ttl": fmt.Errorf("%w: too short", agent.ErrInvalid)}
-	s.fake.fail(nil)
-	a := s.local(t, "PUT", "/api/v1/config", `{"ttl":"1s"}`)
-	if a.status != 422 || strings.Contains(a.body, "in force") {
-		t.Errorf("alone: %d %s", a.status, a.body)
-	}
-	s.fake.invalid = map[string]error{"ttl": &ha.Refusal{Reason: "not now"}}
+	s.fake.invalid = fmt.Errorf("%w: ttl is too short", agent.ErrInvalid)
 	a = s.local(t, "PUT", "/api/v1/config", `{"frequency":"10m","ttl":"1s"}`)
-	if a.status != 409 || !strings.Contains(a.body, "not now (in force all the same: frequency)") {
-		t.Errorf("with another: %d %s", a.status, a.body)
+	if a.status != 422 || !strings.Contains(a.body, "too short") {
+		t.Errorf("invalid: %d %s", a.status, a.body)
 	}
 }
 

@@ -2,12 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
-	"strings"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -24,20 +19,14 @@ type ConfigChange struct {
 	Margin      *string `json:"margin,omitempty"`
 }
 
-// setting is one thing that is to change.
-type setting struct{ key, value string }
-
-func (c ConfigChange) settings() []setting {
-	var all []setting
-	for _, s := range []struct {
-		key   string
-		value *string
-	}{
-		{"frequency", c.Frequency}, {"retention", c.Retention}, {"reuse_window", c.ReuseWindow}, {"fencing", c.Fencing},
-		{"ttl", c.TTL}, {"stop_timeout", c.StopTimeout}, {"margin", c.Margin},
+func (c ConfigChange) settings() map[string]string {
+	all := make(map[string]string)
+	for key, value := range map[string]*string{
+		"frequency": c.Frequency, "retention": c.Retention, "reuse_window": c.ReuseWindow, "fencing": c.Fencing,
+		"ttl": c.TTL, "stop_timeout": c.StopTimeout, "margin": c.Margin,
 	} {
-		if s.value != nil {
-			all = append(all, setting{s.key, *s.value})
+		if value != nil {
+			all[key] = *value
 		}
 	}
 	return all
@@ -52,10 +41,10 @@ func (a *api) addConfig() {
 		func(context.Context, *struct{}) (*configOutput, error) { return a.config() })
 	o := operation("set-config", http.MethodPut, "/api/v1/config", "Change the shared configuration, on the active",
 		http.StatusConflict, http.StatusServiceUnavailable)
-	o.Description = "Settings come into force one after the other, in an order in which each is valid. When one cannot be, the problem's detail names those that are in force by then."
+	o.Description = "All of the settings come into force, or none."
 	register(a, o, func(ctx context.Context, in *setConfigInput) (*configOutput, error) {
-		if err := a.setConfig(ctx, in.Body.settings()); err != nil {
-			return nil, err
+		if err := a.agent.SetConfig(ctx, in.Body.settings()); err != nil {
+			return nil, a.problemOf(ctx, err)
 		}
 		return a.config()
 	})
@@ -67,44 +56,4 @@ func (a *api) config() (*configOutput, error) {
 		return nil, problem(http.StatusServiceUnavailable, "the shared configuration is not known yet")
 	}
 	return &configOutput{Body: *c}, nil
-}
-
-// setConfig puts settings into force. Settings bound each other (a longer
-// stop_timeout may need a longer ttl first), so one that is not valid yet is
-// tried again after the others.
-func (a *api) setConfig(ctx context.Context, todo []setting) error {
-	var done []string
-	for len(todo) > 0 {
-		var invalid error
-		var later []setting
-		for _, s := range todo {
-			err := a.agent.SetConfig(ctx, s.key, s.value)
-			switch {
-			case err == nil:
-				done = append(done, s.key)
-			case errors.Is(err, agent.ErrInvalid):
-				later = append(later, s)
-				if invalid == nil {
-					invalid = err
-				}
-			default:
-				return a.partly(ctx, done, err)
-			}
-		}
-		if len(later) == len(todo) {
-			return a.partly(ctx, done, invalid)
-		}
-		todo = later
-	}
-	return nil
-}
-
-// partly adds to an error what is in force all the same.
-func (a *api) partly(ctx context.Context, done []string, err error) error {
-	err = a.problemOf(ctx, err)
-	var p *huma.ErrorModel
-	if len(done) > 0 && errors.As(err, &p) {
-		p.Detail = fmt.Sprintf("%s (in force all the same: %s)", p.Detail, strings.Join(done, ", "))
-	}
-	return err
 }

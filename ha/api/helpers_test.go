@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,8 +46,8 @@ type fakeAgent struct {
 	backups []agent.BackupInfo
 	promos  map[string]agent.PromotionStatus
 	calls   []string
-	err     error            // of every call that can fail
-	invalid map[string]error // of SetConfig, by key, each once
+	err     error // of every call that can fail
+	invalid error // of SetConfig
 
 	entered, leave chan struct{} // when set, Backup says that it is there and waits
 }
@@ -181,15 +183,18 @@ func (f *fakeAgent) Promotion(id string) (agent.PromotionStatus, bool) {
 
 func (f *fakeAgent) CancelPromotion(context.Context) error { return f.call("cancel") }
 
-func (f *fakeAgent) SetConfig(_ context.Context, key, value string) error {
+func (f *fakeAgent) SetConfig(_ context.Context, settings map[string]string) error {
 	f.mu.Lock()
-	err := f.invalid[key]
-	delete(f.invalid, key)
+	err := f.invalid
 	f.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return f.call("set %s=%s", key, value)
+	var said []string
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		said = append(said, key+"="+settings[key])
+	}
+	return f.call("set %s", strings.Join(said, " "))
 }
 
 func (f *fakeAgent) AddInstance(_ context.Context, url string) error { return f.call("add %s", url) }
