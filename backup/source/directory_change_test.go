@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
 
@@ -185,6 +187,24 @@ func TestDirectoryNamesTheFileThatCannotBeRead(t *testing.T) {
 		return nil
 	}
 	if _, _, err := v.backup(d); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), busy) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// lostStore fails as a local store does whose folder was removed.
+type lostStore struct{ nullWriter }
+
+func (lostStore) Write(ctx context.Context, r io.Reader, p pack.Profile) (pack.Stream, error) {
+	if p == pack.Files {
+		return pack.Stream{}, &fs.PathError{Op: "open", Path: "/packs", Err: syscall.ENOENT}
+	}
+	return nullWriter{}.Write(ctx, r, p)
+}
+
+func TestDirectoryTakesNoLostStoreForAVanishedFile(t *testing.T) {
+	live := t.TempDir()
+	do(t, os.WriteFile(filepath.Join(live, "x"), []byte("x"), 0o644))
+	if _, err := newTestDirectory(t, live).dump(t.Context(), lostStore{}, nil, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the error is %v", err)
 	}
 }

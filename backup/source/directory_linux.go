@@ -30,7 +30,7 @@ func syncTree(path string) error {
 	return nil
 }
 
-// makeDevice makes a fifo or a device in a folder.
+// makeNode makes a fifo or a device in a folder.
 func makeNode(in *openFolder, name string, kind NodeType, device uint64) error {
 	mode := map[NodeType]uint32{Fifo: unix.S_IFIFO, CharDevice: unix.S_IFCHR, BlockDevice: unix.S_IFBLK}[kind]
 	return unix.Mknodat(in.fd, name, mode|0o600, int(device))

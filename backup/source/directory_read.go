@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,7 +23,7 @@ const maxReads = 3
 func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
 	for range maxReads {
 		stable, err := j.readOnce(ctx, it)
-		if vanished(err) {
+		if err == errGone {
 			it.gone = true
 			return nil
 		}
@@ -37,6 +38,10 @@ func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
 	return nil
 }
 
+// errGone says that a file vanished: the file itself, not something in the
+// store, whose error may look the same.
+var errGone = errors.New("file is gone")
+
 // readOnce reads a file as its name now leads to it, and reports whether it
 // stayed the same all the while.
 func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err error) {
@@ -46,6 +51,9 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 	}
 	// Not to hang if it has become a fifo.
 	fd, err := retryOpen(it.in.fd, it.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if vanished(err) {
+		return false, errGone
+	}
 	if err != nil {
 		return false, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -81,7 +89,11 @@ func (j *dumpJob) content(ctx context.Context, fd int, path string, size int64) 
 	if size == 0 {
 		return pack.Stream{}, nil
 	}
-	s, err := j.w.Write(ctx, &fileReader{fd: fd, path: path, left: size}, pack.Files)
+	src := &fileReader{fd: fd, path: path, left: size}
+	s, err := j.w.Write(ctx, src, pack.Files)
+	if vanished(src.err) {
+		return s, errGone
+	}
 	if err != nil {
 		return s, fmt.Errorf("back up %s: %w", path, err)
 	}

@@ -37,7 +37,6 @@ type exchange struct {
 	marker      string
 	switchNames func(a, b string) error // gives each what the other one had, at once
 	fault       func(step string) error // called before each step, in tests
-	inode       func(path string) (uint64, error)
 }
 
 // errSwapPending is the answer to a stage while a swap is neither finished nor
@@ -60,7 +59,6 @@ func newExchange(target string) *exchange {
 		marker:      besides(target, "swap.json"),
 		switchNames: exchangeNames,
 		fault:       noFault,
-		inode:       inodeOf,
 	}
 }
 
@@ -95,7 +93,7 @@ func (x *exchange) swap() error {
 	if err != nil {
 		return err
 	}
-	staged, err := x.inode(x.staged)
+	staged, err := inodeOf(x.staged)
 	if err != nil {
 		return err
 	}
@@ -118,14 +116,14 @@ func (x *exchange) swap() error {
 
 // keep gives what was replaced, if anything was, the name to keep it by.
 func (x *exchange) keep(m *marking) error {
-	target, err := x.inode(x.target)
+	target, err := inodeOf(x.target)
 	if err != nil {
 		return err
 	}
 	if target != m.New {
 		return fmt.Errorf("the folder that was staged is neither at %s nor at %s", x.staged, x.target)
 	}
-	staged, err := x.inode(x.staged)
+	staged, err := inodeOf(x.staged)
 	if err != nil || staged == 0 {
 		return err
 	}
@@ -159,7 +157,7 @@ func (x *exchange) swapBack() error {
 // undo leaves the old folder in place, if there was one, and the new one, if
 // it is anywhere, as the stage.
 func (x *exchange) undo(m *marking) error {
-	replaced, err := x.inode(x.replaced)
+	replaced, err := inodeOf(x.replaced)
 	if err != nil {
 		return err
 	}
@@ -168,14 +166,14 @@ func (x *exchange) undo(m *marking) error {
 			return err
 		}
 	}
-	staged, err := x.inode(x.staged)
+	staged, err := inodeOf(x.staged)
 	if err != nil {
 		return err
 	}
 	if staged != 0 && staged != m.New {
 		return x.place() // the old one goes back
 	}
-	target, err := x.inode(x.target)
+	target, err := inodeOf(x.target)
 	if err != nil {
 		return err
 	}
@@ -209,7 +207,7 @@ func (x *exchange) clear() error {
 // drop deletes a folder, which from the first step on has another name: a
 // folder under its own name is always whole.
 func (x *exchange) drop(path string) error {
-	if n, err := x.inode(path); err != nil || n == 0 {
+	if n, err := inodeOf(path); err != nil || n == 0 {
 		return err
 	}
 	if err := x.fault("empty"); err != nil {
@@ -230,7 +228,7 @@ func (x *exchange) drop(path string) error {
 // place exchanges the stage and the target, or moves the stage to a target
 // that does not exist.
 func (x *exchange) place() error {
-	target, err := x.inode(x.target)
+	target, err := inodeOf(x.target)
 	if err != nil {
 		return err
 	}
@@ -255,11 +253,11 @@ func (x *exchange) place() error {
 
 // settle ends an exchange by way of the name aside, which was cut off.
 func (x *exchange) settle() error {
-	aside, err := x.inode(x.aside)
+	aside, err := inodeOf(x.aside)
 	if err != nil || aside == 0 {
 		return err
 	}
-	target, err := x.inode(x.target)
+	target, err := inodeOf(x.target)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 
 	"github.com/jackc/pgx/v5"
@@ -87,9 +88,13 @@ func (p *Postgres) Kind() string { return "postgres" }
 
 // target names the database; the others are its stand-ins.
 func (p *Postgres) target() string   { return p.url.database }
+func (p *Postgres) staging() string  { return besideName(p.url.database, "_understudy_staging") } // being built
 func (p *Postgres) staged() string   { return besideName(p.url.database, "_understudy_staged") }
 func (p *Postgres) replaced() string { return besideName(p.url.database, "_understudy_replaced") }
 func (p *Postgres) absent() string   { return besideName(p.url.database, "_understudy_absent") }
+
+// archive is where the dump is while it is restored.
+func (p *Postgres) archive() string { return filepath.Join(p.cfg.Scratch, "dump.pgc") }
 
 // withAdmin calls do with a connection of the administrator's.
 func (p *Postgres) withAdmin(ctx context.Context, do func(*pgx.Conn) error) error {

@@ -36,6 +36,7 @@ func BenchmarkPostgresDump(b *testing.B) {
 	e, first := s.backup(b, src)
 	runTool(b, pgbench, "--transactions=1000", "--no-vacuum", srv.DSN("app"))
 	_, second := s.backup(b, src)
+	b.Logf("first: %d bytes new, %d stored in %d chunks; second: %d new, %d stored in %d chunks", first.New, first.Stored, first.Chunks, second.New, second.Stored, second.Chunks)
 	b.ReportMetric(float64(e.Size)/1e6, "MB")
 	b.ReportMetric(ours.Seconds()/alone.Seconds(), "time/pg_dump")
 	b.ReportMetric(float64(second.Stored)/float64(first.Stored), "stored/first")

@@ -64,50 +64,48 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err != nil {
 		return err
 	}
-	archive, err := p.fetch(ctx, r, e)
-	if err != nil {
+	if err := makeScratch(p.cfg.Scratch); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, removeFiles(archive)) }()
-	if err := p.dropDatabase(ctx, conn, p.staged()); err != nil {
+	defer func() { err = errors.Join(err, removeFiles(p.archive())) }()
+	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
 		return err
+	}
+	for _, name := range []string{p.staged(), p.staging()} {
+		if err := p.dropDatabase(ctx, conn, name); err != nil {
+			return err
+		}
 	}
 	if err := createRoles(ctx, conn, g); err != nil {
 		return err
 	}
-	if err := execute(ctx, conn, g.Database.create(p.staged())); err != nil {
+	if err := execute(ctx, conn, g.Database.create(p.staging())); err != nil {
+		return fmt.Errorf("create database %q: %w", p.staging(), err)
+	}
+	if err := p.load(ctx, pgRestore); err != nil {
 		return err
 	}
-	if err := p.load(ctx, pgRestore, archive); err != nil {
-		return err
+	if err := execute(ctx, conn, g.properties(p.staging())...); err != nil {
+		return fmt.Errorf("set properties of database %q: %w", p.staging(), err)
 	}
-	return execute(ctx, conn, g.properties(p.staged())...)
+	return p.renameAll(ctx, conn, []rename{{p.staging(), p.staged()}})
 }
 
-// fetch writes the dump to a file.
-func (p *Postgres) fetch(ctx context.Context, r *pack.Reader, e Entry) (string, error) {
-	if err := makeScratch(p.cfg.Scratch); err != nil {
-		return "", err
-	}
-	path := filepath.Join(p.cfg.Scratch, "dump.pgc")
-	return path, streamToFile(ctx, r, e.Root, path, os.O_TRUNC)
-}
-
-// load runs pg_restore into the staged database, and gathers the statistics
-// that the planner needs from the first query on.
-func (p *Postgres) load(ctx context.Context, pgRestore tool, archive string) error {
-	staged := p.admin.to(p.staged())
+// load runs pg_restore into the new database, and gathers the statistics that
+// the planner needs from the first query on.
+func (p *Postgres) load(ctx context.Context, pgRestore tool) error {
+	staging := p.admin.to(p.staging())
 	err := program{
 		argv: []string{
-			pgRestore.path, "--dbname=" + staged.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
-			"--exit-on-error", "--no-tablespaces", "--no-password", archive,
+			pgRestore.path, "--dbname=" + staging.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
+			"--exit-on-error", "--no-tablespaces", "--no-password", p.archive(),
 		},
-		env: staged.environ(),
+		env: staging.environ(),
 	}.run(ctx)
 	if err != nil {
 		return err
 	}
-	return staged.with(ctx, func(conn *pgx.Conn) error { return execute(ctx, conn, "ANALYZE") })
+	return staging.with(ctx, func(conn *pgx.Conn) error { return execute(ctx, conn, "ANALYZE") })
 }
 
 // readExtra reads the second stream.

@@ -157,10 +157,12 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	if err := p.step("drop staged", p.dropDatabase(ctx, conn, p.staged())); err != nil {
-		return err
+	for _, name := range []string{p.staging(), p.staged(), p.absent()} {
+		if err := p.step("drop "+name, p.dropDatabase(ctx, conn, name)); err != nil {
+			return err
+		}
 	}
-	return p.step("drop absent", p.dropDatabase(ctx, conn, p.absent()))
+	return removeFiles(p.archive())
 }
 
 func (p *Postgres) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {

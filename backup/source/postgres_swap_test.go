@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -40,8 +41,11 @@ func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
 
 func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n int) bool {
 	name := fmt.Sprintf("%q, %s, stop %d", old, end, n)
-	sqlIn(t, srv.DSN("postgres"), "DROP DATABASE IF EXISTS app WITH (FORCE)")
-	if old != "" {
+	kept := old != "" && end != "finish" && n > 1 // by the run before this one
+	if !kept {
+		sqlIn(t, srv.DSN("postgres"), "DROP DATABASE IF EXISTS app WITH (FORCE)")
+	}
+	if old != "" && !kept {
 		sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app CONNECTION LIMIT 9")
 		sqlIn(t, srv.DSN("app"), "CREATE TABLE t AS SELECT 'old' AS state")
 	}
@@ -203,5 +207,28 @@ func TestPostgresLongAndOddNames(t *testing.T) {
 	}
 	if besideName(long+"a", "_x") == besideName(long+"b", "_x") {
 		t.Error("two databases share a name")
+	}
+}
+
+// What could not be staged whole is not swapped into place, and leaves nothing.
+func TestPostgresFailedStageIsNoStage(t *testing.T) {
+	one, two := server.Postgres(t), server.Postgres(t)
+	sqlIn(t, one.DSN("postgres"), "CREATE DATABASE app")
+	sqlIn(t, one.DSN("app"), "CREATE FUNCTION here() RETURNS bool LANGUAGE sql AS $$ SELECT current_database() = 'app' $$",
+		"CREATE TABLE t (x int CHECK (here()))", "INSERT INTO t VALUES (1)")
+	s := newShelf(t)
+	e, _ := s.backup(t, newPostgresAt(t, one, "app"))
+	p := newPostgresAt(t, two, "app")
+	mustFail(t, p.Stage(t.Context(), s.reader(), e), "stage db: run pg_restore: exit status 1: ", `violates check constraint`)
+	mustFail(t, p.Swap(t.Context()), "nothing is staged")
+	must(t, p.Discard(t.Context()))
+	if got := databases(t, two); len(got) > 0 {
+		t.Errorf("databases %q", got)
+	}
+
+	clear(s.packs)
+	mustFail(t, p.Stage(t.Context(), s.reader(), e), "stage db: ")
+	if left, _ := os.ReadDir(p.cfg.Scratch); len(left) > 0 {
+		t.Errorf("left in the scratch folder: %v", left)
 	}
 }

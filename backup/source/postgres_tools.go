@@ -31,6 +31,9 @@ func findTool(ctx context.Context, name string, major int) (tool, error) {
 		if err != nil {
 			return tool{}, err
 		}
+		if t.major == major {
+			return t, nil
+		}
 		newest = max(newest, t.major)
 		if t.major >= major && (best.path == "" || t.major < best.major) {
 			best = t

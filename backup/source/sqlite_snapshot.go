@@ -91,7 +91,7 @@ func (s *snapshot) Close() error {
 // pages reads the database's pages in order, as of the snapshot, through
 // SQLite's own page cache: what is still in the WAL is read from there.
 func (s *snapshot) pages(ctx context.Context) (*pageReader, error) {
-	rows, err := s.conn.QueryContext(ctx, "SELECT data FROM sqlite_dbpage ORDER BY pgno")
+	rows, err := s.conn.QueryContext(ctx, "SELECT data FROM sqlite_dbpage ORDER BY pgno") //nolint:rowserrcheck // by the reader
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
 	}

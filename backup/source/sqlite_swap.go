@@ -39,6 +39,7 @@ func (s *SQLite) beside(suffix string) string {
 	return filepath.Join(dir, "."+base+".understudy-"+suffix)
 }
 
+func (s *SQLite) staging() string  { return s.beside("staging") } // being built
 func (s *SQLite) staged() string   { return s.beside("staged") }
 func (s *SQLite) replaced() string { return s.beside("replaced") }
 func (s *SQLite) absent() string   { return s.beside("absent") }
@@ -91,20 +92,20 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := s.makeFolder(facts); err != nil {
 		return err
 	}
-	staged := s.staged()
-	if err := removeFiles(append(withSides(staged), staged)...); err != nil {
+	staging, staged := s.staging(), s.staged()
+	if err := removeFiles(append(withSides(staged), staged, staging)...); err != nil {
 		return err
 	}
-	if err := streamToFile(ctx, r, e.Root, staged, os.O_EXCL); err != nil {
+	if err := streamToFile(ctx, r, e.Root, staging, os.O_EXCL); err != nil {
 		return err
 	}
-	if err := integrity(ctx, staged); err != nil {
-		return errors.Join(err, removeFiles(staged))
+	if err := integrity(ctx, staging); err != nil {
+		return errors.Join(err, removeFiles(staging))
 	}
-	if err := giveAway(staged, fs.FileMode(facts.Mode), facts); err != nil {
+	if err := giveAway(staging, fs.FileMode(facts.Mode), facts); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(staged))
+	return moveFile(staging, staged)
 }
 
 // makeFolder makes the database's folder on a host that has none, for the
@@ -194,7 +195,7 @@ func (s *SQLite) swapBack() error {
 	if err := s.moveSides(s.replaced(), s.cfg.Path); err != nil {
 		return err
 	}
-	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged())...)); err != nil {
+	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
 		return err
 	}
 	return s.step("drop absent", removeFiles(s.absent()))
@@ -236,7 +237,7 @@ func (s *SQLite) discard() error {
 		return errUnfinished
 	}
 	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
-	paths = append(append(paths, withSides(s.staged())...), s.staged())
+	paths = append(append(paths, withSides(s.staged())...), s.staged(), s.staging())
 	for _, path := range paths {
 		if err := s.step("drop "+filepath.Base(path), removeFiles(path)); err != nil {
 			return err

@@ -136,10 +136,12 @@ func TestSQLiteSwapNeverMixesSideFiles(t *testing.T) {
 			s.stage(t, src, e)
 			staged := readText(t, src.staged())
 			src.fault = func(step string) error {
-				if got, err := os.ReadFile(path); err != nil || string(got) != staged {
-					return nil
+				there, err := exists(path)
+				with, _ := filepath.Glob(path + "-*")
+				if err != nil {
+					return err
 				}
-				if with, _ := filepath.Glob(path + "-*"); len(with) > 0 {
+				if there && readText(t, path) == staged && len(with) > 0 {
 					t.Errorf("after %q the new database has %q beside it", step, with)
 				}
 				return nil
@@ -196,5 +198,19 @@ func TestSQLiteSwapRefusesWhatItDoesNotKnow(t *testing.T) {
 	must(t, src.Swap(t.Context()))
 	if got := readText(t, path); !strings.HasPrefix(got, "SQLite format 3") {
 		t.Error("not swapped")
+	}
+}
+
+// What could not be staged whole is not swapped into place, and leaves nothing.
+func TestSQLiteFailedStageIsNoStage(t *testing.T) {
+	s, e := newState(t)
+	path := filepath.Join(t.TempDir(), "a.db")
+	src := newSQLite(t, path)
+	s.stage(t, src, e)
+	clear(s.packs)
+	mustFail(t, src.Stage(t.Context(), s.reader(), e), "stage prefs: ")
+	mustFail(t, src.Swap(t.Context()), "nothing is staged")
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }

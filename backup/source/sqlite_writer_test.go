@@ -114,7 +114,7 @@ func TestSQLiteDumpIsConsistentWhileAnotherProcessWrites(t *testing.T) {
 	for _, journal := range []string{"wal", "delete"} {
 		t.Run(journal, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.db")
-			must(t, newBank(t, path, journal, 1500).Close())
+			must(t, newBank(t, path, journal, 4000).Close())
 			src, s := newSQLite(t, path), newShelf(t)
 			app := startApplication(t, path, "write")
 			last := 0
@@ -128,8 +128,8 @@ func TestSQLiteDumpIsConsistentWhileAnotherProcessWrites(t *testing.T) {
 			}
 			wrote := app.stop(t)
 			e, _ := s.backup(t, src)
-			if n := checkBank(t, export(t, s, e)); n != 1500+wrote {
-				t.Errorf("%d transfers, of %d", n, 1500+wrote)
+			if n := checkBank(t, export(t, s, e)); n != 4000+wrote {
+				t.Errorf("%d transfers, of %d", n, 4000+wrote)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestSQLiteDumpRollsBackWhatAKilledProcessLeft(t *testing.T) {
 	for _, journal := range []string{"wal", "delete"} {
 		t.Run(journal, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.db")
-			must(t, newBank(t, path, journal, 1500).Close())
+			must(t, newBank(t, path, journal, 4000).Close())
 			before := readText(t, path)
 			app := startApplication(t, path, "die")
 			must(t, app.cmd.Process.Kill())
@@ -151,7 +151,7 @@ func TestSQLiteDumpRollsBackWhatAKilledProcessLeft(t *testing.T) {
 			}
 			src, s := newSQLite(t, path), newShelf(t)
 			e, _ := s.backup(t, src)
-			if n := checkBank(t, export(t, s, e)); n != 1500 {
+			if n := checkBank(t, export(t, s, e)); n != 4000 {
 				t.Errorf("%d transfers", n)
 			}
 		})

@@ -5,9 +5,9 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/bmatcuk/doublestar/v4"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,14 +147,13 @@ func (w *walk) failed(op, at string, err error) error {
 func statAll(dir *openFolder, names []string) ([]unix.Stat_t, []error) {
 	stats := make([]unix.Stat_t, len(names))
 	errs := make([]error, len(names))
-	var group errgroup.Group
+	var group sync.WaitGroup
 	for from := 0; from < len(names); from += statShare {
 		to := min(from+statShare, len(names))
-		share := func() error {
+		share := func() {
 			for i := from; i < to; i++ {
 				errs[i] = dir.stat(names[i], &stats[i])
 			}
-			return nil
 		}
 		if to == len(names) {
 			share()

@@ -120,6 +120,7 @@ type fileReader struct {
 	fd   int
 	path string
 	left int64
+	err  error // what stopped it
 }
 
 // Read implements io.Reader.
@@ -132,7 +133,8 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	}
 	n, err := retry(func() (int, error) { return unix.Read(r.fd, p) })
 	if err != nil {
-		return 0, &fs.PathError{Op: "read", Path: r.path, Err: err}
+		r.err = &fs.PathError{Op: "read", Path: r.path, Err: err}
+		return 0, r.err
 	}
 	if n == 0 {
 		r.left = 0

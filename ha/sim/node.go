@@ -29,7 +29,6 @@ type node struct {
 	wake     int         // counts timers: only the last one is in force
 	cut      bool        // off from the store
 	inflight map[uint64]bool
-	kept     string // digest of the configuration that the machine knows
 }
 
 // boot starts the agent.

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// agentAt serves h at a socket in a new data folder, as an agent does.
+func agentAt(t *testing.T, h http.Handler) (dataDir string) {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, "agent.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(h)
+	s.Listener = l
+	s.Start()
+	t.Cleanup(s.Close)
+	return dir
+}
+
+func TestAnswersStatusDecidesTheExitCode(t *testing.T) {
+	for status, want := range map[int]int{
+		http.StatusBadRequest:          exitUsage,
+		http.StatusUnprocessableEntity: exitUsage,
+		http.StatusNotFound:            exitFailed,
+		http.StatusConflict:            exitRefused,
+		http.StatusServiceUnavailable:  exitBucket,
+		http.StatusInternalServerError: exitFailed,
+	} {
+		dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(`{"title":"No","detail":"invalid: because of this"}`))
+		}))
+		_, stderr, code := understudy(t, nil, "pause", "--data-dir", dir)
+		if code != want || stderr != "understudy: because of this\n" {
+			t.Errorf("status %d: exit %d, want %d; stderr %q", status, code, want, stderr)
+		}
+	}
+}
+
+func TestNoAgentSaysWhatToDo(t *testing.T) {
+	_, stderr, code := understudy(t, nil, "pause", "--data-dir", t.TempDir())
+	if code != exitFailed || !strings.Contains(stderr, "understudy serve") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestAgentAtURLWantsAToken(t *testing.T) {
+	_, stderr, code := understudy(t, nil, "pause", "--agent", "http://127.0.0.1:1")
+	if code != exitUsage || !strings.Contains(stderr, "UNDERSTUDY_ADMIN_TOKEN") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+	env := map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token"}
+	if _, stderr, code := understudy(t, env, "pause", "--agent", "127.0.0.1:1"); code != exitUsage || !strings.Contains(stderr, "http://host:port") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestAgentAtURLGetsTheToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer token" || r.URL.Path != "/api/v1/schedule/pause" {
+			t.Errorf("%s %v", r.URL, r.Header)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer s.Close()
+	env := map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token"}
+	if _, stderr, code := understudy(t, env, "pause", "--agent", s.URL); code != exitDone {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestTrustNeedsACertificate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trusted(file); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "PEM") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+)
+
+func newBackup(a *app) *cobra.Command {
+	var reason, trigger string
+	var noWait bool
+	cmd := &cobra.Command{
+		Use:   "backup",
+		Short: "Make a backup now",
+		Long: `Make a backup now, on the active, and print its id once it is published. Requests
+that come while a backup is being made share the next one.
+
+An application calls it (or POST /api/v1/backups, or the Go package ha/client) with
+--trigger task whenever a task completes that must not be lost.`,
+		Example: `  understudy backup --reason "before the upgrade"
+  understudy backup --trigger task --no-wait`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req := api.BackupRequest{Reason: reason, Trigger: backup.Trigger(trigger), Wait: !noWait}
+			if req.Trigger != backup.Requested && req.Trigger != backup.Task {
+				return usagef("--trigger %q is neither %s nor %s", trigger, backup.Requested, backup.Task)
+			}
+			return a.backup(cmd.Context(), req)
+		},
+	}
+	a.addAgentFlag(cmd)
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for people")
+	cmd.Flags().StringVar(&trigger, "trigger", string(backup.Requested), "request, or task when a task of the application has completed")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
+	return cmd
+}
+
+func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
+	c, err := a.agent()
+	if err != nil {
+		return err
+	}
+	var answer api.BackupAnswer
+	if err := c.do(ctx, http.MethodPost, "/api/v1/backups", req, &answer); err != nil {
+		return err
+	}
+	if !req.Wait {
+		return a.printer().show(answer, func(w io.Writer) { fmt.Fprintln(w, "The backup is requested.") })
+	}
+	var made agent.BackupInfo
+	if err := c.get(ctx, "/api/v1/backups/"+url.PathEscape(answer.ID), &made); err != nil {
+		return fmt.Errorf("backup %s is published; describe it: %w", answer.ID, err)
+	}
+	return a.printer().show(made.Ref, func(w io.Writer) {
+		fmt.Fprintln(w, made.ID)
+		took := time.Duration(made.Duration * float64(time.Second))
+		a.printer().note("%s in %s, of which %s new, %s stored.", size(made.Size.Logical), age(took), size(made.Size.New), size(made.Size.Stored))
+		for _, warning := range warningsOf(made) {
+			a.printer().note("warning: %s", warning)
+		}
+	})
+}
+
+// warningsOf lists what did not go well with a backup.
+func warningsOf(b agent.BackupInfo) []string {
+	all := b.Warnings
+	for _, s := range b.Sources {
+		for _, w := range s.Warnings {
+			all = append(all, s.Name+": "+w)
+		}
+	}
+	return all
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/filestore"
+	"github.com/understudy-ha/understudy/blobstore/s3store"
+)
+
+// providers are the stores that this program can open.
+var providers = blobstore.Mux{
+	"file":         filestore.Open,
+	s3store.Scheme: s3store.Open,
+}
+
+// openBucket opens the bucket that the settings name, within their limits. A
+// read, a list or an unconditional write that failed for the moment is tried
+// again; a conditional write never is.
+func openBucket(ctx context.Context, s *settings, log *slog.Logger) (blobstore.Store, error) {
+	if err := s.needBucket(); err != nil {
+		return nil, err
+	}
+	store, err := providers.Open(ctx, s.Bucket)
+	if err != nil {
+		// The URL is wrong, unless the store itself was asked something.
+		if e := (*blobstore.Error)(nil); errors.As(err, &e) {
+			return nil, err
+		}
+		return nil, usagef("%w", err)
+	}
+	store = blobstore.Retry(store, blobstore.RetryOptions{Notify: func(err error, pause time.Duration) {
+		log.DebugContext(ctx, "the bucket failed, and is tried again", slog.Any("error", err), slog.Duration("pause", pause))
+	}})
+	return limit(store, s.UploadLimit, s.DownloadLimit), nil
+}
+
+// errNoKey is the wish for a key where none is set.
+var errNoKey = errors.New("no key is set; set UNDERSTUDY_KEY, or UNDERSTUDY_KEY_FILE to a file with it (make one with: understudy key generate)")
+
+// openRing reads the key ring from the environment or the key file.
+func openRing(s *settings) (*seal.Ring, error) {
+	switch {
+	case s.Key != "":
+		k, err := seal.ParseKey(string(s.Key))
+		if err != nil {
+			return nil, fmt.Errorf("read UNDERSTUDY_KEY: %w", err)
+		}
+		return seal.NewRing(k)
+	case s.KeyFile != "":
+		return readRing(s.KeyFile)
+	default:
+		return nil, &kindError{kind: errBucket, err: errNoKey}
+	}
+}
+
+// readRing reads a key file.
+func readRing(path string) (*seal.Ring, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &kindError{kind: errBucket, err: fmt.Errorf("open key file: %w", err)}
+	}
+	defer f.Close()
+	ring, err := seal.ParseRing(f)
+	if err != nil {
+		return nil, &kindError{kind: errBucket, err: fmt.Errorf("%s: %w", path, err)}
+	}
+	return ring, nil
+}
+
+// checkPrivate says when others on this host can read a file of secrets; ""
+// when they cannot, or there is no such file.
+func checkPrivate(path string) string {
+	if path == "" {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s can be read by others on this host (mode %#o): chmod 600 %s", path, info.Mode().Perm(), path)
+}
+
+// adminToken reads the admin token; "" where none is set.
+func adminToken(s *settings) (secret, error) {
+	if s.AdminTokenFile == "" {
+		return s.AdminToken, nil
+	}
+	text, err := os.ReadFile(s.AdminTokenFile)
+	if err != nil {
+		return "", usagef("read admin token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", usagef("admin token file %s is empty", s.AdminTokenFile)
+	}
+	return secret(token), nil
+}

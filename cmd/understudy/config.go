@@ -1,0 +1,282 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// config is what the YAML file says: what to back up on this host, and how to
+// start and stop the application beside it.
+type config struct {
+	Version versionSpec
+	Sources []source.Source
+	Hooks   agent.Hooks
+	// Prometheus is nil where federation is not wanted.
+	Prometheus *federation
+}
+
+// versionSpec tells the application's version: a literal, or a command whose
+// first line of output it is. Both empty: unknown.
+type versionSpec struct {
+	Literal string
+	Command agent.Hook
+}
+
+// federation is the prometheus section.
+type federation struct {
+	TargetsFile string
+	Address     string // host:port of this host's Prometheus
+}
+
+// Time-outs of hooks that set none. The demote hook has none here: the
+// cluster's stop time-out holds.
+const (
+	backupHookTimeout  = time.Minute
+	promoteHookTimeout = 5 * time.Minute
+	probeHookTimeout   = 5 * time.Minute
+	versionTimeout     = 10 * time.Second
+)
+
+// loadConfig reads and checks the YAML file. Sources that need a place of
+// their own for temporary data get one under dataDir. The error lists every
+// mistake, each with its line and what to do.
+func loadConfig(path, dataDir string) (*config, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, &kindError{kind: errUsage, err: err}
+	}
+	c, err := parseConfig(text, dataDir)
+	if err != nil {
+		return nil, usagef("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func parseConfig(text []byte, dataDir string) (*config, error) {
+	file, tree, err := parseFile(text)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{tree: tree, dataDir: dataDir}
+	c := &config{
+		Version: versionSpec{
+			Literal: file.Application.Version.Literal,
+			Command: r.hook("$.application.version", file.Application.Version.Hook, versionTimeout),
+		},
+		Sources: r.sources(file.Sources),
+		Hooks: agent.Hooks{
+			PreBackup:  r.hook("$.hooks.pre_backup", file.Hooks.PreBackup, backupHookTimeout),
+			PostBackup: r.hook("$.hooks.post_backup", file.Hooks.PostBackup, backupHookTimeout),
+			Promote:    r.hook("$.hooks.promote", file.Hooks.Promote, promoteHookTimeout),
+			Demote:     r.hook("$.hooks.demote", file.Hooks.Demote, 0),
+			Probe:      r.hook("$.hooks.probe", file.Hooks.Probe, probeHookTimeout),
+		},
+		Prometheus: r.federation(file.Prometheus),
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// reader checks a parsed file and collects its mistakes.
+type reader struct {
+	tree     *ast.File
+	dataDir  string
+	mistakes []*lineError
+	paths    []ownPath
+}
+
+// ownPath is a path that one source replaces when it is restored.
+type ownPath struct{ source, path string }
+
+func (r *reader) mistake(place, format string, args ...any) {
+	r.mistakes = append(r.mistakes, &lineError{line: lineOf(r.tree, place), text: fmt.Sprintf(format, args...)})
+}
+
+// err joins the mistakes in the order of their lines.
+func (r *reader) err() error {
+	slices.SortStableFunc(r.mistakes, func(a, b *lineError) int { return cmp.Compare(a.line, b.line) })
+	var errs []error
+	for _, m := range r.mistakes {
+		errs = append(errs, m)
+	}
+	return errors.Join(errs...)
+}
+
+// sourceName is what fits a file name on every system: a backup's entries are
+// restored under it.
+var sourceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (r *reader) sources(list []sourceYAML) []source.Source {
+	if len(list) == 0 {
+		r.mistake("$.sources", "there is nothing to back up; list at least one source, such as {name: uploads, directory: {path: /srv/app/uploads}}")
+		return nil
+	}
+	var sources []source.Source
+	seen := map[string]string{}
+	for i, y := range list {
+		place := fmt.Sprintf("$.sources[%d]", i)
+		switch first, dup := seen[strings.ToLower(y.Name)]; {
+		case y.Name == "":
+			r.mistake(place, "the source has no name; add name: …")
+		case !sourceName.MatchString(y.Name):
+			r.mistake(place+".name", "source name %q is not fit for a file name: use up to 64 letters, digits, dots, dashes and underscores, beginning with a letter or digit", y.Name)
+		case dup:
+			r.mistake(place+".name", "source name %q is taken already (by %q); names differ in more than case", y.Name, first)
+		}
+		seen[strings.ToLower(y.Name)] = y.Name
+		if s := r.source(place, y); s != nil {
+			sources = append(sources, s)
+		}
+	}
+	r.overlaps()
+	return sources
+}
+
+// source makes one source; nil when it has mistakes.
+func (r *reader) source(place string, y sourceYAML) source.Source {
+	var kinds []string
+	for kind, there := range map[string]bool{
+		"directory": y.Directory != nil, "sqlite": y.SQLite != nil, "postgres": y.Postgres != nil, "command": y.Command != nil,
+	} {
+		if there {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	switch {
+	case len(kinds) == 0:
+		r.mistake(place, "source %q has no kind; give it one of directory, sqlite, postgres, command", y.Name)
+		return nil
+	case len(kinds) > 1:
+		r.mistake(place, "source %q has several kinds (%s); make a source of each", y.Name, strings.Join(kinds, ", "))
+		return nil
+	}
+	before := len(r.mistakes)
+	r.check(place+"."+kinds[0], y)
+	if len(r.mistakes) > before {
+		return nil
+	}
+	s, err := newSource(y, filepath.Join(r.dataDir, "scratch", y.Name))
+	if err != nil {
+		r.mistake(place, "%v", err)
+		return nil
+	}
+	return s
+}
+
+// check finds the mistakes that have a line of their own; the sources'
+// constructors find the rest.
+func (r *reader) check(place string, y sourceYAML) {
+	switch {
+	case y.Directory != nil:
+		r.own(place+".path", y.Name, y.Directory.Path)
+	case y.SQLite != nil:
+		r.own(place+".path", y.Name, y.SQLite.Path)
+	case y.Postgres != nil:
+		if y.Postgres.URL == "" {
+			r.mistake(place, "source %q has no url; add url: postgres://user@host/database", y.Name)
+		}
+	case y.Command != nil:
+		r.argv(place+".dump", "dump", y.Command.Dump)
+		r.argv(place+".restore", "restore", y.Command.Restore)
+	}
+}
+
+func newSource(y sourceYAML, scratch string) (source.Source, error) {
+	switch {
+	case y.Directory != nil:
+		return source.NewDirectory(y.Name, source.DirectoryConfig{Path: y.Directory.Path, Exclude: y.Directory.Exclude})
+	case y.SQLite != nil:
+		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
+	case y.Postgres != nil:
+		return source.NewPostgres(y.Name, source.PostgresConfig{URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), Scratch: scratch})
+	default:
+		return source.NewCommand(y.Name, source.CommandConfig{
+			Dump: y.Command.Dump, Restore: y.Command.Restore, Timeout: time.Duration(y.Command.Timeout), Scratch: scratch,
+		})
+	}
+}
+
+// own checks a path that a source replaces at a restore.
+func (r *reader) own(place, name, path string) {
+	switch {
+	case path == "":
+		r.mistake(place, "source %q has no path; add path: /absolute/path", name)
+	case !filepath.IsAbs(path):
+		r.mistake(place, "path %q is not absolute; write it from the root: /…", path)
+	case filepath.Clean(path) == "/":
+		r.mistake(place, "the root folder cannot be a source: a restore replaces it as a whole; name the application's own folders")
+	case within(r.dataDir, path), within(path, r.dataDir):
+		r.mistake(place, "path %s and the agent's own data folder %s lie in one another; keep them apart", path, r.dataDir)
+	default:
+		r.paths = append(r.paths, ownPath{source: name, path: filepath.Clean(path)})
+	}
+}
+
+// overlaps finds sources that lie in one another: a restore swaps each as a
+// whole, so one would undo the other.
+func (r *reader) overlaps() {
+	for i, a := range r.paths {
+		for _, b := range r.paths[:i] {
+			if within(a.path, b.path) || within(b.path, a.path) {
+				r.mistake("$.sources", "sources %q (%s) and %q (%s) lie in one another, but each is replaced as a whole at a restore; keep them apart", b.source, b.path, a.source, a.path)
+			}
+		}
+	}
+}
+
+// within reports whether path is dir or lies below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// argv checks a command: the program is a name to look up, or absolute.
+func (r *reader) argv(place, what string, argv []string) {
+	switch {
+	case len(argv) == 0:
+		r.mistake(place, "%s is missing or empty; write the program and its arguments as a list: [program, argument]", what)
+	case argv[0] == "":
+		r.mistake(place, "%s has an empty program name", what)
+	case strings.Contains(argv[0], "/") && !filepath.IsAbs(argv[0]):
+		r.mistake(place, "program %q of %s is a relative path; write its name, or its path from the root", argv[0], what)
+	}
+}
+
+func (r *reader) hook(place string, y hookYAML, fallback time.Duration) agent.Hook {
+	if len(y.Command) == 0 {
+		return agent.Hook{}
+	}
+	r.argv(place, place[strings.LastIndex(place, ".")+1:], y.Command)
+	h := agent.Hook{Command: y.Command, Timeout: time.Duration(y.Timeout)}
+	if h.Timeout == 0 {
+		h.Timeout = fallback
+	}
+	return h
+}
+
+func (r *reader) federation(y *prometheusYAML) *federation {
+	if y == nil {
+		return nil
+	}
+	if !filepath.IsAbs(y.TargetsFile) {
+		r.mistake("$.prometheus.targets_file", "targets_file %q must be an absolute path", y.TargetsFile)
+	}
+	if y.Address == "" {
+		r.mistake("$.prometheus", "address is missing: the host:port at which the other instances reach this host's Prometheus")
+	}
+	return &federation{TargetsFile: y.TargetsFile, Address: y.Address}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const goodConfig = `
+application:
+  version: {command: [myapp, --version]}
+sources:
+  - {name: db,      postgres:  {url: "postgres://app@/app?host=/run/postgresql", admin_url: "postgres://postgres@/postgres"}}
+  - {name: uploads, directory: {path: /srv/app/uploads, exclude: ["**/*.tmp"]}}
+  - {name: prefs,   sqlite:    {path: /srv/app/prefs.db}}
+  - {name: queue,   command:   {dump: [q, export], restore: [q, import], timeout: 90s}}
+hooks:
+  pre_backup: []
+  post_backup: {command: [/usr/bin/app, resume], timeout: 7s}
+  promote: [systemctl, start, myapp]
+  demote:  [systemctl, stop, myapp]
+prometheus:
+  targets_file: /etc/prometheus/understudy/federate.json
+  address: host-a:9090
+`
+
+func TestConfigBecomesSourcesAndHooks(t *testing.T) {
+	c, err := parseConfig([]byte(goodConfig), "/var/lib/understudy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range c.Sources {
+		got = append(got, s.Kind()+" "+s.Name())
+	}
+	if want := []string{"postgres db", "directory uploads", "sqlite prefs", "command queue"}; !slices.Equal(got, want) {
+		t.Errorf("sources %q, want %q", got, want)
+	}
+	if c.Hooks.PreBackup.Command != nil || c.Hooks.Probe.Command != nil {
+		t.Errorf("empty hooks are not empty: %+v", c.Hooks)
+	}
+	if h := c.Hooks.PostBackup; h.Timeout != 7*time.Second || len(h.Command) != 2 {
+		t.Errorf("post_backup %+v", h)
+	}
+	if h := c.Hooks.Promote; h.Timeout != promoteHookTimeout || !slices.Equal(h.Command, []string{"systemctl", "start", "myapp"}) {
+		t.Errorf("promote %+v", h)
+	}
+	if h := c.Hooks.Demote; h.Timeout != 0 {
+		t.Errorf("demote %+v: the cluster's stop time-out must hold", h)
+	}
+	if v := c.Version; v.Literal != "" || len(v.Command.Command) != 2 || v.Command.Timeout != versionTimeout {
+		t.Errorf("version %+v", v)
+	}
+	if c.Prometheus == nil || c.Prometheus.Address != "host-a:9090" {
+		t.Errorf("prometheus %+v", c.Prometheus)
+	}
+}
+
+func TestVersionLiteralStaysAsWritten(t *testing.T) {
+	c, err := parseConfig([]byte("application: {version: 1.10}\nsources: [{name: a, directory: {path: /a}}]\n"), "/d")
+	if err != nil || c.Version.Literal != "1.10" {
+		t.Errorf("version %+v: %v", c, err)
+	}
+}
+
+func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
+	tests := map[string]struct{ yaml, want string }{
+		"not YAML":              {"sources: [", "line 1"},
+		"empty":                 {"", "empty"},
+		"two documents":         {"sources: [{name: a, directory: {path: /a}}]\n---\nsources: []\n", "second document"},
+		"unknown key":           {"sources: [{name: a, directory: {path: /a}}]\nhook: {}\n", `line 2: unknown key "hook"`},
+		"unknown key of source": {"sources:\n- name: a\n  directory: {path: /a}\n  compress: yes\n", `line 4: unknown key "compress"`},
+		"unknown key of hook":   {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  promote: {command: [x], time: 3s}\n", `line 3: unknown key "time"`},
+		"key twice":             {"hooks: {}\nhooks: {}\n", "line 2"},
+		"no sources":            {"hooks: {promote: [x]}\n", "nothing to back up"},
+		"sources is text":       {"sources: all\n", "line 1: here must be a list"},
+		"duplicate name":        {"sources:\n- {name: a, directory: {path: /a}}\n- {name: A, directory: {path: /b}}\n", `line 3: source name "A" is taken already (by "a")`},
+		"no name":               {"sources:\n- directory: {path: /a}\n", "line 2: the source has no name"},
+		"name with a slash":     {"sources:\n- name: a/b\n  directory: {path: /a}\n", `line 2: source name "a/b" is not fit for a file name`},
+		"name of dots":          {"sources:\n- {name: .., directory: {path: /a}}\n", "line 2: source name"},
+		"no kind":               {"sources:\n- {name: a}\n", `line 2: source "a" has no kind`},
+		"two kinds":             {"sources:\n- {name: a, directory: {path: /a}, sqlite: {path: /b}}\n", "(directory, sqlite)"},
+		"relative path":         {"sources:\n- name: a\n  directory:\n    path: srv/app\n", `line 4: path "srv/app" is not absolute`},
+		"no path":               {"sources:\n- {name: a, sqlite: {}}\n", "has no path"},
+		"the root":              {"sources: [{name: a, directory: {path: /}}]\n", "root folder cannot be a source"},
+		"bad pattern":           {"sources:\n- {name: a, directory: {path: /a, exclude: ['[']}}\n", "line 2"},
+		"overlap":               {"sources:\n- {name: a, directory: {path: /a}}\n- {name: b, sqlite: {path: /a/b.db}}\n", "lie in one another"},
+		"own data folder":       {"sources:\n- {name: a, directory: {path: /data/dir/sub}}\n", "agent's own data folder"},
+		"around data folder":    {"sources:\n- {name: a, directory: {path: /data}}\n", "agent's own data folder"},
+		"no url":                {"sources:\n- {name: a, postgres: {}}\n", "has no url"},
+		"empty dump":            {"sources:\n- name: a\n  command:\n    dump: []\n    restore: [x]\n", "line 4: dump is missing or empty"},
+		"no restore":            {"sources:\n- {name: a, command: {dump: [x]}}\n", "line 2: restore is missing or empty"},
+		"relative program":      {"sources:\n- {name: a, command: {dump: [bin/x], restore: [y]}}\n", "is a relative path"},
+		"bad time-out":          {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 30}\n", `line 3: "30" is not a duration`},
+		"no time":               {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 0s}\n", "longer than nothing"},
+		"hook as text":          {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: systemctl stop app\n", "line 3: a command is a list of words"},
+		"hook without command":  {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: {timeout: 3s}\n", "line 3: command is missing or empty"},
+		"version as list":       {"application: {version: [x]}\nsources: [{name: a, directory: {path: /a}}]\n", "line 1: a version is a literal"},
+		"relative targets file": {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: f.json, address: 'a:1'}\n", "line 2: targets_file"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig([]byte(tt.yaml), "/data/dir")
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("error %v, want %q", err, tt.want)
+			}
+			if n := strings.Count(err.Error(), "\n"); n > 0 {
+				t.Errorf("one mistake, %d lines: %v", n+1, err)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreReportedInOrder(t *testing.T) {
+	_, err := parseConfig([]byte("sources:\n- {name: a/b, directory: {path: /a}}\n- {name: c}\nhooks: {promote: [a/b]}\n"), "/d")
+	var lines []string
+	if err != nil {
+		for l := range strings.Lines(err.Error()) {
+			lines = append(lines, l[:6])
+		}
+	}
+	if want := []string{"line 2", "line 3", "line 4"}; !slices.Equal(lines, want) {
+		t.Errorf("errors of %q, want %q: %v", lines, want, err)
+	}
+}
+
+func TestMistakenConfigShowsNoPassword(t *testing.T) {
+	for _, yaml := range []string{
+		"sources:\n- name: a\n  postgres: postgres://u:s3cret@h/d\n",
+		"sources:\n- {name: a, postgres: {url: 'postgres://u:s3cret@h:port/d'}}\n",
+		"sources:\n- {name: a, postgres: {url: ['postgres://u:s3cret@h/d']}}\n",
+	} {
+		if _, err := parseConfig([]byte(yaml), "/d"); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: error %v", yaml, err)
+		}
+	}
+}
+
+func TestMissingConfigSaysHowToNameIt(t *testing.T) {
+	_, err := loadConfig(filepath.Join(t.TempDir(), "none.yaml"), "/d")
+	if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "UNDERSTUDY_CONFIG") {
+		t.Errorf("error %v", err)
+	}
+}

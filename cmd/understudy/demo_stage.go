@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/understudy-ha/understudy/ha/client"
+)
+
+// demoStage is all that the story needs: a folder with the bucket, the key,
+// the ledger and three hosts. close leaves nothing of it.
+type demoStage struct {
+	dir     string
+	made    bool // the folder did not exist before
+	keep    bool
+	key     string
+	ledger  demoLedger
+	hosts   []*demoHost
+	a, b, c *demoHost
+	// lifeline is locked as long as this process lives; the applications, which
+	// belong to nobody, end without it.
+	lifeline *flock.Flock
+}
+
+// newDemoStage makes the folders and finds the ports.
+func newDemoStage(ctx context.Context, o demoOptions) (*demoStage, error) {
+	dir, made, err := demoDir(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &demoStage{
+		dir: dir, made: made, keep: o.keep,
+		key: filepath.Join(dir, "key"), ledger: demoLedger(filepath.Join(dir, "ledger")),
+		lifeline: flock.New(filepath.Join(dir, "lifeline")),
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("set the stage in %s: %w", dir, err), s.close(ctx))
+	}
+	return s, nil
+}
+
+// demoDir gives the folder to work in, as an absolute path, and whether it was
+// made for this.
+func demoDir(wanted string) (dir string, made bool, err error) {
+	if wanted == "" {
+		dir, err = os.MkdirTemp("", "understudy-demo-")
+		if err != nil {
+			return "", false, fmt.Errorf("make a folder: %w", err)
+		}
+		return dir, true, nil
+	}
+	dir, err = filepath.Abs(wanted)
+	if err != nil {
+		return "", false, fmt.Errorf("resolve %s: %w", wanted, err)
+	}
+	there, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		made = true
+	case err != nil:
+		return "", false, fmt.Errorf("look into %s: %w", dir, err)
+	case len(there) > 0:
+		return "", false, usagef("the folder %s is not empty; name an empty or a new one", dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, fmt.Errorf("make a folder: %w", err)
+	}
+	return dir, made, nil
+}
+
+func (s *demoStage) build(ctx context.Context) error {
+	if locked, err := s.lifeline.TryLock(); err != nil || !locked {
+		return errors.Join(errors.New("lock the lifeline"), err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	names := []string{"host-a", "host-b", "host-c"}
+	addresses, err := freeAddresses(ctx, len(names))
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		h, err := s.newHost(name, program, addresses[i])
+		if err != nil {
+			return err
+		}
+		for _, dir := range []string{filepath.Join(h.data(), "uploads"), h.path("agent")} {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return fmt.Errorf("make folder: %w", err)
+			}
+		}
+		if err := errors.Join(h.writeConfig(), h.writeEnvironment()); err != nil {
+			return err
+		}
+		s.hosts = append(s.hosts, h)
+	}
+	s.a, s.b, s.c = s.hosts[0], s.hosts[1], s.hosts[2]
+	return os.Mkdir(s.bucket(), 0o700)
+}
+
+func (s *demoStage) bucket() string { return filepath.Join(s.dir, "bucket") }
+
+func (s *demoStage) newHost(name, program, address string) (h *demoHost, err error) {
+	h = &demoHost{name: name, dir: filepath.Join(s.dir, name), program: program, address: address}
+	h.app = []string{
+		"--data=" + h.data(), "--run-dir=" + h.path("run"), "--ledger=" + string(s.ledger),
+		"--interval=10ms", "--lifeline=" + s.lifeline.Path(),
+	}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, envPrefix) {
+			h.env = append(h.env, v)
+		}
+	}
+	h.env = append(h.env,
+		"UNDERSTUDY_BUCKET="+(&url.URL{Scheme: "file", Path: s.bucket()}).String(),
+		"UNDERSTUDY_KEY_FILE="+s.key,
+		"UNDERSTUDY_INSTANCE="+name,
+		"UNDERSTUDY_LISTEN="+address,
+		"UNDERSTUDY_URL="+h.url(),
+		"UNDERSTUDY_DATA_DIR="+h.path("agent"),
+		"UNDERSTUDY_CONFIG="+h.path("understudy.yaml"),
+		"UNDERSTUDY_POLL=1s",
+	)
+	h.api, err = client.New(filepath.Join(h.path("agent"), "agent.sock"))
+	return h, err
+}
+
+func (h *demoHost) url() string { return "http://" + h.address }
+
+// writeEnvironment writes the host's settings for a shell to read.
+func (h *demoHost) writeEnvironment() error {
+	var text bytes.Buffer
+	for _, v := range h.env {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) {
+			fmt.Fprintf(&text, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+		}
+	}
+	if err := os.WriteFile(h.path("env"), text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("write environment of %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// freeAddresses gives different addresses that nobody listens on just now.
+func freeAddresses(ctx context.Context, n int) ([]string, error) {
+	var addresses []string
+	for range n {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
+
+// demoCloseWait bounds the end of the applications.
+const demoCloseWait = 30 * time.Second
+
+// close stops agents and applications and removes the files. It works when ctx
+// has ended, too.
+func (s *demoStage) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), demoCloseWait)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.hosts))
+	for i, h := range s.hosts {
+		wg.Go(func() {
+			h.agent.stop() // first: its hooks start the application
+			errs[i] = h.runApp(ctx, "stop")
+		})
+	}
+	wg.Wait()
+	errs = append(errs, s.lifeline.Close())
+	if !s.keep {
+		errs = append(errs, s.remove())
+	}
+	return errors.Join(errs...)
+}
+
+// remove removes the files, and the folder itself if it was made for them.
+func (s *demoStage) remove() error {
+	if s.made {
+		return os.RemoveAll(s.dir)
+	}
+	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, e.Name())))
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// finding is what `doctor` says of one thing.
+type finding struct {
+	Name   string `json:"name"`
+	Result result `json:"result"`
+	Detail string `json:"detail"`
+}
+
+// result is how good one thing is.
+type result string
+
+const (
+	good    result = "ok"
+	warning result = "warning"
+	bad     result = "failed" // a backup or a promotion would fail, or be unsafe
+)
+
+func newDoctor(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check that backups and promotions would be safe on this host",
+		Long: `Check bucket, key, configuration, sources and hooks of this host, and say what would
+break: whether the bucket honours the conditions that everything depends on, whether
+the clocks agree, whether the key fits, whether each source can be dumped and
+restored, whether hooks can be run, and whether the application would start at boot
+by itself.
+
+It writes two small objects below probe/ in the bucket and removes them. Exit code 4
+when a check failed; warnings are for you to judge.`,
+		Example: `  understudy doctor`,
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found := a.examine(cmd.Context())
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			if err := a.printer().show(found, func(w io.Writer) { showFindings(w, found) }); err != nil {
+				return err
+			}
+			return diagnosis(found)
+		},
+	}
+}
+
+func showFindings(w io.Writer, found []finding) {
+	var rows [][]any
+	for _, f := range found {
+		rows = append(rows, []any{f.Name, f.Result, f.Detail})
+	}
+	table(w, []any{"CHECK", "RESULT", "DETAIL"}, rows)
+}
+
+// diagnosis is an error when a check failed.
+func diagnosis(found []finding) error {
+	failed := 0
+	for _, f := range found {
+		if f.Result == bad {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return &kindError{kind: errBucket, err: fmt.Errorf("%d of %d checks failed: a promotion would not be safe", failed, len(found))}
+}
+
+// is makes a finding of a check's error.
+func is(name string, err error, detail string) finding {
+	if err != nil {
+		return finding{Name: name, Result: bad, Detail: err.Error()}
+	}
+	return finding{Name: name, Result: good, Detail: detail}
+}
+
+// examine looks at everything.
+func (a *app) examine(ctx context.Context) []finding {
+	var found []finding
+	ring, err := openRing(a.set)
+	if err != nil {
+		found = append(found, is("key", err, ""))
+	}
+	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
+		if problem := checkPrivate(path); problem != "" {
+			found = append(found, finding{Name: "private files", Result: warning, Detail: problem})
+		}
+	}
+	store, err := openBucket(ctx, a.set, slog.New(slog.DiscardHandler))
+	if err != nil {
+		found = append(found, is("bucket", err, ""))
+	} else {
+		found = append(found, examineStore(ctx, store)...)
+		if ring != nil {
+			found = append(found, examineCluster(ctx, store, ring, a.set)...)
+		}
+	}
+	c, err := loadConfig(a.set.Config, a.set.DataDir)
+	found = append(found, is("configuration", err, a.set.Config))
+	if err != nil {
+		return found
+	}
+	for _, s := range c.Sources {
+		found = append(found, is("source "+s.Name(), s.Check(ctx), s.Kind()))
+	}
+	found = append(found, examineVersion(ctx, c.Version)...)
+	found = append(found, examineHooks(c.Hooks)...)
+	return append(found, bootChecks(ctx, c.Hooks)...)
+}
+
+// probeTimeout bounds what is asked of the store in one check.
+const probeTimeout = 30 * time.Second
+
+// examineStore finds out whether the store honours conditions, and what time it
+// has.
+func examineStore(ctx context.Context, store blobstore.Store) []finding {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := agent.CheckStore(ctx, store, rand.Reader); err != nil {
+		return []finding{is("bucket", err, "")}
+	}
+	return []finding{
+		is("bucket", nil, "create-if-absent and compare-and-swap are honoured"),
+		examineClock(ctx, store),
+	}
+}
+
+// Skews of the clock against the store's. No decision compares two clocks, but
+// notifications carry a time and are refused beyond five minutes.
+const (
+	oddSkew = 30 * time.Second
+	maxSkew = 5 * time.Minute
+)
+
+func examineClock(ctx context.Context, store blobstore.Store) finding {
+	nonce := make([]byte, 12)
+	if _, err := rand.Read(nonce); err != nil {
+		return is("clock", err, "")
+	}
+	key := "probe/" + hex.EncodeToString(nonce)
+	before := time.Now()
+	attrs, err := store.Put(ctx, key, nonce, blobstore.Always)
+	after := time.Now()
+	err = errors.Join(err, store.Delete(ctx, key))
+	if err != nil {
+		return is("clock", err, "")
+	}
+	skew := attrs.Time.Sub(before.Add(after.Sub(before) / 2)).Round(100 * time.Millisecond)
+	f := finding{Name: "clock", Result: good, Detail: fmt.Sprintf("the store's clock is %v from this host's", skew)}
+	switch {
+	case skew.Abs() > maxSkew:
+		f.Result = bad
+		f.Detail += ": set this host's clock; notifications are refused beyond five minutes"
+	case skew.Abs() > oddSkew:
+		f.Result = warning
+		f.Detail += ": set this host's clock, or times shown to people mislead"
+	}
+	return f
+}
+
+// examineCluster finds out whether the key fits the cluster, and whether this
+// host belongs to it.
+func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring, s *settings) []finding {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	bucket, _, err := agent.OpenBucket(ctx, store, ring)
+	if errors.Is(err, agent.ErrBucket) {
+		return []finding{{Name: "cluster", Result: warning, Detail: "none yet: make one with understudy init"}}
+	}
+	if err != nil {
+		return []finding{is("key", err, "")}
+	}
+	found := []finding{is("key", nil, ring.String())}
+	head, err := bucket.Head(ctx)
+	if err != nil {
+		return append(found, is("cluster", err, ""))
+	}
+	found = append(found, is("cluster", nil, fmt.Sprintf("%s, active %s, epoch %d", bucket.Cluster(), head.Active.Name, head.Epoch)))
+	journal, err := readJournal(s.DataDir)
+	f := is("data folder", err, s.DataDir)
+	switch {
+	case err != nil:
+	case journal == nil:
+		f.Result, f.Detail = warning, s.DataDir+" belongs to no cluster yet: understudy join"
+	case journal.Cluster != bucket.Cluster():
+		f.Result, f.Detail = bad, fmt.Sprintf("%s belongs to another cluster (%s)", s.DataDir, journal.Cluster)
+	}
+	return append(found, f)
+}
+
+func examineVersion(ctx context.Context, v versionSpec) []finding {
+	read := v.read(hookEnv(os.Environ()))
+	if read == nil {
+		return []finding{{Name: "version", Result: warning, Detail: "application.version is not set: a backup of another version of the application would be restored without a question"}}
+	}
+	text, err := read(ctx)
+	return []finding{is("version", err, text)}
+}
+
+// examineHooks looks whether the hooks can be run.
+func examineHooks(h agent.Hooks) []finding {
+	var found []finding
+	for _, hook := range []struct {
+		name    string
+		command []string
+		without string
+	}{
+		{"promote", h.Promote.Command, "nothing starts the application at a promotion"},
+		{"demote", h.Demote.Command, "nothing stops the application when another host takes over"},
+		{"pre_backup", h.PreBackup.Command, ""},
+		{"post_backup", h.PostBackup.Command, ""},
+		{"probe", h.Probe.Command, ""},
+	} {
+		name := "hook " + hook.name
+		switch {
+		case len(hook.command) > 0:
+			path, err := exec.LookPath(hook.command[0])
+			found = append(found, is(name, err, path))
+		case hook.without != "":
+			found = append(found, finding{Name: name, Result: warning, Detail: "not set: " + hook.without})
+		}
+	}
+	return found
+}

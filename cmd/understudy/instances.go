@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+)
+
+func newInstances(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "instances",
+		Short:   "Show the cluster's instances, add or remove one",
+		Long:    `Show the cluster's instances, as their records in the bucket tell.`,
+		Example: `  understudy instances`,
+		Args:    subcommandOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.agent()
+			if err != nil {
+				return err
+			}
+			var t api.Instances
+			if err := c.get(cmd.Context(), "/api/v1/instances", &t); err != nil {
+				return err
+			}
+			return a.printer().show(t.Instances, func(w io.Writer) { showInstances(w, t.Instances) })
+		},
+	}
+	a.addAgentFlag(cmd)
+	cmd.AddCommand(newInstancesAdd(a), newInstancesRemove(a))
+	return cmd
+}
+
+func newInstancesAdd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add URL",
+		Short: "Register an instance's URL ahead of its join",
+		Long: `Register the URL of an instance ahead of its join, so that it is notified from the
+start. It is done on the active. An instance that joins registers itself: add is
+rarely needed.`,
+		Example: `  understudy instances add https://host-c:7878`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/instances", api.Member{URL: args[0]}, args[0]+" is registered.")
+		},
+	}
+	a.addAgentFlag(cmd)
+	return cmd
+}
+
+func newInstancesRemove(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove an instance from the cluster",
+		Long: `Remove an instance, by its name or, before it has joined, by its URL. It is done on
+the active. A removed instance is refused until it joins again.`,
+		Example: `  understudy instances remove host-c`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/instances/"+url.PathEscape(args[0]), nil, args[0]+" is removed.")
+		},
+	}
+	a.addAgentFlag(cmd)
+	return cmd
+}
+
+// doneJSON is what commands print with --json that have nothing else to tell.
+type doneJSON struct {
+	Done bool `json:"done"`
+}
+
+// tell has the agent do something that has no answer.
+func (a *app) tell(ctx context.Context, method, path string, in any, done string) error {
+	c, err := a.agent()
+	if err != nil {
+		return err
+	}
+	if err := c.do(ctx, method, path, in, nil); err != nil {
+		return err
+	}
+	return a.printer().show(doneJSON{Done: true}, func(w io.Writer) { fmt.Fprintln(w, done) })
+}
+
+// showInstances writes the table of instances.
+func showInstances(w io.Writer, all []agent.InstanceStatus) {
+	var rows [][]any
+	for _, i := range all {
+		name := i.Name
+		if i.Self {
+			name += " *"
+		}
+		if name == "" {
+			name = "-"
+		}
+		lag := "-"
+		if i.Lag >= 0 {
+			lag = inSeconds(i.Lag)
+		}
+		seen := "now"
+		if !i.Self {
+			seen = "-"
+			if i.LastSeen != nil {
+				seen = stamp(*i.LastSeen)
+			}
+		}
+		rows = append(rows, []any{name, known(string(i.Role)), i.State, len(i.Cached), lag, seen, i.URL, i.LastError})
+	}
+	table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+func newJoin(a *app) *cobra.Command {
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "join",
+		Short: "Make this host a standby of the cluster in the bucket",
+		Long: `Make this host a standby of the cluster in the bucket, and tell the others its URL
+(UNDERSTUDY_URL). Its application must not run, nor start at boot by itself: only
+a promotion starts it.
+
+A name that another host uses is refused. --replace takes it over: for a host that
+has lost its data folder, or whose data folder is a copy or an old version. On a
+host that is in this cluster already, join does nothing.`,
+		Example: `  understudy join --bucket s3://backups/myapp --key-file /etc/understudy/key --url https://host-b:7878`,
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.join(cmd.Context(), replace) },
+	}
+	cmd.Flags().BoolVar(&replace, "replace", false, "take the name over from whoever has it")
+	return cmd
+}
+
+func (a *app) join(ctx context.Context, replace bool) error {
+	cfg, c, err := a.instance(ctx)
+	if err != nil {
+		return err
+	}
+	if !replace {
+		if done, err := a.already(ctx, cfg); done || err != nil {
+			return err
+		}
+	}
+	cluster, err := agent.Join(ctx, cfg, replace)
+	if err != nil {
+		return err
+	}
+	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs()}
+	if err := a.printer().show(result, func(w io.Writer) {
+		fmt.Fprintf(w, "%s has joined cluster %s as a standby. Start it with: understudy serve\n", cfg.Instance, cluster)
+	}); err != nil {
+		return err
+	}
+	a.warnMember(ctx, c, cfg)
+	return nil
+}
+
+// leftJSON is what `leave` prints with --json.
+type leftJSON struct {
+	Instance string `json:"instance"`
+	Left     bool   `json:"left"`
+}
+
+func newLeave(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "leave",
+		Short: "Take this host out of its cluster and empty its cache",
+		Long: `Take this host out of its cluster: its record goes from the bucket, its cache and
+its role from the data folder. Stop its agent first. The active cannot leave, nor a
+host that still owes a salvage backup.`,
+		Example: `  systemctl stop understudy && understudy leave`,
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.member(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := agent.Leave(cmd.Context(), cfg); err != nil {
+				return err
+			}
+			return a.printer().show(leftJSON{Instance: cfg.Instance, Left: true}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s has left its cluster, and its cache is empty.\n", cfg.Instance)
+			})
+		},
+	}
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+)
+
+func newKeyAdd(a *app) *cobra.Command {
+	var from string
+	cmd := &cobra.Command{
+		Use:   "add",
+		Short: "Give the key file a new key, not yet in use",
+		Long: `Give the key file a new key, which this host then knows and uses for nothing yet:
+the first step of a rotation. Without --from the key is generated.
+
+Then carry the key file to every host (or the new key, with add --from there),
+restart every agent, and when all of them know the key: understudy key activate.`,
+		Example: `  understudy key add
+  ssh host-a cat new-key | understudy key add --from -`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			k, err := a.newKey(from)
+			if err != nil {
+				return err
+			}
+			return a.changeRing(func(r *seal.Ring) (*seal.Ring, error) { return r.Add(k) },
+				fmt.Sprintf("Key %s is added. Carry the key file to every host and restart every agent; then: understudy key activate %s", k.ID(), k.ID()))
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "file with the key, or - for standard input (a new one is generated)")
+	return cmd
+}
+
+// newKey reads a key from a file, or makes one.
+func (a *app) newKey(from string) (seal.Key, error) {
+	var text []byte
+	var err error
+	switch from {
+	case "":
+		k, err := seal.Generate(rand.Reader)
+		if err != nil {
+			return k, fmt.Errorf("generate key: %w", err)
+		}
+		return k, nil
+	case "-":
+		text, err = io.ReadAll(io.LimitReader(a.std.in, maxObject))
+	default:
+		text, err = os.ReadFile(from)
+	}
+	if err != nil {
+		return seal.Key{}, fmt.Errorf("read the new key: %w", err)
+	}
+	return seal.ParseKey(string(text))
+}
+
+func newKeyActivate(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "activate ID",
+		Short: "Have this host use a key for all that is new",
+		Long: `Have this host use a key of its key file for all that is new: the second step of a
+rotation, done on every host, each followed by a restart of its agent. It is refused
+until every instance reports that it knows the key. The key that was active goes on
+signing beside the new one until it is retired.`,
+		Example: `  understudy key activate 72e16c15`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.checkKeyKnown(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return a.changeRing(func(r *seal.Ring) (*seal.Ring, error) { return r.Activate(args[0]) },
+				fmt.Sprintf("Key %s is active in the key file. Restart the agent, and do the same on the other hosts.", args[0]))
+		},
+	}
+	a.addAgentFlag(cmd)
+	return cmd
+}
+
+func newKeyRetire(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "retire ID",
+		Short: "Remove a key that is no longer active from the key file",
+		Long: `Remove a key from the key file, when nothing needs it any more: the end of a
+rotation. It is refused while the head or the configuration in force, or the newest
+backup, need the key. Older backups that only this key opens cannot be restored
+here any more: wait until they have expired, or keep the key elsewhere.`,
+		Example: `  understudy key retire 5a0c11d2`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.changeRing(func(r *seal.Ring) (*seal.Ring, error) {
+				next, err := r.Retire(args[0])
+				if err != nil {
+					return nil, err
+				}
+				return next, a.checkKeyUnneeded(cmd.Context(), args[0], next)
+			}, fmt.Sprintf("Key %s is removed from the key file. Restart the agent.", args[0]))
+		},
+	}
+}
+
+// changeRing changes the key file.
+func (a *app) changeRing(change func(*seal.Ring) (*seal.Ring, error), done string) error {
+	path := a.set.KeyFile
+	if path == "" {
+		return usagef("the keys are changed in a key file, and none is set: set UNDERSTUDY_KEY_FILE or --key-file (make one with: understudy key generate)")
+	}
+	ring, err := readRing(path)
+	if err != nil {
+		return err
+	}
+	next, err := change(ring)
+	if err != nil {
+		return err
+	}
+	if err := writeSecretFile(path, next.File()); err != nil {
+		return fmt.Errorf("write key file: %w", err)
+	}
+	var keys []keyJSON
+	for _, k := range next.Keys() {
+		keys = append(keys, keyJSON{ID: k.ID, State: string(k.State)})
+	}
+	return a.printer().show(keys, func(w io.Writer) { fmt.Fprintln(w, done) })
+}
+
+// writeSecretFile replaces a file, atomically and durably. It goes on to belong
+// to whom it belonged to, and nobody else can read it.
+func writeSecretFile(path string, text []byte) error {
+	path, err := filepath.EvalSymlinks(path) // a link stays a link
+	if err != nil {
+		return err
+	}
+	owner, err := ownerOf(path)
+	if err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup() //nolint:errcheck // what has not been put into place is of no use
+	if err := f.Chown(owner.uid, owner.gid); err != nil {
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// checkKeyKnown refuses unless every instance reports that it knows a key.
+func (a *app) checkKeyKnown(ctx context.Context, id string) error {
+	known, err := a.knownKeys(ctx)
+	if err != nil {
+		return err
+	}
+	var without []string
+	for name, keys := range known {
+		if !slices.Contains(keys, id) {
+			without = append(without, name)
+		}
+	}
+	if len(without) > 0 {
+		slices.Sort(without)
+		return refusedf("key %s is not known to %s: give it to every host's key file (understudy key add) and restart the agents first", id, strings.Join(without, ", "))
+	}
+	return nil
+}
+
+// knownKeys tells which keys every instance knows, by the agent of this host
+// or, where none runs, by the bucket.
+func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
+	c, err := a.agent()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string][]string{}
+	var list api.Instances
+	switch err := c.get(ctx, "/api/v1/instances", &list); {
+	case err == nil:
+		for _, i := range list.Instances {
+			if i.Name != "" && i.State != agent.StateRemoved {
+				known[i.Name] = i.Keys
+			}
+		}
+		return known, nil
+	case !a.instead(err):
+		return nil, err
+	}
+	cfg, bucket, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records, err := readRecords(ctx, cfg, bucket.Cluster())
+	for _, r := range records {
+		known[r.Name] = r.Keys
+	}
+	return known, err
+}
+
+// look opens the bucket and its cluster, without a word about this instance.
+func (a *app) look(ctx context.Context) (agent.Config, *agent.Bucket, error) {
+	ring, err := openRing(a.set)
+	if err != nil {
+		return agent.Config{}, nil, err
+	}
+	store, err := openBucket(ctx, a.set, a.logger())
+	if err != nil {
+		return agent.Config{}, nil, err
+	}
+	bucket, _, err := agent.OpenBucket(ctx, store, ring)
+	return agent.Config{Store: store, Ring: ring}, bucket, err
+}
+
+// checkKeyUnneeded refuses while what is in force cannot be read without the
+// key that is to be retired.
+func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) error {
+	cfg, bucket, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	head, err := bucket.Head(ctx)
+	if err != nil {
+		return err
+	}
+	cfg.Ring = next
+	cluster := bucket.Cluster()
+	for what, read := range map[string]func() error{
+		"the head": func() error {
+			_, err := readObject(ctx, cfg, cluster, ha.KindHead, ha.HeadKey)
+			return err
+		},
+		"the configuration in force": func() error {
+			object, err := readObject(ctx, cfg, cluster, ha.KindConfig, ha.ConfigKey(head.Config))
+			if err == nil {
+				_, err = next.Unwrap(object.(*ha.Config).DataKey, cluster)
+			}
+			return err
+		},
+		"the newest backup": func() error {
+			opened, _, err := agent.OpenBucket(ctx, cfg.Store, next)
+			if err != nil || head.Newest == nil {
+				return err
+			}
+			_, m, err := opened.Find(ctx, "")
+			if err == nil {
+				_, err = next.Unwrap(m.DataKey, cluster)
+			}
+			return err
+		},
+	} {
+		if err := read(); isKeyProblem(err) {
+			return refusedf("%s can be read with key %s alone: the active must write it anew with the new key first (%w)", what, id, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}

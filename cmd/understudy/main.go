@@ -1,0 +1,47 @@
+// Command understudy keeps a warm copy of a single-node application ready to
+// take over, with nothing between the hosts but an object-storage bucket.
+//
+// This package reads flags, environment and the YAML file, opens the bucket's
+// provider, and wires the rest together; nothing below it does any of that.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:], os.LookupEnv, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// run is the whole program but for the process around it: it returns the exit
+// code.
+func run(ctx context.Context, args []string, lookup lookupFunc, std stdio) int {
+	a := &app{std: std, lookup: lookup}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code := exitCode(ctx, err)
+	a.printer().failure(err, code)
+	return code
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// pinned is an image with a version that is not "latest".
+var pinned = regexp.MustCompile(`^[^:@]+:[A-Za-z0-9._-]*[0-9][A-Za-z0-9._-]*(@sha256:[0-9a-f]{64})?$`)
+
+func composeProject(t *testing.T) *types.Project {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")}, cli.WithWorkingDirectory(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := opt.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestComposeHasTheWholeCluster(t *testing.T) {
+	p := composeProject(t)
+	for _, name := range []string{"minio", "bucket", "key", "host-a", "host-b", "host-c"} {
+		if _, err := p.GetService(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestComposePinsEveryImage(t *testing.T) {
+	for name, s := range composeProject(t).Services {
+		if s.Build != nil {
+			if _, err := os.Stat(filepath.Join(s.Build.Context, s.Build.Dockerfile)); err != nil {
+				t.Errorf("service %s: %v", name, err)
+			}
+			continue
+		}
+		if !pinned.MatchString(s.Image) {
+			t.Errorf("service %s: image %q is not pinned", name, s.Image)
+		}
+	}
+}
+
+func TestDockerfilePinsEveryImage(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("packaging", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stages []string
+	for _, m := range regexp.MustCompile(`(?m)^FROM (\S+) AS (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		if !slices.Contains(stages, m[1]) && !pinned.MatchString(m[1]) {
+			t.Errorf("image %q is not pinned", m[1])
+		}
+		stages = append(stages, m[2])
+	}
+	for name, s := range composeProject(t).Services {
+		if s.Build != nil && !slices.Contains(stages, s.Build.Target) {
+			t.Errorf("service %s: the Dockerfile has no stage %q", name, s.Build.Target)
+		}
+	}
+}
+
+func TestComposeSettingsAreOurs(t *testing.T) {
+	known := map[string]bool{}
+	for _, v := range variables {
+		known[v.env()] = true
+	}
+	for name, s := range composeProject(t).Services {
+		env := map[string]string{}
+		for key, value := range s.Environment {
+			if !strings.HasPrefix(key, envPrefix) {
+				continue
+			}
+			if !known[key] {
+				t.Errorf("service %s sets %s, which is no setting", name, key)
+			}
+			env[key] = *value
+		}
+		got, err := settingsOf(t, env)
+		if err != nil {
+			t.Errorf("service %s: %v", name, err)
+			continue
+		}
+		if got.Bucket == "" {
+			continue
+		}
+		t.Setenv("AWS_ACCESS_KEY_ID", *s.Environment["AWS_ACCESS_KEY_ID"])
+		t.Setenv("AWS_SECRET_ACCESS_KEY", *s.Environment["AWS_SECRET_ACCESS_KEY"])
+		if _, err := openBucket(t.Context(), got, slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("service %s: %v", name, err)
+		}
+	}
+}
+
+func TestPackagedEnvironmentIsOurs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("packaging", "environment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:# )?(UNDERSTUDY_\w+)=(\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		env[m[1]] = m[2]
+		if !slices.ContainsFunc(variables, func(v variable) bool { return v.env() == m[1] }) {
+			t.Errorf("%s is no setting", m[1])
+		}
+	}
+	if s, err := settingsOf(t, env); err != nil || s.Bucket == "" || s.Instance == "" {
+		t.Errorf("settings %+v: %v", s, err)
+	}
+}
+
+func TestPackagedConfigsAreGood(t *testing.T) {
+	for _, name := range []string{"understudy.yaml", "sample.yaml"} {
+		c, err := loadConfig(filepath.Join("packaging", name), "/var/lib/understudy")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(c.Sources) == 0 || c.Hooks.Promote.Command == nil || c.Hooks.Demote.Command == nil {
+			t.Errorf("%s shows too little: %+v", name, c)
+		}
+	}
+}

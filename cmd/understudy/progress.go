@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+// progress shows how far long work has come: a bar on a terminal, plain lines
+// elsewhere. It is safe for concurrent use.
+type progress struct {
+	mu   sync.Mutex
+	out  io.Writer
+	now  func() time.Time
+	bars bool
+	bar  *progressbar.ProgressBar
+	last backup.Progress
+	said time.Time
+}
+
+// plainEvery is how often a plain line is written at most.
+const plainEvery = 5 * time.Second
+
+func newProgress(out io.Writer, now func() time.Time) *progress {
+	return &progress{out: out, now: now, bars: isTerminal(out)}
+}
+
+// update takes in how far the work has come.
+func (p *progress) update(at backup.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	newStep := at.Step != p.last.Step
+	if newStep {
+		p.endStep()
+	}
+	p.last = at
+	if p.bars {
+		p.draw(newStep, at)
+		return
+	}
+	if now := p.now(); newStep || now.Sub(p.said) >= plainEvery {
+		p.said = now
+		p.print(at)
+	}
+}
+
+// end ends the last step.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endStep()
+	p.last = backup.Progress{}
+}
+
+func (p *progress) endStep() {
+	switch {
+	case p.last.Step == "":
+	case p.bar != nil:
+		_ = p.bar.Exit() // leaves the bar as it stands
+		fmt.Fprintln(p.out)
+		p.bar = nil
+	case p.last.Done > 0:
+		p.print(p.last)
+	}
+}
+
+func (p *progress) draw(newStep bool, at backup.Progress) {
+	total := at.Total
+	if total <= 0 {
+		total = -1 // a spinner
+	}
+	if newStep || p.bar == nil {
+		p.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(p.out),
+			progressbar.OptionSetDescription(at.Step),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetWidth(24),
+		)
+	}
+	if p.bar.GetMax64() != total {
+		p.bar.ChangeMax64(total)
+	}
+	_ = p.bar.Set64(at.Done) // a terminal that is gone is no reason to stop
+}
+
+func (p *progress) print(at backup.Progress) {
+	if at.Total > 0 {
+		fmt.Fprintf(p.out, "%s: %s of %s\n", at.Step, size(at.Done), size(at.Total))
+		return
+	}
+	fmt.Fprintf(p.out, "%s: %s\n", at.Step, size(at.Done))
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/client"
+)
+
+const promoteHelp = `Make this instance the active. Run it on the standby that is to take over.
+
+It checks first whether that would work now, shows what would be lost, and asks.
+Without a terminal it needs --yes. Then it shows each step as it is done. Up to the
+commit a failure puts everything back as it was; the promotion goes on when you
+interrupt this command.
+
+  --switchover (the default)  the active makes a last backup, stops its application
+                              and hands over; nothing is lost
+  --failover                  the active is not asked; what came after the newest
+                              backup is lost here, and salvaged by the old active
+                              when it comes back
+
+ID is a backup's id, for an older backup than the newest; backups that came after it
+stay listed as superseded.
+
+Exit codes: 3 when it is refused and nothing was begun, 1 when it was rolled back.`
+
+func newPromote(a *app) *cobra.Command {
+	p := promotion{app: a}
+	var switchover, failover, cancel bool
+	cmd := &cobra.Command{
+		Use:   "promote [ID]",
+		Short: "Make this instance the active",
+		Long:  promoteHelp,
+		Example: `  understudy promote --dry-run
+  understudy promote
+  understudy promote --failover --yes --reason "host-a is down"
+  understudy promote --cancel`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p.req.Backup = idOf(args)
+			switch {
+			case switchover && failover:
+				return usagef("--switchover and --failover do not go together")
+			case cancel && (len(args) > 0 || switchover || failover || p.req.DryRun):
+				return usagef("--cancel goes alone: it gives up the promotion that is under way")
+			case cancel:
+				return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/promotions/current", nil, "The promotion is given up; everything is put back as it was.")
+			case failover:
+				p.req.Mode = ha.ModeFailover
+			default:
+				p.req.Mode = ha.ModeSwitchover
+			}
+			return p.run(cmd.Context())
+		},
+	}
+	a.addAgentFlag(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&switchover, "switchover", false, "with the active's help, losing nothing (the default)")
+	f.BoolVar(&failover, "failover", false, "without the active's help")
+	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
+	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
+	f.BoolVar(&p.yes, "yes", false, "do not ask")
+	f.StringVar(&p.req.Reason, "reason", "", "why, for people")
+	f.BoolVar(&p.req.AllowVersionMismatch, "allow-version-mismatch", false, "restore a backup of another version of the application")
+	f.BoolVar(&p.req.WaiveSalvage, "waive-salvage", false, "give up the salvage backup that this instance still owes")
+	return cmd
+}
+
+// promotion is one run of the command.
+type promotion struct {
+	app *app
+	req api.PromotionRequest
+	yes bool
+}
+
+func (p *promotion) run(ctx context.Context) error {
+	ask := !p.yes && !p.req.DryRun
+	if ask && !isTerminal(p.app.std.in) {
+		return usagef("there is no terminal to ask on: look with --dry-run, then promote with --yes")
+	}
+	c, err := p.app.agent()
+	if err != nil {
+		return err
+	}
+	found, err := p.preflight(ctx, c)
+	if err != nil {
+		return err
+	}
+	if p.req.DryRun {
+		if err := p.app.printer().show(found, func(w io.Writer) { showPreflight(w, found) }); err != nil {
+			return err
+		}
+		return notNow(found)
+	}
+	showPreflight(p.app.std.err, found)
+	if err := notNow(found); err != nil {
+		return err
+	}
+	if ask {
+		p.req.Shown = newestShown(found)
+		if err := p.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	return p.begin(ctx, c)
+}
+
+// preflight asks what a promotion would do now.
+func (p *promotion) preflight(ctx context.Context, c *agentClient) (agent.Preflight, error) {
+	req := p.req
+	req.DryRun = true
+	var found agent.Preflight
+	err := c.do(ctx, http.MethodPost, "/api/v1/promotions", req, &found)
+	if notThere(err) && p.req.Backup != "" {
+		err = noBackup(p.req.Backup)
+	}
+	return found, err
+}
+
+// notNow says why a promotion cannot be made; nil when it can.
+func notNow(found agent.Preflight) error {
+	if found.OK {
+		return nil
+	}
+	var why []string
+	for _, c := range found.Checks {
+		if !c.OK {
+			why = append(why, c.Detail)
+		}
+	}
+	return refusedf("not promoted, and nothing was begun: %s", strings.Join(why, "; "))
+}
+
+// newestShown is the newest backup that the preflight named.
+func newestShown(found agent.Preflight) string {
+	if len(found.Loss.Newer) > 0 {
+		return found.Loss.Newer[0]
+	}
+	return found.Backup.ID
+}
+
+func (p *promotion) confirm(ctx context.Context) error {
+	fmt.Fprint(p.app.std.err, "Promote this instance? Type yes: ")
+	answer, err := readLine(ctx, p.app.std.in)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {
+		return refusedf("not promoted: it was not confirmed")
+	}
+	return nil
+}
+
+// begin begins the promotion and follows it to its end.
+func (p *promotion) begin(ctx context.Context, c *agentClient) error {
+	var status agent.PromotionStatus
+	if err := c.do(ctx, http.MethodPost, "/api/v1/promotions", p.req, &status); err != nil {
+		return err
+	}
+	status, err := p.follow(ctx, c, status.ID)
+	if err != nil {
+		return err
+	}
+	if err := p.app.printer().show(status, func(w io.Writer) {
+		if status.State == agent.PromotionDone {
+			fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", status.Epoch, status.Backup)
+		}
+	}); err != nil {
+		return err
+	}
+	return outcome(status)
+}
+
+// outcome is the error that a promotion ended with. One that had not got as far
+// as its first step was refused: nothing was begun.
+func outcome(s agent.PromotionStatus) error {
+	switch {
+	case s.State == agent.PromotionDone:
+		return nil
+	case s.State == agent.PromotionRefused, len(s.Steps) == 0:
+		return refusedf("not promoted, and nothing was begun: %s", s.Error)
+	default:
+		return &kindError{kind: errFailed, err: fmt.Errorf("not promoted, and everything is as before: %s", s.Error)}
+	}
+}
+
+// follow shows a promotion's steps until it has ended.
+func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agent.PromotionStatus, error) {
+	view := promotionView{printer: p.app.printer()}
+	var last agent.PromotionStatus
+	ended := false
+	err := c.stream(ctx, "/api/v1/promotions/"+url.PathEscape(id), func(e client.Event) error {
+		switch e.Name {
+		case "step":
+			var s ha.Step
+			if err := json.Unmarshal(e.Data, &s); err != nil {
+				return fmt.Errorf("read a step of the promotion: %w", err)
+			}
+			view.step(s)
+		case "status", "end":
+			last = agent.PromotionStatus{}
+			if err := json.Unmarshal(e.Data, &last); err != nil {
+				return fmt.Errorf("read the promotion: %w", err)
+			}
+			view.status(last)
+			ended = e.Name == "end"
+		}
+		return nil
+	})
+	switch {
+	case ended:
+		return last, nil
+	case ctx.Err() != nil:
+		return last, errors.New("the promotion goes on without you; watch it with understudy status --watch, give it up with understudy promote --cancel")
+	case err != nil:
+		return last, fmt.Errorf("follow the promotion, which may go on: %w", err)
+	}
+	return last, &kindError{kind: errFailed, err: errors.New("the agent stopped before the promotion had ended; it rolls back or finishes when it is started again (understudy serve)")}
+}

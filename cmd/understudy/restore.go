@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// restoredJSON is what `restore` prints with --json.
+type restoredJSON struct {
+	Backup  backup.Ref     `json:"backup"`
+	From    string         `json:"from"` // "cache" or "bucket"
+	Entries []restoredPart `json:"entries"`
+}
+
+// restoredPart is one source's part of what was restored.
+type restoredPart struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+func newRestore(a *app) *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "restore ID --to DIR",
+		Short: "Write a backup's content into a folder",
+		Long: `Write a backup's content into a new or empty folder, one entry for each source,
+named after it: a folder, a database file, NAME/dump.pgc for pg_restore, or
+NAME/output of a command.
+
+ID is a backup's id, or latest. No agent has to run: all that is needed is the key,
+and the bucket or this host's cache. It changes nothing but the folder.`,
+		Example: `  understudy restore latest --to /tmp/look
+  understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file ./key`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return usagef("--to is missing: name the folder to write into")
+			}
+			dir, err := filepath.Abs(to)
+			if err != nil {
+				return fmt.Errorf("find folder %s: %w", to, err)
+			}
+			return a.restore(cmd.Context(), idOf(args), dir)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
+	return cmd
+}
+
+func (a *app) restore(ctx context.Context, id, dir string) error {
+	found, err := a.findCopy(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = found.release() }() // ends with the process anyway
+	p := a.progress()
+	err = found.export(ctx, dir, p.update)
+	if errors.Is(err, pack.ErrCorrupt) && found.from == fromCache && a.set.Bucket != "" {
+		p.end()
+		a.printer().note("the cached copy is damaged (%v); the bucket's is taken", err)
+		if found, err = a.findInBucketOnly(ctx, found.ref.ID); err == nil {
+			err = found.export(ctx, dir, p.update)
+		}
+	}
+	p.end()
+	if err != nil {
+		return err
+	}
+	result := restoredJSON{Backup: found.ref, From: found.from}
+	for _, e := range found.manifest.Sources {
+		result.Entries = append(result.Entries, restoredPart{Name: e.Name, Kind: e.Kind, Path: filepath.Join(dir, e.Name), Size: e.Size})
+	}
+	return a.printer().show(result, func(w io.Writer) {
+		fmt.Fprintf(w, "Backup %s is restored from the %s:\n", found.ref.ID, found.from)
+		for _, e := range result.Entries {
+			fmt.Fprintf(w, "  %s (%s, %s)\n", e.Path, e.Kind, size(e.Size))
+		}
+	})
+}
+
+// Where a copy of a backup is.
+const (
+	fromCache  = "cache"
+	fromBucket = "bucket"
+)
+
+// foundCopy is a backup that can be read, held until it is released.
+type foundCopy struct {
+	ref      backup.Ref
+	manifest *backup.Manifest
+	repo     *backup.Repository
+	packs    pack.Packs
+	from     string
+	release  func() error
+}
+
+func (f *foundCopy) export(ctx context.Context, dir string, progress func(backup.Progress)) error {
+	reader, _, err := f.repo.Open(ctx, f.manifest, f.packs)
+	if err != nil {
+		return fmt.Errorf("open backup %s: %w", f.ref.ID, err)
+	}
+	return restore.Export(ctx, reader, f.manifest, dir, progress)
+}
+
+// findCopy finds a backup ("" for the newest) in the cache of this host or,
+// where it is not there, in the bucket.
+func (a *app) findCopy(ctx context.Context, id string) (*foundCopy, error) {
+	if id == "" && a.set.Bucket != "" {
+		b, err := a.findInBucketOnly(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		if cached, err := a.findInCache(b.ref.ID); err == nil {
+			return cached, nil
+		}
+		return b, nil
+	}
+	cached, err := a.findInCache(id)
+	switch {
+	case err == nil:
+		return cached, nil
+	case a.set.Bucket != "":
+		return a.findInBucketOnly(ctx, id)
+	case errors.Is(err, errNoCache), errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", a.set.DataDir)
+	}
+	return nil, err
+}
+
+func (a *app) findInBucketOnly(ctx context.Context, id string) (*foundCopy, error) {
+	_, bucket, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, m, err := bucket.Find(ctx, id)
+	switch {
+	case errors.Is(err, agent.ErrNoBackup):
+		return nil, noBackup(id)
+	case err != nil:
+		return nil, err
+	}
+	repo := bucket.Repository()
+	return &foundCopy{
+		ref: info.Ref, manifest: m, repo: repo, packs: repo.BucketPacks(), from: fromBucket,
+		release: func() error { return nil },
+	}, nil
+}
+
+// errNoCache means that this host has no cache that this user may read.
+var errNoCache = errors.New("this host has no cache")
+
+// findInCache finds a backup ("" for the newest) in the cache, and keeps it
+// from being dropped. It does not make a cache where there is none.
+func (a *app) findInCache(id string) (*foundCopy, error) {
+	journal, err := readJournal(a.set.DataDir)
+	if err != nil || journal == nil {
+		return nil, errors.Join(errNoCache, err)
+	}
+	folder := filepath.Join(a.set.DataDir, "cache")
+	if _, err := os.Stat(folder); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoCache, err)
+	}
+	ring, err := openRing(a.set)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := restore.OpenCache(folder, agent.DefaultKeep)
+	if err != nil {
+		return nil, err
+	}
+	if id == "" {
+		refs, err := cache.List()
+		if err != nil {
+			return nil, err
+		}
+		if len(refs) == 0 {
+			return nil, fmt.Errorf("the cache is empty: %w", fs.ErrNotExist)
+		}
+		id = refs[0].ID
+	}
+	release, err := cache.Hold(id)
+	if err != nil {
+		return nil, err
+	}
+	repo := &backup.Repository{Ring: ring, Cluster: journal.Cluster}
+	ref, m, err := cache.Manifest(repo, id)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return &foundCopy{ref: ref, manifest: m, repo: repo, packs: cache, from: fromCache, release: release}, nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what the commands share.
+type app struct {
+	std    stdio
+	lookup lookupFunc
+	json   bool
+	set    *settings // after the flags are parsed
+	// agentURL is the agent to talk to; "" for this host's.
+	agentURL string
+}
+
+func (a *app) printer() printer { return printer{std: a.std, json: a.json} }
+
+func (a *app) progress() *progress { return newProgress(a.std.err, time.Now) }
+
+// logger writes to standard error as the settings ask.
+func (a *app) logger() *slog.Logger {
+	opt := &slog.HandlerOptions{Level: a.set.LogLevel}
+	if a.set.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.std.err, opt))
+	}
+	return slog.New(slog.NewTextHandler(a.std.err, opt))
+}
+
+const rootHelp = `Understudy keeps a warm copy of a single-node application ready to take over,
+with nothing between the hosts but an object-storage bucket.
+
+Bucket, key and identity come from the environment (UNDERSTUDY_…) or from the
+flags below; what to back up comes from a YAML file. The shared key and the
+admin token have no flags, so that they appear in no process list.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused because unsafe or not in
+that role, 4 bucket or key problem, 130 interrupted.`
+
+const rootExample = `  # a key, once for the cluster; keep a copy where the hosts' fate does not reach
+  (umask 077; understudy key generate > /etc/understudy/key)
+
+  # on the host where the application runs, and then on each standby
+  understudy init && understudy serve
+  understudy join && understudy serve
+
+  # change hosts, losing nothing: on the standby that takes over
+  understudy promote
+
+  # look into a backup without a running agent
+  understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file /etc/understudy/key`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "understudy",
+		Short:         "A warm copy of your application, ready to take over",
+		Long:          rootHelp,
+		Example:       rootExample,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          subcommandOnly,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := readSettings(cmd.Flags(), a.lookup)
+			if err != nil {
+				return err
+			}
+			a.set = s
+			return nil
+		},
+	}
+	registerSettings(root.PersistentFlags())
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON with stable field names")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see: %s --help", err, cmd.CommandPath())
+	})
+	root.SetVersionTemplate("understudy {{.Version}}\n")
+	root.AddCommand(
+		newServe(a), newInit(a), newJoin(a), newLeave(a), newKey(a), newDoctor(a),
+		newStatus(a), newBackup(a), newBackups(a), newVerify(a), newRestore(a), newPromote(a),
+		newInstances(a), newConfig(a), newPause(a), newResume(a), newStart(a), newEvents(a), newDemo(a),
+	)
+	return root
+}
+
+// subcommandOnly is the Args of a command that only groups others.
+func subcommandOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return usagef("unknown command %q for %s%s", args[0], cmd.CommandPath(), hint)
+}
+
+// arguments makes cobra's argument checks usage errors.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("%w; see: %s --help", err, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// release is set by the release build with -ldflags.
+var release string
+
+// version is the release, or what the build recorded of the sources.
+func version() string {
+	if release != "" {
+		return release
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+)
+
+func newServe(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the agent of this host",
+		Long: `Run the agent of this host until it gets SIGINT or SIGTERM. It leaves the
+application as it is when it stops.
+
+On the active it makes the backups and keeps the application running; on a
+standby it fetches and verifies every backup. It does not go by what it was told
+last: what is in the bucket decides its role, and an active that was replaced
+while it was down steps down before it starts its application.
+
+This host must be a member of a cluster: see understudy init and understudy join.`,
+		Example: `  understudy serve --bucket s3://backups/myapp --key-file /etc/understudy/key`,
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+	}
+}
+
+func (a *app) serve(ctx context.Context) (err error) {
+	token, err := adminToken(a.set)
+	if err != nil {
+		return err
+	}
+	cfg, _, err := a.instance(ctx)
+	if err != nil {
+		return err
+	}
+	ag, err := agent.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ag.Close()) }()
+	server, err := api.Listen(ctx, api.ServerConfig{
+		Agent: ag, Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
+		SocketPath: a.set.socket(), Token: string(token), Version: version(), Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	cfg.Logger.InfoContext(ctx, "agent started",
+		slog.String("instance", cfg.Instance), slog.String("cluster", ag.Status().Cluster), slog.String("version", version()),
+		slog.Any("address", server.Addr()), slog.String("socket", a.set.socket()))
+	err = serveUntil(ctx, ag, server)
+	cfg.Logger.InfoContext(ctx, "agent stopped", slog.Bool("orderly", err == nil))
+	return err
+}
+
+// serveUntil runs agent and server until ctx is done, or either fails, which
+// ends the other.
+func serveUntil(ctx context.Context, ag *agent.Agent, server *api.Server) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Serve(ctx) })
+	g.Go(func() error { return ag.Run(ctx) })
+	return g.Wait()
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// watchEvery is how often `status --watch` looks.
+const watchEvery = time.Second
+
+func newStatus(a *app) *cobra.Command {
+	var watch, check bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show this instance, its cluster, and whether a promotion would work",
+		Long: `Show what this instance knows of itself and of its cluster: who is active, what is
+backed up and cached, what is wrong, and what a promotion here would do now.
+
+--check is for monitoring: the exit code is 0 only when there is nothing that an
+operator should look at.`,
+		Example: `  understudy status --watch
+  understudy status --check --json`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch && check {
+				return usagef("--watch and --check do not go together")
+			}
+			c, err := a.agent()
+			if err != nil {
+				return err
+			}
+			if watch {
+				return a.watchStatus(cmd.Context(), c)
+			}
+			return a.status(cmd.Context(), c, check)
+		},
+	}
+	a.addAgentFlag(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on showing it until interrupted")
+	cmd.Flags().BoolVar(&check, "check", false, "exit 1 unless healthy")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, c *agentClient, check bool) error {
+	var s agent.Status
+	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+		return err
+	}
+	if err := a.printer().show(s, func(w io.Writer) { showStatus(w, s) }); err != nil {
+		return err
+	}
+	if check && !s.Healthy {
+		return &kindError{kind: errFailed, err: fmt.Errorf("not healthy: %s", strings.Join(s.Problems, "; "))}
+	}
+	return nil
+}
+
+// watchStatus shows the status again and again: in place on a terminal, one
+// after the other elsewhere. An agent that does not answer is waited for.
+func (a *app) watchStatus(ctx context.Context, c *agentClient) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		var s agent.Status
+		err := c.get(ctx, "/api/v1/status", &s)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			err = a.printer().line(s, func(w io.Writer) { a.redraw(w, func(w io.Writer) { showStatus(w, s) }) })
+			if err != nil {
+				return err
+			}
+		} else if a.json {
+			return err
+		} else {
+			a.redraw(a.std.out, func(w io.Writer) { fmt.Fprintln(w, err) })
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// redraw shows something in place of what was shown before.
+func (a *app) redraw(w io.Writer, show func(io.Writer)) {
+	const clearScreen = "\x1b[H\x1b[2J"
+	if isTerminal(a.std.out) {
+		fmt.Fprint(w, clearScreen)
+	}
+	fmt.Fprintln(w, stamp(time.Now()))
+	show(w)
+	fmt.Fprintln(w)
+}
+
+// showStatus writes a status for people.
+func showStatus(w io.Writer, s agent.Status) {
+	facts(w, [][2]string{
+		{"Instance", fmt.Sprintf("%s: %s, epoch %d, application %s", s.Instance, s.State, s.Epoch, known(s.App))},
+		{"Cluster", s.Cluster},
+		{"Active", activeLine(s)},
+		{"Bucket", bucketLine(s)},
+		{"Newest", newestLine(s)},
+		{"Next", nextLine(s)},
+		{"Work", workLine(s)},
+		{"Promotion", s.Outlook},
+	})
+	fmt.Fprintln(w)
+	showInstances(w, s.Instances)
+	fmt.Fprintln(w)
+	if s.Healthy {
+		fmt.Fprintln(w, "Healthy.")
+		return
+	}
+	fmt.Fprintln(w, "To look at:")
+	for _, p := range s.Problems {
+		fmt.Fprintln(w, "  -", p)
+	}
+}
+
+// facts writes one line for each thing that there is something to say about.
+func facts(w io.Writer, lines [][2]string) {
+	for _, l := range lines {
+		if l[1] != "" {
+			fmt.Fprintf(w, "%-10s %s\n", l[0], l[1])
+		}
+	}
+}
+
+func known(s string) string {
+	if s == "" {
+		return "not known"
+	}
+	return s
+}
+
+func activeLine(s agent.Status) string {
+	switch {
+	case s.Active == "":
+		return "not known"
+	case s.Role == ha.RoleActive && s.Refused == "":
+		return s.Active + " (this instance)"
+	case s.HeadAlive:
+		return fmt.Sprintf("%s, alive", s.Active)
+	}
+	return fmt.Sprintf("%s, last sign of life %s ago", s.Active, inSeconds(s.HeadAge))
+}
+
+func bucketLine(s agent.Status) string {
+	if s.Bucket != "ok" {
+		return fmt.Sprintf("%s (for %s)", s.Bucket, inSeconds(s.BucketFailing))
+	}
+	return fmt.Sprintf("ok, clock %+.1fs from this host's", s.ClockSkew)
+}
+
+func newestLine(s agent.Status) string {
+	if s.LastBackup == nil {
+		return "no backup yet"
+	}
+	return fmt.Sprintf("%s, %s old; %d cached here", s.LastBackup.ID, inSeconds(s.LastBackupAge), len(s.Cached))
+}
+
+func nextLine(s agent.Status) string {
+	switch {
+	case s.Role != ha.RoleActive:
+		return ""
+	case s.Paused != nil:
+		return fmt.Sprintf("no backup: paused by %s since %s", s.Paused.By, stamp(s.Paused.Since))
+	case s.NextBackup < 0:
+		return ""
+	}
+	return "backup in " + inSeconds(s.NextBackup)
+}
+
+func workLine(s agent.Status) string {
+	switch {
+	case s.Progress != nil && s.Progress.Total > 0:
+		return fmt.Sprintf("%s: %s, %s of %s", s.Work, s.Progress.Step, size(s.Progress.Done), size(s.Progress.Total))
+	case s.Progress != nil && s.Progress.Done > 0:
+		return fmt.Sprintf("%s: %s, %s", s.Work, s.Progress.Step, size(s.Progress.Done))
+	}
+	return s.Work
+}
+
+// inSeconds is a number of seconds for people.
+func inSeconds(s float64) string { return age(time.Duration(s * float64(time.Second))) }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// verifiedJSON is what `verify` prints with --json.
+type verifiedJSON struct {
+	Backup backup.Ref `json:"backup"`
+	In     string     `json:"in"` // "bucket" or "cache"
+	Deep   bool       `json:"deep"`
+	OK     bool       `json:"ok"`
+}
+
+func newVerify(a *app) *cobra.Command {
+	var deep, cached bool
+	cmd := &cobra.Command{
+		Use:   "verify [ID]",
+		Short: "Check that a backup can be restored",
+		Long: `Check that a backup in the bucket can be restored: its signature and its place in
+the chain, and that each of its packs is there with the right size. --deep reads,
+decrypts and checks every byte.
+
+ID is a backup's id, or latest (the default). No agent has to run.`,
+		Example: `  understudy verify --deep
+  understudy verify latest --cached`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.verify(cmd.Context(), idOf(args), deep, cached)
+		},
+	}
+	cmd.Flags().BoolVar(&deep, "deep", false, "read every byte")
+	cmd.Flags().BoolVar(&cached, "cached", false, "check the copy in this host's cache instead of the bucket's")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
+	find := func() (*foundCopy, error) { return a.findInBucketOnly(ctx, id) }
+	if cached {
+		find = func() (*foundCopy, error) { return a.findInCache(id) }
+	}
+	found, err := find()
+	if err != nil {
+		return damage(err)
+	}
+	defer func() { _ = found.release() }() // ends with the process anyway
+	p := a.progress()
+	err = restore.Verify(ctx, found.repo, found.manifest, found.packs, deep, p.update)
+	p.end()
+	if err != nil {
+		return damage(err)
+	}
+	return a.printer().show(verifiedJSON{Backup: found.ref, In: found.from, Deep: deep, OK: true}, func(w io.Writer) {
+		checked := "every pack is there with the right size"
+		if deep {
+			checked = "every byte is as it was backed up"
+		}
+		fmt.Fprintf(w, "Backup %s in the %s is good: %s.\n", found.ref.ID, found.from, checked)
+	})
+}
+
+// damage makes what is missing from a backup a failed check, not a problem
+// with the bucket.
+func damage(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, blobstore.ErrNotFound) {
+		return &kindError{kind: errFailed, err: err}
+	}
+	return err
+}

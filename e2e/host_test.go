@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// cluster is hosts that share a bucket and a key.
+type cluster struct {
+	t      *testing.T
+	bucket string
+	env    []string // credentials of the bucket
+	key    string   // file
+	dir    string
+	hosts  []*host
+}
+
+// host is one machine: a folder, an agent process, an application.
+type host struct {
+	t      *testing.T
+	name   string
+	dir    string
+	env    []string
+	agent  *exec.Cmd
+	exited chan struct{}
+	app    application
+}
+
+// application is what is backed up beside an agent, and the hooks that start
+// and stop it.
+type application interface {
+	// config is the YAML of sources and hooks.
+	config() string
+	// rows reads the application's table: serial → digest.
+	rows(t *testing.T) map[int64]string
+	// restored reads the table from what `understudy restore --to dir` wrote.
+	restored(t *testing.T, dir string) map[int64]string
+	// running reports whether the application runs.
+	running(t *testing.T) bool
+	// starts counts how often it was started.
+	starts(t *testing.T) int
+	// crash kills the application and its database; revive brings the database
+	// back, and not the application.
+	crash(t *testing.T)
+	revive(t *testing.T)
+	// stop ends the application when the test ends.
+	stop(t *testing.T)
+}
+
+func newCluster(t *testing.T, bucket string, env []string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, bucket: bucket, env: env, dir: t.TempDir()}
+	c.key = filepath.Join(c.dir, "key")
+	out, err := exec.Command(understudyBin, "key", "generate").Output()
+	if err != nil {
+		t.Fatalf("generate a key: %v", err)
+	}
+	if err := os.WriteFile(c.key, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// host adds a host with an application.
+func (c *cluster) host(name string, app application) *host {
+	c.t.Helper()
+	h := &host{t: c.t, name: name, dir: filepath.Join(c.dir, name), app: app}
+	if err := os.MkdirAll(h.dir, 0o755); err != nil {
+		c.t.Fatal(err)
+	}
+	config := h.path("understudy.yaml")
+	if err := os.WriteFile(config, []byte(app.config()), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	address := freeAddress(c.t)
+	h.env = append(append(os.Environ(), c.env...),
+		"UNDERSTUDY_BUCKET="+c.bucket,
+		"UNDERSTUDY_KEY_FILE="+c.key,
+		"UNDERSTUDY_INSTANCE="+name,
+		"UNDERSTUDY_LISTEN="+address,
+		"UNDERSTUDY_URL=http://"+address,
+		"UNDERSTUDY_DATA_DIR="+h.path("data"),
+		"UNDERSTUDY_CONFIG="+config,
+		"UNDERSTUDY_POLL=1s",
+		"UNDERSTUDY_LOG_LEVEL=debug",
+	)
+	c.hosts = append(c.hosts, h)
+	c.t.Cleanup(func() {
+		h.stopAgent()
+		app.stop(c.t)
+		if c.t.Failed() {
+			log, _ := os.ReadFile(h.path("agent.log"))
+			c.t.Logf("log of %s:\n%s", name, tail(log, 16<<10))
+		}
+	})
+	return h
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+// result is what a command did.
+type result struct {
+	code        int
+	out, errout string
+}
+
+// try runs a command on the host.
+func (h *host) try(args ...string) result {
+	h.t.Helper()
+	cmd := exec.Command(understudyBin, args...)
+	cmd.Env = h.env
+	var out, errout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errout
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		h.t.Fatalf("%s: run understudy %s: %v", h.name, strings.Join(args, " "), err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errout.String()}
+}
+
+// run runs a command that must succeed, and gives its output.
+func (h *host) run(args ...string) string {
+	h.t.Helper()
+	r := h.try(args...)
+	if r.code != 0 {
+		h.t.Fatalf("%s: understudy %s: exit %d\n%s%s", h.name, strings.Join(args, " "), r.code, r.out, r.errout)
+	}
+	return r.out
+}
+
+// query runs a command with --json and decodes its answer.
+func query[T any](h *host, args ...string) T {
+	h.t.Helper()
+	var v T
+	out := h.run(append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		h.t.Fatalf("%s: understudy %s --json: %v\n%s", h.name, strings.Join(args, " "), err, out)
+	}
+	return v
+}
+
+// serve starts the agent and waits until it answers.
+func (h *host) serve() {
+	h.t.Helper()
+	h.launch()
+	h.eventually("the agent answers", func() error {
+		select {
+		case <-h.exited:
+			log, _ := os.ReadFile(h.path("agent.log"))
+			h.t.Fatalf("%s: the agent ended at once:\n%s", h.name, tail(log, 4<<10))
+		default:
+		}
+		if r := h.try("status", "--json"); r.code != 0 {
+			return errors.New(r.errout)
+		}
+		return nil
+	})
+}
+
+func (h *host) launch() {
+	h.t.Helper()
+	log, err := os.OpenFile(h.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cmd := exec.Command(understudyBin, "serve")
+	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is seen in the log
+		_ = log.Close()
+		close(exited)
+	}()
+	h.agent, h.exited = cmd, exited
+}
+
+// stopAgent stops the agent in an orderly way.
+func (h *host) stopAgent() {
+	if h.agent != nil {
+		_ = h.agent.Process.Signal(syscall.SIGTERM)
+		<-h.exited
+		h.agent = nil
+	}
+}
+
+// killAgent kills the agent, as a crash would.
+func (h *host) killAgent() {
+	_ = h.agent.Process.Kill()
+	<-h.exited
+	h.agent = nil
+}
+
+func (h *host) status() agent.Status {
+	h.t.Helper()
+	return query[agent.Status](h, "status")
+}
+
+// eventually waits for a condition that is bound to come.
+func (h *host) eventually(what string, check func() error) {
+	h.t.Helper()
+	eventually(h.t, h.name+": "+what, check)
+}
+
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.NewTimer(2 * time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("%s: not within two minutes: %v", what, err)
+		}
+	}
+}
+
+// caches waits until the host has a backup in its cache.
+func (h *host) caches(id string) {
+	h.t.Helper()
+	h.eventually("caches "+id, func() error {
+		for _, ref := range h.status().Cached {
+			if ref.ID == id {
+				return nil
+			}
+		}
+		return errors.New("not cached")
+	})
+}
+
+// is waits until the host has settled in a role.
+func (h *host) is(state string) {
+	h.t.Helper()
+	h.eventually("is "+state, func() error {
+		s := h.status()
+		if s.State != state || s.Promotion != nil || s.Demotion != nil {
+			return fmt.Errorf("state %q, promotion %v, demotion %v, problems %q", s.State, s.Promotion, s.Demotion, s.Problems)
+		}
+		return nil
+	})
+}

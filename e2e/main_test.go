@@ -1,0 +1,43 @@
+// Package e2e tells the whole story on real servers and real processes: the
+// program as it is shipped, the sample application, MinIO and PostgreSQL. Its
+// tests use the command line and nothing else of Understudy's.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/understudy-ha/understudy/e2e/server"
+)
+
+// Programs under test, built once.
+var understudyBin, sampleBin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "understudy-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make a folder for the programs:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	// A race ends the process that has it; otherwise exits are not held up.
+	if err := os.Setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0"); err != nil {
+		fmt.Fprintln(os.Stderr, "set GORACE:", err)
+		return 1
+	}
+	understudyBin, sampleBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample")
+	for bin, pkg := range map[string]string{understudyBin: "../cmd/understudy", sampleBin: "./sample"} {
+		build := exec.Command("go", "build", "-race", "-o", bin, pkg)
+		build.Stdout, build.Stderr = os.Stdout, os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n", pkg, err)
+			return 1
+		}
+	}
+	return server.Run(m)
+}
