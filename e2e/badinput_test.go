@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -278,12 +279,20 @@ func TestCopiedDataFolderDoesNotLead(t *testing.T) {
 		}
 		return nil
 	})
-	clone := p.host("clone", newPlain(t, filepath.Join(p.dir, "clone-app"))).
-		with("UNDERSTUDY_INSTANCE=host-a", "UNDERSTUDY_DATA_DIR="+copied)
-	r := clone.try("serve")
-	if r.code != 3 || !strings.Contains(r.errout, "copy") && !strings.Contains(r.errout, "in use") {
-		t.Fatalf("the copy: exit %d\n%s", r.code, r.errout)
-	}
+	clone := p.host("clone", newPlain(t, filepath.Join(p.dir, "clone-app")))
+	clone.env = append(clone.env, "UNDERSTUDY_INSTANCE=host-a", "UNDERSTUDY_DATA_DIR="+copied)
+	clone.serve()
+	clone.eventually("says that it is a copy", func() error {
+		s := clone.status()
+		if s.Leading || s.App == "running" {
+			t.Fatalf("the copy leads: %+v", s)
+		}
+		if !strings.Contains(s.Refused, "copy") || s.Healthy {
+			return fmt.Errorf("refused %q, problems %q", s.Refused, s.Problems)
+		}
+		return nil
+	})
+	clone.fails(3, "not the active", "backup")
 	if s := p.a.status(); !s.Leading || s.Epoch != 1 {
 		t.Fatalf("the original: %+v", s)
 	}

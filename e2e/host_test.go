@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,6 +123,9 @@ func freeAddress(t *testing.T) string {
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
+// patience bounds a command and a condition.
+const patience = 2 * time.Minute
+
 // result is what a command did.
 type result struct {
 	code        int
@@ -131,13 +135,15 @@ type result struct {
 // try runs a command on the host.
 func (h *host) try(args ...string) result {
 	h.t.Helper()
-	cmd := exec.Command(understudyBin, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, understudyBin, args...)
 	cmd.Env = h.env
 	var out, errout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errout
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err != nil && (!errors.As(err, &exit) || ctx.Err() != nil) {
 		h.t.Fatalf("%s: run understudy %s: %v", h.name, strings.Join(args, " "), err)
 	}
 	return result{cmd.ProcessState.ExitCode(), out.String(), errout.String()}
@@ -232,7 +238,7 @@ func (h *host) eventually(what string, check func() error) {
 
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.NewTimer(2 * time.Minute)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -244,7 +250,7 @@ func eventually(t *testing.T, what string, check func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("%s: not within two minutes: %v", what, err)
+			t.Fatalf("%s: not within %v: %v", what, patience, err)
 		}
 	}
 }

@@ -310,7 +310,7 @@ func (x *exchange) writeMarker(m *marking) error {
 	if err := x.fault("mark"); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(x.marker, data, 0o600); err != nil {
+	if err := renameio.WriteFile(x.marker, data, 0o600, renameio.WithTempDir(filepath.Dir(x.marker))); err != nil {
 		return fmt.Errorf("write %s: %w", x.marker, err)
 	}
 	return x.sync()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,15 +59,28 @@ func newNotifier(a *Agent) *notifier { return &notifier{a: a, failing: make(map[
 // notify wakes one peer or all of them, each in a goroutine of its own, so
 // that one that is dead holds up none.
 func (n *notifier) notify(ctx context.Context, e ha.Notify) {
-	urls := []string{e.URL}
-	if e.URL == "" {
-		urls = n.a.peers()
+	if e.URL != "" {
+		n.wake(ctx, []string{e.URL}, e.Ref)
+		return
 	}
+	known := n.a.peers()
+	n.wake(ctx, known, e.Ref)
+	n.a.effects.Go(func() {
+		// A standby may have joined since the table was read. If it cannot be
+		// read now, such a one polls.
+		if n.a.table.refresh(ctx) != nil {
+			return
+		}
+		n.wake(ctx, slices.DeleteFunc(n.a.peers(), func(u string) bool { return slices.Contains(known, u) }), e.Ref)
+	})
+}
+
+func (n *notifier) wake(ctx context.Context, urls []string, ref *backup.Ref) {
 	for _, u := range urls {
 		if u == "" || u == n.a.self.URL {
 			continue
 		}
-		n.a.effects.Go(func() { n.send(ctx, u, e.Ref) })
+		n.a.effects.Go(func() { n.send(ctx, u, ref) })
 	}
 }
 
@@ -100,7 +114,6 @@ func (a *Agent) peers() []string {
 			}
 		}
 	}
-	a.table.look(a.cfg.Poll) // a peer may have joined since
 	return urls
 }
 

@@ -136,7 +136,12 @@ func TestATamperedRecordStopsNobody(t *testing.T) {
 				return want == slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return strings.Contains(i.State, "verified") })
 			}
 		}
-		d.until("shown", seen(true))
+		if err := d.agent.table.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !seen(true)(d.agent.Status()) {
+			t.Error("a tampered record is not shown")
+		}
 		d.until("written anew", seen(false))
 		b.untilCached(a.backup())
 		a.halt()
