@@ -3,6 +3,7 @@ package ha
 import (
 	"fmt"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -84,8 +85,8 @@ func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 // planSalvage keeps the state that never reached the successor. It reports
 // false while there is nothing to do.
 func (m *Machine) planSalvage(d *Demotion) bool {
-	if d.Final != nil && d.Restored != nil && d.Final.ID == d.Restored.ID {
-		m.salvaged(d, Done{}) // the successor has everything
+	if d.Final != nil && (same(d.Final, d.Restored) || same(d.Final, d.Tip)) {
+		m.salvaged(d, Done{}) // the final backup of the handover has everything
 		return false
 	}
 	if m.app != appStopped || !m.due(m.salvageAt) {
@@ -121,7 +122,7 @@ func (m *Machine) salvaged(d *Demotion, r Done) {
 	if r.Ref != nil {
 		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)
 	} else {
-		m.report(Info, "demotion", "the new active has everything: nothing to salvage")
+		m.report(Info, "demotion", "every change is in a backup: nothing to salvage")
 	}
 }
 
@@ -131,3 +132,5 @@ func (m *Machine) configDigest() string {
 	}
 	return ""
 }
+
+func same(a, b *backup.Ref) bool { return a != nil && b != nil && a.ID == b.ID }

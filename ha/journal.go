@@ -157,6 +157,12 @@ type Pause struct {
 	Since time.Time `json:"since"`
 }
 
+// Knows reports whether a head was written by this instance: whether its nonce
+// is the last confirmed one, or one of those whose outcome is not known.
+func (j *Journal) Knows(h *Head) bool {
+	return h.Nonce == j.Last.Nonce || j.Pending != nil && j.Pending.has(h.Nonce)
+}
+
 // clone copies a journal deeply enough that later steps do not change it.
 func (j *Journal) clone() Journal {
 	c := *j

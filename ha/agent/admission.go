@@ -36,11 +36,25 @@ func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
 	if err := checkStore(ctx, a.cfg); err != nil {
 		return err
 	}
-	err = a.registrar.take(ctx, a.record(), false, false)
+	err = a.takeName(ctx)
 	if errors.Is(err, errDeregistered) {
 		err = a.registerAgain(ctx, role)
 	}
 	return err
+}
+
+// takeName makes the record this process's own. A copy of an active's data
+// folder knows the record's incarnation, but not the head: it leaves the record
+// alone, or the original could not start again.
+func (a *Agent) takeName(ctx context.Context) error {
+	if a.begun.Role == ha.RoleActive {
+		// When the head cannot be read, the machine tells what is wrong.
+		h, err := a.bucket.Head(ctx)
+		if err == nil && h.Epoch <= a.begun.Epoch && !a.begun.Knows(h) {
+			return a.registrar.yield(ctx)
+		}
+	}
+	return a.registrar.take(ctx, a.record(), false, false)
 }
 
 // checkStore is CheckStore, bounded in time.
@@ -125,6 +139,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 		changed := a.Changed()
 		rec := a.record()
 		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
+			a.registrar.mute = a.registrar.mute && !a.view().Leading
 			err := a.registrar.put(ctx, rec)
 			if errors.Is(err, errDeregistered) {
 				err = a.registerAgain(ctx, a.view().Role)

@@ -35,6 +35,7 @@ type Agent struct {
 	history  *manifests
 	stats    stats
 	started  ha.Now
+	begun    ha.Journal // as the data folder had it when this process started
 
 	untrimmed int        // backups made since the cache was trimmed; the work lane's
 	registrar *registrar // used before Run, then by its own goroutine
@@ -106,7 +107,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		cfg: cfg, dir: dir, started: cfg.Clock.Now(),
+		cfg: cfg, dir: dir, started: cfg.Clock.Now(), begun: j,
 		self:     ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
 		bucket:   newBucket(cfg, j.Cluster),
 		running:  make(map[uint64]context.CancelFunc),
@@ -132,7 +133,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	if err := a.admit(ctx, j.Role); err != nil && !unreachable(err) {
 		return nil, errors.Join(err, a.closeEvents())
 	}
-	if a.isAdmitted() {
+	if a.isAdmitted() && !a.registrar.mute {
 		j.Incarnations = []string{incarnation}
 	}
 	a.listCached(ctx)

@@ -142,6 +142,26 @@ func TestACopiedDataFolderIsRefused(t *testing.T) {
 	}
 }
 
+// A copy of a running active's folder knows the record, and not the head.
+func TestACopyOfARunningActiveDoesNotLockItOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		clone := c.host("clone")
+		clone.name = a.name
+		a.copyData(clone.data)
+		a.backup() // the head moves on
+		clone.start()
+		clone.until("refused", func(s Status) bool { return s.Refused != "" && !s.Leading })
+		if clone.hooks.isRunning() {
+			t.Error("the copy's application runs")
+		}
+		a.backup()
+		a.halt()
+		a.start()
+		a.untilLeading()
+	})
+}
+
 func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)

@@ -23,6 +23,7 @@ type registrar struct {
 
 	cond blobstore.Condition // that the next write is under
 	look bool                // the record must be read before it is written
+	mute bool                // the record is left to another process
 }
 
 func newRegistrar(b *Bucket, self ha.Peer, known []string, random io.Reader) *registrar {
@@ -80,9 +81,26 @@ func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace b
 	return r.put(ctx, rec)
 }
 
+// yield leaves the record to whoever writes it, or refuses when that is
+// somebody else's data folder.
+func (r *registrar) yield(ctx context.Context) error {
+	rec, attrs, err := r.current(ctx)
+	if err != nil {
+		return err
+	}
+	if rec != nil && !r.own(rec) {
+		return r.inUse(rec, attrs.Time)
+	}
+	r.mute = true
+	return nil
+}
+
 // put writes the record and resolves an unknown outcome: it is done when the
 // record with this attempt's nonce, or a later one, is in place.
 func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
+	if r.mute {
+		return nil
+	}
 	rec.Format, rec.Cluster = ha.Format, r.bucket.Cluster()
 	rec.Name, rec.URL, rec.Incarnation = r.self.Name, r.self.URL, r.self.Incarnation
 	key := ha.InstanceKey(rec.Name)
