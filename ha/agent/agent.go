@@ -223,6 +223,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepRegistered(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
 	err := g.Wait()
+	close(a.stopped)
 	a.effects.Wait()
 	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		a.note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
@@ -233,7 +234,6 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
-	defer close(a.stopped)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := input{ev: ha.Tick{}}
