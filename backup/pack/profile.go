@@ -34,10 +34,10 @@ const maxChunkSize = 128 << 10
 const maxList = 8
 
 func (p Profile) sizes() (least, normal int) {
-	if p == Metadata {
-		return 8 << 10, 32 << 10
+	if p == Files {
+		return 32 << 10, 64 << 10
 	}
-	return 32 << 10, 64 << 10
+	return 8 << 10, 32 << 10 // rows and entries move a little at a time
 }
 
 // nests reports whether a long list of chunks is itself written as a stream.
