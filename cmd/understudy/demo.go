@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os/signal"
 	"syscall"
@@ -89,8 +88,8 @@ func runDemo(ctx context.Context, a *app, o demoOptions) (err error) {
 	}
 	story := &demoStory{stage: stage, say: newDemoTeller(out), now: time.Now}
 	report := story.tell(ctx)
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("tell the story: %w", err)
+	if ctx.Err() != nil {
+		return errors.New("the story was not told to its end")
 	}
 	if err := a.printer().show(report, func(io.Writer) { story.say.summary(report) }); err != nil {
 		return err

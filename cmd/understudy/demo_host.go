@@ -89,6 +89,12 @@ func (h *demoHost) run(ctx context.Context, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// do runs a command for what it does.
+func (h *demoHost) do(ctx context.Context, args ...string) error {
+	_, err := h.run(ctx, args...)
+	return err
+}
+
 // demoQuery runs a command with --json and decodes what it prints.
 func demoQuery[T any](ctx context.Context, h *demoHost, args ...string) (T, error) {
 	var v T
@@ -104,8 +110,7 @@ func demoQuery[T any](ctx context.Context, h *demoHost, args ...string) (T, erro
 
 // runApp runs a subcommand of the application.
 func (h *demoHost) runApp(ctx context.Context, verb string) error {
-	_, err := h.run(ctx, h.appCommand(verb)[1:]...)
-	return err
+	return h.do(ctx, h.appCommand(verb)[1:]...)
 }
 
 // serve starts the agent and waits until it answers.
@@ -203,6 +208,16 @@ func (h *demoHost) caches(ctx context.Context, id string) error {
 	})
 }
 
+// told waits for a notification, which is sent after the backup.
+func (h *demoHost) told(ctx context.Context) error {
+	return h.await(ctx, "was notified", func(s agent.Status) error {
+		if s.Stats.NotificationsGot == 0 {
+			return errors.New("no notification came")
+		}
+		return nil
+	})
+}
+
 // check has the application verify a folder of state, against a ledger.
 func (h *demoHost) check(ctx context.Context, data string, ledger demoLedger) (sample.Findings, error) {
 	var f sample.Findings
@@ -212,8 +227,11 @@ func (h *demoHost) check(ctx context.Context, data string, ledger demoLedger) (s
 			return f, fmt.Errorf("read the application's findings: %w", err)
 		}
 	}
-	if len(f.Problems) > 0 {
+	switch {
+	case len(f.Problems) > 0:
 		return f, fmt.Errorf("the application's data is damaged: %s", strings.Join(f.Problems, "; "))
+	case err == nil && f.Ledger == nil:
+		return f, errors.New("the application did not look at the ledger")
 	}
 	return f, err
 }
@@ -221,8 +239,7 @@ func (h *demoHost) check(ctx context.Context, data string, ledger demoLedger) (s
 // restored restores a backup by hand into a folder of its own, which it names.
 func (h *demoHost) restored(ctx context.Context, id string) (string, error) {
 	dir := h.path("restored-" + id)
-	_, err := h.run(ctx, "restore", id, "--to", dir)
-	return dir, err
+	return dir, h.do(ctx, "restore", id, "--to", dir)
 }
 
 // appPID gives the process of the running application.

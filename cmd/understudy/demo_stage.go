@@ -178,15 +178,14 @@ func (s *demoStage) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), demoCloseWait)
 	defer cancel()
 	var wg sync.WaitGroup
-	errs := make([]error, len(s.hosts))
-	for i, h := range s.hosts {
-		wg.Go(func() {
-			h.agent.stop() // first: its hooks start the application
-			errs[i] = h.runApp(ctx, "stop")
-		})
+	for _, h := range s.hosts {
+		wg.Go(func() { h.agent.stop() }) // first: its hooks start the application
 	}
 	wg.Wait()
-	errs = append(errs, s.lifeline.Close())
+	errs := []error{s.lifeline.Close()} // no application starts any more
+	for _, h := range s.hosts {
+		errs = append(errs, h.runApp(ctx, "stop"))
+	}
 	if !s.keep {
 		errs = append(errs, s.remove())
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,20 +27,23 @@ func TestDemo(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
-	for name, test := range map[string]func(t *testing.T, bin, tmp string){
-		"keeps every promise and leaves nothing":                 demoOnce,
-		"leaves the cluster to be played with until interrupted": demoToPlayWith,
-		"leaves nothing when it is interrupted":                  demoInterrupted,
-		"leaves no process when it is killed":                    demoKilled,
-		"shows why a promise was broken, and fails":              demoBroken,
+	for i, tt := range []struct {
+		name string
+		test func(t *testing.T, bin, tmp string)
+	}{
+		{"once keeps every promise and leaves nothing", demoOnce},
+		{"leaves the cluster to be played with until interrupted", demoToPlayWith},
+		{"leaves nothing when it is interrupted", demoInterrupted},
+		{"leaves no process when it is killed", demoKilled},
+		{"shows why a promise was broken, and fails", demoBroken},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			tmp, err := os.MkdirTemp(dir, "")
-			if err != nil {
+			tmp := filepath.Join(dir, strconv.Itoa(i))
+			if err := os.Mkdir(tmp, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			test(t, bin, tmp)
+			tt.test(t, bin, tmp)
 		})
 	}
 }
@@ -72,9 +76,9 @@ func (o *output) String() string {
 func startDemo(t *testing.T, bin, tmp string, args ...string) *demoRun {
 	t.Helper()
 	d := &demoRun{tmp: tmp}
+	// For a test that failed: leavesNothing has found nothing otherwise.
 	t.Cleanup(func() {
 		for _, pid := range d.processes(t) {
-			t.Errorf("process %d was left behind", pid)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
@@ -112,19 +116,14 @@ func (d *demoRun) processes(t *testing.T) []int {
 		args, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // both are empty when it has ended
 		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
 		if bytes.Contains(append(args, env...), []byte(d.tmp)) {
-			pids = append(pids, atoi(t, filepath.Base(dir)))
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
 		}
 	}
 	return pids
-}
-
-func atoi(t *testing.T, text string) int {
-	t.Helper()
-	var n int
-	if err := json.Unmarshal([]byte(text), &n); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // eventually waits for a condition that is bound to come.
@@ -182,7 +181,7 @@ func demoToPlayWith(t *testing.T, bin, tmp string) {
 	t.Helper()
 	d := startDemo(t, bin, tmp)
 	d.eventually(t, "the story is told", func() bool { return strings.Contains(d.out.String(), "until you press Ctrl-C") })
-	lines := regexp.MustCompile(`(?m)^   \. (\S+/env)$`).FindStringSubmatch(d.out.String())
+	lines := regexp.MustCompile(`(?m)^ +\. (\S+/env)$`).FindStringSubmatch(d.out.String())
 	if lines == nil {
 		t.Fatalf("it names no environment:\n%s", &d.out)
 	}

@@ -194,7 +194,7 @@ func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring,
 		return append(found, is("cluster", err, ""))
 	}
 	found = append(found, is("cluster", nil, fmt.Sprintf("%s, active %s, epoch %d", bucket.Cluster(), head.Active.Name, head.Epoch)))
-	journal, err := readJournal(s.DataDir)
+	journal, err := agent.ReadJournal(s.DataDir)
 	f := is("data folder", err, s.DataDir)
 	switch {
 	case err != nil:

@@ -94,6 +94,9 @@ func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
 
 // warnMember says what would make a promotion unsafe on this host.
 func (a *app) warnMember(ctx context.Context, c *config, cfg agent.Config) {
+	if problem := checkPrivate(a.set.KeyFile); problem != "" {
+		a.printer().note("%s", problem)
+	}
 	if cfg.URL == "" {
 		a.printer().note("UNDERSTUDY_URL is not set: the others cannot notify this host, which then sees what is new at its next poll (%v).", cfg.Poll)
 	}

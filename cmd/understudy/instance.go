@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -51,9 +50,6 @@ func (a *app) member(ctx context.Context) (agent.Config, error) {
 	ring, err := openRing(a.set)
 	if err != nil {
 		return agent.Config{}, err
-	}
-	if warning := checkPrivate(a.set.KeyFile); warning != "" {
-		a.logger().WarnContext(ctx, "the key file is not private", slog.String("problem", warning))
 	}
 	store, err := openBucket(ctx, a.set, a.logger())
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/seal"
-	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -46,6 +46,9 @@ restart every agent, and when all of them know the key: understudy key activate.
 	return cmd
 }
 
+// maxKeyText is the most bytes that are read of a key.
+const maxKeyText = 64 << 10
+
 // newKey reads a key from a file, or makes one.
 func (a *app) newKey(from string) (seal.Key, error) {
 	var text []byte
@@ -58,7 +61,7 @@ func (a *app) newKey(from string) (seal.Key, error) {
 		}
 		return k, nil
 	case "-":
-		text, err = io.ReadAll(io.LimitReader(a.std.in, maxObject))
+		text, err = io.ReadAll(io.LimitReader(a.std.in, maxKeyText))
 	default:
 		text, err = os.ReadFile(from)
 	}
@@ -102,6 +105,9 @@ here any more: wait until they have expired, or keep the key elsewhere.`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeRing(func(r *seal.Ring) (*seal.Ring, error) {
+				if slices.Contains(r.Keys(), seal.KeyInfo{ID: args[0], State: seal.Active}) {
+					return nil, refusedf("key %s is the active one: activate another first", args[0])
+				}
 				next, err := r.Retire(args[0])
 				if err != nil {
 					return nil, err
@@ -207,11 +213,11 @@ func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
 	case !a.instead(err):
 		return nil, err
 	}
-	cfg, bucket, err := a.look(ctx)
+	_, bucket, err := a.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	records, err := readRecords(ctx, cfg, bucket.Cluster())
+	records, err := bucket.Instances(ctx)
 	for _, r := range records {
 		known[r.Name] = r.Keys
 	}
@@ -219,23 +225,40 @@ func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
 }
 
 // look opens the bucket and its cluster, without a word about this instance.
-func (a *app) look(ctx context.Context) (agent.Config, *agent.Bucket, error) {
+func (a *app) look(ctx context.Context) (blobstore.Store, *agent.Bucket, error) {
+	if err := a.set.needBucket(); err != nil {
+		return nil, nil, err
+	}
 	ring, err := openRing(a.set)
 	if err != nil {
-		return agent.Config{}, nil, err
+		return nil, nil, err
 	}
 	store, err := openBucket(ctx, a.set, a.logger())
 	if err != nil {
-		return agent.Config{}, nil, err
+		return nil, nil, err
 	}
 	bucket, _, err := agent.OpenBucket(ctx, store, ring)
-	return agent.Config{Store: store, Ring: ring}, bucket, err
+	return store, bucket, err
 }
 
 // checkKeyUnneeded refuses while what is in force cannot be read without the
 // key that is to be retired.
 func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) error {
-	cfg, bucket, err := a.look(ctx)
+	store, _, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	err = readWith(ctx, store, next)
+	if isKeyProblem(err) {
+		return refusedf("key %s is still needed: %w", id, err)
+	}
+	return err
+}
+
+// readWith reads what a cluster cannot go on without: its id, the head, the
+// configuration in force, and the newest backup.
+func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error {
+	bucket, cluster, err := agent.OpenBucket(ctx, store, ring)
 	if err != nil {
 		return err
 	}
@@ -243,37 +266,22 @@ func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) 
 	if err != nil {
 		return err
 	}
-	cfg.Ring = next
-	cluster := bucket.Cluster()
-	for what, read := range map[string]func() error{
-		"the head": func() error {
-			_, err := readObject(ctx, cfg, cluster, ha.KindHead, ha.HeadKey)
-			return err
-		},
-		"the configuration in force": func() error {
-			object, err := readObject(ctx, cfg, cluster, ha.KindConfig, ha.ConfigKey(head.Config))
-			if err == nil {
-				_, err = next.Unwrap(object.(*ha.Config).DataKey, cluster)
-			}
-			return err
-		},
-		"the newest backup": func() error {
-			opened, _, err := agent.OpenBucket(ctx, cfg.Store, next)
-			if err != nil || head.Newest == nil {
-				return err
-			}
-			_, m, err := opened.Find(ctx, "")
-			if err == nil {
-				_, err = next.Unwrap(m.DataKey, cluster)
-			}
-			return err
-		},
-	} {
-		if err := read(); isKeyProblem(err) {
-			return refusedf("%s can be read with key %s alone: the active must write it anew with the new key first (%w)", what, id, err)
-		} else if err != nil {
-			return err
-		}
+	config, err := bucket.Config(ctx, head)
+	if err != nil {
+		return err
+	}
+	if _, err := ring.Unwrap(config.DataKey, cluster.ID); err != nil {
+		return fmt.Errorf("open the data keys of the configuration in force: %w", err)
+	}
+	if head.Newest == nil {
+		return nil
+	}
+	newest, m, err := bucket.Find(ctx, "")
+	if err != nil {
+		return err
+	}
+	if _, err := ring.Unwrap(m.DataKey, cluster.ID); err != nil {
+		return fmt.Errorf("open the data keys of backup %s: %w", newest.ID, err)
 	}
 	return nil
 }

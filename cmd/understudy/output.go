@@ -44,8 +44,11 @@ func (p printer) line(v any, people func(w io.Writer)) error {
 	return nil
 }
 
-// note says something by the way, which is no part of the result.
+// note says something by the way to people, which is no part of the result.
 func (p printer) note(format string, args ...any) {
+	if p.json {
+		return
+	}
 	fmt.Fprintf(p.std.err, format+"\n", args...)
 }
 
@@ -95,6 +98,8 @@ func stamp(t time.Time) string {
 // age is a length of time for people.
 func age(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:

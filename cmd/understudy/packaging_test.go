@@ -136,3 +136,25 @@ func TestPackagedConfigsAreGood(t *testing.T) {
 		}
 	}
 }
+
+// TestComposeUsesCommandsThatExist resolves every "understudy …" that a
+// container is started with.
+func TestComposeUsesCommandsThatExist(t *testing.T) {
+	call := regexp.MustCompile(`\bunderstudy ((?:[a-z-]+ ?)+)`)
+	found := 0
+	for name, s := range composeProject(t).Services {
+		for _, words := range [][]string{s.Entrypoint, s.Command} {
+			for _, m := range call.FindAllStringSubmatch(strings.Join(words, " "), -1) {
+				found++
+				root := newRoot(&app{})
+				cmd, rest, err := root.Find(strings.Fields(m[1]))
+				if err != nil || cmd == root || cmd.HasSubCommands() || len(rest) > 0 {
+					t.Errorf("service %s: no command %q (%v): %v", name, m[1], rest, err)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no service calls understudy")
+	}
+}

@@ -104,7 +104,9 @@ func (p *promotion) run(ctx context.Context) error {
 		}
 		return notNow(found)
 	}
-	showPreflight(p.app.std.err, found)
+	if !p.app.json {
+		showPreflight(p.app.std.err, found)
+	}
 	if err := notNow(found); err != nil {
 		return err
 	}
@@ -154,7 +156,10 @@ func newestShown(found agent.Preflight) string {
 func (p *promotion) confirm(ctx context.Context) error {
 	fmt.Fprint(p.app.std.err, "Promote this instance? Type yes: ")
 	answer, err := readLine(ctx, p.app.std.in)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("not promoted, and nothing was begun")
+	case err != nil && !errors.Is(err, io.EOF):
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -11,28 +12,35 @@ import (
 
 // showPreflight writes what a promotion would do now.
 func showPreflight(w io.Writer, p agent.Preflight) {
-	fmt.Fprintf(w, "%s, restoring backup %s\n\n", p.Mode, p.Backup.ID)
-	var rows [][]any
+	fmt.Fprintf(w, "%s, restoring %s\n\n", p.Mode, backupName(p.Backup.ID))
+	var passed []string
 	for _, c := range p.Checks {
-		result := "ok"
-		if !c.OK {
-			result = "FAILS"
+		if c.OK {
+			passed = append(passed, c.Name)
+		} else {
+			fmt.Fprintf(w, "FAILS  %s: %s\n", c.Name, c.Detail)
 		}
-		rows = append(rows, []any{c.Name, result, c.Detail})
 	}
-	table(w, []any{"CHECK", "RESULT", "DETAIL"}, rows)
-	fmt.Fprintln(w)
-	if p.Loss.Summary == "" {
-		return // it is not known
+	fmt.Fprintf(w, "ok     %s\n", strings.Join(passed, ", "))
+	if !p.OK {
+		return
 	}
-	fmt.Fprintf(w, "Would be lost: %s.\n", p.Loss.Summary)
+	fmt.Fprintf(w, "\nWould be lost: %s.\n", p.Loss.Summary)
 	if p.Loss.Heartbeat >= 0 {
 		fmt.Fprintf(w, "Last sign of life of the active: %s ago.\n", inSeconds(p.Loss.Heartbeat))
 	}
 	for _, id := range p.Loss.Newer {
-		fmt.Fprintf(w, "  superseded: %s\n", id)
+		fmt.Fprintf(w, "Would be superseded: %s\n", id)
 	}
 	fmt.Fprintln(w)
+}
+
+// backupName names a backup that may not be known.
+func backupName(id string) string {
+	if id == "" {
+		return "a backup that is not known now"
+	}
+	return "backup " + id
 }
 
 // promotionView shows a promotion's steps as they come, on standard error.

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -120,14 +120,7 @@ func (f *foundCopy) export(ctx context.Context, dir string, progress func(backup
 // where it is not there, in the bucket.
 func (a *app) findCopy(ctx context.Context, id string) (*foundCopy, error) {
 	if id == "" && a.set.Bucket != "" {
-		b, err := a.findInBucketOnly(ctx, "")
-		if err != nil {
-			return nil, err
-		}
-		if cached, err := a.findInCache(b.ref.ID); err == nil {
-			return cached, nil
-		}
-		return b, nil
+		return a.findNewest(ctx)
 	}
 	cached, err := a.findInCache(id)
 	switch {
@@ -139,6 +132,27 @@ func (a *app) findCopy(ctx context.Context, id string) (*foundCopy, error) {
 		return nil, usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", a.set.DataDir)
 	}
 	return nil, err
+}
+
+// findNewest finds the newest backup by the head. While the bucket cannot be
+// asked it is the newest cached one.
+func (a *app) findNewest(ctx context.Context) (*foundCopy, error) {
+	newest, err := a.findInBucketOnly(ctx, "")
+	if store := (*blobstore.Error)(nil); errors.As(err, &store) && ctx.Err() == nil {
+		cached, missing := a.findInCache("")
+		if missing != nil {
+			return nil, err
+		}
+		a.printer().note("the bucket cannot be asked which backup is the newest (%v); the newest cached one is taken, of %s", err, stamp(cached.ref.Time))
+		return cached, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cached, err := a.findInCache(newest.ref.ID); err == nil {
+		return cached, nil
+	}
+	return newest, nil
 }
 
 func (a *app) findInBucketOnly(ctx context.Context, id string) (*foundCopy, error) {
@@ -166,13 +180,13 @@ var errNoCache = errors.New("this host has no cache")
 // findInCache finds a backup ("" for the newest) in the cache, and keeps it
 // from being dropped. It does not make a cache where there is none.
 func (a *app) findInCache(id string) (*foundCopy, error) {
-	journal, err := readJournal(a.set.DataDir)
+	journal, err := agent.ReadJournal(a.set.DataDir)
 	if err != nil || journal == nil {
 		return nil, errors.Join(errNoCache, err)
 	}
-	folder := filepath.Join(a.set.DataDir, "cache")
-	if _, err := os.Stat(folder); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoCache, err)
+	folder, err := agent.CacheFolder(a.set.DataDir)
+	if err != nil || folder == "" {
+		return nil, errors.Join(errNoCache, err)
 	}
 	ring, err := openRing(a.set)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -21,7 +22,13 @@ type app struct {
 
 func (a *app) printer() printer { return printer{std: a.std, json: a.json} }
 
-func (a *app) progress() *progress { return newProgress(a.std.err, time.Now) }
+// progress shows how far long work has come, to people.
+func (a *app) progress() *progress {
+	if a.json {
+		return newProgress(io.Discard, time.Now)
+	}
+	return newProgress(a.std.err, time.Now)
+}
 
 // logger writes to standard error as the settings ask.
 func (a *app) logger() *slog.Logger {

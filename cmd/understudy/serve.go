@@ -40,6 +40,11 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
+		if problem := checkPrivate(path); problem != "" {
+			cfg.Logger.WarnContext(ctx, problem)
+		}
+	}
 	ag, err := agent.Open(ctx, cfg)
 	if err != nil {
 		return err

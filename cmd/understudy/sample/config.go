@@ -22,7 +22,7 @@ type config struct {
 	payload  int
 	stopWait time.Duration
 	hold     time.Duration
-	lifeline string // file; the application ends when it is no longer locked; "" for none
+	lifeline lifeline
 }
 
 func (c *config) register(f *pflag.FlagSet) {
@@ -36,7 +36,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.payload, "payload", 1024, "bytes in each payload")
 	f.DurationVar(&c.stopWait, "stop-timeout", 10*time.Second, "stop: how long after TERM comes KILL")
 	f.DurationVar(&c.hold, "hold", time.Minute, "quiesce: longest hold, should resume never come")
-	f.StringVar(&c.lifeline, "lifeline", "", "run: end when nobody holds this file locked")
+	f.StringVar((*string)(&c.lifeline), "lifeline", "", "run: end when nobody holds this file locked")
 }
 
 // complete makes paths absolute and checks the numbers.
@@ -44,7 +44,7 @@ func (c *config) complete() error {
 	if c.runDir == "" {
 		c.runDir = filepath.Join(c.data, "run")
 	}
-	for _, path := range []*string{&c.data, &c.runDir, &c.ledger, &c.lifeline} {
+	for _, path := range []*string{&c.data, &c.runDir, &c.ledger, (*string)(&c.lifeline)} {
 		if *path == "" {
 			continue
 		}
@@ -82,6 +82,6 @@ func (c config) arguments() []string {
 		fmt.Sprintf("--payload=%d", c.payload),
 		"--stop-timeout=" + c.stopWait.String(),
 		"--hold=" + c.hold.String(),
-		"--lifeline=" + c.lifeline,
+		"--lifeline=" + string(c.lifeline),
 	}...)
 }

@@ -15,21 +15,39 @@ const lifelineLook = 100 * time.Millisecond
 
 var errLifeline = errors.New("who started the application is gone")
 
-// watchLifeline returns errLifeline when nobody holds the file at path locked
-// any more, and nil when ctx ends. The kernel frees a lock when its holder is
-// gone, however it went, so that nothing that was started for a show outlives
-// it.
-func watchLifeline(ctx context.Context, path string) error {
-	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	free, err := l.TryRLockContext(ctx, lifelineLook)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return errLifeline
-	case free:
-		_ = l.Unlock() // this process ends, and its locks with it
-		return errLifeline
-	case errors.Is(err, ctx.Err()):
+// lifeline is a file that whoever started the application holds locked; "" for
+// none. The kernel frees a lock when its holder is gone, however it went, so
+// that nothing that was started for a show outlives it.
+type lifeline string
+
+// check returns errLifeline when nobody holds the lock.
+func (l lifeline) check() error {
+	if l == "" {
 		return nil
 	}
-	return fmt.Errorf("watch lifeline: %w", err)
+	return l.gone(l.file().TryRLock())
+}
+
+// watch returns errLifeline when nobody holds the lock any more, and nil when
+// ctx ends.
+func (l lifeline) watch(ctx context.Context) error {
+	err := l.gone(l.file().TryRLockContext(ctx, lifelineLook))
+	if errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+func (l lifeline) file() *flock.Flock { return flock.New(string(l), flock.SetFlag(os.O_RDONLY)) }
+
+// gone reads what an attempt to share the lock came to. A share is kept: this
+// process ends soon.
+func (l lifeline) gone(free bool, err error) error {
+	switch {
+	case free, errors.Is(err, os.ErrNotExist):
+		return errLifeline
+	case err != nil:
+		return fmt.Errorf("watch lifeline: %w", err)
+	}
+	return nil
 }

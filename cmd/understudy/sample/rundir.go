@@ -84,7 +84,7 @@ func (d runDir) read(path string) (string, error) {
 }
 
 func (d runDir) write(path, text string) error {
-	if err := renameio.WriteFile(path, []byte(text+"\n"), 0o644); err != nil {
+	if err := renameio.WriteFile(path, []byte(text+"\n"), 0o644, renameio.WithTempDir(string(d))); err != nil {
 		return fmt.Errorf("write run file: %w", err)
 	}
 	return nil

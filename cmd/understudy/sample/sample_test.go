@@ -241,13 +241,16 @@ func TestApplicationEndsWithItsLifeline(t *testing.T) {
 	if f, code := found(t, dir); code != 0 || f.Ledger.Missing != 0 || f.Extra != 0 {
 		t.Errorf("it did not end in an orderly way: exit %d: %+v, ledger %+v", code, f, f.Ledger)
 	}
-	if out, code := sample(t, dir, "start", "--lifeline", lifeline.Path()+"-gone"); code == 0 {
-		await(t, "it has ended without a lifeline", func() bool {
-			_, code := sample(t, dir, "status")
-			return code == exitNotRunning
-		})
-	} else if !strings.Contains(out, errLifeline.Error()) {
-		t.Errorf("start without its lifeline: exit %d: %s", code, out)
+}
+
+func TestApplicationWithoutItsLifelineTouchesNothing(t *testing.T) {
+	dir := t.TempDir()
+	out, code := sample(t, dir, "run", "--lifeline", filepath.Join(dir, "gone"))
+	if code != 1 || !strings.Contains(out, errLifeline.Error()) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it made %v: %v", left, err)
 	}
 }
 

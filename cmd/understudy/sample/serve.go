@@ -16,6 +16,9 @@ import (
 
 // serve runs the application in the foreground until ctx ends.
 func serve(ctx context.Context, c config, out io.Writer) (err error) {
+	if err := c.lifeline.check(); err != nil {
+		return err // before anything is made on disk
+	}
 	dir := runDir(c.runDir)
 	release, err := dir.lock()
 	if err != nil {
@@ -53,7 +56,7 @@ func serve(ctx context.Context, c config, out io.Writer) (err error) {
 
 // runAll runs page and writer; when either fails, the lifeline goes, or ctx
 // ends, both end.
-func runAll(ctx context.Context, server *http.Server, listener net.Listener, w *writer, lifeline string) error {
+func runAll(ctx context.Context, server *http.Server, listener net.Listener, w *writer, line lifeline) error {
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
@@ -68,8 +71,8 @@ func runAll(ctx context.Context, server *http.Server, listener net.Listener, w *
 			cancel(fmt.Errorf("serve: %w", err))
 		}
 	})
-	if lifeline != "" {
-		wg.Go(func() { cancel(watchLifeline(ctx, lifeline)) })
+	if line != "" {
+		wg.Go(func() { cancel(line.watch(ctx)) })
 	}
 	<-ctx.Done()
 	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -22,7 +22,8 @@ func (u uploads) put(r row) error {
 	if err := makeDurable(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, r.payload, 0o644); err != nil {
+	// Beside the file: what a crash leaves belongs to the folder, not to /tmp.
+	if err := renameio.WriteFile(path, r.payload, 0o644, renameio.WithTempDir(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("write upload: %w", err)
 	}
 	return syncFolder(filepath.Dir(path))

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+func TestCommandsOnARunningActive(t *testing.T) {
+	h := newTestHosts(t, "host-a")[0]
+	h.fails(exitFailed, "understudy serve", "status")
+	h.fails(exitBucket, "understudy init", "serve")
+	made := ask[memberJSON](h, "init")
+	if made.Cluster == "" || made.Role != ha.RoleActive || made.Already || len(made.Keys) != 1 {
+		t.Errorf("init: %+v", made)
+	}
+	if again := ask[memberJSON](h, "init"); !again.Already || again.Cluster != made.Cluster {
+		t.Errorf("init again: %+v", again)
+	}
+	h.serve()
+	h.until("has its first backup", func() bool { return ask[agent.Status](h, "status").LastBackup != nil })
+	ref := ask[backup.Ref](h, "backup", "--reason", "why", "--trigger", "task")
+	if ref.ID == "" || ref.Key == "" || ref.Digest == "" {
+		t.Errorf("backup: %+v", ref)
+	}
+	list := ask[[]agent.BackupInfo](h, "backups")
+	if len(list) == 0 || list[0].Ref != ref || list[0].Reason != "why" || list[0].Trigger != backup.Task {
+		t.Errorf("backups: %+v", list)
+	}
+	if b := ask[agent.BackupInfo](h, "backups", "show", "latest"); b.ID != ref.ID {
+		t.Errorf("backups show: %+v", b)
+	}
+	if s := ask[agent.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
+		t.Errorf("config set: %+v", s)
+	}
+	h.run("pause")
+	if s := ask[agent.Status](h, "status"); s.Paused == nil || s.Healthy {
+		t.Errorf("paused: %+v", s)
+	}
+	h.fails(exitFailed, "not healthy", "status", "--check")
+	h.run("resume")
+	h.run("status", "--check")
+	h.run("instances", "add", "http://127.0.0.1:1/")
+	if all := ask[[]agent.InstanceStatus](h, "instances"); len(all) != 2 {
+		t.Errorf("instances: %+v", all)
+	}
+	h.run("instances", "remove", "http://127.0.0.1:1")
+	if events := ask[[]event.Event](h, "events", "--limit", "3"); len(events) != 3 {
+		t.Errorf("events: %+v", events)
+	}
+	if out := h.run("status"); !strings.Contains(out, "host-a *") || !strings.Contains(out, ref.ID) || !strings.Contains(out, "Healthy.") {
+		t.Errorf("status: %s", out)
+	}
+	h.fails(exitUsage, "neither request nor task", "backup", "--trigger", "whim")
+	h.fails(exitUsage, "reuse_window", "config", "set", "frequenzy", "1m")
+	h.fails(exitUsage, "once a minute", "config", "set", "frequency", "59s")
+	h.fails(exitUsage, "--without-bucket", "start")
+	h.fails(exitRefused, "nothing to override", "start", "--without-bucket")
+	h.fails(exitRefused, "in use", "leave")
+	h.fails(exitUsage, "--yes", "promote")
+	h.fails(exitRefused, "active already", "promote", "--dry-run")
+	h.fails(exitUsage, "alone", "promote", "--cancel", "--failover")
+	h.fails(exitFailed, `"nope"`, "backups", "show", "nope")
+	if stderr, code := h.stop(); code != exitDone || !strings.Contains(stderr, "agent stopped") {
+		t.Errorf("the agent ended with exit %d: %s", code, stderr)
+	}
+	h.fails(exitRefused, "promote another instance first", "leave")
+}
+
+func TestAgentIsReachedOverTCPWithTheToken(t *testing.T) {
+	h := newTestHosts(t, "host-a")[0]
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.env["UNDERSTUDY_LISTEN"] = l.Addr().String()
+	h.env["UNDERSTUDY_ADMIN_TOKEN"] = "token"
+	_ = l.Close()
+	h.run("init")
+	h.serve()
+	url := "http://" + h.env["UNDERSTUDY_LISTEN"]
+	away := &testHost{t: t, env: map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token", "UNDERSTUDY_DATA_DIR": t.TempDir()}}
+	if s := ask[agent.Status](away, "status", "--agent", url); s.Instance != "host-a" {
+		t.Errorf("status: %+v", s)
+	}
+	away.env["UNDERSTUDY_ADMIN_TOKEN"] = "wrong"
+	away.fails(exitFailed, "admin token", "status", "--agent", url)
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
+	hosts := newTestHosts(t, "host-a", "host-b")
+	a, b := hosts[0], hosts[1]
+	a.run("init")
+	b.run("join")
+	keys := ask[[]keyJSON](a, "key", "add")
+	fresh, old := keys[0].ID, keys[1].ID
+	a.fails(exitRefused, "host-a, host-b", "key", "activate", fresh)
+	text, err := os.ReadFile(a.path("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(text), " ")
+	b.write("new", line+"\n")
+	if got := ask[[]keyJSON](b, "key", "add", "--from", b.path("new")); got[0].ID != fresh || got[0].State != "added" {
+		t.Errorf("key add --from: %+v", got)
+	}
+	for _, h := range hosts {
+		h.serve()
+		h.stop()
+	}
+	for _, h := range hosts {
+		got := ask[[]keyJSON](h, "key", "activate", fresh)
+		if got[0].State != "active" || got[1].State != "retiring" {
+			t.Errorf("key activate: %+v", got)
+		}
+	}
+	a.serve()
+	b.serve()
+	ref := ask[backup.Ref](a, "backup")
+	b.caches(ref.ID)
+	a.fails(exitRefused, "is the active one", "key", "retire", fresh)
+	a.fails(exitRefused, "still needed", "key", "retire", old)
+	if info, err := os.Stat(a.path("key")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key file: %v, %v", info, err)
+	}
+	noFile := map[string]string{"UNDERSTUDY_KEY": line}
+	if _, stderr, code := understudy(t, noFile, "key", "add"); code != exitUsage || !strings.Contains(stderr, "UNDERSTUDY_KEY_FILE") {
+		t.Errorf("without a key file: exit %d: %s", code, stderr)
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+func TestPromotionIsShownStepByStep(t *testing.T) {
+	hosts := newTestHosts(t, "host-a", "host-b")
+	a, b := hosts[0], hosts[1]
+	a.run("init")
+	a.serve()
+	b.run("join")
+	if again := ask[memberJSON](b, "join"); !again.Already || again.Role != ha.RoleStandby {
+		t.Errorf("join again: %+v", again)
+	}
+	b.serve()
+	ref := ask[backup.Ref](a, "backup")
+	b.caches(ref.ID)
+	if p := ask[agent.Preflight](b, "promote", "--dry-run"); !p.OK || p.Backup.ID != ref.ID {
+		t.Errorf("dry run: %+v", p)
+	}
+	b.fails(exitFailed, "no backup", "promote", "20200101T000000Z-e00000001-s00000009-abcdef01", "--yes")
+	b.fails(exitRefused, "host-a", "backup")
+	out, stderr, code := understudy(t, b.env, "promote", "--yes")
+	for _, words := range []string{"Would be lost: nothing", "done  handover", "done  commit"} {
+		if !strings.Contains(stderr, words) {
+			t.Errorf("%q is not in %s", words, stderr)
+		}
+	}
+	if code != exitDone || !strings.Contains(out, "in epoch 2") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	a.until("is a standby", func() bool { s := ask[agent.Status](a, "status"); return s.Role == ha.RoleStandby && s.Demotion == nil })
+	for host, role := range map[*testHost]ha.Role{a: ha.RoleStandby, b: ha.RoleActive} {
+		host.stop()
+		for _, verb := range []string{"init", "join"} { // as containers do that start again
+			if again := ask[memberJSON](host, verb); !again.Already || again.Role != role {
+				t.Errorf("%s: %+v", verb, again)
+			}
+		}
+	}
+	a.run("leave")
+	if cached, err := os.ReadDir(filepath.Join(a.path("data"), "cache", "packs")); err != nil || len(cached) > 0 {
+		t.Errorf("the cache holds %v: %v", cached, err)
+	}
+}
+
+func TestInterruptedFollowerSaysThatThePromotionGoesOn(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodGet:
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = w.Write([]byte("event: step\ndata: {\"name\":\"lease\",\"took\":\"1ms\"}\n\n"))
+			w.(http.Flusher).Flush()
+			interrupt()
+			<-r.Context().Done()
+		default:
+			_, _ = w.Write([]byte(`{"id":"p1","ok":true}`))
+		}
+	}))
+	_, stderr, code := understudyCtx(ctx, nil, "promote", "--yes", "--data-dir", dir)
+	if code != exitInterrupted || !strings.Contains(stderr, "goes on") || !strings.Contains(stderr, "--cancel") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
+	const step = `"steps":[{"name":"lease","took":"1ms"}]`
+	for name, tt := range map[string]struct {
+		end  string
+		code int
+	}{
+		"promoted":                      {`{"state":"promoted",` + step + `}`, exitDone},
+		"rolled back":                   {`{"state":"rolled back","error":"because",` + step + `}`, exitFailed},
+		"given up before anything":      {`{"state":"rolled back","error":"because"}`, exitRefused},
+		"the agent stopped in between":  {``, exitFailed},
+		"refused by what happened then": {`{"state":"refused","error":"because",` + step + `}`, exitRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					w.Header().Set("Content-Type", "text/event-stream")
+					if tt.end != "" {
+						_, _ = w.Write([]byte("event: end\ndata: " + tt.end + "\n\n"))
+					}
+					return
+				}
+				_, _ = w.Write([]byte(`{"id":"p1","ok":true}`))
+			}))
+			if _, stderr, code := understudy(t, nil, "promote", "--yes", "--data-dir", dir); code != tt.code {
+				t.Errorf("exit %d, want %d: %s", code, tt.code, stderr)
+			}
+		})
+	}
+}
