@@ -33,6 +33,7 @@ type host struct {
 	t      *testing.T
 	name   string
 	dir    string
+	bin    string // the program that it runs
 	env    []string
 	agent  *exec.Cmd
 	exited chan struct{}
@@ -77,7 +78,7 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 // host adds a host with an application.
 func (c *cluster) host(name string, app application) *host {
 	c.t.Helper()
-	h := &host{t: c.t, name: name, dir: filepath.Join(c.dir, name), app: app}
+	h := &host{t: c.t, name: name, bin: understudyBin, dir: filepath.Join(c.dir, name), app: app}
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		c.t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func (h *host) try(args ...string) result {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, understudyBin, args...)
+	cmd := exec.CommandContext(ctx, h.bin, args...)
 	cmd.Env = h.env
 	var out, errout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errout
@@ -194,7 +195,7 @@ func (h *host) launch() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	cmd := exec.Command(understudyBin, "serve")
+	cmd := exec.Command(h.bin, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

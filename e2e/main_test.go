@@ -13,8 +13,9 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
-// Programs under test, built once.
-var understudyBin, sampleBin string
+// Programs under test, built once with the race detector, and understudy also
+// without it, for what takes long.
+var understudyBin, sampleBin, fastBin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -30,12 +31,16 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "set GORACE:", err)
 		return 1
 	}
-	understudyBin, sampleBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample")
-	for bin, pkg := range map[string]string{understudyBin: "../cmd/understudy", sampleBin: "./sample"} {
-		build := exec.Command("go", "build", "-race", "-o", bin, pkg)
+	understudyBin, sampleBin, fastBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample"), filepath.Join(dir, "fast")
+	for _, args := range [][]string{
+		{"-race", "-o", understudyBin, "../cmd/understudy"},
+		{"-race", "-o", sampleBin, "./sample"},
+		{"-trimpath", "-o", fastBin, "../cmd/understudy"}, // as make build does
+	} {
+		build := exec.Command("go", append([]string{"build"}, args...)...)
 		build.Stdout, build.Stderr = os.Stdout, os.Stderr
 		if err := build.Run(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n", pkg, err)
+			fmt.Fprintf(os.Stderr, "build %s: %v\n", args[len(args)-1], err)
 			return 1
 		}
 	}
