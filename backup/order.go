@@ -62,9 +62,9 @@ type LocalPacks interface {
 
 // Progress is how far a long piece of work has come.
 type Progress struct {
-	Step  string // "postgres db", "fetch packs", …
-	Done  int64  // bytes
-	Total int64  // bytes; 0 when not known
+	Step  string `json:"step"`  // "postgres db", "fetch packs", …
+	Done  int64  `json:"done"`  // bytes
+	Total int64  `json:"total"` // bytes; 0 when not known
 }
 
 // complete fills in what may be left out, and refuses what cannot be.

@@ -3,6 +3,7 @@ package blobstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -133,9 +134,21 @@ func retry[T any](ctx context.Context, r *retrying, op, key string, try func() (
 		backoff.WithMaxElapsedTime(r.opt.Budget),
 		backoff.WithNotify(r.notify))
 	if err != nil && !errors.Is(err, last) { // the context ended before or between attempts
-		err = &Error{Op: op, Key: key, Kind: ErrUnavailable, Err: errors.Join(err, last)}
+		err = &Error{Op: op, Key: key, Kind: ErrUnavailable, Err: givenUp(err, last)}
 	}
 	return result, err
+}
+
+// givenUp says in one line what failed last, if anything did, and why it was
+// not tried again.
+func givenUp(why, last error) error {
+	if last == nil {
+		return why
+	}
+	if e := (*Error)(nil); errors.As(last, &e) && e.Err != nil {
+		last = e.Err // operation, key and kind are told already
+	}
+	return fmt.Errorf("%w (given up: %w)", last, why)
 }
 
 func (r *retrying) backOff() *backoff.ExponentialBackOff {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,6 +154,9 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 				if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, blobstore.ErrUnavailable) ||
 					!errors.Is(err, storetest.ErrInjected) {
 					t.Errorf("error %v, want the deadline and what had failed before it", err)
+				}
+				if strings.Contains(err.Error(), "\n") {
+					t.Errorf("the error has several lines: %q", err)
 				}
 
 				f.Calls()

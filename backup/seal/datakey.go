@@ -71,6 +71,20 @@ func (r *Ring) Unwrap(wrapped, cluster string) (DataKeys, error) {
 	return k, nil
 }
 
+// Rewrap wraps data keys anew under the ring's active key when the key that
+// they are under is on its way out (retiring). Otherwise it gives wrapped back:
+// a key that another instance has activated first is left in place.
+func (r *Ring) Rewrap(wrapped, cluster string, random io.Reader) (string, error) {
+	k, err := r.Unwrap(wrapped, cluster)
+	if err != nil {
+		return "", err
+	}
+	if m, _, err := r.sealer(wrapped); err != nil || m.state != Retiring {
+		return wrapped, err
+	}
+	return r.Wrap(k, cluster, random)
+}
+
 // PackAEAD is the AEAD of one pack: AES-256-GCM under a key derived from the
 // data keys and the pack's random salt, which has at least 16 bytes. Every
 // pack has its own key, so a counter serves as nonce.

@@ -26,7 +26,8 @@
 // Rotation has two steps, because an instance must know a key before the
 // others use it: every instance first has the new key as added, then the new
 // one becomes active and the old one retiring, which goes on signing beside it
-// until it is retired. What was signed or wrapped by the old key alone (old
+// until it is retired. [Ring.Resign] and [Ring.Rewrap] bring what is written
+// once under the new key. What was signed or wrapped by the old key alone (old
 // backups) cannot be read any more after that.
 //
 // # Derived keys

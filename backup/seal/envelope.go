@@ -56,19 +56,15 @@ func (r *Ring) seal(u use, context string, plaintext []byte, random io.Reader) (
 
 // open decrypts what seal gave.
 func (r *Ring) open(u use, context, text string) ([]byte, error) {
-	part := strings.Split(text, ".")
-	if len(part) != 3 || part[0] != envelopeVersion {
-		return nil, fmt.Errorf("%w: it is not a sealed value of a form that is known here", ErrSealed)
-	}
-	i, err := r.find(part[1])
+	m, encoded, err := r.sealer(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: paste the cluster's key (understudy key add)", err)
+		return nil, err
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(part[2])
+	sealed, err := base64.RawURLEncoding.DecodeString(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSealed, err)
 	}
-	aead, err := newGCM(r.members[i].key.derive(string(u), 32))
+	aead, err := newGCM(m.key.derive(string(u), 32))
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +77,20 @@ func (r *Ring) open(u use, context, text string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it was changed, or belongs to another cluster or place", ErrSealed)
 	}
 	return plaintext, nil
+}
+
+// sealer finds the key that a sealed value says it is under, and gives what
+// that key sealed.
+func (r *Ring) sealer(text string) (m member, sealed string, err error) {
+	part := strings.Split(text, ".")
+	if len(part) != 3 || part[0] != envelopeVersion {
+		return m, "", fmt.Errorf("%w: it is not a sealed value of a form that is known here", ErrSealed)
+	}
+	i, err := r.find(part[1])
+	if err != nil {
+		return m, "", fmt.Errorf("%w: paste the cluster's key (understudy key add)", err)
+	}
+	return r.members[i], part[2], nil
 }
 
 func associated(u use, context string) []byte {

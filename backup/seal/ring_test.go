@@ -143,3 +143,69 @@ func TestAnUnknownKeyIdIsNamed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWhatIsWrittenOnceFollowsARotation(t *testing.T) {
+	old, fresh, random := testKey(1), testKey(2), testRandom()
+	before := mustRing(t, old)
+	added, err := before.Add(fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	activated, retired := mustRing(t, fresh, old), mustRing(t, fresh)
+	scope := Scope{Type: "cluster", Cluster: "c-1", Object: "cluster.json"}
+	sign := func(r *Ring) []byte {
+		signed, err := r.Sign(scope, []byte("content"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed
+	}
+	keys := testDataKeys(t)
+	wrap := func(r *Ring) string {
+		wrapped, err := r.Wrap(keys, "c-1", random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wrapped
+	}
+	for name, c := range map[string]struct {
+		from, by     *Ring
+		resign, wrap bool // whether it is signed and wrapped anew
+	}{
+		"nothing happens":              {before, before, false, false},
+		"the new key is only added":    {before, added, false, false},
+		"the new key is active":        {before, activated, true, true},
+		"it was active before":         {activated, activated, false, false},
+		"another instance is ahead":    {activated, added, false, false},
+		"the old key is retired":       {activated, retired, true, false},
+		"another instance has retired": {retired, activated, false, false},
+	} {
+		signed, wrapped := sign(c.from), wrap(c.from)
+		resigned, err := c.by.Resign(scope, signed)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if anew := !bytes.Equal(resigned, signed); anew != c.resign {
+			t.Errorf("%s: signed anew: %v", name, anew)
+		}
+		if c.resign && !bytes.Equal(resigned, sign(c.by)) {
+			t.Errorf("%s: got %s", name, resigned)
+		}
+		rewrapped, err := c.by.Rewrap(wrapped, "c-1", random)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if anew := rewrapped != wrapped; anew != c.wrap {
+			t.Errorf("%s: wrapped anew: %v", name, anew)
+		}
+		if got, err := c.by.Unwrap(rewrapped, "c-1"); err != nil || !got.Equal(keys) {
+			t.Errorf("%s: the data keys are %v, %v", name, got, err)
+		}
+	}
+	if _, err := before.Resign(scope, sign(retired)); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("an object of another key is signed anew: %v", err)
+	}
+	if _, err := before.Rewrap(wrap(retired), "c-1", random); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("data keys under another key are wrapped anew: %v", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -91,47 +92,67 @@ func signingKey(k Key) []byte { return k.derive("signature", 32) }
 // It fails closed with an error that says which object, which key id and what
 // to do (ErrUnknownKey, ErrSignature, ErrScope).
 func (r *Ring) Verify(scope Scope, signed []byte) ([]byte, error) {
-	payload, err := r.verify(scope, signed)
+	v, err := r.verify(scope, signed)
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", scope, err)
 	}
-	return payload, nil
+	return v.payload, nil
 }
 
-func (r *Ring) verify(scope Scope, signed []byte) ([]byte, error) {
+// Resign verifies a signed object as Verify does and signs its content anew,
+// unless the ring's active key has signed it and no key that the ring does not
+// know has: then it gives the very same bytes. What is written once and read
+// for ever follows a rotation so.
+func (r *Ring) Resign(scope Scope, signed []byte) ([]byte, error) {
+	v, err := r.verify(scope, signed)
+	if err != nil {
+		return nil, fmt.Errorf("verify %s: %w", scope, err)
+	}
+	if len(v.unknown) == 0 && slices.Contains(v.known, r.active().ID()) {
+		return signed, nil
+	}
+	return r.Sign(scope, v.payload)
+}
+
+// verified is the content of a signed object and whose signatures it carries.
+type verified struct {
+	payload []byte
+	known   []string // ids of the ring's keys that signed it
+	unknown []string // quoted ids that nothing can be said about
+}
+
+func (r *Ring) verify(scope Scope, signed []byte) (verified, error) {
 	object, err := parseSigned(signed)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+		return verified{}, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	var payload []byte
-	var unknown []string
+	var v verified
 	for _, s := range object.Signatures {
 		// A compact JWS has no place for an unprotected header.
 		jws, err := jose.ParseSignedCompact(s.Protected+"."+object.Payload+"."+s.Signature, []jose.SignatureAlgorithm{algorithm})
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+			return verified{}, fmt.Errorf("%w: %w", ErrSignature, err)
 		}
 		id := jws.Signatures[0].Protected.KeyID
 		i, err := r.find(id)
 		if err != nil {
-			unknown = append(unknown, fmt.Sprintf("%.16q", id))
+			v.unknown = append(v.unknown, fmt.Sprintf("%.16q", id))
 			continue
 		}
-		verified, err := jws.Verify(signingKey(r.members[i].key))
+		payload, err := jws.Verify(signingKey(r.members[i].key))
 		if err != nil {
-			return nil, fmt.Errorf("%w: it was changed after key %s signed it, or that key did not sign it", ErrSignature, id)
+			return verified{}, fmt.Errorf("%w: it was changed after key %s signed it, or that key did not sign it", ErrSignature, id)
 		}
 		if err := scope.check(jws.Signatures[0].Protected); err != nil {
-			return nil, err
+			return verified{}, err
 		}
-		// Not nil even when empty: nil means that no known key signed.
-		payload = append([]byte{}, verified...)
+		v.payload, v.known = payload, append(v.known, id)
 	}
-	if payload == nil {
-		return nil, fmt.Errorf("%w: signed with key %s, but this instance has %s, another key: paste the cluster's key (understudy key add)",
-			ErrUnknownKey, strings.Join(unknown, ", "), r)
+	if len(v.known) == 0 {
+		return verified{}, fmt.Errorf("%w: signed with key %s, but this instance has %s, another key: paste the cluster's key (understudy key add)",
+			ErrUnknownKey, strings.Join(v.unknown, ", "), r)
 	}
-	return payload, nil
+	return v, nil
 }
 
 // parseSigned reads the outer form and nothing that it does not know.

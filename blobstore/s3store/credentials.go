@@ -16,7 +16,9 @@ type credentials struct {
 // credentialsError says that no credentials could be found or renewed.
 type credentialsError struct{ err error }
 
-func (e *credentialsError) Error() string { return fmt.Sprintf("get S3 credentials: %v", e.err) }
+func (e *credentialsError) Error() string {
+	return fmt.Sprintf("get S3 credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role): %v", e.err)
+}
 func (e *credentialsError) Unwrap() error { return e.err }
 
 // Retrieve implements aws.CredentialsProvider.

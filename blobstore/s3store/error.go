@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/aws/smithy-go"
 
@@ -11,7 +12,33 @@ import (
 )
 
 func fail(op, key string, kind, err error) error {
-	return &blobstore.Error{Op: op, Key: key, Kind: kind, Err: err}
+	return &blobstore.Error{Op: op, Key: key, Kind: kind, Err: brief(err)}
+}
+
+// briefError tells an SDK's error in the words that help: the layers around
+// them repeat the operation and the key, or are empty.
+type briefError struct {
+	text string
+	err  error
+}
+
+func (e *briefError) Error() string { return e.text }
+func (e *briefError) Unwrap() error { return e.err }
+
+// brief says what the store answered, or why no answer came.
+func brief(err error) error {
+	var noCredentials *credentialsError
+	var api smithy.APIError
+	var request *url.Error
+	switch {
+	case errors.As(err, &noCredentials):
+		return &briefError{noCredentials.Error(), err}
+	case errors.As(err, &api) && api.ErrorMessage() != "":
+		return &briefError{api.ErrorCode() + ": " + api.ErrorMessage(), err}
+	case errors.As(err, &request):
+		return &briefError{request.Err.Error(), err}
+	}
+	return err
 }
 
 // translate gives the error of a read, a list, a delete or an unconditional

@@ -291,3 +291,26 @@ func TestOpenAppliesItsParameters(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
+	s, _ := answering(t, 403, "SignatureDoesNotMatch")
+	_, err := s.Stat(t.Context(), "key")
+	wantKind(t, "stat", err, blobstore.ErrDenied)
+	_, err = s.Put(t.Context(), "key", nil, blobstore.IfAbsent())
+	if want := "put key: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+
+	srv := httptest.NewServer(http.NotFoundHandler())
+	gone := openAt(t, srv.URL)
+	srv.Close()
+	for op, do := range map[string]func() error{
+		"get": func() error { _, _, err := gone.Get(t.Context(), "key", blobstore.GetOptions{}); return err },
+		"put": func() error { _, err := gone.Put(t.Context(), "key", nil, blobstore.Condition{}); return err },
+	} {
+		want := op + " key: store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
+		if err := do(); err == nil || err.Error() != want {
+			t.Errorf("error %q, want %q", err, want)
+		}
+	}
+}
