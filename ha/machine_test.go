@@ -334,6 +334,24 @@ func TestHandoverIsTakenBackWhenTheCandidateDies(t *testing.T) {
 	}
 }
 
+func TestSwitchoverRightAfterATakeBack(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.hold = true
+	b.step(Promote{Request: "p"})
+	r.pass(15*time.Second, a, b)
+	b = r.start("b", b.journal) // killed; it gives up and releases the lease
+	for h := r.head(); h.Handover != nil; h = r.head() {
+		r.pass(time.Second, a, b)
+	}
+	b.step(Promote{Request: "q"})
+	r.pass(22*time.Second, a, b)
+	if h := r.head(); b.answers["q"] != nil || h.Epoch != 2 || h.Active.Name != "b" {
+		t.Fatalf("answer %v, head %+v", b.answers["q"], h)
+	}
+}
+
 func TestOldLeaseIsNotObeyedAgain(t *testing.T) {
 	r := newRig(t)
 	a, b := r.active(), r.start("b", Journal{})

@@ -61,7 +61,8 @@ type Peer struct {
 	Incarnation string `json:"incarnation"` // random, new in every process
 }
 
-// Cluster says what lies under the bucket prefix. It is written once.
+// Cluster says what lies under the bucket prefix. Its content never changes; it
+// is signed again when the shared key is replaced.
 type Cluster struct {
 	Format int       `json:"format"`
 	ID     string    `json:"id"`

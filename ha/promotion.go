@@ -15,6 +15,8 @@ type hold struct {
 	token   blobstore.Token
 	renewed instant // when the write that made it so was sent
 	sent    instant // when the first unresolved one was sent
+	cited   uint64  // rev of the head that it cites
+	recite  bool    // the active wants a newer one cited
 }
 
 // onPromote checks what can be known at once and begins.
@@ -98,7 +100,10 @@ func (m *Machine) step(name, note string) {
 	}
 	p.Steps = append(p.Steps, Step{Name: name, Time: m.now.Wall, Took: Duration(m.t - m.stepSince), Note: note})
 	m.stepSince = m.t
-	m.report(Info, "promotion", "%s: done %s", name, note)
+	if note != "" {
+		note = ": " + note
+	}
+	m.report(Info, "promotion", "%s is done%s", name, note)
 }
 
 // planPromotion picks the promotion's next request; false when there is none.
@@ -110,7 +115,7 @@ func (m *Machine) planPromotion() bool {
 	if m.hold.held && p.Phase != PhaseFinish && p.Phase != PhaseRollback {
 		if m.t-m.hold.renewed >= (m.leaseTTL() - m.fencing().Margin).std() {
 			m.abort("the promotion lease could not be renewed in time")
-		} else if m.hold.doubt || m.due(m.hold.renewed+m.leaseTTL().std()/3) {
+		} else if m.hold.doubt || m.hold.recite || m.due(m.hold.renewed+m.leaseTTL().std()/3) {
 			m.keepLease()
 			return true
 		}
@@ -184,7 +189,7 @@ func (m *Machine) sendLease(cond blobstore.Condition, then func()) {
 			return
 		}
 		m.lease = leaseView{lease: rec, token: d.Token, since: m.t}
-		m.hold.token = d.Token
+		m.hold.token, m.hold.cited, m.hold.recite = d.Token, rec.Rev, false
 		then()
 	})
 }
@@ -315,6 +320,10 @@ func (m *Machine) awaitHandover() bool {
 			m.abort("the active %s fell silent before it had handed over; promote without its help with --failover", h.Active.Name)
 		case !mine && m.t-m.stepSince > patience:
 			m.abort("the active %s did not answer within %v; promote without its help with --failover", h.Active.Name, patience)
+		case !mine && h.Rev > m.hold.cited:
+			// One that has just ended a handover obeys no lease that cites an
+			// older head.
+			m.hold.recite = true
 		}
 	})
 	return true

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -91,8 +92,12 @@ func (c *agentClient) stream(ctx context.Context, path string, each func(client.
 	return c.translate(c.client.Stream(ctx, path, each))
 }
 
-// errNoAgent means that no agent answers.
-var errNoAgent = errors.New("no agent answers")
+// errNoAgent means that no agent answers, errAgentEnded that one stopped in the
+// middle of an answer.
+var (
+	errNoAgent    = errors.New("no agent answers")
+	errAgentEnded = errors.New("the agent ended before it had answered,")
+)
 
 // translate gives an error its kind.
 func (c *agentClient) translate(err error) error {
@@ -104,6 +109,8 @@ func (c *agentClient) translate(err error) error {
 		return &kindError{kind: kindOf(p.Status), err: &answerError{problem: p}}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w at %s: is it running (understudy serve), with the same --data-dir?", errNoAgent, c.where)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", errAgentEnded, c.where)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the agent's socket %s is not yours to use: run as the agent's user", c.where)
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -44,6 +46,29 @@ func TestAnswersStatusDecidesTheExitCode(t *testing.T) {
 		if code != want || stderr != "understudy: because of this\n" {
 			t.Errorf("status %d: exit %d, want %d; stderr %q", status, code, want, stderr)
 		}
+	}
+}
+
+func TestAgentThatEndsMeanwhileSaysWhatToDo(t *testing.T) {
+	dir := agentAt(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	for _, args := range [][]string{{"backup"}, {"pause"}} {
+		_, stderr, code := understudy(t, nil, append(args, "--data-dir", dir)...)
+		if code != exitFailed || !strings.Contains(stderr, "the agent ended") || !strings.Contains(stderr, "understudy status") {
+			t.Errorf("%v: exit %d, stderr %q", args, code, stderr)
+		}
+	}
+}
+
+func TestInterruptedBackupSaysThatItGoesOn(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	dir := agentAt(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // before that the server does not see the client go
+		interrupt()
+		<-r.Context().Done()
+	}))
+	_, stderr, code := understudyCtx(ctx, nil, "backup", "--data-dir", dir)
+	if code != exitInterrupted || !strings.Contains(stderr, "goes on") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,7 +51,11 @@ func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
 		return err
 	}
 	var answer api.BackupAnswer
-	if err := c.do(ctx, http.MethodPost, "/api/v1/backups", req, &answer); err != nil {
+	err = c.do(ctx, http.MethodPost, "/api/v1/backups", req, &answer)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.New("the backup goes on without you; look for it with understudy backups")
+	case err != nil:
 		return err
 	}
 	if !req.Wait {

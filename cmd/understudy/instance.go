@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,7 +20,7 @@ import (
 // an agent takes it. It opens the bucket, and nothing in it.
 func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 	c, err := loadConfig(a.set.Config, a.set.DataDir)
-	if err != nil {
+	if err := errors.Join(a.set.needInstance(), a.set.needBucket(), err); err != nil {
 		return agent.Config{}, nil, err
 	}
 	cfg, err := a.member(ctx)

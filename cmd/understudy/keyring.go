@@ -98,9 +98,11 @@ func newKeyRetire(a *app) *cobra.Command {
 		Use:   "retire ID",
 		Short: "Remove a key that is no longer active from the key file",
 		Long: `Remove a key from the key file, when nothing needs it any more: the end of a
-rotation. It is refused while the head or the configuration in force, or the newest
-backup, need the key. Older backups that only this key opens cannot be restored
-here any more: wait until they have expired, or keep the key elsewhere.`,
+rotation, done on every host, each followed by a restart of its agent. It is refused
+while the head, the configuration in force, the newest backup or an instance needs
+the key. Backups from before the activation cannot be listed or restored without it:
+retire it when they have expired, or at once after a leak, at the price of those
+backups.`,
 		Example: `  understudy key retire 5a0c11d2`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -250,13 +252,14 @@ func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) 
 	}
 	err = readWith(ctx, store, next)
 	if isKeyProblem(err) {
-		return refusedf("key %s is still needed: %w", id, err)
+		return refusedf("key %s is still needed: with the other key active on every host and every agent restarted, make a backup (understudy backup) and try again in a minute: %w", id, err)
 	}
 	return err
 }
 
 // readWith reads what a cluster cannot go on without: its id, the head, the
-// configuration in force, and the newest backup.
+// configuration in force, what every instance says of itself, and the newest
+// backup.
 func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error {
 	bucket, cluster, err := agent.OpenBucket(ctx, store, ring)
 	if err != nil {
@@ -272,6 +275,9 @@ func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error
 	}
 	if _, err := ring.Unwrap(config.DataKey, cluster.ID); err != nil {
 		return fmt.Errorf("open the data keys of the configuration in force: %w", err)
+	}
+	if _, err := bucket.Instances(ctx); err != nil {
+		return err
 	}
 	if head.Newest == nil {
 		return nil

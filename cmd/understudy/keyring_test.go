@@ -35,12 +35,28 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 			t.Errorf("key activate: %+v", got)
 		}
 	}
-	a.serve()
-	b.serve()
-	ref := ask[backup.Ref](a, "backup")
-	b.caches(ref.ID)
 	a.fails(exitRefused, "is the active one", "key", "retire", fresh)
 	a.fails(exitRefused, "still needed", "key", "retire", old)
+	for round := range 2 { // before and after the old key is retired
+		a.serve()
+		b.serve()
+		b.caches(ask[backup.Ref](a, "backup").ID)
+		if round > 0 {
+			break
+		}
+		for _, h := range hosts {
+			h.until("key retire is let", func() bool {
+				a.run("status") // has the active look at the cluster
+				_, _, code := understudy(t, h.env, "key", "retire", old)
+				return code == exitDone
+			})
+		}
+		a.stop()
+		b.stop()
+	}
+	if got := ask[[]keyJSON](b, "key", "show-id"); len(got) != 1 || got[0].ID != fresh {
+		t.Errorf("after key retire: %+v", got)
+	}
 	if info, err := os.Stat(a.path("key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key file: %v, %v", info, err)
 	}

@@ -185,7 +185,24 @@ func (p *promotion) begin(ctx context.Context, c *agentClient) error {
 	}); err != nil {
 		return err
 	}
+	if status.State == agent.PromotionDone {
+		return applicationRuns(ctx, c)
+	}
 	return outcome(status)
+}
+
+// applicationRuns is an error when a promotion has made this instance the
+// active, but its application could not be started.
+func applicationRuns(ctx context.Context, c *agentClient) error {
+	var s agent.Status
+	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+		return fmt.Errorf("promoted; ask whether the application runs: %w", err)
+	}
+	if s.AppError == "" {
+		return nil
+	}
+	return &kindError{kind: errFailed, err: fmt.Errorf(
+		"promoted, but the application does not run (%s): it is tried again; what the hook printed is in hooks/ in the data folder", s.AppError)}
 }
 
 // outcome is the error that a promotion ended with. One that had not got as far
@@ -229,7 +246,7 @@ func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agen
 		return last, nil
 	case ctx.Err() != nil:
 		return last, errors.New("the promotion goes on without you; watch it with understudy status --watch, give it up with understudy promote --cancel")
-	case err != nil:
+	case err != nil && !errors.Is(err, errAgentEnded):
 		return last, fmt.Errorf("follow the promotion, which may go on: %w", err)
 	}
 	return last, &kindError{kind: errFailed, err: errors.New("the agent stopped before the promotion had ended; it rolls back or finishes when it is started again (understudy serve)")}

@@ -77,17 +77,24 @@ func TestInterruptedFollowerSaysThatThePromotionGoesOn(t *testing.T) {
 func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
 	const step = `"steps":[{"name":"lease","took":"1ms"}]`
 	for name, tt := range map[string]struct {
-		end  string
-		code int
+		end    string
+		status string
+		code   int
+		says   string
 	}{
-		"promoted":                      {`{"state":"promoted",` + step + `}`, exitDone},
-		"rolled back":                   {`{"state":"rolled back","error":"because",` + step + `}`, exitFailed},
-		"given up before anything":      {`{"state":"rolled back","error":"because"}`, exitRefused},
-		"the agent stopped in between":  {``, exitFailed},
-		"refused by what happened then": {`{"state":"refused","error":"because",` + step + `}`, exitRefused},
+		"promoted":                      {`{"state":"promoted",` + step + `}`, `{}`, exitDone, ""},
+		"promoted, application down":    {`{"state":"promoted",` + step + `}`, `{"application_error":"exit status 3"}`, exitFailed, "does not run (exit status 3)"},
+		"rolled back":                   {`{"state":"rolled back","error":"because",` + step + `}`, ``, exitFailed, "because"},
+		"given up before anything":      {`{"state":"rolled back","error":"because"}`, ``, exitRefused, "because"},
+		"the agent stopped in between":  {``, ``, exitFailed, "understudy serve"},
+		"refused by what happened then": {`{"state":"refused","error":"because",` + step + `}`, ``, exitRefused, "because"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/v1/status" {
+					_, _ = w.Write([]byte(tt.status))
+					return
+				}
 				if r.Method == http.MethodGet {
 					w.Header().Set("Content-Type", "text/event-stream")
 					if tt.end != "" {
@@ -97,8 +104,8 @@ func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
 				}
 				_, _ = w.Write([]byte(`{"id":"p1","ok":true}`))
 			}))
-			if _, stderr, code := understudy(t, nil, "promote", "--yes", "--data-dir", dir); code != tt.code {
-				t.Errorf("exit %d, want %d: %s", code, tt.code, stderr)
+			if _, stderr, code := understudy(t, nil, "promote", "--yes", "--data-dir", dir); code != tt.code || !strings.Contains(stderr, tt.says) {
+				t.Errorf("exit %d, want %d: %s, want %q in it", code, tt.code, stderr, tt.says)
 			}
 		})
 	}

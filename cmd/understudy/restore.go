@@ -177,6 +177,9 @@ func (a *app) findInBucketOnly(ctx context.Context, id string) (*foundCopy, erro
 // errNoCache means that this host has no cache that this user may read.
 var errNoCache = errors.New("this host has no cache")
 
+// errEmptyCache means that this host has not cached a backup.
+var errEmptyCache = &kindError{kind: fs.ErrNotExist, err: errors.New("this host's cache holds no backup: only a standby's agent fills it")}
+
 // findInCache finds a backup ("" for the newest) in the cache, and keeps it
 // from being dropped. It does not make a cache where there is none.
 func (a *app) findInCache(id string) (*foundCopy, error) {
@@ -202,7 +205,7 @@ func (a *app) findInCache(id string) (*foundCopy, error) {
 			return nil, err
 		}
 		if len(refs) == 0 {
-			return nil, fmt.Errorf("the cache is empty: %w", fs.ErrNotExist)
+			return nil, errEmptyCache
 		}
 		id = refs[0].ID
 	}

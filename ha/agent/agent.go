@@ -39,6 +39,7 @@ type Agent struct {
 
 	untrimmed int        // backups made since the cache was trimmed; the work lane's
 	registrar *registrar // used before Run, then by its own goroutine
+	renewal   renewal    // the goroutine's that keeps the table
 
 	// The loop's own.
 	machine *ha.Machine

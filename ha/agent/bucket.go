@@ -121,6 +121,16 @@ func (b *Bucket) Head(ctx context.Context) (*ha.Head, error) {
 // read reads and verifies a control object. An object that is there and wrong
 // is ErrUnverified; everything else is an error kind of package blobstore.
 func (b *Bucket) read(ctx context.Context, kind ha.Kind, key string, seen blobstore.Token) (any, blobstore.Attrs, error) {
+	signed, attrs, err := b.fetch(ctx, key, seen)
+	if err != nil {
+		return nil, attrs, err
+	}
+	object, err := b.decode(kind, key, signed)
+	return object, attrs, err
+}
+
+// fetch reads a control object's bytes, not yet verified.
+func (b *Bucket) fetch(ctx context.Context, key string, seen blobstore.Token) ([]byte, blobstore.Attrs, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	start := b.clock.Now().Mono
@@ -132,8 +142,7 @@ func (b *Bucket) read(ctx context.Context, kind ha.Kind, key string, seen blobst
 	case err != nil:
 		return nil, attrs, fmt.Errorf("read %s: %w", key, err)
 	}
-	object, err := b.decode(kind, key, signed)
-	return object, attrs, err
+	return signed, attrs, nil
 }
 
 // decode verifies a control object's bytes.
@@ -209,6 +218,11 @@ func (b *Bucket) write(ctx context.Context, kind ha.Kind, key string, object any
 	if err != nil {
 		return "", err
 	}
+	return b.put(ctx, key, signed, cond)
+}
+
+// put writes a signed control object, once.
+func (b *Bucket) put(ctx context.Context, key string, signed []byte, cond blobstore.Condition) (blobstore.Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	start := b.clock.Now()

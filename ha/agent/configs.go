@@ -70,6 +70,9 @@ func (c *configs) put(ctx context.Context, config *ha.Config) (string, error) {
 		return "", fmt.Errorf("encode configuration: %w", err)
 	}
 	digest := digestOf(payload)
+	if known, _ := c.current(); digest == known {
+		return digest, nil
+	}
 	key := ha.ConfigKey(digest)
 	for try := 1; ; try++ {
 		_, err := c.bucket.write(ctx, ha.KindConfig, key, config, blobstore.IfAbsent())

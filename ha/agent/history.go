@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -26,7 +27,8 @@ type tip struct {
 // History lists the backups of the cluster, newest first by (epoch, sequence):
 // those that the head leads to, those that promotions have cut off, and
 // salvage backups; at most limit (0: DefaultHistory), and none older than
-// retention. It needs no running agent.
+// retention, nor than one that only a retired key has signed. It needs no
+// running agent.
 func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 	h, err := b.Head(ctx)
 	if err != nil {
@@ -58,8 +60,8 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 		n := 0
 		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < limit && !ref.Time.Before(oldest); n++ {
 			m, err := known.get(ctx, *ref)
-			if errors.Is(err, blobstore.ErrNotFound) {
-				break // expired
+			if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, seal.ErrUnknownKey) {
+				break // expired, or signed by nothing but a key that has been retired
 			}
 			if err != nil {
 				return nil, err
@@ -230,6 +232,9 @@ func (a *Agent) cachedBackups(limit int) ([]BackupInfo, error) {
 	var all []BackupInfo
 	for _, ref := range a.cached() {
 		_, m, err := a.cache.Manifest(a.repo, ref.ID)
+		if errors.Is(err, seal.ErrUnknownKey) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

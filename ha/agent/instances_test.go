@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -231,4 +233,22 @@ func TestAnActiveWhoseStandbysAreBehindSaysSo(t *testing.T) {
 		d.start()
 		a.until("healthy again", func(s Status) bool { return s.Healthy })
 	})
+}
+
+func TestTheHeadSaysWhoIsActiveBeforeTheRecordsDo(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	core := ha.Status{Head: &ha.Head{Epoch: 2, Active: ha.Peer{Name: "b"}}}
+	for name, want := range map[string]InstanceStatus{
+		"a": {Role: ha.RoleStandby, State: StateDemoting},
+		"b": {Role: ha.RoleActive, State: StateActive},
+	} {
+		rec := &ha.Instance{Name: name, Role: ha.RoleActive, State: StateActive}
+		if name == "b" {
+			rec.Role, rec.State = ha.RoleStandby, StatePromoting
+		}
+		got := rowStatus(name, row{rec: rec, attrs: blobstore.Attrs{Time: now}}, core, now, time.Second)
+		if got.Role != want.Role || got.State != want.State {
+			t.Errorf("%s: %s, %s", name, got.Role, got.State)
+		}
+	}
 }

@@ -108,6 +108,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		failing = err != nil
 		if err == nil {
 			a.readmit(ctx)
+			a.renewKeys(ctx)
 		}
 		timer := time.NewTimer(tableEvery)
 		select {
@@ -178,6 +179,14 @@ func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Dura
 	}
 	s := recordStatus(r.rec, core)
 	s.Name, s.LastSeen = name, &seen
+	// The head says who is active, also before an instance's record does.
+	switch h := core.Head; {
+	case h == nil:
+	case h.Active.Name == name && s.Role != ha.RoleActive:
+		s.Role, s.State, s.Lag = ha.RoleActive, StateActive, 0
+	case h.Active.Name != name && s.Role == ha.RoleActive:
+		s.Role, s.State = ha.RoleStandby, StateDemoting
+	}
 	if now.Sub(seen) > recordEvery+3*poll+recordPause {
 		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
