@@ -36,9 +36,7 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.check("role", roleCheck(s, req))
 	h, err := a.bucket.Head(ctx)
 	if unreachable(err) {
-		p.check("bucket", err)
-		p.OK = false
-		return p, choice{}, nil
+		err = fmt.Errorf("%w: %w", ErrBucket, err)
 	}
 	if err != nil {
 		return p, choice{}, err

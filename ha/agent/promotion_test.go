@@ -195,3 +195,14 @@ func TestAPromotionCanBeCancelledBeforeItCommits(t *testing.T) {
 		}
 	})
 }
+
+func TestAPromotionWithoutTheBucketIsTheBucketsTrouble(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		_, b, _, _ := threeHosts(t, c)
+		b.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
+		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !errors.Is(err, ErrBucket) || ha.IsRefusal(err) {
+			t.Errorf("promote: %v", err)
+		}
+		b.store.Heal()
+	})
+}
