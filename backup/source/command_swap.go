@@ -21,7 +21,9 @@ import (
 // An interrupted load is run again from its start. That ends well only with a
 // restore command that replaces whatever it finds, as CommandConfig asks.
 
-func (c *Command) staged() string   { return filepath.Join(c.cfg.Scratch, "staged") }
+// Staged is the file that holds the staged output.
+func (c *Command) Staged() string { return filepath.Join(c.cfg.Scratch, "staged") }
+
 func (c *Command) replaced() string { return filepath.Join(c.cfg.Scratch, "replaced") }
 func (c *Command) loaded() string   { return filepath.Join(c.cfg.Scratch, "loaded") }
 
@@ -46,10 +48,10 @@ func (c *Command) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := makeScratch(c.cfg.Scratch); err != nil {
 		return err
 	}
-	if err := removeFiles(c.staged(), c.loaded()); err != nil {
+	if err := removeFiles(c.Staged(), c.loaded()); err != nil {
 		return err
 	}
-	return c.keepFile(c.staged(), func(w io.Writer) error { return copyStream(ctx, r, e.Root, w) })
+	return c.keepFile(c.Staged(), func(w io.Writer) error { return copyStream(ctx, r, e.Root, w) })
 }
 
 // keepFile makes the file at path appear at once, whole and durable.
@@ -71,7 +73,7 @@ func (c *Command) Swap(ctx context.Context) error {
 }
 
 func (c *Command) swap(ctx context.Context) error {
-	staged, err := exists(c.staged())
+	staged, err := exists(c.Staged())
 	if err != nil {
 		return err
 	}
@@ -93,13 +95,13 @@ func (c *Command) swap(ctx context.Context) error {
 	if err := c.fault("kept"); err != nil {
 		return err
 	}
-	if err := c.restore(ctx, c.staged()); err != nil {
+	if err := c.restore(ctx, c.Staged()); err != nil {
 		return err
 	}
 	if err := c.fault("loaded"); err != nil {
 		return err
 	}
-	return moveFile(c.staged(), c.loaded())
+	return moveFile(c.Staged(), c.loaded())
 }
 
 func (c *Command) keepPresent(ctx context.Context) error {
@@ -132,7 +134,7 @@ func (c *Command) swapBack(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.drop(c.staged(), c.loaded(), c.replaced()) // the last one tells a new try to restore
+	return c.drop(c.Staged(), c.loaded(), c.replaced()) // the last one tells a new try to restore
 }
 
 // Discard implements Restorer.
@@ -144,7 +146,7 @@ func (c *Command) Discard(context.Context) error {
 }
 
 func (c *Command) discard() error {
-	staged, err := exists(c.staged())
+	staged, err := exists(c.Staged())
 	if err != nil {
 		return err
 	}
@@ -155,7 +157,7 @@ func (c *Command) discard() error {
 	if staged && kept {
 		return errUnfinished
 	}
-	return c.drop(c.replaced(), c.loaded(), c.staged())
+	return c.drop(c.replaced(), c.loaded(), c.Staged())
 }
 
 // drop removes the given files, and then half-written ones.
@@ -168,5 +170,5 @@ func (c *Command) drop(paths ...string) error {
 			return err
 		}
 	}
-	return removeFiles(c.staged()+".part", c.replaced()+".part")
+	return removeFiles(c.Staged()+".part", c.replaced()+".part")
 }

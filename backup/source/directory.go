@@ -186,6 +186,15 @@ func (d *Directory) Discard(context.Context) error {
 	return nil
 }
 
+// Staged is the path of the staged folder.
+func (d *Directory) Staged() string {
+	path, err := resolveTarget(d.cfg.Path)
+	if err != nil {
+		path = d.cfg.Path
+	}
+	return newExchange(path).staged
+}
+
 func (d *Directory) exchange(do func(*exchange) error) error {
 	path, err := resolveTarget(d.cfg.Path)
 	if err != nil {

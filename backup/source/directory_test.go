@@ -185,6 +185,9 @@ func TestDirectoryFollowsASymlinkToItself(t *testing.T) {
 	e, _ := v.mustBackup(d)
 	do(t, os.WriteFile(filepath.Join(live, "x"), []byte("newer"), 0o644))
 	do(t, d.Stage(t.Context(), v.last(), e))
+	if info, err := os.Stat(d.Staged()); err != nil || !info.IsDir() {
+		t.Errorf("what is staged is not at %s: %v", d.Staged(), err)
+	}
 	do(t, d.Swap(t.Context()))
 	do(t, d.Discard(t.Context()))
 	if target, err := os.Readlink(link); err != nil || target != "live" {

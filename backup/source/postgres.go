@@ -86,10 +86,12 @@ func (p *Postgres) Name() string { return p.name }
 // Kind implements Source.
 func (p *Postgres) Kind() string { return "postgres" }
 
+// Staged is the name of the staged database, on the same server.
+func (p *Postgres) Staged() string { return besideName(p.url.database, "_understudy_staged") }
+
 // target names the database; the others are its stand-ins.
 func (p *Postgres) target() string   { return p.url.database }
 func (p *Postgres) staging() string  { return besideName(p.url.database, "_understudy_staging") } // being built
-func (p *Postgres) staged() string   { return besideName(p.url.database, "_understudy_staged") }
 func (p *Postgres) replaced() string { return besideName(p.url.database, "_understudy_replaced") }
 func (p *Postgres) absent() string   { return besideName(p.url.database, "_understudy_absent") }
 

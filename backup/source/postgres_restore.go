@@ -71,7 +71,7 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
 		return err
 	}
-	for _, name := range []string{p.staged(), p.staging()} {
+	for _, name := range []string{p.Staged(), p.staging()} {
 		if err := p.dropDatabase(ctx, conn, name); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := execute(ctx, conn, g.properties(p.staging())...); err != nil {
 		return fmt.Errorf("set properties of database %q: %w", p.staging(), err)
 	}
-	return p.renameAll(ctx, conn, []rename{{p.staging(), p.staged()}})
+	return p.renameAll(ctx, conn, []rename{{p.staging(), p.Staged()}})
 }
 
 // load runs pg_restore into the new database, and gathers the statistics that

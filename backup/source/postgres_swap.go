@@ -25,7 +25,7 @@ func (p *Postgres) state(ctx context.Context, conn *pgx.Conn) (st postgresState,
 	for _, d := range []struct {
 		name string
 		to   *bool
-	}{{p.staged(), &st.staged}, {p.target(), &st.target}, {p.replaced(), &st.replaced}, {p.absent(), &st.absent}} {
+	}{{p.Staged(), &st.staged}, {p.target(), &st.target}, {p.replaced(), &st.replaced}, {p.absent(), &st.absent}} {
 		if *d.to, err = databaseExists(ctx, conn, d.name); err != nil {
 			return st, err
 		}
@@ -82,7 +82,7 @@ func (p *Postgres) swap(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	return p.renameAll(ctx, conn, append(renames, rename{p.staged(), p.target()}))
+	return p.renameAll(ctx, conn, append(renames, rename{p.Staged(), p.target()}))
 }
 
 // SwapBack implements Restorer. Sessions in the target are ended.
@@ -115,7 +115,7 @@ func (p *Postgres) takeBack(ctx context.Context, conn *pgx.Conn, st postgresStat
 		if err := p.step("close", execute(ctx, conn, closeTo(p.target()))); err != nil {
 			return err
 		}
-		renames = append(renames, rename{p.target(), p.staged()})
+		renames = append(renames, rename{p.target(), p.Staged()})
 	}
 	if st.replaced {
 		renames = append(renames, rename{p.replaced(), p.target()})
@@ -157,7 +157,7 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	for _, name := range []string{p.staging(), p.staged(), p.absent()} {
+	for _, name := range []string{p.staging(), p.Staged(), p.absent()} {
 		if err := p.step("drop "+name, p.dropDatabase(ctx, conn, name)); err != nil {
 			return err
 		}

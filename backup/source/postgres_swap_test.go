@@ -51,7 +51,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	}
 	p := newPostgresAt(t, srv, "app")
 	// Staging itself is not what is tested here, and takes longer than this.
-	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.staged()+" TEMPLATE a_stage")
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage")
 	fault, stopped := stopAfter(n)
 	p.fault = fault
 	err := p.Swap(t.Context())
@@ -198,7 +198,7 @@ func TestPostgresLongAndOddNames(t *testing.T) {
 		if got := ask(t, p.url.public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
 			t.Errorf("%q", got)
 		}
-		for _, beside := range []string{p.staged(), p.replaced(), p.absent()} {
+		for _, beside := range []string{p.Staged(), p.replaced(), p.absent()} {
 			if len(beside) > maxName {
 				t.Errorf("name %q has %d bytes", beside, len(beside))
 			}

@@ -39,8 +39,10 @@ func (s *SQLite) beside(suffix string) string {
 	return filepath.Join(dir, "."+base+".understudy-"+suffix)
 }
 
+// Staged is the path of the staged database file.
+func (s *SQLite) Staged() string { return s.beside("staged") }
+
 func (s *SQLite) staging() string  { return s.beside("staging") } // being built
-func (s *SQLite) staged() string   { return s.beside("staged") }
 func (s *SQLite) replaced() string { return s.beside("replaced") }
 func (s *SQLite) absent() string   { return s.beside("absent") }
 
@@ -51,7 +53,7 @@ func (s *SQLite) state() (st sqliteState, err error) {
 	for _, f := range []struct {
 		path string
 		to   *bool
-	}{{s.staged(), &st.staged}, {s.cfg.Path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
+	}{{s.Staged(), &st.staged}, {s.cfg.Path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
 		if *f.to, err = exists(f.path); err != nil {
 			return st, err
 		}
@@ -92,7 +94,7 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := s.makeFolder(facts); err != nil {
 		return err
 	}
-	staging, staged := s.staging(), s.staged()
+	staging, staged := s.staging(), s.Staged()
 	if err := removeFiles(append(withSides(staged), staged, staging)...); err != nil {
 		return err
 	}
@@ -168,7 +170,7 @@ func (s *SQLite) swap() error {
 	if err != nil {
 		return err
 	}
-	return s.step("place", moveFile(s.staged(), s.cfg.Path))
+	return s.step("place", moveFile(s.Staged(), s.cfg.Path))
 }
 
 // SwapBack implements Restorer.
@@ -195,7 +197,7 @@ func (s *SQLite) swapBack() error {
 	if err := s.moveSides(s.replaced(), s.cfg.Path); err != nil {
 		return err
 	}
-	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
+	if err := s.step("drop staged", removeFiles(append(withSides(s.Staged()), s.Staged(), s.staging())...)); err != nil {
 		return err
 	}
 	return s.step("drop absent", removeFiles(s.absent()))
@@ -205,7 +207,7 @@ func (s *SQLite) swapBack() error {
 // it may have got there, and puts the replaced one in.
 func (s *SQLite) takeBack(st sqliteState) error {
 	if st.target {
-		if err := s.step("take", moveFile(s.cfg.Path, s.staged())); err != nil {
+		if err := s.step("take", moveFile(s.cfg.Path, s.Staged())); err != nil {
 			return err
 		}
 	}
@@ -237,7 +239,7 @@ func (s *SQLite) discard() error {
 		return errUnfinished
 	}
 	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
-	paths = append(append(paths, withSides(s.staged())...), s.staged(), s.staging())
+	paths = append(append(paths, withSides(s.Staged())...), s.Staged(), s.staging())
 	for _, path := range paths {
 		if err := s.step("drop "+filepath.Base(path), removeFiles(path)); err != nil {
 			return err
@@ -270,15 +272,15 @@ func (s *SQLite) moveSides(from, to string) error {
 // a probe for one, and fails when somebody wrote to it.
 func (s *SQLite) dropStagedSides() error {
 	for _, side := range sides[:2] {
-		info, err := os.Lstat(s.staged() + side)
+		info, err := os.Lstat(s.Staged() + side)
 		if err == nil && info.Size() > 0 {
-			return fmt.Errorf("%s was written to: stage it again", s.staged())
+			return fmt.Errorf("%s was written to: stage it again", s.Staged())
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return removeFiles(withSides(s.staged())...)
+	return removeFiles(withSides(s.Staged())...)
 }
 
 // withSides names the side files of a database.

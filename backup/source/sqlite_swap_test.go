@@ -134,7 +134,7 @@ func TestSQLiteSwapNeverMixesSideFiles(t *testing.T) {
 			makeOld(t, path)
 			src := newSQLite(t, path)
 			s.stage(t, src, e)
-			staged := readText(t, src.staged())
+			staged := readText(t, src.Staged())
 			src.fault = func(step string) error {
 				there, err := exists(path)
 				with, _ := filepath.Glob(path + "-*")
@@ -175,7 +175,7 @@ func TestSQLiteSwapRefusesWhatItDoesNotKnow(t *testing.T) {
 	mustFail(t, src.Swap(t.Context()), "nothing is staged")
 	s.stage(t, src, e)
 
-	must(t, os.WriteFile(src.staged()+"-wal", []byte("written by a probe"), 0o600))
+	must(t, os.WriteFile(src.Staged()+"-wal", []byte("written by a probe"), 0o600))
 	mustFail(t, src.Swap(t.Context()), "was written to: stage it again")
 	s.stage(t, src, e)
 

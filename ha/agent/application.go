@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -38,6 +39,8 @@ func (a *Agent) probe(ctx context.Context, ref backup.Ref) error {
 // staged is a source that can say where what it has staged is to be found: a
 // path, or a database's name.
 type staged interface{ Staged() string }
+
+var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.Postgres)(nil), (*source.Command)(nil)}
 
 // envName makes a source's name part of a variable's: capital letters, digits
 // and underscores.
