@@ -70,11 +70,8 @@ type SetConfig struct {
 	Fencing   Fencing
 }
 
-// UseConfig tells the machine what the configuration that the head names says.
-type UseConfig struct {
-	Digest    string
-	Frequency Duration
-}
+// UseConfig tells the machine what the configuration in force says.
+type UseConfig struct{ Frequency Duration }
 
 // SetPaused pauses or resumes the schedule.
 type SetPaused struct {

@@ -114,12 +114,11 @@ type Promotion struct {
 	Reason string      `json:"reason,omitempty"`
 	Phase  Phase       `json:"phase"`
 
-	Epoch     uint64      `json:"epoch"`                // pinned: the epoch that ends
-	Newest    *backup.Ref `json:"newest,omitempty"`     // pinned: the newest backup when the operator was asked
-	HandedRev uint64      `json:"handed_rev,omitempty"` // a handover was seen
-	Backup    *backup.Ref `json:"backup,omitempty"`     // what is restored
-	Old       Peer        `json:"old"`
-	OldAlive  bool        `json:"old_alive,omitempty"`
+	Epoch    uint64      `json:"epoch"`            // pinned: the epoch that ends
+	Newest   *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
+	Backup   *backup.Ref `json:"backup,omitempty"` // what is restored
+	Old      Peer        `json:"old"`
+	OldAlive bool        `json:"old_alive,omitempty"`
 
 	Acked     bool `json:"acked,omitempty"`     // no more waiting for the old active
 	Started   bool `json:"started,omitempty"`   // the application was started

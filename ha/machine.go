@@ -102,7 +102,6 @@ type Machine struct {
 	ackSince   instant
 	finishRead instant
 	replaced   instant // when the version that the commit replaces was first seen
-	waived     bool
 	result     *Result
 }
 

@@ -61,7 +61,7 @@ func (r *rig) start(name string, j Journal) *instance {
 		Cluster: "c", Self: Peer{Name: name, URL: "http://" + name, Incarnation: fmt.Sprint(name, r.writes)},
 		Poll: 10 * time.Second, Random: rand.NewChaCha8([32]byte{byte(r.writes)}),
 	}, j)
-	n.step(UseConfig{Digest: "cfg", Frequency: Duration(5 * time.Minute)})
+	n.step(UseConfig{Frequency: Duration(5 * time.Minute)})
 	return n
 }
 

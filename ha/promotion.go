@@ -54,7 +54,6 @@ func (m *Machine) onPromote(ev Promote) {
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
 	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.save()
-	m.waived = ev.WaiveSalvage
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
 	m.stepSince, m.workAt = m.t, 0
 	if m.work != 0 {
@@ -251,7 +250,7 @@ func (m *Machine) endPromotion() {
 	}
 	old := m.knownHead()
 	m.j.Promotion = nil
-	m.hold, m.waived = hold{}, false
+	m.hold = hold{}
 	m.save()
 	if promoted {
 		m.report(Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)
@@ -311,7 +310,6 @@ func (m *Machine) awaitHandover() bool {
 		case h.Epoch != p.Epoch:
 			m.abort("%s became the active in epoch %d meanwhile", h.Active.Name, h.Epoch)
 		case mine && ho.State == Handed:
-			p.HandedRev = h.Rev
 			m.step("handover", "final backup "+h.Newest.ID)
 			m.restoreFrom(h.Newest)
 		case mine && ho.State == Declined:

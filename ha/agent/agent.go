@@ -239,7 +239,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	defer timer.Stop()
 	next := input{ev: ha.Tick{}}
 	if digest, c := a.configs.current(); c != nil { // most likely still in force
-		next, a.told = input{ev: ha.UseConfig{Digest: digest, Frequency: c.Frequency}}, digest
+		next, a.told = input{ev: ha.UseConfig{Frequency: c.Frequency}}, digest
 	}
 	for {
 		if err := a.step(ctx, next); err != nil {

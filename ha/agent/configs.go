@@ -129,7 +129,7 @@ func (a *Agent) followConfig(ctx context.Context) {
 	known, config := a.configs.current()
 	if config != nil && known == h.Config && a.told != h.Config {
 		a.told = h.Config
-		told := ha.UseConfig{Digest: known, Frequency: config.Frequency}
+		told := ha.UseConfig{Frequency: config.Frequency}
 		a.effects.Go(func() { a.post(told) })
 	}
 	if a.configs.claim(h.Config) {

@@ -117,9 +117,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		if err := c.readable(stages.added); err != nil {
 			t.Errorf("for an instance that has not activated the key: %v", err)
 		}
-		if b.agent.Status().Config.Digest == before {
-			t.Error("the data keys were not wrapped anew")
-		}
+		b.until("the data keys are wrapped anew", func(s Status) bool { return s.Config.Digest != before })
 		bucket, _, err := OpenBucket(t.Context(), c.memory, stages.retired)
 		if err != nil {
 			t.Fatal(err)

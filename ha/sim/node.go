@@ -43,7 +43,7 @@ func (n *node) boot() {
 		Cluster: "sim", Poll: 10 * time.Second, Random: randomReader{n.w}, Fencing: n.fencing,
 		Self: ha.Peer{Name: n.name, URL: "http://" + n.name, Incarnation: fmt.Sprint(n.name, "#", n.process)},
 	}, n.disk)
-	n.step(ha.UseConfig{Digest: "config", Frequency: ha.Duration(time.Minute)})
+	n.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})
 }
 
 // crash kills the agent. With strict fencing its supervisor stops the
