@@ -607,3 +607,25 @@ func TestShorterFrequencyBringsTheNextBackupForward(t *testing.T) {
 		t.Fatalf("%d backups within 65 s at a frequency of one minute", got)
 	}
 }
+
+func TestNothingIsSwappedUnderARunningApplication(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		s, ok := e.(StopApp)
+		return Done{ID: s.ID, Outcome: Failed, Err: errors.New("it does not stop")}, ok
+	}
+	b := r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(20*time.Second, a, b)
+	swaps := func(e Effect) bool { _, ok := e.(Swap); return ok }
+	if n := b.count(swaps); n != 0 || b.m.j.Promotion == nil || b.m.j.Promotion.Phase != PhaseSwap {
+		t.Fatalf("%d swaps, promotion %+v", n, b.m.j.Promotion)
+	}
+	r.fail = nil
+	r.pass(90*time.Second, b)
+	if n := b.count(swaps); n != 1 || r.head().Active.Name != "b" {
+		t.Fatalf("%d swaps once it had stopped, head %+v", n, r.head())
+	}
+}

@@ -16,7 +16,7 @@ func testBodyReuse(t *testing.T, s blobstore.Store) {
 	if _, err := s.Put(t.Context(), "k", body, blobstore.Always); err != nil {
 		t.Fatal(err)
 	}
-	copy(body, "XXXXXXXX")
+	copy(body, "scribble")
 	got, _ := read(t, s, "k")
 	wantBody(t, "get", got, []byte("original"))
 	copy(got, "YYYYYYYY")

@@ -54,15 +54,6 @@ type Server struct {
 	close     sync.Once
 }
 
-// Serve is Listen and Server.Serve.
-func Serve(ctx context.Context, cfg ServerConfig) error {
-	s, err := Listen(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	return s.Serve(ctx)
-}
-
 // Listen opens the listeners, so that an address in use, a certificate that
 // cannot be read, or a socket that another agent answers on is an error before
 // anything else begins.
@@ -166,9 +157,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	serving.Wait()
 	return err
 }
-
-// Close closes the listeners of a Server that does not Serve.
-func (s *Server) Close() error { return s.closeListeners() }
 
 func (s *Server) closeListeners() error {
 	var errs []error

@@ -101,7 +101,7 @@ func TestAnAddressInUseLeavesNothingBehind(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket is left: %v", err)
 	}
-	if err := Serve(t.Context(), ServerConfig{Agent: s.fake, Listen: s.server.Addr().String()}); err == nil {
+	if _, err := Listen(t.Context(), ServerConfig{Agent: s.fake, Listen: s.server.Addr().String()}); err == nil {
 		t.Error("Serve: no error")
 	}
 }
