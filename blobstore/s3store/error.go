@@ -1,42 +1,23 @@
 package s3store
 
 import (
-	"context"
 	"errors"
-	"net/http"
-	"net/url"
 
 	"github.com/aws/smithy-go"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
-
-func fail(op, key string, kind, err error) error {
-	return &blobstore.Error{Op: op, Key: key, Kind: kind, Err: brief(err)}
-}
-
-// briefError tells an SDK's error in the words that help: the layers around
-// them repeat the operation and the key, or are empty.
-type briefError struct {
-	text string
-	err  error
-}
-
-func (e *briefError) Error() string { return e.text }
-func (e *briefError) Unwrap() error { return e.err }
 
 // brief says what the store answered, or why no answer came.
 func brief(err error) error {
 	var noCredentials *credentialsError
 	var api smithy.APIError
-	var request *url.Error
 	switch {
 	case errors.As(err, &noCredentials):
-		return &briefError{noCredentials.Error(), err}
+		return edge.Say(err, "%v", noCredentials)
 	case errors.As(err, &api) && api.ErrorMessage() != "":
-		return &briefError{api.ErrorCode() + ": " + api.ErrorMessage(), err}
-	case errors.As(err, &request):
-		return &briefError{request.Err.Error(), err}
+		return edge.Say(err, "%s: %s", api.ErrorCode(), api.ErrorMessage())
 	}
 	return err
 }
@@ -44,22 +25,14 @@ func brief(err error) error {
 // translate gives the error of a read, a list, a delete or an unconditional
 // put its kind.
 func translate(op, key string, err error) error {
-	return fail(op, key, kindOf(err), err)
+	return edge.Fail(op, key, kindOf(err), brief(err))
 }
 
 // translateConditional gives the error of a conditional put its kind. sent
 // says whether the request may have reached the store.
 func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
-	kind := kindOf(err)
-	switch {
-	case !sent || errorCode(err) == codeSkewed:
-		// Nothing was written, whatever went wrong.
-	case errors.Is(kind, blobstore.ErrNotFound) && cond.Match() != "":
-		kind = blobstore.ErrPrecondition // some stores' word for a missing blob
-	case errors.Is(kind, blobstore.ErrUnavailable):
-		kind = blobstore.ErrUnknownOutcome
-	}
-	return fail("put", key, kind, err)
+	sent = sent && errorCode(err) != codeSkewed
+	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), brief(err))
 }
 
 const (
@@ -93,7 +66,7 @@ func kindOf(err error) error {
 	code := errorCode(err)
 	var noCredentials *credentialsError
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case edge.GivenUp(err):
 		return blobstore.ErrUnavailable
 	case errors.As(err, &noCredentials):
 		return blobstore.ErrDenied
@@ -104,26 +77,7 @@ func kindOf(err error) error {
 	case deniedCodes[code]:
 		return blobstore.ErrDenied
 	}
-	return kindOfStatus(errorStatus(err))
-}
-
-func kindOfStatus(status int) error {
-	switch status {
-	case http.StatusNotModified:
-		return blobstore.ErrNotModified
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return blobstore.ErrDenied
-	case http.StatusNotFound:
-		return blobstore.ErrNotFound
-	case http.StatusPreconditionFailed:
-		return blobstore.ErrPrecondition
-	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
-		return blobstore.ErrUnavailable
-	}
-	if status >= 300 && status < 500 {
-		return blobstore.ErrInvalid
-	}
-	return blobstore.ErrUnavailable // no answer, or a server's trouble
+	return edge.Kind(errorStatus(err))
 }
 
 // errorCode returns the code that the store gave its error, or "".

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -18,23 +15,13 @@ import (
 	"gocloud.dev/blob/s3blob"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
 
 // Scheme is the URL scheme that Open serves.
 const Scheme = "s3"
 
-const (
-	defaultRegion = "us-east-1"
-
-	// maxPrefix leaves room for a key of blobstore.MaxKey below 1,024 bytes.
-	maxPrefix = 200
-
-	dialTimeout = 10 * time.Second
-	// headerTimeout is how long a store may think once it has the request.
-	headerTimeout = 30 * time.Second
-	// idleConns is how many connections are kept for parallel transfers.
-	idleConns = 32
-)
+const defaultRegion = "us-east-1"
 
 // Open opens the bucket that a URL names; see the package's doc for its
 // parameters. It is a blobstore.Opener. It sends no request: that the bucket
@@ -70,14 +57,7 @@ func bucketPrefix(u *url.URL) (string, error) {
 	if u.Opaque != "" || u.Host == "" || u.Port() != "" {
 		return "", errors.New("the URL names no bucket; want s3://bucket/prefix")
 	}
-	prefix := strings.Trim(u.Path, "/")
-	if prefix == "" {
-		return "", nil
-	}
-	if err := blobstore.CheckKey(prefix); err != nil || len(prefix) > maxPrefix {
-		return "", fmt.Errorf("the prefix %.40q is no key of at most %d bytes: %w", prefix, maxPrefix, err)
-	}
-	return prefix + "/", nil
+	return edge.Prefix(u.Path)
 }
 
 // clientOptions takes this package's own parameters out of the query.
@@ -117,9 +97,6 @@ func tune(client s3.HTTPClient) s3.HTTPClient {
 		return client
 	}
 	return buildable.
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-		WithTransportOptions(func(t *http.Transport) {
-			t.ResponseHeaderTimeout = headerTimeout
-			t.MaxIdleConnsPerHost = idleConns
-		})
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = edge.DialTimeout }).
+		WithTransportOptions(edge.Tune)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
 
 // Store is a blobstore.Store in an S3 bucket, below a prefix.
@@ -31,11 +31,8 @@ var _ blobstore.Store = (*Store)(nil)
 
 // Get implements blobstore.Store.
 func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
-	if err := admit(ctx, "get", key); err != nil {
+	if err := edge.AdmitGet(ctx, key, opt); err != nil {
 		return nil, blobstore.Attrs{}, err
-	}
-	if opt.Offset < 0 || opt.Length < 0 {
-		return nil, blobstore.Attrs{}, fail("get", key, blobstore.ErrInvalid, fmt.Errorf("range %d+%d", opt.Offset, opt.Length))
 	}
 	length := opt.Length
 	if length == 0 {
@@ -74,7 +71,7 @@ func (s *Store) getEmpty(ctx context.Context, key string) (io.ReadCloser, blobst
 		return nil, blobstore.Attrs{}, err
 	}
 	if attrs.Size > 0 {
-		return nil, blobstore.Attrs{}, fail("get", key, blobstore.ErrUnavailable, errors.New("the blob changed while it was opened"))
+		return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, errors.New("the blob changed while it was opened"))
 	}
 	return http.NoBody, attrs, nil
 }
@@ -82,7 +79,7 @@ func (s *Store) getEmpty(ctx context.Context, key string) (io.ReadCloser, blobst
 // Stat implements blobstore.Store. It cannot tell a missing bucket from a
 // missing blob: either is ErrNotFound.
 func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
-	if err := admit(ctx, "stat", key); err != nil {
+	if err := edge.Admit(ctx, "stat", key); err != nil {
 		return blobstore.Attrs{}, err
 	}
 	attrs, err := s.blobs.Attributes(ctx, s.prefix+key)
@@ -99,7 +96,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 
 // Put implements blobstore.Store. The body is sent from where it lies.
 func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore.Condition) (blobstore.Attrs, error) {
-	if err := admit(ctx, "put", key); err != nil {
+	if err := edge.Admit(ctx, "put", key); err != nil {
 		return blobstore.Attrs{}, err
 	}
 	in := &s3.PutObjectInput{
@@ -114,7 +111,7 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	if token := cond.Match(); token != "" {
 		in.IfMatch = aws.String(string(token))
 	}
-	ctx, sent := watch(ctx)
+	ctx, sent := edge.Watch(ctx)
 	out, err := s.client.PutObject(ctx, in)
 	if err != nil && cond.Conditional() {
 		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
@@ -135,8 +132,8 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 // List implements blobstore.Store.
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobstore.Attrs, error] {
 	return func(yield func(blobstore.Attrs, error) bool) {
-		if err := blobstore.CheckPrefix(prefix); err != nil {
-			yield(blobstore.Attrs{}, fail("list", prefix, blobstore.ErrInvalid, err))
+		if err := edge.AdmitList(ctx, prefix); err != nil {
+			yield(blobstore.Attrs{}, err)
 			return
 		}
 		pages := s.blobs.List(&blob.ListOptions{
@@ -185,7 +182,7 @@ func (s *Store) listed(object *blob.ListObject) (blobstore.Attrs, bool) {
 
 // Delete implements blobstore.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := admit(ctx, "delete", key); err != nil {
+	if err := edge.Admit(ctx, "delete", key); err != nil {
 		return err
 	}
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{
@@ -197,17 +194,6 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	}
 	if err := translate("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
 		return err
-	}
-	return nil
-}
-
-// admit refuses work on a bad key or for a caller that has gone.
-func admit(ctx context.Context, op, key string) error {
-	if err := ctx.Err(); err != nil {
-		return fail(op, key, blobstore.ErrUnavailable, err)
-	}
-	if err := blobstore.CheckKey(key); err != nil {
-		return fail(op, key, blobstore.ErrInvalid, err)
 	}
 	return nil
 }

@@ -2,16 +2,24 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 )
 
-// shared holds the servers that all tests of a package use.
+// removable is a server with everything that it keeps.
+type removable interface{ remove() }
+
+// shared holds the servers that all tests of a package use, by their kind.
 var shared struct {
 	sync.Mutex
 	running bool // within Run
-	minio   *MinIOServer
-	err     error
+	servers map[string]*sharedServer
+}
+
+type sharedServer struct {
+	server removable
+	err    error
 }
 
 // Run runs a package's tests, stops the servers that they shared, and returns
@@ -19,31 +27,43 @@ var shared struct {
 func Run(m *testing.M) int {
 	shared.Lock()
 	shared.running = true
+	shared.servers = make(map[string]*sharedServer)
 	shared.Unlock()
 	code := m.Run()
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.minio != nil {
-		shared.minio.remove()
+	for _, s := range shared.servers {
+		if s.err == nil {
+			s.server.remove()
+		}
 	}
 	return code
 }
 
-// SharedMinIO returns the package's MinIO server, which it starts if no test
-// has needed it before. Tests keep apart by using a bucket each, and must not
-// stop it.
-func SharedMinIO(tb testing.TB) *MinIOServer {
+// share returns the package's server of a kind, which it starts if no test has
+// needed it before.
+func share[T removable](tb testing.TB, kind string, start func() (T, error)) T {
 	tb.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.running {
-		tb.Fatal("server.SharedMinIO needs server.Run in TestMain, which stops the server")
+		tb.Fatal("a shared server needs server.Run in TestMain, which stops it")
 	}
-	if shared.minio == nil && shared.err == nil {
-		shared.minio, shared.err = newMinIO()
+	s := shared.servers[kind]
+	if s == nil {
+		started, err := start()
+		s = &sharedServer{started, err}
+		shared.servers[kind] = s
 	}
-	if err := shared.err; err != nil {
-		tb.Fatal(errors.Join(errors.New("shared MinIO server"), err))
+	if s.err != nil {
+		tb.Fatal(errors.Join(fmt.Errorf("shared %s server", kind), s.err))
 	}
-	return shared.minio
+	return s.server.(T)
+}
+
+// SharedMinIO returns the package's MinIO server. Tests keep apart by using a
+// bucket each, and must not stop it.
+func SharedMinIO(tb testing.TB) *MinIOServer {
+	tb.Helper()
+	return share(tb, "MinIO", newMinIO)
 }

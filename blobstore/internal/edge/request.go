@@ -1,0 +1,59 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// MaxPrefix leaves room for a key of blobstore.MaxKey below the 1,024 bytes
+// that every provider allows.
+const MaxPrefix = 200
+
+// Prefix returns what all keys of a store begin with, given the path of its
+// URL: "", or a prefix that ends with a slash.
+func Prefix(path string) (string, error) {
+	prefix := strings.Trim(path, "/")
+	if prefix == "" {
+		return "", nil
+	}
+	if err := blobstore.CheckKey(prefix); err != nil {
+		return "", fmt.Errorf("the prefix %.40q cannot begin a key: %w", prefix, err)
+	}
+	if len(prefix) > MaxPrefix {
+		return "", fmt.Errorf("the prefix %.40q has more than %d bytes", prefix, MaxPrefix)
+	}
+	return prefix + "/", nil
+}
+
+// Admit refuses work on a bad key or for a caller that has gone.
+func Admit(ctx context.Context, op, key string) error {
+	if err := ctx.Err(); err != nil {
+		return Fail(op, key, blobstore.ErrUnavailable, err)
+	}
+	if err := blobstore.CheckKey(key); err != nil {
+		return Fail(op, key, blobstore.ErrInvalid, err)
+	}
+	return nil
+}
+
+// AdmitGet is Admit for a read, whose range it checks as well.
+func AdmitGet(ctx context.Context, key string, opt blobstore.GetOptions) error {
+	if opt.Offset < 0 || opt.Length < 0 {
+		return Fail("get", key, blobstore.ErrInvalid, fmt.Errorf("range %d+%d", opt.Offset, opt.Length))
+	}
+	return Admit(ctx, "get", key)
+}
+
+// AdmitList refuses to list below a prefix that no key can have.
+func AdmitList(ctx context.Context, prefix string) error {
+	if err := ctx.Err(); err != nil {
+		return Fail("list", prefix, blobstore.ErrUnavailable, err)
+	}
+	if err := blobstore.CheckPrefix(prefix); err != nil {
+		return Fail("list", prefix, blobstore.ErrInvalid, err)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package edge
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DialTimeout bounds how long a connection may take.
+	DialTimeout = 10 * time.Second
+	// headerTimeout is how long a store may think once it has the request.
+	headerTimeout = 30 * time.Second
+	// idleConns is how many connections are kept for parallel transfers.
+	idleConns = 32
+)
+
+// Tune bounds how long a silent store can hold a request.
+func Tune(t *http.Transport) {
+	t.ResponseHeaderTimeout = headerTimeout
+	t.MaxIdleConnsPerHost = idleConns
+}
+
+// Client returns an HTTP client for a provider whose SDK takes one: tuned, and
+// watched. Like every client of Go's it goes through the proxy that the
+// environment names (HTTPS_PROXY, NO_PROXY) and trusts the certificates of the
+// system or those of SSL_CERT_FILE.
+func Client() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: DialTimeout}).DialContext
+	Tune(t)
+	return &http.Client{Transport: Watched(t)}
+}
+
+type sentKey struct{}
+
+// Watch returns a context for one request through something Watched, and a
+// flag that is set once there is a connection for the request to go out on.
+// Until then it has had no effect.
+func Watch(ctx context.Context) (context.Context, *atomic.Bool) {
+	sent := new(atomic.Bool)
+	return context.WithValue(ctx, sentKey{}, sent), sent
+}
+
+// Watched passes requests on to next and sets their flags; see Watch. It wraps
+// what talks to the store alone, not to those who give credentials.
+func Watched(next http.RoundTripper) http.RoundTripper { return watched{next} }
+
+type watched struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	return w.next.RoundTrip(Observed(req))
+}
+
+// Observed returns the request as one that sets its context's flag.
+func Observed(req *http.Request) *http.Request {
+	sent, ok := req.Context().Value(sentKey{}).(*atomic.Bool)
+	if !ok {
+		return req
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+}
