@@ -56,7 +56,7 @@ func parseIndex(ref IndexRef, own []located, raw []byte) (*Index, error) {
 
 // hash builds the table. Of a chunk that is in two packs, the later place wins.
 func (x *Index) hash(records int) error {
-	size := 1
+	size := 2 // one slot at least stays free, or a search would not end
 	for size < records*3/2 {
 		size *= 2
 	}

@@ -17,11 +17,16 @@ import (
 
 // Memory is a store in memory, for tests. Its zero value is an empty store.
 // Every write gets a token of its own, even if it writes the same bytes again.
+// Its lifecycle rules are applied by Expire, at any time that a test likes.
 type Memory struct {
 	// Now is the store's clock; nil means time.Now. Set it before first use.
 	Now func() time.Time
+	// ForgetRules makes it a store that accepts lifecycle rules and does not
+	// keep them. Set it before first use.
+	ForgetRules bool
 
 	mu     sync.Mutex
+	rules  []blobstore.Expiry
 	blobs  map[string]version
 	writes uint64
 }

@@ -26,7 +26,8 @@ active made of what its successor does not have (salvage).
 
 Without a running agent it reads the bucket itself.`,
 		Example: `  understudy backups
-  understudy backups show latest`,
+  understudy backups show latest
+  understudy backups diff A B`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 0 {
@@ -44,7 +45,7 @@ Without a running agent it reads the bucket itself.`,
 	}
 	a.addAgentFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200)")
-	cmd.AddCommand(newBackupsShow(a))
+	cmd.AddCommand(newBackupsShow(a), newBackupsDiff(a))
 	return cmd
 }
 
