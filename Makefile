@@ -3,14 +3,21 @@
 TOOLS := e2e/tools/bin
 MINIO := $(TOOLS)/minio
 LINT  := $(TOOLS)/golangci-lint
+# npm's own record of what it has installed.
+AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
+GCS   := $(TOOLS)/fake-gcs-server
 
 # What demo passes on, and which packages test and bench are about.
 ARGS ?=
 PKG  ?= ./...
 
+# How many seeds soak runs, and the first of them.
+SEEDS ?= 10000
+FIRST ?= 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo build setup test lint bench clean
+.PHONY: help demo build setup packages test soak lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +28,9 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	go build -trimpath -o bin/understudy ./cmd/understudy
 
-setup: $(MINIO) ## install what the tests need: a MinIO server, PostgreSQL, a C compiler
+setup: packages $(MINIO) $(GCS) $(AZURITE) ## install what the tests need: servers of object stores, PostgreSQL, Node.js, a C compiler
+
+packages:
 	e2e/tools/packages
 
 # The end-to-end tests start whole clusters: they come last and alone, so that
@@ -33,6 +42,9 @@ test: setup ## run all tests (PKG=./blobstore/...: only those)
 		[ -z "$$packages" ] || go test -race -timeout 15m $$packages; \
 	done
 
+soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
+	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)
+
 lint: $(LINT) ## check formatting, vet, and run the linters
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
@@ -42,12 +54,20 @@ bench: setup ## run the benchmarks (PKG=./backup/...: only those)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
 
 clean: ## remove what was built
-	rm -rf bin e2e/out $(TOOLS)
+	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE))
 
 # Each tool has a module of its own, so that its dependencies are neither the
 # program's nor another tool's.
 $(MINIO): e2e/tools/minio/go.mod e2e/tools/minio/go.sum
 	cd $(<D) && go build -o ../bin/minio github.com/minio/minio && touch ../bin/minio
 
+$(GCS): e2e/tools/fakegcs/go.mod e2e/tools/fakegcs/go.sum
+	cd $(<D) && go build -o ../bin/fake-gcs-server github.com/fsouza/fake-gcs-server && touch ../bin/fake-gcs-server
+
 $(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
 	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint
+
+# Azurite's newest version asks for Node.js 22; it runs on Debian's 18 as well,
+# with a warning. None of its packages needs its installation script.
+$(AZURITE): e2e/tools/azurite/package.json e2e/tools/azurite/package-lock.json | packages
+	cd e2e/tools/azurite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

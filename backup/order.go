@@ -36,7 +36,7 @@ type Order struct {
 	// each, instead of trusting the times in the index.
 	FirstInEpoch bool
 	Retention    time.Duration // 0 is DefaultRetention
-	ReuseWindow  time.Duration // 0 is DefaultReuseWindow
+	ReuseWindow  time.Duration // 0 is DefaultReuseWindow, less is NoReuse
 	Keys         seal.DataKeys
 	Sources      []source.Source
 	// Before and After are the quiesce hooks around the snapshot; After also

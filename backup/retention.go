@@ -15,6 +15,9 @@ const (
 	DefaultReuseWindow = 7 * day
 )
 
+// NoReuse as a reuse window makes every backup write all of its data again.
+const NoReuse time.Duration = -1
+
 // Retention is the rule by which objects expire, and by which packs are
 // renewed so that nothing expires that is still needed. Ages are in the
 // store's time.
@@ -25,15 +28,18 @@ const (
 // takes.
 type Retention struct {
 	Keep  time.Duration // R: how long a backup is restorable; 0 is DefaultRetention
-	Reuse time.Duration // W: how old a pack may be to be referred to; 0 is DefaultReuseWindow
+	Reuse time.Duration // W: how old a pack may be to be referred to; 0 is DefaultReuseWindow, less is NoReuse
 }
 
 func (r Retention) defaults() Retention {
 	if r.Keep <= 0 {
 		r.Keep = DefaultRetention
 	}
-	if r.Reuse <= 0 {
+	switch {
+	case r.Reuse == 0:
 		r.Reuse = DefaultReuseWindow
+	case r.Reuse < 0:
+		r.Reuse = 0
 	}
 	return r
 }

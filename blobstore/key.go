@@ -18,7 +18,8 @@ const oddKeyChars = "-_.=@+,~!()"
 
 // CheckKey says why a key cannot be stored everywhere, or nil. A key is one or
 // more segments with "/" between them; a segment is made of ASCII letters,
-// digits and "-_.=@+,~!()", and does not start with a dot. Every provider
+// digits and "-_.=@+,~!()", and does not start with a dot. "../" and "__0x" are
+// good in no key: a portable blob library writes them otherwise. Every provider
 // refuses other keys with ErrInvalid, so that a key that one store takes is
 // good in all.
 func CheckKey(key string) error {
@@ -27,6 +28,11 @@ func CheckKey(key string) error {
 	}
 	if len(key) > MaxKey {
 		return fmt.Errorf("the key has %d bytes, more than %d", len(key), MaxKey)
+	}
+	for _, rewritten := range []string{"../", "__0x"} {
+		if strings.Contains(key, rewritten) {
+			return fmt.Errorf("the key holds %q", rewritten)
+		}
 	}
 	for segment := range strings.SplitSeq(key, "/") {
 		if err := checkSegment(segment); err != nil {

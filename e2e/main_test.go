@@ -15,7 +15,8 @@ import (
 
 // Programs under test, built once with the race detector, and understudy also
 // without it, for what takes long.
-var understudyBin, sampleBin, fastBin string
+// crashBin is understudy as it dies at a crash point.
+var understudyBin, sampleBin, fastBin, crashBin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -31,11 +32,13 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "set GORACE:", err)
 		return 1
 	}
-	understudyBin, sampleBin, fastBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample"), filepath.Join(dir, "fast")
+	understudyBin, sampleBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample")
+	fastBin, crashBin = filepath.Join(dir, "fast"), filepath.Join(dir, "crash")
 	for _, args := range [][]string{
 		{"-race", "-o", understudyBin, "../cmd/understudy"},
 		{"-race", "-o", sampleBin, "./sample"},
 		{"-trimpath", "-o", fastBin, "../cmd/understudy"}, // as make build does
+		{"-trimpath", "-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
 	} {
 		build := exec.Command("go", append([]string{"build"}, args...)...)
 		build.Stdout, build.Stderr = os.Stdout, os.Stderr

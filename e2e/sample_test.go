@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
@@ -19,13 +21,15 @@ import (
 // sample is the sample application on one host.
 type sample struct {
 	dir    string
-	ledger string // shared by all hosts: what was ever acknowledged to anybody
+	ledger string        // shared by all hosts: what was ever acknowledged to anybody
+	every  time.Duration // between two commits; 0: 5 ms
 	pg     *server.PostgresServer
 	db     string
 }
 
 func (s *sample) args(verb string) []string {
-	args := []string{verb, "--data=" + s.dir, "--run-dir=" + s.dir + "-run", "--ledger=" + s.ledger, "--interval=5ms"}
+	every := cmp.Or(s.every, 5*time.Millisecond)
+	args := []string{verb, "--data=" + s.dir, "--run-dir=" + s.dir + "-run", "--ledger=" + s.ledger, "--interval=" + every.String()}
 	if s.pg != nil {
 		args = append(args, "--files=false", "--postgres="+s.pg.DSN(s.db))
 	}

@@ -49,7 +49,23 @@ func (m *Machine) fencedOff() bool {
 		// How old the last renewal of the process before is, nobody knows.
 		return m.failing
 	}
-	return m.due(m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std())
+	return m.due(m.fenceAt())
+}
+
+// fenceAt is when, in strict mode, an application must be stopping unless the
+// head is renewed before.
+func (m *Machine) fenceAt() instant {
+	f := m.fencing()
+	return m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std()
+}
+
+// appUntil is for how long the application may go on without another renewal,
+// should this process fall silent; negative: without end.
+func (m *Machine) appUntil() time.Duration {
+	if m.fencing().Mode != Strict || m.override {
+		return -1
+	}
+	return max(0, m.fenceAt()-m.t)
 }
 
 // planApp starts or stops the application.
@@ -65,8 +81,8 @@ func (m *Machine) planApp() {
 		}
 		return
 	}
-	if !m.due(m.appRetry) {
-		return
+	if want == m.appFailed && !m.due(m.appRetry) {
+		return // a start that fails must not hold up a stop either
 	}
 	m.app = appUnknown
 	m.appLane = m.expect(func(d Done) { m.appDone(want, d) })
@@ -85,9 +101,12 @@ func (m *Machine) planApp() {
 func (m *Machine) appDone(want appState, d Done) {
 	m.appStarting = false
 	if d.Outcome == OK {
-		m.app, m.appErr, m.appWait = want, "", 0
+		m.app, m.appErr, m.appFailed, m.appWait = want, "", appUnknown, 0
 		m.report(Info, "application", "the application is %s", want)
 		return
+	}
+	if want != m.appFailed {
+		m.appFailed, m.appWait = want, 0
 	}
 	m.appWait = min(max(time.Second, 2*m.appWait), 30*time.Second)
 	m.appRetry = m.t + m.appWait
@@ -109,6 +128,8 @@ func (m *Machine) onStartAnyway(ev StartAnyway) {
 		m.refuse(ev.Request, "the bucket can be used: there is nothing to override")
 	default:
 		m.override = true
+		m.j.Demotion = nil // what it writes from now on is in no salvage backup
+		m.save()
 		m.report(Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
 		m.answer(ev.Request, nil, nil)
 	}

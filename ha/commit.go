@@ -1,5 +1,7 @@
 package ha
 
+import "github.com/understudy-ha/understudy/blobstore"
+
 // The commit is the one moment that decides: a compare-and-swap of the head to
 // the next epoch, pinned to what the promotion is based on.
 
@@ -29,12 +31,32 @@ func (m *Machine) planCommit() bool {
 				return
 			}
 			m.commitStep = 2
+			if m.head.Epoch <= max(1, m.j.Marked) {
+				m.commitStep = 3
+			}
 		})
+	case 2:
+		m.leaveMarker()
 	default:
 		m.replaced = m.headSince
 		m.writeHead()
 	}
 	return true
+}
+
+// leaveMarker writes the marker of the epoch that the commit ends, unless it is
+// there: its active may not have come to it, and nobody else would.
+func (m *Machine) leaveMarker() {
+	h := m.head
+	m.write(KindMarker, MarkerKey(h.Epoch), &Marker{
+		Format: Format, Cluster: m.p.Cluster, Epoch: h.Epoch, Nonce: m.random(),
+		Active: h.Active, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
+	}, blobstore.IfAbsent(), func(d Done) {
+		if d.Outcome == OK || d.Outcome == Lost {
+			m.j.Marked = max(m.j.Marked, h.Epoch)
+			m.commitStep = 3
+		}
+	})
 }
 
 // pinBroken says what of the pinned head has changed, heartbeats aside.
@@ -77,17 +99,36 @@ func (m *Machine) commitLost() {
 	m.commitStep = 1
 }
 
-// committed makes this instance the active. The caller saves.
-func (m *Machine) committed() {
+// lookBack finds out what became of a commit when a later epoch has begun
+// since: the marker of its own epoch says who began that one.
+func (m *Machine) lookBack() {
 	p := m.j.Promotion
-	m.j.Role, m.j.Epoch, m.j.First = RoleActive, m.head.Epoch, true
+	m.read(KindMarker, MarkerKey(p.Epoch+1), "", func(d Done) {
+		if d.Outcome == Unknown {
+			return
+		}
+		m.j.Pending = nil
+		m.save()
+		if mk, ok := d.Object.(*Marker); ok && mk.Active.Name == m.p.Self.Name {
+			m.committed(p.Epoch + 1)
+		} else {
+			m.commitLost()
+		}
+		m.judge()
+	})
+}
+
+// committed makes this instance the active of epoch. The caller saves.
+func (m *Machine) committed(epoch uint64) {
+	p := m.j.Promotion
+	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
 	m.j.Demotion, m.j.Handover = nil, nil
 	m.refused = ""
 	p.Phase = PhaseFinish
 	// An active that handed over has stopped its application already.
 	p.Acked = p.Mode == ModeSwitchover
 	m.ackSince = m.t
-	m.step("commit", "epoch "+utoa(m.head.Epoch))
+	m.step("commit", "epoch "+utoa(epoch))
 	if p.Old.URL != "" {
 		m.emit(Notify{URL: p.Old.URL})
 	}
@@ -139,7 +180,9 @@ func (m *Machine) awaitAck(p *Promotion) bool {
 	}
 	m.finishRead = m.t + handoverPoll
 	m.read(KindAck, AckKey(m.j.Epoch, p.Old.Name), "", func(d Done) {
-		if d.Outcome == OK {
+		// A copy of the old active's host has its name, and knows nothing of the
+		// application on the original.
+		if d.Outcome == OK && d.Object.(*Ack).Instance.Incarnation == p.Old.Incarnation {
 			m.acked("acknowledged by " + p.Old.Name)
 		}
 	})

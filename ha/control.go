@@ -156,7 +156,7 @@ func (m *Machine) judge() {
 	case h.Epoch > m.j.Epoch:
 		m.superseded(h)
 	case h.Nonce == m.j.Last.Nonce:
-		m.refused = ""
+		m.refused, m.j.Demotion = "", nil
 	default:
 		m.foreign(h)
 	}
@@ -172,6 +172,11 @@ func (m *Machine) foreign(h *Head) {
 	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (incarnation " + h.Active.Incarnation +
 		", rev " + utoa(h.Rev) + "; this data folder's last was rev " + utoa(m.j.Last.Rev) +
 		"): this data folder is a copy, or was restored from an old one, or a second host has this name; promote this instance, or join it afresh with: understudy join --replace"
+	if m.j.Demotion == nil {
+		// Should this be the original after all, it has what no backup has.
+		m.j.Demotion = &Demotion{Epoch: m.j.Epoch, Acked: true, Known: true}
+		m.save()
+	}
 	m.dropBackup(&Refusal{Reason: m.refused})
 	m.report(Alarm, "identity", "not active: %s", m.refused)
 }
@@ -224,14 +229,14 @@ func (m *Machine) resolve() {
 		m.settle()
 	case string(m.headToken) == p.Token:
 		m.writeHead()
+	case p.Commit && m.head.Epoch > m.j.Promotion.Epoch+1:
+		m.lookBack()
 	default:
 		m.j.Pending = nil
-		if p.Commit {
-			m.save()
-			m.commitLost()
-			return
-		}
 		m.save()
+		if p.Commit {
+			m.commitLost()
+		}
 		m.judge()
 	}
 }
@@ -245,7 +250,7 @@ func (m *Machine) settle() {
 	m.j.Last, m.j.Seen = pos, pos
 	m.headErr = ""
 	if p != nil && p.Commit {
-		m.committed()
+		m.committed(m.head.Epoch)
 	}
 	m.save()
 	if !mine {

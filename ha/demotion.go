@@ -16,9 +16,12 @@ func (m *Machine) superseded(h *Head) {
 	if hj := m.j.Handover; hj != nil && (hj.Phase == HandoverSent || hj.Phase == HandoverReturning) {
 		d.Final = hj.Final
 	}
+	if old := m.j.Demotion; old != nil && old.Made {
+		d.Made, d.Salvage = true, old.Salvage // it was refused, and has not run since
+	}
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
 		// It committed, and was superseded before it was through.
-		d.Discard = !p.Discarded
+		d.Discard, d.Silent = !p.Discarded, !p.Acked
 		m.endPromotion()
 	}
 	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil
@@ -34,11 +37,16 @@ func (m *Machine) superseded(h *Head) {
 func (m *Machine) planDemotion() bool {
 	d := m.j.Demotion
 	switch {
-	case d == nil || m.j.Promotion != nil:
+	case d == nil || m.j.Promotion != nil || m.j.Role == RoleActive:
 		return false
 	case !d.Acked:
 		if m.app != appStopped {
 			return false
+		}
+		if d.Silent {
+			d.Acked = true
+			m.save()
+			return true
 		}
 		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self.Name), &Ack{
 			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Time: m.now.Wall,

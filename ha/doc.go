@@ -24,7 +24,8 @@
 //   - A process that starts as the active claims it first, and only if its
 //     nonce is one that the instance's journal knows. Whoever finds a head that
 //     it did not write (a clone, a restored virtual machine, a second host
-//     under one name) stops the application and refuses to be active.
+//     under one name) stops the application, keeps its state as a salvage backup
+//     and refuses to be active.
 //
 // A write whose outcome is unknown is resolved before anything else: while the
 // version that it replaces is still there it may yet land, so another attempt

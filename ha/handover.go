@@ -19,7 +19,7 @@ func (m *Machine) lookAtLease() {
 	switch {
 	case hj != nil && !(asked && l.ID == hj.Lease):
 		m.endHandover()
-	case hj == nil && asked && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
+	case hj == nil && asked && m.j.Promotion == nil && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
 		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping}
 		m.save()
 		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)

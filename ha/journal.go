@@ -141,6 +141,7 @@ type Step struct {
 type Demotion struct {
 	Epoch    uint64      `json:"epoch"` // the one that ended
 	Acked    bool        `json:"acked,omitempty"`
+	Silent   bool        `json:"silent,omitempty"`   // not to be acknowledged: an application of the epoch before this one may still run
 	Restored *backup.Ref `json:"restored,omitempty"` // what the successor restored; nil: not known
 	Tip      *backup.Ref `json:"tip,omitempty"`      // the newest backup of the epoch that ended, where that is another
 	Known    bool        `json:"known,omitempty"`    // Restored and Tip have been looked up

@@ -74,6 +74,7 @@ type Machine struct {
 
 	app         appState
 	appStarting bool
+	appFailed   appState // what it could not be brought to be last
 	appRetry    instant
 	appWait     time.Duration
 	appErr      string

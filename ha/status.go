@@ -19,6 +19,7 @@ type Status struct {
 	Override    bool             `json:"override,omitempty"`
 	App         string           `json:"application"` // "running", "stopped", ""
 	AppError    string           `json:"application_error,omitempty"`
+	AppUntil    time.Duration    `json:"-"` // for how long it may run without another renewal; negative: without end
 	Work        string           `json:"work,omitempty"`
 	BackupError string           `json:"backup_error,omitempty"`
 	PullError   string           `json:"pull_error,omitempty"`
@@ -39,7 +40,7 @@ func (m *Machine) Status() Status {
 		Role: j.Role, Leading: m.leading, Epoch: j.Epoch,
 		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(),
 		Bucket: "ok", Refused: m.refused, Override: m.override,
-		App: string(m.app), AppError: m.appErr, Work: m.workLabel,
+		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.workLabel,
 		BackupError: m.backupErr, PullError: m.pullErr, Pulled: m.pulled,
 		NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),

@@ -33,6 +33,9 @@ const lockPoll = 20 * time.Millisecond
 // active's local store of metadata packs. It is safe for concurrent use, by
 // several processes too.
 type Cache struct {
+	// Step, where it is set before first use, is told of the Steps.
+	Step func(point string)
+
 	dir  string
 	keep int
 	turn chan struct{} // taken by whoever changes the cache, in this process
@@ -305,7 +308,7 @@ func (c *Cache) storePack(p pack.Info, body io.Reader, count func(n int)) (err e
 	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), place)
+	return announced(c.Step, "cache.pack", func() error { return os.Rename(f.Name(), place) })
 }
 
 // counter reports what passes through it.
@@ -334,10 +337,12 @@ func (c *Cache) syncPacks(packs []pack.Info) error {
 	}
 	var group errgroup.Group
 	group.SetLimit(c.parallel)
-	for folder := range folders {
-		group.Go(func() error { return syncDir(folder) })
-	}
-	return group.Wait()
+	return announced(c.Step, "cache.sync", func() error {
+		for folder := range folders {
+			group.Go(func() error { return syncDir(folder) })
+		}
+		return group.Wait()
+	})
 }
 
 // needs reads which packs a cached backup needs.

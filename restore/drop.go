@@ -83,7 +83,7 @@ func (c *Cache) tidy(spared string, needed map[pack.Digest]bool) error {
 			return err
 		}
 	}
-	return c.dropPacks(needed)
+	return announced(c.Step, "cache.sweep", func() error { return c.dropPacks(needed) })
 }
 
 func (c *Cache) dropUnlessHeld(id string) (dropped bool, err error) {
@@ -104,11 +104,9 @@ func (c *Cache) dropBackup(id string) error {
 	if err != nil {
 		return fmt.Errorf("drop backup %s: %w", id, err)
 	}
-	if err := os.Rename(c.path("backups", id), filepath.Join(grave, id)); err != nil {
-		return fmt.Errorf("drop backup %s: %w", id, err)
-	}
 	// Its packs may only go once it is certain not to come back.
-	if err := syncDir(c.path("backups")); err != nil {
+	err = announced(c.Step, "cache.drop", func() error { return c.move(c.path("backups", id), filepath.Join(grave, id)) })
+	if err != nil {
 		return fmt.Errorf("drop backup %s: %w", id, err)
 	}
 	if err := os.RemoveAll(grave); err != nil {

@@ -61,27 +61,31 @@ func (s *Swapper) read() (journal, error) {
 
 // write moves the journal to a new state, durably. Idle removes it.
 func (s *Swapper) write(j *journal, state State) error {
-	s.step("journal " + string(state))
-	defer s.step("journalled " + string(state))
 	j.Format, j.State = journalFormat, state
-	var err error
+	step, do := "swapper."+string(state), func() error { return s.save(j) }
 	if state == Idle {
-		if err = os.Remove(s.journalPath()); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		if err == nil {
-			err = syncDir(s.dir)
-		}
-	} else {
-		var data []byte
-		if data, err = json.Marshal(j); err == nil {
-			err = writeDurably(s.journalPath(), data)
-		}
+		step, do = "swapper.idle", s.forget
 	}
-	if err != nil {
+	if err := announced(s.Step, step, do); err != nil {
 		return fmt.Errorf("write swap journal: %w", err)
 	}
 	return nil
+}
+
+func (s *Swapper) save(j *journal) error {
+	data, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return writeDurably(s.journalPath(), data)
+}
+
+// forget removes the journal, durably.
+func (s *Swapper) forget() error {
+	if err := os.Remove(s.journalPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(s.dir)
 }
 
 // ErrSources means that the sources configured here are not those of the

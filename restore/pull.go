@@ -257,11 +257,14 @@ func (c *Cache) record(ref backup.Ref, signed []byte, packs []pack.Info) error {
 	if err != nil {
 		return fmt.Errorf("record backup: %w", err)
 	}
-	var group errgroup.Group
-	for name, data := range map[string][]byte{"manifest.json": signed, "packs": list.Bytes(), "ref.json": refJSON} {
-		group.Go(func() error { return writeSynced(filepath.Join(folder, name), data) })
-	}
-	if err := group.Wait(); err != nil {
+	err = announced(c.Step, "cache.record", func() error {
+		var group errgroup.Group
+		for name, data := range map[string][]byte{"manifest.json": signed, "packs": list.Bytes(), "ref.json": refJSON} {
+			group.Go(func() error { return writeSynced(filepath.Join(folder, name), data) })
+		}
+		return group.Wait()
+	})
+	if err != nil {
 		return errors.Join(fmt.Errorf("record backup: %w", err), os.RemoveAll(folder))
 	}
 	if err := c.place(folder, ref.ID); err != nil {
@@ -281,7 +284,13 @@ func (c *Cache) place(folder, id string) error {
 			return err
 		}
 	}
-	if err := os.Rename(folder, c.path("backups", id)); err != nil {
+	return announced(c.Step, "cache.place", func() error { return c.move(folder, c.path("backups", id)) })
+}
+
+// move gives a folder that is or was a backup's its new place, durably as far
+// as the folder of the backups goes.
+func (c *Cache) move(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
 		return err
 	}
 	return syncDir(c.path("backups"))

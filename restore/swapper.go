@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/understudy-ha/understudy/backup/source"
@@ -20,6 +21,9 @@ var ErrState = errors.New("not possible now")
 // Rollback or Finish in a new process, with all sources old or all new. It is
 // safe for concurrent use within one process; dir belongs to one process.
 type Swapper struct {
+	// Step, where it is set before first use, is told of the Steps.
+	Step func(point string)
+
 	dir     string
 	sources []source.Source
 
@@ -27,13 +31,12 @@ type Swapper struct {
 
 	// Replaced in tests.
 	statFS func(path string) (fileSystem, error)
-	step   func(name string) // before and after everything that a crash may part
 }
 
 // NewSwapper works on sources with a journal in dir, which it makes. If a swap
 // of other sources is unfinished there, that is ErrSources.
 func NewSwapper(dir string, sources []source.Source) (*Swapper, error) {
-	s := &Swapper{dir: dir, sources: slices.Clone(sources), statFS: statFS, step: func(string) {}}
+	s := &Swapper{dir: dir, sources: slices.Clone(sources), statFS: statFS}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open swap journal in %s: %w", dir, err)
 	}
@@ -218,11 +221,8 @@ func (s State) describe() string {
 
 // do runs one step of one source.
 func (s *Swapper) do(verb string, src source.Source, step func() error) error {
-	name := verb + " " + src.Name()
-	s.step("before " + name)
-	defer s.step("after " + name)
-	if err := step(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if err := announced(s.Step, "source."+strings.ReplaceAll(verb, " ", "-"), step); err != nil {
+		return fmt.Errorf("%s %s: %w", verb, src.Name(), err)
 	}
 	return nil
 }

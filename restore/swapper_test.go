@@ -134,7 +134,7 @@ func newHost(t *testing.T, dir string, d disk, step func(string)) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.step = step
+	s.Step = step
 	s.statFS = func(string) (fileSystem, error) { return fileSystem{device: 1, free: 1 << 40}, nil }
 	h.Swapper = s
 	return h
@@ -332,11 +332,18 @@ func TestAFailedSwapLeavesAllOld(t *testing.T) {
 }
 
 func TestACancelledSwapLeavesAllOld(t *testing.T) {
-	for _, at := range []string{"before swap db", "after swap db", "before swap prefs", "after swap uploads"} {
+	for _, at := range []struct {
+		point string
+		nth   int
+	}{{"source.swap.before", 1}, {"source.swap.after", 1}, {"source.swap.after", 2}, {"source.swap.before", 3}} {
 		d := newDisk()
 		ctx, cancel := context.WithCancel(t.Context())
-		h := newHost(t, memoryDir(t), d, func(name string) {
-			if name == at {
+		passed := 0
+		h := newHost(t, memoryDir(t), d, func(point string) {
+			if point != at.point {
+				return
+			}
+			if passed++; passed == at.nth {
 				cancel()
 			}
 		})
@@ -344,10 +351,10 @@ func TestACancelledSwapLeavesAllOld(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := h.Swap(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("cancelled %s: %v", at, err)
+			t.Errorf("cancelled at %v: %v", at, err)
 		}
 		if !d.all("old") {
-			t.Errorf("cancelled %s: %v", at, d)
+			t.Errorf("cancelled at %v: %v", at, d)
 		}
 		cancel()
 	}

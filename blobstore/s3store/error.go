@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
 )
 
 // brief says what the store answered, or why no answer came.
@@ -31,35 +32,8 @@ func translate(op, key string, err error) error {
 // translateConditional gives the error of a conditional put its kind. sent
 // says whether the request may have reached the store.
 func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
-	sent = sent && errorCode(err) != codeSkewed
+	sent = sent && errorCode(err) != s3api.Skewed
 	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), brief(err))
-}
-
-const (
-	codeNoBucket = "NoSuchBucket"
-	// codeSkewed refuses a request whose clock is off. The SDK learns the
-	// difference from the answer, so that the next attempt can succeed.
-	codeSkewed = "RequestTimeTooSkewed"
-)
-
-// unavailableCodes are those which hide behind a status that means something
-// else.
-var unavailableCodes = map[string]bool{
-	codeSkewed:             true,
-	"RequestTimeout":       true,
-	"SlowDown":             true,
-	"Throttling":           true,
-	"ThrottlingException":  true,
-	"RequestLimitExceeded": true,
-}
-
-// deniedCodes are refusals that come with status 400.
-var deniedCodes = map[string]bool{
-	"ExpiredToken":                 true,
-	"InvalidToken":                 true,
-	"TokenRefreshRequired":         true,
-	"InvalidAccessKeyId":           true,
-	"AuthorizationHeaderMalformed": true,
 }
 
 func kindOf(err error) error {
@@ -70,14 +44,10 @@ func kindOf(err error) error {
 		return blobstore.ErrUnavailable
 	case errors.As(err, &noCredentials):
 		return blobstore.ErrDenied
-	case unavailableCodes[code]:
+	case code == s3api.Skewed: // the SDK learns the difference from the answer: the next attempt can succeed
 		return blobstore.ErrUnavailable
-	case code == codeNoBucket:
-		return blobstore.ErrInvalid
-	case deniedCodes[code]:
-		return blobstore.ErrDenied
 	}
-	return edge.Kind(errorStatus(err))
+	return s3api.Kind(code, errorStatus(err))
 }
 
 // errorCode returns the code that the store gave its error, or "".

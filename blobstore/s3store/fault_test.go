@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"runtime"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/e2e/server"
 )
 
 // openAt opens a store behind an endpoint, with made-up credentials.
@@ -121,60 +119,6 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	wantKind(t, "put", err, blobstore.ErrDenied)
 	_, err = s.Stat(t.Context(), "k")
 	wantKind(t, "stat", err, blobstore.ErrDenied)
-}
-
-// dropper is a proxy that passes requests on and breaks the connection
-// instead of answering while it is set.
-type dropper struct {
-	drop  atomic.Bool
-	proxy *httputil.ReverseProxy
-}
-
-func (d *dropper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !d.drop.Load() {
-		d.proxy.ServeHTTP(w, r)
-		return
-	}
-	d.proxy.ServeHTTP(httptest.NewRecorder(), r)
-	panic(http.ErrAbortHandler)
-}
-
-func TestLostAnswerIsAnUnknownOutcome(t *testing.T) {
-	m := server.SharedMinIO(t)
-	direct := bucketURL(t, "/cluster")
-	u, err := url.Parse(direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &dropper{proxy: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host = "http", m.Address // the signature covers the Host header, which stays
-	}}}
-	srv := httptest.NewServer(d)
-	defer srv.Close()
-	query := u.Query()
-	query.Set("endpoint", srv.URL)
-	u.RawQuery = query.Encode()
-	s, behind := open(t, u.String()), open(t, direct)
-
-	d.drop.Store(true)
-	_, err = s.Put(t.Context(), "k", []byte("one"), blobstore.IfAbsent())
-	wantKind(t, "create with a lost answer", err, blobstore.ErrUnknownOutcome)
-	body, attrs, err := blobstore.ReadAll(t.Context(), behind, "k", 100)
-	if err != nil || string(body) != "one" {
-		t.Fatalf("the write whose answer was lost: %q, %v", body, err)
-	}
-	_, err = s.Put(t.Context(), "k", []byte("two"), blobstore.IfMatch(attrs.Token))
-	wantKind(t, "swap with a lost answer", err, blobstore.ErrUnknownOutcome)
-	_, err = s.Put(t.Context(), "k2", []byte("x"), blobstore.Always)
-	wantKind(t, "put with a lost answer", err, blobstore.ErrUnavailable)
-
-	d.drop.Store(false)
-	_, err = s.Put(t.Context(), "k", []byte("three"), blobstore.IfMatch(attrs.Token))
-	wantKind(t, "swap against the token that the lost write replaced", err, blobstore.ErrPrecondition)
-	body, _, err = blobstore.ReadAll(t.Context(), s, "k", 100)
-	if err != nil || string(body) != "two" {
-		t.Errorf("after all that: %q, %v; want the second write", body, err)
-	}
 }
 
 func TestCancelledWhileSentIsAnUnknownOutcome(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 		},
 	})
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && errorStatus(err) == http.StatusRequestedRangeNotSatisfiable {
-		return s.getEmpty(ctx, key)
+		return edge.GetEmpty(ctx, s, key)
 	}
 	if err != nil {
 		return nil, blobstore.Attrs{}, translate("get", key, err)
@@ -61,19 +61,6 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 		Token: blobstore.Token(aws.ToString(out.ETag)),
 		Time:  reader.ModTime(),
 	}, nil
-}
-
-// getEmpty answers a read of the first bytes of a blob that has none, which
-// S3 refuses.
-func (s *Store) getEmpty(ctx context.Context, key string) (io.ReadCloser, blobstore.Attrs, error) {
-	attrs, err := s.Stat(ctx, key)
-	if err != nil {
-		return nil, blobstore.Attrs{}, err
-	}
-	if attrs.Size > 0 {
-		return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, errors.New("the blob changed while it was opened"))
-	}
-	return http.NoBody, attrs, nil
 }
 
 // Stat implements blobstore.Store. It cannot tell a missing bucket from a
@@ -148,7 +135,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 		})
 		for {
 			object, err := pages.Next(ctx)
-			if errors.Is(err, io.EOF) {
+			if err == io.EOF { // and not just any error that wraps it, such as a lost connection's
 				return
 			}
 			if err != nil {

@@ -57,26 +57,92 @@ func TestWholeBucketNeedsNoPrefix(t *testing.T) {
 	}
 }
 
+// behind is the bucket of a store as one sees it behind the store's back.
+func behind(t *testing.T, s *Store) storetest.S3Bucket {
+	t.Helper()
+	return storetest.S3Bucket{Client: server.SharedMinIO(t).Client(t), Name: s.bucket}
+}
+
+func leftovers(t *testing.T, s blobstore.Store) []string {
+	t.Helper()
+	return behind(t, s.(*Store)).Uploads(t)
+}
+
+// through returns the URL of a store with another endpoint.
+func through(t *testing.T, rawURL, endpoint string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set("endpoint", endpoint)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// below returns the URL of another store in the same bucket.
+func below(t *testing.T, rawURL, prefix string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + prefix
+	return u.String()
+}
+
+func TestNetworkFailuresAreResolved(t *testing.T) {
+	storetest.RunNetwork(t, "http://"+server.SharedMinIO(t).Address, func(t *testing.T) storetest.Dial {
+		u := bucketURL(t, "/cluster")
+		return func(endpoint string) blobstore.Store { return open(t, through(t, u, endpoint)) }
+	}, storetest.Leftovers(leftovers))
+}
+
 func TestMinIOConforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blobstore.Store {
 		t.Helper()
 		u := bucketURL(t, "/some/prefix")
 		// Neighbours that a sloppy prefix would let in.
-		for _, prefix := range []string{"/some", "/some/prefix-2", "/some/prefix.d"} {
-			other, err := url.Parse(u)
-			if err != nil {
-				t.Fatal(err)
-			}
-			other.Path = prefix
-			if _, err := open(t, other.String()).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
+		for _, prefix := range []string{"some", "some/prefix-2", "some/prefix.d"} {
+			if _, err := open(t, below(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return open(t, u)
-	})
+	}, storetest.Leftovers(leftovers))
 }
 
 func TestProcessesExcludeEachOther(t *testing.T) {
 	u := bucketURL(t, "/cluster")
 	storetest.RunProcesses(t, open(t, u), u, server.SharedMinIO(t).Env()...)
+}
+
+func TestDeleteMarkersAreNoBlobs(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) blobstore.Store {
+		t.Helper()
+		s := open(t, bucketURL(t, "/cluster"))
+		behind(t, s).KeepVersions(t)
+		return storetest.NewBuried(s)
+	}, storetest.Except(storetest.LargeBlob, storetest.LongList))
+}
+
+func TestLifecycleRulesAreMerged(t *testing.T) {
+	storetest.RunLifecycle(t, func(t *testing.T) (storetest.S3Bucket, func(string) blobstore.Store) {
+		u := bucketURL(t, "")
+		return behind(t, open(t, u)), func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) }
+	})
+}
+
+func TestStoreThatIgnoresConditions(t *testing.T) {
+	m := server.SharedMinIO(t)
+	proxy := storetest.NewProxy(t, "http://"+m.Address)
+	strip := storetest.StripConditions(storetest.SignS3(m.AccessKey, m.SecretKey, "us-east-1"))
+	proxy.Inject(storetest.NetFault{When: storetest.Writing, Times: storetest.Forever, Do: strip})
+	s := open(t, through(t, bucketURL(t, "/cluster"), proxy.URL()))
+	for _, cond := range []blobstore.Condition{blobstore.IfAbsent(), blobstore.IfAbsent(), blobstore.IfMatch(`"no such"`)} {
+		if _, err := s.Put(t.Context(), "k", []byte("x"), cond); err != nil {
+			t.Errorf("put through a proxy that strips conditions: %v", err)
+		}
+	}
 }

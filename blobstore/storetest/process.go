@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	processes      = 4
-	processRounds  = 25
-	processCounts  = 15
+	processes      = 5
+	processWriters = 4 // in each
+	processRounds  = 20
+	processCounts  = 4                  // by each writer
 	workerEnv      = "STORETEST_WORKER" // the URL of the store to work on
 	workerIDEnv    = "STORETEST_WORKER_ID"
 	processKey     = "processes/round-%d"
@@ -41,7 +42,8 @@ func Worker(open func(ctx context.Context, url string) (blobstore.Store, error))
 
 // RunProcesses checks conditional writes between processes: it starts the test
 // binary several times (see Worker), each with env added to its environment,
-// and lets them race on the store that url names, which must be empty.
+// and lets the writers of all of them, twenty, race on the store that url
+// names, which must be empty.
 func RunProcesses(t *testing.T, s blobstore.Store, url string, env ...string) {
 	t.Helper()
 	workers := make([]*worker, processes)
@@ -56,21 +58,23 @@ func RunProcesses(t *testing.T, s blobstore.Store, url string, env ...string) {
 	}
 	wins := make(map[string][]string) // by key
 	for _, w := range workers {
-		for _, key := range w.finish(t) {
-			wins[key] = append(wins[key], w.id)
+		for _, win := range w.finish(t) {
+			key, winner, _ := strings.Cut(win, " ")
+			wins[key] = append(wins[key], winner)
 		}
 	}
 	for round := range processRounds {
 		key := fmt.Sprintf(processKey, round)
 		if len(wins[key]) != 1 {
-			t.Errorf("%s was created by processes %q, want one", key, wins[key])
+			t.Errorf("%s was created by %q, want one", key, wins[key])
 			continue
 		}
 		body, _ := read(t, s, key)
 		wantBody(t, key, body, []byte(wins[key][0]))
 	}
-	if got := readCounter(t, s, processCounter); got != processes*processCounts {
-		t.Errorf("counter is %d after %d increments", got, processes*processCounts)
+	const want = processes * processWriters * processCounts
+	if got := readCounter(t, s, processCounter); got != want {
+		t.Errorf("counter is %d after %d increments", got, want)
 	}
 }
 
@@ -82,8 +86,8 @@ type work struct {
 	out     io.Writer
 }
 
-// run says that it is ready, waits for a line, and prints each key that it was
-// the one to create.
+// run says that it is ready, waits for a line, and prints each key that one of
+// its writers created, with the writer's name.
 func (w work) run(ctx context.Context) error {
 	s, err := w.open(ctx, w.url)
 	if err != nil {
@@ -99,28 +103,42 @@ func (w work) run(ctx context.Context) error {
 	if _, err := bufio.NewReader(w.in).ReadString('\n'); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)
 	}
+	// Writers meet anew for every round, so that each is a race within the
+	// process as well as between processes.
 	for round := range processRounds {
-		key := fmt.Sprintf(processKey, round)
-		won, err := create(ctx, s, key, w.id)
-		if err != nil {
-			return err
-		}
-		if !won {
-			continue
-		}
-		if _, err := fmt.Fprintln(w.out, key); err != nil {
+		if err := w.race(ctx, s, fmt.Sprintf(processKey, round)); err != nil {
 			return err
 		}
 	}
-	for n := range processCounts {
-		if err := increment(ctx, s, processCounter, fmt.Sprintf("%s-%d", w.id, n)); err != nil {
-			return err
+	errs := make([]error, processWriters)
+	race(processWriters, func(i int) {
+		for n := 0; n < processCounts && errs[i] == nil; n++ {
+			errs[i] = increment(ctx, s, processCounter, fmt.Sprintf("%s-%d", w.writer(i), n))
 		}
-	}
-	return nil
+	})
+	return errors.Join(errs...)
 }
 
-// create reports whether this process is the one that created the blob.
+// writer names one of the process's writers.
+func (w work) writer(i int) string { return fmt.Sprintf("%s.%d", w.id, i) }
+
+// race lets the process's writers create one blob, and prints its key and the
+// writer if it was one of them.
+func (w work) race(ctx context.Context, s blobstore.Store, key string) error {
+	won, errs := make([]bool, processWriters), make([]error, processWriters)
+	race(processWriters, func(i int) { won[i], errs[i] = create(ctx, s, key, w.writer(i)) })
+	for i := range won {
+		if !won[i] {
+			continue
+		}
+		if _, err := fmt.Fprintln(w.out, key, w.writer(i)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// create reports whether this writer is the one that created the blob.
 func create(ctx context.Context, s blobstore.Store, key, id string) (bool, error) {
 	_, err := s.Put(ctx, key, []byte(id), blobstore.IfAbsent())
 	switch {
@@ -183,15 +201,16 @@ func (w *worker) begin(t *testing.T) {
 	}
 }
 
-// finish waits for the process and returns the keys that it created.
+// finish waits for the process and returns what its writers won: lines of a
+// key and a name.
 func (w *worker) finish(t *testing.T) []string {
 	t.Helper()
-	var keys []string
+	var wins []string
 	for w.stdout.Scan() {
-		keys = append(keys, w.stdout.Text())
+		wins = append(wins, w.stdout.Text())
 	}
 	if err := errors.Join(w.stdout.Err(), w.cmd.Wait()); err != nil {
 		t.Fatalf("%s failed: %v\n%s", w.id, err, &w.stderr)
 	}
-	return keys
+	return wins
 }

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -24,9 +26,19 @@ func list(t *testing.T, s blobstore.Store, prefix, after string) []string {
 
 func wantKeys(t *testing.T, what string, got, want []string) {
 	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
+	if slices.Equal(got, want) {
+		return
 	}
+	if len(got)+len(want) < 100 {
+		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
+		return
+	}
+	differ := 0
+	for differ < len(got) && differ < len(want) && got[differ] == want[differ] {
+		differ++
+	}
+	t.Errorf("%s: %d keys, want %d; they differ from the %dth on:\n got %q\nwant %q", what, len(got), len(want),
+		differ, got[differ:min(differ+3, len(got))], want[differ:min(differ+3, len(want))])
 }
 
 func testListOrder(t *testing.T, s blobstore.Store) {
@@ -76,30 +88,45 @@ func testListCut(t *testing.T, s blobstore.Store) {
 	}
 }
 
-// longList is more than one page of any provider.
-const longList = 1234
+const (
+	// longList is more than ten pages of any provider whose pages hold a
+	// thousand, and more than two of those whose pages hold five thousand.
+	longList    = 10_500
+	listWriters = 32
+)
 
 func testListLong(t *testing.T, s blobstore.Store) {
 	want := make([]string, longList)
-	work := make(chan string)
+	for i := range want {
+		want[i] = fmt.Sprintf("long/%02d/%05d", i/500, i)
+	}
+	fill(t, s, want)
+	wantKeys(t, "all", list(t, s, "long/", ""), want)
+	for _, from := range []int{longList / 2, 10_000} {
+		wantKeys(t, fmt.Sprintf("from the %dth on", from), list(t, s, "", want[from-1]), want[from:])
+	}
+}
+
+// fill writes a tiny blob for each key, many at a time.
+func fill(t *testing.T, s blobstore.Store, keys []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range 16 {
+	for range listWriters {
 		wg.Go(func() {
-			for key := range work {
-				if _, err := s.Put(t.Context(), key, []byte("x"), blobstore.Always); err != nil {
-					t.Errorf("put %s: %v", key, err)
+			for i := next.Add(1) - 1; i < int64(len(keys)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if _, err := s.Put(ctx, keys[i], []byte("x"), blobstore.Always); err != nil {
+					cancel(err)
 				}
 			}
 		})
 	}
-	for i := range want {
-		want[i] = fmt.Sprintf("long/%d/%04d", i/500, i)
-		work <- want[i]
-	}
-	close(work)
 	wg.Wait()
-	wantKeys(t, "all", list(t, s, "long/", ""), want)
-	wantKeys(t, "second half", list(t, s, "", want[longList/2-1]), want[longList/2:])
+	if err := context.Cause(ctx); err != nil {
+		t.Fatalf("fill the store: %v", err)
+	}
 }
 
 func testListStop(t *testing.T, s blobstore.Store) {

@@ -24,6 +24,26 @@ func testBodyReuse(t *testing.T, s blobstore.Store) {
 	wantBody(t, "get again", got, []byte("original"))
 }
 
+// testBodyAgain sends one slice again and again, as blobstore.Retry does.
+func testBodyAgain(t *testing.T, s blobstore.Store) {
+	const key = "packs/aa/again"
+	want := noise(5, 1<<20)
+	body := bytes.Clone(want)
+	old := put(t, s, key, "something else")
+	for range 2 {
+		if _, err := s.Put(t.Context(), key, body, blobstore.Always); err != nil {
+			t.Fatal(err)
+		}
+		for _, cond := range []blobstore.Condition{blobstore.IfAbsent(), blobstore.IfMatch(old.Token)} {
+			_, err := s.Put(t.Context(), key, body, cond)
+			wantKind(t, "put under a condition that does not hold", err, blobstore.ErrPrecondition)
+		}
+		got, _ := read(t, s, key)
+		wantBody(t, "get", got, want)
+	}
+	wantBody(t, "the caller's body", body, want)
+}
+
 func testOverwrite(t *testing.T, s blobstore.Store) {
 	seen := map[blobstore.Token]bool{}
 	var last time.Time
@@ -146,7 +166,7 @@ func testCancelled(t *testing.T, s blobstore.Store) {
 	wantKind(t, "stat new", err, blobstore.ErrNotFound)
 }
 
-func testCancelPut(t *testing.T, s blobstore.Store) {
+func (p *suite) testCancelPut(t *testing.T, s blobstore.Store) {
 	want := noise(4, 8<<20)
 	failed := 0
 	for i := range 16 {
@@ -176,4 +196,5 @@ func testCancelPut(t *testing.T, s blobstore.Store) {
 	if failed == 0 {
 		t.Error("no put was cancelled")
 	}
+	p.wantNoLeftovers(t, s)
 }

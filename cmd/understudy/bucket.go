@@ -11,15 +11,26 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/azstore"
 	"github.com/understudy-ha/understudy/blobstore/filestore"
+	"github.com/understudy-ha/understudy/blobstore/gcsstore"
+	"github.com/understudy-ha/understudy/blobstore/miniostore"
 	"github.com/understudy-ha/understudy/blobstore/s3store"
 )
 
 // providers are the stores that this program can open.
 var providers = blobstore.Mux{
-	"file":         filestore.Open,
-	s3store.Scheme: s3store.Open,
+	azstore.Scheme:    azstore.Open,
+	"file":            filestore.Open,
+	gcsstore.Scheme:   gcsstore.Open,
+	miniostore.Scheme: miniostore.Open,
+	s3store.Scheme:    s3store.Open,
 }
+
+// packsPrefix is where the bulk of the data lies. Control objects and
+// manifests are small, and must never wait behind it: a heartbeat that comes
+// too late costs the active its role.
+const packsPrefix = "packs/"
 
 // openBucket opens the bucket that the settings name, within their limits. A
 // read, a list or an unconditional write that failed for the moment is tried
@@ -39,7 +50,7 @@ func openBucket(ctx context.Context, s *settings, log *slog.Logger) (blobstore.S
 	store = blobstore.Retry(store, blobstore.RetryOptions{Notify: func(err error, pause time.Duration) {
 		log.DebugContext(ctx, "the bucket failed, and is tried again", slog.Any("error", err), slog.Duration("pause", pause))
 	}})
-	return limit(store, s.UploadLimit, s.DownloadLimit), nil
+	return blobstore.Limit(store, blobstore.LimitOptions{Prefix: packsPrefix, Upload: s.UploadLimit, Download: s.DownloadLimit}), nil
 }
 
 // errNoKey is the wish for a key where none is set.

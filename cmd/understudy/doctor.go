@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +23,12 @@ type finding struct {
 	Name   string `json:"name"`
 	Result result `json:"result"`
 	Detail string `json:"detail"`
+	// Promise is what the store must do, where the finding is about that.
+	Promise string `json:"promise,omitempty"`
+	// Values are what was measured, named with their units.
+	Values map[string]float64 `json:"values,omitempty"`
+
+	broken bool // the store does not keep the promise
 }
 
 // result is how good one thing is.
@@ -40,15 +45,20 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check that backups and promotions would be safe on this host",
 		Long: `Check bucket, key, configuration, sources and hooks of this host, and say what would
-break: whether the bucket honours the conditions that everything depends on, whether
-the clocks agree, whether the key fits, whether each source can be dumped and
-restored, whether hooks can be run, and whether the application would start at boot
-by itself.
+break: whether the bucket keeps the promises that everything depends on (writes under
+a condition, also by many at once; reads and lists that see what was written), what
+this host may do there, how fast it is and whether the clocks agree, whether the key
+fits, whether each source can be dumped and restored, whether hooks can be run, and
+whether the application would start at boot by itself.
 
-It writes two small objects below probe/ in the bucket and removes them. Exit code 4
-when a check failed; warnings are for you to judge.`,
-		Example: `  understudy doctor`,
-		Args:    arguments(cobra.NoArgs),
+It writes small objects below probe/ in the bucket, and a few of up to 4 MiB, and
+removes them. It takes some seconds. Exit code 4 when a check failed; warnings are for
+you to judge.`,
+		Example: `  understudy doctor
+
+  # which promises does this store break?
+  understudy doctor --bucket s3://backups/myapp --json | jq -r '.[] | select(.promise and .result == "failed").name'`,
+		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found := a.examine(cmd.Context())
 			if err := cmd.Context().Err(); err != nil {
@@ -72,16 +82,23 @@ func showFindings(w io.Writer, found []finding) {
 
 // diagnosis is an error when a check failed.
 func diagnosis(found []finding) error {
-	failed := 0
+	failed, broken := 0, []string(nil)
 	for _, f := range found {
 		if f.Result == bad {
 			failed++
+		}
+		if f.broken {
+			broken = append(broken, f.Name)
 		}
 	}
 	if failed == 0 {
 		return nil
 	}
-	return &kindError{kind: errBucket, err: fmt.Errorf("%d of %d checks failed: a promotion would not be safe", failed, len(found))}
+	err := fmt.Errorf("%d of %d checks failed: a promotion would not be safe", failed, len(found))
+	if len(broken) > 0 {
+		err = fmt.Errorf("%w: the store breaks %s", err, strings.Join(broken, ", "))
+	}
+	return &kindError{kind: errBucket, err: err}
 }
 
 // is makes a finding of a check's error.
@@ -108,7 +125,8 @@ func (a *app) examine(ctx context.Context) []finding {
 	if err != nil {
 		found = append(found, is("bucket", err, ""))
 	} else {
-		found = append(found, examineStore(ctx, store)...)
+		found = append(found, a.examineStore(ctx, store)...)
+		found = append(found, examineFolder(a.set.Bucket)...)
 		if ring != nil {
 			found = append(found, examineCluster(ctx, store, ring, a.set)...)
 		}
@@ -126,60 +144,13 @@ func (a *app) examine(ctx context.Context) []finding {
 	return append(found, bootChecks(ctx, c.Hooks)...)
 }
 
-// probeTimeout bounds what is asked of the store in one check.
-const probeTimeout = 30 * time.Second
-
-// examineStore finds out whether the store honours conditions, and what time it
-// has.
-func examineStore(ctx context.Context, store blobstore.Store) []finding {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if err := agent.CheckStore(ctx, store, rand.Reader); err != nil {
-		return []finding{is("bucket", err, "")}
-	}
-	return []finding{
-		is("bucket", nil, "create-if-absent and compare-and-swap are honoured"),
-		examineClock(ctx, store),
-	}
-}
-
-// Skews of the clock against the store's. No decision compares two clocks, but
-// notifications carry a time and are refused beyond five minutes.
-const (
-	oddSkew = 30 * time.Second
-	maxSkew = 5 * time.Minute
-)
-
-func examineClock(ctx context.Context, store blobstore.Store) finding {
-	nonce := make([]byte, 12)
-	if _, err := rand.Read(nonce); err != nil {
-		return is("clock", err, "")
-	}
-	key := "probe/" + hex.EncodeToString(nonce)
-	before := time.Now()
-	attrs, err := store.Put(ctx, key, nonce, blobstore.Always)
-	after := time.Now()
-	err = errors.Join(err, store.Delete(ctx, key))
-	if err != nil {
-		return is("clock", err, "")
-	}
-	skew := attrs.Time.Sub(before.Add(after.Sub(before) / 2)).Round(100 * time.Millisecond)
-	f := finding{Name: "clock", Result: good, Detail: fmt.Sprintf("the store's clock is %v from this host's", skew)}
-	switch {
-	case skew.Abs() > maxSkew:
-		f.Result = bad
-		f.Detail += ": set this host's clock; notifications are refused beyond five minutes"
-	case skew.Abs() > oddSkew:
-		f.Result = warning
-		f.Detail += ": set this host's clock, or times shown to people mislead"
-	}
-	return f
-}
+// clusterTimeout bounds what is asked of the cluster's objects.
+const clusterTimeout = 30 * time.Second
 
 // examineCluster finds out whether the key fits the cluster, and whether this
 // host belongs to it.
 func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring, s *settings) []finding {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
 	bucket, _, err := agent.OpenBucket(ctx, store, ring)
 	if errors.Is(err, agent.ErrBucket) {

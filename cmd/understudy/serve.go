@@ -27,11 +27,13 @@ while it was down steps down before it starts its application.
 This host must be a member of a cluster: see understudy init and understudy join.`,
 		Example: `  understudy serve --bucket s3://backups/myapp --key-file /etc/understudy/key`,
 		Args:    arguments(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), nil) },
 	}
 }
 
-func (a *app) serve(ctx context.Context) (err error) {
+// serve runs the agent until ctx is done. It runs the application too where
+// runs, given this instance's configuration, makes one.
+func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Application, error)) (err error) {
 	token, err := adminToken(a.set)
 	if err != nil {
 		return err
@@ -39,6 +41,11 @@ func (a *app) serve(ctx context.Context) (err error) {
 	cfg, _, err := a.instance(ctx)
 	if err != nil {
 		return err
+	}
+	if runs != nil {
+		if cfg.Application, err = runs(cfg); err != nil {
+			return err
+		}
 	}
 	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
 		if problem := checkPrivate(path); problem != "" {

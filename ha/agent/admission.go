@@ -57,13 +57,6 @@ func (a *Agent) takeName(ctx context.Context) error {
 	return a.registrar.take(ctx, a.record(), false, false)
 }
 
-// checkStore is CheckStore, bounded in time.
-func checkStore(ctx context.Context, cfg Config) error {
-	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
-	defer cancel()
-	return CheckStore(ctx, cfg.Store, cfg.Random)
-}
-
 // registerAgain makes this instance's record anew, unless it is gone because
 // the instance was removed.
 func (a *Agent) registerAgain(ctx context.Context, role ha.Role) error {

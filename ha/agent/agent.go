@@ -40,11 +40,13 @@ type Agent struct {
 	untrimmed int        // backups made since the cache was trimmed; the work lane's
 	registrar *registrar // used before Run, then by its own goroutine
 	renewal   renewal    // the goroutine's that keeps the table
+	expiry    expiry
 
 	// The loop's own.
 	machine *ha.Machine
 	running map[uint64]context.CancelFunc // effects under way
 	told    string                        // digest of the configuration that the machine was told of
+	saved   ha.Journal                    // as it was last written
 	effects sync.WaitGroup
 
 	inbox   chan input
@@ -128,7 +130,8 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	// The new incarnation is journalled before the bucket learns of it. All
 	// that the bucket may still show are kept until it is known which one does.
 	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
-	if err := dir.saveJournal(j); err != nil {
+	a.saved = j
+	if err := a.announced("journal.start", func() error { return dir.saveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	if err := a.admit(ctx, j.Role); err != nil && !unreachable(err) {
@@ -173,6 +176,7 @@ func (a *Agent) openParts() (err error) {
 	if a.swapper, err = restore.NewSwapper(a.dir.file(swapFolder), a.cfg.Sources); err != nil {
 		return err
 	}
+	a.cache.Step, a.swapper.Step = a.cfg.Step, a.cfg.Step
 	a.history = newManifests(a.repo, a.cache)
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self)
@@ -213,7 +217,8 @@ const wakeEvery = time.Second
 
 // Run carries the protocol out until ctx is done, which is no error, or until
 // going on would be unsafe: the journal cannot be written, or somebody else
-// has taken this instance's name. The application is left as it is.
+// has taken this instance's name. The application is left as it is, except a
+// Config.Application, which ends with it.
 func (a *Agent) Run(ctx context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("run agent: it has run before")
@@ -223,10 +228,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.loop(gctx) })
 	g.Go(func() error { return a.keepRegistered(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
+	g.Go(func() error { return a.keepRules(gctx) })
+	g.Go(func() error { return a.keepSwept(gctx) })
+	g.Go(func() error { return a.keepNewest(gctx) })
 	err := g.Wait()
 	close(a.stopped)
 	a.effects.Wait()
-	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err = errors.Join(err, a.endApp(ctx)); err != nil {
 		a.note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
 		return err
 	}
@@ -293,6 +304,7 @@ func (a *Agent) post(ev ha.Event) {
 // snapshot leaves the machine's state for everybody else.
 func (a *Agent) snapshot(now ha.Now) {
 	core := a.machine.Status()
+	a.supervise(&core, now)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.core, a.coreAt = core, now

@@ -9,15 +9,99 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
+// Application is an application that the agent runs itself, rather than by
+// hooks. Its methods are safe for concurrent use.
+type Application interface {
+	// Start starts it, and returns once it has been started. From then on it is
+	// started again whenever it ends by itself, until Stop. Starting what runs
+	// does nothing.
+	Start(ctx context.Context, run AppRun) error
+	// Stop ends it with all that it has started, and returns once nothing of it
+	// is left, at the latest about when the timeout is over. When ctx ends first
+	// the stop goes on. Stopping what does not run does nothing.
+	Stop(ctx context.Context, timeout time.Duration) error
+	// Bind replaces the bound that Start gave. It does not block.
+	Bind(b AppBound)
+	// Down says why the application does not run although it was started and
+	// not stopped; nil when there is nothing to say.
+	Down() error
+}
+
+// AppRun is how an Application is to be started.
+type AppRun struct {
+	Env   []string // more environment than its own, "NAME=value" each
+	Bound AppBound
+	// Report tells people what became of the application.
+	Report func(level event.Level, text string)
+}
+
+// AppBound is how long an application may go on without another word from the
+// agent: should that fall silent, the application must have begun to stop at
+// Until and have stopped Stop later.
+type AppBound struct {
+	Until time.Duration // on the host's boot-time clock; 0: without end
+	Stop  time.Duration // how long a stop may take
+}
+
+// supervise passes on for how long the application may run, and corrects the
+// machine, which takes an application that it started for one that runs.
+func (a *Agent) supervise(core *ha.Status, now ha.Now) {
+	app := a.cfg.Application
+	if app == nil {
+		return
+	}
+	app.Bind(a.boundAt(core, now))
+	if err := app.Down(); err != nil && core.App == "running" {
+		core.App, core.AppError = "down", err.Error()
+	}
+}
+
+// boundAt is the bound that follows from the machine's state as of now.
+func (a *Agent) boundAt(core *ha.Status, now ha.Now) AppBound {
+	b := AppBound{Stop: time.Duration(a.fencing().StopTimeout)}
+	if core.AppUntil >= 0 {
+		b.Until = now.Boot + core.AppUntil
+	}
+	return b
+}
+
+// appBound is the bound as of the machine's last step.
+func (a *Agent) appBound() AppBound {
+	a.mu.Lock()
+	core, at := a.core, a.coreAt
+	a.mu.Unlock()
+	return a.boundAt(&core, at)
+}
+
+// endApp ends the application with its agent.
+func (a *Agent) endApp(ctx context.Context) error {
+	if a.cfg.Application == nil {
+		return nil
+	}
+	if err := a.cfg.Application.Stop(context.WithoutCancel(ctx), a.appBound().Stop); err != nil {
+		return fmt.Errorf("stop the application: %w", err)
+	}
+	return nil
+}
+
 func (a *Agent) startApp(ctx context.Context, e ha.StartApp) error {
-	return a.runHook(ctx, "promote", a.cfg.Hooks.Promote, []string{
-		fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_BACKUP=" + e.Backup,
-	})
+	env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_BACKUP=" + e.Backup}
+	if app := a.cfg.Application; app != nil {
+		return app.Start(ctx, AppRun{
+			Env: append(a.identity(), env...), Bound: a.appBound(),
+			Report: func(level event.Level, text string) { a.note(ctx, level, "application", text, nil) },
+		})
+	}
+	return a.runHook(ctx, "promote", a.cfg.Hooks.Promote, env)
 }
 
 func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
+	if app := a.cfg.Application; app != nil {
+		return app.Stop(ctx, a.appBound().Stop)
+	}
 	h := a.cfg.Hooks.Demote
 	if h.Timeout == 0 {
 		h.Timeout = time.Duration(a.fencing().StopTimeout)
@@ -69,17 +153,21 @@ func (a *Agent) runHook(ctx context.Context, name string, h Hook, env []string) 
 			h.Timeout = DefaultProbeTimeout
 		}
 	}
-	env = append([]string{
-		"UNDERSTUDY_HOOK=" + name,
-		"UNDERSTUDY_INSTANCE=" + a.self.Name,
-		"UNDERSTUDY_CLUSTER=" + a.bucket.Cluster(),
-		"UNDERSTUDY_ROLE=" + string(a.view().Role),
-	}, env...)
+	env = append(append(a.identity(), "UNDERSTUDY_HOOK="+name), env...)
 	err := a.cfg.hooks.run(ctx, name, h, env)
 	if err != nil {
 		a.stats.hookFailed()
 	}
 	return err
+}
+
+// identity is what every hook, and the application, is told.
+func (a *Agent) identity() []string {
+	return []string{
+		"UNDERSTUDY_INSTANCE=" + a.self.Name,
+		"UNDERSTUDY_CLUSTER=" + a.bucket.Cluster(),
+		"UNDERSTUDY_ROLE=" + string(a.view().Role),
+	}
 }
 
 // fencing is what is in force as far as this instance knows.

@@ -41,8 +41,9 @@ type Bucket struct {
 	requests int64
 	failures int64
 	took     time.Duration // the last request
-	skew     time.Duration // the store's clock minus this host's
 	clock    Clock
+	wrote    ha.Now    // when this process last wrote something,
+	written  time.Time // and when that was by the store's clock
 }
 
 // OpenBucket reads and verifies cluster.json. A bucket without one is
@@ -234,7 +235,7 @@ func (b *Bucket) put(ctx context.Context, key string, signed []byte, cond blobst
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !attrs.Time.IsZero() {
-		b.skew = attrs.Time.Sub(start.Wall)
+		b.wrote, b.written = start, attrs.Time
 	}
 	return attrs.Token, nil
 }
@@ -265,11 +266,17 @@ func (b *Bucket) observe(start time.Duration, err error) {
 	}
 }
 
-// storeTime is the present time by the store's clock, as far as it is known.
+// storeTime is the present time by the store's clock, as far as it is known. It
+// goes on by this host's clocks that count, not by its wall clock, which may be
+// set in between.
 func (b *Bucket) storeTime() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.clock.Now().Wall.Add(b.skew)
+	now := b.clock.Now()
+	if b.written.IsZero() {
+		return now.Wall
+	}
+	return b.written.Add(max(now.Mono-b.wrote.Mono, now.Boot-b.wrote.Boot))
 }
 
 // names lists what lies under prefix and ends in suffix, without both.

@@ -29,15 +29,21 @@ const (
 
 // Config is all that an agent is given. Only package main fills one.
 type Config struct {
-	Store    blobstore.Store // the bucket; conditional writes are not retried inside
-	Ring     *seal.Ring
-	DataDir  string // made if it is missing, mode 0700
-	Instance string // this instance's name
-	URL      string // where peers reach this instance; "" for polling only
-	Version  string // of this program
-	Poll     time.Duration
-	Sources  []source.Source
-	Hooks    Hooks
+	Store blobstore.Store // the bucket; conditional writes are not retried inside
+	// Lifecycle reads the rules by which the bucket deletes; nil: it has none
+	// that a client could read, and the active deletes what has expired.
+	Lifecycle blobstore.Lifecycle
+	Ring      *seal.Ring
+	DataDir   string // made if it is missing, mode 0700
+	Instance  string // this instance's name
+	URL       string // where peers reach this instance; "" for polling only
+	Version   string // of this program
+	Poll      time.Duration
+	Sources   []source.Source
+	Hooks     Hooks
+	// Application, where there is one, is run instead of the promote and demote
+	// hooks; nil: those start and stop it.
+	Application Application
 	// AppVersion tells the application's version; nil: it has none.
 	AppVersion func(ctx context.Context) (string, error)
 	Logger     *slog.Logger // nil: no logs
@@ -47,6 +53,10 @@ type Config struct {
 	// RequestTimeout bounds one request for a control object.
 	RequestTimeout time.Duration
 	Keep           int // how many backups the cache keeps
+	// Step, where there is one, is told of each durable step (Steps): its name
+	// with ".before" just before it begins, and with ".after" when it has been
+	// taken. It is called from several goroutines. Tests end the process there.
+	Step func(point string)
 
 	hooks hookRunner // replaced in tests
 }
@@ -116,6 +126,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader
+	}
+	if c.Step != nil {
+		c.Store = stepStore{c.Store, c.Step}
 	}
 	if c.hooks == nil {
 		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder)}

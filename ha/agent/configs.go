@@ -80,7 +80,18 @@ func (c *configs) put(ctx context.Context, config *ha.Config) (string, error) {
 		case err == nil:
 			return digest, nil
 		case errors.Is(err, blobstore.ErrPrecondition):
-			_, _, err := c.bucket.read(ctx, ha.KindConfig, key, "")
+			// When it was written is when it came into force last: what may
+			// expire goes by that (see Bucket.terms).
+			_, attrs, err := c.bucket.read(ctx, ha.KindConfig, key, "")
+			if err == nil {
+				_, err = c.bucket.write(ctx, ha.KindConfig, key, config, blobstore.IfMatch(attrs.Token))
+			}
+			if errors.Is(err, blobstore.ErrUnknownOutcome) && try < 3 {
+				continue
+			}
+			if errors.Is(err, blobstore.ErrPrecondition) {
+				err = nil // somebody else has just written it again
+			}
 			return digest, err
 		case !errors.Is(err, blobstore.ErrUnknownOutcome) || try == 3:
 			return "", err

@@ -15,31 +15,31 @@ import (
 func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	switch e := e.(type) {
 	case ha.Save:
-		if err := a.dir.saveJournal(e.Journal); err != nil {
+		if err := a.save(e.Journal); err != nil {
 			return fmt.Errorf("keep the journal, without which nothing is safe: %w", err)
 		}
 	case ha.Read:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
 	case ha.Write:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
+		a.startStep(ctx, writeStep(a.view(), e), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
 	case ha.StartApp:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
+		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
 	case ha.StopApp:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.stopApp(ctx, e)) })
+		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done { return failed(a.stopApp(ctx, e)) })
 	case ha.MakeBackup:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
+		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
 	case ha.MakeSalvage:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
+		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
 	case ha.Pull:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
+		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
 	case ha.Stage:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.stage(ctx, e.Ref)) })
+		a.startStep(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage(ctx, e.Ref)) })
 	case ha.Swap:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
+		a.startStep(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
 	case ha.Rollback:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
+		a.startStep(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
 	case ha.Discard:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
+		a.startStep(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
 	case ha.Cancel:
 		if cancel := a.running[e.ID]; cancel != nil {
 			cancel()

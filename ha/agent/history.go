@@ -27,7 +27,7 @@ type tip struct {
 // History lists the backups of the cluster, newest first by (epoch, sequence):
 // those that the head leads to, those that promotions have cut off, and
 // salvage backups; at most limit (0: DefaultHistory), and none older than
-// retention, nor than one that only a retired key has signed. It needs no
+// retention but the newest, nor one that only a retired key has signed. It needs no
 // running agent.
 func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 	h, err := b.Head(ctx)
@@ -58,7 +58,11 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 	var all []BackupInfo
 	for _, t := range tips {
 		n := 0
-		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < limit && !ref.Time.Before(oldest); n++ {
+		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < limit; n++ {
+			newest := h.Newest != nil && ref.ID == h.Newest.ID
+			if ref.Time.Before(oldest) && !newest { // the newest is kept however old it is
+				break
+			}
 			m, err := known.get(ctx, *ref)
 			if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, seal.ErrUnknownKey) {
 				break // expired, or signed by nothing but a key that has been retired
@@ -69,7 +73,7 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 			seen[ref.ID] = true
 			info := backupInfo(*ref, m)
 			info.Superseded, info.Salvage = t.superseded, ref.IsSalvage()
-			info.Newest = h.Newest != nil && ref.ID == h.Newest.ID
+			info.Newest = newest
 			all = append(all, info)
 			if ref = m.Previous; t.salvage {
 				break // what it was made on top of is in a chain of its own
@@ -216,7 +220,7 @@ func (a *Agent) Backups(ctx context.Context, limit int) ([]BackupInfo, error) {
 	}
 	var retention time.Duration
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
-		retention = time.Duration(c.Retention)
+		retention = a.standing(c).Effective.Keep
 	}
 	all, err := a.bucket.walk(ctx, h, a.history, retention, limit)
 	if err != nil {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -264,42 +263,6 @@ func crashing(do func() error) (err error) {
 	return do()
 }
 
-func TestAStoreThatIgnoresPreconditionsIsRefused(t *testing.T) {
-	ctx := t.Context()
-	random := constant{}
-	if err := CheckStore(ctx, storetest.NewMemory(), random); err != nil {
-		t.Errorf("a good store: %v", err)
-	}
-	for name, says := range map[string]string{"absent": "If-None-Match", "match": "If-Match"} {
-		err := CheckStore(ctx, &liar{Store: storetest.NewMemory(), ignore: name}, random)
-		if !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), says) {
-			t.Errorf("a store that ignores %s: %v", name, err)
-		}
-	}
-	memory := storetest.NewMemory()
-	if err := CheckStore(ctx, memory, random); err != nil || len(memory.Keys()) != 0 {
-		t.Errorf("left over: %v, %v", memory.Keys(), err)
-	}
-}
-
-// constant is randomness for one use.
-type constant struct{}
-
-func (constant) Read(b []byte) (int, error) { return len(b), nil }
-
-// liar ignores a kind of precondition.
-type liar struct {
-	blobstore.Store
-	ignore string
-}
-
-func (l *liar) Put(ctx context.Context, key string, body []byte, cond blobstore.Condition) (blobstore.Attrs, error) {
-	if l.ignore == "absent" && cond.Absent() || l.ignore == "match" && cond.Match() != "" {
-		cond = blobstore.Always
-	}
-	return l.Store.Put(ctx, key, body, cond)
-}
-
 func TestADataFolderIsUsedByOneAgent(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a := c.host("a")
@@ -355,6 +318,7 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 		if _, err := a.agent.Backup(t.Context(), "", ""); !ha.IsRefusal(err) {
 			t.Errorf("a backup: %v", err)
 		}
+		a.until("its own state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Made })
 		a.promote(PromoteRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})

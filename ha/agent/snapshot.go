@@ -37,6 +37,9 @@ func (a *Agent) Status() Status {
 			s.LastBackup, s.LastBackupAge = h.Newest, max(0, now.Wall.Sub(h.Newest.Time)).Seconds()
 		}
 	}
+	if _, c := a.configs.current(); c != nil {
+		s.Retention = a.retentionStatus(c)
+	}
 	s.Problems = problems(s)
 	s.Healthy = len(s.Problems) == 0
 	s.Outlook = outlook(s)
@@ -78,6 +81,10 @@ func problems(s Status) []string {
 	late := s.Config != nil && s.Paused == nil && s.LastBackup != nil &&
 		s.LastBackupAge > 2*time.Duration(s.Config.Frequency).Seconds()+60
 	add(late, "the newest backup is %s old", seconds(s.LastBackupAge))
+	if r := s.Retention; r != nil {
+		add(r.NewestAtRisk != "", "%s", r.NewestAtRisk)
+		all = append(all, r.Problems...)
+	}
 	add(active && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
 	return all
 }

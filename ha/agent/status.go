@@ -35,6 +35,7 @@ type Status struct {
 	LastBackup *backup.Ref      `json:"last_backup,omitempty"` // the newest published one
 	Cached     []backup.Ref     `json:"cached"`                // in this instance's cache, newest first
 	Progress   *backup.Progress `json:"progress,omitempty"`    // of the work under way
+	Retention  *RetentionStatus `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig    `json:"config,omitempty"`      // in force; nil while it is not known
 	Instances  []InstanceStatus `json:"instances"`
 	// Outlook says in one line whether promoting this instance would work now,

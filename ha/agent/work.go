@@ -71,9 +71,10 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	if err != nil {
 		return backup.Order{}, err
 	}
+	rules := a.standing(c).Effective
 	return backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
-		Retention: time.Duration(c.Retention), ReuseWindow: time.Duration(c.ReuseWindow),
+		Retention: rules.Keep, ReuseWindow: rules.Reuse,
 		Keys: keys, Sources: a.cfg.Sources, Local: a.cache,
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.bucket.storeTime,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -39,6 +40,14 @@ func Brief(err error) error {
 		return Say(err, "%v", request.Err)
 	}
 	return err
+}
+
+// OneLine makes one line of a text of several.
+func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// StatusText tells of an answer that has no words of its own.
+func StatusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", status, http.StatusText(status)))
 }
 
 // GivenUp reports whether an error says that the caller's context has ended.

@@ -2,7 +2,10 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -56,4 +59,17 @@ func AdmitList(ctx context.Context, prefix string) error {
 		return Fail("list", prefix, blobstore.ErrInvalid, err)
 	}
 	return nil
+}
+
+// GetEmpty answers a read of the first bytes of a blob that has none, which
+// some stores refuse as a range past its end.
+func GetEmpty(ctx context.Context, s blobstore.Store, key string) (io.ReadCloser, blobstore.Attrs, error) {
+	attrs, err := s.Stat(ctx, key)
+	if err != nil {
+		return nil, blobstore.Attrs{}, err
+	}
+	if attrs.Size > 0 {
+		return nil, blobstore.Attrs{}, Fail("get", key, blobstore.ErrUnavailable, errors.New("the blob changed while it was opened"))
+	}
+	return http.NoBody, attrs, nil
 }

@@ -27,12 +27,17 @@ func Tune(t *http.Transport) {
 // Client returns an HTTP client for a provider whose SDK takes one: tuned, and
 // watched. Like every client of Go's it goes through the proxy that the
 // environment names (HTTPS_PROXY, NO_PROXY) and trusts the certificates of the
-// system or those of SSL_CERT_FILE.
+// system or those of SSL_CERT_FILE. It follows no redirect: whom a URL names,
+// and nobody else, is asked, and what is written arrives as it was sent.
 func Client() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true // bytes come as they are stored
 	t.DialContext = (&net.Dialer{Timeout: DialTimeout}).DialContext
 	Tune(t)
-	return &http.Client{Transport: Watched(t)}
+	return &http.Client{
+		Transport:     Watched(t),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 type sentKey struct{}

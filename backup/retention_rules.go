@@ -1,0 +1,166 @@
+package backup
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// packsFolder is where packs lie (see pack.Digest.Key).
+const packsFolder = "packs/"
+
+// Folders are what expires in a bucket, in the order in which it is deleted: a
+// manifest goes before the packs that it refers to.
+var Folders = []string{backupsFolder, salvageFolder, packsFolder}
+
+// leftoverDays is the age in days at which versions go that were overwritten,
+// and uploads that were never completed.
+const leftoverDays = 1
+
+// Life is the age at which what lies in one of the Folders expires.
+func (r Retention) Life(folder string) time.Duration {
+	if folder == packsFolder {
+		return r.PackLife()
+	}
+	return r.ManifestLife()
+}
+
+// Rules are the rules that the retention wants its bucket to have: whole days,
+// rounded up.
+func (r Retention) Rules() []blobstore.Expiry {
+	rules := make([]blobstore.Expiry, 0, len(Folders)+1)
+	for _, folder := range Folders {
+		rules = append(rules, blobstore.Expiry{
+			Name: "understudy " + strings.TrimSuffix(folder, "/"), Prefix: folder, Days: wholeDays(r.Life(folder)),
+		})
+	}
+	return append(rules, blobstore.Expiry{
+		Name: "understudy leftovers", NoncurrentDays: leftoverDays, UploadDays: leftoverDays,
+	})
+}
+
+func wholeDays(d time.Duration) int { return int((d + day - 1) / day) }
+
+// Standing is what a retention comes to in a bucket with rules of its own.
+type Standing struct {
+	Wanted Retention // as configured
+	// Effective is what backups are to be made and shown by: never more than
+	// wanted, and less where the rules delete sooner.
+	Effective Retention
+	// Left are those of the Folders that no rule empties, so that somebody else
+	// has to.
+	Left []string
+	// Problems say, one sentence each, which rule makes Effective less than
+	// Wanted, and what to do.
+	Problems []string
+}
+
+// ByBucket reports whether the bucket deletes all by itself.
+func (s Standing) ByBucket() bool { return len(s.Left) == 0 }
+
+// Under judges the retention by the rules in force in the bucket, whoever made
+// them. The shortest that touches a folder counts, because it may delete
+// there; for the bucket to do all deletion a rule has to be about the whole
+// folder.
+func (r Retention) Under(rules []blobstore.Expiry) Standing {
+	s := Standing{Wanted: r.explicit()}
+	soonest := make(map[string]blobstore.Expiry)
+	for _, folder := range Folders {
+		rule, found := shortest(rules, folder)
+		if found {
+			soonest[folder] = rule
+		}
+		if !emptied(rules, folder) {
+			s.Left = append(s.Left, folder)
+		}
+		if found && rule.Days < wholeDays(s.Wanted.Life(folder)) {
+			s.Problems = append(s.Problems, fmt.Sprintf(
+				"%s deletes %s after %d days instead of %d: %s",
+				RuleName(rule), folder, rule.Days, wholeDays(s.Wanted.Life(folder)), remedy(rule)))
+		}
+	}
+	s.Effective = s.Wanted.within(soonest[backupsFolder].Days, soonest[packsFolder].Days)
+	return s
+}
+
+// explicit is the retention with nothing left to defaults.
+func (r Retention) explicit() Retention {
+	r = r.defaults()
+	if r.Reuse == 0 {
+		r.Reuse = NoReuse
+	}
+	return r
+}
+
+// minReuse is the reuse window that rules which are too short leave in place
+// as long as they can: with less, a backup costs too much to be made often.
+const minReuse = day
+
+// within is the longest retention under which no backup that is shown can have
+// lost a pack, where manifests and packs are deleted at these ages in days (0:
+// never). The reuse window gives way first, down to minReuse, and then both in
+// equal parts.
+func (r Retention) within(manifests, packs int) Retention {
+	if life := time.Duration(manifests) * day; manifests > 0 {
+		r.Keep = min(r.Keep, life)
+	}
+	if packs == 0 {
+		return r
+	}
+	room := time.Duration(packs-1) * day // for both; a day is to spare
+	if room <= 0 {
+		return Retention{Keep: min(r.Keep, day/2), Reuse: NoReuse}
+	}
+	least := min(r.Reuse, minReuse, room/2)
+	r.Reuse = max(min(r.Reuse, room-r.Keep), least)
+	r.Keep = min(r.Keep, room-max(r.Reuse, 0))
+	return r
+}
+
+// remedy is what to do about a rule that is too short.
+func remedy(rule blobstore.Expiry) string {
+	if rule.Own {
+		return "put the rules right with: understudy lifecycle apply"
+	}
+	return "it is not understudy's; take it out of the bucket, or this prefix out of it"
+}
+
+// shortest finds the rule that may delete the soonest in a folder.
+func shortest(rules []blobstore.Expiry, folder string) (soonest blobstore.Expiry, found bool) {
+	for _, rule := range rules {
+		if Touches(rule, folder) && (!found || rule.Days < soonest.Days) {
+			soonest, found = rule, true
+		}
+	}
+	return soonest, found
+}
+
+// emptied reports whether a rule deletes all that is old in a folder.
+func emptied(rules []blobstore.Expiry, folder string) bool {
+	for _, rule := range rules {
+		if rule.Days > 0 && !rule.Narrowed && strings.HasPrefix(folder, rule.Prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Touches reports whether a rule may delete a current blob whose key has the
+// prefix.
+func Touches(rule blobstore.Expiry, prefix string) bool {
+	return rule.Days > 0 && (strings.HasPrefix(prefix, rule.Prefix) || strings.HasPrefix(rule.Prefix, prefix))
+}
+
+// RuleName is what to call a rule in a sentence.
+func RuleName(rule blobstore.Expiry) string {
+	where := "for all keys"
+	if rule.Prefix != "" {
+		where = "for " + rule.Prefix
+	}
+	if rule.Name == "" {
+		return "the bucket's rule " + where
+	}
+	return fmt.Sprintf("the bucket's rule %q %s", rule.Name, where)
+}

@@ -1,0 +1,109 @@
+package gcsstore
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/googleapi"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+)
+
+// translate gives the error of a read, a list, a delete or an unconditional
+// put its kind.
+func translate(op, key string, err error) error {
+	return edge.Fail(op, key, kindOf(err), brief(err))
+}
+
+// translateConditional gives the error of a conditional put its kind. sent
+// says whether the request may have reached the store.
+func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
+	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), brief(err))
+}
+
+// limitReasons are what Google calls too many requests when it answers 403.
+var limitReasons = map[string]bool{
+	"rateLimitExceeded":     true,
+	"userRateLimitExceeded": true,
+}
+
+// noBucket is in the message of a 404 that is not about a blob.
+const noBucket = "bucket does not exist"
+
+func kindOf(err error) error {
+	var noCredentials *credentialsError
+	answer := answerOf(err)
+	switch {
+	case edge.GivenUp(err):
+		return blobstore.ErrUnavailable
+	case errors.As(err, &noCredentials):
+		return noCredentials.kind()
+	case errors.Is(err, storage.ErrBucketNotExist), strings.Contains(answer.message, noBucket):
+		return blobstore.ErrInvalid
+	case limitReasons[answer.reason]:
+		return blobstore.ErrUnavailable
+	}
+	return edge.Kind(answer.status)
+}
+
+// brief says what the store answered, or why no answer came.
+func brief(err error) error {
+	var noCredentials *credentialsError
+	if errors.As(err, &noCredentials) {
+		return edge.Say(err, "%s", oneLine(noCredentials.Error()))
+	}
+	answer := answerOf(err)
+	switch {
+	case answer.reason != "" && answer.message != "":
+		return edge.Say(err, "%s: %s", answer.reason, answer.message)
+	case answer.message != "":
+		return edge.Say(err, "%s", answer.message)
+	case answer.status != 0:
+		return edge.Say(err, "%s", statusText(answer.status))
+	}
+	return err
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", status, http.StatusText(status)))
+}
+
+// answer is what the store said when it refused a request; zero if it did not
+// answer.
+type answer struct {
+	status          int
+	reason, message string // may be empty
+}
+
+func answerOf(err error) answer {
+	var api *googleapi.Error
+	switch {
+	case errors.As(err, &api):
+	case errors.Is(err, storage.ErrObjectNotExist), errors.Is(err, storage.ErrBucketNotExist):
+		return answer{status: http.StatusNotFound}
+	default:
+		return answer{}
+	}
+	a := answer{status: api.Code, message: api.Message}
+	if len(api.Errors) > 0 {
+		a.reason = api.Errors[0].Reason
+	}
+	// Reads are answered in XML, which the SDK leaves as it is.
+	var body struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string
+		Message string
+	}
+	if a.message == "" && xml.Unmarshal([]byte(api.Body), &body) == nil {
+		a.reason, a.message = body.Code, body.Message
+	}
+	a.message = oneLine(a.message)
+	return a
+}

@@ -1,0 +1,42 @@
+package s3api
+
+import (
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+)
+
+// Codes of errors that providers know by themselves.
+const (
+	// NoBucket says that the bucket does not exist.
+	NoBucket = "NoSuchBucket"
+	// NoRules says that a bucket has no lifecycle configuration.
+	NoRules = "NoSuchLifecycleConfiguration"
+	// Skewed refuses a request whose clock is off.
+	Skewed = "RequestTimeTooSkewed"
+)
+
+// kinds are of the codes which hide behind a status that means something else.
+var kinds = map[string]error{
+	NoBucket: blobstore.ErrInvalid,
+
+	"RequestTimeout":       blobstore.ErrUnavailable,
+	"SlowDown":             blobstore.ErrUnavailable,
+	"Throttling":           blobstore.ErrUnavailable,
+	"ThrottlingException":  blobstore.ErrUnavailable,
+	"RequestLimitExceeded": blobstore.ErrUnavailable,
+
+	"ExpiredToken":                 blobstore.ErrDenied,
+	"InvalidToken":                 blobstore.ErrDenied,
+	"TokenRefreshRequired":         blobstore.ErrDenied,
+	"InvalidAccessKeyId":           blobstore.ErrDenied,
+	"AuthorizationHeaderMalformed": blobstore.ErrDenied,
+}
+
+// Kind is the kind of an error by its code ("" without one) and the status of
+// the store's answer (0 without one).
+func Kind(code string, status int) error {
+	if kind, ok := kinds[code]; ok {
+		return kind
+	}
+	return edge.Kind(status)
+}

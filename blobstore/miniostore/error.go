@@ -1,0 +1,48 @@
+package miniostore
+
+import (
+	"errors"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
+)
+
+// brief says what the store answered, or why no answer came.
+func brief(err error) error {
+	if answer := answered(err); answer.Code != "" {
+		return edge.Say(err, "%s: %s", answer.Code, answer.Error())
+	}
+	return err
+}
+
+// translate gives the error of a read, a list, a delete or an unconditional
+// put its kind.
+func translate(op, key string, err error) error {
+	return edge.Fail(op, key, kindOf(err), brief(err))
+}
+
+// translateConditional gives the error of a conditional put its kind. sent
+// says whether the request may have reached the store.
+func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
+	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), brief(err))
+}
+
+func kindOf(err error) error {
+	switch {
+	case edge.GivenUp(err):
+		return blobstore.ErrUnavailable
+	case errors.Is(err, errNoCredentials):
+		return blobstore.ErrDenied
+	}
+	return s3api.Kind(answered(err).Code, answered(err).StatusCode)
+}
+
+// answered is what the store answered; zero where no answer came.
+func answered(err error) minio.ErrorResponse {
+	var answer minio.ErrorResponse
+	errors.As(err, &answer)
+	return answer
+}

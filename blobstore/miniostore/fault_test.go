@@ -1,0 +1,253 @@
+package miniostore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/e2e/server"
+)
+
+// openAt opens a store behind an endpoint, with made-up credentials.
+func openAt(t *testing.T, endpoint string) *Store {
+	t.Helper()
+	t.Setenv("MINIO_ACCESS_KEY", "id")
+	t.Setenv("MINIO_SECRET_KEY", "secret")
+	return open(t, through(t, "minio://host/bucket/prefix?tls=false&region=us-east-1", endpoint))
+}
+
+// wantKind checks that the error's own kind is the wanted one.
+func wantKind(t *testing.T, what string, err, kind error) {
+	t.Helper()
+	var known *blobstore.Error
+	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
+		t.Errorf("%s: error %v, want %v", what, err, kind)
+	}
+}
+
+// answering returns a store whose every request is answered so.
+func answering(t *testing.T, status int, code string) *Store {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "<Error><Code>%s</Code><Message>made up</Message></Error>", code)
+	}))
+	t.Cleanup(srv.Close)
+	return openAt(t, srv.URL)
+}
+
+func TestCodesAreGivenTheirKind(t *testing.T) {
+	tests := []struct {
+		status       int
+		code         string
+		read, create error
+	}{
+		{400, "InvalidArgument", blobstore.ErrInvalid, blobstore.ErrInvalid},
+		{400, "ExpiredToken", blobstore.ErrDenied, blobstore.ErrDenied},
+		{400, "RequestTimeout", blobstore.ErrUnavailable, blobstore.ErrUnknownOutcome},
+		{403, "RequestTimeTooSkewed", blobstore.ErrDenied, blobstore.ErrDenied},
+		{404, "NoSuchKey", blobstore.ErrNotFound, blobstore.ErrNotFound},
+		{404, "NoSuchBucket", blobstore.ErrInvalid, blobstore.ErrInvalid},
+		{409, "ConditionalRequestConflict", blobstore.ErrUnavailable, blobstore.ErrUnknownOutcome},
+		{412, "PreconditionFailed", blobstore.ErrPrecondition, blobstore.ErrPrecondition},
+		{503, "SlowDown", blobstore.ErrUnavailable, blobstore.ErrUnknownOutcome},
+	}
+	for _, test := range tests {
+		t.Run(test.code, func(t *testing.T) {
+			s := answering(t, test.status, test.code)
+			_, _, err := s.Get(t.Context(), "k", blobstore.GetOptions{})
+			wantKind(t, "get", err, test.read)
+			_, err = s.Put(t.Context(), "k", []byte("x"), blobstore.IfAbsent())
+			wantKind(t, "create", err, test.create)
+		})
+	}
+}
+
+func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
+	s := answering(t, 403, "SignatureDoesNotMatch")
+	_, err := s.Put(t.Context(), "key", nil, blobstore.IfAbsent())
+	if want := "put key: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	_, err = s.Expiries(t.Context())
+	if want := "read lifecycle bucket: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+}
+
+func TestNothingSentMeansNothingWritten(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close() // nobody listens there any more
+	s := openAt(t, srv.URL)
+	want := ": store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
+	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch("t")} {
+		_, err := s.Put(t.Context(), "key", nil, cond)
+		wantKind(t, "put", err, blobstore.ErrUnavailable)
+		if err == nil || err.Error() != "put key"+want {
+			t.Errorf("error %q, want %q", err, "put key"+want)
+		}
+	}
+	// The request's URL holds a signature, which is nobody's business.
+	if _, err := s.Expiries(t.Context()); err == nil || err.Error() != "read lifecycle bucket"+want {
+		t.Errorf("error %q, want %q", err, "read lifecycle bucket"+want)
+	}
+}
+
+func TestNoCredentialsMeansDenied(t *testing.T) {
+	for _, name := range []string{"MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	// A host's role that answers, and has none: no test asks a real cloud.
+	role := httptest.NewServer(http.NotFoundHandler())
+	defer role.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role.URL)
+	s := open(t, "minio://127.0.0.1:1/bucket?tls=false&region=us-east-1")
+	_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
+	wantKind(t, "put", err, blobstore.ErrDenied)
+	_, err = s.Stat(t.Context(), "k")
+	wantKind(t, "stat", err, blobstore.ErrDenied)
+	if !strings.Contains(err.Error(), "MINIO_ACCESS_KEY") {
+		t.Errorf("error %q does not say what to set", err)
+	}
+}
+
+func TestCredentialsComeFromMinIOsVariablesFirst(t *testing.T) {
+	u := bucketURL(t, "cluster")
+	m := server.SharedMinIO(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "wrong")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong-too")
+	t.Setenv("MINIO_ACCESS_KEY", m.AccessKey)
+	t.Setenv("MINIO_SECRET_KEY", m.SecretKey)
+	if _, err := open(t, u).Put(t.Context(), "k", nil, blobstore.IfAbsent()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPutReportsTheStoresTime(t *testing.T) {
+	want := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Date", want.Format(http.TimeFormat))
+		w.Header().Set("ETag", `"tag"`)
+	}))
+	defer srv.Close()
+	attrs, err := openAt(t, srv.URL).Put(t.Context(), "k", []byte("x"), blobstore.Always)
+	if err != nil || !attrs.Time.Equal(want) || attrs.Token != "tag" {
+		t.Errorf("attributes %+v, %v; want time %v", attrs, err, want)
+	}
+}
+
+func TestPutSendsOneSignedRequestWithoutCopying(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789abcdef"), 2<<20) // 32 MiB, twice what the SDK would send in one
+	requests := new(atomic.Int64)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		n, err := io.Copy(io.Discard, r.Body)
+		if n != int64(len(want)) || err != nil || r.Method != http.MethodPut || r.Header.Get("Content-Encoding") != "" ||
+			len(r.Header.Get("X-Amz-Content-Sha256")) != 64 || r.Header.Get("X-Amz-Trailer") != "" {
+			t.Errorf("%s of %d bytes, %v, header %v", r.Method, n, err, r.Header)
+		}
+		w.Header().Set("ETag", `"tag"`)
+	}))
+	defer srv.Close()
+	s := openAt(t, srv.URL)
+	put := func() {
+		if _, err := s.Put(t.Context(), "k", want, blobstore.IfAbsent()); err != nil {
+			t.Error(err)
+		}
+	}
+	put() // opens the connection
+	const puts = 3
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range puts {
+		put()
+	}
+	runtime.ReadMemStats(&after)
+	if got := (after.TotalAlloc - before.TotalAlloc) / puts; got > uint64(len(want))/8 {
+		t.Errorf("a put of %d bytes allocates %d", len(want), got)
+	}
+	if got := requests.Load(); got != puts+1 {
+		t.Errorf("%d requests for %d puts", got, puts+1)
+	}
+}
+
+func TestListEndsWithAnErrorWhenItsContextDoes(t *testing.T) {
+	s := open(t, bucketURL(t, "cluster"))
+	for i := range 3 {
+		if _, err := s.Put(t.Context(), fmt.Sprintf("k/%d", i), nil, blobstore.Always); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	for _, err := range s.List(ctx, "", "") {
+		last = err
+		cancel() // where the SDK's list ends without a word
+	}
+	wantKind(t, "list", last, blobstore.ErrUnavailable)
+}
+
+func TestOpenRefusesBadURLs(t *testing.T) {
+	tests := map[string]string{ // URL: part of the error
+		"minio:///bucket":          "names no bucket",
+		"minio:host":               "names no bucket",
+		"minio://host":             "names no bucket",
+		"minio://host/":            "names no bucket",
+		"minio://host//prefix":     "names no bucket",
+		"minio://host/xy":          "bucket's name",
+		"minio://host/bucket/a//b": "prefix",
+		"minio://host/bucket/../b": "prefix",
+		"minio://host/bucket/" + strings.Repeat("p", 201):     "prefix",
+		"minio://host/bucket?colour=red":                      "colour",
+		"minio://host/bucket?tls=maybe":                       "tls",
+		"minio://host/bucket?lookup=phone":                    "lookup",
+		"minio://user@host/bucket":                            "user name",
+		"minio://host/bucket?secret_key=x":                    "secret",
+		"minio://h:o:s:t/bucket":                              "malformed",
+		"minio://" + strings.Repeat("-", 10) + "_/bucket/pre": "client",
+	}
+	for rawURL, want := range tests {
+		if _, err := mux.Open(t.Context(), rawURL); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("open %.50s: error %v, want one about %q", rawURL, err, want)
+		}
+	}
+}
+
+func TestOpenAppliesItsParameters(t *testing.T) {
+	t.Setenv("MINIO_ACCESS_KEY", "id")
+	t.Setenv("MINIO_SECRET_KEY", "secret")
+	tests := map[string]string{ // URL: what a request begins with for the key "k"
+		"minio://host/bucket?region=eu-1":                                 "https://host/bucket/k?",
+		"minio://host/bucket/?region=eu-1":                                "https://host/bucket/k?",
+		"minio://host:9000/bucket/a/b/?region=eu-1&tls=false":             "http://host:9000/bucket/a/b/k?",
+		"minio://host:9000/bucket/a?region=eu-1&lookup=path&tls=true":     "https://host:9000/bucket/a/k?",
+		"minio://store.example:9000/bucket/a?region=eu-1&lookup=dns":      "https://bucket.store.example:9000/a/k?",
+		"minio://127.0.0.1:9000/with.dot/a?region=eu-1&tls=0&lookup=path": "http://127.0.0.1:9000/with.dot/a/k?",
+	}
+	for rawURL, want := range tests {
+		s := open(t, rawURL)
+		u, err := s.core.Presign(t.Context(), http.MethodGet, s.bucket, s.prefix+"k", time.Minute, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.String(); !strings.HasPrefix(got, want) || !strings.Contains(got, "%2Feu-1%2F") {
+			t.Errorf("%s: request to %s, want %s and region eu-1", rawURL, got, want)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package miniostore
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/e2e/server"
+)
+
+var mux = blobstore.Mux{Scheme: Open}
+
+func TestMain(m *testing.M) {
+	storetest.Worker(mux.Open)
+	os.Exit(server.Run(m))
+}
+
+// bucketURL returns the URL of a store in a new bucket, and sets the
+// credentials for it.
+func bucketURL(t *testing.T, prefix string) string {
+	t.Helper()
+	m := server.SharedMinIO(t)
+	m.Setenv(t)
+	u, err := url.Parse(m.NewBucket(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "minio://" + m.Address + "/" + u.Host + "/" + prefix + "?tls=false"
+}
+
+func open(t *testing.T, rawURL string) *Store {
+	t.Helper()
+	s, err := mux.Open(context.Background(), rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.(*Store)
+}
+
+// below returns the URL of another store in the same bucket.
+func below(t *testing.T, rawURL, prefix string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, _, _ := strings.Cut(u.Path[1:], "/")
+	u.Path = "/" + bucket + "/" + prefix
+	return u.String()
+}
+
+// through returns the URL of a store with another endpoint.
+func through(t *testing.T, rawURL, endpoint string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = strings.TrimPrefix(endpoint, "http://")
+	return u.String()
+}
+
+// behind is the bucket of a store as one sees it behind the store's back.
+func behind(t *testing.T, s *Store) storetest.S3Bucket {
+	t.Helper()
+	return storetest.S3Bucket{Client: server.SharedMinIO(t).Client(t), Name: s.bucket}
+}
+
+func leftovers(t *testing.T, s blobstore.Store) []string {
+	t.Helper()
+	return behind(t, s.(*Store)).Uploads(t)
+}
+
+func TestMinIOConforms(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) blobstore.Store {
+		t.Helper()
+		u := bucketURL(t, "some/prefix")
+		// Neighbours that a sloppy prefix would let in.
+		for _, prefix := range []string{"some", "some/prefix-2", "some/prefix.d"} {
+			if _, err := open(t, below(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return open(t, u)
+	}, storetest.Leftovers(leftovers))
+}
+
+func TestDeleteMarkersAreNoBlobs(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) blobstore.Store {
+		t.Helper()
+		s := open(t, bucketURL(t, "cluster"))
+		behind(t, s).KeepVersions(t)
+		return storetest.NewBuried(s)
+	}, storetest.Except(storetest.LargeBlob, storetest.LongList))
+}
+
+func TestProcessesExcludeEachOther(t *testing.T) {
+	u := bucketURL(t, "cluster")
+	storetest.RunProcesses(t, open(t, u), u, server.SharedMinIO(t).Env()...)
+}
+
+func TestNetworkFailuresAreResolved(t *testing.T) {
+	storetest.RunNetwork(t, "http://"+server.SharedMinIO(t).Address, func(t *testing.T) storetest.Dial {
+		u := bucketURL(t, "cluster") + "&region=us-east-1"
+		return func(endpoint string) blobstore.Store { return open(t, through(t, u, endpoint)) }
+	}, storetest.Leftovers(leftovers))
+}
+
+func TestLifecycleRulesAreMerged(t *testing.T) {
+	storetest.RunLifecycle(t, func(t *testing.T) (storetest.S3Bucket, func(string) blobstore.Store) {
+		u := bucketURL(t, "")
+		return behind(t, open(t, u)), func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) }
+	})
+}
+
+func TestStoreThatIgnoresConditions(t *testing.T) {
+	m := server.SharedMinIO(t)
+	proxy := storetest.NewProxy(t, "http://"+m.Address)
+	strip := storetest.StripConditions(storetest.SignS3(m.AccessKey, m.SecretKey, "us-east-1"))
+	proxy.Inject(storetest.NetFault{When: storetest.Writing, Times: storetest.Forever, Do: strip})
+	s := open(t, through(t, bucketURL(t, "cluster"), proxy.URL()))
+	for _, cond := range []blobstore.Condition{blobstore.IfAbsent(), blobstore.IfAbsent(), blobstore.IfMatch("no such")} {
+		if _, err := s.Put(t.Context(), "k", []byte("x"), cond); err != nil {
+			t.Errorf("put through a proxy that strips conditions: %v", err)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package s3store
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// TestRulesGoOverTheWireAsTheyCame has what no model of the SDK's knows, and
+// a setting of the bucket that comes in a header.
+func TestRulesGoOverTheWireAsTheyCame(t *testing.T) {
+	const foreign = `<Rule><ID>x</ID><Filter><Prefix/></Filter><Status>Enabled</Status><Expiration><Days>9</Days><Vendor>yes</Vendor></Expiration></Rule>`
+	const setting, value = "X-Amz-Transition-Default-Minimum-Object-Size", "varies_by_storage_class"
+	var saved string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		switch {
+		case err != nil || !r.URL.Query().Has("lifecycle"):
+			t.Errorf("%s %s: %v", r.Method, r.URL, err)
+		case r.Method == http.MethodGet:
+			w.Header().Set(setting, value)
+			_, err = io.WriteString(w, "<LifecycleConfiguration>"+foreign+"</LifecycleConfiguration>")
+		case strings.Contains(string(body), "AbortIncompleteMultipartUpload"):
+			w.WriteHeader(http.StatusNotImplemented)
+			_, err = io.WriteString(w, "<Error><Code>NotImplemented</Code><Message>no uploads here</Message></Error>")
+		default:
+			saved = string(body)
+			if r.Header.Get(setting) != value {
+				t.Errorf("the bucket's setting is reset: %v", r.Header)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	s := openAt(t, srv.URL)
+	if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22, UploadDays: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(saved, foreign) || !strings.Contains(saved, "<Prefix>prefix/packs/</Prefix>") {
+		t.Errorf("what was saved lacks a rule: %s", saved)
+	}
+}
+
+func TestRulesThatCannotBeReadAreNotReplaced(t *testing.T) {
+	for status, want := range map[int]error{403: blobstore.ErrDenied, 500: blobstore.ErrUnavailable, 404: blobstore.ErrInvalid} {
+		s, requests := answering(t, status, map[int]string{404: "NoSuchBucket", 403: "AccessDenied", 500: "InternalError"}[status])
+		_, err := s.Expiries(t.Context())
+		wantKind(t, "read", err, want)
+		wantKind(t, "write", s.SetExpiries(t.Context(), nil), want)
+		if got := requests.Load(); got != 2 {
+			t.Errorf("%d requests, want one each, to read", got)
+		}
+	}
+}

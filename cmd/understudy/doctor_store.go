@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/probe"
+)
+
+// examineStore finds out whether the store keeps its promises, what this host
+// may do there, and how fast it is. The first finding sums the promises up.
+func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding {
+	steps := a.steps()
+	report, err := probe.Full(ctx, probe.Config{Store: store, Random: rand.Reader, Now: time.Now, Began: steps.begin})
+	steps.end()
+	if err != nil {
+		return []finding{is("bucket", err, "")}
+	}
+	found := []finding{sumUp(report)}
+	for _, c := range report {
+		found = append(found, finding{
+			Name: c.Name, Result: result(c.Outcome), Detail: c.Detail, Promise: c.Promise, Values: c.Values,
+			broken: c.Broken(),
+		})
+	}
+	return found
+}
+
+// sumUp says in one finding whether the store may be used.
+func sumUp(report probe.Report) finding {
+	if broken := report.Broken(); len(broken) > 0 {
+		return finding{Name: "bucket", Result: bad, Detail: "the store must not be used: it breaks " + strings.Join(broken, ", ")}
+	}
+	return is("bucket", report.Err(), "the store keeps every promise that promotions rest on")
+}
+
+// networkShares are the file systems that other hosts share, by the number that
+// the kernel gives them.
+var networkShares = map[uint32]string{
+	unix.NFS_SUPER_MAGIC: "NFS", unix.SMB_SUPER_MAGIC: "SMB", unix.CIFS_SUPER_MAGIC: "SMB", unix.SMB2_SUPER_MAGIC: "SMB",
+	unix.CEPH_SUPER_MAGIC: "Ceph", unix.AFS_SUPER_MAGIC: "AFS", unix.V9FS_MAGIC: "9P", unix.FUSE_SUPER_MAGIC: "FUSE",
+}
+
+// examineFolder warns about a bucket that is a folder on a network share: a
+// probe from one host cannot prove that two keep a rename and a lock in order.
+func examineFolder(bucket string) []finding {
+	u, err := url.Parse(bucket)
+	if err != nil || u.Scheme != "file" {
+		return nil
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(u.Path, &fs); err != nil {
+		return []finding{is("folder", fmt.Errorf("look at %s: %w", u.Path, err), "")}
+	}
+	if share, is := networkShares[uint32(fs.Type)]; is {
+		return []finding{{Name: "folder", Result: warning, Detail: fmt.Sprintf("%s is on a network share (%s): safe for one host alone, since few shares keep a rename and a lock in order between hosts", u.Path, share)}}
+	}
+	return []finding{is("folder", nil, u.Path+" is on a file system of this host: no other host sees it")}
+}
+
+// steps shows on a terminal what is being done, and nothing elsewhere.
+type steps struct {
+	out io.Writer // nil: nothing is shown
+}
+
+func (a *app) steps() steps {
+	if a.json || !isTerminal(a.std.err) {
+		return steps{}
+	}
+	return steps{a.std.err}
+}
+
+const clearLine = "\r\x1b[K"
+
+func (s steps) begin(step string) {
+	if s.out != nil {
+		fmt.Fprintf(s.out, "%sprobing the bucket: %s …", clearLine, step)
+	}
+}
+
+func (s steps) end() {
+	if s.out != nil {
+		fmt.Fprint(s.out, clearLine)
+	}
+}

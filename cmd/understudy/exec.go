@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/keeper"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+func newExec(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exec [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Run the agent of this host, and the application while this host is the active",
+		Long: `Run the agent of this host, as understudy serve does, and COMMAND as its child
+while this host is the active: started once the bucket has confirmed that, stopped
+when another host takes over. It replaces the promote and demote hooks.
+
+COMMAND is the application itself: it must stay in the foreground. It gets this
+command's standard output and error, no input, and the environment without the
+shared key and the admin token, with UNDERSTUDY_INSTANCE, UNDERSTUDY_CLUSTER,
+UNDERSTUDY_ROLE, UNDERSTUDY_EPOCH and UNDERSTUDY_BACKUP.
+
+To stop it, all that it has started gets SIGTERM, and what is left at the cluster's
+stop_timeout SIGKILL: grandchildren and daemons too. It is stopped:
+
+  - when this host steps down, hands over, or, under strict fencing, cannot renew
+    its claim; also by a watching process of its own, at the same bound, when the
+    agent hangs or is stopped with SIGSTOP
+  - when the agent ends: by SIGTERM or Ctrl-C, a crash, or kill -9
+
+When COMMAND ends by itself, that is an alarm among the events, understudy status
+shows the application as down, and it is started again, after a pause that grows
+from a second to half a minute. No other host is promoted because of it.`,
+		Example: `  understudy exec -- myapp --listen :8080
+  understudy exec --data-dir /srv/understudy -- sh -c 'exec myapp >>/var/log/myapp.log 2>&1'`,
+		Args: arguments(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.serve(cmd.Context(), func(cfg agent.Config) (agent.Application, error) { return a.keeper(cfg, args) })
+		},
+	}
+	cmd.Flags().SetInterspersed(false) // what follows COMMAND is its own
+	return cmd
+}
+
+// keeper is what runs the application's command.
+func (a *app) keeper(cfg agent.Config, command []string) (agent.Application, error) {
+	if len(cfg.Hooks.Promote.Command) > 0 || len(cfg.Hooks.Demote.Command) > 0 {
+		return nil, usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", a.set.Config)
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return nil, usagef("find the application: %w", err)
+	}
+	return keeper.New(keeper.Config{
+		Command: append([]string{path}, command[1:]...),
+		Minder:  []string{"/proc/self/exe", mindCommand, "--"}, // this program, even if its file has been replaced
+		Env:     cfg.Hooks.Env,
+		Lock:    filepath.Join(cfg.DataDir, "application.lock"),
+		Stdout:  a.std.out, Stderr: a.std.err,
+	}), nil
+}
+
+const mindCommand = "exec-minder"
+
+// newMind is the process between an agent and the application that it runs.
+// Only understudy exec starts it.
+func newMind() *cobra.Command {
+	return &cobra.Command{
+		Use:               mindCommand + " -- COMMAND [ARGUMENT...]",
+		Short:             "Watch over the application for understudy exec",
+		Example:           "  understudy exec -- myapp",
+		Hidden:            true,
+		Args:              arguments(cobra.MinimumNArgs(1)),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil }, // it has no settings
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keeper.Mind(cmd.Context(), args)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,262 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// Config is what a Keeper is given.
+type Config struct {
+	Command []string // what to run: a program, by its path or to be looked up, and its arguments
+	Minder  []string // begins the command line of a process that calls Mind with the rest of it
+	Env     []string // of the command, "NAME=value" each
+	Lock    string   // file that is held locked while anything of the command is left
+	// Stdout and Stderr are the command's own: a file is passed on as it is.
+	Stdout, Stderr io.Writer
+	// Pause is how long after its end the command is started again; it doubles
+	// up to MaxPause with every run that is shorter than that. 0: a second and
+	// half a minute.
+	Pause, MaxPause time.Duration
+}
+
+// Keeper runs a command as an agent.Application.
+type Keeper struct {
+	cfg   Config
+	clock agent.Clock
+
+	mu  sync.Mutex
+	run *run // nil: nothing is to run, and nothing is left
+}
+
+var _ agent.Application = (*Keeper)(nil)
+
+// New makes a Keeper, which starts nothing yet.
+func New(cfg Config) *Keeper {
+	if cfg.Pause == 0 {
+		cfg.Pause = time.Second
+	}
+	if cfg.MaxPause == 0 {
+		cfg.MaxPause = 30 * time.Second
+	}
+	return &Keeper{cfg: cfg, clock: agent.SystemClock()}
+}
+
+// run is what happens between a Start and a Stop: one life of the command
+// after another.
+type run struct {
+	app     agent.AppRun
+	started chan error    // how the first life began
+	stop    chan struct{} // closed by Stop
+	done    chan struct{} // closed when nothing is left
+
+	// The Keeper's mutex guards these.
+	bound    agent.AppBound
+	stopping bool
+	life     *life // nil: none
+	down     error
+}
+
+// Start implements agent.Application.
+func (k *Keeper) Start(ctx context.Context, app agent.AppRun) error {
+	k.mu.Lock()
+	if r := k.run; r != nil {
+		defer k.mu.Unlock()
+		if r.stopping {
+			return errors.New("the application is still being stopped")
+		}
+		r.set(app.Bound)
+		return nil
+	}
+	r := &run{
+		app: app, bound: app.Bound,
+		started: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	k.run = r
+	k.mu.Unlock()
+	go k.tend(r)
+	select {
+	case err := <-r.started:
+		return err
+	case <-ctx.Done():
+		k.halt(r, app.Bound.Stop)
+		return ctx.Err()
+	}
+}
+
+// stopGrace is how much longer than its bound Stop waits: for the kernel to
+// end what was killed.
+const stopGrace = 3 * time.Second
+
+// Stop implements agent.Application.
+func (k *Keeper) Stop(ctx context.Context, timeout time.Duration) error {
+	k.mu.Lock()
+	r := k.run
+	k.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	k.halt(r, timeout)
+	late := time.NewTimer(timeout + stopGrace)
+	defer late.Stop()
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late.C:
+		return fmt.Errorf("processes of the application are left %v after it was told to stop; they are being killed", timeout+stopGrace)
+	}
+}
+
+// halt begins to stop a run.
+func (k *Keeper) halt(r *run, timeout time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r.stopping {
+		return
+	}
+	r.set(agent.AppBound{Until: r.bound.Until, Stop: timeout})
+	r.stopping = true
+	close(r.stop)
+	if r.life != nil {
+		r.life.end()
+	}
+}
+
+// Bind implements agent.Application.
+func (k *Keeper) Bind(b agent.AppBound) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r := k.run; r != nil && !r.stopping {
+		r.set(b)
+	}
+}
+
+func (r *run) set(b agent.AppBound) {
+	r.bound = b
+	if r.life != nil {
+		r.life.order(b)
+	}
+}
+
+// Down implements agent.Application.
+func (k *Keeper) Down() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.run == nil {
+		return nil
+	}
+	return k.run.down
+}
+
+// tend keeps the command running until the run is stopped.
+func (k *Keeper) tend(r *run) {
+	defer close(r.done)
+	defer k.forget()
+	l, err := k.begin(r)
+	r.started <- err
+	pauses := &backoff.ExponentialBackOff{InitialInterval: k.cfg.Pause, Multiplier: 2, MaxInterval: k.cfg.MaxPause}
+	pauses.Reset()
+	for err == nil {
+		began := k.clock.Now().Mono
+		end := l.wait()
+		if k.clock.Now().Mono-began >= k.cfg.MaxPause {
+			pauses.Reset()
+		}
+		l, err = k.again(r, pauses, end)
+	}
+}
+
+// again starts the command that has ended, after a pause, until that succeeds.
+// It fails when the run is stopped.
+func (k *Keeper) again(r *run, pauses backoff.BackOff, why error) (*life, error) {
+	for {
+		pause := pauses.NextBackOff()
+		k.setDown(r, nil, why)
+		select {
+		case <-r.stop:
+			return nil, errStopped
+		default:
+		}
+		r.app.Report(event.Alarm, fmt.Sprintf("the application is down: %v; it is started again in %v", why, pause))
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-r.stop:
+			timer.Stop()
+			return nil, errStopped
+		}
+		l, err := k.begin(r)
+		switch {
+		case err == nil:
+			r.app.Report(event.Info, "the application was started again")
+			return l, nil
+		case errors.Is(err, errStopped):
+			return nil, err
+		}
+		why = err
+	}
+}
+
+var errStopped = errors.New("it was told to stop")
+
+// begin begins a life of the command, unless the run has been stopped.
+func (k *Keeper) begin(r *run) (*life, error) {
+	lock, err := k.lock(r)
+	if err != nil {
+		return nil, err
+	}
+	l, err := k.launch(r, lock)
+	lock.Close()
+	if err != nil {
+		return nil, err
+	}
+	k.setDown(r, l, nil)
+	if err := l.awaitStart(); err != nil {
+		k.setDown(r, nil, err)
+		if k.isStopped(r) {
+			return nil, errStopped
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+// setDown notes which life goes on, or why none does. A life that begins in a
+// run that has been stopped meanwhile ends at once.
+func (k *Keeper) setDown(r *run, l *life, why error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r.life != nil {
+		r.life.end()
+	}
+	r.life, r.down = l, why
+	if l == nil {
+		return
+	}
+	l.order(r.bound)
+	if r.stopping {
+		l.end()
+	}
+}
+
+func (k *Keeper) isStopped(r *run) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return r.stopping
+}
+
+func (k *Keeper) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.run = nil
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// RetentionStatus says how long backups stay, and who deletes them then.
+type RetentionStatus struct {
+	Configured RetentionTimes `json:"configured"`
+	// Effective is what the bucket's rules leave of it.
+	Effective RetentionTimes `json:"effective"`
+	AppliedBy string         `json:"applied_by"` // "bucket" or "agent"
+	// AgentDeletes are the folders that no rule of the bucket empties, so that
+	// the active does.
+	AgentDeletes []string `json:"agent_deletes,omitempty"`
+	// LongerPacksUntil is until when packs are kept for longer than configured
+	// now, because an earlier reuse window was longer.
+	LongerPacksUntil *time.Time `json:"longer_packs_until,omitempty"`
+	RulesRead        *time.Time `json:"rules_read,omitempty"`
+	Error            string     `json:"error,omitempty"`    // why the rules could not be read last
+	Problems         []string   `json:"problems,omitempty"` // rules that delete too soon
+	NewestAtRisk     string     `json:"newest_at_risk,omitempty"`
+	Deleted          int64      `json:"deleted"` // objects, by this process
+	LastSweep        *time.Time `json:"last_sweep,omitempty"`
+}
+
+// RetentionTimes are a retention's two lengths of time.
+type RetentionTimes struct {
+	Retention   ha.Duration `json:"retention"`
+	ReuseWindow ha.Duration `json:"reuse_window"` // 0: every backup writes everything again
+}
+
+// NewRetentionTimes gives a retention's two lengths of time.
+func NewRetentionTimes(r backup.Retention) RetentionTimes {
+	return RetentionTimes{Retention: ha.Duration(r.Keep), ReuseWindow: ha.Duration(max(0, r.Reuse))}
+}
+
+// retentionStatus says what a configuration's retention comes to.
+func (a *Agent) retentionStatus(c *ha.Config) *RetentionStatus {
+	standing := a.standing(c)
+	e := &a.expiry
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &RetentionStatus{
+		Configured: NewRetentionTimes(standing.Wanted), Effective: NewRetentionTimes(standing.Effective),
+		AppliedBy: AppliedByBucket, AgentDeletes: standing.Left,
+		RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
+		Problems: append(Threats(e.rules), standing.Problems...),
+	}
+	if !standing.ByBucket() {
+		s.AppliedBy = AppliedByAgent
+	}
+	if !e.until.IsZero() {
+		s.LongerPacksUntil = &e.until
+	}
+	return s
+}
+
+// summary says in one sentence what a retention comes to.
+func (s *RetentionStatus) summary() string {
+	by := "the bucket's rules delete what has expired"
+	if s.AppliedBy == AppliedByAgent {
+		by = "the active deletes what has expired"
+	}
+	if s.Effective == s.Configured {
+		return fmt.Sprintf("backups are kept for %v; %s", s.Configured.Retention, by)
+	}
+	return fmt.Sprintf("backups are kept for %v instead of %v, and their data is stored again after %v instead of %v; %s",
+		s.Effective.Retention, s.Configured.Retention, s.Effective.ReuseWindow, s.Configured.ReuseWindow, by)
+}

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+)
+
+// requests are what an instance asks of the bucket, by what providers charge
+// for.
+type requests struct{ writes, reads, lists, deletes int }
+
+// requestsSince counts what a host has asked for since it was asked last.
+func (h *host) requestsSince() (n requests) {
+	for _, call := range h.store.Calls() {
+		switch call.Op {
+		case storetest.Put, storetest.Conditional:
+			n.writes++
+		case storetest.Get, storetest.Stat:
+			n.reads++
+		case storetest.List:
+			n.lists++
+		case storetest.Delete:
+			n.deletes++
+		}
+	}
+	return n
+}
+
+// A bucket is paid by the request. docs/stores.md computes what a day costs
+// from these numbers: an hour of three instances at default settings, in which
+// a small state changes between any two backups.
+func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
+	active := requests{
+		writes: 372 + 72 + 12*(1+3), // the head at each poll and backup; its own record; manifest and packs
+		reads:  360 + 60*3 + 12,     // the lease at each poll; everybody's record
+		lists:  72,                  // of records
+	}
+	standby := requests{
+		writes: 72,                          // its own record
+		reads:  360 + 360 + 60*3 + 12*(3+3), // head and lease at each poll; everybody's record; backups
+		lists:  60,
+	}
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		c.pass(10 * time.Minute) // what happens once
+		for _, h := range c.hosts {
+			h.requestsSince()
+		}
+		for i := range 12 {
+			a.write("state", fmt.Sprint("version ", i))
+			c.pass(5 * time.Minute)
+		}
+		for _, h := range []*host{a, b, d} {
+			most := standby
+			if h == a {
+				most = active
+			}
+			got := h.requestsSince()
+			if got.writes > most.writes || got.reads > most.reads || got.lists > most.lists || got.deletes > most.deletes {
+				t.Errorf("%s asked %+v in an hour, more than the %+v of the documentation", h.name, got, most)
+			}
+		}
+	})
+}
+
+// pass lets the test's own clock go on.
+func (c *cluster) pass(d time.Duration) {
+	c.t.Helper()
+	if err := wait(c.t.Context(), d); err != nil {
+		c.t.Fatal(err)
+	}
+}

@@ -1,0 +1,188 @@
+package agent
+
+import (
+	"context"
+	"slices"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// steps are the durable steps of an agent, and what each makes durable. Those
+// of a pull and a swap are listed in package restore.
+var steps = [][2]string{
+	{"journal.start", "the incarnation of this process, before the bucket learns of it"},
+	{"journal.seen", "a newer version of the head was seen; nothing else"},
+	{"journal.head", "an attempt to write the head"},
+	{"journal.commit", "an attempt to commit a promotion"},
+	{"journal.settled", "what became of the attempts"},
+	{"journal.marked", "the marker of this instance's epoch is there"},
+	{"journal.first", "the first backup of the epoch is published"},
+	{"journal.paused", "the schedule is paused, or goes on"},
+
+	{"journal.promotion.lease", "a promotion begins"},
+	{"journal.promotion.pin", "the lease is held"},
+	{"journal.promotion.handover", "the old active is asked to hand over"},
+	{"journal.promotion.restore", "which backup is restored"},
+	{"journal.promotion.swap", "it is staged"},
+	{"journal.promotion.commit", "it is in place"},
+	{"journal.promotion.finish", "the commit has happened: this instance is the active"},
+	{"journal.promotion.rollback", "the promotion is given up"},
+	{"journal.promotion.undone", "everything is put back"},
+	{"journal.promotion.acked", "there is no more waiting for the old active"},
+	{"journal.promotion.discarded", "what was replaced is dropped"},
+	{"journal.promotion.started", "the application was started"},
+	{"journal.promotion.ended", "the promotion is over"},
+
+	{"journal.handover.stopping", "a handover begins"},
+	{"journal.handover.final", "the final backup is being made, or is made"},
+	{"journal.handover.sent", "the head that hands over is about to be sent"},
+	{"journal.handover.returning", "the head is about to be taken back"},
+	{"journal.handover.declined", "there will be no handover"},
+	{"journal.handover.ended", "the handover is over, and this instance still the active"},
+
+	{"journal.demotion.begun", "this instance was superseded"},
+	{"journal.demotion.acked", "its application has stopped, and the successor was told"},
+	{"journal.demotion.known", "what the successor restored was looked up"},
+	{"journal.demotion.discarded", "what a swap replaced is dropped"},
+	{"journal.demotion.made", "the salvage backup is made, or not needed"},
+	{"journal.demotion.ended", "this instance is a standby"},
+
+	{"head.claim", "the head names this process"},
+	{"head.renew", "a heartbeat"},
+	{"head.publish", "a backup exists"},
+	{"head.config", "a configuration is in force"},
+	{"head.preparing", "a handover was heard of"},
+	{"head.handed", "the head is handed over"},
+	{"head.declined", "a handover is declined"},
+	{"head.returned", "a handover is over, and the head taken back"},
+	{"head.commit", "a new epoch has begun"},
+
+	{"lease.take", "the promotion lock is taken"},
+	{"lease.renew", "and kept"},
+	{"lease.release", "and released"},
+	{"marker", "the old active is told"},
+	{"ack", "the new active is told that the application has stopped"},
+	{"salvage.record", "what was salvaged is told"},
+
+	{"application.start", "the promote hook has run"},
+	{"application.stop", "the demote hook has run"},
+
+	{"backup", "packs and manifest of a backup"},
+	{"salvage", "packs and manifest of a salvage backup"},
+	{"pull", "a backup in the cache"},
+	{"stage", "a backup beside the live state, judged by the probe"},
+	{"swap", "the staged state in place"},
+	{"rollback", "the replaced state in place again"},
+	{"discard", "the replaced state dropped"},
+
+	{"put.pack", "a pack in the bucket"},
+	{"put.manifest", "a manifest in the bucket"},
+	{"put.salvage", "a salvage backup's manifest in the bucket"},
+	{"put.record", "this instance's record in the bucket"},
+	{"put.config", "a configuration in the bucket"},
+}
+
+// Steps names the durable steps of an agent: what Config.Step is told of.
+func Steps() []string {
+	var names []string
+	for _, s := range steps {
+		names = append(names, s[0])
+	}
+	return append(names, restore.Steps...)
+}
+
+// announced tells of a step before, and once it is done.
+func (a *Agent) announced(step string, do func() error) error {
+	if a.cfg.Step == nil {
+		return do()
+	}
+	a.cfg.Step(step + ".before")
+	err := do()
+	if err == nil {
+		a.cfg.Step(step + ".after")
+	}
+	return err
+}
+
+// save makes the journal durable.
+func (a *Agent) save(j ha.Journal) error {
+	err := a.announced(journalStep(a.saved, j), func() error { return a.dir.saveJournal(j) })
+	a.saved = j
+	return err
+}
+
+// startStep is start for an effect that is a durable step.
+func (a *Agent) startStep(ctx context.Context, step string, id uint64, do func(context.Context) ha.Done) {
+	a.start(ctx, id, func(ctx context.Context) (d ha.Done) {
+		_ = a.announced(step, func() error { // d has it
+			d = do(ctx)
+			return d.Err
+		})
+		return d
+	})
+}
+
+// writeStep names the write of a control object, given what was last seen.
+func writeStep(seen ha.Status, e ha.Write) string {
+	switch o := e.Object.(type) {
+	case *ha.Head:
+		return "head." + headStep(seen.Head, o)
+	case *ha.Lease:
+		switch {
+		case o.Released:
+			return "lease.release"
+		case seen.Lease != nil && seen.Lease.ID == o.ID:
+			return "lease.renew"
+		}
+		return "lease.take"
+	case *ha.SalvageRecord:
+		return "salvage.record"
+	}
+	return string(e.Kind)
+}
+
+// headStep names what a head says that the one before it did not.
+func headStep(seen, h *ha.Head) string {
+	switch {
+	case seen == nil, seen.Epoch != h.Epoch:
+		return "commit"
+	case h.Handover != nil && (seen.Handover == nil || *seen.Handover != *h.Handover):
+		return string(h.Handover.State)
+	case h.Handover == nil && seen.Handover != nil:
+		return "returned"
+	case h.Newest != nil && (seen.Newest == nil || seen.Newest.ID != h.Newest.ID):
+		return "publish"
+	case seen.Config != h.Config:
+		return "config"
+	case seen.Active.Incarnation != h.Active.Incarnation:
+		return "claim"
+	}
+	return "renew"
+}
+
+// stepStore announces the writes that are steps of their own. Control objects
+// that the machine writes are announced as effects.
+type stepStore struct {
+	blobstore.Store
+	tell func(point string)
+}
+
+// Put implements blobstore.Store.
+func (s stepStore) Put(ctx context.Context, key string, body []byte, cond blobstore.Condition) (blobstore.Attrs, error) {
+	prefixes := [][2]string{
+		{"packs/", "put.pack"}, {"backups/", "put.manifest"}, {"salvage/", "put.salvage"},
+		{ha.InstancesPrefix, "put.record"}, {"config/", "put.config"},
+	}
+	i := slices.IndexFunc(prefixes, func(p [2]string) bool { return len(key) > len(p[0]) && key[:len(p[0])] == p[0] })
+	if i < 0 {
+		return s.Store.Put(ctx, key, body, cond)
+	}
+	s.tell(prefixes[i][1] + ".before")
+	attrs, err := s.Store.Put(ctx, key, body, cond)
+	if err == nil {
+		s.tell(prefixes[i][1] + ".after")
+	}
+	return attrs, err
+}

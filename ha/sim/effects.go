@@ -1,0 +1,253 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// task is something under way on a host that takes time.
+type task struct {
+	do    func() ha.Done // carries it out
+	half  func()         // does a part of it, and fails; nil: there is no such thing
+	done  func(ha.Done)
+	fails float64 // how often it fails, if more often than other work
+	stop  bool    // it is to stop the application
+}
+
+// carryOut is the honest Runner.
+func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
+	h, w := p.h, p.h.w
+	switch e := e.(type) {
+	case ha.Save:
+		h.disk.journal = e.Journal
+	case ha.Read:
+		p.read(e, done)
+	case ha.Write:
+		p.write(e, done)
+	case ha.StartApp:
+		t := &task{do: func() ha.Done { return p.startApp(e) }, done: done, fails: w.faults.Start}
+		t.half = func() { t.do() } // it runs, and its hook failed
+		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 2*time.Second)), t)
+	case ha.StopApp:
+		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 5*time.Second)), &task{do: func() ha.Done {
+			h.app = false
+			w.trace("%s: the application has stopped", h.id)
+			return ha.Done{ID: e.ID}
+		}, done: done, stop: true})
+	case ha.Cancel:
+		p.cancel(e.ID)
+	case ha.Notify:
+		h.notify(e.URL)
+	case ha.Answer:
+		w.answered(p, e)
+	case ha.Report:
+		w.trace("%s: %s", h.id, e.Text)
+	default:
+		p.work(e, done)
+	}
+}
+
+// hook is how long a hook takes that usually takes d. None takes longer than
+// the stop time-out: beyond that nothing is promised.
+func (w *World) hook(d time.Duration) time.Duration {
+	if w.faults.Hooks && !w.healed && w.chance(0.2) {
+		return w.between(d, time.Duration(w.fencing.StopTimeout))
+	}
+	return d
+}
+
+// begin has a task done after d, or fail.
+func (p *Process) begin(id uint64, d time.Duration, t *task) {
+	p.tasks[id] = t
+	p.h.after(d, func() {
+		if p.tasks[id] != t || !p.alive() {
+			return
+		}
+		delete(p.tasks, id)
+		if p.h.w.fails(max(t.fails, p.h.w.faults.Work)) {
+			p.fail(id, t)
+			return
+		}
+		t.done(t.do())
+	})
+}
+
+func (p *Process) fail(id uint64, t *task) {
+	if t.half != nil && p.h.w.chance(0.5) {
+		t.half()
+	}
+	if t.stop {
+		p.h.fence.stopFailed = p.h.w.now
+	}
+	t.done(ha.Done{ID: id, Outcome: ha.Failed, Err: errFault})
+}
+
+// cancel makes a task end soon, one way or the other.
+func (p *Process) cancel(id uint64) {
+	t := p.tasks[id]
+	if t == nil || p.h.w.chance(0.3) {
+		return
+	}
+	delete(p.tasks, id)
+	p.h.after(p.h.w.between(0, time.Second), func() {
+		if p.alive() {
+			p.fail(id, t)
+		}
+	})
+}
+
+func (p *Process) startApp(e ha.StartApp) ha.Done {
+	h := p.h
+	h.app = true
+	h.w.trace("%s: the application runs", h.id)
+	if h.disk.state.broken() {
+		h.w.fail(Restore, "%s: the application was started on a half-swapped or damaged state", h.id)
+	}
+	return ha.Done{ID: e.ID}
+}
+
+// notify wakes other hosts, as far as the network lets it.
+func (h *Host) notify(url string) {
+	for _, o := range h.w.hosts {
+		if o == h || url != "" && url != "http://"+o.disk.name || h.deaf[o] || h.w.fails(h.w.faults.Request) {
+			continue
+		}
+		h.w.after(h.w.between(10*time.Millisecond, 100*time.Millisecond), func() {
+			if p := o.proc; p != nil {
+				p.deliver(ha.Notified{})
+			}
+		})
+	}
+}
+
+// work carries out what takes long.
+func (p *Process) work(e ha.Effect, done func(ha.Done)) {
+	h, w := p.h, p.h.w
+	var id uint64
+	t := &task{done: done}
+	switch e := e.(type) {
+	case ha.MakeBackup:
+		id, t.do = e.ID, func() ha.Done { return p.backup(e) }
+	case ha.MakeSalvage:
+		id, t.do = e.ID, func() ha.Done { return p.salvage(e) }
+	case ha.Pull:
+		id, t.do = e.ID, func() ha.Done { return p.pull(e) }
+	case ha.Stage:
+		id, t.do = e.ID, func() ha.Done { return p.stage(e) }
+	case ha.Swap:
+		id, t.do, t.half = e.ID, func() ha.Done { return p.swap(e, h.disk.staged) }, func() { p.swap(e, h.disk.state.damaged()) }
+	case ha.Rollback:
+		id, t.do = e.ID, func() ha.Done { return p.rollback(e) }
+	case ha.Discard:
+		id, t.do = e.ID, func() ha.Done {
+			if h.waived {
+				h.disk.replaced.save() // given up, on an operator's word
+			}
+			h.disk.replaced, h.disk.swapped, h.waived = nil, false, false
+			return ha.Done{ID: e.ID}
+		}
+	default:
+		panic(fmt.Sprintf("unknown effect %T", e))
+	}
+	d := w.between(50*time.Millisecond, 5*time.Second)
+	if w.chance(0.2) {
+		d = w.between(0, 40*time.Second)
+	}
+	p.begin(id, d, t)
+}
+
+func failed(id uint64, text string) ha.Done {
+	return ha.Done{ID: id, Outcome: ha.Failed, Err: fmt.Errorf("%s: %w", text, errFault)}
+}
+
+func (p *Process) backup(e ha.MakeBackup) ha.Done {
+	if !p.reaches() {
+		return failed(e.ID, "write packs")
+	}
+	return ha.Done{ID: e.ID, Changed: true, Ref: p.h.w.keep("backup", e.Epoch, e.Sequence, e.Previous, p.h.disk.state)}
+}
+
+func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
+	w := p.h.w
+	if !p.reaches() {
+		return failed(e.ID, "write packs")
+	}
+	if e.Against != nil && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
+		return ha.Done{ID: e.ID}
+	}
+	return ha.Done{ID: e.ID, Ref: w.keep("salvage", e.Epoch, e.Sequence, e.Against, p.h.disk.state)}
+}
+
+// reaches reports whether the bucket can be used for data.
+func (p *Process) reaches() bool { return p.admitted && p.h.cut == cutNot }
+
+// fetch downloads a backup, or takes it from the cache. What arrives may be
+// damaged.
+func (p *Process) fetch(id string) (*state, error) {
+	w := p.h.w
+	if !p.h.disk.cache[id] && !p.reaches() {
+		return nil, errFault
+	}
+	s := w.backups[id].state
+	if w.fails(w.faults.Corrupt) {
+		s = s.damaged()
+	}
+	return s, nil
+}
+
+// verify compares what was restored with the manifest.
+func (w *World) verify(id string, s *state) bool { return s.digest == w.backups[id].state.digest }
+
+func (p *Process) pull(e ha.Pull) ha.Done {
+	s, err := p.fetch(e.Ref.ID)
+	if err != nil || !p.h.w.verify(e.Ref.ID, s) {
+		return failed(e.ID, "pull")
+	}
+	p.h.disk.cache[e.Ref.ID] = true
+	return ha.Done{ID: e.ID}
+}
+
+func (p *Process) stage(e ha.Stage) ha.Done {
+	s, err := p.fetch(e.Ref.ID)
+	if err != nil || !p.h.w.verify(e.Ref.ID, s) {
+		return failed(e.ID, "verify")
+	}
+	p.h.disk.staged = s
+	return ha.Done{ID: e.ID}
+}
+
+// swap puts s into place, which for half a swap is no good state.
+func (p *Process) swap(e ha.Swap, s *state) ha.Done {
+	p.mustBeStopped("swap")
+	d := &p.h.disk
+	d.replaced, d.state, d.swapped = d.state, s, true
+	return ha.Done{ID: e.ID}
+}
+
+func (p *Process) rollback(e ha.Rollback) ha.Done {
+	if d := &p.h.disk; d.swapped {
+		p.mustBeStopped("rollback")
+		d.state, d.replaced, d.swapped = d.replaced, nil, false
+	}
+	return ha.Done{ID: e.ID}
+}
+
+func (p *Process) mustBeStopped(what string) {
+	if p.h.app {
+		p.h.w.fail(Restore, "%s: %s while the application runs", p.h.id, what)
+	}
+}
+
+// newestCached is the id of a cached backup, for a process that starts.
+func (h *Host) newestCached() string {
+	var newest backup.Ref
+	for id := range h.disk.cache {
+		if r := h.w.backups[id].ref; newest.ID == "" || r.Epoch > newest.Epoch || r.Epoch == newest.Epoch && r.Sequence > newest.Sequence {
+			newest = r
+		}
+	}
+	return newest.ID
+}

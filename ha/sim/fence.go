@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// fence is what is known of a host that may run its application too long.
+type fence struct {
+	deposed bool          // the application runs though the head is another's
+	since   time.Duration // since when
+	twin    bool          // by a copy of this very host
+
+	well       time.Duration // since when the agent runs, and the store answers it
+	resumed    time.Duration // when the agent last went on after it stood still
+	stopFailed time.Duration // when a demote hook last failed, which no promise covers
+}
+
+// unwell puts the time off from which a host is held to the bound that
+// supposes an agent that runs, and a store that answers.
+func (h *Host) unwell(until time.Duration) { h.fence.well = max(h.fence.well, until) }
+
+// wakeEvery is the longest that an agent waits before it looks at its clocks.
+const wakeEvery = time.Second
+
+// slack is for what the bounds leave out: a few requests.
+const slack = 3 * time.Second
+
+// availableBound is how long an application runs on after another instance
+// leads the head, in a host that reaches the store: until the next poll, and
+// then until it has stopped. While a host is cut off, its agent down or
+// standing still there is no bound.
+func availableBound(f ha.Fencing) time.Duration {
+	return poll + time.Duration(f.StopTimeout) + slack
+}
+
+// strictBound is how long an application runs on after another instance leads
+// the head, whether its host reaches the store or not, unless its agent stands
+// still: the TTL minus the margin, counted from the last renewal, which was
+// before the head changed hands. It also bounds two applications at once where
+// a host was copied and its copy went on in its name.
+func strictBound(f ha.Fencing) time.Duration {
+	return time.Duration(f.TTL - f.Margin)
+}
+
+// resumeBound is how long an application runs on, under strict fencing, after
+// its agent stood still past its time: until the agent looks at the clock, and
+// then until it has stopped.
+func resumeBound(f ha.Fencing) time.Duration {
+	return wakeEvery + time.Duration(f.StopTimeout)
+}
+
+// failedBound is how long after a failed demote hook no other bound holds: the
+// next attempt is put off by up to half a minute.
+func failedBound(f ha.Fencing) time.Duration {
+	return 30*time.Second + time.Duration(f.StopTimeout) + slack
+}
+
+// checkFences checks every running application against what its fencing mode
+// promises.
+func (w *World) checkFences() {
+	var alone *Host // the one that runs without an excuse
+	for _, h := range w.hosts {
+		if !h.app {
+			h.fence.deposed = false
+			continue
+		}
+		w.checkHandedOver(h)
+		switch leads := h.ran[w.head.Active.Incarnation]; {
+		case leads:
+			h.fence.deposed = false
+		case !h.fence.deposed:
+			h.fence.deposed, h.fence.since = true, w.now
+			h.fence.twin = w.head.Active.Name == h.disk.name
+		}
+		if h.fence.deposed {
+			w.checkDeposed(h)
+		}
+		if w.fencing.Mode != ha.Strict || !h.executing() || h.excused() {
+			continue
+		}
+		if alone != nil {
+			w.fail(Fencing, "two applications run at once under strict fencing: on %s and on %s", alone.id, h.id)
+		}
+		alone = h
+	}
+}
+
+func (w *World) checkDeposed(h *Host) {
+	since, bound := h.fence.since, availableBound(w.fencing)
+	if w.fencing.Mode == ha.Strict {
+		bound = strictBound(w.fencing)
+		if h.fence.resumed > since {
+			bound = max(bound-(h.fence.resumed-since), resumeBound(w.fencing))
+			since = h.fence.resumed
+		}
+	} else {
+		since = max(since, h.fence.well)
+		if h.cut != cutNot || h.proc == nil || !h.proc.admitted {
+			return
+		}
+	}
+	if h.frozen() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(w.fencing)) {
+		return
+	}
+	if w.now > since+h.clock.lasts(bound) {
+		w.fail(Fencing, "the application of %s still runs %v after %s became the leader (bound %v)",
+			h.id, w.now-h.fence.since, w.head.Active.Incarnation, bound)
+	}
+}
+
+// excused reports whether strict fencing lets a host's application run beside
+// another one: its agent stands still or just did, a copy of it leads, an
+// operator has overridden, a demote hook has failed.
+func (h *Host) excused() bool {
+	f, w := &h.fence, h.w
+	return h.frozen() || h.overridden() ||
+		f.resumed > 0 && w.now <= f.resumed+h.clock.lasts(resumeBound(w.fencing)) ||
+		f.stopFailed > 0 && w.now <= f.stopFailed+h.clock.lasts(failedBound(w.fencing)) ||
+		f.deposed && f.twin
+}
+
+// overridden reports whether an operator has started the application without
+// the bucket.
+func (h *Host) overridden() bool { return h.proc != nil && h.override == h.proc }
+
+// checkHandedOver checks that an application is stopped from the moment that
+// the head says it is until the head says something else.
+func (w *World) checkHandedOver(h *Host) {
+	if ho := w.head.Handover; ho != nil && ho.State == ha.Handed && h.ran[w.head.Active.Incarnation] {
+		w.fail(Handover, "the application of %s runs though the head says that it has handed over", h.id)
+	}
+}

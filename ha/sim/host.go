@@ -1,0 +1,277 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Host is one simulated machine, with one instance of the cluster on it.
+type Host struct {
+	w     *World
+	id    string // of the machine
+	clock clock
+	disk  disk
+	proc  *Process // nil: the agent is down
+
+	app        bool // the application runs
+	cut        cut  // from the store
+	deaf       map[*Host]bool
+	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
+	asleep     bool          // suspended: everything stands still
+	fellAsleep time.Duration // when it last was
+	deferred   []func()      // what goes on when the host wakes up
+	override   *Process      // the one under which an operator started the application without the bucket
+	waived     bool          // an operator gave up what a promotion replaces
+	locked     bool          // the agent has ended for good: its name is another's
+
+	snapshots []disk
+	disks     int             // how often the disk was put back to a snapshot; a copied host has one more
+	ran       map[string]bool // incarnations of the processes that ran here
+	fence     fence
+}
+
+// disk is what a host keeps through a crash and a reboot.
+type disk struct {
+	name     string // of the instance; a copied host has its original's
+	journal  ha.Journal
+	state    *state // the application's data
+	staged   *state
+	replaced *state
+	swapped  bool
+	cache    map[string]bool
+}
+
+func (d disk) clone() disk {
+	d.cache = maps.Clone(d.cache)
+	d.journal.Incarnations = slices.Clone(d.journal.Incarnations)
+	return d
+}
+
+// cut is how a host is cut off from the store.
+type cut int
+
+const (
+	cutNot     cut = iota
+	cutBoth        // nothing gets through
+	cutAnswers     // requests arrive, answers do not
+)
+
+func (w *World) newHost(id, name string) *Host {
+	drift := 2*w.rng.Float64() - 1
+	h := &Host{
+		w: w, id: id,
+		clock: clock{
+			rate: 1 + drift*w.faults.Drift, booted: w.now - w.between(0, time.Hour),
+			skew: w.between(-48*time.Hour, 48*time.Hour),
+		},
+		disk: disk{name: name, state: empty(), cache: map[string]bool{}},
+		deaf: map[*Host]bool{}, ran: map[string]bool{},
+	}
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+// frozen reports whether the agent stands still.
+func (h *Host) frozen() bool { return h.stopped || h.asleep }
+
+// executing reports whether the application can write now.
+func (h *Host) executing() bool { return h.app && !h.asleep }
+
+// after runs do once d has passed on the host's own clock, while it is awake.
+func (h *Host) after(d time.Duration, do func()) {
+	h.w.after(h.clock.lasts(d), func() { h.awake(do) })
+}
+
+func (h *Host) awake(do func()) {
+	if h.asleep {
+		h.deferred = append(h.deferred, do)
+		return
+	}
+	do()
+}
+
+// Process is one run of a host's agent.
+type Process struct {
+	h           *Host
+	serial      int
+	incarnation string
+	m           *ha.Machine
+	run         Runner
+
+	known    []string // incarnations that the data folder had when it started
+	begun    ha.Journal
+	admitted bool // may use the bucket under the instance's name
+	mute     bool // leaves the record of its name alone
+
+	wake    int // counts timers: only the last one is in force
+	tasks   map[uint64]*task
+	backlog []ha.Event // what came while the process stood still
+}
+
+// boot starts the agent, unless it runs.
+func (h *Host) boot() {
+	if h.asleep {
+		h.deferred = append(h.deferred, h.boot)
+		return
+	}
+	if h.proc != nil || h.locked {
+		return
+	}
+	w := h.w
+	w.processes++
+	p := &Process{
+		h: h, serial: w.processes, incarnation: fmt.Sprint(h.id, "#", w.processes),
+		begun: h.disk.journal, known: h.disk.journal.Incarnations, tasks: map[uint64]*task{},
+	}
+	h.disk.journal.Incarnations = append(slices.Clone(p.known), p.incarnation)
+	h.stopped = false
+	h.unwell(w.now)
+	switch p.admit() {
+	case refusedName:
+		w.trace("%s: the agent ends: the name %s is another's", h.id, h.disk.name)
+		h.lock()
+		return
+	case nameTaken:
+		if !p.mute {
+			h.disk.journal.Incarnations = []string{p.incarnation}
+		}
+	}
+	w.trace("%s: agent %s starts", h.id, p.incarnation)
+	h.proc, h.ran[p.incarnation] = p, true
+	p.run = p.carryOut
+	if w.opt.Wrap != nil {
+		p.run = w.opt.Wrap(p, p.run)
+	}
+	p.run = w.history.record(p, p.run)
+	p.m = ha.New(ha.Params{
+		Cluster: clusterID, Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
+		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
+	}, h.disk.journal)
+	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})
+	if !p.admitted {
+		h.after(admitEvery, p.tryAgain)
+	}
+	h.after(registerEvery, p.register)
+}
+
+// crash kills the agent. What it had under way is done, half done or not. With
+// strict fencing its supervisor stops the application too.
+func (h *Host) crash(why string) {
+	p := h.proc
+	if p == nil {
+		return
+	}
+	h.w.trace("%s: %s", h.id, why)
+	h.proc, h.stopped = nil, false
+	for _, id := range slices.Sorted(maps.Keys(p.tasks)) {
+		if t := p.tasks[id]; h.w.chance(0.5) {
+			t.do()
+		} else if t.half != nil && h.w.chance(0.5) {
+			t.half()
+		}
+	}
+	if h.w.fencing.Mode == ha.Strict {
+		h.app = false
+	}
+	h.unwell(h.w.now)
+}
+
+// lock is the end of an agent that found its name taken.
+func (h *Host) lock() {
+	h.crash("the agent ends")
+	h.locked = true
+	h.w.after(h.w.between(time.Minute, 5*time.Minute), h.rejoin)
+}
+
+// reboot restarts the machine: the application is gone, the clocks begin anew.
+func (h *Host) reboot() {
+	h.crash("the host goes down")
+	h.app, h.asleep, h.deferred = false, false, nil
+	h.w.after(h.w.between(10*time.Second, 3*time.Minute), func() {
+		h.clock.booted, h.clock.slept = h.w.now, 0
+		h.boot()
+	})
+}
+
+func (p *Process) alive() bool { return p.h.proc == p && p.h.w.err == nil }
+
+// deliver tells the machine something, or keeps it until the process goes on.
+func (p *Process) deliver(ev ha.Event) {
+	switch {
+	case !p.alive():
+	case p.h.frozen():
+		p.backlog = append(p.backlog, ev)
+	default:
+		p.step(ev)
+	}
+}
+
+func (p *Process) step(ev ha.Event) {
+	w := p.h.w
+	if _, ok := ev.(ha.Done); ok && p.crashPoint() {
+		return // what it did is done, and nobody has heard
+	}
+	now := p.h.clock.read(w.now)
+	if w.opt.Clock != nil {
+		now = w.opt.Clock(p.h, now)
+	}
+	for _, e := range p.m.Step(now, ev) {
+		if p.crashPoint() {
+			return
+		}
+		w.checkEffect(p, e)
+		p.run(e, func(d ha.Done) { p.deliver(d) })
+		if !p.alive() || p.crashPoint() {
+			return
+		}
+	}
+	p.wake++
+	wake := p.wake
+	if d, ok := p.m.Wake(); ok {
+		p.h.after(max(d, time.Millisecond), func() {
+			if p.wake == wake {
+				p.deliver(ha.Tick{})
+			}
+		})
+	}
+}
+
+// crashPoint kills the process now and then, more often while its journal
+// holds something unfinished.
+func (p *Process) crashPoint() bool {
+	w, j := p.h.w, &p.h.disk.journal
+	share := w.faults.Crash
+	if j.Promotion == nil && j.Demotion == nil && j.Handover == nil {
+		share /= 20
+	}
+	if !w.fails(share) {
+		return false
+	}
+	p.h.crash("the agent crashes between two steps")
+	w.after(w.between(time.Second, 2*time.Minute), p.h.boot)
+	return true
+}
+
+// thaw lets the agent go on: its timers and whatever came meanwhile.
+func (h *Host) thaw() {
+	deferred := h.deferred
+	h.deferred = nil
+	for _, do := range deferred {
+		h.awake(do)
+	}
+	p := h.proc
+	if p == nil {
+		return
+	}
+	backlog := p.backlog
+	p.backlog = nil
+	// A process looks at the clock at least this often; what came may be first.
+	h.after(h.w.between(0, wakeEvery), func() { p.deliver(ha.Tick{}) })
+	for _, ev := range backlog {
+		p.deliver(ev)
+	}
+}

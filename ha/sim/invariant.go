@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Invariant is a promise that is checked after every step.
+type Invariant string
+
+// Invariants.
+const (
+	// History: every version of the head follows the one before it; one commit
+	// per epoch; what clients see of head and lease is linearizable.
+	History Invariant = "history"
+	// Chain: the chain of backups has no gap, and forks at epoch boundaries
+	// only, each named by its marker.
+	Chain Invariant = "chain"
+	// Durability: a backup that was acknowledged is in the chain, and a write
+	// that was acknowledged is in a backup.
+	Durability Invariant = "durability"
+	// Fencing: an application whose instance does not lead stops within the
+	// bound that its fencing mode promises (fence.go).
+	Fencing Invariant = "fencing"
+	// Claim: no process starts its application or makes a backup before the
+	// store has a head of its own.
+	Claim Invariant = "claim"
+	// Handover: an application that was handed over stays stopped, and its
+	// successor has all of its writes.
+	Handover Invariant = "handover"
+	// Promotion: a promotion ends as promoted, or with everything as before.
+	Promotion Invariant = "promotion"
+	// Restore: what is restored equals its manifest, and nothing is replaced
+	// under a running application.
+	Restore Invariant = "restore"
+	// Progress: once nothing goes wrong any more, the cluster comes to rest.
+	Progress Invariant = "progress"
+)
+
+// Violation is a promise that did not hold.
+type Violation struct {
+	Invariant Invariant
+	Seed      uint64
+	At        time.Duration // simulated
+	Text      string
+}
+
+func (v *Violation) Error() string {
+	return fmt.Sprintf("seed %d, at %v: %s: %s", v.Seed, v.At, v.Invariant, v.Text)
+}
+
+// fail ends the run. The first violation counts.
+func (w *World) fail(i Invariant, format string, args ...any) {
+	if w.err == nil {
+		w.err = &Violation{Invariant: i, Seed: w.opt.Seed, At: w.now, Text: fmt.Sprintf(format, args...)}
+	}
+}
+
+// written checks every version of a control object that the store ever has.
+func (w *World) written(key string, value any) {
+	switch v := value.(type) {
+	case *ha.Head:
+		w.headWritten(v)
+	case *ha.Marker:
+		w.markerWritten(key, v)
+	}
+}
+
+func (w *World) headWritten(h *ha.Head) {
+	w.trace("head: epoch %d rev %d active %s newest %s handover %v", h.Epoch, h.Rev, h.Active.Incarnation, refID(h.Newest), h.Handover)
+	last := w.head
+	w.head = h
+	w.led[h.Active.Incarnation] = true
+	if last == nil {
+		return
+	}
+	switch {
+	case h.Epoch == last.Epoch && h.Active.Name != last.Active.Name:
+		w.fail(History, "two actives in epoch %d: %s and %s", h.Epoch, last.Active.Name, h.Active.Name)
+	case h.Epoch != last.Epoch && h.Epoch != last.Epoch+1:
+		w.fail(History, "the epoch went from %d to %d", last.Epoch, h.Epoch)
+	}
+	w.checkChain(last, h)
+	if h.Epoch == last.Epoch+1 {
+		w.checkCommit(last, h)
+	}
+	if h.Rev != last.Rev+1 {
+		w.fail(History, "rev went from %d to %d", last.Rev, h.Rev)
+	}
+	if ho := h.Handover; ho != nil && ho.State == ha.Handed && (last.Handover == nil || last.Handover.State != ha.Handed) {
+		w.checkHanded(h)
+	}
+}
+
+// checkChain checks that within an epoch the chain grows by one backup on top
+// of the one before.
+func (w *World) checkChain(last, h *ha.Head) {
+	switch {
+	case h.Newest == nil:
+		if last.Newest != nil {
+			w.fail(Chain, "the head forgot its newest backup %s", last.Newest.ID)
+		}
+		return
+	case h.Epoch != last.Epoch || last.Newest != nil && h.Newest.ID == last.Newest.ID:
+		return
+	}
+	b := w.backups[h.Newest.ID]
+	if refID(b.previous) != refID(last.Newest) {
+		w.fail(Chain, "backup %s is on top of %s, not of %s", h.Newest.ID, refID(b.previous), refID(last.Newest))
+	}
+	if last.Newest != nil && h.Newest.Sequence <= last.Newest.Sequence {
+		w.fail(Chain, "the sequence went from %d to %d", last.Newest.Sequence, h.Newest.Sequence)
+	}
+	b.published = true
+	b.state.save()
+	w.published = append(w.published, h.Newest.ID)
+}
+
+// checkCommit checks a commit against what the promotion is based on.
+func (w *World) checkCommit(last, h *ha.Head) {
+	w.commits[h.Epoch] = h
+	if h.Newest.ID != last.Newest.ID && refID(h.CutOff) != last.Newest.ID {
+		w.fail(Chain, "the commit of epoch %d does not name the chain that it cut off (%s)", h.Epoch, last.Newest.ID)
+	}
+	s := w.sent[h.Nonce]
+	if s == nil {
+		w.fail(Promotion, "%s committed epoch %d without a promotion in its journal", h.Active.Incarnation, h.Epoch)
+		return
+	}
+	p := &s.promotion
+	a := w.promotions[p.ID]
+	original := a.host == s.host && a.disks == s.host.disks // not a copy, not put back to before
+	if original {
+		a.committed = true
+	}
+	switch {
+	case original && a.refused:
+		w.fail(Promotion, "promotion %s committed epoch %d though it had ended as rolled back", p.ID, h.Epoch)
+	case p.Chosen == nil && h.Newest.ID != last.Newest.ID:
+		w.fail(Chain, "%s committed epoch %d from backup %s, and cut off %s, which nobody asked for", s.host.id, h.Epoch, h.Newest.ID, last.Newest.ID)
+	case p.Mode == ha.ModeSwitchover && (last.Handover == nil || last.Handover.Lease != p.ID || last.Handover.State != ha.Handed):
+		w.fail(Handover, "%s committed a switchover to epoch %d that %s had not handed over", s.host.id, h.Epoch, last.Active.Name)
+	case s.disks != s.host.disks:
+		// The host's disk was put back since: nothing can be said of it.
+	case s.host.disk.state.digest != w.backups[h.Newest.ID].state.digest:
+		w.fail(Restore, "%s committed epoch %d with another state than that of backup %s", s.host.id, h.Epoch, h.Newest.ID)
+	}
+}
+
+// checkHanded checks that the final backup of a handover has everything.
+func (w *World) checkHanded(h *ha.Head) {
+	for _, o := range w.hosts {
+		if o.ran[h.Active.Incarnation] && o.disk.state.digest != w.backups[h.Newest.ID].state.digest && o.disks == 0 {
+			w.fail(Handover, "%s handed over, and its final backup %s lacks writes that it acknowledged", o.id, h.Newest.ID)
+		}
+	}
+}
+
+// markerWritten checks that a marker says what the commit said.
+func (w *World) markerWritten(key string, m *ha.Marker) {
+	h := w.commits[m.Epoch]
+	switch {
+	case key != ha.MarkerKey(m.Epoch):
+		w.fail(Chain, "the marker of epoch %d lies at %s", m.Epoch, key)
+	case h == nil:
+		w.fail(Chain, "there is a marker of epoch %d, which has not begun", m.Epoch)
+	case refID(m.Restored) != refID(h.StartedFrom), refID(m.CutOff) != refID(h.CutOff), m.Active.Name != h.Active.Name:
+		w.fail(Chain, "the marker of epoch %d says otherwise than its commit", m.Epoch)
+	}
+}
+
+// checkEffect checks what a core asks for, before it is carried out.
+func (w *World) checkEffect(p *Process, e ha.Effect) {
+	switch e := e.(type) {
+	case ha.StartApp:
+		if !w.led[p.incarnation] && !p.h.overridden() {
+			w.fail(Claim, "%s starts its application before it has claimed the head", p.incarnation)
+		}
+	case ha.MakeBackup:
+		if !w.led[p.incarnation] {
+			w.fail(Claim, "%s makes a backup before it has claimed the head", p.incarnation)
+		}
+	case ha.Write:
+		// A commit may land long after: what it was based on is noted now.
+		if h, ok := e.Object.(*ha.Head); ok && p.h.disk.journal.Promotion != nil {
+			w.sent[h.Nonce] = &attempt{host: p.h, disks: p.h.disks, promotion: *p.h.disk.journal.Promotion}
+		}
+	}
+}
+
+// attempt is a commit that was sent.
+type attempt struct {
+	host      *Host
+	disks     int // how often the host's disk had been put back
+	promotion ha.Promotion
+}
+
+// asked is a request by an operator or an application.
+type asked struct {
+	host      *Host
+	before    *state // what the host held, its application being stopped; nil: it was not
+	disks     int
+	committed bool
+	refused   bool
+}
+
+// answered checks what a request was told.
+func (w *World) answered(p *Process, e ha.Answer) {
+	w.trace("%s: answer to %s: %v", p.h.id, e.Request, e.Refused)
+	if a := w.promotions[e.Request]; a != nil {
+		if a.host == p.h && a.disks == p.h.disks {
+			w.promotionEnded(a, e)
+		}
+		return
+	}
+	if e.Ref != nil && e.Refused == nil && !w.backups[e.Ref.ID].published {
+		w.fail(Durability, "backup %s was acknowledged, and is not in the chain", e.Ref.ID)
+	}
+}
+
+func (w *World) promotionEnded(a *asked, e ha.Answer) {
+	a.refused = e.Refused != nil
+	d := &a.host.disk
+	switch {
+	case !a.refused && !a.committed:
+		w.fail(Promotion, "promotion %s was said to be done, and never committed", e.Request)
+	case a.refused && a.committed:
+		w.fail(Promotion, "promotion %s was said to be rolled back, and has committed: %v", e.Request, e.Refused)
+	case a.refused && a.before != nil && (d.swapped || d.state.digest != a.before.digest):
+		w.fail(Promotion, "promotion %s was rolled back, and left %s changed", e.Request, a.host.id)
+	}
+}

@@ -1,0 +1,227 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// mutation takes one guard of the protocol away, by lying to the core, and
+// says which promise must be seen to break.
+type mutation struct {
+	guard   string
+	broken  string // how
+	catches Invariant
+
+	wrap    func(p *Process, next Runner) Runner
+	clock   func(h *Host, now ha.Now) ha.Now
+	fencing ha.FencingMode
+	faults  Faults
+}
+
+// mutations is the table of guards. An unknown outcome that is told as a plain
+// failure is not in it: the core looks at the head after that too, and the
+// simulated world does it all the time (fate, "412 to oneself").
+var mutations = []mutation{
+	{
+		guard: "the compare-and-swap of the head", broken: "the store ignores the condition of the write", catches: History,
+		wrap:   writes(ha.HeadKey, func(p *Process, e ha.Write) ha.Write { e.Cond = blobstore.Always; return e }),
+		faults: Faults{Trouble: Weights{Stop: 1, Suspend: 1}, Every: 20 * time.Second},
+	},
+	{
+		guard: "the resolution of unknown outcomes", broken: "an unknown outcome is told as success", catches: Durability,
+		wrap:   outcomes(ha.HeadKey, unknownIsDone),
+		faults: Faults{Request: 0.3},
+	},
+	{
+		guard: "the resolution of unknown outcomes after a restart", broken: "the journal forgets what is pending", catches: Promotion,
+		wrap:   journal(func(j *ha.Journal) { j.Pending = nil }),
+		faults: Faults{Request: 0.3, Crash: 0.01},
+	},
+	{
+		guard: "the claim at start", broken: "a process's first write of the head is told as done, and is not", catches: Claim,
+		wrap:   falseClaim,
+		faults: Faults{Trouble: Weights{Crash: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the pinned commit", broken: "reads before the commit show the newest backup of the time when it was pinned", catches: Chain,
+		wrap:   pinnedReads,
+		faults: Faults{Request: 0.3},
+	},
+	{
+		guard: "the look at both clocks after a sleep", broken: "the boot-time clock stands still in suspend", catches: Fencing,
+		clock:   func(_ *Host, now ha.Now) ha.Now { now.Boot = now.Mono; return now },
+		fencing: ha.Strict,
+		faults:  Faults{Trouble: Weights{Cut: 2, Suspend: 3}, Every: 15 * time.Second},
+	},
+	{
+		guard: "the fencing margin", broken: "one host's clocks run at less than half their rate", catches: Fencing,
+		clock: func(h *Host, now ha.Now) ha.Now {
+			if h.id == "host-a" {
+				now.Mono, now.Boot = now.Mono*2/5, now.Boot*2/5
+			}
+			return now
+		},
+		fencing: ha.Strict,
+		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the wait for the old active under strict fencing", broken: "the store answers with an acknowledgement that nobody gave", catches: Fencing,
+		wrap:    falseAck,
+		fencing: ha.Strict,
+		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the stopped application during a handover", broken: "the demote hook says that it has stopped, and has not", catches: Handover,
+		wrap: falseStop,
+	},
+	{
+		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
+		wrap:   unverified,
+		faults: Faults{Corrupt: 0.3},
+	},
+}
+
+// mutationSeeds is how many seeds a mutation may survive.
+const mutationSeeds = 100
+
+// TestEveryGuardIsNeeded checks the checker: without any one guard the
+// simulator notices within a few seeds, and with it the very same runs pass.
+func TestEveryGuardIsNeeded(t *testing.T) {
+	for _, m := range mutations {
+		t.Run(m.guard, func(t *testing.T) {
+			t.Parallel()
+			for s := range uint64(mutationSeeds) {
+				o := Options{Seed: s + 1, Hosts: 3, Fencing: m.fencing, Faults: &m.faults, Duration: 10 * time.Minute}
+				o.Faults.Operate = 30 * time.Second
+				if err := New(o).Run(); err != nil {
+					t.Fatalf("with its guards: %v", err)
+				}
+				o.Wrap, o.Clock = m.wrap, m.clock
+				err := New(o).Run()
+				if v := (*Violation)(nil); errors.As(err, &v) && v.Invariant == m.catches {
+					t.Logf("%s: %v", m.broken, err)
+					return
+				}
+			}
+			t.Errorf("%s: not noticed as a breach of %q within %d seeds", m.broken, m.catches, mutationSeeds)
+		})
+	}
+}
+
+// writes changes what is written to key.
+func writes(key string, change func(*Process, ha.Write) ha.Write) func(*Process, Runner) Runner {
+	return func(p *Process, next Runner) Runner {
+		return func(e ha.Effect, done func(ha.Done)) {
+			if w, ok := e.(ha.Write); ok && w.Key == key {
+				e = change(p, w)
+			}
+			next(e, done)
+		}
+	}
+}
+
+// outcomes changes what is heard of writes of key.
+func outcomes(key string, change func(*Process, ha.Done) ha.Done) func(*Process, Runner) Runner {
+	return func(p *Process, next Runner) Runner {
+		return func(e ha.Effect, done func(ha.Done)) {
+			if w, ok := e.(ha.Write); ok && w.Key == key {
+				next(e, func(d ha.Done) { done(change(p, d)) })
+				return
+			}
+			next(e, done)
+		}
+	}
+}
+
+func unknownIsDone(p *Process, d ha.Done) ha.Done {
+	if d.Outcome == ha.Unknown {
+		d = ha.Done{ID: d.ID, Token: blobstore.Token(fmt.Sprint("made-up-", p.h.w.now))}
+	}
+	return d
+}
+
+// journal changes what is saved.
+func journal(change func(*ha.Journal)) func(*Process, Runner) Runner {
+	return func(_ *Process, next Runner) Runner {
+		return func(e ha.Effect, done func(ha.Done)) {
+			if s, ok := e.(ha.Save); ok {
+				change(&s.Journal)
+				e = s
+			}
+			next(e, done)
+		}
+	}
+}
+
+// answers answers an effect without carrying it out.
+func answers(p *Process, done func(ha.Done), d ha.Done) {
+	p.h.after(100*time.Millisecond, func() { done(d) })
+}
+
+func falseClaim(p *Process, next Runner) Runner {
+	claimed := false
+	return func(e ha.Effect, done func(ha.Done)) {
+		if w, ok := e.(ha.Write); ok && w.Key == ha.HeadKey && !claimed {
+			claimed = true
+			answers(p, done, ha.Done{ID: w.ID, Token: "made-up"})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func pinnedReads(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		next(e, func(d ha.Done) {
+			h, ok := d.Object.(*ha.Head)
+			if promotion := p.h.disk.journal.Promotion; ok && promotion != nil && promotion.Phase == ha.PhaseCommit {
+				h.Newest = promotion.Newest
+			}
+			done(d)
+		})
+	}
+}
+
+func falseAck(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if r, ok := e.(ha.Read); ok && r.Kind == ha.KindAck {
+			old := p.h.disk.journal.Promotion.Old
+			answers(p, done, ha.Done{ID: r.ID, Object: &ha.Ack{Instance: old}})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func falseStop(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if s, ok := e.(ha.StopApp); ok && p.h.disk.journal.Handover != nil {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func unverified(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		s, ok := e.(ha.Stage)
+		if !ok {
+			next(e, done)
+			return
+		}
+		p.begin(s.ID, time.Second, &task{done: done, do: func() ha.Done {
+			got, err := p.fetch(s.Ref.ID)
+			if err != nil {
+				return failed(s.ID, "fetch")
+			}
+			p.h.disk.staged = got
+			return ha.Done{ID: s.ID}
+		}})
+	}
+}

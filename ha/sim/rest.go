@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+const (
+	// settleBound is how long after the last fault a cluster comes to rest by
+	// itself. It is the sum of the longest waits that can follow one another: for
+	// requests that land late (lateBy), for a lease to go stale (TTL plus margin),
+	// for the old active under strict fencing (the same again), and for the work
+	// of a promotion or a salvage, failed attempts before included.
+	settleBound = 6 * time.Minute
+	// helpedBound is the same where hosts were copied or put back, so that an
+	// operator has to promote, perhaps more than once.
+	helpedBound = 30 * time.Minute
+)
+
+// heal ends all trouble.
+func (w *World) heal() {
+	w.trace("everything heals")
+	w.healed = true
+	for _, h := range w.hosts {
+		h.reconnect()
+		clear(h.deaf)
+		h.wakeUp()
+		if h.stopped {
+			h.goOn(h.proc)
+		}
+		h.boot()
+	}
+	w.after(lateBy, w.rest)
+	if w.tainted {
+		w.after(2*lateBy, w.help)
+	}
+}
+
+// rest looks every second whether the cluster has come to rest, and ends the
+// run when it has.
+func (w *World) rest() {
+	bound := settleBound
+	if w.tainted {
+		bound = helpedBound
+	}
+	switch {
+	case w.atRest():
+		w.checkEnd()
+		w.queue = eventQueue{}
+	case w.now > w.opt.Duration+bound:
+		w.fail(Progress, "not at rest %v after everything healed:\n%s", bound, w.describe())
+	default:
+		w.resumeSchedules()
+		w.after(time.Second, w.rest)
+	}
+}
+
+// resumeSchedules undoes what operators paused.
+func (w *World) resumeSchedules() {
+	for _, h := range w.hosts {
+		if h.disk.journal.Paused != nil {
+			w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
+		}
+	}
+}
+
+// atRest reports whether one active leads, with its application running and
+// everything backed up, and all others are standbys that have what it has.
+func (w *World) atRest() bool {
+	leading := 0
+	for _, h := range w.hosts {
+		if h.proc == nil || !h.proc.admitted || h.frozen() {
+			return false
+		}
+		s := h.proc.m.Status()
+		if s.Promotion != nil || s.Demotion != nil || s.Handover != nil || s.Refused != "" || s.Head == nil || s.Head.Newest == nil {
+			return false
+		}
+		if s.Role == ha.RoleStandby {
+			if h.app || s.Pulled != w.head.Newest.ID {
+				return false
+			}
+			continue
+		}
+		if !s.Leading || !h.app || w.backups[s.Head.Newest.ID].state.digest != h.disk.state.digest {
+			return false
+		}
+		leading++
+	}
+	return leading == 1
+}
+
+// help is the operator whom a copied host, or one that was put back, needs: a
+// failover to a standby ends the dispute about who is the active.
+func (w *World) help() {
+	var able []*Host
+	for _, h := range w.hosts {
+		if h.proc == nil || !h.proc.admitted {
+			continue
+		}
+		if s := h.proc.m.Status(); s.Role == ha.RoleStandby && s.Demotion == nil {
+			able = append(able, h)
+		}
+	}
+	if len(able) > 0 && !w.atRest() {
+		w.ask(w.pick(able), func(r string) ha.Event {
+			return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"}
+		})
+	}
+	w.after(w.between(2*time.Minute, 4*time.Minute), w.help)
+}
+
+// checkEnd checks what only the end can show.
+func (w *World) checkEnd() {
+	for _, s := range w.writes {
+		if !s.saved {
+			w.fail(Durability, "write %d is in no backup and no salvage backup", s.write)
+			return
+		}
+	}
+	for epoch := range w.commits {
+		if _, ok := w.store.objects[ha.MarkerKey(epoch)]; !ok {
+			w.fail(Chain, "the fork of epoch %d has no marker", epoch)
+			return
+		}
+	}
+	for key, initial := range map[string]string{ha.HeadKey: genesis, ha.LeaseKey: ""} {
+		if !w.history.linearizable(key, initial) {
+			w.fail(History, "what the clients saw of %s is not linearizable", key)
+			return
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"time"
+)
+
+// trouble happens at random.
+func (w *World) trouble() {
+	if w.healed {
+		return
+	}
+	h := w.pick(w.hosts)
+	if do := w.faults.Trouble.pick(w); do != nil {
+		do(h)
+	}
+	if w.chance(0.2) {
+		h.snapshots = append(h.snapshots, h.disk.clone())
+	}
+	w.after(w.between(w.faults.Every/4, 2*w.faults.Every), w.trouble)
+}
+
+// pick draws a kind of trouble by its weight.
+func (t Weights) pick(w *World) func(*Host) {
+	kinds := []struct {
+		weight int
+		do     func(*Host)
+	}{
+		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
+		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
+	}
+	sum := 0
+	for _, k := range kinds {
+		sum += k.weight
+	}
+	if sum == 0 {
+		return nil
+	}
+	n := w.rng.IntN(sum)
+	for _, k := range kinds {
+		if n < k.weight {
+			return k.do
+		}
+		n -= k.weight
+	}
+	return nil
+}
+
+// pause is how long a trouble lasts: mostly about as long as a TTL.
+func (w *World) pause() time.Duration {
+	if w.chance(0.2) {
+		return w.between(time.Second, 10*time.Minute)
+	}
+	return w.between(time.Second, 2*time.Minute)
+}
+
+func (h *Host) fall() {
+	h.crash("the agent crashes")
+	h.w.after(h.w.pause(), h.boot)
+}
+
+func (h *Host) cutOff() {
+	h.cut = []cut{cutBoth, cutBoth, cutAnswers}[h.w.rng.IntN(3)]
+	h.w.trace("%s: cut off from the store (%d)", h.id, h.cut)
+	h.w.after(h.w.pause(), h.reconnect)
+}
+
+func (h *Host) reconnect() {
+	if h.cut == cutNot {
+		return
+	}
+	h.w.trace("%s: no longer cut off", h.id)
+	h.cut = cutNot
+	h.unwell(h.w.now + requestTimeout) // one may still be waiting
+}
+
+// deafen keeps another host's notifications away.
+func (h *Host) deafen() {
+	o := h.w.pick(h.w.hosts)
+	o.deaf[h] = true
+	h.w.after(h.w.pause(), func() { delete(o.deaf, h) })
+}
+
+// stop stops the agent's process, and later continues it. The application
+// goes on.
+func (h *Host) stop() {
+	p := h.proc
+	if p == nil || h.frozen() {
+		return
+	}
+	h.w.trace("%s: the agent is stopped", h.id)
+	h.stopped = true
+	h.w.after(h.w.pause(), func() { h.goOn(p) })
+}
+
+func (h *Host) goOn(p *Process) {
+	if !h.stopped || h.proc != p {
+		return
+	}
+	h.w.trace("%s: the agent goes on", h.id)
+	h.stopped = false
+	h.resume()
+}
+
+// suspend suspends the whole host, and later resumes it.
+func (h *Host) suspend() {
+	if h.asleep {
+		return
+	}
+	h.w.trace("%s: the host is suspended", h.id)
+	h.asleep, h.fellAsleep = true, h.w.now
+	since := h.fellAsleep
+	h.w.after(h.w.pause(), func() {
+		if h.fellAsleep == since {
+			h.wakeUp()
+		}
+	})
+}
+
+func (h *Host) wakeUp() {
+	if !h.asleep {
+		return
+	}
+	h.w.trace("%s: the host resumes", h.id)
+	h.asleep = false
+	h.clock.slept += h.w.now - h.fellAsleep
+	h.resume()
+}
+
+func (h *Host) resume() {
+	h.fence.resumed = h.w.now
+	h.unwell(h.w.now)
+	h.thaw()
+}
+
+// copy makes a second host of this one's disk, which boots.
+func (h *Host) copy() {
+	if len(h.w.hosts) > 6 || h.locked || h.w.head.Newest == nil {
+		return
+	}
+	w := h.w
+	w.tainted = true
+	w.serial++
+	c := w.newHost(h.id+"-copy-"+string(rune('a'+w.serial%26)), h.disk.name)
+	w.trace("%s: is copied, to %s", h.id, c.id)
+	c.disk, c.disks = h.disk.clone(), h.disks+1
+	w.after(w.between(0, time.Minute), c.boot)
+}
+
+// rollBack puts the host's disk back to a snapshot and starts it. What was
+// written since is gone, by the operator's doing.
+func (h *Host) rollBack() {
+	if len(h.snapshots) == 0 || h.w.head.Newest == nil { // without a backup nothing but init helps
+		return
+	}
+	w := h.w
+	w.tainted = true
+	h.reboot()
+	w.trace("%s: is put back to a snapshot", h.id)
+	h.disk.giveUp()
+	h.disk = h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
+	h.disks++
+	h.locked = false
+}
+
+// giveUp notes that what a disk holds is gone on purpose.
+func (d *disk) giveUp() {
+	d.state.save()
+	d.replaced.save()
+}
