@@ -30,9 +30,9 @@ func (s *story) missing(acknowledged []entry, rows map[int64]string) []entry {
 	return slices.DeleteFunc(missing(acknowledged, rows), func(e entry) bool { return s.gone[e] })
 }
 
-// TestStoryPostgresOnMinIO is the main job with two real PostgreSQL servers
-// and an S3 bucket, under a writer that records every commit.
-func TestStoryPostgresOnMinIO(t *testing.T) {
+// TestStoryPostgres is the main job with two real PostgreSQL servers and an S3
+// bucket, under a writer that records every commit.
+func TestStoryPostgres(t *testing.T) {
 	minio := server.SharedMinIO(t)
 	c := newCluster(t, minio.NewBucket(t), minio.Env())
 	one, two := server.Postgres(t), server.Postgres(t)
@@ -43,21 +43,30 @@ func TestStoryPostgresOnMinIO(t *testing.T) {
 	newStory(t, c, apps).tell()
 }
 
-// TestStoryFilesOnFolder is the same with directories and SQLite on a folder,
-// compared byte for byte.
-func TestStoryFilesOnFolder(t *testing.T) {
-	bucket := t.TempDir()
-	c := newCluster(t, "file://"+bucket, nil)
-	s := newStory(t, c, []*sample{{}, {}, {}})
-	static := filepath.Join(s.a.app.(*sample).dir, "static")
-	sourcetest.WriteTree(t, static, 7, sourcetest.TreeSize{Files: 60, Bytes: 4 << 20})
-	sourcetest.WriteOddities(t, static)
-	s.same = func(from, to *host) {
+// TestStoryFiles is the same with directories and SQLite, compared byte for
+// byte, on every kind of store.
+func TestStoryFiles(t *testing.T) {
+	for _, p := range providers {
+		t.Run(p.name, func(t *testing.T) {
+			bucket, env := p.open(t)
+			c := newCluster(t, bucket, env)
+			s := newStory(t, c, []*sample{{}, {}, {}})
+			static := filepath.Join(s.a.app.(*sample).dir, "static")
+			sourcetest.WriteTree(t, static, 7, sourcetest.TreeSize{Files: 60, Bytes: 4 << 20})
+			sourcetest.WriteOddities(t, static)
+			s.same = sameTrees(t)
+			s.tell()
+		})
+	}
+}
+
+// sameTrees compares two hosts' directories.
+func sameTrees(t *testing.T) func(from, to *host) {
+	return func(from, to *host) {
 		sourcetest.CompareTrees(t, filepath.Join(from.app.(*sample).dir, "static"), filepath.Join(to.app.(*sample).dir, "static"))
 		uploads := filepath.Join(from.app.(*sample).dir, "uploads")
 		sourcetest.CompareTrees(t, uploads, filepath.Join(to.app.(*sample).dir, "uploads"), newIn(uploads))
 	}
-	s.tell()
 }
 
 // newIn ignores what is not in a folder, and the folders that hold such files:
