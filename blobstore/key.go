@@ -18,8 +18,8 @@ const oddKeyChars = "-_.=@+,~!()"
 
 // CheckKey says why a key cannot be stored everywhere, or nil. A key is one or
 // more segments with "/" between them; a segment is made of ASCII letters,
-// digits and "-_.=@+,~!()", and does not start with a dot. "../" and "__0x" are
-// good in no key: a portable blob library writes them otherwise. Every provider
+// digits and "-_.=@+,~!()", and neither starts nor ends with a dot. "__0x" is
+// good in no key: a portable blob library writes it otherwise. Every provider
 // refuses other keys with ErrInvalid, so that a key that one store takes is
 // good in all.
 func CheckKey(key string) error {
@@ -29,10 +29,8 @@ func CheckKey(key string) error {
 	if len(key) > MaxKey {
 		return fmt.Errorf("the key has %d bytes, more than %d", len(key), MaxKey)
 	}
-	for _, rewritten := range []string{"../", "__0x"} {
-		if strings.Contains(key, rewritten) {
-			return fmt.Errorf("the key holds %q", rewritten)
-		}
+	if strings.Contains(key, "__0x") {
+		return errors.New(`the key holds "__0x"`)
 	}
 	for segment := range strings.SplitSeq(key, "/") {
 		if err := checkSegment(segment); err != nil {
@@ -60,6 +58,8 @@ func checkSegment(segment string) error {
 		return errors.New("the key has an empty segment")
 	case segment[0] == '.':
 		return fmt.Errorf("the key's segment %q starts with a dot", segment)
+	case segment[len(segment)-1] == '.':
+		return fmt.Errorf("the key's segment %q ends with a dot", segment)
 	case len(segment) > MaxSegment:
 		return fmt.Errorf("a segment of the key has %d bytes, more than %d", len(segment), MaxSegment)
 	}

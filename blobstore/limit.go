@@ -2,6 +2,7 @@ package blobstore
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -79,11 +80,16 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// await waits until n bytes are allowed.
+// await waits until n bytes are allowed. It does not wait for what the
+// context's deadline will not allow.
 func await(ctx context.Context, l *rate.Limiter, n int) error {
 	for n > 0 {
 		piece := min(n, limitPiece)
-		if err := l.WaitN(ctx, piece); err != nil {
+		err := l.WaitN(ctx, piece)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("wait for the limit of %.0f bytes per second: %w", float64(l.Limit()), context.DeadlineExceeded)
+		case err != nil:
 			return err
 		}
 		n -= piece

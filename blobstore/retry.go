@@ -2,6 +2,7 @@ package blobstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -109,9 +110,14 @@ func (r *retrying) List(ctx context.Context, prefix, after string) iter.Seq2[Att
 	}
 }
 
-func retryable(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnavailable) && ctx.Err() == nil
+// Transient reports whether another attempt may do better: the store was
+// unavailable, and not because of a certificate, which is refused again.
+func Transient(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.Is(err, ErrUnavailable) && !errors.As(err, &certificate)
 }
+
+func retryable(ctx context.Context, err error) bool { return Transient(err) && ctx.Err() == nil }
 
 func retry[T any](ctx context.Context, r *retrying, op, key string, try func() (T, error)) (T, error) {
 	var last error

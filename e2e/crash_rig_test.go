@@ -227,6 +227,8 @@ func (tr *trial) tidy(h *host) {
 
 func (tr *trial) leftOver(h *host) error {
 	left, err := filepath.Glob(filepath.Join(h.app.(*sample).dir, ".*understudy*"))
+	half, halfErr := filepath.Glob(h.path("data/.*"))
+	left, err = append(left, half...), errors.Join(err, halfErr)
 	for _, path := range []string{"data/swap", "data/cache/partial"} {
 		entries, readErr := os.ReadDir(h.path(path))
 		err = errors.Join(err, readErr)

@@ -41,7 +41,9 @@ type journalSource struct {
 
 func (s journalSource) String() string { return s.Kind + " " + s.Name }
 
-func (s *Swapper) journalPath() string { return filepath.Join(s.dir, "swap.json") }
+const journalFile = "swap.json"
+
+func (s *Swapper) journalPath() string { return filepath.Join(s.dir, journalFile) }
 
 // read reads the journal. None means Idle.
 func (s *Swapper) read() (journal, error) {

@@ -57,11 +57,25 @@ func (s *Swapper) open() error {
 	if err := syncDir(filepath.Dir(s.dir)); err != nil {
 		return err
 	}
+	if err := s.sweep(); err != nil {
+		return err
+	}
 	j, err := s.read()
 	if err != nil || !j.State.replaced() {
 		return err
 	}
 	return s.match(s.unfinished(j), j.Sources)
+}
+
+// sweep removes what a crash left of a journal that was being written.
+func (s *Swapper) sweep() error {
+	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+journalFile) {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // replaced tells whether replaced states may be lying beside their sources.

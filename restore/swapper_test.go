@@ -520,6 +520,18 @@ func TestTwoSourcesOfOneNameAreRefused(t *testing.T) {
 	}
 }
 
+func TestAJournalThatWasHalfWrittenIsRemoved(t *testing.T) {
+	dir, d := memoryDir(t), newDisk()
+	if err := os.WriteFile(filepath.Join(dir, ".swap.json123"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, dir, d, noStep)
+	h.mustBe(t, Idle)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
 func TestADamagedJournalStopsEverything(t *testing.T) {
 	dir, d := memoryDir(t), newDisk()
 	h := newHost(t, dir, d, noStep)

@@ -3,7 +3,6 @@ package gcsstore
 import (
 	"encoding/xml"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -55,7 +54,7 @@ func kindOf(err error) error {
 func brief(err error) error {
 	var noCredentials *credentialsError
 	if errors.As(err, &noCredentials) {
-		return edge.Say(err, "%s", oneLine(noCredentials.Error()))
+		return edge.Say(err, "%s", edge.OneLine(noCredentials.Error()))
 	}
 	answer := answerOf(err)
 	switch {
@@ -64,15 +63,9 @@ func brief(err error) error {
 	case answer.message != "":
 		return edge.Say(err, "%s", answer.message)
 	case answer.status != 0:
-		return edge.Say(err, "%s", statusText(answer.status))
+		return edge.Say(err, "%s", edge.StatusText(answer.status))
 	}
 	return err
-}
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-func statusText(status int) string {
-	return strings.TrimSpace(fmt.Sprintf("HTTP status %d %s", status, http.StatusText(status)))
 }
 
 // answer is what the store said when it refused a request; zero if it did not
@@ -104,6 +97,6 @@ func answerOf(err error) answer {
 	if a.message == "" && xml.Unmarshal([]byte(api.Body), &body) == nil {
 		a.reason, a.message = body.Code, body.Message
 	}
-	a.message = oneLine(a.message)
+	a.message = edge.OneLine(a.message)
 	return a
 }

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -121,20 +118,10 @@ func swapContended(ctx context.Context, s *scratch) (finding, error) {
 	return s.contend(ctx, key, blobstore.IfMatch(first.Token), swapHeader)
 }
 
-// errNobodyWon is a round of contention of which nothing can be told, because
-// the store answered to nobody who could have won.
-var errNobodyWon = errors.New("the store gave none of the writers an answer")
-
 // contend lets several writers write one object under one condition, and
 // expects that one of them wins and that its version stays.
 func (s *scratch) contend(ctx context.Context, key string, cond blobstore.Condition, header string) (finding, error) {
-	winners, err := backoff.Retry(ctx, func() (int, error) {
-		winners, err := s.race(ctx, key, cond)
-		if err != nil && !errors.Is(err, errNobodyWon) {
-			return 0, backoff.Permanent(err)
-		}
-		return winners, err
-	}, backoff.WithMaxElapsedTime(0))
+	winners, err := settle(ctx, func() (int, error) { return s.race(ctx, key, cond) })
 	switch {
 	case err != nil:
 		return finding{}, err
@@ -170,7 +157,7 @@ func (s *scratch) race(ctx context.Context, key string, cond blobstore.Condition
 			winners++
 			stayed = stayed || here
 		case errors.Is(err, blobstore.ErrPrecondition):
-		case errors.Is(err, blobstore.ErrUnknownOutcome), errors.Is(err, blobstore.ErrUnavailable):
+		case unsettled(err):
 			unknown = err
 		default:
 			return 0, err
@@ -178,7 +165,7 @@ func (s *scratch) race(ctx context.Context, key string, cond blobstore.Condition
 	}
 	switch {
 	case winners == 0 && unknown != nil:
-		return 0, fmt.Errorf("%w: %w", errNobodyWon, unknown)
+		return 0, unknown // nobody who could have won was told anything
 	case winners == 1 && !stayed:
 		return 0, brokenf("what the winner of %d writers at the same time wrote is not what is read: %s", contenders, staleReads)
 	}

@@ -312,7 +312,7 @@ func TestWritesOfUnknownOutcomeAreSettled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := storetest.NewFaulty(storetest.NewMemory())
-				store.Inject(storetest.Fault{Op: storetest.Conditional, After: 5, Times: 40, Do: do})
+				store.Inject(storetest.Fault{Op: storetest.Conditional, After: 5, Times: 5, Do: do})
 				if report := safety(t, store); report.Err() != nil {
 					t.Error(report.Err())
 				}

@@ -81,20 +81,43 @@ type version struct {
 // ErrPrecondition then says that the store refused it.
 func (s *scratch) write(ctx context.Context, key string, cond blobstore.Condition) (version, error) {
 	body := s.body(key)
-	return backoff.Retry(ctx, func() (version, error) {
+	return settle(ctx, func() (version, error) {
 		attrs, err := s.put(ctx, key, body, cond)
-		switch {
-		case err == nil:
-			return version{body, attrs}, nil
-		case ctx.Err() != nil || !errors.Is(err, blobstore.ErrUnknownOutcome) && !errors.Is(err, blobstore.ErrUnavailable):
-			return version{}, backoff.Permanent(err)
+		if err == nil || !unsettled(err) {
+			return version{body, attrs}, err
 		}
-		got, readErr := s.read(ctx, key, "")
-		if readErr == nil && bytes.Equal(got.body, body) {
-			return got, nil
+		if now, missed := s.read(ctx, key, ""); missed == nil && bytes.Equal(now.body, body) {
+			return now, nil
 		}
 		return version{}, err
-	}, backoff.WithMaxElapsedTime(0)) // the context is the bound
+	})
+}
+
+// settleTries is how often it is tried to learn what came of a write, with
+// pauses of some seconds in all.
+const settleTries = 6
+
+// settle repeats what is to be repeated until it is known what came of it. An
+// error says what failed last, also when the context ended.
+func settle[T any](ctx context.Context, try func() (T, error)) (T, error) {
+	var last error
+	result, err := backoff.Retry(ctx, func() (T, error) {
+		result, err := try()
+		if last = err; err != nil && (!unsettled(err) || ctx.Err() != nil) {
+			err = backoff.Permanent(err)
+		}
+		return result, err
+	}, backoff.WithMaxTries(settleTries), backoff.WithMaxElapsedTime(0))
+	if err != nil && last != nil {
+		return result, last
+	}
+	return result, err
+}
+
+// unsettled reports whether a write of a condition may have happened, or may
+// do so if it is tried again.
+func unsettled(err error) bool {
+	return errors.Is(err, blobstore.ErrUnknownOutcome) || blobstore.Transient(err)
 }
 
 // create makes an object and gives its version.

@@ -32,10 +32,16 @@ var providers = blobstore.Mux{
 // too late costs the active its role.
 const packsPrefix = "packs/"
 
+// bucketStore is the bucket, within the limits that are set for it.
+type bucketStore struct {
+	blobstore.Store
+	lifecycle blobstore.Lifecycle // nil: the store has no rules that can be read here
+}
+
 // openBucket opens the bucket that the settings name, within their limits. A
 // read, a list or an unconditional write that failed for the moment is tried
 // again; a conditional write never is.
-func openBucket(ctx context.Context, s *settings, log *slog.Logger) (blobstore.Store, error) {
+func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStore, error) {
 	if err := s.needBucket(); err != nil {
 		return nil, err
 	}
@@ -47,10 +53,12 @@ func openBucket(ctx context.Context, s *settings, log *slog.Logger) (blobstore.S
 		}
 		return nil, usagef("%w", err)
 	}
+	lifecycle, _ := store.(blobstore.Lifecycle) // which what follows would hide
 	store = blobstore.Retry(store, blobstore.RetryOptions{Notify: func(err error, pause time.Duration) {
 		log.DebugContext(ctx, "the bucket failed, and is tried again", slog.Any("error", err), slog.Duration("pause", pause))
 	}})
-	return blobstore.Limit(store, blobstore.LimitOptions{Prefix: packsPrefix, Upload: s.UploadLimit, Download: s.DownloadLimit}), nil
+	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: packsPrefix, Upload: s.UploadLimit, Download: s.DownloadLimit})
+	return &bucketStore{Store: store, lifecycle: lifecycle}, nil
 }
 
 // errNoKey is the wish for a key where none is set.

@@ -23,6 +23,8 @@ type memberJSON struct {
 	Keys     []string `json:"keys"` // ids
 	// Already is true when nothing was done, because nothing had to be.
 	Already bool `json:"already"`
+	// ExpiryBy says who deletes what has expired: "bucket" or "agent"; of init.
+	ExpiryBy string `json:"expiry_applied_by,omitempty"`
 }
 
 func newInit(a *app) *cobra.Command {
@@ -55,7 +57,8 @@ func (a *app) init(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleActive, Keys: cfg.Ring.IDs()}
+	by, expiry := firstRules(ctx, cfg.Lifecycle, backup.Retention{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
+	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleActive, Keys: cfg.Ring.IDs(), ExpiryBy: by}
 	if err := a.printer().show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "Cluster %s is made, and %s is its active.\n\n", cluster, cfg.Instance)
 		fmt.Fprintf(w, "Keep a copy of the key (%s) where this host's fate does not reach: without it\nnothing in the bucket can be read.\n\n", strings.Join(result.Keys, ", "))
@@ -64,8 +67,7 @@ func (a *app) init(ctx context.Context) error {
 		return err
 	}
 	a.warnMember(ctx, c, cfg)
-	keep := backup.Retention{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)}
-	a.printer().note("\nNothing in the bucket expires by itself. Give it lifecycle rules below this prefix:\nbackups/ and salvage/ after %s, packs/ after %s.", days(keep.ManifestLife()), days(keep.PackLife()))
+	a.printer().note("\n%s", expiry)
 	return nil
 }
 

@@ -57,7 +57,7 @@ func (a *app) member(ctx context.Context) (agent.Config, error) {
 		return agent.Config{}, err
 	}
 	return agent.Config{
-		Store: store, Ring: ring, DataDir: a.set.DataDir,
+		Store: store, Lifecycle: store.lifecycle, Ring: ring, DataDir: a.set.DataDir,
 		Instance: a.set.Instance, URL: a.set.URL, Version: version(), Poll: a.set.Poll,
 		Logger: a.logger(),
 	}, nil

@@ -227,7 +227,7 @@ func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
 }
 
 // look opens the bucket and its cluster, without a word about this instance.
-func (a *app) look(ctx context.Context) (blobstore.Store, *agent.Bucket, error) {
+func (a *app) look(ctx context.Context) (*bucketStore, *agent.Bucket, error) {
 	if err := a.set.needBucket(); err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -38,7 +39,23 @@ func openDataDir(path string) (*dataDir, error) {
 	if !free {
 		return nil, fmt.Errorf("%w: another understudy process on this host is using %s: stop it first", ErrLocked, path)
 	}
+	if err := d.sweep(); err != nil {
+		return nil, errors.Join(fmt.Errorf("tidy data folder: %w", err), d.close())
+	}
 	return d, nil
+}
+
+// sweep removes what a crash left of files that were being replaced.
+func (d *dataDir) sweep() error {
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		for _, name := range []string{journalFile, configFile} {
+			if strings.HasPrefix(e.Name(), "."+name) {
+				err = errors.Join(err, os.Remove(d.file(e.Name())))
+			}
+		}
+	}
+	return err
 }
 
 func (d *dataDir) close() error { return d.lock.Close() }

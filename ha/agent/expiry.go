@@ -60,8 +60,9 @@ func (a *Agent) standing(c *ha.Config) backup.Standing {
 }
 
 const (
-	rulesEvery = time.Hour   // between two reads of the bucket's rules
-	judgeEvery = time.Minute // between two looks at what they come to
+	rulesEvery    = time.Hour       // between two reads of the bucket's rules
+	badRulesEvery = 5 * time.Minute // while they delete too soon, or cannot be read
+	judgeEvery    = time.Minute     // between two looks at what they come to
 )
 
 // keepRules reads the bucket's rules at start and then every hour, and tells
@@ -73,6 +74,9 @@ func (a *Agent) keepRules(ctx context.Context) error {
 		if now := a.cfg.Clock.Now().Mono; now >= next {
 			a.readRules(ctx)
 			next = now + rulesEvery
+			if !j.look(ctx, a) { // somebody may be putting them right
+				next = now + badRulesEvery
+			}
 		}
 		j.look(ctx, a)
 		return judgeEvery
@@ -117,11 +121,12 @@ func (a *Agent) readRules(ctx context.Context) {
 // when they are unsafe.
 type judge struct{ told, failure string }
 
-func (j *judge) look(ctx context.Context, a *Agent) {
+// It reports whether all is well.
+func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 	_, c := a.configs.current()
 	if c == nil || !a.view().Leading {
 		j.told = "" // another instance tells meanwhile
-		return
+		return true
 	}
 	s := a.retentionStatus(c)
 	if s.Error != j.failure && s.Error != "" && j.failure == "" {
@@ -129,9 +134,10 @@ func (j *judge) look(ctx context.Context, a *Agent) {
 	}
 	j.failure = s.Error
 	text := strings.Join(append([]string{s.summary()}, s.Problems...), "; ")
+	well = s.Error == "" && len(s.Problems) == 0
 	first := j.told == ""
 	if text == j.told {
-		return
+		return well
 	}
 	j.told = text
 	switch {
@@ -140,6 +146,7 @@ func (j *judge) look(ctx context.Context, a *Agent) {
 	case !first:
 		a.note(ctx, event.Info, retentionKind, text, nil)
 	}
+	return well
 }
 
 // controlKeys are the keys, and the beginnings of keys, that no rule may touch.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,11 +33,18 @@ func Say(err error, format string, args ...any) error {
 }
 
 // Brief leaves out of a failed request's error what its caller says anyway:
-// the method and the URL.
+// the method and the URL. Of a certificate that is not trusted it says what to
+// do.
 func Brief(err error) error {
 	var said *briefError
+	var certificate x509.UnknownAuthorityError
 	var request *url.Error
-	if !errors.As(err, &said) && errors.As(err, &request) {
+	switch {
+	case errors.As(err, &said):
+		return err
+	case errors.As(err, &certificate):
+		return Say(err, "the store's certificate is not trusted (%v): set SSL_CERT_FILE to a file with the certificate of its CA (for s3://, AWS_CA_BUNDLE does as well)", certificate)
+	case errors.As(err, &request):
 		return Say(err, "%v", request.Err)
 	}
 	return err

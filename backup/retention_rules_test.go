@@ -1,0 +1,126 @@
+package backup
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
+	rules := Retention{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules()
+	want := []blobstore.Expiry{
+		{Name: "understudy backups", Prefix: "backups/", Days: 2},
+		{Name: "understudy salvage", Prefix: "salvage/", Days: 2},
+		{Name: "understudy packs", Prefix: "packs/", Days: 3},
+		{Name: "understudy leftovers", NoncurrentDays: 1, UploadDays: 1},
+	}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Error(diff)
+	}
+	if packs := (Retention{}).Rules()[2]; packs.Days != 22 {
+		t.Errorf("by default packs expire after %d days, want 14+7+1", packs.Days)
+	}
+}
+
+func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
+	own := Retention{}.Rules()
+	foreign := func(prefix string, days int) []blobstore.Expiry {
+		return append([]blobstore.Expiry{{Name: "tidy", Prefix: prefix, Days: days}}, own...)
+	}
+	all := []string{"backups/", "salvage/", "packs/"}
+	tests := map[string]struct {
+		wanted      Retention
+		rules       []blobstore.Expiry
+		keep, reuse time.Duration
+		left        []string
+		problems    int
+	}{
+		"no rules":                       {keep: 14 * day, reuse: 7 * day, left: all},
+		"own rules":                      {rules: own, keep: 14 * day, reuse: 7 * day},
+		"longer rules":                   {wanted: Retention{Keep: 3 * day, Reuse: day}, rules: own, keep: 3 * day, reuse: day},
+		"W grew, rules did not":          {wanted: Retention{Reuse: 20 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 1},
+		"R grew, rules did not":          {wanted: Retention{Keep: 30 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 3},
+		"a longer rule for the bucket":   {rules: foreign("", 40), keep: 14 * day, reuse: 7 * day},
+		"one that is a bit short":        {rules: foreign("", 20), keep: 14 * day, reuse: 5 * day, problems: 1},
+		"one that is short":              {rules: foreign("", 10), keep: 8 * day, reuse: day, problems: 3},
+		"one that is very short":         {rules: foreign("", 2), keep: 12 * time.Hour, reuse: 12 * time.Hour, problems: 3},
+		"one that leaves no room":        {rules: foreign("", 1), keep: 12 * time.Hour, reuse: NoReuse, problems: 3},
+		"one for some packs":             {rules: foreign("packs/00", 18), keep: 14 * day, reuse: 3 * day, problems: 1},
+		"one for other keys":             {rules: foreign("logs/", 1), keep: 14 * day, reuse: 7 * day},
+		"a narrowed one may delete":      {rules: []blobstore.Expiry{{Prefix: "packs/", Days: 18, Narrowed: true}}, keep: 14 * day, reuse: 3 * day, left: all, problems: 1},
+		"one for manifests alone":        {rules: foreign("backups/", 5), keep: 5 * day, reuse: 7 * day, problems: 1},
+		"no reuse was wanted":            {wanted: Retention{Reuse: NoReuse}, rules: foreign("", 10), keep: 9 * day, reuse: NoReuse, problems: 3},
+		"versions and uploads count not": {rules: []blobstore.Expiry{{NoncurrentDays: 1, UploadDays: 1}}, keep: 14 * day, reuse: 7 * day, left: all},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := tt.wanted.Under(tt.rules)
+			if want := (Retention{Keep: tt.keep, Reuse: tt.reuse}); s.Effective != want {
+				t.Errorf("effective %v, want %v", s.Effective, want)
+			}
+			if diff := cmp.Diff(tt.left, s.Left); diff != "" {
+				t.Errorf("left to the agent: %s", diff)
+			}
+			if len(s.Problems) != tt.problems {
+				t.Errorf("problems %q, want %d", s.Problems, tt.problems)
+			}
+			again := s.Effective.Under(tt.rules).Effective
+			if again != s.Effective {
+				t.Errorf("%v comes to %v under the same rules", s.Effective, again)
+			}
+		})
+	}
+}
+
+func TestPacksKeepTheirLongerRuleUntilOlderBackupsHaveExpired(t *testing.T) {
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	ended := func(ago, reuse time.Duration) Term {
+		return Term{Retention: Retention{Reuse: reuse}, Until: now.Add(-ago)}
+	}
+	configured := Retention{Keep: 10 * day, Reuse: 2 * day}
+	tests := map[string]struct {
+		terms []Term
+		reuse time.Duration
+		until time.Time
+	}{
+		"nothing before":       {nil, 2 * day, time.Time{}},
+		"W shrank lately":      {[]Term{ended(3*day, 7*day)}, 7 * day, now.Add(8 * day)},
+		"W shrank twice":       {[]Term{ended(3*day, 5*day), ended(9*day, 7*day)}, 7 * day, now.Add(8 * day)},
+		"W shrank long ago":    {[]Term{ended(11*day, 7*day)}, 2 * day, time.Time{}},
+		"W grew":               {[]Term{ended(day, day)}, 2 * day, time.Time{}},
+		"it is the same still": {[]Term{{Retention: Retention{Reuse: 7 * day}}}, 2 * day, time.Time{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, until := Promised(configured, tt.terms, now)
+			if want := (Retention{Keep: 10 * day, Reuse: tt.reuse}); r != want || !until.Equal(tt.until) {
+				t.Errorf("%v until %v, want %v until %v", r, until, want, tt.until)
+			}
+		})
+	}
+}
+
+func TestComparisonNamesEveryRule(t *testing.T) {
+	wanted := Retention{}.Rules()
+	own := func(prefix string, days int) blobstore.Expiry {
+		return blobstore.Expiry{Prefix: prefix, Days: days, Own: true}
+	}
+	inForce := []blobstore.Expiry{
+		own("backups/", 14), own("packs/", 10), own("old/", 3),
+		{Name: "tidy", Days: 90}, {NoncurrentDays: 1}, {Name: "by hand", Prefix: "salvage/", Days: 30},
+	}
+	var got []Verdict
+	for _, c := range Compare(wanted, inForce) {
+		got = append(got, c.Verdict)
+	}
+	want := []Verdict{RuleKept, RuleLonger, RuleShorter, RuleLeftOut, RuleStale, RuleForeign, RuleForeign, RuleForeign}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if !Lost(wanted, nil) || !Lost(wanted, inForce) || Lost(wanted, wanted) || Lost(wanted, wanted[:3]) {
+		t.Error("rules are lost when one that deletes current blobs is not as it was set, and only then")
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// lifecycleFindings compares the rules by which the bucket deletes with those
+// that the cluster wants, and names every rule that would delete control
+// objects or backups that are still needed. lifecycle is nil where the store
+// has none; bucket is nil while there is no cluster, or no key.
+func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucket *agent.Bucket) []finding {
+	const name = "lifecycle"
+	if lifecycle == nil {
+		return []finding{{Name: name, Result: good, Detail: "the store has no rules that can be read here: the active deletes what has expired"}}
+	}
+	inForce, err := lifecycle.Expiries(ctx)
+	if err != nil {
+		return []finding{{Name: name, Result: warning, Detail: fmt.Sprintf("the bucket's rules cannot be read, so that nothing warns of one that deletes too soon: %v", err)}}
+	}
+	var found []finding
+	for _, threat := range agent.Threats(inForce) {
+		found = append(found, finding{Name: name, Result: warning, Detail: threat})
+	}
+	if bucket == nil {
+		return append(found, finding{Name: name, Result: good, Detail: fmt.Sprintf("the bucket has %d rules that touch this prefix", len(inForce))})
+	}
+	promise, err := bucket.Promise(ctx)
+	if err != nil {
+		return append(found, finding{Name: name, Result: warning, Detail: fmt.Sprintf("which rules are wanted cannot be found out: %v", err)})
+	}
+	return append(found, ruleFindings(promise, inForce)...)
+}
+
+// ruleFindings says how the rules in force compare with those that are wanted.
+func ruleFindings(p agent.Promise, inForce []blobstore.Expiry) []finding {
+	const name = "lifecycle"
+	standing := p.Configured.Under(inForce)
+	var found []finding
+	for _, problem := range standing.Problems {
+		found = append(found, finding{Name: name, Result: warning, Detail: problem})
+	}
+	for _, c := range backup.Compare(p.Rules.Rules(), inForce) {
+		if c.Verdict == backup.RuleLonger && c.Wanted.Days > 0 {
+			found = append(found, finding{Name: name, Result: warning, Detail: fmt.Sprintf(
+				"%s stays for %d days instead of %d: understudy lifecycle apply", c.Wanted.Prefix, c.InForce.Days, c.Wanted.Days)})
+		}
+	}
+	switch {
+	case !standing.ByBucket():
+		found = append(found, finding{Name: name, Result: warning, Detail: "the bucket does not have all rules, and the active deletes what they leave: understudy lifecycle apply"})
+	case len(found) == 0:
+		found = append(found, finding{Name: name, Result: good, Detail: fmt.Sprintf("the bucket deletes backups after %s, packs after %s",
+			days(p.Rules.ManifestLife()), days(p.Rules.PackLife()))})
+	}
+	return found
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// firstRules gives the bucket of a new cluster its rules. It says who deletes
+// what has expired from now on, and in a sentence why and when.
+func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) (by, text string) {
+	ages := fmt.Sprintf("backups after %s, their packs after %s", days(r.ManifestLife()), days(r.PackLife()))
+	if lifecycle == nil {
+		return agent.AppliedByAgent, "This store deletes nothing by itself: the active does it, " + ages + ". It needs the permission to list and delete."
+	}
+	inForce, err := applyRules(ctx, lifecycle, r)
+	standing := r.Under(inForce)
+	switch {
+	case err != nil:
+		return agent.AppliedByAgent, fmt.Sprintf("THE BUCKET DELETES NOTHING BY ITSELF: its lifecycle rules could not be set (%v).\nUntil understudy lifecycle apply succeeds the active deletes what has expired, %s;\nit needs the permission to list and delete.", err, ages)
+	case len(standing.Problems) > 0 || len(agent.Threats(inForce)) > 0:
+		return agent.AppliedByBucket, "THE BUCKET HAS RULES THAT DELETE TOO SOON: see understudy lifecycle show."
+	}
+	return agent.AppliedByBucket, "The bucket's own rules delete what has expired: " + ages + "."
+}

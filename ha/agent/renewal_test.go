@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// With the active away for twice the retention, a standby keeps the newest
+// backup alive under the bucket's rules, and can be promoted to it.
+func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		clock := c.movable()
+		if err := c.memory.SetExpiries(t.Context(), backup.Retention{}.Rules()); err != nil {
+			t.Fatal(err)
+		}
+		a, b, d, newest := threeHosts(t, c)
+		a.halt()
+		delete(c.hosts, "a")
+		guards := []*guard{newGuard(b), newGuard(d)}
+		renewed := 0
+		for days := 0; days < 28; days += 2 {
+			clock.jump(2 * day)
+			c.memory.Expire(c.memory.Now())
+			c.pass(3 * time.Minute) // each host writes its record, and sees the store's time
+			b.store.Calls()
+			d.store.Calls()
+			for _, g := range guards {
+				g.look(t.Context())
+			}
+			byB, byD := b.store.Count(storetest.Put), d.store.Count(storetest.Put)
+			if byB > 0 && byD > 0 {
+				t.Errorf("day %d: both standbys renewed it", days)
+			}
+			if byB+byD > 0 {
+				renewed++
+				if days < 6 {
+					t.Errorf("it was renewed after %d days already", days+2)
+				}
+			}
+			c.restorable(newest)
+		}
+		if renewed < 3 || renewed > 6 {
+			t.Errorf("renewed %d times in 28 days", renewed)
+		}
+		for _, h := range []*host{b, d} {
+			if !strings.Contains(h.agent.Status().Retention.NewestAtRisk, "active a") {
+				t.Errorf("%s: status %+v", h.name, h.agent.Status().Retention)
+			}
+		}
+		b.promote(PromoteRequest{Mode: ha.ModeFailover, By: "test"})
+		b.untilLeading()
+		b.has(map[string]string{"state": "one"})
+	})
+}
+
+func newGuard(h *host) *guard { return &guard{a: h.agent, limit: rate.NewLimiter(renewRate, 1)} }
+
+// A renewal that is denied is told of once; one that is interrupted does not
+// begin anew, and the manifest comes last.
+func TestARenewalGoesOnWhereItStopped(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		clock := c.movable()
+		a, b, d, _ := threeHosts(t, c)
+		d.halt()
+		a.halt()
+		delete(c.hosts, "a")
+		delete(c.hosts, "d")
+		clock.jump(13 * day)
+		c.pass(3 * time.Minute)
+		g := newGuard(b)
+		b.store.Inject(storetest.Fault{Op: storetest.Put, Key: "packs/**", After: 1, Times: 2, Do: storetest.Fail(blobstore.ErrDenied)})
+		for range 2 {
+			g.look(t.Context())
+		}
+		if warned := b.events(event.Warn); len(warned) != 1 || !strings.Contains(warned[0], "denied") {
+			t.Errorf("warnings %q, want one", warned)
+		}
+		if n := len(b.events(event.Alarm)); n == 0 {
+			t.Error("no alarm was raised")
+		}
+		b.store.Calls()
+		g.look(t.Context())
+		var puts []string
+		for _, call := range b.store.Calls() {
+			if call.Op == storetest.Put {
+				puts = append(puts, call.Key)
+			}
+		}
+		packs := len(c.keys("packs/"))
+		if len(puts) != packs || !strings.HasPrefix(puts[len(puts)-1], "backups/") {
+			t.Errorf("put %q: one of %d packs was renewed before, and the manifest comes last", puts, packs)
+		}
+		b.store.Calls()
+		g.look(t.Context())
+		if n := b.store.Count(storetest.Put); n != 0 {
+			t.Errorf("%d objects were put again at once", n)
+		}
+	})
+}
+
+func TestStandbysAreSpreadByTheirNames(t *testing.T) {
+	seen := make(map[int]int)
+	for _, name := range []string{"a", "b", "c", "host-a", "host-b", "host-c", "db-1", "db-2", "eu", "us", "x1", "x2"} {
+		s := spread(name)
+		if s < 0 || s >= 1 {
+			t.Fatalf("%s: %v", name, s)
+		}
+		seen[int(4*s)]++
+	}
+	if len(seen) < 3 {
+		t.Errorf("quarters %v", seen)
+	}
+}
