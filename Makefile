@@ -34,13 +34,13 @@ packages:
 	e2e/tools/packages
 
 # The end-to-end tests start whole clusters: they come last and alone, so that
-# nothing competes with them for a small machine's cores.
+# nothing competes with them for a small machine's cores. Those that may run side
+# by side mostly wait.
 test: setup ## run all tests (PKG=./blobstore/...: only those)
 	@set -e; all=$$(go list $(PKG)); \
 	first=$$(echo "$$all" | grep -v '/e2e$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \
-	for packages in "$$first" "$$last"; do \
-		[ -z "$$packages" ] || go test -race -timeout 15m $$packages; \
-	done
+	[ -z "$$first" ] || go test -race -timeout 15m $$first; \
+	[ -z "$$last" ] || go test -race -timeout 25m -parallel 5 $$last
 
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
 	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)

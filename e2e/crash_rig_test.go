@@ -39,7 +39,7 @@ func newTrial(t *testing.T) *trial {
 	t.Helper()
 	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), listed: map[string]bool{}, gone: map[entry]bool{}}
 	a, b := tr.host(), tr.host()
-	tr.ledger = a.app.(*sample)
+	tr.ledger = a.app.(held).sample
 	if out, err := tr.ledger.run(t, "start"); err != nil {
 		t.Fatalf("start the application: %v\n%s", err, out)
 	}
@@ -67,10 +67,35 @@ func (tr *trial) host() *host {
 	if err := os.WriteFile(filepath.Join(app.dir, "static", "page"), []byte("never changes"), 0o600); err != nil {
 		tr.t.Fatal(err)
 	}
-	h := tr.c.host(name, app)
+	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
 	h.bin = crashBin
 	h.env = append(h.env, "UNDERSTUDY_POLL=100ms", "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
 	return h
+}
+
+// held is the sample application with a probe that takes as long as a file is
+// there.
+type held struct {
+	*sample
+	file string
+}
+
+func (h held) config() string {
+	return h.sample.config() + fmt.Sprintf("  probe: [sh, -c, 'while [ -e \"$0\" ]; do sleep 0.02; done', %q]\n", h.file)
+}
+
+// hold has a host's next restore last until release is called.
+func (tr *trial) hold(h *host) (release func()) {
+	tr.t.Helper()
+	file := h.app.(held).file
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		tr.t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(file); err != nil {
+			tr.t.Error(err)
+		}
+	}
 }
 
 // join makes a host a standby of the cluster.
@@ -226,7 +251,7 @@ func (tr *trial) tidy(h *host) {
 }
 
 func (tr *trial) leftOver(h *host) error {
-	left, err := filepath.Glob(filepath.Join(h.app.(*sample).dir, ".*understudy*"))
+	left, err := filepath.Glob(filepath.Join(h.app.(held).dir, ".*understudy*"))
 	half, halfErr := filepath.Glob(h.path("data/.*"))
 	left, err = append(left, half...), errors.Join(err, halfErr)
 	for _, path := range []string{"data/swap", "data/cache/partial"} {

@@ -50,7 +50,7 @@ var scenarios = []scenario{
 		"journal.handover.stopping", "application.stop", "head.preparing", "journal.handover.final",
 		"journal.handover.sent", "head.handed", "journal.demotion.begun", "ack",
 	}, (*trial).switchoverOld, 1},
-	{"waiting for a handover", []string{"lease.renew"}, (*trial).waitForHandover, 1},
+	{"a restore that takes long", []string{"lease.renew"}, (*trial).restoreLong, 1},
 	{"a handover that is declined", []string{"journal.handover.declined", "head.declined"}, (*trial).decline, 1},
 	{"taking back", []string{
 		"journal.handover.returning", "head.returned", "journal.handover.ended",
@@ -157,12 +157,13 @@ func (tr *trial) switchoverOld(point string) {
 	wait()
 }
 
-// waitForHandover has the candidate die while the active is frozen.
-func (tr *trial) waitForHandover(point string) {
-	defer tr.freeze(tr.active)()
+func (tr *trial) restoreLong(point string) {
+	release := tr.hold(tr.other)
 	tr.arm(tr.other, point)
 	wait := tr.background(tr.other, "promote", "--yes")
-	tr.again(tr.other)
+	tr.died(tr.other)
+	release()
+	tr.launch(tr.other)
 	wait()
 }
 
@@ -182,7 +183,7 @@ func (tr *trial) freeze(h *host) (thaw func()) {
 
 // decline has the final backup fail.
 func (tr *trial) decline(point string) {
-	static := filepath.Join(tr.active.app.(*sample).dir, "static")
+	static := filepath.Join(tr.active.app.(held).dir, "static")
 	if err := os.Rename(static, static+"-away"); err != nil {
 		tr.t.Fatal(err)
 	}

@@ -44,6 +44,9 @@ func TestEveryCrashEndsInOrder(t *testing.T) {
 					told = append(told, report)
 					mu.Unlock()
 				}
+				for id := range tr.listed {
+					tr.active.run("verify", id)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				for point := range tr.passed() {

@@ -233,7 +233,10 @@ func TestDoctorThatIsInterruptedLeavesTheBucketClean(t *testing.T) {
 	proxy := storetest.NewProxy(t, "http://"+m.Address)
 	hold, held := storetest.HoldRequest()
 	proxy.Inject(storetest.NetFault{
-		When: func(r *http.Request) bool { return r.Method == http.MethodPut }, After: 12, Times: 1, Do: hold,
+		When: func(r *http.Request) bool {
+			return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latency")
+		},
+		Do: hold,
 	})
 	cmd := exec.Command(a.bin, "doctor")
 	cmd.Env = append(slices.Clone(a.env), "UNDERSTUDY_BUCKET="+through(t, c.bucket, proxy.URL()))

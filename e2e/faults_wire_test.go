@@ -9,14 +9,22 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
-// TestNothingIsLostOnABadLine lets the lines between the hosts and the bucket
-// fail in one way after the other.
+// TestNothingIsLostOnABadLine has lines between the hosts and the bucket on
+// which a backup arrives in spite of everything.
 func TestNothingIsLostOnABadLine(t *testing.T) {
 	t.Parallel()
 	o := newOrdeal(t, nil)
 	o.setUp()
 	o.resets()
 	o.narrowLines()
+}
+
+// TestNothingIsLostOnADeadLine has lines on which nothing arrives, or nothing
+// that is whole.
+func TestNothingIsLostOnADeadLine(t *testing.T) {
+	t.Parallel()
+	o := newOrdeal(t, nil)
+	o.setUp()
 	o.holes()
 	o.silence()
 }

@@ -9,7 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -92,9 +92,9 @@ func withTLS(t *testing.T, m *server.MinIOServer, cert tls.Certificate) string {
 	t.Helper()
 	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite:  func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", m.Address },
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	})
-	front.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it
+	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients that do not trust it
 	front.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	front.StartTLS()
 	t.Cleanup(front.Close)
@@ -140,7 +140,7 @@ func (p *webProxy) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		(&httputil.ReverseProxy{
 			Rewrite:  func(out *httputil.ProxyRequest) { out.Out.URL.Scheme, out.Out.URL.Host = "http", address },
-			ErrorLog: log.New(io.Discard, "", 0),
+			ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		}).ServeHTTP(w, r)
 	}
 }

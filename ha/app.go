@@ -18,12 +18,14 @@ func (m *Machine) appWanted() appState {
 	switch {
 	case m.j.Demotion != nil && !m.j.Demotion.Acked,
 		m.refused != "",
-		m.handingOver(),
+		m.handingOver() && !m.inBackup(),
 		p != nil && (p.Phase != PhaseFinish || !p.Acked),
 		m.j.Role != RoleActive:
 		return appStopped
 	case m.fencedOff():
 		return appStopped
+	case m.handingOver():
+		return appUnknown
 	case m.override:
 		return appRunning
 	case !m.leading, m.j.Pending != nil && m.app != appRunning:
@@ -35,6 +37,13 @@ func (m *Machine) appWanted() appState {
 // handingOver reports whether a handover keeps the application stopped.
 func (m *Machine) handingOver() bool {
 	return m.j.Handover != nil && m.j.Handover.Phase != HandoverDeclined
+}
+
+// inBackup reports whether a handover waits for a backup that began before it.
+// The application goes on meanwhile, for the backup may take long, and its
+// hooks may need it.
+func (m *Machine) inBackup() bool {
+	return m.making != nil && m.j.Handover.Phase == HandoverStopping
 }
 
 // fencedOff reports, in strict mode, that the last confirmed renewal is so old

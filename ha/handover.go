@@ -45,6 +45,9 @@ func (m *Machine) endHandover() {
 }
 
 func (m *Machine) dropHandover() {
+	if m.j.Handover.Phase == HandoverFinal {
+		m.making = nil
+	}
 	m.j.Handover = nil
 	m.j.Floor = m.head.Rev
 	m.save()
@@ -87,6 +90,7 @@ func (m *Machine) finalBackup() {
 			return
 		}
 		if d.Outcome != OK {
+			m.making = nil
 			hj.Phase, hj.Reason = HandoverDeclined, "the final backup failed: "+errText(d.Err)
 			m.save()
 			m.report(Alarm, "handover", "not handing over: %s", hj.Reason)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strconv"
 
@@ -97,6 +96,6 @@ func tune(client s3.HTTPClient) s3.HTTPClient {
 		return client
 	}
 	return buildable.
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = edge.DialTimeout }).
+		WithDialerOptions(edge.TuneDialer).
 		WithTransportOptions(edge.Tune)
 }

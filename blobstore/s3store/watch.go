@@ -9,12 +9,12 @@ import (
 )
 
 // watchedClient tells the caller of a request whether it may have reached the
-// store.
+// store, and breaks bodies off that stall.
 type watchedClient struct {
 	next s3.HTTPClient
 }
 
 // Do implements s3.HTTPClient.
 func (c *watchedClient) Do(req *http.Request) (*http.Response, error) {
-	return c.next.Do(edge.Observed(req))
+	return edge.Exchange(req, c.next.Do)
 }

@@ -121,16 +121,7 @@ func (a *app) examine(ctx context.Context) []finding {
 			found = append(found, finding{Name: "private files", Result: warning, Detail: problem})
 		}
 	}
-	store, err := openBucket(ctx, a.set, slog.New(slog.DiscardHandler))
-	if err != nil {
-		found = append(found, is("bucket", err, ""))
-	} else {
-		found = append(found, a.examineStore(ctx, store)...)
-		found = append(found, examineFolder(a.set.Bucket)...)
-		if ring != nil {
-			found = append(found, examineCluster(ctx, store, ring, a.set)...)
-		}
-	}
+	found = append(found, a.examineBucket(ctx, ring)...)
 	c, err := loadConfig(a.set.Config, a.set.DataDir)
 	found = append(found, is("configuration", err, a.set.Config))
 	if err != nil {
@@ -144,37 +135,61 @@ func (a *app) examine(ctx context.Context) []finding {
 	return append(found, bootChecks(ctx, c.Hooks)...)
 }
 
+// examineBucket looks at the store, and at the cluster in it if there is a key.
+func (a *app) examineBucket(ctx context.Context, ring *seal.Ring) []finding {
+	store, err := openBucket(ctx, a.set, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return []finding{is("bucket", err, "")}
+	}
+	found := append(a.examineStore(ctx, store), examineFolder(a.set.Bucket)...)
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
+	defer cancel()
+	var bucket *agent.Bucket
+	if ring != nil {
+		var more []finding
+		bucket, more = examineCluster(ctx, store, ring, a.set)
+		found = append(found, more...)
+	}
+	return append(found, lifecycleFindings(ctx, store.lifecycle, bucket)...)
+}
+
 // clusterTimeout bounds what is asked of the cluster's objects.
 const clusterTimeout = 30 * time.Second
 
 // examineCluster finds out whether the key fits the cluster, and whether this
-// host belongs to it.
-func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring, s *settings) []finding {
-	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
-	defer cancel()
+// host belongs to it. The bucket is nil without a cluster that can be read.
+func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring, s *settings) (*agent.Bucket, []finding) {
 	bucket, _, err := agent.OpenBucket(ctx, store, ring)
-	if errors.Is(err, agent.ErrBucket) {
-		return []finding{{Name: "cluster", Result: warning, Detail: "none yet: make one with understudy init"}}
-	}
-	if err != nil {
-		return []finding{is("key", err, "")}
+	unanswered := (*blobstore.Error)(nil)
+	switch {
+	case errors.Is(err, agent.ErrBucket):
+		return nil, []finding{{Name: "cluster", Result: warning, Detail: "none yet: make one with understudy init"}}
+	case errors.As(err, &unanswered):
+		return nil, []finding{is("cluster", err, "")}
+	case err != nil:
+		return nil, []finding{is("key", err, "")}
 	}
 	found := []finding{is("key", nil, ring.String())}
 	head, err := bucket.Head(ctx)
 	if err != nil {
-		return append(found, is("cluster", err, ""))
+		return bucket, append(found, is("cluster", err, ""))
 	}
 	found = append(found, is("cluster", nil, fmt.Sprintf("%s, active %s, epoch %d", bucket.Cluster(), head.Active.Name, head.Epoch)))
-	journal, err := agent.ReadJournal(s.DataDir)
-	f := is("data folder", err, s.DataDir)
+	return bucket, append(found, examineDataDir(s.DataDir, bucket.Cluster()))
+}
+
+// examineDataDir finds out whether a data folder belongs to the cluster.
+func examineDataDir(dir, cluster string) finding {
+	journal, err := agent.ReadJournal(dir)
+	f := is("data folder", err, dir)
 	switch {
 	case err != nil:
 	case journal == nil:
-		f.Result, f.Detail = warning, s.DataDir+" belongs to no cluster yet: understudy join"
-	case journal.Cluster != bucket.Cluster():
-		f.Result, f.Detail = bad, fmt.Sprintf("%s belongs to another cluster (%s)", s.DataDir, journal.Cluster)
+		f.Result, f.Detail = warning, dir+" belongs to no cluster yet: understudy join"
+	case journal.Cluster != cluster:
+		f.Result, f.Detail = bad, fmt.Sprintf("%s belongs to another cluster (%s)", dir, journal.Cluster)
 	}
-	return append(found, f)
+	return f
 }
 
 func examineVersion(ctx context.Context, v versionSpec) []finding {

@@ -279,8 +279,9 @@ func (b *Bucket) storeTime() time.Time {
 	return b.written.Add(max(now.Mono-b.wrote.Mono, now.Boot-b.wrote.Boot))
 }
 
-// names lists what lies under prefix and ends in suffix, without both.
-func (b *Bucket) names(ctx context.Context, prefix, suffix string) ([]blobstore.Attrs, []string, error) {
+// names lists the control objects under prefix, and their names without that
+// and ".json".
+func (b *Bucket) names(ctx context.Context, prefix string) ([]blobstore.Attrs, []string, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
 	var found []blobstore.Attrs
@@ -289,7 +290,7 @@ func (b *Bucket) names(ctx context.Context, prefix, suffix string) ([]blobstore.
 		if err != nil {
 			return nil, nil, fmt.Errorf("list %s: %w", prefix, err)
 		}
-		if name, ok := strings.CutSuffix(strings.TrimPrefix(attrs.Key, prefix), suffix); ok && name != "" {
+		if name, ok := strings.CutSuffix(strings.TrimPrefix(attrs.Key, prefix), ".json"); ok && name != "" {
 			found, names = append(found, attrs), append(names, name)
 		}
 	}

@@ -214,7 +214,7 @@ func (b *Bucket) promise(ctx context.Context, digest string, c *ha.Config, now t
 // was made under it cannot be verified either.
 func (b *Bucket) terms(ctx context.Context, inForce string, since time.Time, known map[string]backup.Retention) ([]backup.Term, error) {
 	const folder = "config/"
-	listed, names, err := b.names(ctx, folder, ".json")
+	listed, names, err := b.names(ctx, folder)
 	if err != nil {
 		return nil, err
 	}

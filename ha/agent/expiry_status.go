@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -67,8 +69,14 @@ func (s *RetentionStatus) summary() string {
 		by = "the active deletes what has expired"
 	}
 	if s.Effective == s.Configured {
-		return fmt.Sprintf("backups are kept for %v; %s", s.Configured.Retention, by)
+		return fmt.Sprintf("backups are kept for %s; %s", inDays(s.Configured.Retention), by)
 	}
-	return fmt.Sprintf("backups are kept for %v instead of %v, and their data is stored again after %v instead of %v; %s",
-		s.Effective.Retention, s.Configured.Retention, s.Effective.ReuseWindow, s.Configured.ReuseWindow, by)
+	return fmt.Sprintf("backups are kept for %s instead of %s, and their data is stored again after %s instead of %s; %s",
+		inDays(s.Effective.Retention), inDays(s.Configured.Retention),
+		inDays(s.Effective.ReuseWindow), inDays(s.Configured.ReuseWindow), by)
+}
+
+// inDays writes a length of time for people, to a tenth of a day.
+func inDays[D time.Duration | ha.Duration](d D) string {
+	return strconv.FormatFloat(math.Round(time.Duration(d).Hours()/2.4)/10, 'f', -1, 64) + " days"
 }

@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	sweepEvery  = time.Hour        // between two sweeps
-	sweepSpread = 10 * time.Minute // within which the first one begins
-	sweepRate   = 4                // deletes in a second
-	recheck     = 10               // deletes between two reads of the head
-	scratchLife = 24 * time.Hour   // of what a check of the store has left behind
+	sweepEvery   = time.Hour        // between two sweeps
+	scratchEvery = 24 * time.Hour   // the same, where the bucket's rules leave scratch objects alone
+	sweepSpread  = 10 * time.Minute // within which the first one begins
+	sweepRate    = 4                // deletes in a second
+	recheck      = 10               // deletes between two reads of the head
+	scratchLife  = 24 * time.Hour   // of what a check of the store has left behind
 )
 
 // errSwept ends a sweep early: this instance is not, or no longer, the active,
@@ -39,14 +40,17 @@ type sweeper struct {
 	count   int64                       // deletes of this sweep
 }
 
-// keepSwept sweeps once an hour, on the active.
+// keepSwept sweeps every now and then, on the active.
 func (a *Agent) keepSwept(ctx context.Context) error {
 	s := &sweeper{a: a, limit: rate.NewLimiter(sweepRate, 1), known: make(map[string]backup.Retention)}
 	next := a.cfg.Clock.Now().Mono + time.Duration(spread(a.self.Incarnation)*float64(sweepSpread))
 	return a.whenAdmitted(ctx, func() time.Duration {
 		if now := a.cfg.Clock.Now().Mono; now >= next && a.view().Leading {
-			next = now + sweepEvery
 			s.run(ctx)
+			next = now + sweepEvery
+			if _, c := a.configs.current(); c != nil && a.standing(c).ByBucket() {
+				next = now + scratchEvery
+			}
 		}
 		return judgeEvery
 	})

@@ -113,7 +113,7 @@ func (b *Bucket) tips(ctx context.Context, h *ha.Head, oldest time.Time) ([]tip,
 		tips = append(tips, tip{ref: *h.CutOff, superseded: true})
 	}
 	const folder = "demote/"
-	listed, names, err := b.names(ctx, folder, ".json")
+	listed, names, err := b.names(ctx, folder)
 	if err != nil {
 		return nil, err
 	}

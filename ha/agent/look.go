@@ -50,7 +50,7 @@ func (b *Bucket) Instance(ctx context.Context, name string) (*ha.Instance, error
 
 // Instances reads what all instances say of themselves.
 func (b *Bucket) Instances(ctx context.Context) ([]ha.Instance, error) {
-	_, names, err := b.names(ctx, ha.InstancesPrefix, ".json")
+	_, names, err := b.names(ctx, ha.InstancesPrefix)
 	if err != nil {
 		return nil, err
 	}

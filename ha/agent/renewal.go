@@ -123,7 +123,7 @@ func riskText(core ha.Status, age, keep time.Duration) string {
 	}
 	old := "has expired"
 	if age < keep {
-		old = fmt.Sprintf("is %v old, more than half of the retention (%v)", age.Round(time.Minute), keep)
+		old = fmt.Sprintf("is %s old, more than half of the retention (%s)", inDays(age), inDays(keep))
 	}
 	return fmt.Sprintf("the newest backup %s, and %s", old, why)
 }
@@ -148,7 +148,7 @@ func (g *guard) renew(ctx context.Context, newest backup.Ref, keep time.Duration
 	switch {
 	case err == nil:
 		g.failed = false
-		g.a.note(ctx, event.Info, retentionKind, fmt.Sprintf("the newest backup was renewed from this instance's cache (%d packs): it now stays for another %v", written, keep),
+		g.a.note(ctx, event.Info, retentionKind, fmt.Sprintf("the newest backup was renewed from this instance's cache (%d packs): it now stays for another %s", written, inDays(keep)),
 			map[string]any{"backup": newest.ID})
 	case ctx.Err() != nil, errors.Is(err, errMoved), g.failed:
 	default:

@@ -8,21 +8,20 @@ func journalStep(was, now ha.Journal) string {
 		promotionStep(was.Promotion, now.Promotion),
 		demotionStep(was.Demotion, now.Demotion),
 		handoverStep(was.Handover, now.Handover),
-		pendingStep(was.Pending, now.Pending),
 	} {
 		if name != "" {
 			return "journal." + name
 		}
 	}
 	switch {
-	case was.Marked != now.Marked:
-		return "journal.marked"
 	case was.First != now.First:
 		return "journal.first"
+	case was.Marked != now.Marked:
+		return "journal.marked"
 	case (was.Paused == nil) != (now.Paused == nil):
 		return "journal.paused"
 	}
-	return "journal.seen"
+	return "journal." + pendingStep(was.Pending, now.Pending)
 }
 
 func promotionStep(was, now *ha.Promotion) string {
@@ -83,12 +82,10 @@ func handoverStep(was, now *ha.HandoverJournal) string {
 
 func pendingStep(was, now *ha.Pending) string {
 	switch {
-	case now == nil && was == nil:
-		return ""
-	case now == nil:
+	case now == nil && was != nil:
 		return "settled"
-	case was != nil && len(was.Nonces) == len(now.Nonces):
-		return ""
+	case now == nil, was != nil && len(was.Nonces) == len(now.Nonces):
+		return "seen"
 	case now.Commit:
 		return "commit"
 	}

@@ -40,7 +40,7 @@ func newTable(b *Bucket, self ha.Peer) *table {
 
 // refresh reads the records that have changed.
 func (t *table) refresh(ctx context.Context) error {
-	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix, ".json")
+	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// DialTimeout bounds how long a connection may take.
-	DialTimeout = 10 * time.Second
+	// dialTimeout is how long a connection may take.
+	dialTimeout = 10 * time.Second
 	// headerTimeout is how long a store may think once it has the request.
 	headerTimeout = 30 * time.Second
 	// idleConns is how many connections are kept for parallel transfers.
@@ -32,7 +32,9 @@ func Tune(t *http.Transport) {
 func Client() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DisableCompression = true // bytes come as they are stored
-	t.DialContext = (&net.Dialer{Timeout: DialTimeout}).DialContext
+	var dialer net.Dialer
+	TuneDialer(&dialer)
+	t.DialContext = dialer.DialContext
 	Tune(t)
 	return &http.Client{
 		Transport:     Watched(t),
@@ -58,11 +60,11 @@ type watched struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
-	return w.next.RoundTrip(Observed(req))
+	return Exchange(req, w.next.RoundTrip)
 }
 
-// Observed returns the request as one that sets its context's flag.
-func Observed(req *http.Request) *http.Request {
+// observed returns the request as one that sets its context's flag.
+func observed(req *http.Request) *http.Request {
 	sent, ok := req.Context().Value(sentKey{}).(*atomic.Bool)
 	if !ok {
 		return req

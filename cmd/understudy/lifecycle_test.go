@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// memories are the stores with rules that tests open as memory://name.
+var memories sync.Map
+
+var _ = func() bool {
+	providers["memory"] = func(_ context.Context, u *url.URL) (blobstore.Store, error) {
+		m, _ := memories.LoadOrStore(u.Host, storetest.NewMemory())
+		return m.(blobstore.Store), nil
+	}
+	return true
+}()
+
+// ruledHost is a host whose bucket deletes by rules.
+func ruledHost(t *testing.T) (*testHost, *storetest.Memory) {
+	t.Helper()
+	h, m := newTestHosts(t, "host-a")[0], storetest.NewMemory()
+	name := strings.ToLower(t.Name())
+	memories.Store(name, m)
+	t.Cleanup(func() { memories.Delete(name) })
+	h.env["UNDERSTUDY_BUCKET"] = "memory://" + name
+	return h, m
+}
+
+func TestInitGivesTheBucketItsRules(t *testing.T) {
+	h, m := ruledHost(t)
+	if made := ask[memberJSON](h, "init"); made.ExpiryBy != agent.AppliedByBucket {
+		t.Errorf("init: %+v", made)
+	}
+	v := ask[lifecycleJSON](h, "lifecycle", "show")
+	if !v.Supported || v.AppliedBy != agent.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 4 {
+		t.Errorf("lifecycle show: %+v", v)
+	}
+	for _, r := range v.Rules {
+		if r.Verdict != backup.RuleKept {
+			t.Errorf("rule %+v", r)
+		}
+	}
+
+	m.AddRule(blobstore.Expiry{Name: "tidy", Days: 10})
+	v = ask[lifecycleJSON](h, "lifecycle", "apply")
+	if !slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Name == "tidy" && r.Verdict == backup.RuleForeign && !r.Own }) {
+		t.Errorf("a rule that is not understudy's must stay: %+v", v.Rules)
+	}
+	if len(v.Problems) == 0 || v.Effective.Retention != ha.Duration(8*24*time.Hour) {
+		t.Errorf("a rule of 10 days: %+v", v)
+	}
+	if out := h.run("lifecycle", "show"); !strings.Contains(out, "restorable for 8 days instead of 14 days") || !strings.Contains(out, `"tidy"`) {
+		t.Errorf("lifecycle show: %s", out)
+	}
+}
+
+func TestAppliedRulesFollowTheConfiguration(t *testing.T) {
+	h, _ := ruledHost(t)
+	h.run("init")
+	h.serve()
+	h.until("leads", func() bool { return ask[agent.Status](h, "status").Leading })
+	ask[agent.SharedConfig](h, "config", "set", "retention", "30d")
+	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.Effective.Retention != ha.Duration(14*24*time.Hour) {
+		t.Errorf("the rules are shorter still: %+v", v)
+	}
+	v := ask[lifecycleJSON](h, "lifecycle", "apply")
+	if v.Effective != v.Configured || v.Rules[0].Days != 30 || v.Rules[2].Days != 38 {
+		t.Errorf("applied: %+v", v)
+	}
+	ask[agent.SharedConfig](h, "config", "set", "reuse_window", "1d")
+	v = ask[lifecycleJSON](h, "lifecycle", "apply")
+	if v.LongerPacksUntil == nil || v.Rules[2].Days != 38 || time.Until(*v.LongerPacksUntil) < 30*24*time.Hour {
+		t.Errorf("older backups need the packs still: %+v", v)
+	}
+	if out := h.run("lifecycle", "show"); !strings.Contains(out, "kept for longer until") {
+		t.Errorf("lifecycle show: %s", out)
+	}
+}
+
+func TestRulesThatAreForgottenAreABucketProblem(t *testing.T) {
+	h, m := ruledHost(t)
+	m.ForgetRules = true
+	_, stderr, code := understudy(t, h.env, "init")
+	if code != exitDone || !strings.Contains(stderr, "DELETES NOTHING BY ITSELF") {
+		t.Errorf("init: exit %d: %s", code, stderr)
+	}
+	h.fails(exitBucket, "does not have them", "lifecycle", "apply")
+	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != agent.AppliedByAgent || v.Rules[0].Verdict != backup.RuleMissing {
+		t.Errorf("lifecycle show: %+v", v)
+	}
+}
+
+func TestAStoreWithoutRulesNeedsNone(t *testing.T) {
+	h := newTestHosts(t, "host-a")[0]
+	_, stderr, code := understudy(t, h.env, "init")
+	if code != exitDone || !strings.Contains(stderr, "the active does it, backups after 14 days, their packs after 22 days") {
+		t.Errorf("init: exit %d: %s", code, stderr)
+	}
+	for _, command := range []string{"show", "apply"} {
+		if out := h.run("lifecycle", command); !strings.Contains(out, "the active deletes what") {
+			t.Errorf("lifecycle %s: %s", command, out)
+		}
+	}
+}
+
+func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
+	m := storetest.NewMemory()
+	results := func() (warned []string) {
+		for _, f := range lifecycleFindings(t.Context(), m, nil) {
+			if f.Result == warning {
+				warned = append(warned, f.Detail)
+			}
+		}
+		return warned
+	}
+	m.AddRule(blobstore.Expiry{Prefix: "logs/", Days: 1})
+	m.AddRule(blobstore.Expiry{NoncurrentDays: 1, UploadDays: 1})
+	if got := results(); len(got) != 0 {
+		t.Errorf("warnings %q about harmless rules", got)
+	}
+	m.AddRule(blobstore.Expiry{Name: "tidy", Prefix: "config/", Days: 30})
+	if got := results(); len(got) != 1 || !strings.Contains(got[0], `"tidy"`) || !strings.Contains(got[0], "30 days") || strings.Contains(got[0], "head.json") {
+		t.Errorf("warnings %q, want one that names the rule, its days and what it deletes", got)
+	}
+
+	promise := agent.Promise{Configured: backup.Retention{}, Rules: backup.Retention{}}
+	tests := map[string]struct {
+		rules []blobstore.Expiry
+		want  result
+		words string
+	}{
+		"no rules":  {nil, warning, "understudy lifecycle apply"},
+		"as wanted": {promise.Rules.Rules(), good, "packs after 22 days"},
+		"too short": {append(promise.Rules.Rules(), blobstore.Expiry{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
+		"too long":  {backup.Retention{Keep: 90 * 24 * time.Hour}.Rules(), warning, "90 days instead of 14"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			found := ruleFindings(promise, tt.rules)
+			if !slices.ContainsFunc(found, func(f finding) bool { return f.Result == tt.want && strings.Contains(f.Detail, tt.words) }) {
+				t.Errorf("findings %+v, want %s with %q", found, tt.want, tt.words)
+			}
+		})
+	}
+}
