@@ -11,7 +11,7 @@ const (
 	RuleMissing Verdict = "missing"
 	RuleShorter Verdict = "too short"
 	RuleLonger  Verdict = "longer than wanted"
-	RuleLeftOut Verdict = "not taken by the store" // versions or uploads; harmless
+	RuleLeftOut Verdict = "as far as the store takes it" // versions or uploads are missing; harmless
 	RuleStale   Verdict = "not wanted any more"
 	RuleForeign Verdict = "not understudy's"
 )

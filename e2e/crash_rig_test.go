@@ -58,7 +58,7 @@ func newTrial(t *testing.T) *trial {
 func (tr *trial) host() *host {
 	tr.t.Helper()
 	name := fmt.Sprint("host-", string(rune('a'+len(tr.c.hosts))))
-	app := &sample{dir: filepath.Join(tr.c.dir, name+"-app"), ledger: filepath.Join(tr.c.dir, "ledger"), every: 50 * time.Millisecond}
+	app := &sample{dir: filepath.Join(tr.c.dir, name+"-app"), ledger: filepath.Join(tr.c.dir, "ledger"), every: 200 * time.Millisecond}
 	for _, dir := range []string{filepath.Join(app.dir, "uploads"), filepath.Join(app.dir, "static"), filepath.Join(tr.c.dir, name, "crash")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			tr.t.Fatal(err)

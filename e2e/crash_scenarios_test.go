@@ -263,7 +263,12 @@ func (tr *trial) supersededEarly(point string) {
 	tr.died(tr.other)
 	wait()
 	tr.until(tr.active, "has stepped down", func(s agent.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
-	tr.active.run("promote", "--failover", "--yes")
+	tr.active.eventually("takes over once the lease is stale", func() error {
+		if r := tr.active.try("promote", "--failover", "--yes"); r.code != 0 {
+			return errors.New(r.errout)
+		}
+		return nil
+	})
 	tr.arm(tr.other, point)
 	tr.launch(tr.other)
 	tr.again(tr.other)

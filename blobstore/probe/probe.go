@@ -31,7 +31,7 @@ func (t test) check(ctx context.Context, s *scratch) Check {
 	return Check{Name: t.name, Promise: t.promise}.judge(t.run(ctx, s))
 }
 
-// Safety checks what a promotion rests on, with about fifty small requests,
+// Safety checks what a promotion rests on, with about eighty small requests,
 // most of them at once: some ten round trips. The caller bounds its time by the
 // context; what could not be checked in time has failed.
 func Safety(ctx context.Context, c Config) (Report, error) {

@@ -77,7 +77,7 @@ func TestAGoodStoreIsSafeAndLeftClean(t *testing.T) {
 func TestSafetyAsksLittle(t *testing.T) {
 	store := storetest.NewFaulty(storetest.NewMemory())
 	safety(t, store)
-	if n := len(store.Calls()); n > 100 {
+	if n := len(store.Calls()); n > 85 {
 		t.Errorf("%d requests", n)
 	}
 }

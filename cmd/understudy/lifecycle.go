@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -207,7 +208,7 @@ func ruleAges(e blobstore.Expiry) string {
 	var parts []string
 	add := func(what string, n int) {
 		if n > 0 {
-			parts = append(parts, what+days(time.Duration(n)*24*time.Hour))
+			parts = append(parts, what+english.Plural(n, "day", ""))
 		}
 	}
 	add("", e.Days)

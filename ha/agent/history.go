@@ -27,8 +27,8 @@ type tip struct {
 // History lists the backups of the cluster, newest first by (epoch, sequence):
 // those that the head leads to, those that promotions have cut off, and
 // salvage backups; at most limit (0: DefaultHistory), and none older than
-// retention but the newest, nor one that only a retired key has signed. It needs no
-// running agent.
+// retention, except the newest, nor one that only a retired key has signed. It
+// needs no running agent.
 func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 	h, err := b.Head(ctx)
 	if err != nil {

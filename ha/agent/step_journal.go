@@ -13,15 +13,19 @@ func journalStep(was, now ha.Journal) string {
 			return "journal." + name
 		}
 	}
-	switch {
-	case was.First != now.First:
+	if was.First != now.First {
 		return "journal.first"
+	}
+	if name := pendingStep(was.Pending, now.Pending); name != "" {
+		return "journal." + name
+	}
+	switch {
 	case was.Marked != now.Marked:
 		return "journal.marked"
 	case (was.Paused == nil) != (now.Paused == nil):
 		return "journal.paused"
 	}
-	return "journal." + pendingStep(was.Pending, now.Pending)
+	return "journal.seen"
 }
 
 func promotionStep(was, now *ha.Promotion) string {
@@ -85,7 +89,7 @@ func pendingStep(was, now *ha.Pending) string {
 	case now == nil && was != nil:
 		return "settled"
 	case now == nil, was != nil && len(was.Nonces) == len(now.Nonces):
-		return "seen"
+		return ""
 	case now.Commit:
 		return "commit"
 	}

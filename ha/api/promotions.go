@@ -80,6 +80,8 @@ func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, er
 func (a *api) cancelPromotion(ctx context.Context, in *promotionInput) (*struct{}, error) {
 	status, err := a.promotion(in.ID)
 	switch {
+	case err != nil && in.ID == currentPromotion:
+		return nil, problem(http.StatusConflict, "no promotion is under way on this instance")
 	case err != nil:
 		return nil, err
 	case status.State != agent.PromotionRunning:

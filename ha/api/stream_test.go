@@ -162,6 +162,14 @@ func TestAPromotionIsFollowedStepByStepToItsEnd(t *testing.T) {
 	}
 }
 
+func TestCancellingWhenNoPromotionIsUnderWayIsRefused(t *testing.T) {
+	s := start(t, "")
+	s.fake.change(func() { s.fake.status.Promotion, s.fake.status.Last = nil, nil })
+	if err := s.socket.Do(t.Context(), "DELETE", "/api/v1/promotions/current", nil, nil); !client.Refused(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAPromotionThatHasEndedIsOneAnswer(t *testing.T) {
 	s := start(t, "")
 	s.fake.change(func() {
