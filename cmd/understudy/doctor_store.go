@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -39,7 +40,11 @@ func sumUp(report probe.Report) finding {
 	if broken := report.Broken(); len(broken) > 0 {
 		return finding{Name: "bucket", Result: bad, Detail: "the store must not be used: it breaks " + strings.Join(broken, ", ")}
 	}
-	return is("bucket", report.Err(), "the store keeps every promise that promotions rest on")
+	f := is("bucket", report.Err(), "the store keeps every promise that promotions rest on")
+	if e := (*blobstore.Error)(nil); errors.As(report.Err(), &e) && e.Err != nil && !strings.Contains(f.Detail, e.Err.Error()) {
+		f.Detail += ": " + e.Err.Error() // what the store itself said
+	}
+	return f
 }
 
 // networkShares are the file systems that other hosts share, by the number that
