@@ -220,7 +220,28 @@ func (tr *trial) rollBack(point string) {
 	wait()
 }
 
+// failover makes a host the active, as soon as a dead candidate's lease is stale
+// and no newer backup comes between.
+func (tr *trial) failover(h *host) {
+	tr.t.Helper()
+	h.eventually("is promoted", func() error {
+		if r := h.try("promote", "--failover", "--yes"); r.code != 0 {
+			return errors.New(r.errout)
+		}
+		return nil
+	})
+}
+
+// rest waits until no backup is due for a while: one that comes between makes
+// the operator of a failover look again.
+func (tr *trial) rest() {
+	tr.t.Helper()
+	tr.active.run("backup")
+	tr.settle()
+}
+
 func (tr *trial) failoverCandidate(point string) {
+	tr.rest()
 	tr.arm(tr.other, point)
 	wait := tr.background(tr.other, "promote", "--failover", "--yes")
 	tr.again(tr.other)
@@ -228,6 +249,7 @@ func (tr *trial) failoverCandidate(point string) {
 }
 
 func (tr *trial) failoverOld(point string) {
+	tr.rest()
 	tr.arm(tr.active, point)
 	wait := tr.background(tr.other, "promote", "--failover", "--yes")
 	tr.again(tr.active)
@@ -247,8 +269,7 @@ func (tr *trial) stepDownLate(point string) {
 	}
 	old.killAgent()
 	for _, h := range []*host{second, third} {
-		h.run("promote", "--failover", "--yes")
-		tr.until(h, "is the active", func(s agent.Status) bool { return s.State == agent.StateActive && s.Promotion == nil })
+		tr.failover(h)
 	}
 	tr.arm(old, point)
 	tr.launch(old)
@@ -263,12 +284,7 @@ func (tr *trial) supersededEarly(point string) {
 	tr.died(tr.other)
 	wait()
 	tr.until(tr.active, "has stepped down", func(s agent.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
-	tr.active.eventually("takes over once the lease is stale", func() error {
-		if r := tr.active.try("promote", "--failover", "--yes"); r.code != 0 {
-			return errors.New(r.errout)
-		}
-		return nil
-	})
+	tr.failover(tr.active)
 	tr.arm(tr.other, point)
 	tr.launch(tr.other)
 	tr.again(tr.other)

@@ -85,6 +85,7 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 // it has committed, and goes on.
 func (tr *trial) tooLate() {
 	tr.t.Helper()
+	tr.rest()
 	epoch, thaw := tr.epoch, tr.freeze(tr.active)
 	wait := tr.background(tr.other, "promote", "--failover", "--yes")
 	tr.until(tr.other, "has committed", func(s agent.Status) bool { return s.Promotion != nil && s.Promotion.Phase == ha.PhaseFinish })

@@ -2,7 +2,8 @@ package agent
 
 import "github.com/understudy-ha/understudy/ha"
 
-// journalStep names what a journal says that the one before it did not.
+// journalStep names what a journal says that the one before it did not: the
+// rarest of it, for a heartbeat may be journalled in the same write.
 func journalStep(was, now ha.Journal) string {
 	for _, name := range []string{
 		promotionStep(was.Promotion, now.Promotion),
@@ -13,19 +14,18 @@ func journalStep(was, now ha.Journal) string {
 			return "journal." + name
 		}
 	}
-	if was.First != now.First {
-		return "journal.first"
-	}
-	if name := pendingStep(was.Pending, now.Pending); name != "" {
-		return "journal." + name
-	}
+	pending := pendingStep(was.Pending, now.Pending)
 	switch {
+	case was.First != now.First:
+		return "journal.first"
+	case pending == "journal.commit":
+		return pending
 	case was.Marked != now.Marked:
 		return "journal.marked"
 	case (was.Paused == nil) != (now.Paused == nil):
 		return "journal.paused"
 	}
-	return "journal.seen"
+	return pending
 }
 
 func promotionStep(was, now *ha.Promotion) string {
@@ -87,11 +87,11 @@ func handoverStep(was, now *ha.HandoverJournal) string {
 func pendingStep(was, now *ha.Pending) string {
 	switch {
 	case now == nil && was != nil:
-		return "settled"
+		return "journal.settled"
 	case now == nil, was != nil && len(was.Nonces) == len(now.Nonces):
-		return ""
+		return "journal.seen"
 	case now.Commit:
-		return "commit"
+		return "journal.commit"
 	}
-	return "head"
+	return "journal.head"
 }

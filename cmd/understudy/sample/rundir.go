@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -23,14 +25,20 @@ func (d runDir) pidFile() string  { return filepath.Join(string(d), "pid") }
 func (d runDir) urlFile() string  { return filepath.Join(string(d), "url") }
 func (d runDir) logFile() string  { return filepath.Join(string(d), "log") }
 
+// lockWait is how long a lock must be held to be somebody's who runs: whoever
+// looks at it (running) has it for a moment.
+const lockWait = 300 * time.Millisecond
+
 // lock makes this process the one that runs, until release.
-func (d runDir) lock() (release func(), err error) {
+func (d runDir) lock(ctx context.Context) (release func(), err error) {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return nil, fmt.Errorf("make run folder: %w", err)
 	}
 	l := flock.New(d.lockFile())
-	got, err := l.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	got, err := l.TryLockContext(ctx, look)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("lock %s: %w", d.lockFile(), err)
 	}
 	if !got {

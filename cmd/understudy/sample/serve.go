@@ -20,7 +20,7 @@ func serve(ctx context.Context, c config, out io.Writer) (err error) {
 		return err // before anything is made on disk
 	}
 	dir := runDir(c.runDir)
-	release, err := dir.lock()
+	release, err := dir.lock(ctx)
 	if err != nil {
 		return err
 	}
