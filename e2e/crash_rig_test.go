@@ -24,6 +24,7 @@ import (
 type trial struct {
 	t      *testing.T
 	c      *cluster
+	bin    string
 	hosts  []*host
 	active *host // as last settled
 	other  *host // a standby
@@ -34,10 +35,11 @@ type trial struct {
 	tries  int
 }
 
-// newTrial makes a cluster of two hosts and waits until it has settled.
-func newTrial(t *testing.T) *trial {
+// newTrial makes a cluster of two hosts that run a program, and waits until it
+// has settled.
+func newTrial(t *testing.T, bin string) *trial {
 	t.Helper()
-	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), listed: map[string]bool{}, gone: map[entry]bool{}}
+	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, listed: map[string]bool{}, gone: map[entry]bool{}}
 	a, b := tr.host(), tr.host()
 	tr.ledger = a.app.(held).sample
 	if out, err := tr.ledger.run(t, "start"); err != nil {
@@ -68,7 +70,7 @@ func (tr *trial) host() *host {
 		tr.t.Fatal(err)
 	}
 	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
-	h.bin = crashBin
+	h.bin = tr.bin
 	h.env = append(h.env, "UNDERSTUDY_POLL=100ms", "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
 	return h
 }

@@ -37,7 +37,7 @@ func TestEveryCrashEndsInOrder(t *testing.T) {
 	for i := range crashTrials {
 		trials.Go(func() {
 			t.Run(fmt.Sprint("cluster ", i+1), func(t *testing.T) {
-				tr := newTrial(t)
+				tr := newTrial(t, crashBin)
 				for d := range queue {
 					report := tr.survive(d)
 					mu.Lock()

@@ -13,7 +13,7 @@ import (
 // handed over, and leaves it dead: the old active goes on by itself as soon as
 // the lease is stale, and not before.
 func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
-	tr := newTrial(t)
+	tr := newTrial(t, understudyBin)
 	old, candidate, epoch := tr.active, tr.other, tr.epoch
 	defer tr.hold(candidate)()
 	wait := tr.background(candidate, "promote", "--yes")
@@ -47,7 +47,7 @@ func restoring(s agent.Status) bool {
 // TestAPromotionCanBeCancelled gives a promotion up wherever it can be held up,
 // and finds everything as before.
 func TestAPromotionCanBeCancelled(t *testing.T) {
-	tr := newTrial(t)
+	tr := newTrial(t, understudyBin)
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 {
 		t.Errorf("with nothing under way: %+v", r)
 	}

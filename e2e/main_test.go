@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 		{"-race", "-o", understudyBin, "../cmd/understudy"},
 		{"-race", "-o", sampleBin, "./sample"},
 		{"-trimpath", "-o", fastBin, "../cmd/understudy"}, // as make build does
-		{"-race", "-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
+		{"-trimpath", "-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
 	} {
 		build := exec.Command("go", append([]string{"build"}, args...)...)
 		build.Stdout, build.Stderr = os.Stdout, os.Stderr

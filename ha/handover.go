@@ -1,10 +1,10 @@
 package ha
 
 // A handover is the active's half of a switchover. It begins when a verified
-// lease asks for one; the application stops; the final backup is made and
-// published in the very head that hands over. From the moment that this head
-// is sent the application stays stopped until a head that takes back is
-// confirmed.
+// lease asks for one; a backup under way ends; the application stops; the final
+// backup is made and published in the very head that hands over. From the
+// moment that this head is sent the application stays stopped until a head that
+// takes back is confirmed.
 
 // citeWindow is how many revisions old a head may be that a lease cites: an
 // old lease, put back by someone who can write to the bucket, cites an older
