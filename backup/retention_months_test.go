@@ -100,7 +100,7 @@ func (m *months) gone(manifests, packs time.Duration) {
 	if age := m.oldest(backupsFolder); age > manifests {
 		m.t.Errorf("%s: a manifest is %s old, more than %s", m.now, age, manifests)
 	}
-	if age := m.oldest(packsFolder); age > packs {
+	if age := m.oldest(PacksFolder); age > packs {
 		m.t.Errorf("%s: a pack is %s old, more than %s", m.now, age, packs)
 	}
 }
@@ -131,7 +131,7 @@ func TestNoLiveBackupLosesAPackOverMonths(t *testing.T) {
 			m.configure(Retention{Keep: 21 * day, Reuse: 2 * day}) // W shrank
 			apply()
 			m.pass(8, random)
-			if age := m.oldest(packsFolder); age <= 24*day {
+			if age := m.oldest(PacksFolder); age <= 24*day {
 				t.Errorf("the oldest pack is %s old: those that older backups refer to must stay", age)
 			}
 			m.pass(15, random)

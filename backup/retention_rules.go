@@ -8,12 +8,12 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// packsFolder is where packs lie (see pack.Digest.Key).
-const packsFolder = "packs/"
+// PacksFolder is what packs' keys begin with (see pack.Digest.Key).
+const PacksFolder = "packs/"
 
 // Folders are what expires in a bucket, in the order in which it is deleted: a
 // manifest goes before the packs that it refers to.
-var Folders = []string{backupsFolder, salvageFolder, packsFolder}
+var Folders = []string{backupsFolder, salvageFolder, PacksFolder}
 
 // leftoverDays is the age in days at which versions go that were overwritten,
 // and uploads that were never completed.
@@ -21,7 +21,7 @@ const leftoverDays = 1
 
 // Life is the age at which what lies in one of the Folders expires.
 func (r Retention) Life(folder string) time.Duration {
-	if folder == packsFolder {
+	if folder == PacksFolder {
 		return r.PackLife()
 	}
 	return r.ManifestLife()
@@ -81,7 +81,7 @@ func (r Retention) Under(rules []blobstore.Expiry) Standing {
 				RuleName(rule), folder, rule.Days, wholeDays(s.Wanted.Life(folder)), remedy(rule)))
 		}
 	}
-	s.Effective = s.Wanted.within(soonest[backupsFolder].Days, soonest[packsFolder].Days)
+	s.Effective = s.Wanted.within(soonest[backupsFolder].Days, soonest[PacksFolder].Days)
 	return s
 }
 

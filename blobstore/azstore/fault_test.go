@@ -1,21 +1,18 @@
 package azstore
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // openAt opens a store behind an endpoint, with made-up credentials.
@@ -51,15 +48,6 @@ func refusal(status int, code, message string) http.HandlerFunc {
 		if message != "" {
 			fmt.Fprintf(w, "\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%s\nRequestId:4711\nTime:2031-01-01T00:00:00Z</Message></Error>", code, message)
 		}
-	}
-}
-
-// wantKind checks that the error's own kind is the wanted one.
-func wantKind(t *testing.T, what string, err, kind error) {
-	t.Helper()
-	var known *blobstore.Error
-	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
-		t.Errorf("%s: error %v, want %v", what, err, kind)
 	}
 }
 
@@ -114,7 +102,7 @@ func TestAnswersAreGivenTheirKind(t *testing.T) {
 			for op, pair := range map[string][2]error{
 				"get": {getErr, test.read}, "stat": {statErr, test.read}, "create": {createErr, test.create}, "swap": {swapErr, test.swap},
 			} {
-				wantKind(t, op, pair[0], pair[1])
+				storetest.WantKind(t, op, pair[0], pair[1])
 			}
 			if got := requests.Load(); got != 4 {
 				t.Errorf("%d requests for four calls: something retries or follows", got)
@@ -131,91 +119,13 @@ func TestAnswersWithoutAnETagAreNotTrusted(t *testing.T) {
 		}
 	})
 	_, _, err := s.Get(t.Context(), "k", blobstore.GetOptions{})
-	wantKind(t, "get", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "get", err, blobstore.ErrUnavailable)
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "stat", err, blobstore.ErrUnavailable)
 	_, err = s.Put(t.Context(), "k", nil, blobstore.Always)
-	wantKind(t, "put", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "put", err, blobstore.ErrUnavailable)
 	_, err = s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "create", err, blobstore.ErrUnknownOutcome)
-}
-
-func TestNothingSentMeansNothingWritten(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
-	srv.Close() // nobody listens there any more
-	s := openAt(t, srv.URL)
-	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch("t")} {
-		_, err := s.Put(t.Context(), "k", nil, cond)
-		wantKind(t, "put", err, blobstore.ErrUnavailable)
-	}
-	_, err := s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrUnavailable)
-}
-
-func TestResetWhileSentIsAnUnknownOutcome(t *testing.T) {
-	s, requests := serving(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.CopyN(io.Discard, r.Body, 1<<10)
-		panic(http.ErrAbortHandler)
-	})
-	body := make([]byte, 1<<20)
-	for _, cond := range []blobstore.Condition{blobstore.IfAbsent(), blobstore.IfMatch("t")} {
-		_, err := s.Put(t.Context(), "k", body, cond)
-		wantKind(t, "put", err, blobstore.ErrUnknownOutcome)
-	}
-	_, err := s.Put(t.Context(), "k", body, blobstore.Always)
-	wantKind(t, "unconditional put", err, blobstore.ErrUnavailable)
-	if got := requests.Load(); got != 3 {
-		t.Errorf("%d requests for three puts: something retries", got)
-	}
-}
-
-func TestCancelledWhileSentIsAnUnknownOutcome(t *testing.T) {
-	arrived := make(chan struct{})
-	release := make(chan struct{})
-	defer close(release)
-	s, _ := serving(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		close(arrived)
-		<-release
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		cancel()
-	}()
-	_, err := s.Put(ctx, "k", []byte("x"), blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrUnknownOutcome)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v does not tell that it was cancelled", err)
-	}
-}
-
-func TestHungStoreHoldsNobodyLongerThanHisContext(t *testing.T) {
-	release := make(chan struct{})
-	defer close(release)
-	s, _ := serving(t, func(http.ResponseWriter, *http.Request) { <-release })
-	body := make([]byte, 1<<20)
-	calls := map[string]func(context.Context) error{
-		"get":    func(ctx context.Context) error { _, _, err := s.Get(ctx, "k", blobstore.GetOptions{}); return err },
-		"stat":   func(ctx context.Context) error { _, err := s.Stat(ctx, "k"); return err },
-		"put":    func(ctx context.Context) error { _, err := s.Put(ctx, "k", body, blobstore.Always); return err },
-		"delete": func(ctx context.Context) error { return s.Delete(ctx, "k") },
-		"list": func(ctx context.Context) error {
-			for _, err := range s.List(ctx, "", "") {
-				return err
-			}
-			return nil
-		},
-	}
-	for name, call := range calls {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := call(ctx)
-		cancel()
-		wantKind(t, name, err, blobstore.ErrUnavailable)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: error %v does not tell the deadline", name, err)
-		}
-	}
+	storetest.WantKind(t, "create", err, blobstore.ErrUnknownOutcome)
 }
 
 func TestPutReportsTheStoresTime(t *testing.T) {
@@ -229,36 +139,6 @@ func TestPutReportsTheStoresTime(t *testing.T) {
 	attrs, err := s.Put(t.Context(), "k", []byte("x"), blobstore.Always)
 	if err != nil || !attrs.Time.Equal(want) || attrs.Token != `"tag"` {
 		t.Errorf("attributes %+v, %v; want time %v", attrs, err, want)
-	}
-}
-
-func TestPutSendsOneRequestWithoutCopying(t *testing.T) {
-	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<20) // 16 MiB
-	s, requests := serving(t, func(w http.ResponseWriter, r *http.Request) {
-		if n, err := io.Copy(io.Discard, r.Body); n != int64(len(want)) || err != nil {
-			t.Errorf("received %d bytes, %v", n, err)
-		}
-		w.Header().Set("ETag", `"tag"`)
-		w.WriteHeader(http.StatusCreated)
-	})
-	put := func() {
-		if _, err := s.Put(t.Context(), "k", want, blobstore.Always); err != nil {
-			t.Error(err)
-		}
-	}
-	put() // opens the connection
-	const puts = 4
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range puts {
-		put()
-	}
-	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / puts; got > uint64(len(want))/8 {
-		t.Errorf("a put of %d bytes allocates %d", len(want), got)
-	}
-	if got := requests.Load(); got != puts+1 {
-		t.Errorf("%d requests for %d puts", got, puts+1)
 	}
 }
 
@@ -304,4 +184,16 @@ func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 			t.Errorf("error %q, want %q", err, want)
 		}
 	}
+}
+
+func TestSilentServersAreToldFromThoseThatRefuse(t *testing.T) {
+	storetest.RunSilence(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) })
+}
+
+func TestPutSendsOneRequestWithoutCopying(t *testing.T) {
+	storetest.RunOnePut(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) },
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", `"tag"`)
+			w.WriteHeader(http.StatusCreated)
+		})
 }

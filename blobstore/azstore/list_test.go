@@ -50,14 +50,14 @@ func TestHierarchicalNamespaceIsRefused(t *testing.T) {
 		var last error
 		for _, last = range s.List(t.Context(), "", "") {
 		}
-		wantKind(t, what, last, blobstore.ErrInvalid)
+		storetest.WantKind(t, what, last, blobstore.ErrInvalid)
 	}
 }
 
 func TestListedBlobWithoutAnETagIsNotTrusted(t *testing.T) {
 	s, _ := serving(t, listing("<Blob><Name>prefix/a</Name><Properties/></Blob>"))
 	for _, err := range s.List(t.Context(), "", "") {
-		wantKind(t, "list", err, blobstore.ErrUnavailable)
+		storetest.WantKind(t, "list", err, blobstore.ErrUnavailable)
 	}
 }
 

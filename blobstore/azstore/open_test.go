@@ -18,6 +18,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -142,7 +143,7 @@ func TestCredentialsOfTheEnvironmentServe(t *testing.T) {
 			t.Errorf("read with %s: %q, %v", test.name, body, err)
 		}
 		_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-		wantKind(t, "create with "+test.name, err, blobstore.ErrPrecondition)
+		storetest.WantKind(t, "create with "+test.name, err, blobstore.ErrPrecondition)
 		var listed []string
 		for attrs, err := range s.List(t.Context(), "", "a") {
 			if err != nil {
@@ -179,12 +180,12 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	}
 	s := open(t, "azblob://bucket?endpoint=https://127.0.0.1:1")
 	_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 	if err == nil || !strings.Contains(err.Error(), accountEnv) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q, want one line that says what to set", err)
 	}
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
 }
 
 // failing is a credential that cannot be had.
@@ -210,8 +211,8 @@ func TestCredentialsThatFailHaveTheirKind(t *testing.T) {
 	}
 	for _, test := range tests {
 		_, err := (&credentials{failing{test.err}}).GetToken(t.Context(), policy.TokenRequestOptions{})
-		wantKind(t, "get", translate("get", "k", err), test.want)
-		wantKind(t, "create", translateConditional("k", blobstore.IfAbsent(), false, err), test.want)
+		storetest.WantKind(t, "get", translate("get", "k", err), test.want)
+		storetest.WantKind(t, "create", translateConditional("k", blobstore.IfAbsent(), false, err), test.want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -2,7 +2,6 @@ package azstore
 
 import (
 	"bytes"
-	"context"
 	"net/url"
 	"os"
 	"slices"
@@ -21,6 +20,11 @@ import (
 
 var mux = blobstore.Mux{Scheme: Open}
 
+func open(t *testing.T, rawURL string) *Store {
+	t.Helper()
+	return storetest.Open[*Store](t, mux, rawURL)
+}
+
 func TestMain(m *testing.M) {
 	storetest.Worker(mux.Open)
 	os.Exit(server.Run(m))
@@ -32,18 +36,7 @@ func bucketURL(t *testing.T, prefix string) string {
 	t.Helper()
 	a := server.SharedAzurite(t)
 	a.Setenv(t)
-	return at(t, a.NewBucket(t), prefix)
-}
-
-// at returns the URL with another path.
-func at(t *testing.T, rawURL, prefix string) string {
-	t.Helper()
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = prefix
-	return u.String()
+	return storetest.WithPath(t, a.NewBucket(t), prefix)
 }
 
 // through returns the URL with another server.
@@ -55,15 +48,6 @@ func through(t *testing.T, rawURL, address string) string {
 	}
 	u.RawQuery = url.Values{"endpoint": {address + "/" + server.SharedAzurite(t).Account}}.Encode()
 	return u.String()
-}
-
-func open(t *testing.T, rawURL string) *Store {
-	t.Helper()
-	s, err := mux.Open(context.Background(), rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.(*Store)
 }
 
 // leftovers names the blobs of which there are but uncommitted blocks.
@@ -93,14 +77,8 @@ func leftovers(t *testing.T, s blobstore.Store) []string {
 func TestAzuriteConforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blobstore.Store {
 		t.Helper()
-		u := bucketURL(t, "/some/prefix")
-		// Neighbours that a sloppy prefix would let in.
-		for _, prefix := range []string{"/some", "/some/prefix-2", "/some/prefix.d"} {
-			if _, err := open(t, at(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return open(t, u)
+		u := bucketURL(t, "")
+		return storetest.AmongNeighbours(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 	}, storetest.Leftovers(leftovers))
 }
 
@@ -119,36 +97,20 @@ func TestNetworkFailuresAreResolved(t *testing.T) {
 	}, storetest.Leftovers(leftovers))
 }
 
-func TestWholeContainerNeedsNoPrefix(t *testing.T) {
-	u := bucketURL(t, "")
-	s := open(t, u)
-	if _, err := s.Put(t.Context(), "some/prefix/k", []byte("x"), blobstore.IfAbsent()); err != nil {
-		t.Fatal(err)
-	}
-	for attrs, err := range s.List(t.Context(), "", "some/a") {
-		if err != nil || attrs.Key != "some/prefix/k" {
-			t.Errorf("list: %+v, %v", attrs, err)
-		}
-	}
-	if _, err := open(t, at(t, u, "/some/prefix")).Stat(t.Context(), "k"); err != nil {
-		t.Errorf("stat below the prefix: %v", err)
-	}
-}
-
 func TestMissingContainerIsInvalid(t *testing.T) {
 	bucketURL(t, "")
 	s := open(t, server.SharedAzurite(t).URL("never-made"))
 	_, _, err := s.Get(t.Context(), "k", blobstore.GetOptions{})
-	wantKind(t, "get", err, blobstore.ErrInvalid)
+	storetest.WantKind(t, "get", err, blobstore.ErrInvalid)
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrInvalid)
-	wantKind(t, "delete", s.Delete(t.Context(), "k"), blobstore.ErrInvalid)
+	storetest.WantKind(t, "stat", err, blobstore.ErrInvalid)
+	storetest.WantKind(t, "delete", s.Delete(t.Context(), "k"), blobstore.ErrInvalid)
 	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch(`"t"`)} {
 		_, err = s.Put(t.Context(), "k", nil, cond)
-		wantKind(t, "put", err, blobstore.ErrInvalid)
+		storetest.WantKind(t, "put", err, blobstore.ErrInvalid)
 	}
 	for _, err = range s.List(t.Context(), "", "") {
-		wantKind(t, "list", err, blobstore.ErrInvalid)
+		storetest.WantKind(t, "list", err, blobstore.ErrInvalid)
 	}
 }
 
@@ -156,7 +118,7 @@ func TestWrongKeyIsDenied(t *testing.T) {
 	u := bucketURL(t, "")
 	t.Setenv(keyEnv, "AAAA"+server.SharedAzurite(t).Key[4:])
 	_, err := open(t, u).Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 }
 
 func TestLeasedBlobIsDeniedNotLost(t *testing.T) {
@@ -174,9 +136,9 @@ func TestLeasedBlobIsDeniedNotLost(t *testing.T) {
 	}
 	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfMatch(attrs.Token)} {
 		_, err = s.Put(t.Context(), "head.json", []byte("two"), cond)
-		wantKind(t, "put", err, blobstore.ErrDenied)
+		storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 	}
-	wantKind(t, "delete", s.Delete(t.Context(), "head.json"), blobstore.ErrDenied)
+	storetest.WantKind(t, "delete", s.Delete(t.Context(), "head.json"), blobstore.ErrDenied)
 }
 
 func TestSnapshotsAreNotDeleted(t *testing.T) {
@@ -187,7 +149,7 @@ func TestSnapshotsAreNotDeleted(t *testing.T) {
 	if _, err := s.container.NewBlobClient("k").CreateSnapshot(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, "delete", s.Delete(t.Context(), "k"), blobstore.ErrDenied)
+	storetest.WantKind(t, "delete", s.Delete(t.Context(), "k"), blobstore.ErrDenied)
 }
 
 func TestBytesComeAsTheyAreStored(t *testing.T) {
@@ -201,4 +163,9 @@ func TestBytesComeAsTheyAreStored(t *testing.T) {
 	if body, _, err := blobstore.ReadAll(t.Context(), s, "k", 100); err != nil || !bytes.Equal(body, want) {
 		t.Errorf("read %q, %v", body, err)
 	}
+}
+
+func TestWholeContainerNeedsNoPrefix(t *testing.T) {
+	u := bucketURL(t, "")
+	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 }

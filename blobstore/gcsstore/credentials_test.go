@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // serviceAccount makes a service account's key file, whose tokens are issued
@@ -105,14 +106,14 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "missing.json"))
 	s := open(t, "gs://bucket")
 	_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 	if !strings.Contains(err.Error(), "GOOGLE_APPLICATION_CREDENTIALS") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q, want one line that says what to set", err)
 	}
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
 	_, err = s.Expiries(t.Context())
-	wantKind(t, "read rules", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "read rules", err, blobstore.ErrDenied)
 }
 
 func TestIssuersTroubleIsNotTheStoresWord(t *testing.T) {
@@ -140,7 +141,7 @@ func TestIssuersTroubleIsNotTheStoresWord(t *testing.T) {
 			s := openWithCredentials(t, "http://127.0.0.1:1")
 			// Nothing has gone to the store, so the outcome is known.
 			_, err := s.Put(t.Context(), "k", []byte("x"), blobstore.IfAbsent())
-			wantKind(t, "put", err, test.want)
+			storetest.WantKind(t, "put", err, test.want)
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error has several lines: %q", err)
 			}

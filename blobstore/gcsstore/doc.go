@@ -3,11 +3,9 @@
 //	gs://bucket/prefix
 //	gs://bucket/prefix?endpoint=http://127.0.0.1:4443
 //
-// Reads go through gocloud.dev/blob; the rest uses the SDK below it. gocloud
-// has no compare-and-swap, and it keeps some names under others: it would
-// look for a../b elsewhere than where a conditional put has written it, with
-// no way to tell it so but in a read, and list what it thinks is renamed out
-// of order.
+// Reads of ranges go through gocloud.dev/blob; the rest uses the SDK below it.
+// gocloud has no compare-and-swap, and it keeps some names under others: it
+// would list what it thinks is renamed out of order.
 //
 // # Parameters
 //

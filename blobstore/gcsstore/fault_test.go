@@ -11,9 +11,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // openAt opens a store behind an endpoint.
@@ -51,15 +51,6 @@ func read(ctx context.Context, s *Store, opt blobstore.GetOptions) error {
 	return body.Close()
 }
 
-// wantKind checks that the error's own kind is the wanted one.
-func wantKind(t *testing.T, what string, err, kind error) {
-	t.Helper()
-	var known *blobstore.Error
-	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
-		t.Errorf("%s: error %v, want %v", what, err, kind)
-	}
-}
-
 func TestAnswersAreGivenTheirKind(t *testing.T) {
 	const gone = "The specified bucket does not exist."
 	tests := []struct {
@@ -95,14 +86,14 @@ func TestAnswersAreGivenTheirKind(t *testing.T) {
 			for op, pair := range map[string][2]error{
 				"stat": {statErr, test.read}, "poll": {pollErr, test.read}, "create": {createErr, test.create}, "swap": {swapErr, test.swap},
 			} {
-				wantKind(t, op, pair[0], pair[1])
+				storetest.WantKind(t, op, pair[0], pair[1])
 			}
 			if got := requests.Load(); got != 4 {
 				t.Errorf("%d requests for four calls: something retries", got)
 			}
 			if test.message == "" { // a read of the body is refused in other words
 				_, _, getErr := s.Get(t.Context(), "k", blobstore.GetOptions{})
-				wantKind(t, "get", getErr, test.read)
+				storetest.WantKind(t, "get", getErr, test.read)
 			}
 		})
 	}
@@ -111,62 +102,29 @@ func TestAnswersAreGivenTheirKind(t *testing.T) {
 func TestAReadTellsAMissingBucketFromAMissingBlob(t *testing.T) {
 	const xml = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>%s</Code><Message>%s</Message></Error>"
 	s, _ := answering(t, 404, fmt.Sprintf(xml, "NoSuchKey", "The specified key does not exist."))
-	wantKind(t, "get", read(t.Context(), s, blobstore.GetOptions{}), blobstore.ErrNotFound)
+	storetest.WantKind(t, "get", read(t.Context(), s, blobstore.GetOptions{}), blobstore.ErrNotFound)
 	s, _ = answering(t, 404, fmt.Sprintf(xml, "NoSuchBucket", "The specified bucket does not exist."))
-	wantKind(t, "get", read(t.Context(), s, blobstore.GetOptions{}), blobstore.ErrInvalid)
+	storetest.WantKind(t, "get", read(t.Context(), s, blobstore.GetOptions{}), blobstore.ErrInvalid)
 }
 
 func TestAnswersWithoutAGenerationAreNotTrusted(t *testing.T) {
 	s, _ := answering(t, 200, `{}`)
 	_, _, err := s.Get(t.Context(), "k", blobstore.GetOptions{})
-	wantKind(t, "get", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "get", err, blobstore.ErrUnavailable)
 	_, err = s.Put(t.Context(), "k", nil, blobstore.Always)
-	wantKind(t, "put", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "put", err, blobstore.ErrUnavailable)
 	_, err = s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "create", err, blobstore.ErrUnknownOutcome)
+	storetest.WantKind(t, "create", err, blobstore.ErrUnknownOutcome)
 }
 
 func TestTokensOfOtherStoresMatchNothing(t *testing.T) {
 	s, requests := answering(t, 500, "")
 	for _, token := range []blobstore.Token{"0", "-1", `"etag"`, "1.5"} {
 		_, err := s.Put(t.Context(), "k", nil, blobstore.IfMatch(token))
-		wantKind(t, "swap", err, blobstore.ErrPrecondition)
+		storetest.WantKind(t, "swap", err, blobstore.ErrPrecondition)
 	}
 	if got := requests.Load(); got != 0 {
 		t.Errorf("%d requests", got)
-	}
-}
-
-func TestNothingSentMeansNothingWritten(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
-	srv.Close() // nobody listens there any more
-	s := openAt(t, srv.URL)
-	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch("1")} {
-		_, err := s.Put(t.Context(), "k", nil, cond)
-		wantKind(t, "put", err, blobstore.ErrUnavailable)
-	}
-	_, err := s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrUnavailable)
-}
-
-func TestResetWhileSentIsAnUnknownOutcome(t *testing.T) {
-	requests := new(atomic.Int64)
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		_, _ = io.CopyN(io.Discard, r.Body, 1<<10)
-		panic(http.ErrAbortHandler)
-	}))
-	defer srv.Close()
-	s := openAt(t, srv.URL)
-	body := make([]byte, 1<<20)
-	for _, cond := range []blobstore.Condition{blobstore.IfAbsent(), blobstore.IfMatch("1")} {
-		_, err := s.Put(t.Context(), "k", body, cond)
-		wantKind(t, "put", err, blobstore.ErrUnknownOutcome)
-	}
-	_, err := s.Put(t.Context(), "k", body, blobstore.Always)
-	wantKind(t, "unconditional put", err, blobstore.ErrUnavailable)
-	if got := requests.Load(); got != 3 {
-		t.Errorf("%d requests for three puts: something retries", got)
 	}
 }
 
@@ -180,7 +138,7 @@ func TestBodyThatBreaksOffIsNotAskedForAgain(t *testing.T) {
 	}))
 	defer srv.Close()
 	_, _, err := blobstore.ReadAll(t.Context(), openAt(t, srv.URL), "k", 1000)
-	wantKind(t, "read", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "read", err, blobstore.ErrUnavailable)
 	if !errors.Is(err, errBroken) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q, want one line that says the connection broke", err)
 	}
@@ -197,62 +155,7 @@ func TestCorruptBodyIsNoticed(t *testing.T) {
 	}))
 	defer srv.Close()
 	_, _, err := blobstore.ReadAll(t.Context(), openAt(t, srv.URL), "k", 1000)
-	wantKind(t, "read", err, blobstore.ErrUnavailable)
-}
-
-func TestCancelledWhileSentIsAnUnknownOutcome(t *testing.T) {
-	arrived := make(chan struct{})
-	release := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		close(arrived)
-		<-release
-	}))
-	defer srv.Close()
-	defer close(release)
-	s := openAt(t, srv.URL)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		cancel()
-	}()
-	_, err := s.Put(ctx, "k", []byte("x"), blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrUnknownOutcome)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v does not tell that it was cancelled", err)
-	}
-}
-
-func TestHungStoreHoldsNobodyLongerThanHisContext(t *testing.T) {
-	release := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	defer srv.Close()
-	defer close(release)
-	s := openAt(t, srv.URL)
-	body := make([]byte, 1<<20)
-	calls := map[string]func(context.Context) error{
-		"get":    func(ctx context.Context) error { return read(ctx, s, blobstore.GetOptions{}) },
-		"poll":   func(ctx context.Context) error { return read(ctx, s, blobstore.GetOptions{IfChanged: "1"}) },
-		"stat":   func(ctx context.Context) error { _, err := s.Stat(ctx, "k"); return err },
-		"put":    func(ctx context.Context) error { _, err := s.Put(ctx, "k", body, blobstore.Always); return err },
-		"delete": func(ctx context.Context) error { return s.Delete(ctx, "k") },
-		"rules":  func(ctx context.Context) error { _, err := s.Expiries(ctx); return err },
-		"list": func(ctx context.Context) error {
-			for _, err := range s.List(ctx, "", "") {
-				return err
-			}
-			return nil
-		},
-	}
-	for name, call := range calls {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := call(ctx)
-		cancel()
-		wantKind(t, name, err, blobstore.ErrUnavailable)
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: error %v does not tell the deadline", name, err)
-		}
-	}
+	storetest.WantKind(t, "read", err, blobstore.ErrUnavailable)
 }
 
 func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
@@ -286,4 +189,8 @@ func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 			t.Errorf("error %q, want %q", err, want)
 		}
 	}
+}
+
+func TestSilentServersAreToldFromThoseThatRefuse(t *testing.T) {
+	storetest.RunSilence(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) })
 }

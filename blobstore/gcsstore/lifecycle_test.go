@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // ruleServer plays what Google's JSON API does with a bucket's rules.
@@ -218,7 +219,7 @@ func TestRulesThatChangeMeanwhileAreNotLost(t *testing.T) {
 	server.patches = 0
 	server.beforePatch = func() { server.metageneration++ } // somebody always is
 	err := s.SetExpiries(t.Context(), nil)
-	wantKind(t, "set", err, blobstore.ErrPrecondition)
+	storetest.WantKind(t, "set", err, blobstore.ErrPrecondition)
 	if server.patches != ruleTries {
 		t.Errorf("%d attempts, want %d", server.patches, ruleTries)
 	}
@@ -229,15 +230,15 @@ func TestBadRulesAreRefused(t *testing.T) {
 	for _, bad := range []blobstore.Expiry{
 		{Prefix: "../", Days: 1}, {Prefix: "packs/", Days: -1}, {Prefix: "packs/", NoncurrentDays: -1}, {Prefix: "packs/", Days: 3_000_000_000},
 	} {
-		wantKind(t, "set", s.SetExpiries(t.Context(), []blobstore.Expiry{bad}), blobstore.ErrInvalid)
+		storetest.WantKind(t, "set", s.SetExpiries(t.Context(), []blobstore.Expiry{bad}), blobstore.ErrInvalid)
 	}
 	if server.patches > 0 {
 		t.Error("a bad rule reached the bucket")
 	}
 	server.rules = []json.RawMessage{json.RawMessage(`{"action":{"type":"Delete"},"condition":{"age":"soon"}}`)}
 	_, err := s.Expiries(t.Context())
-	wantKind(t, "read what cannot be read", err, blobstore.ErrUnavailable)
-	wantKind(t, "set beside it", s.SetExpiries(t.Context(), nil), blobstore.ErrUnavailable)
+	storetest.WantKind(t, "read what cannot be read", err, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "set beside it", s.SetExpiries(t.Context(), nil), blobstore.ErrUnavailable)
 	if server.patches > 0 {
 		t.Error("a rule that cannot be read was written back")
 	}
@@ -256,12 +257,12 @@ func TestRefusedRulesSayWhy(t *testing.T) {
 	for _, test := range tests {
 		s, _ := answering(t, test.status, refusal(test.status, test.reason, test.message))
 		_, err := s.Expiries(t.Context())
-		wantKind(t, "read", err, test.want)
+		storetest.WantKind(t, "read", err, test.want)
 		want := "read lifecycle bucket: " + test.want.Error() + ": " + test.reason + ": " + test.message
 		if err.Error() != want {
 			t.Errorf("error %q, want %q", err, want)
 		}
-		wantKind(t, "set", s.SetExpiries(t.Context(), nil), test.want)
+		storetest.WantKind(t, "set", s.SetExpiries(t.Context(), nil), test.want)
 	}
 }
 

@@ -3,7 +3,6 @@ package gcsstore
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"io"
 	"net/url"
 	"os"
@@ -17,6 +16,11 @@ import (
 
 var mux = blobstore.Mux{Scheme: Open}
 
+func open(t *testing.T, rawURL string) *Store {
+	t.Helper()
+	return storetest.Open[*Store](t, mux, rawURL)
+}
+
 func TestMain(m *testing.M) {
 	storetest.Worker(mux.Open)
 	os.Exit(server.Run(m))
@@ -25,40 +29,14 @@ func TestMain(m *testing.M) {
 // bucketURL returns the URL of a new bucket.
 func bucketURL(t *testing.T, prefix string) string {
 	t.Helper()
-	return at(t, server.SharedGCS(t).NewBucket(t), prefix)
-}
-
-// at returns the URL with another path.
-func at(t *testing.T, rawURL, prefix string) string {
-	t.Helper()
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = prefix
-	return u.String()
-}
-
-func open(t *testing.T, rawURL string) *Store {
-	t.Helper()
-	s, err := mux.Open(context.Background(), rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.(*Store)
+	return storetest.WithPath(t, server.SharedGCS(t).NewBucket(t), prefix)
 }
 
 func TestFakeGCSConforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blobstore.Store {
 		t.Helper()
-		u := bucketURL(t, "/some/prefix")
-		// Neighbours that a sloppy prefix would let in.
-		for _, prefix := range []string{"/some", "/some/prefix-2", "/some/prefix.d"} {
-			if _, err := open(t, at(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return open(t, u)
+		u := bucketURL(t, "")
+		return storetest.AmongNeighbours(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 	})
 }
 
@@ -80,24 +58,8 @@ func TestFailingNetworkIsNoticed(t *testing.T) {
 	})
 }
 
-func TestWholeBucketNeedsNoPrefix(t *testing.T) {
-	u := bucketURL(t, "")
-	s := open(t, u)
-	if _, err := s.Put(t.Context(), "some/prefix/k", []byte("x"), blobstore.IfAbsent()); err != nil {
-		t.Fatal(err)
-	}
-	for attrs, err := range s.List(t.Context(), "", "some/a") {
-		if err != nil || attrs.Key != "some/prefix/k" {
-			t.Errorf("list: %+v, %v", attrs, err)
-		}
-	}
-	if _, err := open(t, at(t, u, "/some/prefix")).Stat(t.Context(), "k"); err != nil {
-		t.Errorf("stat below the prefix: %v", err)
-	}
-}
-
 func TestVersionedBucketHidesWhatWasDeleted(t *testing.T) {
-	s := open(t, at(t, server.VersionedGCS(t).NewBucket(t), "/cluster"))
+	s := open(t, storetest.WithPath(t, server.VersionedGCS(t).NewBucket(t), "/cluster"))
 	ctx := t.Context()
 	first, err := s.Put(ctx, "k", []byte("one"), blobstore.IfAbsent())
 	if err != nil {
@@ -111,12 +73,12 @@ func TestVersionedBucketHidesWhatWasDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Stat(ctx, "k")
-	wantKind(t, "stat", err, blobstore.ErrNotFound)
+	storetest.WantKind(t, "stat", err, blobstore.ErrNotFound)
 	_, _, err = s.Get(ctx, "k", blobstore.GetOptions{IfChanged: second.Token})
-	wantKind(t, "get", err, blobstore.ErrNotFound)
+	storetest.WantKind(t, "get", err, blobstore.ErrNotFound)
 	for _, old := range []blobstore.Token{first.Token, second.Token} {
 		_, err = s.Put(ctx, "k", []byte("three"), blobstore.IfMatch(old))
-		wantKind(t, "swap", err, blobstore.ErrPrecondition)
+		storetest.WantKind(t, "swap", err, blobstore.ErrPrecondition)
 	}
 	for attrs, err := range s.List(ctx, "", "") {
 		t.Errorf("list: %+v, %v; want nothing", attrs, err)
@@ -162,7 +124,7 @@ func TestBytesComeAsTheyAreStored(t *testing.T) {
 
 func TestEmulatorOfTheEnvironmentIsUsed(t *testing.T) {
 	g := server.SharedGCS(t)
-	u := at(t, g.NewBucket(t), "/cluster")
+	u := storetest.WithPath(t, g.NewBucket(t), "/cluster")
 	if _, err := open(t, u).Put(t.Context(), "k", []byte("x"), blobstore.IfAbsent()); err != nil {
 		t.Fatal(err)
 	}
@@ -177,4 +139,9 @@ func TestEmulatorOfTheEnvironmentIsUsed(t *testing.T) {
 	if _, err := open(t, u).Stat(t.Context(), "k"); err != nil {
 		t.Errorf("the endpoint of the URL does not go first: %v", err)
 	}
+}
+
+func TestWholeBucketNeedsNoPrefix(t *testing.T) {
+	u := bucketURL(t, "")
+	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 }

@@ -1,20 +1,17 @@
 package miniostore
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -24,15 +21,6 @@ func openAt(t *testing.T, endpoint string) *Store {
 	t.Setenv("MINIO_ACCESS_KEY", "id")
 	t.Setenv("MINIO_SECRET_KEY", "secret")
 	return open(t, through(t, "minio://host/bucket/prefix?tls=false&region=us-east-1", endpoint))
-}
-
-// wantKind checks that the error's own kind is the wanted one.
-func wantKind(t *testing.T, what string, err, kind error) {
-	t.Helper()
-	var known *blobstore.Error
-	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
-		t.Errorf("%s: error %v, want %v", what, err, kind)
-	}
 }
 
 // answering returns a store whose every request is answered so.
@@ -67,9 +55,9 @@ func TestCodesAreGivenTheirKind(t *testing.T) {
 		t.Run(test.code, func(t *testing.T) {
 			s := answering(t, test.status, test.code)
 			_, _, err := s.Get(t.Context(), "k", blobstore.GetOptions{})
-			wantKind(t, "get", err, test.read)
+			storetest.WantKind(t, "get", err, test.read)
 			_, err = s.Put(t.Context(), "k", []byte("x"), blobstore.IfAbsent())
-			wantKind(t, "create", err, test.create)
+			storetest.WantKind(t, "create", err, test.create)
 		})
 	}
 }
@@ -86,24 +74,6 @@ func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 	}
 }
 
-func TestNothingSentMeansNothingWritten(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
-	srv.Close() // nobody listens there any more
-	s := openAt(t, srv.URL)
-	want := ": store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
-	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch("t")} {
-		_, err := s.Put(t.Context(), "key", nil, cond)
-		wantKind(t, "put", err, blobstore.ErrUnavailable)
-		if err == nil || err.Error() != "put key"+want {
-			t.Errorf("error %q, want %q", err, "put key"+want)
-		}
-	}
-	// The request's URL holds a signature, which is nobody's business.
-	if _, err := s.Expiries(t.Context()); err == nil || err.Error() != "read lifecycle bucket"+want {
-		t.Errorf("error %q, want %q", err, "read lifecycle bucket"+want)
-	}
-}
-
 func TestNoCredentialsMeansDenied(t *testing.T) {
 	for _, name := range []string{"MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD",
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"} {
@@ -117,9 +87,9 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role.URL)
 	s := open(t, "minio://127.0.0.1:1/bucket?tls=false&region=us-east-1")
 	_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
 	if !strings.Contains(err.Error(), "MINIO_ACCESS_KEY") {
 		t.Errorf("error %q does not say what to set", err)
 	}
@@ -151,41 +121,6 @@ func TestPutReportsTheStoresTime(t *testing.T) {
 	}
 }
 
-func TestPutSendsOneSignedRequestWithoutCopying(t *testing.T) {
-	want := bytes.Repeat([]byte("0123456789abcdef"), 2<<20) // 32 MiB, twice what the SDK would send in one
-	requests := new(atomic.Int64)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		n, err := io.Copy(io.Discard, r.Body)
-		if n != int64(len(want)) || err != nil || r.Method != http.MethodPut || r.Header.Get("Content-Encoding") != "" ||
-			len(r.Header.Get("X-Amz-Content-Sha256")) != 64 || r.Header.Get("X-Amz-Trailer") != "" {
-			t.Errorf("%s of %d bytes, %v, header %v", r.Method, n, err, r.Header)
-		}
-		w.Header().Set("ETag", `"tag"`)
-	}))
-	defer srv.Close()
-	s := openAt(t, srv.URL)
-	put := func() {
-		if _, err := s.Put(t.Context(), "k", want, blobstore.IfAbsent()); err != nil {
-			t.Error(err)
-		}
-	}
-	put() // opens the connection
-	const puts = 3
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range puts {
-		put()
-	}
-	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / puts; got > uint64(len(want))/8 {
-		t.Errorf("a put of %d bytes allocates %d", len(want), got)
-	}
-	if got := requests.Load(); got != puts+1 {
-		t.Errorf("%d requests for %d puts", got, puts+1)
-	}
-}
-
 func TestListEndsWithAnErrorWhenItsContextDoes(t *testing.T) {
 	s := open(t, bucketURL(t, "cluster"))
 	for i := range 3 {
@@ -200,7 +135,7 @@ func TestListEndsWithAnErrorWhenItsContextDoes(t *testing.T) {
 		last = err
 		cancel() // where the SDK's list ends without a word
 	}
-	wantKind(t, "list", last, blobstore.ErrUnavailable)
+	storetest.WantKind(t, "list", last, blobstore.ErrUnavailable)
 }
 
 func TestOpenRefusesBadURLs(t *testing.T) {
@@ -249,5 +184,30 @@ func TestOpenAppliesItsParameters(t *testing.T) {
 		if got := u.String(); !strings.HasPrefix(got, want) || !strings.Contains(got, "%2Feu-1%2F") {
 			t.Errorf("%s: request to %s, want %s and region eu-1", rawURL, got, want)
 		}
+	}
+}
+
+func TestSilentServersAreToldFromThoseThatRefuse(t *testing.T) {
+	storetest.RunSilence(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) })
+}
+
+func TestPutSendsOneSignedRequestWithoutCopying(t *testing.T) {
+	storetest.RunOnePut(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) },
+		func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut || r.Header.Get("Content-Encoding") != "" ||
+				len(r.Header.Get("X-Amz-Content-Sha256")) != 64 || r.Header.Get("X-Amz-Trailer") != "" {
+				t.Errorf("%s with header %v", r.Method, r.Header)
+			}
+			w.Header().Set("ETag", `"tag"`)
+		})
+}
+
+// The request's URL holds a signature, which is nobody's business.
+func TestUnreachableRulesTellNoSignature(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close() // nobody listens there any more
+	want := "read lifecycle bucket: store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
+	if _, err := openAt(t, srv.URL).Expiries(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
 	}
 }

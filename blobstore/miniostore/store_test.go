@@ -1,7 +1,6 @@
 package miniostore
 
 import (
-	"context"
 	"net/url"
 	"os"
 	"strings"
@@ -13,6 +12,11 @@ import (
 )
 
 var mux = blobstore.Mux{Scheme: Open}
+
+func open(t *testing.T, rawURL string) *Store {
+	t.Helper()
+	return storetest.Open[*Store](t, mux, rawURL)
+}
 
 func TestMain(m *testing.M) {
 	storetest.Worker(mux.Open)
@@ -30,15 +34,6 @@ func bucketURL(t *testing.T, prefix string) string {
 		t.Fatal(err)
 	}
 	return "minio://" + m.Address + "/" + u.Host + "/" + prefix + "?tls=false"
-}
-
-func open(t *testing.T, rawURL string) *Store {
-	t.Helper()
-	s, err := mux.Open(context.Background(), rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.(*Store)
 }
 
 // below returns the URL of another store in the same bucket.
@@ -78,14 +73,8 @@ func leftovers(t *testing.T, s blobstore.Store) []string {
 func TestMinIOConforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blobstore.Store {
 		t.Helper()
-		u := bucketURL(t, "some/prefix")
-		// Neighbours that a sloppy prefix would let in.
-		for _, prefix := range []string{"some", "some/prefix-2", "some/prefix.d"} {
-			if _, err := open(t, below(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return open(t, u)
+		u := bucketURL(t, "")
+		return storetest.AmongNeighbours(t, func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) })
 	}, storetest.Leftovers(leftovers))
 }
 
@@ -128,4 +117,9 @@ func TestStoreThatIgnoresConditions(t *testing.T) {
 			t.Errorf("put through a proxy that strips conditions: %v", err)
 		}
 	}
+}
+
+func TestWholeBucketNeedsNoPrefix(t *testing.T) {
+	u := bucketURL(t, "")
+	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) })
 }

@@ -1,21 +1,18 @@
 package s3store
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // openAt opens a store behind an endpoint, with made-up credentials.
@@ -78,34 +75,13 @@ func TestAnswersAreGivenTheirKind(t *testing.T) {
 			for op, pair := range map[string][2]error{
 				"read": {readErr, test.read}, "create": {createErr, test.create}, "swap": {swapErr, test.swap},
 			} {
-				wantKind(t, op, pair[0], pair[1])
+				storetest.WantKind(t, op, pair[0], pair[1])
 			}
 			if got := requests.Load(); got != 3 {
 				t.Errorf("%d requests for three calls: something retries", got)
 			}
 		})
 	}
-}
-
-// wantKind checks that the error's own kind is the wanted one.
-func wantKind(t *testing.T, what string, err, kind error) {
-	t.Helper()
-	var known *blobstore.Error
-	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
-		t.Errorf("%s: error %v, want %v", what, err, kind)
-	}
-}
-
-func TestNothingSentMeansNothingWritten(t *testing.T) {
-	srv := httptest.NewServer(http.NotFoundHandler())
-	srv.Close() // nobody listens there any more
-	s := openAt(t, srv.URL)
-	for _, cond := range []blobstore.Condition{blobstore.Always, blobstore.IfAbsent(), blobstore.IfMatch("t")} {
-		_, err := s.Put(t.Context(), "k", nil, cond)
-		wantKind(t, "put", err, blobstore.ErrUnavailable)
-	}
-	_, err := s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrUnavailable)
 }
 
 func TestNoCredentialsMeansDenied(t *testing.T) {
@@ -116,32 +92,9 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	s := open(t, "s3://bucket?endpoint=http://127.0.0.1:1")
 	_, err := s.Put(t.Context(), "k", nil, blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "put", err, blobstore.ErrDenied)
 	_, err = s.Stat(t.Context(), "k")
-	wantKind(t, "stat", err, blobstore.ErrDenied)
-}
-
-func TestCancelledWhileSentIsAnUnknownOutcome(t *testing.T) {
-	arrived := make(chan struct{})
-	release := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		close(arrived)
-		<-release
-	}))
-	defer srv.Close()
-	defer close(release)
-	s := openAt(t, srv.URL)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		cancel()
-	}()
-	_, err := s.Put(ctx, "k", []byte("x"), blobstore.IfAbsent())
-	wantKind(t, "put", err, blobstore.ErrUnknownOutcome)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v does not tell that it was cancelled", err)
-	}
+	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
 }
 
 func TestPutReportsTheStoresTime(t *testing.T) {
@@ -155,39 +108,6 @@ func TestPutReportsTheStoresTime(t *testing.T) {
 	attrs, err := openAt(t, srv.URL).Put(t.Context(), "k", []byte("x"), blobstore.Always)
 	if err != nil || !attrs.Time.Equal(want) || attrs.Token != `"tag"` {
 		t.Errorf("attributes %+v, %v; want time %v", attrs, err, want)
-	}
-}
-
-func TestPutSendsOneRequestWithoutCopying(t *testing.T) {
-	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<20) // 16 MiB
-	requests := new(atomic.Int64)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		if n, err := io.Copy(io.Discard, r.Body); n != int64(len(want)) || err != nil {
-			t.Errorf("received %d bytes, %v", n, err)
-		}
-		w.Header().Set("ETag", `"tag"`)
-	}))
-	defer srv.Close()
-	s := openAt(t, srv.URL)
-	put := func() {
-		if _, err := s.Put(t.Context(), "k", want, blobstore.Always); err != nil {
-			t.Error(err)
-		}
-	}
-	put() // opens the connection
-	const puts = 4
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range puts {
-		put()
-	}
-	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / puts; got > uint64(len(want))/8 {
-		t.Errorf("a put of %d bytes allocates %d", len(want), got)
-	}
-	if got := requests.Load(); got != puts+1 {
-		t.Errorf("%d requests for %d puts", got, puts+1)
 	}
 }
 
@@ -239,7 +159,7 @@ func TestOpenAppliesItsParameters(t *testing.T) {
 func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 	s, _ := answering(t, 403, "SignatureDoesNotMatch")
 	_, err := s.Stat(t.Context(), "key")
-	wantKind(t, "stat", err, blobstore.ErrDenied)
+	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
 	_, err = s.Put(t.Context(), "key", nil, blobstore.IfAbsent())
 	if want := "put key: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
@@ -257,4 +177,13 @@ func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 			t.Errorf("error %q, want %q", err, want)
 		}
 	}
+}
+
+func TestSilentServersAreToldFromThoseThatRefuse(t *testing.T) {
+	storetest.RunSilence(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) })
+}
+
+func TestPutSendsOneRequestWithoutCopying(t *testing.T) {
+	storetest.RunOnePut(t, func(t *testing.T, endpoint string) blobstore.Store { return openAt(t, endpoint) },
+		func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"tag"`) })
 }

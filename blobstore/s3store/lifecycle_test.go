@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 // TestRulesGoOverTheWireAsTheyCame has what no model of the SDK's knows, and
@@ -51,8 +52,8 @@ func TestRulesThatCannotBeReadAreNotReplaced(t *testing.T) {
 	for status, want := range map[int]error{403: blobstore.ErrDenied, 500: blobstore.ErrUnavailable, 404: blobstore.ErrInvalid} {
 		s, requests := answering(t, status, map[int]string{404: "NoSuchBucket", 403: "AccessDenied", 500: "InternalError"}[status])
 		_, err := s.Expiries(t.Context())
-		wantKind(t, "read", err, want)
-		wantKind(t, "write", s.SetExpiries(t.Context(), nil), want)
+		storetest.WantKind(t, "read", err, want)
+		storetest.WantKind(t, "write", s.SetExpiries(t.Context(), nil), want)
 		if got := requests.Load(); got != 2 {
 			t.Errorf("%d requests, want one each, to read", got)
 		}

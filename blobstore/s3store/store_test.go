@@ -1,10 +1,8 @@
 package s3store
 
 import (
-	"context"
 	"net/url"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -13,6 +11,11 @@ import (
 )
 
 var mux = blobstore.Mux{Scheme: Open}
+
+func open(t *testing.T, rawURL string) *Store {
+	t.Helper()
+	return storetest.Open[*Store](t, mux, rawURL)
+}
 
 func TestMain(m *testing.M) {
 	storetest.Worker(mux.Open)
@@ -30,31 +33,6 @@ func bucketURL(t *testing.T, prefix string) string {
 	}
 	u.Path = prefix
 	return u.String()
-}
-
-func open(t *testing.T, rawURL string) *Store {
-	t.Helper()
-	s, err := mux.Open(context.Background(), rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.(*Store)
-}
-
-func TestWholeBucketNeedsNoPrefix(t *testing.T) {
-	u := bucketURL(t, "")
-	s := open(t, u)
-	if _, err := s.Put(t.Context(), "some/prefix/k", []byte("x"), blobstore.IfAbsent()); err != nil {
-		t.Fatal(err)
-	}
-	for attrs, err := range s.List(t.Context(), "", "some/a") {
-		if err != nil || attrs.Key != "some/prefix/k" {
-			t.Errorf("list: %+v, %v", attrs, err)
-		}
-	}
-	if _, err := open(t, strings.Replace(u, "?", "/some/prefix?", 1)).Stat(t.Context(), "k"); err != nil {
-		t.Errorf("stat below the prefix: %v", err)
-	}
 }
 
 // behind is the bucket of a store as one sees it behind the store's back.
@@ -81,17 +59,6 @@ func through(t *testing.T, rawURL, endpoint string) string {
 	return u.String()
 }
 
-// below returns the URL of another store in the same bucket.
-func below(t *testing.T, rawURL, prefix string) string {
-	t.Helper()
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + prefix
-	return u.String()
-}
-
 func TestNetworkFailuresAreResolved(t *testing.T) {
 	storetest.RunNetwork(t, "http://"+server.SharedMinIO(t).Address, func(t *testing.T) storetest.Dial {
 		u := bucketURL(t, "/cluster")
@@ -102,14 +69,8 @@ func TestNetworkFailuresAreResolved(t *testing.T) {
 func TestMinIOConforms(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) blobstore.Store {
 		t.Helper()
-		u := bucketURL(t, "/some/prefix")
-		// Neighbours that a sloppy prefix would let in.
-		for _, prefix := range []string{"some", "some/prefix-2", "some/prefix.d"} {
-			if _, err := open(t, below(t, u, prefix)).Put(t.Context(), "neighbour", nil, blobstore.Always); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return open(t, u)
+		u := bucketURL(t, "")
+		return storetest.AmongNeighbours(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 	}, storetest.Leftovers(leftovers))
 }
 
@@ -130,7 +91,7 @@ func TestDeleteMarkersAreNoBlobs(t *testing.T) {
 func TestLifecycleRulesAreMerged(t *testing.T) {
 	storetest.RunLifecycle(t, func(t *testing.T) (storetest.S3Bucket, func(string) blobstore.Store) {
 		u := bucketURL(t, "")
-		return behind(t, open(t, u)), func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) }
+		return behind(t, open(t, u)), func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) }
 	})
 }
 
@@ -145,4 +106,9 @@ func TestStoreThatIgnoresConditions(t *testing.T) {
 			t.Errorf("put through a proxy that strips conditions: %v", err)
 		}
 	}
+}
+
+func TestWholeBucketNeedsNoPrefix(t *testing.T) {
+	u := bucketURL(t, "")
+	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 }

@@ -3,7 +3,6 @@ package storetest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -71,25 +70,16 @@ func (n *network) wantWrites(t *testing.T, what string, want int) {
 	}
 }
 
-// wantOnly checks that the error's own kind is this one.
-func wantOnly(t *testing.T, what string, err, kind error) {
-	t.Helper()
-	var known *blobstore.Error
-	if !errors.As(err, &known) || !errors.Is(known.Kind, kind) {
-		t.Errorf("%s: error %v, want one of the kind: %v", what, err, kind)
-	}
-}
-
 func testLostAnswer(t *testing.T, n *network) {
 	n.strike(Writing, 2, DropAnswer())
 	_, err := n.s.Put(t.Context(), "head.json", []byte("one"), blobstore.IfAbsent())
-	wantOnly(t, "create", err, blobstore.ErrUnknownOutcome)
+	WantKind(t, "create", err, blobstore.ErrUnknownOutcome)
 	n.wantWrites(t, "create", 1)
 	body, attrs := read(t, n.behind, "head.json")
 	wantBody(t, "what was created", body, []byte("one"))
 
 	_, err = n.s.Put(t.Context(), "head.json", []byte("two"), blobstore.IfMatch(attrs.Token))
-	wantOnly(t, "swap", err, blobstore.ErrUnknownOutcome)
+	WantKind(t, "swap", err, blobstore.ErrUnknownOutcome)
 	n.wantWrites(t, "swap", 1)
 	body, _ = read(t, n.behind, "head.json")
 	wantBody(t, "what was swapped in", body, []byte("two"))
@@ -101,9 +91,9 @@ func testLostResolved(t *testing.T, n *network) {
 	first := put(t, n.s, "head.json", "zero")
 	n.strike(Writing, 1, DropAnswer())
 	_, err := n.s.Put(t.Context(), "head.json", []byte("one, nonce a"), blobstore.IfMatch(first.Token))
-	wantOnly(t, "swap", err, blobstore.ErrUnknownOutcome)
+	WantKind(t, "swap", err, blobstore.ErrUnknownOutcome)
 	_, err = n.s.Put(t.Context(), "head.json", []byte("one, nonce b"), blobstore.IfMatch(first.Token))
-	wantOnly(t, "swap again", err, blobstore.ErrPrecondition)
+	WantKind(t, "swap again", err, blobstore.ErrPrecondition)
 	body, attrs := read(t, n.s, "head.json")
 	wantBody(t, "the one that won", body, []byte("one, nonce a"))
 	if _, err := n.s.Put(t.Context(), "head.json", []byte("two"), blobstore.IfMatch(attrs.Token)); err != nil {
@@ -127,7 +117,7 @@ func (n *network) putHeld(t *testing.T, key, body string, cond blobstore.Conditi
 		}
 	}()
 	_, err := n.s.Put(ctx, key, []byte(body), cond)
-	wantOnly(t, "put that is given up", err, blobstore.ErrUnknownOutcome)
+	WantKind(t, "put that is given up", err, blobstore.ErrUnknownOutcome)
 	wantKind(t, "put that is given up", err, context.Canceled)
 	return held
 }
@@ -148,7 +138,7 @@ func land(t *testing.T, held *HeldRequest, accepted bool) {
 func testLateWrite(t *testing.T, n *network) {
 	held := n.putHeld(t, "head.json", "one", blobstore.IfAbsent())
 	_, err := n.s.Stat(t.Context(), "head.json")
-	wantOnly(t, "stat before the create lands", err, blobstore.ErrNotFound)
+	WantKind(t, "stat before the create lands", err, blobstore.ErrNotFound)
 	land(t, held, true)
 	body, attrs := read(t, n.s, "head.json")
 	wantBody(t, "after the create landed", body, []byte("one"))
@@ -181,7 +171,7 @@ func testRepeatedPut(t *testing.T, n *network) {
 	for range 2 {
 		n.strike(Writing, 1, DropAnswer())
 		_, err := n.s.Put(t.Context(), "packs/aa/p", []byte("pack"), blobstore.Always)
-		wantOnly(t, "put", err, blobstore.ErrUnavailable)
+		WantKind(t, "put", err, blobstore.ErrUnavailable)
 		n.wantWrites(t, "put", 1)
 		attrs := put(t, n.s, "packs/aa/p", "pack")
 		body, read := read(t, n.behind, "packs/aa/p")
@@ -235,7 +225,7 @@ func testRepeatedReads(t *testing.T, n *network) {
 	for op, do := range requestsOf(t.Context(), n.s) {
 		put(t, n.behind, "k", "x")
 		n.strike(nil, Forever, DropAnswer()) // net/http itself repeats a read, once
-		wantOnly(t, op, do(), blobstore.ErrUnavailable)
+		WantKind(t, op, do(), blobstore.ErrUnavailable)
 		n.Heal()
 		if err := do(); err != nil {
 			t.Errorf("%s again: %v", op, err)
@@ -269,14 +259,14 @@ func testAnswerKinds(t *testing.T, n *network) {
 			if test.plain == nil {
 				break
 			}
-			wantOnly(t, fmt.Sprintf("%s answered with %d", op, test.status), do(), test.plain)
+			WantKind(t, fmt.Sprintf("%s answered with %d", op, test.status), do(), test.plain)
 			if got := len(n.Requests()); got != 1 {
 				t.Errorf("%s answered with %d: %d requests, want one", op, test.status, got)
 			}
 		}
 		for what, cond := range map[string]blobstore.Condition{"create": blobstore.IfAbsent(), "swap": blobstore.IfMatch(first.Token)} {
 			_, err := n.s.Put(t.Context(), "k", []byte("two"), cond)
-			wantOnly(t, fmt.Sprintf("%s answered with %d", what, test.status), err, test.conditional)
+			WantKind(t, fmt.Sprintf("%s answered with %d", what, test.status), err, test.conditional)
 			n.wantWrites(t, fmt.Sprintf("%s answered with %d", what, test.status), 1)
 		}
 		n.Heal()
@@ -293,7 +283,7 @@ func testCutBody(t *testing.T, n *network) {
 	for _, cut := range []int{0, 1, size / 2, size - 1} {
 		n.strike(Reading, 1, CutBody(cut))
 		_, _, err := blobstore.ReadAll(t.Context(), n.s, "k", size)
-		wantOnly(t, fmt.Sprintf("read cut after %d bytes", cut), err, blobstore.ErrUnavailable)
+		WantKind(t, fmt.Sprintf("read cut after %d bytes", cut), err, blobstore.ErrUnavailable)
 	}
 	body, _, err := blobstore.ReadAll(t.Context(), n.s, "k", size)
 	if err != nil {
@@ -320,7 +310,7 @@ func testCancelMidBody(t *testing.T, n *network) {
 		wantKind(t, "put "+key, err, context.Canceled)
 		n.Heal()
 		_, err = n.behind.Stat(t.Context(), key)
-		wantOnly(t, "stat "+key, err, blobstore.ErrNotFound)
+		WantKind(t, "stat "+key, err, blobstore.ErrNotFound)
 	}
 	n.wantNoLeftovers(t, n.behind)
 	wantKeys(t, "what is there", list(t, n.behind, "", ""), []string{})
@@ -347,12 +337,12 @@ func testStaleRead(t *testing.T, n *network) {
 		t.Fatalf("the proxy serves %q, which is not stale", body)
 	}
 	_, err := n.s.Stat(t.Context(), "new")
-	wantOnly(t, "stale stat of what is new", err, blobstore.ErrNotFound)
+	WantKind(t, "stale stat of what is new", err, blobstore.ErrNotFound)
 	wantKeys(t, "stale list", list(t, n.s, "", ""), []string{"head.json"})
 	_, err = n.s.Put(t.Context(), "head.json", []byte("three"), blobstore.IfMatch(stale.Token))
-	wantOnly(t, "swap against a stale token", err, blobstore.ErrPrecondition)
+	WantKind(t, "swap against a stale token", err, blobstore.ErrPrecondition)
 	_, err = n.s.Put(t.Context(), "new", []byte("y"), blobstore.IfAbsent())
-	wantOnly(t, "create what a stale read did not see", err, blobstore.ErrPrecondition)
+	WantKind(t, "create what a stale read did not see", err, blobstore.ErrPrecondition)
 	n.Heal()
 	body, _ = read(t, n.s, "head.json")
 	wantBody(t, "fresh read", body, []byte("two"))

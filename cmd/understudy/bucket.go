@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/azstore"
@@ -26,11 +27,6 @@ var providers = blobstore.Mux{
 	miniostore.Scheme: miniostore.Open,
 	s3store.Scheme:    s3store.Open,
 }
-
-// packsPrefix is where the bulk of the data lies. Control objects and
-// manifests are small, and must never wait behind it: a heartbeat that comes
-// too late costs the active its role.
-const packsPrefix = "packs/"
 
 // bucketStore is the bucket, within the limits that are set for it.
 type bucketStore struct {
@@ -57,7 +53,10 @@ func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStor
 	store = blobstore.Retry(store, blobstore.RetryOptions{Notify: func(err error, pause time.Duration) {
 		log.DebugContext(ctx, "the bucket failed, and is tried again", slog.Any("error", err), slog.Duration("pause", pause))
 	}})
-	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: packsPrefix, Upload: s.UploadLimit, Download: s.DownloadLimit})
+	// Packs are the bulk of the data. Control objects and manifests are small,
+	// and must never wait behind it: a heartbeat that comes too late costs the
+	// active its role.
+	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: backup.PacksFolder, Upload: s.UploadLimit, Download: s.DownloadLimit})
 	return &bucketStore{Store: store, lifecycle: lifecycle}, nil
 }
 
