@@ -96,6 +96,9 @@ func (m *Machine) planApp() {
 	m.app = appUnknown
 	m.appLane = m.expect(func(d Done) { m.appDone(want, d) })
 	if want == appStopped {
+		if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.stopSince == never {
+			m.stopSince = m.t
+		}
 		m.emit(StopApp{ID: m.appLane, Epoch: m.j.Epoch})
 		return
 	}
@@ -111,6 +114,7 @@ func (m *Machine) appDone(want appState, d Done) {
 	m.appStarting = false
 	if d.Outcome == OK {
 		m.app, m.appErr, m.appFailed, m.appWait = want, "", appUnknown, 0
+		m.measureDowntime()
 		m.report(Info, "application", "the application is %s", want)
 		return
 	}

@@ -146,12 +146,11 @@ func (m *Machine) planFinish() bool {
 		return true
 	case !p.Acked:
 		return m.awaitAck(p)
+	case m.app == appRunning && !p.Started:
+		p.Started = true
+		m.step("start", "")
+		m.save()
 	case p.Discarded && (m.app == appRunning || m.appErr != ""):
-		if m.app == appRunning && !p.Started {
-			p.Started = true
-			m.step("start", "")
-			m.save()
-		}
 		m.readLease(m.releaseLease)
 		return true
 	}

@@ -21,6 +21,7 @@ func (m *Machine) lookAtLease() {
 		m.endHandover()
 	case hj == nil && asked && m.j.Promotion == nil && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
 		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping}
+		m.stopSince = never
 		m.save()
 		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
 	}
@@ -65,16 +66,15 @@ func (m *Machine) handoverSaid() *Handover {
 		h.State, h.Reason = Declined, hj.Reason
 	case hj.Final != nil:
 		h.State = Handed
+		if m.stopSince != never {
+			h.StoppedFor = Duration(m.t - m.stopSince)
+		}
 	}
 	return h
 }
 
 func (m *Machine) handoverUnsaid() bool {
-	want, have := m.handoverSaid(), m.head.Handover
-	if want == nil || have == nil {
-		return want != have
-	}
-	return *want != *have
+	return !m.handoverSaid().says(m.head.Handover)
 }
 
 // finalBackup makes the last backup before the head is handed over, with the

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,5 +32,35 @@ func TestAHandoverLetsTheBackupUnderWayEndBeforeItStopsTheApplication(t *testing
 	}
 	if got := r.objects[HeadKey].(*Head).StartedFrom; got.Sequence != 3 {
 		t.Fatalf("epoch 2 began with %+v, not with the final backup", got)
+	}
+}
+
+// What a switchover says of the application's downtime is what its clients saw,
+// without a comparison of two hosts' clocks.
+func TestTheDowntimeOfASwitchoverIsMeasured(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	a.hold = true
+	b.step(Promote{Request: "p"})
+	var stopped time.Duration
+	for !b.app {
+		r.pass(time.Second, a, b)
+		if !a.app && stopped == 0 {
+			stopped = r.now
+		}
+		if stopped != 0 && r.now-stopped == 40*time.Second { // the final backup takes so long
+			a.hold = false
+			d, _ := a.work(a.held[slices.IndexFunc(a.held, isBackup)])
+			a.step(d)
+		}
+		if r.now > 5*time.Minute {
+			t.Fatalf("no end: %+v", b.m.Status().Promotion)
+		}
+	}
+	truth := r.now - stopped
+	r.pass(30*time.Second, a, b)
+	if told := b.m.Status().Last.Downtime.std(); told < truth || told > truth+2*time.Second {
+		t.Errorf("the downtime is told to be %v, and was %v", told, truth)
 	}
 }

@@ -125,6 +125,8 @@ type Promotion struct {
 	Discarded bool `json:"discarded,omitempty"` // the replaced state is dropped
 	Undone    bool `json:"undone,omitempty"`    // rolled back; only the lease is left
 
+	Downtime Duration `json:"downtime,omitempty"` // of the application in a switchover, once it runs again; 0: not known
+
 	Error string `json:"error,omitempty"` // why it is rolled back
 	Steps []Step `json:"steps,omitempty"`
 }

@@ -103,6 +103,9 @@ type Machine struct {
 	ackSince   instant
 	finishRead instant
 	replaced   instant // when the version that the commit replaces was first seen
+	stopSince  instant // handing over: when the application began to stop; never: not known
+	unhanded   instant // taking over: when the last look was sent that found nothing handed over
+	downSince  instant // taking over: since when the application is down; never: not known
 	result     *Result
 }
 
@@ -114,12 +117,13 @@ type Result struct {
 	Backup   string    `json:"backup,omitempty"`
 	Epoch    uint64    `json:"epoch,omitempty"`
 	Steps    []Step    `json:"steps,omitempty"`
+	Downtime Duration  `json:"downtime,omitempty"` // of the application in a switchover; 0: not known
 	Time     time.Time `json:"time"`
 }
 
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
-	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached, lastStart: never}
+	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached, lastStart: never, stopSince: never, downSince: never}
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {
 		m.j.Role = RoleStandby

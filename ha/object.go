@@ -139,6 +139,19 @@ type Handover struct {
 	Lease  string        `json:"lease"` // the id of the lease
 	State  HandoverState `json:"state"`
 	Reason string        `json:"reason,omitempty"`
+	// StoppedFor is for how long the application had been stopping or stopped
+	// when this was written, on the active's clock; 0: not known, or not yet.
+	StoppedFor Duration `json:"stopped_for,omitempty"`
+}
+
+// says reports whether two say the same, however long it took.
+func (h *Handover) says(other *Handover) bool {
+	if h == nil || other == nil {
+		return h == other
+	}
+	a, b := *h, *other
+	a.StoppedFor, b.StoppedFor = 0, 0
+	return a == b
 }
 
 // Mode is how a promotion goes about the old active.

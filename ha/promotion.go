@@ -244,7 +244,7 @@ func (m *Machine) releaseLease() {
 func (m *Machine) endPromotion() {
 	p := m.j.Promotion
 	promoted := p.Phase == PhaseFinish
-	m.result = &Result{ID: p.ID, Promoted: promoted, Error: p.Error, Steps: p.Steps, Time: m.now.Wall, Epoch: m.j.Epoch}
+	m.result = &Result{ID: p.ID, Promoted: promoted, Error: p.Error, Steps: p.Steps, Downtime: p.Downtime, Time: m.now.Wall, Epoch: m.j.Epoch}
 	if p.Backup != nil {
 		m.result.Backup = p.Backup.ID
 	}
@@ -271,6 +271,7 @@ func (m *Machine) pin() {
 		return
 	}
 	p.Epoch, p.Newest, p.Old = h.Epoch, h.Newest, h.Active
+	m.downSince, m.unhanded = never, m.stepSince
 	p.OldAlive = m.alive && !m.silent()
 	if p.Mode == ModeSwitchover {
 		p.Phase = PhaseHandover
@@ -298,6 +299,7 @@ func (m *Machine) awaitHandover() bool {
 		return false
 	}
 	m.nextPoll = m.t + m.p.Poll
+	sent := m.t
 	m.readHead(func() {
 		p, h := m.j.Promotion, m.head
 		if p == nil || p.Phase != PhaseHandover {
@@ -310,6 +312,10 @@ func (m *Machine) awaitHandover() bool {
 		case h.Epoch != p.Epoch:
 			m.abort("%s became the active in epoch %d meanwhile", h.Active.Name, h.Epoch)
 		case mine && ho.State == Handed:
+			m.downSince = m.stepSince // when it was asked: not before
+			if ho.StoppedFor > 0 {
+				m.downSince = max(m.downSince, m.unhanded-instant(ho.StoppedFor))
+			}
 			m.step("handover", "final backup "+h.Newest.ID)
 			m.restoreFrom(h.Newest)
 		case mine && ho.State == Declined:
@@ -323,8 +329,25 @@ func (m *Machine) awaitHandover() bool {
 			// older head.
 			m.hold.recite = true
 		}
+		m.unhanded = sent
 	})
 	return true
+}
+
+// measureDowntime notes for how long a switchover has kept the application
+// stopped, once it runs here. No clocks are compared: the old active says how
+// long it had been stopped when it handed over, and this instance counts from
+// its last look before it saw that, or from when it asked where the old active
+// does not say. So it may be less than what is noted, and more only by what one
+// request to the store takes.
+func (m *Machine) measureDowntime() {
+	p := m.j.Promotion
+	if p == nil || p.Phase != PhaseFinish || m.app != appRunning || m.downSince == never {
+		return
+	}
+	p.Downtime = Duration(m.t - m.downSince)
+	m.downSince = never
+	m.save()
 }
 
 // trouble says why the bucket cannot be used.

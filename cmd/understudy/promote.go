@@ -181,6 +181,9 @@ func (p *promotion) begin(ctx context.Context, c *agentClient) error {
 	if err := p.app.printer().show(status, func(w io.Writer) {
 		if status.State == agent.PromotionDone {
 			fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", status.Epoch, status.Backup)
+			if status.Downtime > 0 {
+				fmt.Fprintf(w, "The application was stopped for %s.\n", inSeconds(status.Downtime))
+			}
 		}
 	}); err != nil {
 		return err

@@ -88,16 +88,19 @@ const (
 
 // PromotionStatus describes a promotion on this instance.
 type PromotionStatus struct {
-	ID      string         `json:"id"`
-	State   PromotionState `json:"state"`
-	Mode    ha.Mode        `json:"mode,omitempty"`
-	Phase   ha.Phase       `json:"phase,omitempty"`
-	Backup  string         `json:"backup,omitempty"`
-	Epoch   uint64         `json:"epoch,omitempty"` // the new one, once promoted
-	Steps   []ha.Step      `json:"steps,omitempty"`
-	Error   string         `json:"error,omitempty"`
-	Ended   *time.Time     `json:"ended,omitempty"`
-	Working string         `json:"working,omitempty"` // what is under way
+	ID     string         `json:"id"`
+	State  PromotionState `json:"state"`
+	Mode   ha.Mode        `json:"mode,omitempty"`
+	Phase  ha.Phase       `json:"phase,omitempty"`
+	Backup string         `json:"backup,omitempty"`
+	Epoch  uint64         `json:"epoch,omitempty"` // the new one, once promoted
+	Steps  []ha.Step      `json:"steps,omitempty"`
+	Error  string         `json:"error,omitempty"`
+	// Downtime is for how long a switchover kept the application stopped, from
+	// the old active's stop to the start here; 0: not known.
+	Downtime float64    `json:"downtime_seconds,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	Working  string     `json:"working,omitempty"` // what is under way
 }
 
 func sourceInfos(entries []source.Entry) []SourceInfo {

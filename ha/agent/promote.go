@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
@@ -88,6 +89,7 @@ func (a *Agent) remember() {
 	}
 	s := PromotionStatus{
 		ID: last.ID, State: PromotionRolledBack, Backup: last.Backup, Steps: last.Steps, Error: last.Error, Ended: &last.Time,
+		Downtime: time.Duration(last.Downtime).Seconds(),
 	}
 	if last.Promoted {
 		s.State, s.Epoch, s.Phase = PromotionDone, last.Epoch, ha.PhaseFinish
