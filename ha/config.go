@@ -17,8 +17,8 @@ type Config struct {
 	Fencing     Fencing  `json:"fencing"`
 	DataKey     string   `json:"data_key"` // wrapped
 	Instances   []Member `json:"instances"`
-	// Secrets is the part that only key holders may read (console users),
-	// sealed.
+	// Secrets is the part that only key holders may read (console users,
+	// webhooks), sealed.
 	Secrets string `json:"secrets,omitempty"`
 }
 

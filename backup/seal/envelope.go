@@ -38,6 +38,20 @@ func (r *Ring) OpenConfig(cluster, purpose, sealed string) ([]byte, error) {
 	return secret, nil
 }
 
+// ResealConfig seals what SealConfig gave anew under the ring's active key when
+// the key that it is under is on its way out, as Rewrap does; otherwise it gives
+// sealed back.
+func (r *Ring) ResealConfig(cluster, purpose, sealed string, random io.Reader) (string, error) {
+	secret, err := r.OpenConfig(cluster, purpose, sealed)
+	if err != nil {
+		return "", err
+	}
+	if m, _, err := r.sealer(sealed); err != nil || m.state != Retiring {
+		return sealed, err
+	}
+	return r.SealConfig(cluster, purpose, secret, random)
+}
+
 // seal encrypts under the active key, bound to a context. Nonces are random:
 // one key may seal 2^32 values, a thousand years of backups.
 func (r *Ring) seal(u use, context string, plaintext []byte, random io.Reader) (string, error) {

@@ -198,6 +198,17 @@ func TestWhatIsWrittenOnceFollowsARotation(t *testing.T) {
 		if anew := rewrapped != wrapped; anew != c.wrap {
 			t.Errorf("%s: wrapped anew: %v", name, anew)
 		}
+		sealed, err := c.from.SealConfig("c-1", "p", []byte("secret"), random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resealed, err := c.by.ResealConfig("c-1", "p", sealed, random)
+		if anew := resealed != sealed; err != nil || anew != c.wrap {
+			t.Errorf("%s: sealed anew: %v, %v", name, anew, err)
+		}
+		if got, err := c.by.OpenConfig("c-1", "p", resealed); err != nil || string(got) != "secret" {
+			t.Errorf("%s: what was sealed is %q, %v", name, got, err)
+		}
 		if got, err := c.by.Unwrap(rewrapped, "c-1"); err != nil || !got.Equal(keys) {
 			t.Errorf("%s: the data keys are %v, %v", name, got, err)
 		}

@@ -65,6 +65,9 @@ func (c *cluster) readable(ring *seal.Ring) error {
 	if err != nil {
 		return err
 	}
+	if _, err := b.openSecrets(config); err != nil {
+		return err
+	}
 	_, err = ring.Unwrap(config.DataKey, cluster.ID)
 	return err
 }
@@ -87,6 +90,13 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
+		err := b.agent.changeSecrets(t.Context(), "a secret", func(s *secrets) error {
+			s.Webhooks = []webhook{{ID: "w1", URL: "https://example.com"}}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		before := b.agent.Status().Config.Digest
 		cluster := c.object(ha.ClusterKey)
 
@@ -143,6 +153,9 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		third := b.backup()
 		a.untilCached(third)
 		d.untilCached(third)
+		if s, err := d.agent.secrets(); err != nil || len(s.Webhooks) != 1 || s.Webhooks[0].ID != "w1" {
+			t.Errorf("the shared secrets on a standby: %+v, %v", s, err)
+		}
 		for _, h := range all {
 			listed, err := h.agent.Backups(t.Context(), 0)
 			if err != nil {

@@ -105,6 +105,9 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if next.DataKey, err = a.cfg.Ring.Rewrap(now.DataKey, a.bucket.Cluster(), a.cfg.Random); err != nil {
 		return err
 	}
+	if err := a.resealSecrets(&next); err != nil {
+		return err
+	}
 	if err := change(&next); err != nil {
 		return err
 	}
