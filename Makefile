@@ -6,6 +6,7 @@ LINT  := $(TOOLS)/golangci-lint
 # npm's own record of what it has installed.
 AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
 GCS   := $(TOOLS)/fake-gcs-server
+PROMETHEUS := $(TOOLS)/prometheus
 
 # What demo passes on, and which packages test and bench are about.
 ARGS ?=
@@ -28,7 +29,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	go build -trimpath -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(GCS) $(AZURITE) ## install what the tests need: servers of object stores, PostgreSQL, Node.js, a C compiler
+setup: packages $(MINIO) $(GCS) $(AZURITE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, a C compiler
 
 packages:
 	e2e/tools/packages
@@ -66,6 +67,9 @@ $(GCS): e2e/tools/fakegcs/go.mod e2e/tools/fakegcs/go.sum
 
 $(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
 	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint
+
+$(PROMETHEUS): e2e/tools/prometheus
+	e2e/tools/prometheus && touch -h $@
 
 # Azurite's newest version asks for Node.js 22; it runs on Debian's 18 as well,
 # with a warning. None of its packages needs its installation script.

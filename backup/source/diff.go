@@ -137,10 +137,11 @@ func sameStream(a, b pack.Stream) bool {
 
 // comparers are Compare by kind.
 var comparers = map[string]func(context.Context, *comparison) (Difference, error){
-	"directory": compareDirectories,
-	"sqlite":    compareSQLite,
-	"postgres":  comparePostgres,
-	"command":   compareCommands,
+	"directory":  compareDirectories,
+	"sqlite":     compareSQLite,
+	"postgres":   comparePostgres,
+	"command":    compareCommands,
+	"prometheus": compareDirectories, // blocks are files
 }
 
 // comparison is one run of Compare.

@@ -36,6 +36,9 @@ type DirectoryConfig struct {
 type Directory struct {
 	name string
 	cfg  DirectoryConfig
+	// frozen says that no file's content ever changes: that it has got another
+	// name, which sets its ctime, says nothing.
+	frozen bool
 	// fault, in tests, is called before a step on a path of the tree.
 	fault func(step, path string) error
 	// swapFault, in tests, is called before each step of a swap.

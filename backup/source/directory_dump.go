@@ -40,7 +40,7 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 	const ahead = 256
 	j := &dumpJob{
 		d: d, w: w, root: root,
-		old:   openOldTree(ctx, r, prev),
+		old:   openOldTree(ctx, r, prev, d.frozen),
 		queue: make(chan *dumpItem, ahead),
 		work:  make(chan *dumpItem, ahead),
 		twins: map[fileID]uint64{},
@@ -286,9 +286,10 @@ type oldTree struct {
 	node    *Node // the next one
 	err     error
 	settled time.Time // what changed before then was read as it was left
+	frozen  bool      // Directory.frozen
 }
 
-func openOldTree(ctx context.Context, r chunkReader, prev *Entry) *oldTree {
+func openOldTree(ctx context.Context, r chunkReader, prev *Entry, frozen bool) *oldTree {
 	if prev == nil {
 		return &oldTree{err: io.EOF}
 	}
@@ -297,7 +298,7 @@ func openOldTree(ctx context.Context, r chunkReader, prev *Entry) *oldTree {
 		return &oldTree{err: fmt.Errorf("read facts: %w", err)}
 	}
 	stream := r.Open(ctx, prev.Root)
-	return &oldTree{stream: stream, dec: newTreeDecoder(stream), settled: facts.Started.Add(-granularity)}
+	return &oldTree{stream: stream, dec: newTreeDecoder(stream), settled: facts.Started.Add(-granularity), frozen: frozen}
 }
 
 // find gives the regular file that had the path; nil for none. Paths come in
@@ -326,9 +327,14 @@ func (o *oldTree) find(path string) *Node {
 // can choose; a file that changed while the previous backup was being made
 // could have changed again, at the same time as far as its times tell.
 func (o *oldTree) unchanged(n *Node, st *unix.Stat_t) bool {
+	if n.Content.Size != st.Size || n.Inode != st.Ino || !n.ModTime.Equal(modTime(st)) {
+		return false
+	}
+	if o.frozen {
+		return modTime(st).Before(o.settled)
+	}
 	changed := changeTime(st)
-	return n.Content.Size == st.Size && n.Inode == st.Ino && n.Changed.Equal(changed) &&
-		n.ModTime.Equal(modTime(st)) && changed.Before(o.settled)
+	return n.Changed.Equal(changed) && changed.Before(o.settled)
 }
 
 // failure tells why the tree could not be read to where the walk came.

@@ -14,7 +14,7 @@ import (
 // Entry is what a manifest says of one source. It has all that a restore
 // needs besides the chunks.
 type Entry struct {
-	Kind  string          `json:"kind"` // "directory", "sqlite", "postgres", "command"
+	Kind  string          `json:"kind"` // "directory", "sqlite", "postgres", "command", "prometheus"
 	Name  string          `json:"name"`
 	Size  int64           `json:"size"`            // logical bytes
 	Root  pack.Stream     `json:"root"`            // the source's main stream
@@ -66,7 +66,8 @@ type Restorer interface {
 
 // Export writes what one entry holds to path, for a person, needing nothing of
 // the host that it was dumped on: a folder, a database file, a folder with
-// dump.pgc (and roles.sql), a folder with output. path must not exist.
+// dump.pgc (and roles.sql), a folder with output, a data folder of Prometheus.
+// path must not exist.
 func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 	export, ok := exporters[e.Kind]
 	if !ok {
@@ -80,8 +81,9 @@ func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 
 // exporters are Export by kind.
 var exporters = map[string]func(context.Context, *pack.Reader, Entry, string) error{
-	"directory": exportDirectory,
-	"sqlite":    exportSQLite,
-	"postgres":  exportPostgres,
-	"command":   exportCommand,
+	"directory":  exportDirectory,
+	"sqlite":     exportSQLite,
+	"postgres":   exportPostgres,
+	"command":    exportCommand,
+	"prometheus": exportPrometheus,
 }

@@ -150,6 +150,7 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 	var kinds []string
 	for kind, there := range map[string]bool{
 		"directory": y.Directory != nil, "sqlite": y.SQLite != nil, "postgres": y.Postgres != nil, "command": y.Command != nil,
+		"prometheus": y.Prometheus != nil,
 	} {
 		if there {
 			kinds = append(kinds, kind)
@@ -158,7 +159,7 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 	slices.Sort(kinds)
 	switch {
 	case len(kinds) == 0:
-		r.mistake(place, "source %q has no kind; give it one of directory, sqlite, postgres, command", y.Name)
+		r.mistake(place, "source %q has no kind; give it one of directory, sqlite, postgres, command, prometheus", y.Name)
 		return nil
 	case len(kinds) > 1:
 		r.mistake(place, "source %q has several kinds (%s); make a source of each", y.Name, strings.Join(kinds, ", "))
@@ -192,6 +193,13 @@ func (r *reader) check(place string, y sourceYAML) {
 	case y.Command != nil:
 		r.argv(place+".dump", "dump", y.Command.Dump)
 		r.argv(place+".restore", "restore", y.Command.Restore)
+	case y.Prometheus != nil:
+		r.own(place+".data_dir", y.Name, y.Prometheus.DataDir)
+		if y.Prometheus.URL == "" {
+			r.mistake(place, "source %q has no url; add url: http://127.0.0.1:9090", y.Name)
+		}
+		r.argv(place+".stop", "stop", y.Prometheus.Stop)
+		r.argv(place+".start", "start", y.Prometheus.Start)
 	}
 }
 
@@ -203,6 +211,11 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
 	case y.Postgres != nil:
 		return source.NewPostgres(y.Name, source.PostgresConfig{URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), Scratch: scratch})
+	case y.Prometheus != nil:
+		return source.NewPrometheus(y.Name, source.PrometheusConfig{
+			URL: string(y.Prometheus.URL), DataDir: y.Prometheus.DataDir, Stop: y.Prometheus.Stop, Start: y.Prometheus.Start,
+			Timeout: time.Duration(y.Prometheus.Timeout), Scratch: scratch,
+		})
 	default:
 		return source.NewCommand(y.Name, source.CommandConfig{
 			Dump: y.Command.Dump, Restore: y.Command.Restore, Timeout: time.Duration(y.Command.Timeout), Scratch: scratch,
@@ -214,7 +227,8 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 func (r *reader) own(place, name, path string) {
 	switch {
 	case path == "":
-		r.mistake(place, "source %q has no path; add path: /absolute/path", name)
+		key := place[strings.LastIndex(place, ".")+1:]
+		r.mistake(place, "source %q has no %s; add %s: /absolute/path", name, key, key)
 	case !filepath.IsAbs(path):
 		r.mistake(place, "path %q is not absolute; write it from the root: /…", path)
 	case filepath.Clean(path) == "/":

@@ -18,6 +18,7 @@ sources:
   - {name: uploads, directory: {path: /srv/app/uploads, exclude: ["**/*.tmp"]}}
   - {name: prefs,   sqlite:    {path: /srv/app/prefs.db}}
   - {name: queue,   command:   {dump: [q, export], restore: [q, import], timeout: 90s}}
+  - {name: metrics, prometheus: {url: "http://127.0.0.1:9090", data_dir: /var/lib/prometheus/metrics2, stop: [systemctl, stop, prometheus], start: [systemctl, start, prometheus]}}
 hooks:
   pre_backup: []
   post_backup: {command: [/usr/bin/app, resume], timeout: 7s}
@@ -37,7 +38,7 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	for _, s := range c.Sources {
 		got = append(got, s.Kind()+" "+s.Name())
 	}
-	if want := []string{"postgres db", "directory uploads", "sqlite prefs", "command queue"}; !slices.Equal(got, want) {
+	if want := []string{"postgres db", "directory uploads", "sqlite prefs", "command queue", "prometheus metrics"}; !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}
 	if c.Hooks.PreBackup.Command != nil || c.Hooks.Probe.Command != nil {
@@ -95,6 +96,12 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 		"empty dump":            {"sources:\n- name: a\n  command:\n    dump: []\n    restore: [x]\n", "line 4: dump is missing or empty"},
 		"no restore":            {"sources:\n- {name: a, command: {dump: [x]}}\n", "line 2: restore is missing or empty"},
 		"relative program":      {"sources:\n- {name: a, command: {dump: [bin/x], restore: [y]}}\n", "is a relative path"},
+		"no data_dir":           {"sources:\n- name: a\n  prometheus: {url: 'http://a', stop: [x], start: [x]}\n", `line 3: source "a" has no data_dir`},
+		"no url of a server":    {"sources:\n- name: a\n  prometheus: {data_dir: /a, stop: [x], start: [x]}\n", `source "a" has no url`},
+		"no stop":               {"sources:\n- name: a\n  prometheus: {url: 'http://a', data_dir: /a, start: [x]}\n", "line 3: stop is missing"},
+		"url without scheme":    {"sources:\n- name: a\n  prometheus: {url: 'a:9090', data_dir: /a, stop: [x], start: [x]}\n", "line 2: source a: prometheus: url is not of the form"},
+		"data_dir of another":   {"sources:\n- {name: a, directory: {path: /srv}}\n- name: b\n  prometheus: {url: 'http://a', data_dir: /srv/x, stop: [x], start: [x]}\n", "lie in one another"},
+		"unknown key of server": {"sources:\n- name: a\n  prometheus:\n    dir: /a\n", `line 4: unknown key "dir"`},
 		"bad time-out":          {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 30}\n", `line 3: "30" is not a duration`},
 		"no time":               {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 0s}\n", "longer than nothing"},
 		"hook as text":          {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: systemctl stop app\n", "line 3: a command is a list of words"},

@@ -25,11 +25,12 @@ type (
 		Version versionYAML `yaml:"version"`
 	}
 	sourceYAML struct {
-		Name      string         `yaml:"name"`
-		Directory *directoryYAML `yaml:"directory"`
-		SQLite    *sqliteYAML    `yaml:"sqlite"`
-		Postgres  *postgresYAML  `yaml:"postgres"`
-		Command   *commandYAML   `yaml:"command"`
+		Name       string         `yaml:"name"`
+		Directory  *directoryYAML `yaml:"directory"`
+		SQLite     *sqliteYAML    `yaml:"sqlite"`
+		Postgres   *postgresYAML  `yaml:"postgres"`
+		Command    *commandYAML   `yaml:"command"`
+		Prometheus *historyYAML   `yaml:"prometheus"`
 	}
 	directoryYAML struct {
 		Path    string   `yaml:"path"`
@@ -45,6 +46,13 @@ type (
 	commandYAML struct {
 		Dump    []string `yaml:"dump"`
 		Restore []string `yaml:"restore"`
+		Timeout duration `yaml:"timeout"`
+	}
+	historyYAML struct {
+		URL     secret   `yaml:"url"`
+		DataDir string   `yaml:"data_dir"`
+		Stop    []string `yaml:"stop"`
+		Start   []string `yaml:"start"`
 		Timeout duration `yaml:"timeout"`
 	}
 	hooksYAML struct {

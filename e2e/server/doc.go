@@ -1,5 +1,5 @@
-// Package server starts real servers for tests: MinIO, fake-gcs-server, Azurite
-// and PostgreSQL, each on a free port of 127.0.0.1, with its data in a
+// Package server starts real servers for tests: MinIO, fake-gcs-server, Azurite,
+// PostgreSQL and Prometheus, each on a free port of 127.0.0.1, with its data in a
 // temporary folder, stopped by process id when the test ends, and killed by the
 // kernel should the test process die first. A Wire is the network to one of
 // them, which can be disturbed.

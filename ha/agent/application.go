@@ -124,7 +124,7 @@ func (a *Agent) probe(ctx context.Context, ref backup.Ref) error {
 // path, or a database's name.
 type staged interface{ Staged() string }
 
-var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.Postgres)(nil), (*source.Command)(nil)}
+var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.Postgres)(nil), (*source.Command)(nil), (*source.Prometheus)(nil)}
 
 // envName makes a source's name part of a variable's: capital letters, digits
 // and underscores.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -54,13 +55,27 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
 	p.check("space", spaceCheck(m, a.cfg))
 	for _, src := range a.cfg.Sources {
-		p.check("source "+src.Name(), src.Check(ctx))
+		p.check("source "+src.Name(), checkRestore(ctx, src))
 	}
 	a.checkHooks(&p)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
 	p.Loss, err = a.loss(ctx, s, h, p.Mode, info)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
+}
+
+// restoreChecker is a source of which a restore needs less than a backup does.
+type restoreChecker interface {
+	CheckRestore(ctx context.Context) error
+}
+
+var _ restoreChecker = (*source.Prometheus)(nil)
+
+func checkRestore(ctx context.Context, src source.Source) error {
+	if c, ok := src.(restoreChecker); ok {
+		return c.CheckRestore(ctx)
+	}
+	return src.Check(ctx)
 }
 
 // check notes what a look at one thing gave.

@@ -1,0 +1,167 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// Dump implements Source. The snapshot is removed in any outcome; one that a
+// crash left behind is removed by the next Dump or Stage.
+func (p *Prometheus) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
+	e, err := p.dump(ctx, w, prev)
+	if err != nil {
+		return Entry{}, fmt.Errorf("dump %s: %w", p.name, err)
+	}
+	return e, nil
+}
+
+func (p *Prometheus) dump(ctx context.Context, w *pack.Writer, prev *Previous) (e Entry, err error) {
+	if err := p.sweep(); err != nil {
+		return e, err
+	}
+	version, err := p.version(ctx)
+	if err != nil {
+		return e, err
+	}
+	path, err := p.snapshot(ctx)
+	// A snapshot that stays keeps blocks on the disk which the server has
+	// dropped, but it is no reason to be without a backup.
+	defer func() {
+		if failed := p.sweep(); failed != nil && err == nil {
+			e.Warnings = append(e.Warnings, failed.Error())
+		}
+	}()
+	if err != nil {
+		return e, err
+	}
+	return p.dumpSnapshot(ctx, w, prev, path, version)
+}
+
+func (p *Prometheus) dumpSnapshot(ctx context.Context, w *pack.Writer, prev *Previous, path, version string) (Entry, error) {
+	if prev != nil && prev.Entry.Kind == p.Kind() {
+		prev = &Previous{Entry: asDirectory(prev.Entry), Reader: prev.Reader}
+	} else {
+		prev = nil
+	}
+	e, err := p.snapshotTree(path).Dump(ctx, w, prev)
+	if err != nil {
+		return e, err
+	}
+	facts := PrometheusFacts{Version: version}
+	if err := json.Unmarshal(e.Facts, &facts.DirectoryFacts); err != nil {
+		return e, err
+	}
+	facts.Path = p.cfg.DataDir
+	if err := facts.countBlocks(path); err != nil {
+		return e, err
+	}
+	e.Kind = p.Kind()
+	e.Facts, err = json.Marshal(facts)
+	return e, err
+}
+
+// snapshotNote is kept on disk while there is a snapshot.
+type snapshotNote struct {
+	Begun time.Time `json:"begun"`
+	Name  string    `json:"name,omitempty"` // empty: the server has not told it yet
+}
+
+func (p *Prometheus) notePath() string  { return filepath.Join(p.cfg.Scratch, "snapshot.json") }
+func (p *Prometheus) snapshots() string { return filepath.Join(p.cfg.DataDir, "snapshots") }
+
+// snapshot makes a snapshot, and gives its path.
+func (p *Prometheus) snapshot(ctx context.Context) (string, error) {
+	note := snapshotNote{Begun: p.cfg.Now().UTC()}
+	if err := p.takeNote(note); err != nil {
+		return "", err
+	}
+	name, err := p.makeSnapshot(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := p.fault("snapshot"); err != nil {
+		return "", err
+	}
+	note.Name = name
+	if err := p.takeNote(note); err != nil {
+		return "", err
+	}
+	path := filepath.Join(p.snapshots(), name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the snapshot is not below data_dir, which must be this server's --storage.tsdb.path: %w", err)
+	}
+	return path, p.fault("noted")
+}
+
+func (p *Prometheus) takeNote(n snapshotNote) error {
+	data, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	if err := makeScratch(p.cfg.Scratch); err != nil {
+		return err
+	}
+	part := p.notePath() + ".part"
+	err = writeFile(part, os.O_TRUNC, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return moveFile(part, p.notePath())
+}
+
+// snapshotDelay is how long after it was asked a server may begin a snapshot
+// whose name it never told.
+const snapshotDelay = 10 * time.Second
+
+// sweep removes the snapshot that was noted, if any, and then the note. Others
+// are a person's: of those whose name was not told, which have the time in it,
+// only one that was begun just when it was asked for is taken.
+func (p *Prometheus) sweep() error {
+	data, err := os.ReadFile(p.notePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var n snapshotNote
+	if err == nil {
+		err = json.Unmarshal(data, &n)
+	}
+	if err == nil {
+		err = p.removeSnapshots(n)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the last snapshot from %s: %w", p.snapshots(), err)
+	}
+	return removeFiles(p.notePath())
+}
+
+func (p *Prometheus) removeSnapshots(n snapshotNote) error {
+	if n.Name != "" {
+		return os.RemoveAll(filepath.Join(p.snapshots(), n.Name))
+	}
+	entries, err := os.ReadDir(p.snapshots())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		text, _, _ := strings.Cut(e.Name(), "-")
+		at, bad := time.Parse("20060102T150405Z", text)
+		if bad != nil || at.Before(n.Begun.Truncate(time.Second)) || at.After(n.Begun.Add(snapshotDelay)) {
+			continue
+		}
+		err = errors.Join(err, os.RemoveAll(filepath.Join(p.snapshots(), e.Name())))
+	}
+	return err
+}

@@ -1,0 +1,203 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// A server writes to its data folder by names: a folder that is swapped beneath
+// it would be spoilt. So it is stopped around the swap, either way. What a
+// crash leaves is known by the file "swapping" in the scratch folder, which is
+// there from before the server is stopped until the swap is undone or final.
+
+func (p *Prometheus) swapping() string { return filepath.Join(p.cfg.Scratch, "swapping") }
+
+// Space implements Restorer.
+func (p *Prometheus) Space(e Entry) (folder string, bytes int64) { return p.tree.Space(e) }
+
+// Staged is the path of the staged data folder.
+func (p *Prometheus) Staged() string { return p.tree.Staged() }
+
+// Stage implements Restorer. The server may run.
+func (p *Prometheus) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
+	err := p.sweep()
+	if err == nil {
+		err = p.readable(ctx, e)
+	}
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", p.name, err)
+	}
+	return p.tree.Stage(ctx, r, asDirectory(e))
+}
+
+// readable refuses blocks that this host's server could not read, as far as it
+// answers: those of version 3 need 2.55 or later.
+func (p *Prometheus) readable(ctx context.Context, e Entry) error {
+	if e.Kind != p.Kind() {
+		return fmt.Errorf("restore %s: it is a %s, not a prometheus", e.Name, e.Kind)
+	}
+	var facts PrometheusFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("restore %s: read facts: %w", e.Name, err)
+	}
+	if facts.Version == "" || before(facts.Version, 3, 0) {
+		return nil
+	}
+	here, err := p.version(ctx)
+	if err == nil && before(here, 2, 55) {
+		return fmt.Errorf("the backup is of Prometheus %s, whose blocks Prometheus %s on this host cannot read: install 2.55 or later", facts.Version, here)
+	}
+	return ctx.Err()
+}
+
+// Swap implements Restorer. It starts the server again, and fails if that
+// fails.
+func (p *Prometheus) Swap(ctx context.Context) error {
+	if err := p.swap(ctx); err != nil {
+		return fmt.Errorf("swap %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Prometheus) swap(ctx context.Context) error {
+	begun, err := exists(p.swapping())
+	if err != nil {
+		return err
+	}
+	if !begun {
+		if staged, err := exists(p.Staged()); err != nil || !staged {
+			return errors.Join(err, fmt.Errorf("%w at %s", errNothingStaged, p.Staged()))
+		}
+		if err := p.begin(); err != nil {
+			return err
+		}
+	}
+	return p.whileStopped(ctx, func() error { return p.tree.Swap(ctx) })
+}
+
+// begin notes that the server will be stopped.
+func (p *Prometheus) begin() error {
+	if err := makeScratch(p.cfg.Scratch); err != nil {
+		return err
+	}
+	if err := writeFile(p.swapping(), os.O_TRUNC, func(io.Writer) error { return nil }); err != nil {
+		return err
+	}
+	return syncFolder(p.cfg.Scratch)
+}
+
+// SwapBack implements Restorer.
+func (p *Prometheus) SwapBack(ctx context.Context) error {
+	if err := p.swapBack(ctx); err != nil {
+		return fmt.Errorf("swap %s back: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Prometheus) swapBack(ctx context.Context) error {
+	begun, err := exists(p.swapping())
+	if err != nil {
+		return err
+	}
+	if !begun {
+		return p.tree.SwapBack(ctx) // no more than a stage is there
+	}
+	if err := p.whileStopped(ctx, func() error { return p.tree.SwapBack(ctx) }); err != nil {
+		return err
+	}
+	return removeFiles(p.swapping())
+}
+
+// Discard implements Restorer.
+func (p *Prometheus) Discard(ctx context.Context) error {
+	if err := p.tree.Discard(ctx); err != nil {
+		return err
+	}
+	if err := removeFiles(p.swapping()); err != nil {
+		return fmt.Errorf("discard leftovers of %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// whileStopped does something between the server's stop and its start.
+func (p *Prometheus) whileStopped(ctx context.Context, do func() error) error {
+	if err := p.fault("stop"); err != nil {
+		return err
+	}
+	if err := p.command(ctx, "stop", p.cfg.Stop); err != nil {
+		return err
+	}
+	if err := p.stopped(ctx); err != nil {
+		return err
+	}
+	if err := p.fault("swap"); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if err := p.fault("start"); err != nil {
+		return err
+	}
+	return p.command(ctx, "start", p.cfg.Start)
+}
+
+// stopped is an error while the server runs.
+func (p *Prometheus) stopped(ctx context.Context) error {
+	if p.answers(ctx) {
+		return fmt.Errorf("stop has succeeded, but %s is still served: it may end only when the server has", p.url.Redacted())
+	}
+	if pid := holder(p.cfg.DataDir); pid != "" {
+		return fmt.Errorf("stop has succeeded, but process %s still has files open in %s: it may end only when the server has", pid, p.cfg.DataDir)
+	}
+	return ctx.Err()
+}
+
+// holder gives the id of a process that has a file below dir open; "" when none
+// has, as far as this process may see.
+func holder(dir string) string {
+	if path, err := resolveTarget(dir); err == nil {
+		dir = path
+	}
+	// An empty list, also of a process that is not ours to look at.
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, dir+"/") {
+			return strings.Split(link, "/")[2]
+		}
+	}
+	return ""
+}
+
+// command runs stop or start to its end. A server that start leaves running may
+// keep the output open: it goes to a file.
+func (p *Prometheus) command(ctx context.Context, what string, argv []string) error {
+	if err := makeScratch(p.cfg.Scratch); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("it took longer than %v", p.cfg.Timeout))
+	defer cancel()
+	out, err := os.OpenFile(filepath.Join(p.cfg.Scratch, what+".log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	prog := program{argv: argv, env: childEnviron()}
+	cmd := prog.command(ctx, out)
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		said := &tail{max: stderrKept}
+		// What it said is good to know, no more.
+		_, _ = io.Copy(said, io.NewSectionReader(out, 0, maxAnswer))
+		return fmt.Errorf("%s Prometheus: %w", what, prog.failure(ctx, err, said))
+	}
+	return nil
+}
