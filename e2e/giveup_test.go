@@ -69,7 +69,9 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 	phase, release := holdUp()
 	wait := tr.background(tr.other, "promote", "--yes")
 	tr.until(tr.other, when, func(s agent.Status) bool { return s.Promotion != nil && s.Promotion.Phase == phase })
-	tr.other.run("promote", "--cancel")
+	if p := query[agent.PromotionStatus](tr.other, "promote", "--cancel"); p.State != agent.PromotionRolledBack || query[agent.Status](tr.other, "status").Promotion != nil {
+		tr.t.Errorf("cancelled %s, and said so too early: %+v", when, p)
+	}
 	if r := wait(); r.code != 1 || !strings.Contains(r.errout, "cancelled by the operator") {
 		tr.t.Errorf("cancelled %s: %+v", when, r)
 	}

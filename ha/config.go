@@ -80,19 +80,22 @@ func (c *Config) Member(name string) (Member, bool) {
 
 // Instance is what an instance says of itself.
 type Instance struct {
-	Format      int       `json:"format"`
-	Cluster     string    `json:"cluster"`
-	Name        string    `json:"name"`
-	URL         string    `json:"url,omitempty"`
-	Incarnation string    `json:"incarnation"`
-	Nonce       string    `json:"nonce"`
-	Role        Role      `json:"role"`
-	State       string    `json:"state"` // for people: "active", "in sync", "behind", …
-	Epoch       uint64    `json:"epoch"`
-	Version     string    `json:"version"`
-	Keys        []string  `json:"keys"`             // ids of the keys that it knows
-	Cached      []string  `json:"cached,omitempty"` // ids of backups, newest first
-	Newest      string    `json:"newest,omitempty"` // id of the newest backup that it has seen
-	LastError   string    `json:"last_error,omitempty"`
-	Time        time.Time `json:"time"`
+	Format      int      `json:"format"`
+	Cluster     string   `json:"cluster"`
+	Name        string   `json:"name"`
+	URL         string   `json:"url,omitempty"`
+	Incarnation string   `json:"incarnation"`
+	Nonce       string   `json:"nonce"`
+	Role        Role     `json:"role"`
+	State       string   `json:"state"` // for people: "active", "in sync", "behind", …
+	Epoch       uint64   `json:"epoch"`
+	Version     string   `json:"version"`
+	Keys        []string `json:"keys"`             // ids of the keys that it knows
+	Cached      []string `json:"cached,omitempty"` // ids of backups, newest first
+	Newest      string   `json:"newest,omitempty"` // id of the newest backup that it has seen
+	LastError   string   `json:"last_error,omitempty"`
+	// Positions is how far the active's sources had come when this was written,
+	// by the source's name, where the source can tell at little cost.
+	Positions map[string]string `json:"positions,omitempty"`
+	Time      time.Time         `json:"time"`
 }

@@ -133,10 +133,12 @@ func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
 	return nil
 }
 
+// serverLSN is the server's position in its write-ahead log, as text.
+const serverLSN = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text"
+
 func (f *postgresFacts) read(ctx context.Context, conn *pgx.Conn) error {
 	return conn.QueryRow(ctx, `
-		SELECT current_setting('server_version'),
-			CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+		SELECT current_setting('server_version'), `+serverLSN+`,
 			datname, pg_database_size(oid), pg_encoding_to_char(encoding), datcollate, datctype,
 			(SELECT coalesce(jsonb_object_agg(extname, extversion), '{}') FROM pg_catalog.pg_extension)
 		FROM pg_catalog.pg_database WHERE datname = current_database()`).

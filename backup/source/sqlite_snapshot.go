@@ -156,8 +156,8 @@ func fingerprint(path string) (string, error) {
 	for _, part := range []struct {
 		path  string
 		head  int64
-		times bool // readers touch the shared memory
-	}{{path, headerSize, true}, {path + "-wal", walHeaderSize, true}, {path + "-shm", indexHeaderSize, false}} {
+		times times // readers touch the shared memory, and whoever opens a WAL its inode
+	}{{path, headerSize, allTimes}, {path + "-wal", walHeaderSize, writeTime}, {path + "-shm", indexHeaderSize, noTimes}} {
 		err := hashHead(h, part.path, part.head, part.times)
 		if err != nil && (part.path == path || !errors.Is(err, fs.ErrNotExist)) {
 			return "", err
@@ -166,21 +166,33 @@ func fingerprint(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// times is how much a file's inode counts in a fingerprint.
+type times int
+
+const (
+	noTimes   times = iota
+	writeTime       // identity, size and mtime
+	allTimes        // ctime too
+)
+
 // hashHead hashes a file's first bytes and, if asked to, identity and times.
-func hashHead(h io.Writer, path string, head int64, times bool) error {
+func hashHead(h io.Writer, path string, head int64, t times) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	fmt.Fprintln(h, path)
-	if times {
+	if t >= writeTime {
 		info, err := f.Stat()
 		if err != nil {
 			return err
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			fmt.Fprintln(h, st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
+			fmt.Fprintln(h, st.Ino)
+			if t == allTimes {
+				fmt.Fprintln(h, st.Ctim.Sec, st.Ctim.Nsec)
+			}
 		}
 		fmt.Fprintln(h, info.Size(), info.ModTime().UnixNano())
 	}

@@ -132,10 +132,15 @@ func TestSQLiteUnchangedIsKeptAndLittleChangeIsLittleData(t *testing.T) {
 			db := newBank(t, path, journal, 6000) // stays open, as an application's would
 			src, s := newSQLite(t, path), newShelf(t)
 			first, _ := s.backup(t, src)
+			print, err := fingerprint(path)
+			must(t, err)
 			for range 2 {
 				again, stats := s.backup(t, src)
 				if stats.New != 0 || fmt.Sprint(again.Root) != fmt.Sprint(first.Root) {
 					t.Errorf("unchanged database: %d new bytes", stats.New)
+				}
+				if now, err := fingerprint(path); err != nil || now != print {
+					t.Errorf("a backup itself looks like a change, and has the next one read all again (%v)", err)
 				}
 			}
 			must(t, transfer(db, 3, 4))

@@ -56,7 +56,7 @@ func newPromote(a *app) *cobra.Command {
 			case cancel && (len(args) > 0 || switchover || failover || p.req.DryRun):
 				return usagef("--cancel goes alone: it gives up the promotion that is under way")
 			case cancel:
-				return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/promotions/current", nil, "The promotion is given up; everything is put back as it was.")
+				return p.cancel(cmd.Context())
 			case failover:
 				p.req.Mode = ha.ModeFailover
 			default:
@@ -117,6 +117,36 @@ func (p *promotion) run(ctx context.Context) error {
 		}
 	}
 	return p.begin(ctx, c)
+}
+
+// cancel gives up the promotion that is under way, and waits until everything
+// is put back.
+func (p *promotion) cancel(ctx context.Context) error {
+	c, err := p.app.agent()
+	if err != nil {
+		return err
+	}
+	var s agent.Status
+	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+		return err
+	}
+	if s.Promotion == nil {
+		return refusedf("no promotion is under way on this instance")
+	}
+	id := s.Promotion.ID
+	if err := c.do(ctx, http.MethodDelete, "/api/v1/promotions/"+url.PathEscape(id), nil, nil); err != nil {
+		return err
+	}
+	status, err := p.follow(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if status.State == agent.PromotionDone {
+		return refusedf("it was too late: this instance is the active, in epoch %d", status.Epoch)
+	}
+	return p.app.printer().show(status, func(w io.Writer) {
+		fmt.Fprintln(w, "The promotion is given up; everything is as it was before.")
+	})
 }
 
 // preflight asks what a promotion would do now.

@@ -29,6 +29,9 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 	if p.Loss.Heartbeat >= 0 {
 		fmt.Fprintf(w, "Last sign of life of the active: %s ago.\n", inSeconds(p.Loss.Heartbeat))
 	}
+	if p.Loss.Reported != nil {
+		fmt.Fprintf(w, "The active last reported %s.\n", p.Loss.Reported)
+	}
 	for _, id := range p.Loss.Newer {
 		fmt.Fprintf(w, "Would be superseded: %s\n", id)
 	}

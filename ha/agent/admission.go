@@ -133,6 +133,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 		rec := a.record()
 		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
 			a.registrar.mute = a.registrar.mute && !a.view().Leading
+			rec.Positions = a.positions(ctx)
 			err := a.registrar.put(ctx, rec)
 			if errors.Is(err, errDeregistered) {
 				err = a.registerAgain(ctx, a.view().Role)

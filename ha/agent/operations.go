@@ -72,7 +72,25 @@ type Loss struct {
 	// Heartbeat is how long ago the active was last seen alive, in seconds;
 	// negative: not seen by this process.
 	Heartbeat float64 `json:"heartbeat_age_seconds"`
-	Summary   string  `json:"summary"` // one line
+	// Reported is what the active last said of itself in the bucket; nil: nothing.
+	Reported *Reported `json:"reported,omitempty"`
+	Summary  string    `json:"summary"` // one line
+}
+
+// Reported is what the active said of itself, within a minute of its end.
+type Reported struct {
+	Time    time.Time        `json:"time"`        // by the store's clock
+	Age     float64          `json:"age_seconds"` // by the store's clock
+	Sources []SourceReported `json:"sources,omitempty"`
+}
+
+// SourceReported is how far one source of the active's had come.
+type SourceReported struct {
+	Name     string `json:"name"`
+	Position string `json:"position"`
+	// Lacks is, in words, what the chosen backup lacks of that; "": nothing, as
+	// far as that can be told.
+	Lacks string `json:"lacks,omitempty"`
 }
 
 // PromotionState is how far a promotion is.

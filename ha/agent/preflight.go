@@ -59,7 +59,7 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	}
 	a.checkHooks(&p)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
-	p.Loss, err = a.loss(ctx, s, h, p.Mode, info)
+	p.Loss, err = a.loss(ctx, s, h, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
 }
@@ -196,10 +196,14 @@ func heartbeatCheck(s Status, mode ha.Mode) error {
 }
 
 // loss says what the promotion would lose.
-func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen BackupInfo) (Loss, error) {
+func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen BackupInfo, m *backup.Manifest) (Loss, error) {
 	l := Loss{BackupAge: max(0, a.cfg.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge
+	}
+	var err error
+	if l.Reported, err = a.reported(ctx, h.Active.Name, m); err != nil {
+		return l, err
 	}
 	if !chosen.Newest {
 		all, err := a.bucket.walk(ctx, h, a.history, 0, 0)

@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// positionTimeout is how long the sources may take, together, to tell how far
+// they have come. A record without positions is better than none.
+const positionTimeout = 2 * time.Second
+
+// positions asks the active's sources how far they have come.
+func (a *Agent) positions(ctx context.Context) map[string]string {
+	if !a.view().Leading {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
+	defer cancel()
+	all := make(map[string]string)
+	for _, src := range a.cfg.Sources {
+		p, ok := src.(source.Positioner)
+		if !ok {
+			continue
+		}
+		at, err := p.Position(ctx)
+		if err != nil {
+			a.cfg.Logger.DebugContext(ctx, "a source does not tell its position", "source", src.Name(), "error", err)
+			continue
+		}
+		all[src.Name()] = at
+	}
+	return all
+}
+
+// reported reads what the active last said of itself, and compares it with a
+// backup; nil when it said nothing.
+func (a *Agent) reported(ctx context.Context, active string, m *backup.Manifest) (*Reported, error) {
+	object, attrs, err := a.bucket.read(ctx, ha.KindInstance, ha.InstanceKey(active), "")
+	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, ErrUnverified) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &Reported{Time: attrs.Time, Age: max(0, a.bucket.storeTime().Sub(attrs.Time)).Seconds()}
+	positions := object.(*ha.Instance).Positions
+	for _, e := range m.Sources {
+		if at, ok := positions[e.Name]; ok {
+			r.Sources = append(r.Sources, SourceReported{Name: e.Name, Position: at, Lacks: source.Since(e, at)})
+		}
+	}
+	return r, nil
+}
+
+// String says it in one line, for people.
+func (r *Reported) String() string {
+	var lacks, has []string
+	for _, s := range r.Sources {
+		if s.Lacks != "" {
+			lacks = append(lacks, fmt.Sprintf("%s (%s)", s.Lacks, s.Name))
+		} else {
+			has = append(has, s.Name)
+		}
+	}
+	text := seconds(r.Age) + " ago"
+	switch {
+	case len(lacks) > 0:
+		return text + ", and had by then what the backup lacks: " + strings.Join(lacks, ", ")
+	case len(has) > 0:
+		return text + ", and had by then nothing that the backup lacks in " + strings.Join(has, ", ")
+	}
+	return text
+}
