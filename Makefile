@@ -27,7 +27,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 	bin/understudy demo $(ARGS)
 
 build: ## build bin/understudy
-	go build -trimpath -o bin/understudy ./cmd/understudy
+	go build -o bin/understudy ./cmd/understudy
 
 setup: packages $(MINIO) $(GCS) $(AZURITE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, a C compiler
 

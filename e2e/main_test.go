@@ -37,8 +37,8 @@ func run(m *testing.M) int {
 	for _, args := range [][]string{
 		{"-race", "-o", understudyBin, "../cmd/understudy"},
 		{"-race", "-o", sampleBin, "./sample"},
-		{"-trimpath", "-o", fastBin, "../cmd/understudy"}, // as make build does
-		{"-trimpath", "-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
+		{"-o", fastBin, "../cmd/understudy"}, // as make build does
+		{"-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
 	} {
 		build := exec.Command("go", append([]string{"build"}, args...)...)
 		build.Stdout, build.Stderr = os.Stdout, os.Stderr

@@ -209,8 +209,8 @@ func examineHooks(h agent.Hooks) []finding {
 		command []string
 		without string
 	}{
-		{"promote", h.Promote.Command, "nothing starts the application at a promotion"},
-		{"demote", h.Demote.Command, "nothing stops the application when another host takes over"},
+		{"promote", h.Promote.Command, "nothing starts the application at a promotion, unless understudy exec runs it"},
+		{"demote", h.Demote.Command, "nothing stops the application when another host takes over, unless understudy exec runs it"},
 		{"pre_backup", h.PreBackup.Command, ""},
 		{"post_backup", h.PostBackup.Command, ""},
 		{"probe", h.Probe.Command, ""},
