@@ -23,12 +23,24 @@
 //
 //	        Stage             Swap                Finish
 //	(none) ──────▶ staging ─▶ staged ─▶ swapping ─▶ swapped ─▶ finishing ─▶ (none)
-//	                  │          │          │          │
-//	                  └──────────┴── Rollback ─────────┴─▶ restoring ─▶ (none)
+//	   ▲              │        │  ▲        │           │
+//	   ├── Rollback ──┘        │  └─┐      └─ Rollback ┴─▶ restoring ─▶ (none)
+//	   └── Drop ───────────────┘    └ Rollback, or Stage of another backup
 //
 // Each arrow out of a state is written to the journal, durably, before the
 // first source is touched, and each arrow into one after the last source is
 // done. Every source's own steps are idempotent. So after a crash Rollback
 // (before finishing) or Finish (from swapped) ends with every source old or
 // every source new.
+//
+// # Stage
+//
+// A stage that is whole is sealed: the journal holds which backup it is (id and
+// digest of its manifest), which entry each source's stage was made from, and
+// the source's seal, which changes when somebody writes to the stage as far as
+// that is cheap to see. A stage whose seal does not hold is built anew and never
+// swapped. While a stage is brought forward from one backup to another, each
+// source's part counts from the moment that its new seal is in the journal; what
+// a failure leaves whole is the earlier backup's stage (Staged) or parts of one
+// (Idle), which the next Stage goes on from.
 package restore

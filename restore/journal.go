@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/understudy-ha/understudy/backup/source"
 )
 
 // State is how far a Swapper has come. See the package documentation.
@@ -30,8 +32,27 @@ const journalFormat = 1
 type journal struct {
 	Format  int             `json:"format"`
 	State   State           `json:"state"`
-	Backup  string          `json:"backup"` // id
+	pin                     // of what is staged, or being staged or swapped
 	Sources []journalSource `json:"sources"`
+	// Stages are the sources' stages that are whole, each with its seal. A
+	// record whose seal does not hold any more says nothing. While Idle they
+	// are what a failure left to be brought forward.
+	Stages []sealed `json:"stages,omitempty"`
+	// Earlier is, while Staging, the backup that Stages still hold in full.
+	Earlier *pin `json:"earlier,omitempty"`
+}
+
+// pin names a backup.
+type pin struct {
+	Backup string `json:"backup"` // id
+	Digest string `json:"digest"` // of what its manifest says
+}
+
+// sealed is one source's stage.
+type sealed struct {
+	Source journalSource `json:"source"`
+	Entry  source.Entry  `json:"entry"`
+	Seal   string        `json:"seal"`
 }
 
 type journalSource struct {
@@ -61,12 +82,19 @@ func (s *Swapper) read() (journal, error) {
 	return j, nil
 }
 
-// write moves the journal to a new state, durably. Idle removes it.
+// write moves the journal to a new state, durably. Idle removes it, unless
+// stages are left.
 func (s *Swapper) write(j *journal, state State) error {
 	j.Format, j.State = journalFormat, state
+	if state != Staging {
+		j.Earlier = nil
+	}
 	step, do := "swapper."+string(state), func() error { return s.save(j) }
 	if state == Idle {
-		step, do = "swapper.idle", s.forget
+		j.pin, j.Sources, step = pin{}, nil, "swapper.idle"
+		if len(j.Stages) == 0 {
+			do = s.forget
+		}
 	}
 	if err := announced(s.Step, step, do); err != nil {
 		return fmt.Errorf("write swap journal: %w", err)

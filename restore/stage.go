@@ -6,17 +6,25 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
-// Stage builds every source's state beside its target. Free space is checked
-// first, over all sources that share a file system (ErrNoSpace). A source in
-// the backup that is not configured here, or the reverse, is ErrSources. An
-// earlier stage is replaced; after a failure nothing is staged. It is refused
-// (ErrState) while a swap is neither rolled back nor finished. progress may be
-// nil.
+// Stage builds every source's state beside its target. If this very backup is
+// staged already and its seals hold, there is nothing to do, however large it
+// is. A stage of another backup is brought forward: a source whose state is the
+// same keeps it, and a directory has only written to it what changed.
+//
+// Free space is checked first, over all sources that share a file system
+// (ErrNoSpace). A source in the backup that is not configured here, or the
+// reverse, is ErrSources. It is refused (ErrState) while a swap is neither
+// rolled back nor finished. After a failure State tells what is left: the
+// earlier backup when its stage is still whole, which it is until a first
+// source has its new one, or else Idle. progress may be nil. With a context of
+// Polite, it takes low priority.
 func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,38 +34,196 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	return nil
 }
 
-func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
+// Check tells whether a backup could be staged and swapped in here: its sources
+// are those configured, servers and tools can restore them, and there is room
+// for what is not staged already. Nothing is changed.
+func (s *Swapper) Check(ctx context.Context, m *backup.Manifest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	plan, err := s.plan(ctx, m)
+	if err == nil {
+		err = s.acceptable(ctx, plan)
+	}
+	if err == nil {
+		err = s.fits(plan)
+		if errors.Is(err, ErrNoSpace) && plan.spare() > 0 {
+			err = nil // Stage drops the earlier stage first
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("check backup %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+// plan is what there is to do to stage a backup.
+type plan struct {
+	journal        // as it stands
+	to      pin    // the backup
+	parts   []part // in the sources' order
+}
+
+// part is a plan's part for one source.
+type part struct {
+	source.Source
+	entry source.Entry
+	held  *sealed // what is staged and whole; nil for nothing
+	keep  bool    // it is what the entry says
+}
+
+// done tells whether the backup is staged already.
+func (p *plan) done() bool {
+	for _, part := range p.parts {
+		if !part.keep {
+			return false
+		}
+	}
+	return p.State == Staged && p.pin == p.to
+}
+
+// spare is how many bytes of stages would be replaced.
+func (p *plan) spare() (n int64) {
+	for _, part := range p.parts {
+		if part.held != nil && !part.keep {
+			_, bytes := part.Space(part.held.Entry)
+			n += bytes
+		}
+	}
+	return n
+}
+
+func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	entries, err := s.entries(m)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	to, err := pinOf(m)
+	if err != nil {
+		return nil, err
 	}
 	j, err := s.read()
-	switch {
-	case err != nil:
+	if err != nil {
+		return nil, err
+	}
+	if j.State.replaced() {
+		return nil, fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
+	}
+	held, err := s.held(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{journal: j, to: to}
+	for i, src := range s.sources {
+		h := held[i]
+		p.parts = append(p.parts, part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i])})
+	}
+	return p, nil
+}
+
+func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
+	plan, err := s.plan(ctx, m)
+	if err != nil || plan.done() {
 		return err
-	case j.State.replaced():
-		return fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
+	}
+	if err := s.acceptable(ctx, plan); err != nil {
+		return err
 	}
 	// Names are written down before anything is staged, so that it is known
 	// whose stages to drop.
-	earlier := j
-	j = journal{Backup: m.ID, Sources: s.names()}
-	if err := s.checkSpace(ctx, entries, earlier); err != nil {
+	j := s.begin(plan)
+	if err := s.makeRoom(ctx, plan, &j); err != nil {
 		return err
 	}
 	if err := s.write(&j, Staging); err != nil {
 		return err
 	}
-	if err := s.stageAll(ctx, r, entries, progress); err != nil {
-		return errors.Join(err, s.rollback(ctx, j))
+	if err := s.stageAll(ctx, r, plan, &j, progress); err != nil {
+		return errors.Join(err, s.settle(ctx, j))
 	}
 	return s.write(&j, Staged)
 }
 
-func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, entries []source.Entry, progress func(backup.Progress)) error {
+// begin is the journal with which a staging begins.
+func (s *Swapper) begin(p *plan) journal {
+	j := journal{pin: p.to, Sources: s.names()}
+	intact := true
+	for _, part := range p.parts {
+		if part.held == nil {
+			intact = false
+		} else {
+			j.setStage(part.Source, part.held.Entry, part.held.Seal)
+		}
+	}
+	switch {
+	case !intact:
+	case p.State == Staged:
+		earlier := p.pin
+		j.Earlier = &earlier
+	case p.State == Staging:
+		j.Earlier = p.Earlier
+	}
+	return j
+}
+
+// acceptable asks the sources whether they can restore what is not staged yet.
+func (s *Swapper) acceptable(ctx context.Context, p *plan) error {
+	for _, part := range p.parts {
+		if !part.keep {
+			if err := part.Accept(ctx, part.entry); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stageAll stages every source and seals each.
+func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journal, progress func(backup.Progress)) error {
+	entries := make([]source.Entry, len(p.parts))
+	for i, part := range p.parts {
+		entries[i] = part.entry
+	}
 	return eachEntry(entries, progress, func(i int, e source.Entry) error {
-		return s.do("stage", s.sources[i], func() error { return s.sources[i].Stage(ctx, r, e) })
+		part := p.parts[i]
+		if part.keep {
+			j.setStage(part.Source, e, part.held.Seal) // its facts may be newer
+			return nil
+		}
+		err := s.do("stage", part.Source, func() error {
+			return source.Gently(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
+		})
+		if err != nil {
+			return err
+		}
+		seal, err := part.Seal(ctx)
+		if err != nil {
+			return err
+		}
+		if seal == "" {
+			return fmt.Errorf("%w: the stage of %s is gone", ErrSeal, part.Name())
+		}
+		j.setStage(part.Source, e, seal)
+		j.Earlier = nil
+		return s.write(j, Staging)
 	})
+}
+
+// stageOne brings a source's stage forward where that can be done, and builds
+// it otherwise.
+func stageOne(ctx context.Context, r *pack.Reader, p part) error {
+	advancer, ok := p.Source.(source.Advancer)
+	if !ok || p.held == nil {
+		return p.Stage(ctx, r, p.entry)
+	}
+	err := advancer.Advance(ctx, r, p.held.Entry, p.entry)
+	if !errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	// Old and new do not fit side by side.
+	if err := p.SwapBack(ctx); err != nil {
+		return err
+	}
+	return p.Stage(ctx, r, p.entry)
 }
 
 // eachEntry runs do for every entry, reporting progress between them.
@@ -112,21 +278,53 @@ func (s *Swapper) names() []journalSource {
 	return names
 }
 
-// checkSpace checks the free space for staging. If there is too little and an
-// earlier stage takes some of it, that is dropped.
-func (s *Swapper) checkSpace(ctx context.Context, entries []source.Entry, earlier journal) error {
-	err := s.fits(entries)
-	if !errors.Is(err, ErrNoSpace) || earlier.State == Idle {
+// makeRoom checks the free space for staging. If there is too little, the
+// stages that are to be replaced give up theirs.
+func (s *Swapper) makeRoom(ctx context.Context, p *plan, j *journal) error {
+	err := s.fits(p)
+	if !errors.Is(err, ErrNoSpace) || p.spare() == 0 {
 		return err
 	}
-	if err := s.rollback(ctx, earlier); err != nil {
+	j.Earlier = nil
+	for _, part := range p.parts {
+		if !part.keep {
+			j.setStage(part.Source, part.entry, "")
+		}
+	}
+	if err := s.write(j, Staging); err != nil {
 		return err
 	}
-	return s.fits(entries)
+	for i, part := range p.parts {
+		if part.keep {
+			continue
+		}
+		if err := s.do("swap back", part.Source, func() error { return part.SwapBack(ctx) }); err != nil {
+			return err
+		}
+		p.parts[i].held = nil
+	}
+	if err := s.fits(p); err != nil {
+		return errors.Join(err, s.settle(ctx, *j))
+	}
+	return nil
+}
+
+// need is what staging a source takes beside what is staged, as far as it is
+// known before.
+func (p *part) need() (folder string, bytes int64) {
+	folder, bytes = p.Space(p.entry)
+	switch _, advances := p.Source.(source.Advancer); {
+	case p.keep:
+		return folder, 0
+	case advances && p.held != nil:
+		_, there := p.Space(p.held.Entry)
+		return folder, max(0, bytes-there)
+	}
+	return folder, bytes
 }
 
 // fits adds up what staging needs on each file system.
-func (s *Swapper) fits(entries []source.Entry) error {
+func (s *Swapper) fits(p *plan) error {
 	type claim struct {
 		need    int64
 		free    int64
@@ -134,14 +332,14 @@ func (s *Swapper) fits(entries []source.Entry) error {
 	}
 	claims := make(map[uint64]*claim)
 	var devices []uint64
-	for i, e := range entries {
-		folder, need := s.sources[i].Space(e)
+	for _, part := range p.parts {
+		folder, need := part.need()
 		if need <= 0 {
 			continue
 		}
 		fsys, err := s.statFS(folder)
 		if err != nil {
-			return fmt.Errorf("%s %s: %w", e.Kind, e.Name, err)
+			return fmt.Errorf("%s %s: %w", part.Kind(), part.Name(), err)
 		}
 		c := claims[fsys.device]
 		if c == nil {
@@ -151,7 +349,7 @@ func (s *Swapper) fits(entries []source.Entry) error {
 		}
 		c.need += need
 		c.free = fsys.free
-		c.folders = append(c.folders, fmt.Sprintf("%s (%s)", folder, e.Name))
+		c.folders = append(c.folders, fmt.Sprintf("%s (%s)", folder, part.Name()))
 	}
 	for _, device := range devices {
 		if c := claims[device]; c.free < c.need+margin {

@@ -87,16 +87,24 @@ func (s *Swapper) unfinished(j journal) string {
 	return fmt.Sprintf("the unfinished restore of backup %s (%s)", j.Backup, j.State)
 }
 
-// State tells how far the Swapper has come, and with which backup.
+// State tells how far the Swapper has come, and with which backup. Staged means
+// that the backup is rehearsed: a Swap is all that it takes to put it into
+// place, as long as its seals hold, which Stage and Swap look at. A stage of
+// other sources than those configured here is none.
 func (s *Swapper) State() (state State, backupID string, err error) {
 	j, err := s.read()
+	if j.State == Staged && s.match("", j.Sources) != nil {
+		return Idle, "", err
+	}
 	return j.State, j.Backup, err
 }
 
 // Swap puts the staged state of every source into place, keeping what it
 // replaces. If one source fails, those already swapped are swapped back, and
 // nothing stays staged. A Swap that a crash interrupted may be run again;
-// after a whole one it does nothing. Without a stage it is ErrState.
+// after a whole one it does nothing. Without a stage it is ErrState; when a
+// stage is not as it was sealed it is ErrSeal, nothing was touched, and the
+// backup counts as staged no more.
 func (s *Swapper) Swap(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,6 +132,12 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if j.State == Staged {
+		if err := s.checkSeals(ctx, j); err != nil {
+			return err
+		}
+	}
+	j.Stages = nil // from here on the names tell
 	if err := s.write(&j, Swapping); err != nil {
 		return err
 	}
@@ -135,17 +149,25 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	return s.write(&j, Swapped)
 }
 
-// Rollback puts the replaced state of every source back and drops what is
-// staged. It may be called in any state, any number of times; with nothing
-// staged it does nothing. Once Finish has begun it is ErrState.
+// Rollback puts the replaced state of every source back, and drops the stage
+// then. Where nothing was swapped yet it keeps what is whole: a stage stays
+// Staged, and of one that was being built that is kept which the next Stage can
+// bring forward (Drop removes it). It may be called in any state, any number of
+// times. Once Finish has begun it is ErrState.
 func (s *Swapper) Rollback(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j, err := s.read()
 	switch {
 	case err != nil:
-	case j.State == Idle:
+	case j.State == Idle, j.State == Staged:
 		return nil
+	case j.State == Staging:
+		err = s.settle(ctx, j)
+		if err != nil {
+			err = fmt.Errorf("roll back backup %s: %w", j.Backup, err)
+		}
+		return err
 	case j.State == Finishing:
 		err = fmt.Errorf("%w: some of what it replaced is gone already: finish it", ErrState)
 	case j.State.replaced():
@@ -163,6 +185,7 @@ func (s *Swapper) Rollback(ctx context.Context) error {
 // rollback brings all sources back, newest change first. It goes on when one
 // fails, and when ctx is cancelled: to stop half-way is what it must not do.
 func (s *Swapper) rollback(ctx context.Context, j journal) error {
+	j.Stages = nil
 	if err := s.write(&j, s.backwards(j.State)); err != nil {
 		return err
 	}
@@ -180,10 +203,33 @@ func (s *Swapper) rollback(ctx context.Context, j journal) error {
 // backwards gives the state in which a rollback runs: a stage that was never
 // swapped leaves no replaced state, so its sources may change meanwhile.
 func (s *Swapper) backwards(state State) State {
-	if state == Staging || state == Staged {
-		return Staging
+	if state.replaced() {
+		return Restoring
 	}
-	return Restoring
+	return Staging
+}
+
+// Drop removes whatever is staged, whole or not: for good, as when this
+// instance leaves its cluster or is to rehearse no more. It may be called any
+// number of times; with nothing staged it does nothing. While a swap is neither
+// rolled back nor finished it is ErrState.
+func (s *Swapper) Drop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, err := s.read()
+	switch {
+	case err != nil:
+	case j.State == Idle && len(j.Stages) == 0:
+		return nil
+	case j.State.replaced():
+		err = fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
+	default:
+		err = s.rollback(ctx, j)
+	}
+	if err != nil {
+		return fmt.Errorf("drop the stage: %w", err)
+	}
+	return nil
 }
 
 // Finish drops the replaced states. Rollback is not possible any more. It may

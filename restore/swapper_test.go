@@ -20,6 +20,9 @@ type disk map[string]*states
 
 type states struct{ live, staged, replaced string }
 
+// oldStage is what a stage of another backup than the one under test is called.
+const oldStage = "older"
+
 func newDisk() disk {
 	return disk{"db": {live: "old"}, "uploads": {live: "old"}, "prefs": {live: "old"}}
 }
@@ -52,6 +55,8 @@ type fake struct {
 	fail          map[string]error // by verb
 	space         int64
 	folder        string
+	keeps         bool // a stage that fails leaves the earlier one
+	staged        int  // how often it was
 }
 
 func (f *fake) Name() string { return f.name }
@@ -59,14 +64,38 @@ func (f *fake) Kind() string { return f.kind }
 
 func (f *fake) Space(source.Entry) (string, int64) { return f.folder, f.space }
 
-func (f *fake) Stage(ctx context.Context, _ *pack.Reader, _ source.Entry) error {
-	f.states.staged = "half of new"
+func (f *fake) Accept(ctx context.Context, _ source.Entry) error { return f.failure(ctx, "accept") }
+
+// state is what a fake's entry stands for.
+func stateOf(e source.Entry) string {
+	if e.Root.Size == 1 {
+		return oldStage
+	}
+	return "new"
+}
+
+func (f *fake) Stage(ctx context.Context, _ *pack.Reader, e source.Entry) error {
+	f.staged++
+	if f.keeps {
+		if err := f.failure(ctx, "stage"); err != nil {
+			return err
+		}
+	}
+	f.states.staged = "half of " + stateOf(e)
 	f.step("half staged " + f.name)
 	if err := f.failure(ctx, "stage"); err != nil {
 		return err
 	}
-	f.states.staged = "new"
+	f.states.staged = stateOf(e)
 	return nil
+}
+
+// Seal shows that somebody wrote to a stage by what the stage holds then.
+func (f *fake) Seal(ctx context.Context) (string, error) {
+	if strings.HasPrefix(f.states.staged, "half of ") {
+		return "", f.failure(ctx, "seal")
+	}
+	return f.states.staged, f.failure(ctx, "seal")
 }
 
 func (f *fake) Swap(ctx context.Context) error {
@@ -144,11 +173,21 @@ func noStep(string) {}
 
 func testManifest() *backup.Manifest {
 	return &backup.Manifest{ID: "b-1", Sources: []source.Entry{
-		{Kind: "directory", Name: "uploads", Size: 10}, {Kind: "sqlite", Name: "prefs", Size: 20}, {Kind: "postgres", Name: "db", Size: 30},
+		{Kind: "directory", Name: "uploads", Size: 10}, {Kind: "sqlite", Name: "prefs", Size: 20, Facts: []byte("{}")}, {Kind: "postgres", Name: "db", Size: 30},
 	}}
 }
 
 func (h *host) stage(ctx context.Context) error { return h.Stage(ctx, nil, testManifest(), nil) }
+
+// older is another backup than the one under test.
+func older() *backup.Manifest {
+	m := testManifest()
+	m.ID = "b-0"
+	for i := range m.Sources {
+		m.Sources[i].Root.Size = 1
+	}
+	return m
+}
 
 func (h *host) mustBe(t *testing.T, want State) {
 	t.Helper()
@@ -198,6 +237,7 @@ type sequence struct {
 	do      func(ctx context.Context, h *host) error // crashed at every step
 	recover func(ctx context.Context, h *host) error
 	want    string
+	every   int // which of the recovery's steps to crash at, where it has many; 0 for all
 }
 
 var sequences = []sequence{
@@ -205,14 +245,14 @@ var sequences = []sequence{
 		name:    "stage, then roll back",
 		before:  func(context.Context, *host) error { return nil },
 		do:      func(ctx context.Context, h *host) error { return h.stage(ctx) },
-		recover: func(ctx context.Context, h *host) error { return h.Rollback(ctx) },
+		recover: dropAll,
 		want:    "old",
 	},
 	{
 		name:    "swap, then roll back",
 		before:  func(ctx context.Context, h *host) error { return h.stage(ctx) },
 		do:      func(ctx context.Context, h *host) error { return h.Swap(ctx) },
-		recover: func(ctx context.Context, h *host) error { return h.Rollback(ctx) },
+		recover: dropAll,
 		want:    "old",
 	},
 	{
@@ -220,8 +260,13 @@ var sequences = []sequence{
 		before: func(ctx context.Context, h *host) error { return h.stage(ctx) },
 		do:     func(ctx context.Context, h *host) error { return h.Swap(ctx) },
 		recover: func(ctx context.Context, h *host) error {
-			if state, _, err := h.State(); err != nil || state != Finishing {
-				if err := errors.Join(err, h.Swap(ctx)); err != nil {
+			switch state, _, err := h.State(); {
+			case err != nil:
+				return err
+			case state == Idle:
+				return nil // the recovery was journalled as done
+			case state != Finishing:
+				if err := h.Swap(ctx); err != nil {
 					return err
 				}
 			}
@@ -245,11 +290,42 @@ var sequences = []sequence{
 	},
 	{
 		name:    "stage over a stage, then roll back",
-		before:  func(ctx context.Context, h *host) error { return h.stage(ctx) },
+		before:  stageOlder,
 		do:      func(ctx context.Context, h *host) error { return h.stage(ctx) },
-		recover: func(ctx context.Context, h *host) error { return h.Rollback(ctx) },
+		recover: dropAll,
 		want:    "old",
 	},
+	{
+		name:   "bring a stage forward, then stage again, swap and finish",
+		before: stageOlder,
+		do:     func(ctx context.Context, h *host) error { return h.stage(ctx) },
+		recover: func(ctx context.Context, h *host) error {
+			state, _, err := h.State()
+			if err == nil && !state.replaced() {
+				err = h.stage(ctx)
+			}
+			if err == nil && state != Finishing {
+				err = h.Swap(ctx)
+			}
+			return errors.Join(err, h.Finish(ctx))
+		},
+		want:  "new",
+		every: 4,
+	},
+	{
+		name:    "drop, then drop",
+		before:  func(ctx context.Context, h *host) error { return h.stage(ctx) },
+		do:      func(ctx context.Context, h *host) error { return h.Drop(ctx) },
+		recover: dropAll,
+		want:    "old",
+	},
+}
+
+func stageOlder(ctx context.Context, h *host) error { return h.Stage(ctx, nil, older(), nil) }
+
+// dropAll rolls back and drops what that keeps.
+func dropAll(ctx context.Context, h *host) error {
+	return errors.Join(h.Rollback(ctx), h.Drop(ctx))
 }
 
 func TestACrashAtAnyPointEndsAllOldOrAllNew(t *testing.T) {
@@ -262,7 +338,8 @@ func TestACrashAtAnyPointEndsAllOldOrAllNew(t *testing.T) {
 				if where == "" {
 					break
 				}
-				for m := 1; m <= recoveries; m++ {
+				every := max(1, seq.every)
+				for m := 1 + n%every; m <= recoveries; m += every {
 					crashOnce(t, seq, n, m)
 					crashes++
 				}
@@ -294,14 +371,7 @@ func crashOnce(t *testing.T, seq sequence, n, m int) (where string, recoveryStep
 	last := second
 	if m > 0 {
 		last = newHost(t, dir, d, noStep)
-		state, _, err := last.State()
-		if err != nil {
-			t.Fatal(err)
-		}
-		// A swap that is done, whose recovery was journalled as done, needs none.
-		if state != Idle {
-			run(t, func() error { return seq.recover(ctx, last) })
-		}
+		run(t, func() error { return seq.recover(ctx, last) })
 	}
 	if !d.all(seq.want) {
 		t.Errorf("crash %q, then %q: not all %s: %v", where, again, seq.want, d)
@@ -360,17 +430,30 @@ func TestACancelledSwapLeavesAllOld(t *testing.T) {
 	}
 }
 
-func TestAFailedStageLeavesNothing(t *testing.T) {
+func TestAFailedStageLeavesWhatIsWholeForTheNext(t *testing.T) {
 	d := newDisk()
 	h := newHost(t, memoryDir(t), d, noStep)
 	h.sources["prefs"].fail["stage"] = errors.New("no luck")
 	if err := h.stage(t.Context()); err == nil || !strings.Contains(err.Error(), "stage prefs: no luck") {
 		t.Errorf("got %v", err)
 	}
-	if !d.all("old") {
-		t.Error(d)
+	if got := *d["prefs"]; got != (states{live: "old"}) {
+		t.Errorf("prefs: %+v", got)
 	}
 	h.mustBe(t, Idle)
+	delete(h.sources["prefs"].fail, "stage")
+	if err := h.stage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.mustBe(t, Staged)
+	for name, want := range map[string]int{"db": 1, "uploads": 1, "prefs": 2} {
+		if got := h.sources[name].staged; got != want {
+			t.Errorf("%s was staged %d times, want %d", name, got, want)
+		}
+	}
+	if err := h.Drop(t.Context()); err != nil || !d.all("old") {
+		t.Errorf("got %v, %v", err, d)
+	}
 }
 
 func TestAFailedStepBackIsTriedAgain(t *testing.T) {
@@ -601,7 +684,7 @@ func TestStagingChecksSpaceOverEachFileSystem(t *testing.T) {
 func TestAnEarlierStageGivesUpItsSpace(t *testing.T) {
 	d := newDisk()
 	h := newHost(t, memoryDir(t), d, noStep)
-	if err := stageIt(h); err != nil {
+	if err := stageOlder(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
 	h.sources["db"].space = 100 << 20

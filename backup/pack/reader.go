@@ -22,6 +22,7 @@ type Reader struct {
 	extents *extents
 	bufs    sync.Pool // of *[]byte, each with room for a chunk
 	ahead   int       // chunks of a stream that are made ready ahead of its reader
+	inline  bool      // they are made ready by the reader itself
 }
 
 // NewReader reads streams through an index.
@@ -31,6 +32,14 @@ func NewReader(cluster string, keys seal.DataKeys, index *Index, packs Packs) *R
 	r.codec, r.err = newCodec(cluster, keys)
 	r.extents = newExtents(r.codec, index, packs)
 	return r
+}
+
+// Inline gives a Reader of the same backup that decrypts and expands chunks in
+// the goroutine that reads a stream: for one that is to take few resources.
+func (r *Reader) Inline() *Reader {
+	q := &Reader{codec: r.codec, err: r.err, index: r.index, extents: r.extents, ahead: 1, inline: true}
+	q.bufs.New = r.bufs.New
+	return q
 }
 
 // Open reads a stream from its start, fetching ahead a little. What it gives
@@ -199,7 +208,7 @@ func (s *streamReader) order() {
 		case err != nil: // its turn comes after the chunks before it
 			s.ended = true
 			close(p.ready)
-		case s.single:
+		case s.single, s.r.inline:
 			s.prepare(p, id)
 		default:
 			go s.prepare(p, id)

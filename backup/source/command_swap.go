@@ -31,7 +31,14 @@ func (c *Command) loaded() string   { return filepath.Join(c.cfg.Scratch, "loade
 // taken to be of the same size.
 func (c *Command) Space(e Entry) (string, int64) { return c.cfg.Scratch, 2 * e.Size }
 
-// Stage implements Restorer.
+// Accept implements Restorer.
+func (c *Command) Accept(context.Context, Entry) error { return nil }
+
+// Seal implements Restorer.
+func (c *Command) Seal(context.Context) (string, error) { return sealOf(c.Staged()) }
+
+// Stage implements Restorer. It keeps the output in a file; the restore command
+// runs in Swap, whose time therefore depends on the size of the state.
 func (c *Command) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := c.stage(ctx, r, e); err != nil {
 		return fmt.Errorf("stage %s: %w", c.name, err)
@@ -48,7 +55,7 @@ func (c *Command) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := makeScratch(c.cfg.Scratch); err != nil {
 		return err
 	}
-	if err := removeFiles(c.Staged(), c.loaded()); err != nil {
+	if err := removeFiles(c.loaded()); err != nil {
 		return err
 	}
 	return c.keepFile(c.Staged(), func(w io.Writer) error { return copyStream(ctx, r, e.Root, w) })

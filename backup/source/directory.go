@@ -146,6 +146,12 @@ func (d *Directory) Space(e Entry) (folder string, bytes int64) {
 	return folder, facts.DiskBytes
 }
 
+// Accept implements Restorer.
+func (d *Directory) Accept(context.Context, Entry) error { return nil }
+
+// Seal implements Restorer.
+func (d *Directory) Seal(context.Context) (string, error) { return sealOf(d.Staged()) }
+
 // Stage implements Restorer. The stage is beside the target, on the same file
 // system, and has its name only once it is whole and durable.
 func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {

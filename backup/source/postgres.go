@@ -91,7 +91,8 @@ func (p *Postgres) Staged() string { return besideName(p.url.database, "_underst
 
 // target names the database; the others are its stand-ins.
 func (p *Postgres) target() string   { return p.url.database }
-func (p *Postgres) staging() string  { return besideName(p.url.database, "_understudy_staging") } // being built
+func (p *Postgres) staging() string  { return besideName(p.url.database, "_understudy_staging") }  // being built
+func (p *Postgres) outdated() string { return besideName(p.url.database, "_understudy_outdated") } // the earlier stage, being dropped
 func (p *Postgres) replaced() string { return besideName(p.url.database, "_understudy_replaced") }
 func (p *Postgres) absent() string   { return besideName(p.url.database, "_understudy_absent") }
 

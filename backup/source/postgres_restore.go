@@ -21,7 +21,38 @@ import (
 // The server's own folder may be out of sight; Stage looks at it.
 func (p *Postgres) Space(e Entry) (string, int64) { return p.cfg.Scratch, e.Root.Size }
 
-// Stage restores the dump into a new database, on the target's server.
+// Accept implements Restorer: a server restores what is of its own version or
+// an older one.
+func (p *Postgres) Accept(ctx context.Context, e Entry) error {
+	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		_, _, err := accept(ctx, conn, e)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// accept gives what the manifest says of a dump that can be restored, and the
+// tool to do it with.
+func accept(ctx context.Context, conn *pgx.Conn, e Entry) (facts postgresFacts, pgRestore tool, err error) {
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return facts, pgRestore, fmt.Errorf("read facts: %w", err)
+	}
+	major, err := serverMajor(conn)
+	if err != nil {
+		return facts, pgRestore, err
+	}
+	if major < facts.Major {
+		return facts, pgRestore, fmt.Errorf("the server runs PostgreSQL %d and the dump was made of PostgreSQL %d: upgrade the server", major, facts.Major)
+	}
+	pgRestore, err = findTool(ctx, "pg_restore", facts.Tool)
+	return facts, pgRestore, err
+}
+
+// Stage restores the dump into a new database, on the target's server. The
+// earlier stage stays until the new one is whole.
 func (p *Postgres) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.stage(ctx, conn, r, e) })
 	if err != nil {
@@ -31,18 +62,7 @@ func (p *Postgres) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 }
 
 func (p *Postgres) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e Entry) error {
-	var facts postgresFacts
-	if err := json.Unmarshal(e.Facts, &facts); err != nil {
-		return fmt.Errorf("read facts: %w", err)
-	}
-	major, err := serverMajor(conn)
-	if err != nil {
-		return err
-	}
-	if major < facts.Major {
-		return fmt.Errorf("the server runs PostgreSQL %d and the dump was made of PostgreSQL %d: upgrade the server", major, facts.Major)
-	}
-	pgRestore, err := findTool(ctx, "pg_restore", facts.Tool)
+	facts, pgRestore, err := accept(ctx, conn, e)
 	if err != nil {
 		return err
 	}
@@ -71,7 +91,7 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
 		return err
 	}
-	for _, name := range []string{p.Staged(), p.staging()} {
+	for _, name := range []string{p.staging(), p.outdated()} {
 		if err := p.dropDatabase(ctx, conn, name); err != nil {
 			return err
 		}
@@ -82,13 +102,34 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := execute(ctx, conn, g.Database.create(p.staging())); err != nil {
 		return fmt.Errorf("create database %q: %w", p.staging(), err)
 	}
+	defer func() {
+		if err != nil { // it takes room, and a new attempt begins afresh
+			p.dropStaging(context.WithoutCancel(ctx))
+		}
+	}()
 	if err := p.load(ctx, pgRestore); err != nil {
 		return err
 	}
 	if err := execute(ctx, conn, g.properties(p.staging())...); err != nil {
 		return fmt.Errorf("set properties of database %q: %w", p.staging(), err)
 	}
-	return p.renameAll(ctx, conn, []rename{{p.staging(), p.Staged()}})
+	renames := []rename{{p.staging(), p.Staged()}}
+	if there, err := databaseExists(ctx, conn, p.Staged()); err != nil {
+		return err
+	} else if there {
+		renames = append([]rename{{p.Staged(), p.outdated()}}, renames...)
+	}
+	if err := p.renameAll(ctx, conn, renames); err != nil {
+		return err
+	}
+	return p.step("drop outdated", p.dropDatabase(ctx, conn, p.outdated()))
+}
+
+// dropStaging drops what was being built, over a connection of its own: the
+// other one ends when its context is cancelled.
+func (p *Postgres) dropStaging(ctx context.Context) {
+	// If this fails too, the next stage, or SwapBack, does it.
+	_ = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.dropDatabase(ctx, conn, p.staging()) })
 }
 
 // load runs pg_restore into the new database, and gathers the statistics that

@@ -49,6 +49,23 @@ func execute(ctx context.Context, conn executor, statements ...string) error {
 	return nil
 }
 
+// Seal implements Restorer: which server it is, and which of its databases.
+func (p *Postgres) Seal(ctx context.Context) (seal string, err error) {
+	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		err := conn.QueryRow(ctx, `
+			SELECT format('%s %s %s', (SELECT system_identifier FROM pg_catalog.pg_control_system()), oid, datname)
+			FROM pg_catalog.pg_database WHERE datname = $1`, p.Staged()).Scan(&seal)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("look at the stage of %s: %w", p.name, err)
+	}
+	return seal, nil
+}
+
 // Swap implements Restorer. Sessions in the target are ended.
 func (p *Postgres) Swap(ctx context.Context) error {
 	if err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.swap(ctx, conn) }); err != nil {
@@ -157,7 +174,7 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	for _, name := range []string{p.staging(), p.Staged(), p.absent()} {
+	for _, name := range []string{p.staging(), p.outdated(), p.Staged(), p.absent()} {
 		if err := p.step("drop "+name, p.dropDatabase(ctx, conn, name)); err != nil {
 			return err
 		}

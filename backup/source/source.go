@@ -50,11 +50,21 @@ type Source interface {
 // crash and is then run again from the start, in a new process: each is
 // idempotent, and each leaves either the old state or the new one in place.
 type Restorer interface {
+	// Accept tells whether e could be restored here, as far as versions and
+	// tools decide it. Its error says what to do.
+	Accept(ctx context.Context, e Entry) error
 	// Space says how many bytes staging e needs, and in which folder.
 	Space(e Entry) (folder string, bytes int64)
-	// Stage builds the state beside the target, verified and durable, replacing
-	// any earlier stage. The target is not touched.
+	// Stage builds the state beside the target, verified and durable, in the
+	// place of any earlier stage, which stays until the new one is whole where
+	// there is room for both (postgres, sqlite, directory). The target is not
+	// touched.
 	Stage(ctx context.Context, r *pack.Reader, e Entry) error
+	// Seal describes the stage by what is cheap to look at, whatever its size:
+	// as long as it gives the same, the stage is the same one and, as far as
+	// that shows it, nobody has written to it. Empty when nothing is staged
+	// whole. An error means that it cannot be known now.
+	Seal(ctx context.Context) (string, error)
 	// Swap puts the staged state into place and keeps the replaced one.
 	Swap(ctx context.Context) error
 	// SwapBack puts the replaced state back into place, if it was replaced,
@@ -62,6 +72,23 @@ type Restorer interface {
 	SwapBack(ctx context.Context) error
 	// Discard drops whatever staged or replaced state is left.
 	Discard(ctx context.Context) error
+}
+
+// Advancer is a Restorer that brings a stage forward in place: what has not
+// changed is not written again. from is what is staged now, and the stage's
+// seal holds. Up to the moment at which the stage itself is changed a failure
+// leaves it as it was.
+type Advancer interface {
+	Advance(ctx context.Context, r *pack.Reader, from, to Entry) error
+}
+
+// SameStage tells whether the stage of one entry is one of the other too.
+func SameStage(a, b Entry) bool {
+	// Ids are keyed, so those of other keys differ.
+	if !Identical(a, b, true) {
+		return false
+	}
+	return a.Kind != "sqlite" || sameOwner(a, b)
 }
 
 // Export writes what one entry holds to path, for a person, needing nothing of

@@ -71,7 +71,39 @@ func (s *SQLite) state() (st sqliteState, err error) {
 // Space implements Restorer.
 func (s *SQLite) Space(e Entry) (string, int64) { return filepath.Dir(s.cfg.Path), e.Size }
 
-// Stage implements Restorer.
+// Accept implements Restorer.
+func (s *SQLite) Accept(context.Context, Entry) error { return nil }
+
+// Seal implements Restorer. What SQLite keeps beside a database belongs to it.
+func (s *SQLite) Seal(context.Context) (string, error) {
+	// The file of an index that readers share says nothing.
+	seal, err := sealOf(s.Staged())
+	if err != nil || seal == "" {
+		return "", err
+	}
+	for _, side := range sides[:2] {
+		info, err := os.Lstat(s.Staged() + side)
+		if err == nil && info.Size() > 0 {
+			return seal + "written to", nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return seal, nil
+}
+
+// sameOwner tells whether two dumps gave the file the same mode and owner.
+func sameOwner(a, b Entry) bool {
+	var x, y sqliteFacts
+	if json.Unmarshal(a.Facts, &x) != nil || json.Unmarshal(b.Facts, &y) != nil {
+		return false
+	}
+	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID
+}
+
+// Stage implements Restorer. The earlier stage stays until the new one is
+// whole.
 func (s *SQLite) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := s.stage(ctx, r, e); err != nil {
 		return fmt.Errorf("stage %s: %w", s.name, err)
@@ -95,10 +127,7 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 		return err
 	}
 	staging, staged := s.staging(), s.Staged()
-	if err := removeFiles(append(withSides(staged), staged, staging)...); err != nil {
-		return err
-	}
-	if err := streamToFile(ctx, r, e.Root, staging, os.O_EXCL); err != nil {
+	if err := streamToFile(ctx, r, e.Root, staging, os.O_TRUNC); err != nil {
 		return err
 	}
 	if err := integrity(ctx, staging); err != nil {
@@ -107,7 +136,11 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if err := giveAway(staging, fs.FileMode(facts.Mode), facts); err != nil {
 		return err
 	}
-	return moveFile(staging, staged)
+	// Side files belong to the earlier stage: they go before it does.
+	if err := removeFiles(withSides(staged)...); err != nil {
+		return err
+	}
+	return s.step("staged", moveFile(staging, staged))
 }
 
 // makeFolder makes the database's folder on a host that has none, for the

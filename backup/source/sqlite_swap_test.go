@@ -201,13 +201,23 @@ func TestSQLiteSwapRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// What could not be staged whole is not swapped into place, and leaves nothing.
+// What could not be staged whole is not swapped into place: the earlier stage
+// is still there, and nothing else.
 func TestSQLiteFailedStageIsNoStage(t *testing.T) {
 	s, e := newState(t)
 	path := filepath.Join(t.TempDir(), "a.db")
 	src := newSQLite(t, path)
 	s.stage(t, src, e)
 	clear(s.packs)
+	mustFail(t, src.Stage(t.Context(), s.reader(), e), "stage prefs: ")
+	seal, err := src.Seal(t.Context())
+	must(t, err)
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 || seal == "" {
+		t.Errorf("left behind: %v, seal %q", left, seal)
+	}
+	must(t, src.Swap(t.Context()))
+	checkTarget(t, path, 100)
+	must(t, src.SwapBack(t.Context()))
 	mustFail(t, src.Stage(t.Context(), s.reader(), e), "stage prefs: ")
 	mustFail(t, src.Swap(t.Context()), "nothing is staged")
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {

@@ -1,0 +1,47 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// priority is that of the calling thread, as getpriority(2) gives it: 20 is the
+// ordinary one, 1 the lowest.
+func priority(t *testing.T) int {
+	t.Helper()
+	p, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	must(t, err)
+	return p
+}
+
+func TestPoliteWorkHasTheLowestPriorityAndLeavesNone(t *testing.T) {
+	before := priority(t)
+	for range 20 {
+		must(t, gently(Polite(t.Context()), func() error {
+			if p := priority(t); p != 1 {
+				t.Errorf("priority %d", p)
+			}
+			// What it starts inherits that.
+			out, err := program{argv: []string{"sh", "-c", "cut -d' ' -f19 /proc/$$/stat"}}.start(context.WithoutCancel(t.Context()))
+			must(t, err)
+			nice, err := io.ReadAll(out)
+			must(t, errors.Join(err, out.Close()))
+			if strings.TrimSpace(string(nice)) != "19" {
+				t.Errorf("the program runs with nice %s", nice)
+			}
+			return nil
+		}))
+		if p := priority(t); p != before {
+			t.Fatalf("priority %d afterwards, %d before", p, before)
+		}
+	}
+	want := errors.New("no luck")
+	if err := gently(t.Context(), func() error { return want }); err != want {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,12 @@
+package restore
+
+import (
+	"context"
+
+	"github.com/understudy-ha/understudy/backup/source"
+)
+
+// Polite makes a Stage under the given context take only what others leave of
+// processor and disk: for a rehearsal, not for a promotion. What a database
+// server does for it is not ours to slow down.
+func Polite(ctx context.Context) context.Context { return source.Polite(ctx) }

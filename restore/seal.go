@@ -1,0 +1,125 @@
+package restore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
+)
+
+// ErrSeal means that a stage is not as it was sealed: somebody wrote to it, or
+// it is gone. Its message says of which source. It has to be staged again.
+var ErrSeal = errors.New("the stage is not as it was left")
+
+// pinOf names a backup by its id and by the digest of all that its manifest
+// says.
+func pinOf(m *backup.Manifest) (pin, error) {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return pin{}, err
+	}
+	sum := sha256.Sum256(data)
+	return pin{Backup: m.ID, Digest: hex.EncodeToString(sum[:])}, nil
+}
+
+// held gives, for each source, its stage if that is as the journal says; nil
+// otherwise.
+func (s *Swapper) held(ctx context.Context, j journal) ([]*sealed, error) {
+	held := make([]*sealed, len(s.sources))
+	for i, src := range s.sources {
+		record := j.stageOf(src)
+		if record == nil {
+			continue
+		}
+		seal, err := src.Seal(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if seal != "" && seal == record.Seal {
+			held[i] = record
+		}
+	}
+	return held, nil
+}
+
+func (j *journal) stageOf(src source.Source) *sealed {
+	at := j.indexOf(src)
+	if at < 0 {
+		return nil
+	}
+	record := j.Stages[at]
+	return &record
+}
+
+func (j *journal) indexOf(src source.Source) int {
+	name := journalSource{src.Kind(), src.Name()}
+	return slices.IndexFunc(j.Stages, func(r sealed) bool { return r.Source == name })
+}
+
+// setStage notes what a source's stage holds; an empty seal forgets it.
+func (j *journal) setStage(src source.Source, e source.Entry, seal string) {
+	if at := j.indexOf(src); at >= 0 {
+		j.Stages = slices.Delete(slices.Clone(j.Stages), at, at+1)
+	}
+	if seal != "" {
+		j.Stages = append(slices.Clip(j.Stages), sealed{Source: journalSource{src.Kind(), src.Name()}, Entry: e, Seal: seal})
+	}
+}
+
+// whole tells whether every source has its stage.
+func whole(held []*sealed) bool { return !slices.Contains(held, nil) }
+
+// checkSeals looks at the stages before they are swapped. Those that hold are
+// kept when others do not.
+func (s *Swapper) checkSeals(ctx context.Context, j journal) error {
+	held, err := s.held(ctx, j)
+	if err != nil {
+		return err
+	}
+	if whole(held) {
+		return nil
+	}
+	var broken []string
+	for i, src := range s.sources {
+		if held[i] == nil {
+			broken = append(broken, src.Name())
+			j.setStage(src, source.Entry{}, "")
+		}
+	}
+	return errors.Join(fmt.Errorf("%w (%s): stage it again", ErrSeal, strings.Join(broken, ", ")), s.write(&j, Idle))
+}
+
+// settle ends a staging that did not come to its end: what is whole stays, the
+// rest is dropped. It goes on when ctx is cancelled.
+func (s *Swapper) settle(ctx context.Context, j journal) error {
+	ctx = context.WithoutCancel(ctx)
+	intact := j.Earlier != nil
+	var errs []error
+	for _, src := range s.sources {
+		record := j.stageOf(src)
+		if record != nil {
+			seal, err := src.Seal(ctx)
+			if err != nil || seal == record.Seal {
+				continue // what cannot be known now is looked at again before it is used
+			}
+		}
+		intact = false
+		errs = append(errs, s.do("swap back", src, func() error { return src.SwapBack(ctx) }))
+		j.setStage(src, source.Entry{}, "")
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the journal still says Staging, so that it is tried again
+	}
+	if !intact {
+		return s.write(&j, Idle)
+	}
+	j.pin, j.Sources = *j.Earlier, s.names()
+	return s.write(&j, Staged)
+}
