@@ -26,6 +26,12 @@ func (p *Prometheus) Space(e Entry) (folder string, bytes int64) { return p.tree
 // Staged is the path of the staged data folder.
 func (p *Prometheus) Staged() string { return p.tree.Staged() }
 
+// Accept implements Restorer.
+func (p *Prometheus) Accept(ctx context.Context, e Entry) error { return p.readable(ctx, e) }
+
+// Seal implements Restorer.
+func (p *Prometheus) Seal(ctx context.Context) (string, error) { return p.tree.Seal(ctx) }
+
 // Stage implements Restorer. The server may run.
 func (p *Prometheus) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	err := p.sweep()
