@@ -97,5 +97,7 @@ type Instance struct {
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`
-	Time      time.Time         `json:"time"`
+	// Prometheus is the host:port of that host's own, which standbys federate.
+	Prometheus string    `json:"prometheus,omitempty"`
+	Time       time.Time `json:"time"`
 }

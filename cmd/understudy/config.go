@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +21,10 @@ import (
 // config is what the YAML file says: what to back up on this host, and how to
 // start and stop the application beside it.
 type config struct {
-	Version versionSpec
-	Sources []source.Source
-	Hooks   agent.Hooks
-	// Prometheus is nil where federation is not wanted.
-	Prometheus *federation
+	Version    versionSpec
+	Sources    []source.Source
+	Hooks      agent.Hooks
+	Prometheus agent.Federation
 }
 
 // versionSpec tells the application's version: a literal, or a command whose
@@ -31,12 +32,6 @@ type config struct {
 type versionSpec struct {
 	Literal string
 	Command agent.Hook
-}
-
-// federation is the prometheus section.
-type federation struct {
-	TargetsFile string
-	Address     string // host:port of this host's Prometheus
 }
 
 // Time-outs of hooks that set none. The demote hook has none here: the
@@ -282,15 +277,24 @@ func (r *reader) hook(place string, y hookYAML, fallback time.Duration) agent.Ho
 	return h
 }
 
-func (r *reader) federation(y *prometheusYAML) *federation {
+func (r *reader) federation(y *prometheusYAML) agent.Federation {
 	if y == nil {
-		return nil
+		return agent.Federation{}
 	}
-	if !filepath.IsAbs(y.TargetsFile) {
+	switch ext := filepath.Ext(y.TargetsFile); {
+	case y.TargetsFile == "":
+		r.mistake("$.prometheus", "targets_file is missing: the file that this host's Prometheus reads, such as /etc/prometheus/understudy/federate.json")
+	case !filepath.IsAbs(y.TargetsFile):
 		r.mistake("$.prometheus.targets_file", "targets_file %q must be an absolute path", y.TargetsFile)
+	case ext != ".json":
+		r.mistake("$.prometheus.targets_file", "targets_file %q must end in .json, by which Prometheus knows its form", y.TargetsFile)
 	}
-	if y.Address == "" {
+	host, port, err := net.SplitHostPort(y.Address)
+	switch number, bad := strconv.ParseUint(port, 10, 16); {
+	case y.Address == "":
 		r.mistake("$.prometheus", "address is missing: the host:port at which the other instances reach this host's Prometheus")
+	case err != nil || host == "" || bad != nil || number == 0 || strings.ContainsAny(host, "/@ "):
+		r.mistake("$.prometheus.address", "address %q must be host:port, without a scheme: the other instances reach this host's Prometheus there", y.Address)
 	}
-	return &federation{TargetsFile: y.TargetsFile, Address: y.Address}
+	return agent.Federation{TargetsFile: y.TargetsFile, Address: y.Address}
 }

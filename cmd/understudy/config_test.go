@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 const goodConfig = `
@@ -56,7 +58,7 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	if v := c.Version; v.Literal != "" || len(v.Command.Command) != 2 || v.Command.Timeout != versionTimeout {
 		t.Errorf("version %+v", v)
 	}
-	if c.Prometheus == nil || c.Prometheus.Address != "host-a:9090" {
+	if c.Prometheus != (agent.Federation{TargetsFile: "/etc/prometheus/understudy/federate.json", Address: "host-a:9090"}) {
 		t.Errorf("prometheus %+v", c.Prometheus)
 	}
 }
@@ -107,6 +109,12 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 		"hook as text":          {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: systemctl stop app\n", "line 3: a command is a list of words"},
 		"hook without command":  {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: {timeout: 3s}\n", "line 3: command is missing or empty"},
 		"version as list":       {"application: {version: [x]}\nsources: [{name: a, directory: {path: /a}}]\n", "line 1: a version is a literal"},
+		"no targets file":       {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {address: 'a:1'}\n", "line 2: targets_file is missing"},
+		"targets file of text":  {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.txt, address: 'a:1'}\n", "must end in .json"},
+		"no address":            {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.json}\n", "line 2: address is missing"},
+		"address with a scheme": {"sources: [{name: a, directory: {path: /a}}]\nprometheus:\n  targets_file: /f.json\n  address: http://a:9090\n", "line 4: address"},
+		"address without port":  {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.json, address: a}\n", "must be host:port"},
+		"unknown key of it":     {"sources: [{name: a, directory: {path: /a}}]\nprometheus:\n  target_file: /f.json\n", `line 3: unknown key "target_file"`},
 		"relative targets file": {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: f.json, address: 'a:1'}\n", "line 2: targets_file"},
 	}
 	for name, tt := range tests {

@@ -37,10 +37,11 @@ type Agent struct {
 	started  ha.Now
 	begun    ha.Journal // as the data folder had it when this process started
 
-	untrimmed int        // backups made since the cache was trimmed; the work lane's
-	registrar *registrar // used before Run, then by its own goroutine
-	renewal   renewal    // the goroutine's that keeps the table
-	expiry    expiry
+	untrimmed  int        // backups made since the cache was trimmed; the work lane's
+	registrar  *registrar // used before Run, then by its own goroutine
+	renewal    renewal    // the goroutine's that keeps the table
+	expiry     expiry
+	federation federation
 
 	// The loop's own.
 	machine *ha.Machine
@@ -231,6 +232,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepRules(gctx) })
 	g.Go(func() error { return a.keepSwept(gctx) })
 	g.Go(func() error { return a.keepNewest(gctx) })
+	g.Go(func() error { return a.keepTargets(gctx) })
 	err := g.Wait()
 	close(a.stopped)
 	a.effects.Wait()

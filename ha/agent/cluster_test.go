@@ -102,11 +102,15 @@ func (h *host) config() Config {
 	}
 	return Config{
 		Store: h.store, Ring: h.ring, DataDir: h.data, Instance: h.name, URL: "http://" + h.name, Version: "test",
-		Poll: 10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
+		Federation: Federation{TargetsFile: h.targets(), Address: h.name + ":9090"},
+		Poll:       10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
 		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{}, hooks: h.hooks,
 		Hooks: Hooks{Promote: Hook{Command: []string{"true"}}, Demote: Hook{Command: []string{"true"}}},
 	}
 }
+
+// targets is the file that this host's Prometheus would read.
+func (h *host) targets() string { return filepath.Join(filepath.Dir(h.data), "targets.json") }
 
 // bubbleClock reads the test's own clock.
 type bubbleClock struct{}

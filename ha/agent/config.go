@@ -41,6 +41,8 @@ type Config struct {
 	Poll      time.Duration
 	Sources   []source.Source
 	Hooks     Hooks
+	// Federation is of this host's Prometheus.
+	Federation Federation
 	// Application, where there is one, is run instead of the promote and demote
 	// hooks; nil: those start and stop it.
 	Application Application

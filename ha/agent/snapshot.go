@@ -23,7 +23,7 @@ func (a *Agent) Status() Status {
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: progress, Config: a.sharedConfig(),
-		Instances: a.instances(core), Stats: a.stats.read(a.bucket),
+		Instances: a.instances(core), Federation: a.federation.status(a.cfg.Federation), Stats: a.stats.read(a.bucket),
 	}
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
@@ -81,6 +81,9 @@ func problems(s Status) []string {
 	late := s.Config != nil && s.Paused == nil && s.LastBackup != nil &&
 		s.LastBackupAge > 2*time.Duration(s.Config.Frequency).Seconds()+60
 	add(late, "the newest backup is %s old", seconds(s.LastBackupAge))
+	if f := s.Federation; f != nil {
+		add(f.Error != "", "%s", f.Error)
+	}
 	if r := s.Retention; r != nil {
 		add(r.NewestAtRisk != "", "%s", r.NewestAtRisk)
 		all = append(all, r.Problems...)

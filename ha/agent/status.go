@@ -32,12 +32,13 @@ type Status struct {
 	LastBackupAge float64 `json:"last_backup_age_seconds"` // of the newest published one; negative: there is none
 	ClockSkew     float64 `json:"clock_skew_seconds"`      // the store's clock minus this host's, as last measured
 
-	LastBackup *backup.Ref      `json:"last_backup,omitempty"` // the newest published one
-	Cached     []backup.Ref     `json:"cached"`                // in this instance's cache, newest first
-	Progress   *backup.Progress `json:"progress,omitempty"`    // of the work under way
-	Retention  *RetentionStatus `json:"retention,omitempty"`   // nil while the configuration is not known
-	Config     *SharedConfig    `json:"config,omitempty"`      // in force; nil while it is not known
-	Instances  []InstanceStatus `json:"instances"`
+	LastBackup *backup.Ref       `json:"last_backup,omitempty"` // the newest published one
+	Cached     []backup.Ref      `json:"cached"`                // in this instance's cache, newest first
+	Progress   *backup.Progress  `json:"progress,omitempty"`    // of the work under way
+	Retention  *RetentionStatus  `json:"retention,omitempty"`   // nil while the configuration is not known
+	Config     *SharedConfig     `json:"config,omitempty"`      // in force; nil while it is not known
+	Instances  []InstanceStatus  `json:"instances"`
+	Federation *FederationStatus `json:"federation,omitempty"` // nil: none is set up
 	// Outlook says in one line whether promoting this instance would work now,
 	// and what would be lost.
 	Outlook string `json:"outlook"`

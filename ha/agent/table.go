@@ -187,7 +187,7 @@ func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Dura
 	case h.Active.Name != name && s.Role == ha.RoleActive:
 		s.Role, s.State = ha.RoleStandby, StateDemoting
 	}
-	if now.Sub(seen) > recordEvery+3*poll+recordPause {
+	if silentRecord(seen, now, poll) {
 		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
 	return s
@@ -239,7 +239,7 @@ func (a *Agent) record() ha.Instance {
 	rec := ha.Instance{
 		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.cfg.Federation.Address, Time: a.cfg.Clock.Now().Wall,
 	}
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)

@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// Federation is how this host's Prometheus follows the active's: it finds that
+// one's address in a file, which it reads again whenever it changes.
+type Federation struct {
+	TargetsFile string // absolute; "": none is written
+	Address     string // host:port of this host's Prometheus, told to the others; "": it has none
+}
+
+// FederationStatus says whose Prometheus this host's federates.
+type FederationStatus struct {
+	TargetsFile string `json:"targets_file"`
+	Target      string `json:"target"`          // "": none
+	Error       string `json:"error,omitempty"` // why the file could not be written last
+}
+
+// federation is what stands in the targets file.
+type federation struct {
+	mu      sync.Mutex
+	known   bool // what stands there is known
+	target  string
+	failure string
+}
+
+// status is what the file says; nil when there is none.
+func (f *federation) status(cfg Federation) *FederationStatus {
+	if cfg.TargetsFile == "" {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &FederationStatus{TargetsFile: cfg.TargetsFile, Target: f.target, Error: f.failure}
+}
+
+// federateAgain is how long to wait after the file could not be written.
+const federateAgain = 10 * time.Second
+
+// keepTargets keeps the targets file current.
+func (a *Agent) keepTargets(ctx context.Context) error {
+	if a.cfg.Federation.TargetsFile == "" {
+		return nil
+	}
+	for {
+		changed := a.Changed()
+		if a.writeTargets(ctx, a.federated()) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-changed: // within a second, whatever happens
+			}
+		} else if err := wait(ctx, federateAgain); err != nil {
+			return err
+		}
+	}
+}
+
+// federated is the address of the active's Prometheus: "" on the active itself,
+// and while it is not known, or nothing was heard of that instance for long.
+func (a *Agent) federated() string {
+	h := a.view().Head
+	if h == nil || h.Active.Name == a.self.Name {
+		return ""
+	}
+	r, found := a.table.all()[h.Active.Name]
+	if !found || r.rec == nil {
+		a.table.look(max(a.cfg.Poll, recordPause))
+		return ""
+	}
+	if silentRecord(r.attrs.Time, a.bucket.storeTime(), a.cfg.Poll) {
+		return ""
+	}
+	return r.rec.Prometheus
+}
+
+// writeTargets makes the file name one target, or none, and reports whether it
+// does.
+func (a *Agent) writeTargets(ctx context.Context, target string) bool {
+	f := &a.federation
+	f.mu.Lock()
+	failedBefore, same := f.failure != "", f.known && f.target == target
+	f.mu.Unlock()
+	if same {
+		return true
+	}
+	err := replaceTargets(a.cfg.Federation.TargetsFile, target)
+	f.mu.Lock()
+	f.known, f.failure = err == nil, ""
+	if err == nil {
+		f.target = target
+	} else {
+		f.failure = err.Error()
+	}
+	f.mu.Unlock()
+	switch {
+	case err != nil && !failedBefore:
+		a.note(ctx, event.Warn, "federation", err.Error(), nil)
+	case err == nil && target != "":
+		a.note(ctx, event.Info, "federation", "Prometheus here federates "+target, nil)
+	}
+	return err == nil
+}
+
+// replaceTargets writes a file of Prometheus's file-based service discovery, if
+// it does not say the same already. Prometheus runs as another user.
+func replaceTargets(path, target string) error {
+	type group struct {
+		Targets []string `json:"targets"`
+	}
+	groups := []group{}
+	if target != "" {
+		groups = append(groups, group{Targets: []string{target}})
+	}
+	data, err := json.Marshal(groups)
+	if err != nil {
+		return fmt.Errorf("write the targets of Prometheus: %w", err)
+	}
+	data = append(data, '\n')
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	folder := filepath.Dir(path)
+	if err := renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(folder), renameio.WithStaticPermissions(0o644)); err != nil {
+		return fmt.Errorf("write the targets of Prometheus: %w", err)
+	}
+	return syncFolder(folder)
+}
+
+// silentRecord reports whether an instance's record, last written at seen, is
+// older than it gets while the instance is well.
+func silentRecord(seen, now time.Time, poll time.Duration) bool {
+	return now.Sub(seen) > recordEvery+3*poll+recordPause
+}
