@@ -57,6 +57,7 @@ type Manifest struct {
 	DataKey    string         `json:"data_key"` // wrapped
 	Instance   string         `json:"instance"`
 	Trigger    Trigger        `json:"trigger"`
+	By         string         `json:"by,omitempty"` // who asked for it
 	Reason     string         `json:"reason,omitempty"`
 	AppVersion string         `json:"application_version,omitempty"`
 	Version    string         `json:"agent_version"`

@@ -21,7 +21,7 @@ type Order struct {
 	Sequence   uint64
 	Previous   *Ref // nil for the first of a cluster
 	Trigger    Trigger
-	Reason     string
+	By, Reason string
 	Instance   string
 	AppVersion string
 	Version    string

@@ -262,7 +262,7 @@ func (w *writing) manifest(started time.Time, entries []source.Entry, index pack
 	m := &Manifest{
 		Format: Format, Cluster: w.r.Cluster, Epoch: w.o.Epoch, Sequence: w.o.Sequence,
 		Time: started.UTC().Truncate(time.Second), Previous: w.o.Previous,
-		Instance: w.o.Instance, Trigger: w.o.Trigger, Reason: w.o.Reason,
+		Instance: w.o.Instance, Trigger: w.o.Trigger, By: w.o.By, Reason: w.o.Reason,
 		AppVersion: w.o.AppVersion, Version: w.o.Version,
 		Duration: w.o.Now().Sub(started).Round(time.Millisecond).Seconds(),
 		Size:     Size{Logical: s.Logical, New: s.New, Stored: s.Stored},

@@ -143,7 +143,7 @@ func (m *Machine) onStartAnyway(ev StartAnyway) {
 		m.override = true
 		m.j.Demotion = nil // what it writes from now on is in no salvage backup
 		m.save()
-		m.report(Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
+		m.reportBy(ev.By, Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
 		m.answer(ev.Request, nil, nil)
 	}
 }

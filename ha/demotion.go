@@ -25,8 +25,8 @@ func (m *Machine) superseded(h *Head) {
 		m.endPromotion()
 	}
 	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil
-	m.j.Floor, m.j.First = 0, false
-	m.leading, m.override, m.refused = false, false, ""
+	m.j.Floor, m.j.First, m.j.Paused = 0, false, nil
+	m.leading, m.override, m.refused, m.backupErr = false, false, "", ""
 	m.app = appUnknown // stopped again, to be sure
 	m.dropBackup(&Refusal{Reason: fmt.Sprintf("%s became the active in epoch %d: this instance steps down", h.Active.Name, h.Epoch)})
 	m.save()

@@ -56,6 +56,7 @@ type MakeBackup struct {
 	Sequence uint64
 	Previous *backup.Ref
 	Trigger  backup.Trigger
+	By       string // who asked for it
 	Reason   string
 	First    bool // first of its epoch: times of reused packs are checked
 	Config   string
@@ -117,6 +118,7 @@ type Answer struct {
 type Report struct {
 	Level Level
 	Kind  string // "promotion", "backup", "fencing", …
+	By    string // on whose word; "": nobody asked for it
 	Text  string
 }
 

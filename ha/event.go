@@ -52,14 +52,17 @@ type Promote struct {
 }
 
 // CancelPromotion asks to give up a promotion that has not committed.
-type CancelPromotion struct{ Request string }
+type CancelPromotion struct {
+	Request string
+	By      string
+}
 
 // RequestBackup asks for a one-off backup. Requests that come while a backup
 // is being made share the next one.
 type RequestBackup struct {
-	Request string
-	Trigger backup.Trigger
-	Reason  string
+	Request    string
+	Trigger    backup.Trigger
+	By, Reason string
 }
 
 // SetConfig puts a configuration into force whose object is in the bucket.
@@ -73,7 +76,7 @@ type SetConfig struct {
 // UseConfig tells the machine what the configuration in force says.
 type UseConfig struct{ Frequency Duration }
 
-// SetPaused pauses or resumes the schedule.
+// SetPaused pauses or resumes the schedule. A Pause with an Until lasts Left.
 type SetPaused struct {
 	Request string
 	Pause   *Pause // nil: resume

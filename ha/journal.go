@@ -155,8 +155,14 @@ type Demotion struct {
 
 // Pause keeps the schedule from making backups.
 type Pause struct {
-	By    string    `json:"by"`
-	Since time.Time `json:"since"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+	// Until is when it ends by itself, for people; nil: somebody resumes the
+	// schedule. Left is how much of it is left on the instance's own time line,
+	// as of this version of the journal.
+	Until *time.Time `json:"until,omitempty"`
+	Left  Duration   `json:"left,omitempty"`
 }
 
 // Knows reports whether a head was written by this instance: whether its nonce

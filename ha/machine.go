@@ -81,6 +81,7 @@ type Machine struct {
 
 	frequency  time.Duration
 	nextBackup instant
+	pauseEnd   instant     // when the pause of the schedule is over; never: somebody resumes it
 	want       *wish       // a backup asked for
 	making     *wish       // the backup being made
 	publish    *backup.Ref // made, not yet named by the head
@@ -144,6 +145,7 @@ func (m *Machine) Step(now Now, ev Event) []Effect {
 	for before := -1; before != m.changes; {
 		before = m.changes
 		m.wake = never
+		m.planPause()
 		m.planApp()
 		m.planWork()
 		m.planControl()
@@ -198,9 +200,7 @@ func (m *Machine) handle(ev Event) {
 	case UseConfig:
 		m.setFrequency(ev.Frequency)
 	case SetPaused:
-		m.j.Paused = ev.Pause
-		m.save()
-		m.answer(ev.Request, nil, nil)
+		m.onSetPaused(ev)
 	case StartAnyway:
 		m.onStartAnyway(ev)
 	case Notified:
@@ -215,6 +215,7 @@ func (m *Machine) recover() {
 	if h := m.j.Handover; h != nil && h.Phase != HandoverSent && h.Phase != HandoverReturning {
 		m.j.Handover = nil // the head was never handed over
 	}
+	m.recoverPause()
 	if p := m.j.Promotion; p != nil {
 		// A lease that a dead process took is not renewed; it is released.
 		switch {
@@ -236,6 +237,7 @@ func (m *Machine) emit(e Effect) {
 // save makes the journal durable before whatever is emitted next.
 func (m *Machine) save() {
 	m.changes++
+	m.keepPause()
 	s := Save{Journal: m.j.clone()}
 	if n := len(m.out); n > 0 {
 		if _, ok := m.out[n-1].(Save); ok {
@@ -265,7 +267,16 @@ func (m *Machine) due(t instant) bool {
 }
 
 func (m *Machine) report(level Level, kind, format string, args ...any) {
-	m.emit(Report{Level: level, Kind: kind, Text: fmt.Sprintf(format, args...)})
+	by := ""
+	if p := m.j.Promotion; p != nil && kind == "promotion" {
+		by = p.By
+	}
+	m.reportBy(by, level, kind, format, args...)
+}
+
+// reportBy is report for what happens on somebody's word.
+func (m *Machine) reportBy(by string, level Level, kind, format string, args ...any) {
+	m.emit(Report{Level: level, Kind: kind, By: by, Text: fmt.Sprintf(format, args...)})
 }
 
 func (m *Machine) answer(request string, ref *backup.Ref, err error) {

@@ -70,7 +70,11 @@ func (m *Machine) onCancel(ev CancelPromotion) {
 	case p.Phase == PhaseFinish, m.j.Pending != nil && m.j.Pending.Commit:
 		m.refuse(ev.Request, "it is too late: the promotion has committed, or is about to")
 	default:
-		m.abort("cancelled by the operator")
+		by := ev.By
+		if by == "" {
+			by = "the operator"
+		}
+		m.abort("cancelled by %s", by)
 		m.answer(ev.Request, nil, nil)
 	}
 }
@@ -253,14 +257,14 @@ func (m *Machine) endPromotion() {
 	m.hold = hold{}
 	m.save()
 	if promoted {
-		m.report(Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)
+		m.reportBy(p.By, Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)
 		m.answer(p.ID, p.Backup, nil)
 		return
 	}
 	if p.Mode == ModeSwitchover && old != nil {
 		m.emit(Notify{URL: old.Active.URL}) // so that it takes itself back at once
 	}
-	m.report(Warn, "promotion", "rolled back, everything is as before: %s", p.Error)
+	m.reportBy(p.By, Warn, "promotion", "rolled back, everything is as before: %s", p.Error)
 	m.refuse(p.ID, "not promoted, and everything is as before: %s", p.Error)
 }
 

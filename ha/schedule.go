@@ -8,9 +8,10 @@ import (
 
 // wish is a backup to be made, and the requests that share it.
 type wish struct {
-	trigger  backup.Trigger
-	reason   string
-	requests []string
+	trigger    backup.Trigger
+	by, reason string
+	now        bool // an operator asks: what failed before is no reason to wait
+	requests   []string
 }
 
 func (m *Machine) onRequestBackup(ev RequestBackup) {
@@ -19,8 +20,9 @@ func (m *Machine) onRequestBackup(ev RequestBackup) {
 		return
 	}
 	if m.want == nil {
-		m.want = &wish{trigger: ev.Trigger, reason: ev.Reason}
+		m.want = &wish{trigger: ev.Trigger, by: ev.By, reason: ev.Reason}
 	}
+	m.want.now = m.want.now || ev.Trigger == backup.Requested
 	m.want.requests = append(m.want.requests, ev.Request)
 }
 
@@ -42,7 +44,7 @@ func (m *Machine) planBackup() {
 	case m.j.First:
 		w = &wish{trigger: backup.First}
 		if m.want != nil {
-			w.requests, w.reason = m.want.requests, m.want.reason
+			w.requests, w.by, w.reason, w.now = m.want.requests, m.want.by, m.want.reason, m.want.now
 		}
 	case m.want != nil:
 		w = m.want
@@ -51,7 +53,7 @@ func (m *Machine) planBackup() {
 	default:
 		return
 	}
-	if !m.due(m.workAt) {
+	if !w.now && !m.due(m.workAt) {
 		return
 	}
 	m.want = nil
@@ -86,15 +88,19 @@ func (m *Machine) startBackup(w *wish, then func(Done)) {
 	})
 	m.emit(MakeBackup{
 		ID: m.work, Epoch: m.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
-		Trigger: w.trigger, Reason: w.reason, First: m.j.First, Config: h.Config,
+		Trigger: w.trigger, By: w.by, Reason: w.reason, First: m.j.First, Config: h.Config,
 	})
 }
 
 // published follows up on a backup that the confirmed head names.
 func (m *Machine) published() {
 	ref := m.publish
-	if m.making != nil {
-		m.answerAll(m.making, ref, nil)
+	by, why := "", ""
+	if w := m.making; w != nil {
+		m.answerAll(w, ref, nil)
+		if by = w.by; w.reason != "" {
+			why = " (" + w.reason + ")"
+		}
 	}
 	m.publish, m.making = nil, nil
 	m.backupErr = ""
@@ -102,7 +108,7 @@ func (m *Machine) published() {
 		m.j.First = false
 		m.save()
 	}
-	m.report(Info, "backup", "backup %s is published", ref.ID)
+	m.reportBy(by, Info, "backup", "backup %s is published%s", ref.ID, why)
 	m.emit(Notify{Ref: ref})
 }
 

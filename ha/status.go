@@ -26,6 +26,7 @@ type Status struct {
 	Pulled      string           `json:"pulled,omitempty"`
 	NextBackup  time.Duration    `json:"-"` // until the next scheduled one; negative: none is planned
 	Paused      *Pause           `json:"paused,omitempty"`
+	PauseLeft   time.Duration    `json:"-"` // until it ends by itself; negative: it does not
 	Lease       *Lease           `json:"lease,omitempty"`
 	Handover    *HandoverJournal `json:"handover,omitempty"`
 	Promotion   *Promotion       `json:"promotion,omitempty"`
@@ -50,6 +51,9 @@ func (m *Machine) Status() Status {
 		if j.Role == RoleStandby {
 			s.Epoch = h.Epoch
 		}
+	}
+	if s.PauseLeft = -1; j.Paused != nil && j.Paused.Until != nil {
+		s.PauseLeft = max(0, m.pauseEnd-m.t)
 	}
 	if m.failing {
 		s.Bucket, s.BucketSince = m.trouble(), m.t-m.failSince

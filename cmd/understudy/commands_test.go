@@ -39,11 +39,16 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if s := ask[agent.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
 		t.Errorf("config set: %+v", s)
 	}
-	h.run("pause")
-	if s := ask[agent.Status](h, "status"); s.Paused == nil || s.Healthy {
+	h.run("pause", "--for", "2h", "--reason", "migration")
+	if s := ask[agent.Status](h, "status"); s.Paused == nil || s.Paused.Until == nil || s.PauseLeft <= 7000 {
 		t.Errorf("paused: %+v", s)
 	}
-	h.fails(exitFailed, "not healthy", "status", "--check")
+	if out := h.run("status"); !strings.Contains(out, "(migration), until ") {
+		t.Errorf("status: %s", out)
+	}
+	h.fails(exitUsage, "do not go together", "pause", "--for", "2h", "--until", "2100-01-01")
+	h.fails(exitUsage, "not a length of time", "pause", "--for", "soon")
+	h.fails(exitUsage, "passed already", "pause", "--until", "2001-01-01 06:00")
 	h.run("resume")
 	h.run("status", "--check")
 	h.run("instances", "add", "http://127.0.0.1:1/")
@@ -54,6 +59,15 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if events := ask[[]event.Event](h, "events", "--limit", "3"); len(events) != 3 {
 		t.Errorf("events: %+v", events)
 	}
+	if events := ask[[]event.Event](h, "events", "--kinds", "schedule", "--since", "1h"); len(events) != 2 || !strings.HasPrefix(events[0].By, "socket (uid ") {
+		t.Errorf("events of one kind: %+v", events)
+	}
+	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster"); len(past) < 3 || past[0].Kind != "cluster" || past[len(past)-1].Reason != "why" {
+		t.Errorf("events of the cluster: %+v", past)
+	}
+	h.fails(exitUsage, "the kinds are", "events", "--kinds", "nothing")
+	h.fails(exitUsage, "neither a length of time", "events", "--since", "whenever")
+	h.fails(exitUsage, "--limit alone", "events", "--cluster", "--follow")
 	if out := h.run("status"); !strings.Contains(out, "host-a *") || !strings.Contains(out, ref.ID) || !strings.Contains(out, "Healthy.") {
 		t.Errorf("status: %s", out)
 	}
@@ -71,6 +85,9 @@ func TestCommandsOnARunningActive(t *testing.T) {
 		t.Errorf("the agent ended with exit %d: %s", code, stderr)
 	}
 	h.fails(exitRefused, "promote another instance first", "leave")
+	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster", "--limit", "1"); len(past) != 1 || past[0].Kind != "backup" {
+		t.Errorf("events of the cluster without an agent: %+v", past)
+	}
 }
 
 func TestAgentIsReachedOverTCPWithTheToken(t *testing.T) {

@@ -7,46 +7,114 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
+// eventsFlags choose which events are shown.
+type eventsFlags struct {
+	cluster, follow bool
+	limit           int
+	kinds, levels   []string
+	since           string
+}
+
 func newEvents(a *app) *cobra.Command {
-	var follow bool
-	var limit int
+	var f eventsFlags
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what has happened on this instance",
-		Long: `Show what has happened on this instance, oldest first. With --json it is a list, or,
-with --follow, one object on each line.`,
-		Example: `  understudy events --follow`,
-		Args:    arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 0 || limit > 1000 {
-				return usagef("--limit %d is not from 0 to 1000", limit)
-			}
-			c, err := a.agent()
-			if err != nil {
-				return err
-			}
-			path := "/api/v1/events?" + url.Values{"limit": {strconv.Itoa(limit)}}.Encode()
-			if follow {
-				return a.followEvents(cmd.Context(), c, path)
-			}
-			return a.events(cmd.Context(), c, path)
-		},
+		Short: "Show what has happened on this instance, or to the cluster",
+		Long: `Show what has happened on this instance, oldest first: who did what, what the agent
+did, and what went wrong. With --json it is a list, or, with --follow, one object on
+each line.
+
+--cluster shows what has happened to the cluster instead: backups, promotions,
+demotions, salvages, who asked for them and why. It is the same on every instance,
+because it is read, and verified, from what is in the bucket.
+
+` + kindsHelp(),
+		Example: `  understudy events --follow
+  understudy events --since 2d --kinds promotion,config
+  understudy events --cluster`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.events(cmd.Context(), f) },
 	}
 	a.addAgentFlag(cmd)
-	cmd.Flags().BoolVar(&follow, "follow", false, "go on showing events as they happen")
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many past events to show at most, the newest")
+	cmd.Flags().BoolVar(&f.cluster, "cluster", false, "show what has happened to the cluster, from the bucket")
+	cmd.Flags().BoolVar(&f.follow, "follow", false, "go on showing events as they happen")
+	cmd.Flags().IntVar(&f.limit, "limit", 100, "how many past events to show at most, the newest")
+	cmd.Flags().StringSliceVar(&f.kinds, "kinds", nil, "show these kinds only, such as promotion,backup")
+	cmd.Flags().StringSliceVar(&f.levels, "levels", nil, "show these levels only: info, warn, alarm")
+	cmd.Flags().StringVar(&f.since, "since", "", "show what happened since then: 2h, 3d, or a time like 2026-05-01T06:00:00Z")
 	return cmd
 }
 
-func (a *app) events(ctx context.Context, c *agentClient, path string) error {
+func kindsHelp() string {
+	var b strings.Builder
+	b.WriteString("Kinds of events:\n")
+	for _, k := range event.Kinds {
+		fmt.Fprintf(&b, "\n  %-13s %s", k.Name, k.About)
+	}
+	return b.String()
+}
+
+// query is what the flags ask the agent for.
+func (f eventsFlags) query(now time.Time) (url.Values, error) {
+	if f.limit < 0 || f.limit > 1000 {
+		return nil, usagef("--limit %d is not from 0 to 1000", f.limit)
+	}
+	q := url.Values{"limit": {strconv.Itoa(f.limit)}}
+	if len(f.kinds) > 0 {
+		q.Set("kind", strings.Join(f.kinds, ","))
+	}
+	if len(f.levels) > 0 {
+		q.Set("level", strings.Join(f.levels, ","))
+	}
+	if f.since != "" {
+		at, err := since(f.since, now)
+		if err != nil {
+			return nil, usagef("--since: %w", err)
+		}
+		q.Set("since", at.UTC().Format(time.RFC3339))
+	}
+	return q, nil
+}
+
+// since is a time, or one so long ago.
+func since(text string, now time.Time) (time.Time, error) {
+	if d, err := agent.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	at, err := parseTime(text)
+	if err != nil {
+		err = fmt.Errorf("%q is neither a length of time like 2h or 3d nor a time like 2026-05-01T06:00:00Z", text)
+	}
+	return at, err
+}
+
+func (a *app) events(ctx context.Context, f eventsFlags) error {
+	if f.cluster {
+		return a.clusterHistory(ctx, f)
+	}
+	q, err := f.query(time.Now())
+	if err != nil {
+		return err
+	}
+	c, err := a.agent()
+	if err != nil {
+		return err
+	}
+	path := "/api/v1/events?" + q.Encode()
+	if f.follow {
+		return a.followEvents(ctx, c, path)
+	}
 	var past api.Events
 	if err := c.get(ctx, path, &past); err != nil {
 		return err
@@ -73,5 +141,9 @@ func (a *app) followEvents(ctx context.Context, c *agentClient, path string) err
 }
 
 func showEvent(w io.Writer, e event.Event) {
-	fmt.Fprintf(w, "%s  %-5s  %-10s  %s\n", stamp(e.Time), e.Level, e.Kind, e.Text)
+	by := ""
+	if e.By != "" && !strings.Contains(e.Text, e.By) {
+		by = "  [" + e.By + "]"
+	}
+	fmt.Fprintf(w, "%s  %-5s  %-11s  %s%s\n", stamp(e.Time), e.Level, e.Kind, e.Text, by)
 }

@@ -1,25 +1,75 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
 )
 
 func newPause(a *app) *cobra.Command {
+	var length, until, reason string
 	cmd := &cobra.Command{
 		Use:   "pause",
 		Short: "Pause the schedule of backups",
 		Long: `Pause the schedule of backups, on the active. One-off backups and switchovers go
-on. It stays paused until understudy resume, across restarts.`,
-		Example: `  understudy pause && migrate-the-database && understudy resume`,
-		Args:    arguments(cobra.NoArgs),
+on. It stays paused across restarts, until the time is over that --for or --until
+sets, or until understudy resume; another active than this one is not paused.`,
+		Example: `  understudy pause --for 2h --reason "migrating the database"
+  understudy pause --until 2026-05-01T06:00:00Z`,
+		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/schedule/pause", nil, "The schedule is paused. Go on with: understudy resume")
+			req, done, err := pauseRequest(length, until, reason)
+			if err != nil {
+				return err
+			}
+			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/schedule/pause", req, done)
 		},
 	}
 	a.addAgentFlag(cmd)
+	cmd.Flags().StringVar(&length, "for", "", "how long, such as 90m, 2h or 1d")
+	cmd.Flags().StringVar(&until, "until", "", "until when instead: 2026-05-01T06:00:00Z, or 2026-05-01 06:00 in this host's time zone")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for people")
 	return cmd
+}
+
+func pauseRequest(length, until, reason string) (req api.PauseRequest, done string, err error) {
+	req = api.PauseRequest{For: length, Reason: reason}
+	switch {
+	case length != "" && until != "":
+		return req, "", usagef("--for and --until do not go together")
+	case length != "":
+		d, err := agent.ParseDuration(length)
+		if err != nil || d <= 0 {
+			return req, "", usagef("--for %q is not a length of time, such as 90m, 2h or 1d", length)
+		}
+		return req, "The schedule is paused for " + length + ". Go on earlier with: understudy resume", nil
+	case until != "":
+		at, err := parseTime(until)
+		if err != nil {
+			return req, "", usagef("--until: %w", err)
+		}
+		req.Until = &at
+		return req, "The schedule is paused until " + stamp(at) + ". Go on earlier with: understudy resume", nil
+	}
+	return req, "The schedule is paused. Go on with: understudy resume", nil
+}
+
+// timeForms are the forms in which people write a time; those without a zone
+// are in this host's.
+var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly}
+
+func parseTime(text string) (time.Time, error) {
+	for _, form := range timeForms {
+		if t, err := time.ParseInLocation(form, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time: write it like 2026-05-01T06:00:00Z, or 2026-05-01 06:00 in this host's time zone", text)
 }
 
 func newResume(a *app) *cobra.Command {

@@ -172,14 +172,24 @@ func newestLine(s agent.Status) string {
 
 func nextLine(s agent.Status) string {
 	switch {
-	case s.Role != ha.RoleActive:
-		return ""
 	case s.Paused != nil:
-		return fmt.Sprintf("no backup: paused by %s since %s", s.Paused.By, stamp(s.Paused.Since))
+		return "no backup: " + pausedLine(s)
 	case s.NextBackup < 0:
 		return ""
 	}
 	return "backup in " + inSeconds(s.NextBackup)
+}
+
+// pausedLine says who paused the schedule, why and for how long.
+func pausedLine(s agent.Status) string {
+	text := fmt.Sprintf("paused by %s since %s", s.Paused.By, stamp(s.Paused.Since))
+	if s.Paused.Reason != "" {
+		text += " (" + s.Paused.Reason + ")"
+	}
+	if s.Paused.Until == nil {
+		return text + ", until understudy resume"
+	}
+	return fmt.Sprintf("%s, until %s (for another %s)", text, stamp(*s.Paused.Until), inSeconds(s.PauseLeft))
 }
 
 func workLine(s agent.Status) string {

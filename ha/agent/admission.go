@@ -163,7 +163,8 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 // sameRecord reports whether two records tell the same.
 func sameRecord(x, y ha.Instance) bool {
 	return x.Role == y.Role && x.State == y.State && x.Epoch == y.Epoch && x.Newest == y.Newest &&
-		x.LastError == y.LastError && x.Prometheus == y.Prometheus && slices.Equal(x.Cached, y.Cached)
+		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
+		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached)
 }
 
 // wait waits, unless ctx ends first.

@@ -21,25 +21,27 @@ import (
 // Agent is one running instance. Run it once; everything else is safe for
 // concurrent use.
 type Agent struct {
-	cfg      Config
-	dir      *dataDir
-	self     ha.Peer
-	bucket   *Bucket
-	repo     *backup.Repository
-	cache    *restore.Cache
-	swapper  *restore.Swapper
-	events   *event.Log
-	configs  *configs
-	table    *table
-	notifier *notifier
-	history  *manifests
-	stats    stats
-	started  ha.Now
-	begun    ha.Journal // as the data folder had it when this process started
+	cfg       Config
+	dir       *dataDir
+	self      ha.Peer
+	bucket    *Bucket
+	repo      *backup.Repository
+	cache     *restore.Cache
+	swapper   *restore.Swapper
+	events    *event.Log
+	configs   *configs
+	table     *table
+	notifier  *notifier
+	history   *manifests
+	chronicle *chronicle
+	stats     stats
+	started   ha.Now
+	begun     ha.Journal // as the data folder had it when this process started
 
 	untrimmed  int        // backups made since the cache was trimmed; the work lane's
 	registrar  *registrar // used before Run, then by its own goroutine
 	renewal    renewal    // the goroutine's that keeps the table
+	refusals   refusals
 	expiry     expiry
 	federation federation
 
@@ -48,6 +50,7 @@ type Agent struct {
 	running map[uint64]context.CancelFunc // effects under way
 	told    string                        // digest of the configuration that the machine was told of
 	saved   ha.Journal                    // as it was last written
+	watch   backupWatch
 	effects sync.WaitGroup
 
 	inbox   chan input
@@ -63,6 +66,7 @@ type Agent struct {
 	mu       sync.Mutex
 	core     ha.Status
 	coreAt   ha.Now
+	late     time.Duration // for how long no backup has come, when that is too long
 	changed  chan struct{} // closed when core has changed
 	progress *backup.Progress
 	inCache  []backup.Ref // newest first
@@ -179,6 +183,7 @@ func (a *Agent) openParts() (err error) {
 	}
 	a.cache.Step, a.swapper.Step = a.cfg.Step, a.cfg.Step
 	a.history = newManifests(a.repo, a.cache)
+	a.chronicle = newChronicle(a.bucket, a.history)
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self)
 	a.notifier = newNotifier(a)
@@ -289,6 +294,10 @@ func (a *Agent) step(ctx context.Context, in input) error {
 		}
 	}
 	a.followConfig(ctx)
+	late := a.watchBackups(ctx, a.view(), now)
+	a.mu.Lock()
+	a.late = late
+	a.mu.Unlock()
 	if in.taken != nil {
 		close(in.taken)
 	}

@@ -49,7 +49,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	case ha.Answer:
 		a.answer(e)
 	case ha.Report:
-		a.note(ctx, level(e.Level), e.Kind, e.Text, nil)
+		a.note(event.WithActor(ctx, e.By), level(e.Level), e.Kind, e.Text, nil)
 	default:
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}

@@ -161,7 +161,7 @@ func rank(t tip) int {
 
 func backupInfo(ref backup.Ref, m *backup.Manifest) BackupInfo {
 	return BackupInfo{
-		Ref: ref, Trigger: m.Trigger, Reason: m.Reason, Instance: m.Instance, AppVersion: m.AppVersion, Version: m.Version,
+		Ref: ref, Trigger: m.Trigger, By: m.By, Reason: m.Reason, Instance: m.Instance, AppVersion: m.AppVersion, Version: m.Version,
 		Duration: m.Duration, Size: m.Size, Changed: m.Changed, Sources: sourceInfos(m.Sources), Warnings: m.Warnings,
 	}
 }

@@ -12,6 +12,7 @@ import (
 type BackupInfo struct {
 	backup.Ref
 	Trigger    backup.Trigger `json:"trigger"`
+	By         string         `json:"by,omitempty"` // who asked for it
 	Reason     string         `json:"reason,omitempty"`
 	Instance   string         `json:"instance"`
 	AppVersion string         `json:"application_version,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
@@ -17,7 +18,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 		ctx := t.Context()
 		for name, err := range map[string]error{
 			"backup":   b.agent.BackupSoon(ctx, "", ""),
-			"pause":    b.agent.Pause(ctx, "me"),
+			"pause":    b.agent.Pause(ctx, PauseRequest{By: "me"}),
 			"add":      b.agent.AddInstance(ctx, "http://x"),
 			"remove":   b.agent.RemoveInstance(ctx, "d"),
 			"remove a": a.agent.RemoveInstance(ctx, "a"),
@@ -41,13 +42,23 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 
 func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		a, _, _, first := threeHosts(t, c)
-		if err := a.agent.Pause(t.Context(), "me"); err != nil {
+		a, b, _, first := threeHosts(t, c)
+		if err := a.agent.Pause(t.Context(), PauseRequest{By: "me"}); err != nil {
 			t.Fatal(err)
 		}
-		a.until("an hour later", func(s Status) bool { return s.LastBackupAge > 1200 })
-		if s := a.agent.Status(); s.LastBackup.ID != first || s.Healthy || s.NextBackup >= 0 {
-			t.Errorf("%+v", s)
+		a.until("20 minutes later", func(s Status) bool { return s.LastBackupAge > 1200 })
+		if s := a.agent.Status(); s.LastBackup.ID != first || !s.Healthy || s.NextBackup >= 0 || s.BackupOverdue > 0 {
+			t.Errorf("a short pause: %+v", s)
+		}
+		a.until("45 minutes later", func(s Status) bool { return s.LastBackupAge > 2700 })
+		a.until("an hour later", func(s Status) bool { return !s.Healthy })
+		b.until("the standby knows", func(s Status) bool { return s.Paused != nil && s.Paused.By == "me" && !s.Healthy })
+		for _, h := range []*host{a, b} {
+			s := h.agent.Status()
+			if s.BackupOverdue > 0 || len(s.Problems) != 1 || !strings.Contains(s.Problems[0], "paused for 1h") || !strings.Contains(s.Problems[0], "by me") {
+				t.Errorf("%s: overdue %v, %q", h.name, s.BackupOverdue, s.Problems)
+			}
+			h.tells(event.Warn, "schedule", "paused for 1h")
 		}
 		if err := a.agent.Resume(t.Context(), "me"); err != nil {
 			t.Fatal(err)

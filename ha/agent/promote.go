@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // Promote makes this instance the active. It checks all that Preflight checks,
@@ -126,7 +127,8 @@ var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ErrInvalid)
 // CancelPromotion gives up the promotion under way, which rolls back. Once it
 // has committed it is a *ha.Refusal.
 func (a *Agent) CancelPromotion(ctx context.Context) error {
-	_, err := a.request(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id} })
+	by := event.Actor(ctx)
+	_, err := a.request(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id, By: by} })
 	return err
 }
 

@@ -91,7 +91,7 @@ func (a *Agent) request(ctx context.Context, of func(request string) ha.Event) (
 // come while a backup is being made share the next one. On an instance that is
 // not the active it is a *ha.Refusal that names the active.
 func (a *Agent) Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error) {
-	ref, err := a.request(ctx, backupRequest(trigger, reason))
+	ref, err := a.request(ctx, backupRequest(ctx, trigger, reason))
 	if err != nil {
 		return backup.Ref{}, fmt.Errorf("make backup: %w", err)
 	}
@@ -100,7 +100,7 @@ func (a *Agent) Backup(ctx context.Context, trigger backup.Trigger, reason strin
 
 // BackupSoon is Backup without the wait: it returns once the request is taken.
 func (a *Agent) BackupSoon(ctx context.Context, trigger backup.Trigger, reason string) error {
-	id, answer, err := a.ask(ctx, backupRequest(trigger, reason))
+	id, answer, err := a.ask(ctx, backupRequest(ctx, trigger, reason))
 	if err != nil {
 		return fmt.Errorf("make backup: %w", err)
 	}
@@ -115,33 +115,14 @@ func (a *Agent) BackupSoon(ctx context.Context, trigger backup.Trigger, reason s
 	return nil
 }
 
-func backupRequest(trigger backup.Trigger, reason string) func(string) ha.Event {
+func backupRequest(ctx context.Context, trigger backup.Trigger, reason string) func(string) ha.Event {
 	if trigger == "" {
 		trigger = backup.Requested
 	}
-	return func(id string) ha.Event { return ha.RequestBackup{Request: id, Trigger: trigger, Reason: reason} }
-}
-
-// Pause keeps the schedule from making backups until Resume; one-off backups
-// and switchovers go on. Only the active has a schedule.
-func (a *Agent) Pause(ctx context.Context, by string) error {
-	return a.setPaused(ctx, &ha.Pause{By: by, Since: a.cfg.Clock.Now().Wall}, "paused by "+by)
-}
-
-// Resume has the schedule go on.
-func (a *Agent) Resume(ctx context.Context, by string) error {
-	return a.setPaused(ctx, nil, "resumed by "+by)
-}
-
-func (a *Agent) setPaused(ctx context.Context, p *ha.Pause, text string) error {
-	if err := a.onlyActive("the schedule is paused and resumed"); err != nil {
-		return err
+	by := event.Actor(ctx)
+	return func(id string) ha.Event {
+		return ha.RequestBackup{Request: id, Trigger: trigger, By: by, Reason: reason}
 	}
-	if _, err := a.request(ctx, func(id string) ha.Event { return ha.SetPaused{Request: id, Pause: p} }); err != nil {
-		return err
-	}
-	a.note(ctx, event.Warn, "schedule", "the schedule of backups was "+text, nil)
-	return nil
 }
 
 // onlyActive refuses what is done on the active alone, and names it.

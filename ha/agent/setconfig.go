@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -21,11 +20,7 @@ var ConfigKeys = []string{"frequency", "retention", "reuse_window", "fencing", "
 // until they are in force. A value that cannot be is ErrInvalid; on an instance
 // that is not the active it is a *ha.Refusal that names the active.
 func (a *Agent) SetConfig(ctx context.Context, settings map[string]string) error {
-	var said []string
-	for _, key := range slices.Sorted(maps.Keys(settings)) {
-		said = append(said, fmt.Sprintf("%s was set to %s", key, settings[key]))
-	}
-	return a.changeConfig(ctx, strings.Join(said, ", "), func(c *ha.Config) error {
+	return a.changeConfig(ctx, "", func(c *ha.Config) error {
 		for key, value := range settings {
 			if err := setConfig(c, key, value); err != nil {
 				return err
@@ -35,16 +30,37 @@ func (a *Agent) SetConfig(ctx context.Context, settings map[string]string) error
 	})
 }
 
+// configDurations are the settings of c that are durations.
+func configDurations(c *ha.Config) map[string]*ha.Duration {
+	return map[string]*ha.Duration{
+		"frequency": &c.Frequency, "retention": &c.Retention, "reuse_window": &c.ReuseWindow,
+		"ttl": &c.Fencing.TTL, "stop_timeout": &c.Fencing.StopTimeout, "margin": &c.Fencing.Margin,
+	}
+}
+
+// configChanges says which settings differ, from what to what.
+func configChanges(old, now ha.Config) string {
+	was, is := configDurations(&old), configDurations(&now)
+	var said []string
+	for _, key := range ConfigKeys {
+		from, to := string(old.Fencing.Mode), string(now.Fencing.Mode)
+		if key != "fencing" {
+			from, to = was[key].String(), is[key].String()
+		}
+		if from != to {
+			said = append(said, fmt.Sprintf("%s was changed from %s to %s", key, from, to))
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
 // setConfig changes one setting of c.
 func setConfig(c *ha.Config, key, value string) error {
 	if key == "fencing" {
 		c.Fencing.Mode = ha.FencingMode(value)
 		return nil
 	}
-	target := map[string]*ha.Duration{
-		"frequency": &c.Frequency, "retention": &c.Retention, "reuse_window": &c.ReuseWindow,
-		"ttl": &c.Fencing.TTL, "stop_timeout": &c.Fencing.StopTimeout, "margin": &c.Fencing.Margin,
-	}[key]
+	target := configDurations(c)[key]
 	if target == nil {
 		return invalid("there is no setting %q: the settings are %s", key, strings.Join(ConfigKeys, ", "))
 	}
@@ -81,7 +97,8 @@ func ParseDuration(text string) (time.Duration, error) {
 }
 
 // changeConfig changes the shared configuration and waits until the head names
-// it.
+// it. The event about it says text, or, where that is empty, which settings
+// were changed.
 func (a *Agent) changeConfig(ctx context.Context, text string, change func(*ha.Config) error) error {
 	a.membership.Lock()
 	defer a.membership.Unlock()
@@ -127,9 +144,18 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if err != nil {
 		return fmt.Errorf("put the configuration into force: %w", err)
 	}
-	a.note(ctx, event.Info, "config", text, nil)
+	if text == "" {
+		text = configChanges(*now, next)
+	}
+	if text == "" {
+		text = "the data keys were wrapped anew"
+	}
+	a.note(ctx, event.Info, "config", text, map[string]any{"from": short(h.Config), "to": short(digest)})
 	return a.configs.use(digest, &next)
 }
+
+// short shortens a digest for people.
+func short(digest string) string { return digest[:min(len(digest), 12)] }
 
 // AddInstance registers the URL of an instance ahead of its join, so that it
 // is notified from the start.

@@ -11,7 +11,7 @@ import (
 func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
 	a.mu.Lock()
-	core, at, progress, cached := a.core, a.coreAt, a.progress, a.inCache
+	core, at, progress, cached, late := a.core, a.coreAt, a.progress, a.inCache, a.late
 	a.mu.Unlock()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
@@ -19,7 +19,7 @@ func (a *Agent) Status() Status {
 		Status: core, Cluster: a.bucket.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation,
 		URL: a.self.URL, Version: a.cfg.Version, State: selfState(core, cached),
 		HeadAge: (core.HeadAge + since).Seconds(), HeadAlive: core.HeadAlive,
-		NextBackup: -1, LastBackupAge: -1,
+		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: progress, Config: a.sharedConfig(),
@@ -31,6 +31,14 @@ func (a *Agent) Status() Status {
 	if core.NextBackup >= 0 {
 		s.NextBackup = max(0, core.NextBackup-since).Seconds()
 	}
+	schedule := a.schedule(core)
+	s.Paused = schedule.paused
+	switch {
+	case core.Paused != nil && core.PauseLeft >= 0:
+		s.PauseLeft = max(0, core.PauseLeft-since).Seconds()
+	case s.Paused != nil && s.Paused.Until != nil:
+		s.PauseLeft = max(0, s.Paused.Until.Sub(now.Wall)).Seconds()
+	}
 	if h := core.Head; h != nil {
 		s.Active, s.ActiveURL = h.Active.Name, h.Active.URL
 		if h.Newest != nil {
@@ -40,7 +48,7 @@ func (a *Agent) Status() Status {
 	if _, c := a.configs.current(); c != nil {
 		s.Retention = a.retentionStatus(c)
 	}
-	s.Problems = problems(s)
+	s.Problems = problems(s, schedule, now.Wall)
 	s.Healthy = len(s.Problems) == 0
 	s.Outlook = outlook(s)
 	return s
@@ -59,7 +67,7 @@ func (a *Agent) sharedConfig() *SharedConfig {
 }
 
 // problems lists what an operator should look at.
-func problems(s Status) []string {
+func problems(s Status, schedule scheduleView, now time.Time) []string {
 	var all []string
 	add := func(when bool, format string, args ...any) {
 		if when {
@@ -77,10 +85,13 @@ func problems(s Status) []string {
 	add(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
 	add(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
 	add(s.Demotion != nil, "this instance is stepping down")
-	add(s.Paused != nil && active, "the schedule of backups is paused")
-	late := s.Config != nil && s.Paused == nil && s.LastBackup != nil &&
-		s.LastBackupAge > 2*time.Duration(s.Config.Frequency).Seconds()+60
-	add(late, "the newest backup is %s old", seconds(s.LastBackupAge))
+	if p := s.Paused; p != nil {
+		add(now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
+	}
+	if s.BackupOverdue > 0 && s.Config != nil {
+		late := time.Duration(s.BackupOverdue * float64(time.Second))
+		add(true, "%s", overdueText(late, s.Config.Frequency, schedule.failing))
+	}
 	if f := s.Federation; f != nil {
 		add(f.Error != "", "%s", f.Error)
 	}

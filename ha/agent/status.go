@@ -30,6 +30,8 @@ type Status struct {
 	NextBackup    float64 `json:"next_backup_seconds"`     // negative: none is planned
 	Uptime        float64 `json:"uptime_seconds"`          //
 	LastBackupAge float64 `json:"last_backup_age_seconds"` // of the newest published one; negative: there is none
+	BackupOverdue float64 `json:"backup_overdue_seconds"`  // for how long none has been published, when that is too long; 0: all is well, or the schedule is paused
+	PauseLeft     float64 `json:"pause_left_seconds"`      // until the schedule goes on by itself; negative: it does not, or is not paused
 	ClockSkew     float64 `json:"clock_skew_seconds"`      // the store's clock minus this host's, as last measured
 
 	LastBackup *backup.Ref       `json:"last_backup,omitempty"` // the newest published one

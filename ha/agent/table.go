@@ -239,7 +239,12 @@ func (a *Agent) record() ha.Instance {
 	rec := ha.Instance{
 		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.cfg.Federation.Address, Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.cfg.Federation.Address, BackupError: core.BackupError, Time: a.cfg.Clock.Now().Wall,
+	}
+	if core.Paused != nil {
+		p := *core.Paused
+		p.Left = 0 // it changes all the time, and tells nothing on another clock
+		rec.Paused = &p
 	}
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)

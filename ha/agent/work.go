@@ -23,7 +23,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 		return failed(err)
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
-	o.Trigger, o.Reason, o.FirstInEpoch = e.Trigger, e.Reason, e.First
+	o.Trigger, o.By, o.Reason, o.FirstInEpoch = e.Trigger, e.By, e.Reason, e.First
 	if e.Trigger != backup.Switchover {
 		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
 		o.Before = a.hookOf("pre_backup", a.cfg.Hooks.PreBackup, env)

@@ -24,6 +24,8 @@ type Agent interface {
 	// Backups lists what can be restored, newest first; limit 0 is a default.
 	Backups(ctx context.Context, limit int) ([]agent.BackupInfo, error)
 	BackupInfo(ctx context.Context, id string) (agent.BackupInfo, *backup.Manifest, error)
+	// ClusterHistory gives a page of what happened to the cluster, newest first.
+	ClusterHistory(ctx context.Context, before string, limit int) (agent.ClusterHistory, error)
 	// Backup asks for a backup and returns it once it is published; it may be
 	// one that other requests share. BackupSoon does not wait.
 	Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error)
@@ -42,11 +44,14 @@ type Agent interface {
 	AddInstance(ctx context.Context, url string) error
 	// RemoveInstance takes a name, or the URL of one that has not joined.
 	RemoveInstance(ctx context.Context, name string) error
-	Pause(ctx context.Context, by string) error
+	Pause(ctx context.Context, req agent.PauseRequest) error
 	Resume(ctx context.Context, by string) error
 	// StartAnyway starts the application of an active that cannot reach the
 	// bucket.
 	StartAnyway(ctx context.Context, by string) error
+
+	// NoteRefusal tells of a request that was refused; other errors are no news.
+	NoteRefusal(ctx context.Context, request string, err error)
 
 	// VerifyNotification checks a notification's signature; Notified acts on
 	// one, and never blocks.

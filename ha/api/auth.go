@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // public is what TCP serves to anybody: nothing of it changes anything but by
@@ -49,15 +51,11 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	_ = json.NewEncoder(w).Encode(problem(status, detail))
 }
 
-type callerKey struct{}
-
-// withCaller notes on whose word a request acts.
+// withCaller notes on whose word a request acts: what happens because of it
+// says so.
 func withCaller(ctx context.Context, who string) context.Context {
-	return context.WithValue(ctx, callerKey{}, who)
+	return event.WithActor(ctx, who)
 }
 
-// caller is on whose word a request acts: "token", "socket (uid N)".
-func caller(ctx context.Context) string {
-	who, _ := ctx.Value(callerKey{}).(string)
-	return who
-}
+// caller is on whose word a request acts: "token", "socket (uid 0 root)".
+func caller(ctx context.Context) string { return event.Actor(ctx) }

@@ -79,7 +79,7 @@ func TestOperationsAreRecordedWithWhoAsked(t *testing.T) {
 		t.Errorf("over TCP: %q", got)
 	}
 	s.local(t, "POST", "/api/v1/schedule/pause", "")
-	if got, want := s.fake.lastCall(), fmt.Sprintf("pause by socket (uid %d)", os.Getuid()); got != want {
+	if got, want := s.fake.lastCall(), "pause by "+socketUser(uint32(os.Getuid())); got != want {
 		t.Errorf("over the socket: %q, want %q", got, want)
 	}
 	s.local(t, "POST", "/api/v1/promotions", `{"by":"somebody else"}`)

@@ -19,7 +19,7 @@ import (
 // command line makes it.
 func TestEveryCallReachesTheAgent(t *testing.T) {
 	s := start(t, token)
-	me := fmt.Sprintf("socket (uid %d)", os.Getuid())
+	me := socketUser(uint32(os.Getuid()))
 	promote := func(req agent.PromoteRequest) string {
 		req.By = me
 		return fmt.Sprintf("%+v", req)
@@ -39,6 +39,9 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"GET", "/api/v1/backups?limit=5", "", 200, `{"backups":[{"id":"` + ref(7).ID, "backups 5"},
 		{"GET", "/api/v1/backups/" + ref(7).ID, "", 200, `"id":"` + ref(7).ID, "backup " + ref(7).ID},
 		{"GET", "/api/v1/backups/nope", "", 404, "nope", "backup nope"},
+		{"GET", "/api/v1/history?limit=5&before=x", "", 200, `"events":[{"key":"demote/00000003.json","kind":"promotion"`, `history "x" 5`},
+		{"GET", "/api/v1/history", "", 200, `"next":"n"`, `history "" 100`},
+		{"GET", "/api/v1/history?limit=0", "", 422, "limit", ""},
 		{"POST", "/api/v1/backups", "", 202, `{"state":"accepted"}`, `make backup soon request ""`},
 		{"POST", "/api/v1/backups", `{"reason":"r","trigger":"task"}`, 202, `{"state":"accepted"}`, `make backup soon task "r"`},
 		{"POST", "/api/v1/backups", `{"wait":true}`, 200, `{"state":"published","id":"` + ref(8).ID + `","epoch":3,"sequence":8`, `make backup request ""`},
@@ -63,6 +66,14 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"DELETE", "/api/v1/instances/b", "", 204, "", "remove b"},
 		{"DELETE", "/api/v1/instances/http:%2F%2Fd:7878", "", 204, "", "remove http://d:7878"},
 		{"POST", "/api/v1/schedule/pause", "", 204, "", "pause by " + me},
+		{"POST", "/api/v1/schedule/pause", `{"for":"1d12h","reason":"migration"}`, 204, "", "pause by " + me + " for 36h0m0s: migration"},
+		{"POST", "/api/v1/schedule/pause", `{"for":"soon"}`, 422, "soon", ""},
+		{"POST", "/api/v1/schedule/pause", `{"for":"0s"}`, 422, "longer than nothing", ""},
+		{"POST", "/api/v1/schedule/pause", `{"for":"1h","until":"2100-01-01T00:00:00Z"}`, 422, "either", ""},
+		{"POST", "/api/v1/schedule/pause", `{"until":"2001-01-01T00:00:00Z"}`, 422, "passed", ""},
+		{"GET", "/api/v1/events?kind=nothing", "", 422, "the kinds are", ""},
+		{"GET", "/api/v1/events?level=nothing", "", 422, "level", ""},
+		{"GET", "/api/v1/events?kind=backup,pull&level=alarm&since=2026-01-01T00:00:00Z", "", 200, `{"events":[]}`, ""},
 		{"POST", "/api/v1/schedule/resume", "", 204, "", "resume by " + me},
 		{"POST", "/api/v1/application/start", "", 204, "", "start by " + me},
 		{"POST", "/api/v1/backups", "{", 400, "body", ""},

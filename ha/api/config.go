@@ -44,7 +44,7 @@ func (a *api) addConfig() {
 	o.Description = "All of the settings come into force, or none."
 	register(a, o, func(ctx context.Context, in *setConfigInput) (*configOutput, error) {
 		if err := a.agent.SetConfig(ctx, in.Body.settings()); err != nil {
-			return nil, a.problemOf(ctx, err)
+			return nil, err
 		}
 		return a.config()
 	})

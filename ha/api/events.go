@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,50 +19,73 @@ type Events struct {
 }
 
 type eventsInput struct {
-	Accept      string `header:"Accept"`
-	LastEventID string `header:"Last-Event-ID" doc:"like after, as clients of server-sent events send it"`
-	After       uint64 `query:"after" doc:"only events with a greater id"`
-	Limit       int    `query:"limit" minimum:"0" maximum:"1000" default:"100" doc:"at most this many past events, the newest; a stream that comes back with an id gets all that it missed"`
+	Accept      string        `header:"Accept"`
+	LastEventID string        `header:"Last-Event-ID" doc:"like after, as clients of server-sent events send it"`
+	After       uint64        `query:"after" doc:"only events with a greater id"`
+	Since       time.Time     `query:"since" doc:"only events of this time or later"`
+	Kind        []string      `query:"kind" doc:"only events of these kinds"`
+	Level       []event.Level `query:"level" enum:"info,warn,alarm" doc:"only events of these levels"`
+	Limit       int           `query:"limit" minimum:"0" maximum:"1000" default:"100" doc:"at most this many past events, the newest; a stream that comes back with an id gets all that it missed"`
 }
 
-// after is the id after which events are wanted, and whether one was given.
-func (in *eventsInput) after() (uint64, bool) {
-	if id, err := strconv.ParseUint(in.LastEventID, 10, 64); err == nil {
-		return id, true
+// filter is what is asked for, and whether a stream is resumed.
+func (in *eventsInput) filter() (f event.Filter, resumed bool, err error) {
+	f = event.Filter{After: in.After, Since: in.Since, Kinds: in.Kind, Levels: in.Level, Limit: in.Limit}
+	for _, kind := range in.Kind {
+		if !event.KnownKind(kind) {
+			return f, false, problem(http.StatusUnprocessableEntity, "there are no events of kind "+strconv.Quote(kind)+": the kinds are "+strings.Join(kindNames(), ", "))
+		}
 	}
-	return in.After, in.After > 0
+	if id, err := strconv.ParseUint(in.LastEventID, 10, 64); err == nil {
+		f.After = id
+	}
+	return f, f.After > 0, nil
+}
+
+// kindNames lists the kinds of events.
+func kindNames() []string {
+	var names []string
+	for _, k := range event.Kinds {
+		names = append(names, k.Name)
+	}
+	return names
 }
 
 func (a *api) addEvents() {
-	o := operation("list-events", http.MethodGet, "/api/v1/events", "What has happened on this instance; as a stream for those who accept text/event-stream")
+	o := operation("list-events", http.MethodGet, "/api/v1/events", "What has happened on this instance; as a stream for those who accept text/event-stream",
+		http.StatusUnprocessableEntity)
 	o.Responses["200"] = describe("The newest events, oldest first; as a stream, those and all that follow", content[Events](a, "application/json"), streamContent(content[event.Event](a, eventStream)))
 	register(a, o, func(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(ctx huma.Context) {
-			after, resumed := in.after()
-			if wantsStream(in.Accept) {
-				a.streamEvents(ctx, after, resumed, in.Limit)
-				return
+		f, resumed, err := in.filter()
+		if err != nil {
+			return nil, err
+		}
+		if wantsStream(in.Accept) {
+			return &huma.StreamResponse{Body: func(ctx huma.Context) { a.streamEvents(ctx, f, resumed) }}, nil
+		}
+		events := []event.Event{}
+		if f.Limit > 0 {
+			if events, err = a.agent.Events().Select(f); err != nil {
+				return nil, err
 			}
-			events := []event.Event{}
-			if in.Limit > 0 {
-				events = notNil(a.agent.Events().Recent(after, in.Limit))
-			}
-			a.answerJSON(ctx, Events{Events: events})
-		}}, nil
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) { a.answerJSON(ctx, Events{Events: notNil(events)}) }}, nil
 	})
 }
 
 // streamEvents sends past events and all that follow, until the client or the
 // server goes.
-func (a *api) streamEvents(ctx huma.Context, after uint64, resumed bool, limit int) {
-	past, next, cancel := a.agent.Events().Subscribe(after)
+func (a *api) streamEvents(ctx huma.Context, f event.Filter, resumed bool) {
+	log := a.agent.Events()
+	_, next, cancel := log.Subscribe(latest)
 	defer cancel()
-	if !resumed {
-		past = past[max(0, len(past)-limit):]
-	}
 	s, err := openStream(ctx)
-	for i := 0; i < len(past) && err == nil; i++ {
-		err = s.send(past[i].ID, "", past[i])
+	if err != nil {
+		return // the client is gone
+	}
+	t := &tail{stream: s, log: log, filter: f}
+	if err = t.past(resumed); err != nil {
+		return
 	}
 	pings := time.NewTicker(keepAlive)
 	defer pings.Stop()
@@ -76,10 +101,67 @@ func (a *api) streamEvents(ctx huma.Context, after uint64, resumed bool, limit i
 			if !open {
 				return
 			}
-			err = s.send(e.ID, "", e)
+			err = t.follow(e)
 		}
 	}
 }
+
+// latest is after every event that there is.
+const latest = 1<<64 - 1
+
+// tail sends events to one client.
+type tail struct {
+	*stream
+	log    *event.Log
+	filter event.Filter
+	last   uint64 // id of the last event that was sent or passed over
+}
+
+// past sends what has happened already: at most as many as the filter says,
+// or all that a client has missed that comes back.
+func (t *tail) past(resumed bool) error {
+	f := t.filter
+	if resumed {
+		f.Limit = 0
+	}
+	recent := t.log.Recent(0, 1)
+	if len(recent) > 0 {
+		t.last = recent[0].ID
+	}
+	if t.filter.Limit == 0 && !resumed {
+		return nil
+	}
+	events, err := t.log.Select(f)
+	for i := 0; i < len(events) && err == nil; i++ {
+		t.last = max(t.last, events[i].ID)
+		err = t.sendEvent(events[i])
+	}
+	return err
+}
+
+// follow sends an event that has just happened, and before it those that a
+// client which did not keep up has missed.
+func (t *tail) follow(e event.Event) error {
+	if e.ID <= t.last {
+		return nil
+	}
+	missed := []event.Event{e}
+	if e.ID > t.last+1 {
+		missed = slices.DeleteFunc(t.log.Recent(t.last, 0), func(m event.Event) bool { return m.ID > e.ID })
+	}
+	for _, m := range missed {
+		t.last = max(t.last, m.ID)
+		if !t.filter.Matches(m) {
+			continue
+		}
+		if err := t.sendEvent(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tail) sendEvent(e event.Event) error { return t.send(e.ID, "", e) }
 
 // describe makes one answer of an operation out of its kinds of content.
 func describe(description string, kinds ...map[string]*huma.MediaType) *huma.Response {

@@ -37,6 +37,7 @@ func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	a := &api{agent: cfg.Agent, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, huma: humago.New(mux, humaConfig(cfg.Version))}
 	a.addHealth()
 	a.addReading()
+	a.addHistory()
 	a.addEvents()
 	a.addBackups()
 	a.addPromotions()
@@ -108,6 +109,7 @@ func register[I, O any](a *api, o huma.Operation, handle func(context.Context, *
 		out, err := handle(ctx, in)
 		deadlines.write()
 		if err != nil {
+			a.agent.NoteRefusal(ctx, o.OperationID, err)
 			return nil, a.problemOf(ctx, err)
 		}
 		return out, nil

@@ -147,6 +147,11 @@ func (f *fakeAgent) BackupInfo(_ context.Context, id string) (agent.BackupInfo, 
 	return agent.BackupInfo{}, nil, fmt.Errorf("%w: %s", agent.ErrNoBackup, id)
 }
 
+func (f *fakeAgent) ClusterHistory(_ context.Context, before string, limit int) (agent.ClusterHistory, error) {
+	return agent.ClusterHistory{Events: []agent.ClusterEvent{{Key: "demote/00000003.json", Kind: "promotion", Epoch: 3, Time: then, Text: "b became the active"}}, Next: "n"},
+		f.call("history %q %d", before, limit)
+}
+
 func (f *fakeAgent) Backup(_ context.Context, trigger backup.Trigger, reason string) (backup.Ref, error) {
 	if f.entered != nil {
 		close(f.entered)
@@ -201,7 +206,19 @@ func (f *fakeAgent) AddInstance(_ context.Context, url string) error { return f.
 func (f *fakeAgent) RemoveInstance(_ context.Context, name string) error {
 	return f.call("remove %s", name)
 }
-func (f *fakeAgent) Pause(_ context.Context, by string) error  { return f.call("pause by %s", by) }
+func (f *fakeAgent) Pause(_ context.Context, req agent.PauseRequest) error {
+	if req.For == 0 && req.Reason == "" {
+		return f.call("pause by %s", req.By)
+	}
+	return f.call("pause by %s for %v: %s", req.By, req.For, req.Reason)
+}
+
+func (f *fakeAgent) NoteRefusal(ctx context.Context, request string, err error) {
+	if ha.IsRefusal(err) {
+		f.events.Add(ctx, event.Event{Level: event.Warn, Kind: "refusal", Text: request + ": " + err.Error()})
+	}
+}
+
 func (f *fakeAgent) Resume(_ context.Context, by string) error { return f.call("resume by %s", by) }
 func (f *fakeAgent) StartAnyway(_ context.Context, by string) error {
 	return f.call("start by %s", by)

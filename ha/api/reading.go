@@ -59,6 +59,22 @@ func (a *api) addReading() {
 		})
 }
 
+type historyInput struct {
+	Before string `query:"before" maxLength:"512" doc:"the next of the page before; empty: the newest events"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"at most this many"`
+}
+
+type historyOutput struct{ Body agent.ClusterHistory }
+
+func (a *api) addHistory() {
+	o := operation("get-history", http.MethodGet, "/api/v1/history", "What has happened to the cluster, newest first, a page at a time", readingErrors...)
+	o.Description = "It is derived from the signed objects in the bucket, each verified, so it is the same on every instance."
+	register(a, o, func(ctx context.Context, in *historyInput) (*historyOutput, error) {
+		page, err := a.agent.ClusterHistory(ctx, in.Before, in.Limit)
+		return &historyOutput{Body: page}, err
+	})
+}
+
 // notNil makes a list that is an empty one in JSON, not null.
 func notNil[T any](list []T) []T {
 	if list == nil {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,9 +95,18 @@ func (l *socketListener) Close() error {
 func socketCaller(ctx context.Context, conn net.Conn) context.Context {
 	who := "socket"
 	if uid, err := peerUID(conn); err == nil {
-		who = fmt.Sprintf("socket (uid %d)", uid)
+		who = socketUser(uid)
 	}
 	return withCaller(ctx, who)
+}
+
+// socketUser names a user of this host.
+func socketUser(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return fmt.Sprintf("socket (uid %s %s)", number, u.Username)
+	}
+	return fmt.Sprintf("socket (uid %s)", number)
 }
 
 // peerUID asks the kernel who made the connection.

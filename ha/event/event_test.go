@@ -74,7 +74,7 @@ func TestEventsSurviveARestart(t *testing.T) {
 
 func TestTheLogIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
-	l := open(t, path, Options{InMemory: 5, MaxBytes: 1000})
+	l := open(t, path, Options{InMemory: 5, MaxBytes: 1000, Keep: 1})
 	for i := range 100 {
 		add(l, fmt.Sprint(i))
 	}
@@ -148,9 +148,9 @@ func TestEveryEventIsLoggedOnceAtItsLevel(t *testing.T) {
 func TestALogThatCannotBeWrittenGoesOnInMemory(t *testing.T) {
 	var out bytes.Buffer
 	path := filepath.Join(t.TempDir(), "events.jsonl")
-	l := open(t, path, Options{Logger: slog.New(slog.NewTextHandler(&out, nil)), MaxBytes: 1})
+	l := open(t, path, Options{Logger: slog.New(slog.NewTextHandler(&out, nil)), MaxBytes: 1, Keep: 1})
 	add(l, "one")
-	if err := os.MkdirAll(filepath.Join(older(path), "in the way"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(older(path, 1), "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	add(l, "two")
@@ -160,5 +160,57 @@ func TestALogThatCannotBeWrittenGoesOnInMemory(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "cannot be written"); n != 1 {
 		t.Errorf("said %d times", n)
+	}
+}
+
+// TestOlderEventsAreReadFromTheFiles: memory holds the newest alone, the files
+// what fits into them.
+func TestOlderEventsAreReadFromTheFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	l := open(t, path, Options{InMemory: 3, MaxBytes: 1000, Keep: 3})
+	for i := range 30 {
+		level, kind, by := Info, "backup", ""
+		if i%10 == 0 {
+			level, kind, by = Alarm, "bucket", "alice"
+		}
+		l.Add(WithActor(t.Context(), by), Event{Time: time.Unix(1e9+int64(i), 0), Level: level, Kind: kind, Text: fmt.Sprint(i)})
+	}
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, log := range []*Log{l, open(t, path, Options{InMemory: 3, MaxBytes: 1000, Keep: 3})} {
+		for _, c := range []struct {
+			f    Filter
+			want string
+		}{
+			{Filter{Limit: 2}, "29 28, 30 29"},
+			{Filter{Limit: 5}, "26 25, 27 26, 28 27, 29 28, 30 29"},
+			{Filter{After: 27}, "28 27, 29 28, 30 29"},
+			{Filter{After: 25}, "26 25, 27 26, 28 27, 29 28, 30 29"},
+			{Filter{Since: time.Unix(1e9+28, 0)}, "29 28, 30 29"},
+			{Filter{Since: time.Unix(1e9+24, 0), Limit: 3}, "28 27, 29 28, 30 29"},
+			{Filter{Since: time.Unix(1e9+26, 0)}, "27 26, 28 27, 29 28, 30 29"},
+			{Filter{Kinds: []string{"bucket", "head"}, Limit: 2}, "11 10, 21 20"},
+			{Filter{Levels: []Level{Alarm}, Limit: 1}, "21 20"},
+			{Filter{Levels: []Level{Warn}}, ""},
+		} {
+			got, err := log.Select(c.f)
+			if err != nil || texts(got) != c.want {
+				t.Errorf("%+v: %s, %v; want %s", c.f, texts(got), err, c.want)
+			}
+		}
+	}
+	got, err := l.Select(Filter{Kinds: []string{"bucket"}, Limit: 1})
+	if err != nil || got[0].By != "alice" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestALongTextIsCut(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "events.jsonl"), Options{})
+	add(l, strings.Repeat("ä", maxText))
+	if got := l.Recent(0, 0)[0].Text; len(got) > maxText+3 || !strings.HasSuffix(got, "ä…") {
+		t.Errorf("%d bytes", len(got))
 	}
 }

@@ -2,10 +2,10 @@ package event
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 )
@@ -13,31 +13,35 @@ import (
 // maxLine is the longest line that is read back.
 const maxLine = 1 << 20
 
-// file is a log file and one older one beside it.
+// file is a log file and some older ones beside it.
 type file struct {
 	path string
 	max  int64
+	keep int // how many older ones
 	f    *os.File
 	size int64
 }
 
-func openFile(path string, limit int64) (*file, []Event, error) {
-	var events []Event
-	for _, p := range []string{older(path), path} {
-		more, err := readEvents(p)
-		if err != nil {
-			return nil, nil, err
-		}
-		events = append(events, more...)
+// openFile opens the log at path, and gives every event in it to each.
+func openFile(path string, limit int64, keep int, each func(Event)) (*file, error) {
+	l := &file{path: path, max: limit, keep: keep}
+	files, err := l.read()
+	if err != nil {
+		return nil, err
 	}
-	l := &file{path: path, max: limit}
-	if err := l.open(); err != nil {
-		return nil, nil, err
+	if err := readEvents(files, each); err != nil {
+		return nil, err
 	}
-	return l, events, nil
+	return l, l.open()
 }
 
-func older(path string) string { return path + ".1" }
+// older is the name of the nth older file; that of the 0th is path.
+func older(path string, n int) string {
+	if n == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s.%d", path, n)
+}
 
 // open opens the file to append to it, on a line of its own.
 func (l *file) open() error {
@@ -59,7 +63,8 @@ func (l *file) open() error {
 	return nil
 }
 
-// add appends one event, in a new file when this one is full.
+// add appends one event, in a new file when this one is full. One that matters
+// is on the disk when it returns.
 func (l *file) add(e Event) error {
 	if l.f == nil {
 		return errClosed
@@ -75,13 +80,19 @@ func (l *file) add(e Event) error {
 	}
 	n, err := l.f.Write(append(line, '\n'))
 	l.size += int64(n)
+	if err == nil && e.matters() {
+		err = l.f.Sync()
+	}
 	return err
 }
 
-// rotate moves the file aside. Whatever fails, a file stays open.
+// rotate moves the files aside, and so drops the oldest. Whatever fails, a file
+// stays open.
 func (l *file) rotate() error {
-	if err := os.Rename(l.path, older(l.path)); err != nil {
-		return err
+	for n := l.keep; n > 0; n-- {
+		if err := os.Rename(older(l.path, n-1), older(l.path, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	full := l.f
 	if err := l.open(); err != nil {
@@ -99,23 +110,52 @@ func (l *file) close() error {
 	return f.Close()
 }
 
-// readEvents reads what can be read of a file; none is no event.
-func readEvents(path string) ([]Event, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// read opens all files for reading, the oldest first. Files that are moved
+// aside later are read all the same.
+func (l *file) read() ([]*os.File, error) {
+	var files []*os.File
+	for n := l.keep; n >= 0; n-- {
+		f, err := os.Open(older(l.path, n))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			closeAll(files)
+			return nil, err
+		default:
+			files = append(files, f)
+		}
 	}
-	if err != nil {
-		return nil, err
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // it was only read
 	}
-	var events []Event
-	lines := bufio.NewScanner(bytes.NewReader(data))
+}
+
+// readEvents gives every event of files to each, as far as they can be read,
+// and closes them.
+func readEvents(files []*os.File, each func(Event)) error {
+	defer closeAll(files)
+	for _, f := range files {
+		if err := readLines(f, each); err != nil {
+			return fmt.Errorf("read %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
+// readLines reads what can be read of a file. A line that a crash cut short is
+// skipped.
+func readLines(r io.Reader, each func(Event)) error {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
 		var e Event
 		if json.Unmarshal(lines.Bytes(), &e) == nil && e.ID != 0 {
-			events = append(events, e)
+			each(e)
 		}
 	}
-	return events, lines.Err()
+	return lines.Err()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 )
@@ -14,7 +15,8 @@ import (
 type Options struct {
 	Logger   *slog.Logger // where every event is logged too; nil: nowhere
 	InMemory int          // how many events Recent knows; default 1000
-	MaxBytes int64        // of the file, before it is rotated; default 1 MiB. One older file is kept.
+	MaxBytes int64        // of the file, before it is rotated; default 1 MiB
+	Keep     int          // how many older files are kept; default 4
 }
 
 // Log is an instance's events. It is safe for concurrent use.
@@ -23,8 +25,9 @@ type Log struct {
 
 	mu      sync.Mutex
 	file    *file
-	failing bool // the file cannot be written; said once
-	recent  []Event
+	failing bool    // the file cannot be written; said once
+	recent  []Event // in memory, and all of them in the file
+	cut     bool    // the files have more events than recent
 	lastID  uint64
 	subs    map[*subscription]struct{}
 	closed  bool
@@ -42,13 +45,17 @@ func Open(path string, opt Options) (*Log, error) {
 	if opt.MaxBytes <= 0 {
 		opt.MaxBytes = 1 << 20
 	}
-	f, events, err := openFile(path, opt.MaxBytes)
+	if opt.Keep <= 0 {
+		opt.Keep = 4
+	}
+	l := &Log{opt: opt, subs: make(map[*subscription]struct{})}
+	var err error
+	l.file, err = openFile(path, opt.MaxBytes, opt.Keep, func(e Event) {
+		l.lastID = max(l.lastID, e.ID)
+		l.remember(e)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open event log %s: %w", path, err)
-	}
-	l := &Log{opt: opt, file: f, recent: newest(events, opt.InMemory), subs: make(map[*subscription]struct{})}
-	for _, e := range events {
-		l.lastID = max(l.lastID, e.ID)
 	}
 	return l, nil
 }
@@ -64,9 +71,12 @@ func (l *Log) Add(ctx context.Context, e Event) {
 	}
 	l.lastID++
 	e.ID = l.lastID
-	e.Time = e.Time.UTC()
+	e.Time, e.Text = e.Time.UTC(), cut(e.Text)
+	if e.By == "" {
+		e.By = Actor(ctx)
+	}
 	l.opt.Logger.LogAttrs(ctx, e.Level.slog(), e.Text, e.attrs()...)
-	l.recent = newest(append(l.recent, e), l.opt.InMemory)
+	l.remember(e)
 	err := l.file.add(e)
 	if err != nil && !l.failing {
 		l.opt.Logger.LogAttrs(ctx, slog.LevelError, "events cannot be written to disk", slog.Any("error", err))
@@ -75,6 +85,43 @@ func (l *Log) Add(ctx context.Context, e Event) {
 	for s := range l.subs {
 		s.offer(e)
 	}
+}
+
+// remember keeps an event in memory. l.mu is held.
+func (l *Log) remember(e Event) {
+	l.recent = append(l.recent, e)
+	if len(l.recent) > l.opt.InMemory {
+		l.recent, l.cut = newest(l.recent, l.opt.InMemory), true
+	}
+}
+
+// Select gives the events that a filter chooses, oldest first, also those that
+// only the files still have.
+func (l *Log) Select(f Filter) ([]Event, error) {
+	c := choice{filter: f}
+	l.mu.Lock()
+	recent, last := l.recent, l.lastID
+	for _, e := range recent {
+		c.add(e)
+	}
+	enough := !l.cut || l.closed || f.Limit > 0 && len(c.events) >= f.Limit ||
+		len(recent) > 0 && (recent[0].ID <= f.After+1 || recent[0].Time.Before(f.Since))
+	var files []*os.File
+	var err error
+	if !enough {
+		files, err = l.file.read()
+	}
+	l.mu.Unlock()
+	if err != nil || enough {
+		return c.chosen(), err
+	}
+	c = choice{filter: f}
+	err = readEvents(files, func(e Event) {
+		if e.ID <= last {
+			c.add(e)
+		}
+	})
+	return c.chosen(), err
 }
 
 // Recent gives the newest events, oldest first: at most limit (0: all that are

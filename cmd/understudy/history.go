@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// clusterHistory shows what has happened to the cluster, oldest first, as
+// events are shown.
+func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
+	if f.follow || len(f.kinds) > 0 || len(f.levels) > 0 || f.since != "" {
+		return usagef("--cluster goes with --limit alone")
+	}
+	if f.limit < 1 || f.limit > 1000 {
+		return usagef("--limit %d is not from 1 to 1000", f.limit)
+	}
+	page, err := a.historyPage(ctx, f.limit)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(page.Events)
+	return a.printer().show(page.Events, func(w io.Writer) {
+		for _, e := range page.Events {
+			showClusterEvent(w, e)
+		}
+	})
+}
+
+// historyPage asks the agent, or, where none runs on this host, the bucket.
+func (a *app) historyPage(ctx context.Context, limit int) (page agent.ClusterHistory, err error) {
+	c, err := a.agent()
+	if err != nil {
+		return page, err
+	}
+	err = c.get(ctx, "/api/v1/history?"+url.Values{"limit": {strconv.Itoa(limit)}}.Encode(), &page)
+	if !a.instead(err) {
+		return page, err
+	}
+	_, bucket, err := a.look(ctx)
+	if err != nil {
+		return page, err
+	}
+	return bucket.ClusterHistory(ctx, "", limit)
+}
+
+func showClusterEvent(w io.Writer, e agent.ClusterEvent) {
+	fmt.Fprintf(w, "%s  epoch %-3d  %-10s  %s", stamp(e.Time), e.Epoch, e.Kind, e.Text)
+	if e.By != "" {
+		fmt.Fprintf(w, "; asked by %s", e.By)
+	}
+	if e.Reason != "" {
+		fmt.Fprintf(w, ": %s", e.Reason)
+	}
+	fmt.Fprintln(w)
+}

@@ -1,0 +1,47 @@
+package event
+
+import "slices"
+
+// Kinds are the kinds of events that there are, and what each is about.
+var Kinds = []struct{ Name, About string }{
+	{"access", "who was not let in"},
+	{"agent", "the agent itself: started, stops"},
+	{"application", "the application: started, stopped, down"},
+	{"backup", "backups: published, failed, overdue, warnings"},
+	{"bucket", "the bucket: cannot be used, can be used again"},
+	{"cache", "the cache of backups"},
+	{"config", "the shared configuration: what was changed from what to what, and is in force"},
+	{"demotion", "stepping down, and what was salvaged"},
+	{"discard", "dropping what a swap replaced"},
+	{"federation", "the file by which a standby's Prometheus follows the active's"},
+	{"fencing", "an application that runs on an operator's word"},
+	{"handover", "handing over to a successor"},
+	{"head", "the head cannot be used"},
+	{"identity", "somebody else uses this instance's name"},
+	{"instances", "other instances and their records"},
+	{"key", "the shared key and its rotation"},
+	{"lease", "the promotion lease"},
+	{"notification", "waking up peers"},
+	{"promotion", "each step of a promotion of this instance"},
+	{"pull", "backups that were cached, or could not be"},
+	{"record", "this instance's own record"},
+	{"rehearsal", "backups that were restored ahead of time, or could not be"},
+	{"refusal", "requests that were refused"},
+	{"reload", "the YAML file was read again"},
+	{"retention", "what expires, and what must not"},
+	{"role", "this instance is confirmed as the active"},
+	{"rollback", "putting back what a swap replaced"},
+	{"salvage", "a salvage backup that failed"},
+	{"schedule", "the schedule of backups: paused, resumed"},
+	{"users", "the console's users, and who was let in"},
+	{"version", "the application's version is not known"},
+	{"webhook", "webhooks: changed, failing, delivering again"},
+}
+
+// KnownKind reports whether there are events of this kind.
+func KnownKind(name string) bool {
+	return slices.ContainsFunc(Kinds, func(k struct{ Name, About string }) bool { return k.Name == name })
+}
+
+// KnownLevel reports whether l is one of the levels.
+func KnownLevel(l Level) bool { return slices.Contains([]Level{Info, Warn, Alarm}, l) }
