@@ -72,7 +72,7 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 	if p := query[agent.PromotionStatus](tr.other, "promote", "--cancel"); p.State != agent.PromotionRolledBack || query[agent.Status](tr.other, "status").Promotion != nil {
 		tr.t.Errorf("cancelled %s, and said so too early: %+v", when, p)
 	}
-	if r := wait(); r.code != 1 || !strings.Contains(r.errout, "cancelled by the operator") {
+	if r := wait(); r.code != 1 || !strings.Contains(r.errout, "cancelled by socket") {
 		tr.t.Errorf("cancelled %s: %+v", when, r)
 	}
 	release()
