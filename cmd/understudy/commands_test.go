@@ -2,6 +2,8 @@ package main
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -38,6 +41,22 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	}
 	if s := ask[agent.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
 		t.Errorf("config set: %+v", s)
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("correct horse\nnot this line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.fails(exitUsage, "--password-file", "users", "add", "alice")
+	h.fails(exitUsage, "user's name", "users", "add", "Alice", "--password-file", password)
+	h.fails(exitUsage, "no role", "users", "add", "alice", "--role", "owner", "--password-file", password)
+	h.run("users", "add", "alice", "--password-file", password)
+	h.run("users", "add", "bob", "--role", "viewer", "--password-file", password)
+	h.run("users", "password", "bob", "--password-file", password)
+	h.fails(exitRefused, "last admin", "users", "remove", "alice")
+	h.run("users", "remove", "bob")
+	h.fails(exitFailed, "no such user", "users", "remove", "bob")
+	if all := ask[[]api.User](h, "users"); len(all) != 1 || all[0].Name != "alice" || all[0].Role != agent.RoleAdmin {
+		t.Errorf("users: %+v", all)
 	}
 	h.run("pause", "--for", "2h", "--reason", "migration")
 	if s := ask[agent.Status](h, "status"); s.Paused == nil || s.Paused.Until == nil || s.PauseLeft <= 7000 {

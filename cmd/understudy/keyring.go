@@ -276,6 +276,9 @@ func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error
 	if _, err := ring.Unwrap(config.DataKey, cluster.ID); err != nil {
 		return fmt.Errorf("open the data keys of the configuration in force: %w", err)
 	}
+	if err := bucket.CheckSecrets(config); err != nil {
+		return err
+	}
 	if _, err := bucket.Instances(ctx); err != nil {
 		return err
 	}

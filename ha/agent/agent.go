@@ -44,6 +44,8 @@ type Agent struct {
 	refusals   refusals
 	expiry     expiry
 	federation federation
+	lags       lags
+	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
 	machine *ha.Machine
@@ -62,11 +64,13 @@ type Agent struct {
 	admitError atomic.Pointer[error]
 
 	membership sync.Mutex // one change of the shared configuration at a time
+	passwords  *Passwords
 
 	mu       sync.Mutex
 	core     ha.Status
 	coreAt   ha.Now
 	late     time.Duration // for how long no backup has come, when that is too long
+	turn     uint64        // how often the role has changed
 	changed  chan struct{} // closed when core has changed
 	progress *backup.Progress
 	inCache  []backup.Ref // newest first
@@ -127,6 +131,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		answers:  make(map[string]chan ha.Answer),
 		ended:    make(map[string]PromotionStatus),
 	}
+	a.passwords = NewPasswords(cfg.Random)
 	a.repo = a.bucket.Repository()
 	a.registrar = newRegistrar(a.bucket, a.self, slices.Clone(j.Incarnations), cfg.Random)
 	if err := a.openParts(); err != nil {
@@ -318,6 +323,9 @@ func (a *Agent) snapshot(now ha.Now) {
 	a.supervise(&core, now)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if core.Role != a.core.Role {
+		a.turn++
+	}
 	a.core, a.coreAt = core, now
 	a.remember()
 	close(a.changed)
@@ -330,6 +338,14 @@ func (a *Agent) Changed() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.changed
+}
+
+// Turn grows whenever this instance's role has changed: sessions of the
+// console last for one turn.
+func (a *Agent) Turn() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.turn
 }
 
 // view is the machine's state as of its last step.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,14 +40,27 @@ func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 	if object, _, err := b.read(ctx, ha.KindConfig, ha.ConfigKey(h.Config), ""); err == nil {
 		retention = time.Duration(object.(*ha.Config).Retention)
 	}
-	return b.walk(ctx, h, newManifests(b.Repository(), nil), retention, limit)
+	return b.walk(ctx, h, newManifests(b.Repository(), nil), retention, page{limit: limit})
 }
 
-// walk follows every branch of the history.
-func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retention time.Duration, limit int) ([]BackupInfo, error) {
-	if limit <= 0 {
-		limit = DefaultHistory
+// page is a part of the history: at most limit backups (0: DefaultHistory),
+// those that come after one in the list.
+type page struct {
+	limit int
+	after *backup.Ref // nil: from the newest on
+}
+
+func (p page) size() int {
+	if p.limit <= 0 {
+		return DefaultHistory
 	}
+	return p.limit
+}
+
+func (p page) has(ref backup.Ref) bool { return p.after == nil || newestFirst(ref, *p.after) > 0 }
+
+// walk follows every branch of the history.
+func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retention time.Duration, p page) ([]BackupInfo, error) {
 	var oldest time.Time
 	if retention > 0 {
 		oldest = b.storeTime().Add(-retention)
@@ -58,12 +73,12 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 	var all []BackupInfo
 	for _, t := range tips {
 		n := 0
-		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < limit; n++ {
+		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < p.size(); {
 			newest := h.Newest != nil && ref.ID == h.Newest.ID
 			if ref.Time.Before(oldest) && !newest { // the newest is kept however old it is
 				break
 			}
-			m, err := known.get(ctx, *ref)
+			info, previous, err := known.info(ctx, *ref)
 			if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, seal.ErrUnknownKey) {
 				break // expired, or signed by nothing but a key that has been retired
 			}
@@ -71,17 +86,19 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 				return nil, err
 			}
 			seen[ref.ID] = true
-			info := backupInfo(*ref, m)
-			info.Superseded, info.Salvage = t.superseded, ref.IsSalvage()
-			info.Newest = newest
-			all = append(all, info)
-			if ref = m.Previous; t.salvage {
+			if p.has(*ref) {
+				info.Superseded, info.Salvage = t.superseded, ref.IsSalvage()
+				info.Newest = newest
+				all = append(all, info)
+				n++
+			}
+			if ref = previous; t.salvage {
 				break // what it was made on top of is in a chain of its own
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(x, y BackupInfo) int { return newestFirst(x.Ref, y.Ref) })
-	return all[:min(limit, len(all))], nil
+	return all[:min(p.size(), len(all))], nil
 }
 
 func newestFirst(x, y backup.Ref) int {
@@ -189,7 +206,7 @@ func (b *Bucket) find(ctx context.Context, h *ha.Head, known *manifests, id stri
 		info.Newest, info.Salvage = true, h.Newest.IsSalvage()
 		return info, m, nil
 	}
-	all, err := b.walk(ctx, h, known, 0, allHistory)
+	all, err := b.walk(ctx, h, known, 0, page{limit: allHistory})
 	if err != nil {
 		return BackupInfo{}, nil, err
 	}
@@ -211,10 +228,43 @@ var ErrNoBackup = errors.New("there is no such backup (understudy backups lists 
 // Backups is the cluster's history, with what this instance has cached. While
 // the bucket does not answer it is what the cache holds.
 func (a *Agent) Backups(ctx context.Context, limit int) ([]BackupInfo, error) {
+	return a.BackupsAfter(ctx, "", limit)
+}
+
+// BackupsAfter is the part of Backups that comes after the one with this id in
+// the list, which need not be there any more; "" is the beginning.
+func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) ([]BackupInfo, error) {
+	p := page{limit: limit}
+	if id != "" {
+		after, err := parseBackupID(id)
+		if err != nil {
+			return nil, err
+		}
+		p.after = &after
+	}
+	return a.backups(ctx, p)
+}
+
+// backupID is how ids of backups look, those of salvage backups too.
+var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z-e(\d{1,18})-s(\d{1,18})-[0-9a-z]+$`)
+
+// parseBackupID reads a backup's place in the history from its id.
+func parseBackupID(id string) (backup.Ref, error) {
+	part := backupID.FindStringSubmatch(id)
+	if part == nil {
+		return backup.Ref{}, invalid("%q is no backup's id", id)
+	}
+	ref := backup.Ref{ID: id}
+	ref.Epoch, _ = strconv.ParseUint(part[1], 10, 64) // digits that fit, as the pattern says
+	ref.Sequence, _ = strconv.ParseUint(part[2], 10, 64)
+	return ref, nil
+}
+
+func (a *Agent) backups(ctx context.Context, p page) ([]BackupInfo, error) {
 	h, err := a.bucket.Head(ctx)
 	if err != nil {
 		if unreachable(err) {
-			return a.cachedBackups(limit)
+			return a.cachedBackups(p)
 		}
 		return nil, err
 	}
@@ -222,7 +272,7 @@ func (a *Agent) Backups(ctx context.Context, limit int) ([]BackupInfo, error) {
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
 		retention = a.standing(c).Effective.Keep
 	}
-	all, err := a.bucket.walk(ctx, h, a.history, retention, limit)
+	all, err := a.bucket.walk(ctx, h, a.history, retention, p)
 	if err != nil {
 		return nil, err
 	}
@@ -232,9 +282,12 @@ func (a *Agent) Backups(ctx context.Context, limit int) ([]BackupInfo, error) {
 	return all, nil
 }
 
-func (a *Agent) cachedBackups(limit int) ([]BackupInfo, error) {
+func (a *Agent) cachedBackups(p page) ([]BackupInfo, error) {
 	var all []BackupInfo
 	for _, ref := range a.cached() {
+		if !p.has(ref) {
+			continue
+		}
 		_, m, err := a.cache.Manifest(a.repo, ref.ID)
 		if errors.Is(err, seal.ErrUnknownKey) {
 			continue
@@ -246,10 +299,7 @@ func (a *Agent) cachedBackups(limit int) ([]BackupInfo, error) {
 		info.Cached, info.Salvage = true, ref.IsSalvage()
 		all = append(all, info)
 	}
-	if limit <= 0 {
-		limit = DefaultHistory
-	}
-	return all[:min(limit, len(all))], nil
+	return all[:min(p.size(), len(all))], nil
 }
 
 // BackupInfo describes the backup with this id ("" for the newest), with its

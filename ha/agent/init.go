@@ -12,11 +12,12 @@ import (
 )
 
 // Init makes a cluster in an empty bucket, with this instance as its active,
-// and gives its id. Format, Cluster and DataKey of c are filled in. An init that
+// and gives its id. Format, Cluster, DataKey and, with users (whose passwords are
+// hashes), Secrets of c are filled in. An init that
 // was interrupted can be run again, with the same data folder. A bucket that
 // has a cluster already is a *ha.Refusal; one that holds history and no head
 // is ErrBucket. No agent may be running on the data folder.
-func Init(ctx context.Context, cfg Config, c ha.Config) (cluster string, err error) {
+func Init(ctx context.Context, cfg Config, c ha.Config, users ...User) (cluster string, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return "", err
@@ -29,7 +30,7 @@ func Init(ctx context.Context, cfg Config, c ha.Config) (cluster string, err err
 		return "", err
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
-	i := initialiser{cfg: cfg, dir: dir}
+	i := initialiser{cfg: cfg, dir: dir, users: users}
 	if err := i.run(ctx, c); err != nil {
 		return "", fmt.Errorf("make cluster: %w", err)
 	}
@@ -42,6 +43,7 @@ type initialiser struct {
 	bucket *Bucket
 	j      ha.Journal
 	self   ha.Peer
+	users  []User
 }
 
 func (i *initialiser) run(ctx context.Context, c ha.Config) error {
@@ -194,6 +196,11 @@ func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, stri
 	c.Format, c.Cluster = ha.Format, i.bucket.Cluster()
 	if c.DataKey, err = i.cfg.Ring.Wrap(keys, c.Cluster, i.cfg.Random); err != nil {
 		return nil, "", err
+	}
+	if len(i.users) > 0 {
+		if c.Secrets, err = sealSecrets(i.cfg, c.Cluster, secrets{Users: i.users}); err != nil {
+			return nil, "", err
+		}
 	}
 	digest, err := newConfigs(i.bucket, i.dir).put(ctx, &c)
 	if err != nil {

@@ -11,6 +11,10 @@ import (
 // maxManifests is how many manifests are kept in memory: a few kilobytes each.
 const maxManifests = 500
 
+// maxLinks is how many backups are remembered as lists show them: a kilobyte
+// each, for two weeks of one a minute.
+const maxLinks = 20_000
+
 // manifests remembers verified manifests: one that a digest pins never
 // changes. It is safe for concurrent use.
 type manifests struct {
@@ -19,10 +23,17 @@ type manifests struct {
 
 	mu    sync.Mutex
 	known map[string]*backup.Manifest // by digest
+	links map[string]link             // by digest
+}
+
+// link is a backup in its chain.
+type link struct {
+	info     BackupInfo
+	previous *backup.Ref
 }
 
 func newManifests(repo *backup.Repository, cache *restore.Cache) *manifests {
-	return &manifests{repo: repo, cache: cache, known: make(map[string]*backup.Manifest)}
+	return &manifests{repo: repo, cache: cache, known: make(map[string]*backup.Manifest), links: make(map[string]link)}
 }
 
 // get gives the manifest that ref pins, verified.
@@ -41,6 +52,27 @@ func (c *manifests) get(ctx context.Context, ref backup.Ref) (*backup.Manifest, 
 	return m, nil
 }
 
+// info describes the backup that ref pins, and gives the one before it. Both
+// are for reading.
+func (c *manifests) info(ctx context.Context, ref backup.Ref) (BackupInfo, *backup.Ref, error) {
+	c.mu.Lock()
+	l, known := c.links[ref.Digest]
+	c.mu.Unlock()
+	if known {
+		return l.info, l.previous, nil
+	}
+	m, err := c.get(ctx, ref)
+	if err != nil {
+		return BackupInfo{}, nil, err
+	}
+	l = link{info: backupInfo(ref, m), previous: m.Previous}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	forgetAny(c.links, maxLinks)
+	c.links[ref.Digest] = l
+	return l.info, l.previous, nil
+}
+
 // load reads a manifest from the cache or the bucket.
 func (c *manifests) load(ctx context.Context, ref backup.Ref) (*backup.Manifest, error) {
 	if c.cache != nil {
@@ -51,16 +83,21 @@ func (c *manifests) load(ctx context.Context, ref backup.Ref) (*backup.Manifest,
 	return c.repo.Load(ctx, ref)
 }
 
-// add remembers a manifest. When there are too many any other one is
-// forgotten: it can be read again.
+// forgetAny makes room for one in a map that may have max. What is forgotten can
+// be read again.
+func forgetAny[V any](known map[string]V, max int) {
+	for digest := range known {
+		if len(known) < max {
+			break
+		}
+		delete(known, digest)
+	}
+}
+
+// add remembers a manifest.
 func (c *manifests) add(ref backup.Ref, m *backup.Manifest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for digest := range c.known {
-		if len(c.known) < maxManifests {
-			break
-		}
-		delete(c.known, digest)
-	}
+	forgetAny(c.known, maxManifests)
 	c.known[ref.Digest] = m
 }

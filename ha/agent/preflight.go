@@ -206,7 +206,7 @@ func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, ch
 		return l, err
 	}
 	if !chosen.Newest {
-		all, err := a.bucket.walk(ctx, h, a.history, 0, 0)
+		all, err := a.bucket.walk(ctx, h, a.history, 0, page{})
 		if err != nil {
 			return l, err
 		}

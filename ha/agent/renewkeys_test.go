@@ -169,7 +169,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			if len(listed) == 0 || listed[0].ID != third {
 				t.Errorf("%s lists %+v", h.name, listed)
 			}
-			cached, err := h.agent.cachedBackups(0)
+			cached, err := h.agent.cachedBackups(page{})
 			if err != nil || h != b && (len(cached) == 0 || cached[0].ID != third) {
 				t.Errorf("%s has cached %+v, %v", h.name, cached, err)
 			}

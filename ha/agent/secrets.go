@@ -18,8 +18,8 @@ const secretsPurpose = "shared secrets"
 // may read. Members that this version does not know are kept when it is written
 // again.
 type secrets struct {
-	Users    json.RawMessage `json:"users,omitempty"`    // of the console
-	Webhooks []webhook       `json:"webhooks,omitempty"` // outgoing
+	Users    []User    `json:"users,omitempty"`    // of the console
+	Webhooks []webhook `json:"webhooks,omitempty"` // outgoing
 
 	others map[string]json.RawMessage
 }
@@ -72,6 +72,13 @@ func (b *Bucket) openSecrets(c *ha.Config) (secrets, error) {
 	return s, nil
 }
 
+// CheckSecrets is an error unless the bucket's keys open the sealed part of a
+// configuration.
+func (b *Bucket) CheckSecrets(c *ha.Config) error {
+	_, err := b.openSecrets(c)
+	return err
+}
+
 // secrets opens the sealed part of the configuration in force; what it gives
 // is empty while none is known. It asks nobody.
 func (a *Agent) secrets() (secrets, error) {
@@ -90,17 +97,21 @@ func (a *Agent) changeSecrets(ctx context.Context, text string, change func(*sec
 		if err != nil {
 			return err
 		}
-		s.Webhooks = slices.Clone(s.Webhooks)
+		s.Users, s.Webhooks = slices.Clone(s.Users), slices.Clone(s.Webhooks)
 		if err := change(&s); err != nil {
 			return err
 		}
-		plain, err := json.Marshal(s)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", secretsPurpose, err)
-		}
-		c.Secrets, err = a.cfg.Ring.SealConfig(a.bucket.Cluster(), secretsPurpose, plain, a.cfg.Random)
+		c.Secrets, err = sealSecrets(a.cfg, a.bucket.Cluster(), s)
 		return err
 	})
+}
+
+func sealSecrets(cfg Config, cluster string, s secrets) (string, error) {
+	plain, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", secretsPurpose, err)
+	}
+	return cfg.Ring.SealConfig(cluster, secretsPurpose, plain, cfg.Random)
 }
 
 // resealSecrets brings the sealed part under the keys of this instance's ring.

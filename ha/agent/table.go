@@ -107,6 +107,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		}
 		failing = err != nil
 		if err == nil {
+			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.view()))
 			a.readmit(ctx)
 			a.renewKeys(ctx)
 		}

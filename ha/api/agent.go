@@ -19,10 +19,16 @@ type Agent interface {
 	Changed() <-chan struct{}
 	Events() *event.Log
 
+	// Lags is how far the standbys were behind lately, oldest first.
+	Lags() []agent.LagSample
 	// Instances reads the table of instances from the bucket.
 	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
-	// Backups lists what can be restored, newest first; limit 0 is a default.
-	Backups(ctx context.Context, limit int) ([]agent.BackupInfo, error)
+	// BackupsAfter lists what can be restored, newest first, from the one after
+	// id on ("": the newest); limit 0 is a default.
+	BackupsAfter(ctx context.Context, id string, limit int) ([]agent.BackupInfo, error)
+	// Verify checks a backup in the bucket: that its packs are there, or, when
+	// deep, every byte. It says what is wrong; "": nothing.
+	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
 	BackupInfo(ctx context.Context, id string) (agent.BackupInfo, *backup.Manifest, error)
 	// ClusterHistory gives a page of what happened to the cluster, newest first.
 	ClusterHistory(ctx context.Context, before string, limit int) (agent.ClusterHistory, error)
@@ -52,6 +58,16 @@ type Agent interface {
 
 	// NoteRefusal tells of a request that was refused; other errors are no news.
 	NoteRefusal(ctx context.Context, request string, err error)
+	// Users lists who may sign in, User finds one of them; neither asks anybody.
+	Users() ([]agent.User, error)
+	User(name string) (agent.User, bool)
+	// SignIn checks a password: agent.ErrSignIn, agent.ErrBusy.
+	SignIn(ctx context.Context, name, password string) (agent.User, error)
+	AddUser(ctx context.Context, name string, role agent.UserRole, password string) error
+	SetPassword(ctx context.Context, name, password string) error
+	RemoveUser(ctx context.Context, name string) error
+	// Turn grows whenever this instance's role has changed.
+	Turn() uint64
 
 	// VerifyNotification checks a notification's signature; Notified acts on
 	// one, and never blocks.

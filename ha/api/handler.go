@@ -24,17 +24,30 @@ type api struct {
 	closing <-chan struct{} // closed when the server shuts down
 	mux     *http.ServeMux
 	huma    huma.API
+	gate    *gate
 }
 
-// newHandler makes the handler of everything, for callers who may do all.
-func newHandler(cfg ServerConfig, closing <-chan struct{}) http.Handler {
+// newHandlers make the handler of everything: for callers who may do all, and
+// for those who come over TCP.
+func newHandlers(cfg ServerConfig, closing <-chan struct{}) (all, guarded http.Handler) {
 	a := newAPI(cfg, closing)
-	return a.withDeadlines(withProblems(a.mux))
+	handler := withProblems(a.mux)
+	return a.withDeadlines(handler), a.withDeadlines(withSafety(a.gate.guard(handler)))
+}
+
+// withSafety has browsers take answers for nothing but what they say they are.
+func withSafety(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
 }
 
 func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	mux := http.NewServeMux()
-	a := &api{agent: cfg.Agent, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, huma: humago.New(mux, humaConfig(cfg.Version))}
+	a := &api{agent: cfg.Agent, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
+	a.huma = humago.New(mux, humaConfig(cfg.Version, a.gate.cookieName(true)))
 	a.addHealth()
 	a.addReading()
 	a.addHistory()
@@ -46,23 +59,32 @@ func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	a.addSchedule()
 	a.addNotifications()
 	a.addMetrics(cfg.Version)
+	a.addSessions()
+	a.addUsers()
+	if cfg.Pages != nil {
+		mux.Handle("GET /{$}", cfg.Pages)
+		mux.Handle("GET "+pagesPath, cfg.Pages)
+	}
 	a.addDocument()
 	return a
 }
 
-func humaConfig(version string) huma.Config {
+func humaConfig(version, cookie string) huma.Config {
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title:       "Understudy",
 				Version:     version,
-				Description: "The admin API of an Understudy agent. Over TCP it needs the admin token; over the socket in the agent's data folder it needs none.",
+				Description: "The admin API of an Understudy agent. Over TCP it needs the admin token or a session of the console; over the socket in the agent's data folder it needs none.",
 				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
 			Components: &huma.Components{
-				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
-				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "UNDERSTUDY_ADMIN_TOKEN"}},
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"token":   {Type: "http", Scheme: "bearer", Description: "UNDERSTUDY_ADMIN_TOKEN"},
+					"session": {Type: "apiKey", In: "cookie", Name: cookie, Description: "What a sign-in to the console gives. Over plain HTTP the cookie's name has no prefix"},
+				},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
@@ -86,7 +108,8 @@ func schemaName(t reflect.Type, hint string) string {
 	return name
 }
 
-// operation describes one call. Its security is the token's unless it is public.
+// operation describes one call. It needs the token or a session unless it is
+// public.
 func operation(id, method, path, summary string, errors ...int) huma.Operation {
 	o := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
@@ -94,7 +117,7 @@ func operation(id, method, path, summary string, errors ...int) huma.Operation {
 		Responses: map[string]*huma.Response{},
 	}
 	if !public[method+" "+path] {
-		o.Security = []map[string][]string{{"token": {}}}
+		o.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 		o.Errors = append(o.Errors, http.StatusUnauthorized, http.StatusForbidden)
 	}
 	return o

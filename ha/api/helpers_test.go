@@ -48,6 +48,8 @@ type fakeAgent struct {
 	calls   []string
 	err     error // of every call that can fail
 	invalid error // of SetConfig
+	users   []agent.User
+	turn    uint64
 
 	entered, leave chan struct{} // when set, Backup says that it is there and waits
 }
@@ -131,8 +133,70 @@ func (f *fakeAgent) Instances(context.Context) ([]agent.InstanceStatus, error) {
 	return f.Status().Instances, f.call("instances")
 }
 
-func (f *fakeAgent) Backups(_ context.Context, limit int) ([]agent.BackupInfo, error) {
-	return f.backups, f.call("backups %d", limit)
+func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) ([]agent.BackupInfo, error) {
+	all := f.backups
+	if i := slices.IndexFunc(all, func(b agent.BackupInfo) bool { return b.ID == id }); i >= 0 {
+		all = all[i+1:]
+	}
+	if limit > 0 {
+		all = all[:min(limit, len(all))]
+	}
+	return all, f.call("backups %q %d", id, limit)
+}
+
+func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, error) {
+	return "", f.call("verify %s %t", id, deep)
+}
+
+func (f *fakeAgent) Lags() []agent.LagSample {
+	return []agent.LagSample{{Time: then, Lags: map[string]float64{"b": 0}}}
+}
+
+func (f *fakeAgent) Users() ([]agent.User, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.users), nil
+}
+
+func (f *fakeAgent) User(name string) (agent.User, bool) {
+	all, _ := f.Users()
+	i := slices.IndexFunc(all, func(u agent.User) bool { return u.Name == name })
+	if i < 0 {
+		return agent.User{}, false
+	}
+	return all[i], true
+}
+
+// SignIn takes what stands for a user's hash for the password.
+func (f *fakeAgent) SignIn(_ context.Context, name, password string) (agent.User, error) {
+	f.mu.Lock()
+	err := f.err
+	f.mu.Unlock()
+	if err != nil {
+		return agent.User{}, err
+	}
+	if u, known := f.User(name); known && u.Password == password {
+		return u, nil
+	}
+	return agent.User{}, agent.ErrSignIn
+}
+
+func (f *fakeAgent) AddUser(ctx context.Context, name string, role agent.UserRole, password string) error {
+	return f.call("add user %s %s %s by %s", name, role, password, event.Actor(ctx))
+}
+
+func (f *fakeAgent) SetPassword(ctx context.Context, name, password string) error {
+	return f.call("password of %s %s by %s", name, password, event.Actor(ctx))
+}
+
+func (f *fakeAgent) RemoveUser(ctx context.Context, name string) error {
+	return f.call("remove user %s by %s", name, event.Actor(ctx))
+}
+
+func (f *fakeAgent) Turn() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.turn
 }
 
 func (f *fakeAgent) BackupInfo(_ context.Context, id string) (agent.BackupInfo, *backup.Manifest, error) {

@@ -21,6 +21,9 @@ var design = []string{
 	"GET /api/v1/config", "PUT /api/v1/config",
 	"POST /api/v1/schedule/pause", "POST /api/v1/schedule/resume", "POST /api/v1/application/start",
 	"POST /api/v1/notifications",
+	"POST /api/v1/sessions", "GET /api/v1/sessions/current", "DELETE /api/v1/sessions/current",
+	"GET /api/v1/users", "POST /api/v1/users", "DELETE /api/v1/users/{name}", "PUT /api/v1/users/{name}/password",
+	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags",
 }
 
 // document is as much of an OpenAPI document as the tests look at.
@@ -154,6 +157,10 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		{"GET", "/api/v1/config", "/api/v1/config", "", "200"},
 		{"POST", "/api/v1/backups", "/api/v1/backups", "", "202"},
 		{"POST", "/api/v1/backups", "/api/v1/backups", `{"wait":true}`, "200"},
+		{"POST", "/api/v1/backups/" + ref(7).ID + "/verify", "/api/v1/backups/{id}/verify", `{"deep":true}`, "200"},
+		{"GET", "/api/v1/lags", "/api/v1/lags", "", "200"},
+		{"GET", "/api/v1/users", "/api/v1/users", "", "200"},
+		{"GET", "/api/v1/sessions/current", "/api/v1/sessions/current", "", "200"},
 		{"POST", "/api/v1/promotions", "/api/v1/promotions", `{"dry_run":true}`, "200"},
 		{"POST", "/api/v1/promotions", "/api/v1/promotions", `{}`, "202"},
 		{"GET", "/api/v1/promotions/p1", "/api/v1/promotions/{id}", "", "200"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -26,6 +27,9 @@ var bucketErrors = []error{
 
 // statusOf is the HTTP status of an agent's error.
 func statusOf(err error) int {
+	if errors.Is(err, agent.ErrNoUser) {
+		return http.StatusNotFound
+	}
 	if errors.Is(err, agent.ErrInvalid) {
 		return http.StatusUnprocessableEntity
 	}
@@ -51,6 +55,9 @@ func (a *api) problemOf(ctx context.Context, err error) error {
 	var known huma.StatusError
 	if errors.As(err, &known) {
 		return err
+	}
+	if errors.Is(err, agent.ErrBusy) {
+		return tooMany(time.Second)
 	}
 	var refusal *ha.Refusal
 	if errors.As(err, &refusal) {

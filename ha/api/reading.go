@@ -25,10 +25,36 @@ type Backups struct {
 }
 
 type backupsInput struct {
-	Limit int `query:"limit" minimum:"0" maximum:"100000" doc:"at most this many; 0: a default"`
+	Limit  int    `query:"limit" minimum:"0" maximum:"100000" doc:"at most this many; 0: a default"`
+	Before string `query:"before" maxLength:"256" doc:"only backups that come after the one with this id in the list: older ones. To go on, the id of the last one of an answer"`
 }
 
 type backupsOutput struct{ Body Backups }
+
+// VerifyRequest says how closely a backup is looked at.
+type VerifyRequest struct {
+	Deep bool `json:"deep,omitempty" doc:"read, decrypt and check every byte"`
+}
+
+// Verification is what a look at a backup found.
+type Verification struct {
+	OK     bool   `json:"ok" doc:"it can be restored"`
+	Damage string `json:"damage,omitempty" doc:"what is wrong with it"`
+}
+
+type verifyInput struct {
+	ID   string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
+	Body *VerifyRequest
+}
+
+type verifyOutput struct{ Body Verification }
+
+// Lags is how far the standbys were behind.
+type Lags struct {
+	Samples []agent.LagSample `json:"samples" nullable:"false"`
+}
+
+type lagsOutput struct{ Body Lags }
 
 type backupInput struct {
 	ID string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
@@ -49,13 +75,23 @@ func (a *api) addReading() {
 		})
 	register(a, operation("list-backups", http.MethodGet, "/api/v1/backups", "What can be restored, newest first", readingErrors...),
 		func(ctx context.Context, in *backupsInput) (*backupsOutput, error) {
-			all, err := a.agent.Backups(ctx, in.Limit)
+			all, err := a.agent.BackupsAfter(ctx, in.Before, in.Limit)
 			return &backupsOutput{Body: Backups{Backups: notNil(all)}}, err
 		})
 	register(a, operation("get-backup", http.MethodGet, "/api/v1/backups/{id}", "One backup", append(readingErrors, http.StatusNotFound)...),
 		func(ctx context.Context, in *backupInput) (*backupOutput, error) {
 			info, _, err := a.agent.BackupInfo(ctx, in.ID)
 			return &backupOutput{Body: info}, err
+		})
+	register(a, operation("verify-backup", http.MethodPost, "/api/v1/backups/{id}/verify", "Check that a backup in the bucket can be restored",
+		append(readingErrors, http.StatusNotFound, http.StatusConflict)...),
+		func(ctx context.Context, in *verifyInput) (*verifyOutput, error) {
+			damage, err := a.agent.Verify(ctx, in.ID, in.Body != nil && in.Body.Deep)
+			return &verifyOutput{Body: Verification{OK: damage == "", Damage: damage}}, err
+		})
+	register(a, operation("list-lags", http.MethodGet, "/api/v1/lags", "How far the standbys were behind, a sample a minute, oldest first"),
+		func(context.Context, *struct{}) (*lagsOutput, error) {
+			return &lagsOutput{Body: Lags{Samples: notNil(a.agent.Lags())}}, nil
 		})
 }
 

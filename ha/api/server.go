@@ -37,7 +37,12 @@ type ServerConfig struct {
 	SocketPath string
 	// Token is the admin token of requests over TCP; "": they may read health
 	// and metrics, and notify, alone.
-	Token   string
+	Token string
+	// URL is where others reach this instance, as configured; "" when it is
+	// not. Sessions through a proxy go by it.
+	URL string
+	// Pages serves the console's files, "/" and below "/console/"; nil: none.
+	Pages   http.Handler
 	Version string       // of this program
 	Logger  *slog.Logger // nil: no logs
 	// Now is the clock of write deadlines; nil: time.Now.
@@ -65,20 +70,20 @@ func Listen(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		cfg.Now = time.Now //nolint:forbidigo // a deadline of the operating system's is in its time
 	}
 	s := &Server{log: cfg.Logger, closing: make(chan struct{})}
-	handler := newHandler(cfg, s.closing)
-	if err := s.listen(ctx, cfg, handler); err != nil {
+	all, guarded := newHandlers(cfg, s.closing)
+	if err := s.listen(ctx, cfg, all, guarded); err != nil {
 		return nil, errors.Join(err, s.closeListeners())
 	}
 	return s, nil
 }
 
-func (s *Server) listen(ctx context.Context, cfg ServerConfig, handler http.Handler) error {
+func (s *Server) listen(ctx context.Context, cfg ServerConfig, all, guarded http.Handler) error {
 	if cfg.SocketPath != "" {
 		l, err := listenSocket(ctx, cfg.SocketPath)
 		if err != nil {
 			return fmt.Errorf("listen on socket %s: %w", cfg.SocketPath, err)
 		}
-		s.add(l, handler, socketCaller)
+		s.add(l, all, socketCaller)
 	}
 	if cfg.Listen == "" {
 		return nil
@@ -94,10 +99,10 @@ func (s *Server) listen(ctx context.Context, cfg ServerConfig, handler http.Hand
 	s.tcp = l.Addr()
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
-	} else if cfg.Token != "" && !loopback(s.tcp) {
-		s.log.WarnContext(ctx, "the admin token travels unencrypted: set UNDERSTUDY_TLS_CERT and UNDERSTUDY_TLS_KEY", slog.Any("address", s.tcp))
+	} else if !loopback(s.tcp) {
+		s.log.WarnContext(ctx, "passwords and the admin token would travel unencrypted to this address: set UNDERSTUDY_TLS_CERT and UNDERSTUDY_TLS_KEY", slog.Any("address", s.tcp))
 	}
-	s.add(l, requireToken(cfg.Token, handler), nil)
+	s.add(l, guarded, nil)
 	return nil
 }
 

@@ -1,0 +1,34 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// Verify checks that the backup with this id ("" for the newest) can be
+// restored from the bucket: each of its packs is there with the right size, or,
+// when deep, every byte is right. It gives what is wrong with it, "" when
+// nothing is. A verification while another one is under way is a *ha.Refusal.
+func (a *Agent) Verify(ctx context.Context, id string, deep bool) (damage string, err error) {
+	if !a.verifying.TryLock() {
+		return "", &ha.Refusal{Reason: "another backup is being verified: wait until that is done"}
+	}
+	defer a.verifying.Unlock()
+	_, m, err := a.BackupInfo(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	err = restore.Verify(ctx, a.repo, m, a.repo.BucketPacks(), deep, nil)
+	for _, damaged := range []error{fs.ErrNotExist, blobstore.ErrNotFound, pack.ErrCorrupt} {
+		if errors.Is(err, damaged) {
+			return err.Error(), nil
+		}
+	}
+	return "", err
+}
