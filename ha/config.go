@@ -93,9 +93,12 @@ type Instance struct {
 	Keys        []string `json:"keys"`             // ids of the keys that it knows
 	Cached      []string `json:"cached,omitempty"` // ids of backups, newest first
 	Newest      string   `json:"newest,omitempty"` // id of the newest backup that it has seen
-	LastError   string   `json:"last_error,omitempty"`
-	BackupError string   `json:"backup_error,omitempty"` // of the last backup, on the active
-	Paused      *Pause   `json:"paused,omitempty"`       // of the schedule, on the active; without Left
+	// Rehearsals attests the rehearsals of cached backups: the newest of each, newest
+	// first.
+	Rehearsals  []Rehearsal `json:"rehearsals,omitempty"`
+	LastError   string      `json:"last_error,omitempty"`
+	BackupError string      `json:"backup_error,omitempty"` // of the last backup, on the active
+	Paused      *Pause      `json:"paused,omitempty"`       // of the schedule, on the active; without Left
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`

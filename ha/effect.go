@@ -79,11 +79,26 @@ type Pull struct {
 	Ref backup.Ref
 }
 
-// Stage restores a backup beside the live state, verified and judged by the
-// probe. Done carries OK or Failed.
-type Stage struct {
+// Rehearse restores a cached backup beside the live state, verified and judged
+// by the probe, and attests how that went. What is staged already is not staged
+// again. After a failure the last backup that passed is staged. Done carries OK
+// or Failed.
+type Rehearse struct {
 	ID  uint64
 	Ref backup.Ref
+}
+
+// Unstage drops what is staged. It is idempotent. Done carries OK or Failed.
+type Unstage struct{ ID uint64 }
+
+// Stage is Rehearse for a promotion: it does not spare the host, pulls a backup
+// that is not cached, and takes a stage that has passed as it is. With
+// AllowFailed the probe's word does not count. Done carries OK, with a Note, or
+// Failed.
+type Stage struct {
+	ID          uint64
+	Ref         backup.Ref
+	AllowFailed bool
 }
 
 // Swap puts the staged state into place and keeps what it replaces. Done
@@ -140,6 +155,8 @@ func (StopApp) effect()     {}
 func (MakeBackup) effect()  {}
 func (MakeSalvage) effect() {}
 func (Pull) effect()        {}
+func (Rehearse) effect()    {}
+func (Unstage) effect()     {}
 func (Stage) effect()       {}
 func (Swap) effect()        {}
 func (Rollback) effect()    {}

@@ -35,6 +35,7 @@ type Done struct {
 	Token   blobstore.Token
 	Ref     *backup.Ref
 	Changed bool
+	Note    string // for people
 	Err     error
 }
 
@@ -49,6 +50,8 @@ type Promote struct {
 	// WaiveSalvage promotes an instance that still owes a salvage backup,
 	// whose unreplicated state is then lost.
 	WaiveSalvage bool
+	// AllowFailedRehearsal promotes to a backup whose rehearsal failed.
+	AllowFailedRehearsal bool
 }
 
 // CancelPromotion asks to give up a promotion that has not committed.

@@ -114,6 +114,10 @@ type Promotion struct {
 	Reason string      `json:"reason,omitempty"`
 	Phase  Phase       `json:"phase"`
 
+	// AllowFailed restores the backup even if its rehearsal failed, whatever the
+	// probe says.
+	AllowFailed bool `json:"allow_failed_rehearsal,omitempty"`
+
 	Epoch    uint64      `json:"epoch"`            // pinned: the epoch that ends
 	Newest   *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
 	Backup   *backup.Ref `json:"backup,omitempty"` // what is restored

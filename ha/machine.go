@@ -17,7 +17,11 @@ type Params struct {
 	Poll    time.Duration // how often the bucket is looked at
 	Random  io.Reader     // nonces
 	Fencing Fencing       // until a head says otherwise
-	Cached  string        // id of the newest cached backup
+	Cached  *backup.Ref   // the newest cached backup; nil: none is
+	// What the instance knows of rehearsals when its process starts.
+	Rehearsal RehearsalPolicy
+	Rehearsed Rehearsed
+	Staged    bool // a backup is staged, or half staged
 }
 
 // Intervals that no user sets.
@@ -27,6 +31,8 @@ const (
 	workRetryMax  = time.Minute            //
 	notifiedEvery = 100 * time.Millisecond // a notification costs at most one poll in this time
 	handoverPoll  = time.Second            // a candidate's look at the head, and at the acknowledgement
+	rehearseRetry = time.Minute            // after a failed rehearsal of the same backup; doubles up to rehearseMax
+	rehearseMax   = time.Hour              //
 )
 
 // Machine is one instance's part of the protocol: a deterministic step
@@ -89,11 +95,18 @@ type Machine struct {
 	backupErr  string
 	lastStart  instant // when the last backup of this process began; never: none has
 
-	pulled    string // id of the backup that is in the cache
+	pulled    *backup.Ref // the newest backup that is in the cache
 	pullErr   string
 	workAt    instant
 	workWait  time.Duration
 	workLabel string
+	yielding  bool // the work under way was told to make way for a promotion
+
+	rehearsed    Rehearsed // the newest rehearsal
+	rehearsedAt  instant   // when it began; never: before this process did
+	rehearseAt   instant   // no other of the same backup before
+	rehearseWait time.Duration
+	staged       bool // a backup is staged, or half staged
 
 	salvageAt   instant
 	salvageWait time.Duration
@@ -124,7 +137,10 @@ type Result struct {
 
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
-	m := &Machine{p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), pulled: p.Cached, lastStart: never, stopSince: never, downSince: never}
+	m := &Machine{
+		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lastStart: never, stopSince: never, downSince: never,
+		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: p.Staged,
+	}
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {
 		m.j.Role = RoleStandby

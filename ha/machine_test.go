@@ -136,6 +136,10 @@ func (n *instance) work(e Effect) (Done, bool) {
 		return Done{ID: e.ID, Ref: &backup.Ref{ID: "salvage", Digest: "salvage"}}, true
 	case Pull:
 		return Done{ID: e.ID}, true
+	case Rehearse:
+		return Done{ID: e.ID}, true
+	case Unstage:
+		return Done{ID: e.ID}, true
 	case Stage:
 		return Done{ID: e.ID}, true
 	case Swap:

@@ -46,19 +46,19 @@ func (m *Machine) onPromote(ev Promote) {
 		m.refuse(ev.Request, "the head names this very instance as the active: promote with --failover")
 	case mode == ModeFailover && ev.Shown != nil && ev.Shown.Digest != h.Newest.Digest:
 		m.refuse(ev.Request, "a newer backup than the one shown has appeared (%s): look again", h.Newest.ID)
+	case !ev.AllowFailedRehearsal && m.failedRehearsal(ev.Chosen, h.Newest):
+		m.refuse(ev.Request, "%s", RefuseFailed(m.rehearsed.Backup, m.rehearsed.Error))
 	default:
 		m.beginPromotion(ev, mode)
 	}
 }
 
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
-	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.save()
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
 	m.stepSince, m.workAt = m.t, 0
-	if m.work != 0 {
-		m.emit(Cancel{ID: m.work}) // a pull; it resumes later
-	}
+	m.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
 	m.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
 }
 
@@ -89,9 +89,7 @@ func (m *Machine) abort(format string, args ...any) {
 	p.Phase = PhaseRollback
 	m.save()
 	m.commitStep, m.workAt = 0, 0
-	if m.work != 0 {
-		m.emit(Cancel{ID: m.work})
-	}
+	m.yield()
 	m.report(Warn, "promotion", "given up: %s", p.Error)
 }
 
@@ -255,6 +253,7 @@ func (m *Machine) endPromotion() {
 	old := m.knownHead()
 	m.j.Promotion = nil
 	m.hold = hold{}
+	m.rehearsalSpent(promoted)
 	m.save()
 	if promoted {
 		m.reportBy(p.By, Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)

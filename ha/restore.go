@@ -5,8 +5,9 @@ func (m *Machine) planRestore(p *Promotion) {
 	switch p.Phase {
 	case PhaseRestore:
 		ref := *p.Backup
-		m.begin("restore", func(d Done) { m.staged(ref.ID, d) })
-		m.emit(Stage{ID: m.work, Ref: ref})
+		m.begin("restore", func(d Done) { m.restored(ref.ID, d) })
+		m.staged = true
+		m.emit(Stage{ID: m.work, Ref: ref, AllowFailed: p.AllowFailed})
 	case PhaseSwap:
 		if m.app != appStopped {
 			return
@@ -31,7 +32,7 @@ func (m *Machine) planRestore(p *Promotion) {
 	}
 }
 
-func (m *Machine) staged(id string, d Done) {
+func (m *Machine) restored(id string, d Done) {
 	p := m.j.Promotion
 	if p == nil || p.Phase != PhaseRestore {
 		return
@@ -47,6 +48,9 @@ func (m *Machine) staged(id string, d Done) {
 		return
 	}
 	p.Phase = PhaseSwap
+	if d.Note != "" {
+		id += ": " + d.Note
+	}
 	m.step("restore", id)
 	m.save()
 }
@@ -65,7 +69,8 @@ func (m *Machine) swapped(d Done) {
 	m.save()
 }
 
-// planDiscard drops what the swap replaced, once the commit is known.
+// planDiscard drops what the swap replaced, once the commit is known. That may
+// take long, so nothing waits for it.
 func (m *Machine) planDiscard() {
 	if !m.due(m.workAt) {
 		return
@@ -78,6 +83,7 @@ func (m *Machine) planDiscard() {
 		m.workOK()
 		if p := m.j.Promotion; p != nil {
 			p.Discarded = true
+			m.step("discard", "")
 		}
 		if d := m.j.Demotion; d != nil {
 			d.Discard = false

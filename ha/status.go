@@ -24,7 +24,8 @@ type Status struct {
 	BackupError string           `json:"backup_error,omitempty"`
 	PullError   string           `json:"pull_error,omitempty"`
 	Pulled      string           `json:"pulled,omitempty"`
-	NextBackup  time.Duration    `json:"-"` // until the next scheduled one; negative: none is planned
+	Rehearsed   Rehearsed        `json:"rehearsal"` // the newest one
+	NextBackup  time.Duration    `json:"-"`         // until the next scheduled one; negative: none is planned
 	Paused      *Pause           `json:"paused,omitempty"`
 	PauseLeft   time.Duration    `json:"-"` // until it ends by itself; negative: it does not
 	Lease       *Lease           `json:"lease,omitempty"`
@@ -42,7 +43,7 @@ func (m *Machine) Status() Status {
 		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(),
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.workLabel,
-		BackupError: m.backupErr, PullError: m.pullErr, Pulled: m.pulled,
+		BackupError: m.backupErr, PullError: m.pullErr, Rehearsed: m.rehearsed,
 		NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}
@@ -54,6 +55,9 @@ func (m *Machine) Status() Status {
 	}
 	if s.PauseLeft = -1; j.Paused != nil && j.Paused.Until != nil {
 		s.PauseLeft = max(0, m.pauseEnd-m.t)
+	}
+	if m.pulled != nil {
+		s.Pulled = m.pulled.ID
 	}
 	if m.failing {
 		s.Bucket, s.BucketSince = m.trouble(), m.t-m.failSince

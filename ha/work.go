@@ -10,7 +10,11 @@ func (m *Machine) planWork() {
 	switch {
 	case p != nil && p.Phase != PhaseFinish:
 		m.planRestore(p)
-	case p != nil && !p.Discarded, d != nil && d.Discard:
+	case p != nil && !p.Discarded:
+		if m.app == appRunning || m.appErr != "" { // nothing comes before the application
+			m.planDiscard()
+		}
+	case d != nil && d.Discard:
 		m.planDiscard()
 	case d != nil && d.Acked && d.Known && !d.Made && m.planSalvage(d):
 	case m.j.Role == RoleActive:
@@ -19,15 +23,23 @@ func (m *Machine) planWork() {
 			return
 		}
 		m.planBackup()
-	default:
-		m.planPull()
+	case !m.planPull():
+		m.planRehearsal()
 	}
 }
 
 // begin starts a piece of work.
 func (m *Machine) begin(label string, then func(Done)) {
-	m.workLabel = label
+	m.workLabel, m.yielding = label, false
 	m.work = m.expect(then)
+}
+
+// yield has the work under way end soon.
+func (m *Machine) yield() {
+	if m.work != 0 {
+		m.yielding = true
+		m.emit(Cancel{ID: m.work})
+	}
 }
 
 func (m *Machine) workOK() { m.workWait, m.workAt = 0, 0 }
@@ -39,24 +51,26 @@ func (m *Machine) workFailed(what string, err error) {
 	m.report(Alarm, what, "%s failed (tried again in %v): %s", what, m.workWait, errText(err))
 }
 
-// planPull brings the newest backup into the cache.
-func (m *Machine) planPull() {
+// planPull brings the newest backup into the cache. It reports false while
+// there is nothing to do.
+func (m *Machine) planPull() bool {
 	h := m.knownHead()
-	if h == nil || h.Newest == nil || h.Newest.ID == m.pulled || !m.due(m.workAt) {
-		return
+	if h == nil || h.Newest == nil || same(h.Newest, m.pulled) || !m.due(m.workAt) {
+		return false
 	}
 	ref := *h.Newest
 	m.begin("pull", func(d Done) {
 		if d.Outcome != OK {
 			m.pullErr = errText(d.Err)
-			if m.j.Promotion == nil { // else it was cancelled to make way
+			if !m.yielding {
 				m.workFailed("pull", d.Err)
 			}
 			return
 		}
 		m.workOK()
-		m.pulled, m.pullErr = ref.ID, ""
+		m.pulled, m.pullErr = &ref, ""
 		m.report(Info, "pull", "backup %s is cached", ref.ID)
 	})
 	m.emit(Pull{ID: m.work, Ref: ref})
+	return true
 }

@@ -34,6 +34,7 @@ type Agent struct {
 	notifier  *notifier
 	history   *manifests
 	chronicle *chronicle
+	proofs    *rehearsals
 	stats     stats
 	started   ha.Now
 	begun     ha.Journal // as the data folder had it when this process started
@@ -74,8 +75,10 @@ type Agent struct {
 	changed  chan struct{} // closed when core has changed
 	progress *backup.Progress
 	inCache  []backup.Ref // newest first
-	answers  map[string]chan ha.Answer
-	ended    map[string]PromotionStatus
+	// besideNow is the id of the backup that is staged whole; "": none is.
+	besideNow string
+	answers   map[string]chan ha.Answer
+	ended     map[string]PromotionStatus
 }
 
 // input is one event for the machine.
@@ -151,7 +154,11 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		j.Incarnations = []string{incarnation}
 	}
 	a.listCached(ctx)
-	a.machine = ha.New(a.params(), j)
+	params, err := a.params()
+	if err != nil {
+		return nil, errors.Join(err, a.closeEvents())
+	}
+	a.machine = ha.New(params, j)
 	a.snapshot(a.started)
 	return a, nil
 }
@@ -189,24 +196,34 @@ func (a *Agent) openParts() (err error) {
 	a.cache.Step, a.swapper.Step = a.cfg.Step, a.cfg.Step
 	a.history = newManifests(a.repo, a.cache)
 	a.chronicle = newChronicle(a.bucket, a.history)
+	if a.proofs, err = openRehearsals(a.dir); err != nil {
+		return err
+	}
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self)
 	a.notifier = newNotifier(a)
 	return nil
 }
 
-func (a *Agent) params() ha.Params {
+func (a *Agent) params() (ha.Params, error) {
 	p := ha.Params{
 		Cluster: a.bucket.Cluster(), Self: a.self, Poll: a.cfg.Poll, Random: a.cfg.Random,
-		Fencing: ha.DefaultConfig().Fencing,
+		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.cfg.Rehearsal,
 	}
 	if _, c := a.configs.current(); c != nil {
 		p.Fencing = c.Fencing
 	}
 	if refs := a.cached(); len(refs) > 0 {
-		p.Cached = refs[0].ID
+		p.Cached = &refs[0]
 	}
-	return p
+	state, staged, err := a.swapper.State()
+	if err != nil {
+		return p, err
+	}
+	a.lookBeside()
+	p.Staged = state == restore.Staging || state == restore.Staged
+	p.Rehearsed = a.lastRehearsal(state, staged)
+	return p, nil
 }
 
 // Close releases the data folder. Call it after Run has returned.

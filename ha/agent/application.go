@@ -109,15 +109,16 @@ func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
 	return a.runHook(ctx, "demote", h, []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch)})
 }
 
-// probe has the probe hook judge what is staged.
-func (a *Agent) probe(ctx context.Context, ref backup.Ref) error {
+// probe has the probe hook judge what is staged, and gives the end of what the
+// hook printed.
+func (a *Agent) probe(ctx context.Context, ref backup.Ref) (string, error) {
 	env := []string{"UNDERSTUDY_BACKUP=" + ref.ID}
 	for _, src := range a.cfg.Sources {
 		if s, ok := src.(staged); ok {
 			env = append(env, "UNDERSTUDY_STAGED_"+envName(src.Name())+"="+s.Staged())
 		}
 	}
-	return a.runHook(ctx, "probe", a.cfg.Hooks.Probe, env)
+	return a.tryHook(ctx, "probe", a.cfg.Hooks.Probe, env)
 }
 
 // staged is a source that can say where what it has staged is to be found: a
@@ -147,6 +148,11 @@ func (a *Agent) hookOf(name string, h Hook, env []string) func(context.Context) 
 }
 
 func (a *Agent) runHook(ctx context.Context, name string, h Hook, env []string) error {
+	output, err := a.tryHook(ctx, name, h, env)
+	return withOutput(err, output)
+}
+
+func (a *Agent) tryHook(ctx context.Context, name string, h Hook, env []string) (string, error) {
 	if h.Timeout == 0 {
 		h.Timeout = DefaultHookTimeout
 		if name == "probe" {
@@ -154,11 +160,11 @@ func (a *Agent) runHook(ctx context.Context, name string, h Hook, env []string) 
 		}
 	}
 	env = append(append(a.identity(), "UNDERSTUDY_HOOK="+name), env...)
-	err := a.cfg.hooks.run(ctx, name, h, env)
+	output, err := a.cfg.hooks.run(ctx, name, h, env)
 	if err != nil {
 		a.stats.hookFailed()
 	}
-	return err
+	return output, err
 }
 
 // identity is what every hook, and the application, is told.

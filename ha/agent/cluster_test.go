@@ -297,9 +297,9 @@ type appHooks struct {
 	fail    map[string]error
 }
 
-func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) error {
+func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) (string, error) {
 	if len(h.Command) == 0 {
-		return nil
+		return "", nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -309,7 +309,7 @@ func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) err
 	}
 	a.env[name] = env
 	if err := a.fail[name]; err != nil {
-		return err
+		return name + " failed", err
 	}
 	switch name {
 	case "promote":
@@ -317,7 +317,7 @@ func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) err
 	case "demote":
 		a.running = false
 	}
-	return nil
+	return name + " ran", nil
 }
 
 func (a *appHooks) isRunning() bool {

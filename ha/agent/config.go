@@ -41,6 +41,7 @@ type Config struct {
 	Poll      time.Duration
 	Sources   []source.Source
 	Hooks     Hooks
+	Rehearsal ha.RehearsalPolicy
 	// Federation is of this host's Prometheus.
 	Federation Federation
 	// Application, where there is one, is run instead of the promote and demote

@@ -49,7 +49,7 @@ func openDataDir(path string) (*dataDir, error) {
 func (d *dataDir) sweep() error {
 	entries, err := os.ReadDir(d.path)
 	for _, e := range entries {
-		for _, name := range []string{journalFile, configFile} {
+		for _, name := range []string{journalFile, configFile, rehearsalsFile} {
 			if strings.HasPrefix(e.Name(), "."+name) {
 				err = errors.Join(err, os.Remove(d.file(e.Name())))
 			}
@@ -63,12 +63,13 @@ func (d *dataDir) close() error { return d.lock.Close() }
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
 const (
-	journalFile = "journal.json"
-	configFile  = "config.json"
-	eventsFile  = "events.jsonl"
-	cacheFolder = "cache"
-	swapFolder  = "swap"
-	hooksFolder = "hooks"
+	journalFile    = "journal.json"
+	configFile     = "config.json"
+	rehearsalsFile = "rehearsals.json"
+	eventsFile     = "events.jsonl"
+	cacheFolder    = "cache"
+	swapFolder     = "swap"
+	hooksFolder    = "hooks"
 )
 
 // loadJournal reads the journal; false when there is none.

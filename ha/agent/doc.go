@@ -6,13 +6,14 @@
 //
 // # In the data folder
 //
-//	lock          held by the one agent that uses the folder
-//	journal.json  ha.Journal; written and synced before whatever depends on it
-//	config.json   the configuration last in force, with its digest
-//	events.jsonl  package event
-//	cache/        restore.Cache
-//	swap/         restore.Swapper's journal
-//	hooks/        the output of each hook's last run
+//	lock             held by the one agent that uses the folder
+//	journal.json     ha.Journal; written and synced before whatever depends on it
+//	config.json      the configuration last in force, with its digest
+//	rehearsals.json  ha.Rehearsal of the cached backups, newest first
+//	events.jsonl     package event
+//	cache/           restore.Cache
+//	swap/            restore.Swapper's journal
+//	hooks/           the output of each hook's last run
 //
 // # Goroutines
 //

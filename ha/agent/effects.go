@@ -32,14 +32,18 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
 	case ha.Pull:
 		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
+	case ha.Rehearse:
+		a.startSwap(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return a.rehearse(ctx, e.Ref) })
+	case ha.Unstage:
+		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
 	case ha.Stage:
-		a.startStep(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage(ctx, e.Ref)) })
+		a.startSwap(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return a.stage(ctx, e) })
 	case ha.Swap:
-		a.startStep(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
+		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
 	case ha.Rollback:
-		a.startStep(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
+		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
 	case ha.Discard:
-		a.startStep(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
+		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
 	case ha.Cancel:
 		if cancel := a.running[e.ID]; cancel != nil {
 			cancel()

@@ -40,7 +40,15 @@ func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 	if object, _, err := b.read(ctx, ha.KindConfig, ha.ConfigKey(h.Config), ""); err == nil {
 		retention = time.Duration(object.(*ha.Config).Retention)
 	}
-	return b.walk(ctx, h, newManifests(b.Repository(), nil), retention, page{limit: limit})
+	all, err := b.walk(ctx, h, newManifests(b.Repository(), nil), retention, page{limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	rehearsed, err := b.rehearsedOn(ctx)
+	for i := range all {
+		all[i].Rehearsals = rehearsed[all[i].ID]
+	}
+	return all, err
 }
 
 // page is a part of the history: at most limit backups (0: DefaultHistory),
@@ -190,7 +198,13 @@ func (b *Bucket) Find(ctx context.Context, id string) (BackupInfo, *backup.Manif
 	if err != nil {
 		return BackupInfo{}, nil, err
 	}
-	return b.find(ctx, h, newManifests(b.Repository(), nil), id)
+	info, m, err := b.find(ctx, h, newManifests(b.Repository(), nil), id)
+	if err != nil {
+		return info, m, err
+	}
+	rehearsed, err := b.rehearsedOn(ctx)
+	info.Rehearsals = rehearsed[info.ID]
+	return info, m, err
 }
 
 func (b *Bucket) find(ctx context.Context, h *ha.Head, known *manifests, id string) (BackupInfo, *backup.Manifest, error) {
@@ -276,14 +290,16 @@ func (a *Agent) backups(ctx context.Context, p page) ([]BackupInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	rehearsed := a.rehearsedOn()
 	for i := range all {
-		all[i].Cached = a.isCached(all[i].ID)
+		all[i].Cached, all[i].Rehearsals = a.isCached(all[i].ID), rehearsed[all[i].ID]
 	}
 	return all, nil
 }
 
 func (a *Agent) cachedBackups(p page) ([]BackupInfo, error) {
 	var all []BackupInfo
+	rehearsed := a.rehearsedOn()
 	for _, ref := range a.cached() {
 		if !p.has(ref) {
 			continue
@@ -296,7 +312,7 @@ func (a *Agent) cachedBackups(p page) ([]BackupInfo, error) {
 			return nil, err
 		}
 		info := backupInfo(ref, m)
-		info.Cached, info.Salvage = true, ref.IsSalvage()
+		info.Cached, info.Salvage, info.Rehearsals = true, ref.IsSalvage(), rehearsed[ref.ID]
 		all = append(all, info)
 	}
 	return all[:min(p.size(), len(all))], nil
@@ -314,7 +330,7 @@ func (a *Agent) BackupInfo(ctx context.Context, id string) (BackupInfo, *backup.
 
 func (a *Agent) backupInfo(ctx context.Context, h *ha.Head, id string) (BackupInfo, *backup.Manifest, error) {
 	info, m, err := a.bucket.find(ctx, h, a.history, id)
-	info.Cached = a.isCached(info.ID)
+	info.Cached, info.Rehearsals = a.isCached(info.ID), a.rehearsedOn()[info.ID]
 	return info, m, err
 }
 

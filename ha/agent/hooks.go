@@ -15,16 +15,16 @@ import (
 
 // hookRunner runs hooks; tests have another one.
 type hookRunner interface {
-	// run runs one hook to its end, with more environment than its own. Its
-	// error has the end of the hook's output.
-	run(ctx context.Context, name string, h Hook, env []string) error
+	// run runs one hook to its end, with more environment than its own, and
+	// gives the end of its output.
+	run(ctx context.Context, name string, h Hook, env []string) (output string, err error)
 }
 
 // killAfter is how long a hook that was asked to end may take to do so.
 const killAfter = 5 * time.Second
 
-// maxHookOutput is how much of a hook's output its error shows, in bytes.
-const maxHookOutput = 8 << 10
+// maxHookOutput is how much of a hook's output is shown, in bytes.
+const maxHookOutput = 4 << 10
 
 // execHooks runs hooks as processes, each in a process group of its own. A
 // hook's output goes to a file in dir, begun anew with every run: an
@@ -35,9 +35,9 @@ type execHooks struct {
 	dir string
 }
 
-func (r execHooks) run(ctx context.Context, name string, h Hook, env []string) error {
+func (r execHooks) run(ctx context.Context, name string, h Hook, env []string) (string, error) {
 	if len(h.Command) == 0 {
-		return nil
+		return "", nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("it took longer than %v", h.Timeout))
 	defer cancel()
@@ -61,9 +61,17 @@ func (r execHooks) run(ctx context.Context, name string, h Hook, env []string) e
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("run %s hook (%s): %w%s", name, h.Command[0], err, tail(output))
+		err = fmt.Errorf("run %s hook (%s): %w", name, h.Command[0], err)
 	}
-	return nil
+	return tail(output), err
+}
+
+// withOutput is a hook's error with what the hook printed.
+func withOutput(err error, output string) error {
+	if err == nil || output == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, output)
 }
 
 // output opens a hook's output file; nil when that cannot be, because a full
@@ -79,7 +87,7 @@ func (r execHooks) output(name string) *os.File {
 	return f
 }
 
-// tail gives the last of a hook's output as the end of an error's text.
+// tail gives the last of a hook's output.
 func tail(f *os.File) string {
 	if f == nil {
 		return ""
@@ -95,11 +103,8 @@ func tail(f *os.File) string {
 		return ""
 	}
 	text := strings.TrimSpace(strings.ToValidUTF8(string(data[:n]), "\uFFFD"))
-	switch {
-	case text == "":
-		return ""
-	case from > 0:
-		return ": …" + text
+	if from > 0 {
+		return "…" + text
 	}
-	return ": " + text
+	return text
 }

@@ -26,6 +26,15 @@ type BackupInfo struct {
 	Superseded bool           `json:"superseded,omitempty"` // on a branch that a promotion cut off
 	Salvage    bool           `json:"salvage,omitempty"`    // made by a demoted active
 	Cached     bool           `json:"cached,omitempty"`     // by this instance
+
+	// Rehearsals says which instances have rehearsed it, and how that went.
+	Rehearsals []BackupRehearsal `json:"rehearsals,omitempty"`
+}
+
+// BackupRehearsal is one instance's rehearsal of a backup.
+type BackupRehearsal struct {
+	Instance string `json:"instance"`
+	ha.Rehearsal
 }
 
 // SourceInfo is a backup's part for one source, for people.
@@ -45,6 +54,7 @@ type PromoteRequest struct {
 	Shown                string `json:"shown,omitempty"`
 	DryRun               bool   `json:"dry_run,omitempty"`
 	AllowVersionMismatch bool   `json:"allow_version_mismatch,omitempty"`
+	AllowFailedRehearsal bool   `json:"allow_failed_rehearsal,omitempty"`
 	WaiveSalvage         bool   `json:"waive_salvage,omitempty"`
 	By                   string `json:"by,omitempty"`
 	Reason               string `json:"reason,omitempty"`
@@ -61,7 +71,7 @@ type Preflight struct {
 
 // Check is one thing that a preflight looked at.
 type Check struct {
-	Name   string `json:"name"` // "role", "key", "version", "space", "source db", "hook promote", "heartbeat"
+	Name   string `json:"name"` // "role", "key", "version", "space", "source db", "hook promote", "heartbeat", "rehearsal"
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
 }
@@ -120,6 +130,8 @@ type PromotionStatus struct {
 	Downtime float64    `json:"downtime_seconds,omitempty"`
 	Ended    *time.Time `json:"ended,omitempty"`
 	Working  string     `json:"working,omitempty"` // what is under way
+
+	Progress *backup.Progress `json:"progress,omitempty"` // of that
 }
 
 func sourceInfos(entries []source.Entry) []SourceInfo {

@@ -53,7 +53,10 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	}
 	p.checkKey(m, a)
 	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
-	p.check("space", spaceCheck(m, a.cfg))
+	p.checkRehearsal(a, req, info.ID)
+	if a.view().Rehearsed != (ha.Rehearsed{Backup: info.ID}) { // else it is staged already
+		p.check("space", spaceCheck(m, a.cfg))
+	}
 	for _, src := range a.cfg.Sources {
 		p.check("source "+src.Name(), checkRestore(ctx, src))
 	}

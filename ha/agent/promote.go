@@ -33,7 +33,7 @@ func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error)
 	id, answer, err := a.ask(ctx, func(id string) ha.Event {
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
-			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage,
+			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
 		}
 	})
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	defer a.mu.Unlock()
 	if p := a.core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work,
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work, Progress: a.progress,
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID

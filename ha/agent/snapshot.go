@@ -11,7 +11,7 @@ import (
 func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
 	a.mu.Lock()
-	core, at, progress, cached, late := a.core, a.coreAt, a.progress, a.inCache, a.late
+	core, at, progress, cached, staged, late := a.core, a.coreAt, a.progress, a.inCache, a.besideNow, a.late
 	a.mu.Unlock()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
@@ -22,7 +22,7 @@ func (a *Agent) Status() Status {
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
-		Cached:    cached, Progress: progress, Config: a.sharedConfig(),
+		Cached:    cached, Progress: progress, Staged: staged, Policy: a.cfg.Rehearsal.String(), Config: a.sharedConfig(),
 		Instances: a.instances(core), Federation: a.federation.status(a.cfg.Federation), Stats: a.stats.read(a.bucket),
 	}
 	if core.Bucket != "ok" {
@@ -82,6 +82,12 @@ func problems(s Status, schedule scheduleView, now time.Time) []string {
 	add(s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
 	add(s.BackupError != "", "the last backup failed: %s", s.BackupError)
 	add(s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
+	if r := s.Rehearsed; r.Error != "" && !active {
+		add(true, "the rehearsal of backup %s failed: %s", r.Backup, r.Error)
+	}
+	for _, i := range s.Instances {
+		add(active && i.State == StateRehearsalFailed, "%s: the rehearsal of a backup failed: %s", i.Name, i.LastError)
+	}
 	add(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
 	add(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
 	add(s.Demotion != nil, "this instance is stepping down")
@@ -112,7 +118,7 @@ const syncGrace = 180
 func (s *Status) covered() bool {
 	standbys := 0
 	for _, i := range s.Instances {
-		if i.State == StateInSync {
+		if i.State == StateInSync || i.State == StateRehearsalFailed && i.Lag == 0 {
 			return true
 		}
 		if i.Role == ha.RoleStandby && i.State != StateRemoved {
@@ -144,10 +150,23 @@ func outlook(s Status) string {
 	case s.Demotion != nil && !s.Demotion.Made:
 		return "not now: this instance still owes a salvage backup"
 	case s.silent():
-		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost",
-			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge))
+		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
+			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsalOutlook(s))
 	}
-	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago)", seconds(s.LastBackupAge))
+	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago); %s",
+		seconds(s.LastBackupAge), rehearsalOutlook(s))
+}
+
+// rehearsalOutlook says what rehearsal means for a promotion to the newest
+// backup.
+func rehearsalOutlook(s Status) string {
+	switch newest := s.Head.Newest.ID; {
+	case s.Staged == newest && s.Rehearsed == ha.Rehearsed{Backup: newest}:
+		return "that backup is rehearsed"
+	case s.Rehearsed.Backup == newest:
+		return "its rehearsal failed"
+	}
+	return "that backup is not rehearsed: it would be restored first"
 }
 
 // seconds writes a number of seconds for people.

@@ -29,6 +29,9 @@ func (s *stats) backupDone(at time.Time, took time.Duration, size backup.Size) {
 	s.change(func(s *Stats) { s.LastSuccess, s.BackupSeconds, s.BackupSize = &at, took.Seconds(), size })
 }
 
+func (s *stats) rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
+func (s *stats) rehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailures++ }) }
+
 func (s *stats) pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
 func (s *stats) pullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
 func (s *stats) hookFailed() { s.change(func(s *Stats) { s.HookFailures++ }) }

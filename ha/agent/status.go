@@ -37,6 +37,8 @@ type Status struct {
 	LastBackup *backup.Ref       `json:"last_backup,omitempty"` // the newest published one
 	Cached     []backup.Ref      `json:"cached"`                // in this instance's cache, newest first
 	Progress   *backup.Progress  `json:"progress,omitempty"`    // of the work under way
+	Staged     string            `json:"staged,omitempty"`      // id of the backup that is staged: a promotion to it is a swap
+	Policy     string            `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
 	Retention  *RetentionStatus  `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig     `json:"config,omitempty"`      // in force; nil while it is not known
 	Instances  []InstanceStatus  `json:"instances"`
@@ -62,17 +64,19 @@ type SharedConfig struct {
 
 // States of an instance, in the table of instances.
 const (
-	StateActive      = "active"
-	StateInSync      = "in sync"
-	StateBehind      = "behind"
-	StateWaiting     = "waiting for first backup"
-	StateUnreachable = "unreachable"
-	StatePromoting   = "promoting"
-	StateDemoting    = "demoting"
-	StateHandingOver = "handing over"
-	StateRefused     = "refused"    // active by its own journal, but not by the head
-	StateRegistered  = "registered" // added by URL, has not joined yet
-	StateRemoved     = "removed"
+	StateActive  = "active"
+	StateInSync  = "in sync"
+	StateBehind  = "behind"
+	StateWaiting = "waiting for first backup"
+	// StateRehearsalFailed is a standby whose newest rehearsal failed.
+	StateRehearsalFailed = "rehearsal failed"
+	StateUnreachable     = "unreachable"
+	StatePromoting       = "promoting"
+	StateDemoting        = "demoting"
+	StateHandingOver     = "handing over"
+	StateRefused         = "refused"    // active by its own journal, but not by the head
+	StateRegistered      = "registered" // added by URL, has not joined yet
+	StateRemoved         = "removed"
 )
 
 // InstanceStatus is one line of the table of instances.
@@ -89,7 +93,9 @@ type InstanceStatus struct {
 	Cached      []string   `json:"cached,omitempty"`    // ids of backups, newest first
 	Lag         float64    `json:"lag_seconds"`         // how much older its newest cached backup is than the newest; negative: not known
 	LastSeen    *time.Time `json:"last_seen,omitempty"` // when it last wrote its record, by the store's clock
-	LastError   string     `json:"last_error,omitempty"`
+
+	Rehearsals []ha.Rehearsal `json:"rehearsals,omitempty"` // of its cached backups, newest first
+	LastError  string         `json:"last_error,omitempty"`
 }
 
 // Stats counts what this process has done.
@@ -102,6 +108,8 @@ type Stats struct {
 	BackupSize          backup.Size `json:"last_backup_size"`
 	PullAttempts        int64       `json:"pull_attempts"`
 	PullFailures        int64       `json:"pull_failures"`
+	RehearsalAttempts   int64       `json:"rehearsal_attempts"`
+	RehearsalFailures   int64       `json:"rehearsal_failures"`
 	NotificationsSent   int64       `json:"notifications_sent"`
 	NotificationsFailed int64       `json:"notifications_failed"`
 	NotificationsGot    int64       `json:"notifications_received"`

@@ -198,7 +198,7 @@ func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Dura
 func recordStatus(rec *ha.Instance, core ha.Status) InstanceStatus {
 	s := InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
-		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, LastError: rec.LastError, Lag: -1,
+		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Lag: -1,
 	}
 	h := core.Head
 	if h == nil || h.Newest == nil {
@@ -250,6 +250,7 @@ func (a *Agent) record() ha.Instance {
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)
 	}
+	rec.Rehearsals = a.proofs.list(cached)
 	if h := core.Head; h != nil && h.Newest != nil {
 		rec.Newest = h.Newest.ID
 	}
@@ -273,6 +274,8 @@ func selfState(core ha.Status, cached []backup.Ref) string {
 		return StateHandingOver
 	case core.Role == ha.RoleActive:
 		return StateActive
+	case core.Rehearsed.Error != "":
+		return StateRehearsalFailed
 	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
 		return StateInSync
 	case len(cached) == 0:
@@ -283,7 +286,7 @@ func selfState(core ha.Status, cached []backup.Ref) string {
 
 // lastError is the first thing that is wrong.
 func lastError(core ha.Status) string {
-	for _, text := range []string{core.Refused, core.AppError, core.BackupError, core.PullError} {
+	for _, text := range []string{core.Refused, core.AppError, core.BackupError, core.PullError, core.Rehearsed.Error} {
 		if text != "" {
 			return text
 		}

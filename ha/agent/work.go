@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -166,37 +164,6 @@ func (a *Agent) pull(ctx context.Context, ref backup.Ref) error {
 		return err
 	}
 	return nil
-}
-
-// stage restores a backup beside the live state and has the probe judge it.
-func (a *Agent) stage(ctx context.Context, ref backup.Ref) (err error) {
-	release, err := a.cache.Hold(ref.ID)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := a.pull(ctx, ref); err != nil {
-			return err
-		}
-		release, err = a.cache.Hold(ref.ID)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	defer a.clearProgress()
-	cached, m, err := a.cache.Manifest(a.repo, ref.ID)
-	if err != nil {
-		return err
-	}
-	if cached.Digest != ref.Digest {
-		return fmt.Errorf("restore backup %s: the cached one is another (digest %s instead of %s)", ref.ID, cached.Digest, ref.Digest)
-	}
-	reader, _, err := a.repo.Open(ctx, m, a.cache)
-	if err != nil {
-		return err
-	}
-	if err := a.swapper.Stage(ctx, reader, m, a.setProgress); err != nil {
-		return err
-	}
-	return a.probe(ctx, ref)
 }
 
 func (a *Agent) setProgress(p backup.Progress) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -136,9 +135,16 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 	case ha.Pull:
 		id, t.do = e.ID, func() ha.Done { return p.pull(e) }
 	case ha.Stage:
-		id, t.do = e.ID, func() ha.Done { return p.stage(e) }
+		id, t.do, t.half = e.ID, func() ha.Done { return p.stage(e) }, func() { h.disk.stage = stage{} }
+	case ha.Rehearse:
+		id, t.do, t.half = e.ID, func() ha.Done { return p.rehearse(e) }, func() { h.disk.stage = stage{} }
+	case ha.Unstage:
+		id, t.do = e.ID, func() ha.Done {
+			h.disk.stage = stage{}
+			return ha.Done{ID: e.ID}
+		}
 	case ha.Swap:
-		id, t.do, t.half = e.ID, func() ha.Done { return p.swap(e, h.disk.staged) }, func() { p.swap(e, h.disk.state.damaged()) }
+		id, t.do, t.half = e.ID, func() ha.Done { return p.swapStaged(e) }, func() { p.swap(e, h.disk.state.damaged()) }
 	case ha.Rollback:
 		id, t.do = e.ID, func() ha.Done { return p.rollback(e) }
 	case ha.Discard:
@@ -210,20 +216,11 @@ func (p *Process) pull(e ha.Pull) ha.Done {
 	return ha.Done{ID: e.ID}
 }
 
-func (p *Process) stage(e ha.Stage) ha.Done {
-	s, err := p.fetch(e.Ref.ID)
-	if err != nil || !p.h.w.verify(e.Ref.ID, s) {
-		return failed(e.ID, "verify")
-	}
-	p.h.disk.staged = s
-	return ha.Done{ID: e.ID}
-}
-
 // swap puts s into place, which for half a swap is no good state.
 func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 	p.mustBeStopped("swap")
 	d := &p.h.disk
-	d.replaced, d.state, d.swapped = d.state, s, true
+	d.replaced, d.state, d.swapped, d.stage = d.state, s, true, stage{}
 	return ha.Done{ID: e.ID}
 }
 
@@ -239,15 +236,4 @@ func (p *Process) mustBeStopped(what string) {
 	if p.h.app {
 		p.h.w.fail(Restore, "%s: %s while the application runs", p.h.id, what)
 	}
-}
-
-// newestCached is the id of a cached backup, for a process that starts.
-func (h *Host) newestCached() string {
-	var newest backup.Ref
-	for id := range h.disk.cache {
-		if r := h.w.backups[id].ref; newest.ID == "" || r.Epoch > newest.Epoch || r.Epoch == newest.Epoch && r.Sequence > newest.Sequence {
-			newest = r
-		}
-	}
-	return newest.ID
 }

@@ -39,10 +39,12 @@ type disk struct {
 	name     string // of the instance; a copied host has its original's
 	journal  ha.Journal
 	state    *state // the application's data
-	staged   *state
+	stage    stage
 	replaced *state
 	swapped  bool
 	cache    map[string]bool
+
+	rehearsed ha.Rehearsed // the newest one
 }
 
 func (d disk) clone() disk {
@@ -149,6 +151,7 @@ func (h *Host) boot() {
 	p.run = w.history.record(p, p.run)
 	p.m = ha.New(ha.Params{
 		Cluster: clusterID, Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
+		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Staged: h.disk.stage != stage{},
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})

@@ -32,8 +32,9 @@ const (
 	Handover Invariant = "handover"
 	// Promotion: a promotion ends as promoted, or with everything as before.
 	Promotion Invariant = "promotion"
-	// Restore: what is restored equals its manifest, and nothing is replaced
-	// under a running application.
+	// Restore: what is restored equals its manifest, nothing is swapped in that
+	// was not staged for exactly the chosen backup, and nothing is replaced under
+	// a running application.
 	Restore Invariant = "restore"
 	// Progress: once nothing goes wrong any more, the cluster comes to rest.
 	Progress Invariant = "progress"

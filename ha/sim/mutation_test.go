@@ -80,6 +80,11 @@ var mutations = []mutation{
 		wrap: falseStop,
 	},
 	{
+		guard: "the seal of the stage", broken: "whatever is staged passes for the chosen backup", catches: Restore,
+		wrap:   unsealed,
+		faults: Faults{Work: 0.1},
+	},
+	{
 		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
 		wrap:   unverified,
 		faults: Faults{Corrupt: 0.3},
@@ -208,6 +213,16 @@ func falseStop(p *Process, next Runner) Runner {
 	}
 }
 
+func unsealed(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if s, ok := e.(ha.Stage); ok && p.h.disk.stage.state != nil {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
 func unverified(p *Process, next Runner) Runner {
 	return func(e ha.Effect, done func(ha.Done)) {
 		s, ok := e.(ha.Stage)
@@ -220,7 +235,7 @@ func unverified(p *Process, next Runner) Runner {
 			if err != nil {
 				return failed(s.ID, "fetch")
 			}
-			p.h.disk.staged = got
+			p.h.disk.stage = stage{s.Ref.ID, got}
 			return ha.Done{ID: s.ID}
 		}})
 	}

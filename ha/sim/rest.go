@@ -78,7 +78,7 @@ func (w *World) atRest() bool {
 			return false
 		}
 		if s.Role == ha.RoleStandby {
-			if h.app || s.Pulled != w.head.Newest.ID {
+			if h.app || s.Pulled != w.head.Newest.ID || !h.rehearsedAll(&s) {
 				return false
 			}
 			continue

@@ -102,7 +102,7 @@ func TestEverythingHappens(t *testing.T) {
 		"a newer backup appeared": true, "lease could not be renewed": true, "silent": true,
 		"holds the promotion lease": true, "restoring backup": true, "swapping the restored": true,
 		"could not be brought to be": true, "cannot be verified": true, "is in force": true,
-		"joins it afresh": true, "snapshot": true, "is copied": true, "the host resumes": true, "the agent goes on": true,
+		"joins it afresh": true, "is rehearsed: restored": true, "the rehearsal of backup": true, "restore is done: ": true, ": rehearsed": true, "snapshot": true, "is copied": true, "the host resumes": true, "the agent goes on": true,
 	}
 	forSeeds(1, 300, func(s uint64) {
 		o := options(s)

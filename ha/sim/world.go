@@ -21,10 +21,11 @@ const (
 
 // World is one simulated cluster.
 type World struct {
-	opt     Options
-	rng     *rand.Rand
-	faults  *Faults
-	fencing ha.Fencing
+	opt       Options
+	rng       *rand.Rand
+	faults    *Faults
+	fencing   ha.Fencing
+	rehearsal ha.RehearsalPolicy
 
 	now    time.Duration // true time
 	queue  eventQueue
@@ -69,6 +70,7 @@ func New(opt Options) *World {
 	if opt.Hosts > 0 {
 		hosts = opt.Hosts
 	}
+	w.rehearsal = drawRehearsal(w)
 	w.fencing = ha.DefaultConfig().Fencing
 	if w.fencing.Mode = opt.Fencing; opt.Fencing == "" {
 		w.fencing.Mode = mode

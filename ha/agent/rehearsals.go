@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// maxRehearsals is how many attestations an instance keeps.
+const maxRehearsals = 10
+
+// rehearsals is what an instance has attested of the rehearsals of its cached
+// backups: the newest of each, newest first. It is kept on disk, and safe for
+// concurrent use.
+type rehearsals struct {
+	dir *dataDir
+
+	mu  sync.Mutex
+	all []ha.Rehearsal
+}
+
+func openRehearsals(dir *dataDir) (*rehearsals, error) {
+	r := &rehearsals{dir: dir}
+	_, err := dir.load(rehearsalsFile, &r.all)
+	return r, err
+}
+
+// of gives what is attested of a backup.
+func (r *rehearsals) of(id string) (ha.Rehearsal, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.all, func(one ha.Rehearsal) bool { return one.Backup == id })
+	if i < 0 {
+		return ha.Rehearsal{}, false
+	}
+	return r.all[i], true
+}
+
+// passed reports whether the newest rehearsal of a backup passed.
+func (r *rehearsals) passed(id string) bool {
+	one, found := r.of(id)
+	return found && one.Result == ha.RehearsalPassed
+}
+
+// list gives what is attested of the cached backups.
+func (r *rehearsals) list(cached []backup.Ref) []ha.Rehearsal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return keepCached(r.all, cached)
+}
+
+// add attests a rehearsal in place of an earlier one of the same backup, and
+// forgets those of backups that are no longer cached.
+func (r *rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	others := slices.DeleteFunc(keepCached(r.all, cached), func(old ha.Rehearsal) bool { return old.Backup == one.Backup })
+	r.all = slices.Insert(others, 0, one)
+	r.all = r.all[:min(len(r.all), maxRehearsals)]
+	return r.dir.save(rehearsalsFile, r.all)
+}
+
+func keepCached(all []ha.Rehearsal, cached []backup.Ref) []ha.Rehearsal {
+	var kept []ha.Rehearsal
+	for _, one := range all {
+		if slices.ContainsFunc(cached, func(ref backup.Ref) bool { return ref.ID == one.Backup }) {
+			kept = append(kept, one)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// rehearse restores a cached backup beside the live state, has the probe judge
+// it, and attests what came of it.
+func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
+	begun := a.cfg.Clock.Now()
+	a.stats.rehearsal()
+	s, err := a.beside(ctx, ref, false)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return failed(err) // it made way for a promotion: that says nothing of the backup
+	case err == nil && s.proven:
+		return ha.Done{Note: "it is staged already"}
+	}
+	now := a.cfg.Clock.Now()
+	one := ha.Rehearsal{
+		Backup: ref.ID, Time: now.Wall, Result: ha.RehearsalPassed,
+		Took: ha.Duration((now.Mono - begun.Mono).Round(time.Millisecond)), Bytes: s.bytes, Output: s.output,
+	}
+	if err != nil {
+		one.Result, one.Error = ha.RehearsalFailed, err.Error()
+		a.stats.rehearsalFailed()
+	}
+	attested := a.attest(one)
+	if err != nil {
+		a.fallBack(ctx, ref.ID)
+		err = withOutput(err, s.output)
+	}
+	d := failed(errors.Join(err, attested))
+	d.Note = fmt.Sprintf("restored and verified %d bytes in %v", one.Bytes, one.Took)
+	return d
+}
+
+// stage is a promotion's restore: a rehearsal that has passed is as good.
+func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
+	begun := a.cfg.Clock.Now()
+	s, err := a.beside(ctx, e.Ref, e.AllowFailed)
+	if err != nil {
+		return failed(withOutput(err, s.output))
+	}
+	if s.proven {
+		return ha.Done{Note: "rehearsed"}
+	}
+	if s.judged {
+		now := a.cfg.Clock.Now()
+		if err := a.attest(ha.Rehearsal{
+			Backup: e.Ref.ID, Time: now.Wall, Result: ha.RehearsalPassed,
+			Took: ha.Duration((now.Mono - begun.Mono).Round(time.Millisecond)), Bytes: s.bytes, Output: s.output,
+		}); err != nil {
+			a.note(ctx, event.Warn, "rehearsal", err.Error(), nil)
+		}
+	}
+	return ha.Done{Note: fmt.Sprintf("restored %d bytes", s.bytes)}
+}
+
+// attest keeps what came of a rehearsal.
+func (a *Agent) attest(one ha.Rehearsal) error {
+	err := a.announced("attest", func() error { return a.proofs.add(one, a.cached()) })
+	if err != nil {
+		return fmt.Errorf("attest the rehearsal of backup %s: %w", one.Backup, err)
+	}
+	return nil
+}
+
+// staging is what came of putting a backup beside the live state.
+type staging struct {
+	bytes  int64
+	proven bool   // it was there, whole, and had passed the probe
+	judged bool   // the probe likes it
+	output string // of the probe
+}
+
+// beside puts a backup beside the live state, verified and judged by the
+// probe. Where the probe has judged this very stage already it is not asked
+// again; with anyway its word does not count.
+func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (staging, error) {
+	passed := a.staged() == ref.ID && a.proofs.passed(ref.ID)
+	s, fresh, err := a.putBeside(ctx, ref)
+	if err != nil {
+		return s, err
+	}
+	if s.proven = passed && !fresh; s.proven {
+		return s, nil
+	}
+	if s.output, err = a.probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
+		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
+		return s, nil
+	}
+	s.judged = err == nil
+	return s, err
+}
+
+// putBeside stages a backup, pulled if it is not cached. fresh reports that it
+// was not staged already.
+func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh bool, err error) {
+	release, err := a.cache.Hold(ref.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := a.pull(ctx, ref); err != nil {
+			return s, false, err
+		}
+		release, err = a.cache.Hold(ref.ID)
+	}
+	if err != nil {
+		return s, false, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	defer a.clearProgress()
+	cached, m, err := a.cache.Manifest(a.repo, ref.ID)
+	if err != nil {
+		return s, false, err
+	}
+	if cached.Digest != ref.Digest {
+		return s, false, fmt.Errorf("restore backup %s: the cached one is another (digest %s instead of %s)", ref.ID, cached.Digest, ref.Digest)
+	}
+	for _, e := range m.Sources {
+		s.bytes += e.Size
+	}
+	reader, _, err := a.repo.Open(ctx, m, a.cache)
+	if err != nil {
+		return s, false, err
+	}
+	err = a.swapper.Stage(ctx, reader, m, func(p backup.Progress) {
+		fresh = true // one that is staged already has nothing to report
+		a.setProgress(p)
+	})
+	return s, fresh, err
+}
+
+// fallBack stages the newest cached backup that has passed, where the rehearsal
+// of another has taken its place and failed: a promotion to it stays a swap.
+func (a *Agent) fallBack(ctx context.Context, failed string) {
+	for _, ref := range a.cached() {
+		if ref.ID == failed || !a.proofs.passed(ref.ID) {
+			continue
+		}
+		if a.staged() == ref.ID {
+			return
+		}
+		if _, _, err := a.putBeside(ctx, ref); err != nil && ctx.Err() == nil {
+			a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("backup %s, which has passed its rehearsal, is no longer staged: %v", ref.ID, err), nil)
+		}
+		return
+	}
+}
+
+// staged is the id of the backup that is staged whole; "": none is.
+func (a *Agent) staged() string {
+	state, id, err := a.swapper.State()
+	if err != nil || state != restore.Staged {
+		return ""
+	}
+	return id
+}
+
+// lookBeside keeps what is staged for everybody to see.
+func (a *Agent) lookBeside() {
+	id := a.staged()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.besideNow = id
+}
+
+// startSwap is startStep for what changes what is staged.
+func (a *Agent) startSwap(ctx context.Context, step string, id uint64, do func(context.Context) ha.Done) {
+	a.startStep(ctx, step, id, func(ctx context.Context) ha.Done {
+		defer a.lookBeside()
+		return do(ctx)
+	})
+}
+
+// lastRehearsal is what is known of rehearsals when a process starts. One that
+// passed counts while its stage is there.
+func (a *Agent) lastRehearsal(state restore.State, staged string) ha.Rehearsed {
+	all := a.proofs.list(a.cached())
+	if a.cfg.Rehearsal.Off || len(all) == 0 {
+		return ha.Rehearsed{}
+	}
+	switch last := all[0]; {
+	case last.Result == ha.RehearsalFailed:
+		return ha.Rehearsed{Backup: last.Backup, Error: last.Error}
+	case state == restore.Staged && staged == last.Backup:
+		return ha.Rehearsed{Backup: last.Backup}
+	}
+	return ha.Rehearsed{}
+}

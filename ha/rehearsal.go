@@ -1,0 +1,157 @@
+package ha
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+// A rehearsal restores the newest cached backup of a standby beside its live
+// state, so that it is known to be restorable, and a promotion to it is a swap.
+
+// RehearsalPolicy says how often a standby rehearses.
+type RehearsalPolicy struct {
+	Off   bool
+	Every time.Duration // at most this often; 0: every backup
+}
+
+// everyBackup is the policy that is in force unless another is set.
+const everyBackup = "every backup"
+
+// ParseRehearsalPolicy reads "every backup", "every 30m" (or another duration)
+// or "off".
+func ParseRehearsalPolicy(text string) (RehearsalPolicy, error) {
+	switch text {
+	case everyBackup:
+		return RehearsalPolicy{}, nil
+	case "off":
+		return RehearsalPolicy{Off: true}, nil
+	}
+	if of, found := strings.CutPrefix(text, "every "); found {
+		if d, err := time.ParseDuration(of); err == nil && d > 0 {
+			return RehearsalPolicy{Every: d}, nil
+		}
+	}
+	return RehearsalPolicy{}, fmt.Errorf("rehearsal %q is not known; write %q, %q or %q", text, everyBackup, "every 30m", "off")
+}
+
+// String is what ParseRehearsalPolicy reads.
+func (p RehearsalPolicy) String() string {
+	switch {
+	case p.Off:
+		return "off"
+	case p.Every > 0:
+		return "every " + p.Every.String()
+	}
+	return everyBackup
+}
+
+// Rehearsed is how the newest rehearsal on an instance went.
+type Rehearsed struct {
+	Backup string `json:"backup,omitempty"` // its id; "": there was none
+	Error  string `json:"error,omitempty"`  // why it failed; "": it passed, and the backup is staged
+}
+
+// Rehearsal attests one rehearsal. The newest of a backup counts.
+type Rehearsal struct {
+	Backup string    `json:"backup"` // its id
+	Time   time.Time `json:"time"`   // when it ended
+	Result Verdict   `json:"result"`
+	Took   Duration  `json:"took"`
+	Bytes  int64     `json:"bytes"`            // of the restored state
+	Output string    `json:"output,omitempty"` // the end of what the probe printed
+	Error  string    `json:"error,omitempty"`
+}
+
+// Verdict is how a rehearsal went.
+type Verdict string
+
+// Verdicts.
+const (
+	RehearsalPassed Verdict = "passed" // restored, verified, and to the probe's liking
+	RehearsalFailed Verdict = "failed"
+)
+
+// planRehearsal rehearses the newest cached backup when that is due. An
+// instance that has something else to see to does not.
+func (m *Machine) planRehearsal() {
+	policy, last, ref := m.p.Rehearsal, m.rehearsed, m.pulled
+	switch {
+	case m.j.Promotion != nil || m.j.Demotion != nil:
+		return
+	case policy.Off:
+		m.planUnstage()
+		return
+	case ref == nil || ref.ID == last.Backup && last.Error == "":
+		return
+	case ref.ID == last.Backup && !m.due(m.rehearseAt):
+		return
+	case last.Error == "" && m.rehearsedAt != never && !m.due(m.rehearsedAt+policy.Every):
+		return
+	}
+	m.rehearsedAt, m.staged = m.t, true
+	m.begin("rehearsal", func(d Done) { m.rehearsalDone(*ref, d) })
+	m.emit(Rehearse{ID: m.work, Ref: *ref})
+}
+
+func (m *Machine) rehearsalDone(ref backup.Ref, d Done) {
+	switch {
+	case d.Outcome == OK:
+		m.rehearsed, m.rehearseWait = Rehearsed{Backup: ref.ID}, 0
+		m.report(Info, "rehearsal", "backup %s is rehearsed: %s", ref.ID, d.Note)
+	case m.yielding:
+		m.rehearsedAt = never // it did not come to an end
+	default:
+		if m.rehearsed.Backup != ref.ID {
+			m.rehearseWait = 0
+		}
+		m.rehearsed = Rehearsed{Backup: ref.ID, Error: errText(d.Err)}
+		m.rehearseWait = min(max(rehearseRetry, 2*m.rehearseWait), rehearseMax)
+		m.rehearseAt = m.t + m.rehearseWait
+		m.report(Alarm, "rehearsal", "the rehearsal of backup %s failed (tried again in %v, or with a newer backup): %s", ref.ID, m.rehearseWait, errText(d.Err))
+	}
+}
+
+// planUnstage frees what an earlier rehearsal, or a promotion that was given
+// up, has staged on an instance that does not rehearse.
+func (m *Machine) planUnstage() {
+	if !m.staged || !m.due(m.rehearseAt) {
+		return
+	}
+	m.begin("unstage", func(d Done) {
+		switch {
+		case d.Outcome == OK:
+			m.staged = false
+		case !m.yielding:
+			m.rehearseAt = m.t + rehearseRetry
+			m.report(Alarm, "rehearsal", "dropping the staged backup failed (tried again in %v): %s", rehearseRetry, errText(d.Err))
+		}
+	})
+	m.emit(Unstage{ID: m.work})
+}
+
+// rehearsalSpent follows a promotion that has ended. It has swapped the stage
+// in, or may have replaced it; that a rehearsal failed is still so.
+func (m *Machine) rehearsalSpent(promoted bool) {
+	if promoted || m.rehearsed.Error == "" {
+		m.rehearsed, m.rehearsedAt = Rehearsed{}, never
+	}
+	m.staged = m.staged && !promoted
+}
+
+// failedRehearsal reports whether a promotion's backup is one whose rehearsal
+// failed.
+func (m *Machine) failedRehearsal(chosen, newest *backup.Ref) bool {
+	if chosen == nil {
+		chosen = newest
+	}
+	return m.rehearsed.Error != "" && chosen.ID == m.rehearsed.Backup
+}
+
+// RefuseFailed says why a promotion to a backup whose rehearsal failed is
+// refused.
+func RefuseFailed(id, why string) string {
+	return fmt.Sprintf("the rehearsal of backup %s failed: %s; choose another backup, or promote to it all the same with --allow-failed-rehearsal", id, why)
+}
