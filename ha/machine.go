@@ -21,7 +21,6 @@ type Params struct {
 	// What the instance knows of rehearsals when its process starts.
 	Rehearsal RehearsalPolicy
 	Rehearsed Rehearsed
-	Staged    bool // a backup is staged, or half staged
 }
 
 // Intervals that no user sets.
@@ -106,7 +105,7 @@ type Machine struct {
 	rehearsedAt  instant   // when it began; never: before this process did
 	rehearseAt   instant   // no other of the same backup before
 	rehearseWait time.Duration
-	staged       bool // a backup is staged, or half staged
+	staged       bool // a backup may be staged, or half staged
 
 	salvageAt   instant
 	salvageWait time.Duration
@@ -139,7 +138,7 @@ type Result struct {
 func New(p Params, j Journal) *Machine {
 	m := &Machine{
 		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lastStart: never, stopSince: never, downSince: never,
-		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: p.Staged,
+		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {

@@ -56,12 +56,18 @@ func (r *rig) head() *Head { return r.objects[HeadKey].(*Head) }
 
 // start starts an instance's process on a journal.
 func (r *rig) start(name string, j Journal) *instance {
+	return r.startWith(name, j, func(*Params) {})
+}
+
+func (r *rig) startWith(name string, j Journal, change func(*Params)) *instance {
 	r.writes++
 	n := &instance{r: r, name: name, journal: j, answers: map[string]error{}, done: map[string]bool{}}
-	n.m = New(Params{
+	p := Params{
 		Cluster: "c", Self: Peer{Name: name, URL: "http://" + name, Incarnation: fmt.Sprint(name, r.writes)},
 		Poll: 10 * time.Second, Random: rand.NewChaCha8([32]byte{byte(r.writes)}),
-	}, j)
+	}
+	change(&p)
+	n.m = New(p, j)
 	n.step(UseConfig{Frequency: Duration(5 * time.Minute)})
 	return n
 }

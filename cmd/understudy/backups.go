@@ -157,9 +157,9 @@ func showBackups(w io.Writer, all []agent.BackupInfo) {
 	}
 	var rows [][]any
 	for _, b := range all {
-		rows = append(rows, []any{stamp(b.Time), b.ID, b.Trigger, b.Instance, size(b.Size.Logical), size(b.Size.Stored), marks(b), b.Reason})
+		rows = append(rows, []any{stamp(b.Time), b.ID, b.Trigger, b.Instance, size(b.Size.Logical), size(b.Size.Stored), marks(b), rehearsedBy(b), b.Reason})
 	}
-	table(w, []any{"TIME", "ID", "TRIGGER", "INSTANCE", "SIZE", "STORED", "IS", "REASON"}, rows)
+	table(w, []any{"TIME", "ID", "TRIGGER", "INSTANCE", "SIZE", "STORED", "IS", "REHEARSED", "REASON"}, rows)
 }
 
 // marks says what is special about a backup.
@@ -201,4 +201,5 @@ func showBackup(w io.Writer, b agent.BackupInfo) {
 	for _, warning := range warningsOf(b) {
 		fmt.Fprintln(w, "warning:", warning)
 	}
+	showRehearsals(w, b)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -24,6 +25,7 @@ type config struct {
 	Version    versionSpec
 	Sources    []source.Source
 	Hooks      agent.Hooks
+	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
 	Prometheus agent.Federation
 }
 
@@ -77,6 +79,7 @@ func parseConfig(text []byte, dataDir string) (*config, error) {
 			Demote:     r.hook("$.hooks.demote", file.Hooks.Demote, 0),
 			Probe:      r.hook("$.hooks.probe", file.Hooks.Probe, probeHookTimeout),
 		},
+		Rehearsal:  ha.RehearsalPolicy(file.Rehearsal),
 		Prometheus: r.federation(file.Prometheus),
 	}
 	if err := r.err(); err != nil {

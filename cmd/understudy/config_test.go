@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -26,6 +27,7 @@ hooks:
   post_backup: {command: [/usr/bin/app, resume], timeout: 7s}
   promote: [systemctl, start, myapp]
   demote:  [systemctl, stop, myapp]
+rehearsal: every 30m
 prometheus:
   targets_file: /etc/prometheus/understudy/federate.json
   address: host-a:9090
@@ -57,6 +59,9 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	}
 	if v := c.Version; v.Literal != "" || len(v.Command.Command) != 2 || v.Command.Timeout != versionTimeout {
 		t.Errorf("version %+v", v)
+	}
+	if c.Rehearsal != (ha.RehearsalPolicy{Every: 30 * time.Minute}) {
+		t.Errorf("rehearsal %+v", c.Rehearsal)
 	}
 	if c.Prometheus != (agent.Federation{TargetsFile: "/etc/prometheus/understudy/federate.json", Address: "host-a:9090"}) {
 		t.Errorf("prometheus %+v", c.Prometheus)

@@ -11,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/understudy-ha/understudy/ha"
 )
 
 // The YAML file as it is written. config.go makes sense of it.
@@ -19,6 +21,7 @@ type (
 		Application applicationYAML `yaml:"application"`
 		Sources     []sourceYAML    `yaml:"sources"`
 		Hooks       hooksYAML       `yaml:"hooks"`
+		Rehearsal   rehearsalYAML   `yaml:"rehearsal"`
 		Prometheus  *prometheusYAML `yaml:"prometheus"`
 	}
 	applicationYAML struct {
@@ -82,6 +85,19 @@ func (d *duration) UnmarshalYAML(node ast.Node) error {
 		return lineErrorf(line(node), "duration %s must be longer than nothing", text)
 	}
 	*d = duration(v)
+	return nil
+}
+
+// rehearsalYAML says how often a standby rehearses.
+type rehearsalYAML ha.RehearsalPolicy
+
+// UnmarshalYAML reads what ha.ParseRehearsalPolicy reads.
+func (r *rehearsalYAML) UnmarshalYAML(node ast.Node) error {
+	policy, err := ha.ParseRehearsalPolicy(scalar(node))
+	if err != nil {
+		return lineErrorf(line(node), "%v", err)
+	}
+	*r = rehearsalYAML(policy)
 	return nil
 }
 

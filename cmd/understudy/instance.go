@@ -27,7 +27,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	cfg.Sources, cfg.Hooks, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Prometheus, step
+	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
 	cfg.Hooks.Env = hookEnv(os.Environ())
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)

@@ -109,7 +109,7 @@ func showInstances(w io.Writer, all []agent.InstanceStatus) {
 				seen = stamp(*i.LastSeen)
 			}
 		}
-		rows = append(rows, []any{name, known(string(i.Role)), i.State, len(i.Cached), lag, seen, i.URL, i.LastError})
+		rows = append(rows, []any{name, known(string(i.Role)), i.State, len(i.Cached), rehearsed(i.Rehearsals), lag, seen, i.URL, i.LastError})
 	}
-	table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
+	table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
 }

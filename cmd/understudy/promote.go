@@ -34,6 +34,10 @@ interrupt this command.
 ID is a backup's id, for an older backup than the newest; backups that came after it
 stay listed as superseded.
 
+A backup that this instance has rehearsed is swapped in at once; another one is
+restored first, which takes as long as its size has it. One whose rehearsal failed
+here is refused.
+
 Exit codes: 3 when it is refused and nothing was begun, 1 when it was rolled back.`
 
 func newPromote(a *app) *cobra.Command {
@@ -74,6 +78,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&p.yes, "yes", false, "do not ask")
 	f.StringVar(&p.req.Reason, "reason", "", "why, for people")
 	f.BoolVar(&p.req.AllowVersionMismatch, "allow-version-mismatch", false, "restore a backup of another version of the application")
+	f.BoolVar(&p.req.AllowFailedRehearsal, "allow-failed-rehearsal", false, "restore a backup whose rehearsal failed here")
 	f.BoolVar(&p.req.WaiveSalvage, "waive-salvage", false, "give up the salvage backup that this instance still owes")
 	return cmd
 }
@@ -253,7 +258,8 @@ func outcome(s agent.PromotionStatus) error {
 
 // follow shows a promotion's steps until it has ended.
 func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agent.PromotionStatus, error) {
-	view := promotionView{printer: p.app.printer()}
+	view := promotionView{printer: p.app.printer(), progress: p.app.progress()}
+	defer view.progress.end()
 	var last agent.PromotionStatus
 	ended := false
 	err := c.stream(ctx, "/api/v1/promotions/"+url.PathEscape(id), func(e client.Event) error {

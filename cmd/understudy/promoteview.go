@@ -14,16 +14,24 @@ import (
 func showPreflight(w io.Writer, p agent.Preflight) {
 	fmt.Fprintf(w, "%s, restoring %s\n\n", p.Mode, backupName(p.Backup.ID))
 	var passed []string
+	var rehearsal string
 	for _, c := range p.Checks {
-		if c.OK {
+		switch {
+		case c.OK && c.Name == "rehearsal":
+			rehearsal = c.Detail
 			passed = append(passed, c.Name)
-		} else {
+		case c.OK:
+			passed = append(passed, c.Name)
+		default:
 			fmt.Fprintf(w, "FAILS  %s: %s\n", c.Name, c.Detail)
 		}
 	}
 	fmt.Fprintf(w, "ok     %s\n", strings.Join(passed, ", "))
 	if !p.OK {
 		return
+	}
+	if rehearsal != "" {
+		fmt.Fprintf(w, "\nRehearsal: %s.", rehearsal)
 	}
 	fmt.Fprintf(w, "\nWould be lost: %s.\n", p.Loss.Summary)
 	if p.Loss.Heartbeat >= 0 {
@@ -48,11 +56,13 @@ func backupName(id string) string {
 
 // promotionView shows a promotion's steps as they come, on standard error.
 type promotionView struct {
-	printer printer
-	working string
+	printer  printer
+	progress *progress
+	working  string
 }
 
 func (v *promotionView) step(s ha.Step) {
+	v.progress.end()
 	took := age(time.Duration(s.Took))
 	if s.Note == "" {
 		v.printer.note("  done  %-10s %s", s.Name, took)
@@ -63,10 +73,14 @@ func (v *promotionView) step(s ha.Step) {
 
 // status says what is under way, when that is something new.
 func (v *promotionView) status(s agent.PromotionStatus) {
+	if p := s.Progress; p != nil && s.State == agent.PromotionRunning && p.Total > 0 && !v.printer.json {
+		v.progress.update(*p)
+	}
 	working := string(s.Phase)
 	if s.State != agent.PromotionRunning || working == "" || working == v.working {
 		return
 	}
 	v.working = working
+	v.progress.end()
 	v.printer.note("        %s …", working)
 }

@@ -111,6 +111,7 @@ func showStatus(w io.Writer, s agent.Status) {
 		{"Active", activeLine(s)},
 		{"Bucket", bucketLine(s)},
 		{"Newest", newestLine(s)},
+		{"Rehearsal", rehearsalLine(s)},
 		{"Next", nextLine(s)},
 		{"Work", workLine(s)},
 		{"Promotion", s.Outlook},

@@ -221,7 +221,6 @@ func (a *Agent) params() (ha.Params, error) {
 		return p, err
 	}
 	a.lookBeside()
-	p.Staged = state == restore.Staging || state == restore.Staged
 	p.Rehearsed = a.lastRehearsal(state, staged)
 	return p, nil
 }

@@ -71,16 +71,17 @@ func newRing(t *testing.T) *seal.Ring {
 
 // host is one host: an application with its state, and an agent's data folder.
 type host struct {
-	c     *cluster
-	t     *testing.T
-	name  string
-	data  string
-	app   string
-	ring  *seal.Ring
-	store *storetest.Faulty
-	hooks *appHooks
-	agent *Agent
-	stop  func() error
+	c      *cluster
+	t      *testing.T
+	name   string
+	data   string
+	app    string
+	ring   *seal.Ring
+	store  *storetest.Faulty
+	hooks  *appHooks
+	change func(*Config) // of the usual configuration; may be nil
+	agent  *Agent
+	stop   func() error
 }
 
 func (c *cluster) host(name string) *host {
@@ -100,13 +101,17 @@ func (h *host) config() Config {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return Config{
+	cfg := Config{
 		Store: h.store, Ring: h.ring, DataDir: h.data, Instance: h.name, URL: "http://" + h.name, Version: "test",
 		Federation: Federation{TargetsFile: h.targets(), Address: h.name + ":9090"},
 		Poll:       10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
 		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{}, hooks: h.hooks,
 		Hooks: Hooks{Promote: Hook{Command: []string{"true"}}, Demote: Hook{Command: []string{"true"}}},
 	}
+	if h.change != nil {
+		h.change(&cfg)
+	}
+	return cfg
 }
 
 // targets is the file that this host's Prometheus would read.

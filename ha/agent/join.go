@@ -109,7 +109,7 @@ func standbyJournal(old ha.Journal, cluster, instance string) ha.Journal {
 }
 
 // Leave takes this instance out of its cluster: its record goes from the
-// bucket, its cache and journal from the data folder. The active cannot leave
+// bucket, its cache, stage and journal from this host. The active cannot leave
 // (*ha.Refusal), nor can an instance that still has something to salvage. No
 // agent may be running on the data folder.
 func Leave(ctx context.Context, cfg Config) (err error) {
@@ -151,6 +151,13 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
 		return err
 	}
+	swapper, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
+	if err == nil {
+		err = swapper.Rollback(ctx) // drops the stage
+	}
+	if err != nil {
+		return err
+	}
 	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
 	if err == nil {
 		err = cache.Purge(ctx)
@@ -158,5 +165,5 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.remove(configFile), dir.remove(journalFile))
+	return errors.Join(dir.remove(rehearsalsFile), dir.remove(configFile), dir.remove(journalFile))
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,7 +21,7 @@ import (
 func (a *api) addMetrics(version string) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&statusCollector{status: a.agent.Status},
+		&statusCollector{status: a.agent.Status, now: a.now},
 		buildInfo(version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -110,6 +111,8 @@ var instanceMetrics = []metric{
 	counter("backup_failures_total", "Backups that failed.", func(s *agent.Stats) int64 { return s.BackupFailures }),
 	counter("pull_attempts_total", "Pulls of a backup into the cache begun.", func(s *agent.Stats) int64 { return s.PullAttempts }),
 	counter("pull_failures_total", "Pulls that failed.", func(s *agent.Stats) int64 { return s.PullFailures }),
+	counter("rehearsal_attempts_total", "Rehearsals of a backup begun.", func(s *agent.Stats) int64 { return s.RehearsalAttempts }),
+	counter("rehearsal_failures_total", "Rehearsals that failed.", func(s *agent.Stats) int64 { return s.RehearsalFailures }),
 	counter("hook_failures_total", "Hooks that failed.", func(s *agent.Stats) int64 { return s.HookFailures }),
 
 	gauge("cached_backups", "Backups in this instance's cache.", func(s *agent.Status) (float64, bool) { return always(float64(len(s.Cached))) }),
@@ -130,18 +133,24 @@ var (
 	backupSizeDesc    = prometheus.NewDesc("understudy_backup_last_size_bytes", "Size of the last completed backup of this process: of the state, of what was new in it, of what was stored.", []string{"part"}, nil)
 	standbyLagDesc    = prometheus.NewDesc("understudy_standby_lag_seconds", "How much older an instance's newest cached backup is than the newest one.", []string{"instance"}, nil)
 	standbyCachedDesc = prometheus.NewDesc("understudy_standby_cached_backups", "Backups that an instance says it has cached.", []string{"instance"}, nil)
+	rehearsalAgeDesc  = prometheus.NewDesc("understudy_rehearsal_age_seconds", "Since an instance last rehearsed one of its cached backups with success.", []string{"instance"}, nil)
+	rehearsalOKDesc   = prometheus.NewDesc("understudy_rehearsal_passed", "1 when an instance's newest rehearsal passed, 0 when it failed.", []string{"instance"}, nil)
+	rehearsalTookDesc = prometheus.NewDesc("understudy_rehearsal_duration_seconds", "What an instance's newest rehearsal took.", []string{"instance"}, nil)
 	standbySeenDesc   = prometheus.NewDesc("understudy_instance_last_seen_timestamp_seconds", "When an instance last wrote its record, by the store's clock.", []string{"instance"}, nil)
 )
 
 // statusCollector makes metrics of an agent's status when it is asked.
-type statusCollector struct{ status func() agent.Status }
+type statusCollector struct {
+	status func() agent.Status
+	now    func() time.Time
+}
 
 // Describe implements prometheus.Collector.
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range instanceMetrics {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{roleDesc, backupSizeDesc, standbyLagDesc, standbyCachedDesc, standbySeenDesc} {
+	for _, d := range []*prometheus.Desc{roleDesc, backupSizeDesc, standbyLagDesc, standbyCachedDesc, standbySeenDesc, rehearsalAgeDesc, rehearsalOKDesc, rehearsalTookDesc} {
 		ch <- d
 	}
 }
@@ -167,12 +176,12 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 		send(backupSizeDesc, float64(size.New), "new")
 		send(backupSizeDesc, float64(size.Stored), "stored")
 	}
-	collectInstances(s.Instances, send)
+	collectInstances(s.Instances, c.now(), send)
 }
 
 // collectInstances sends the table of instances. Those without a name have not
 // joined, and have nothing to measure; a name counts once.
-func collectInstances(all []agent.InstanceStatus, send func(*prometheus.Desc, float64, string)) {
+func collectInstances(all []agent.InstanceStatus, now time.Time, send func(*prometheus.Desc, float64, string)) {
 	seen := make(map[string]bool, len(all))
 	for _, i := range all {
 		if i.Name == "" || seen[i.Name] || i.State == agent.StateRemoved {
@@ -189,5 +198,20 @@ func collectInstances(all []agent.InstanceStatus, send func(*prometheus.Desc, fl
 			send(standbyLagDesc, i.Lag, i.Name)
 		}
 		send(standbyCachedDesc, float64(len(i.Cached)), i.Name)
+		collectRehearsals(i, now, send)
+	}
+}
+
+// collectRehearsals sends how a standby's rehearsals went.
+func collectRehearsals(i agent.InstanceStatus, now time.Time, send func(*prometheus.Desc, float64, string)) {
+	passed := func(r ha.Rehearsal) bool { return r.Result == ha.RehearsalPassed }
+	if len(i.Rehearsals) > 0 {
+		newest := i.Rehearsals[0]
+		ok, _ := flag(passed(newest))
+		send(rehearsalOKDesc, ok, i.Name)
+		send(rehearsalTookDesc, time.Duration(newest.Took).Seconds(), i.Name)
+	}
+	if good := slices.IndexFunc(i.Rehearsals, passed); good >= 0 {
+		send(rehearsalAgeDesc, max(0, now.Sub(i.Rehearsals[good].Time)).Seconds(), i.Name)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -18,7 +19,7 @@ import (
 func gather(t *testing.T, s agent.Status, more ...prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&statusCollector{func() agent.Status { return s }})
+	registry.MustRegister(&statusCollector{func() agent.Status { return s }, func() time.Time { return then.Add(time.Minute) }})
 	registry.MustRegister(more...)
 	families, err := registry.Gather()
 	if err != nil {
@@ -73,6 +74,10 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 	s.Stats.BucketErrors, s.Stats.NotificationsFailed = 2, 5
 	s.Lease = &ha.Lease{}
 	s.Instances[1].Lag = 300
+	s.Instances[1].Rehearsals = []ha.Rehearsal{
+		{Backup: "2", Result: ha.RehearsalFailed, Took: ha.Duration(3 * time.Second), Time: then.Add(30 * time.Second)},
+		{Backup: "1", Result: ha.RehearsalPassed, Took: ha.Duration(2 * time.Second), Time: then},
+	}
 	got := values(gather(t, s))
 	for name, want := range map[string]float64{
 		"role{active}": 1, "role{standby}": 0, "leading": 1, "epoch": 3, "uptime_seconds": 60,
@@ -81,6 +86,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 		"backup_last_duration_seconds": 1.5, "backup_last_size_bytes{logical}": 30, "backup_last_size_bytes{new}": 20, "backup_last_size_bytes{stored}": 10,
 		"last_backup_age_seconds": 12, "next_backup_seconds": 30,
 		"standby_lag_seconds{b}": 300, "standby_cached_backups{b}": 1, "instance_last_seen_timestamp_seconds{b}": float64(then.Unix()),
+		"rehearsal_passed{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_age_seconds{b}": 60,
 		"bucket_up": 1, "bucket_failing_seconds": 3, "bucket_errors_total": 2, "clock_skew_seconds": -1.5,
 		"notifications_failed_total": 5, "lease_held": 1, "promotion_running": 0,
 	} {

@@ -22,6 +22,7 @@ type PromotionRequest struct {
 	Mode                 ha.Mode `json:"mode,omitempty" enum:"switchover,failover" default:"switchover"`
 	DryRun               bool    `json:"dry_run,omitempty"`
 	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
+	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
 	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
 	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
 	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
@@ -59,7 +60,7 @@ func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, er
 	}
 	req := agent.PromoteRequest{
 		Backup: r.Backup, Mode: r.Mode, Shown: r.Shown, DryRun: r.DryRun,
-		AllowVersionMismatch: r.AllowVersionMismatch, WaiveSalvage: r.WaiveSalvage,
+		AllowVersionMismatch: r.AllowVersionMismatch, AllowFailedRehearsal: r.AllowFailedRehearsal, WaiveSalvage: r.WaiveSalvage,
 		By: caller(ctx), Reason: r.Reason,
 	}
 	if r.DryRun {

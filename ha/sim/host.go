@@ -151,7 +151,7 @@ func (h *Host) boot() {
 	p.run = w.history.record(p, p.run)
 	p.m = ha.New(ha.Params{
 		Cluster: clusterID, Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
-		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Staged: h.disk.stage != stage{},
+		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(),
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})

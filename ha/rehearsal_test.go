@@ -1,0 +1,224 @@
+package ha
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
+
+func isRehearsal(e Effect) bool { _, ok := e.(Rehearse); return ok }
+
+// rehearsing starts a standby with a policy.
+func (r *rig) rehearsing(policy RehearsalPolicy) *instance {
+	return r.startWith("b", Journal{}, func(p *Params) { p.Rehearsal = policy })
+}
+
+// backup has an active make a backup, and a standby hear of it.
+func (n *instance) backup(standby *instance) {
+	n.step(RequestBackup{Request: "now", Trigger: backup.Requested})
+	n.r.pass(2*time.Second, n)
+	standby.step(Notified{})
+	n.r.pass(time.Second, n, standby)
+}
+
+func TestAStandbyRehearsesEachBackupOnce(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(time.Minute, a, b)
+	if n := b.count(isRehearsal); n != 1 || b.m.Status().Rehearsed != (Rehearsed{Backup: "e1-s1"}) {
+		t.Fatalf("%d rehearsals, %+v", n, b.m.Status().Rehearsed)
+	}
+	a.backup(b)
+	r.pass(time.Minute, a, b)
+	if n := b.count(isRehearsal); n != 2 || b.m.Status().Rehearsed != (Rehearsed{Backup: "e1-s2"}) {
+		t.Fatalf("%d rehearsals after a second backup, %+v", n, b.m.Status().Rehearsed)
+	}
+	if n := a.count(isRehearsal); n != 0 {
+		t.Fatalf("the active rehearsed %d times", n)
+	}
+}
+
+func TestWhatIsStagedAndPassedIsNotRehearsedAgainAfterARestart(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	b := r.startWith("b", Journal{}, func(p *Params) {
+		p.Cached = r.head().Newest
+		p.Rehearsed = Rehearsed{Backup: p.Cached.ID}
+	})
+	r.pass(time.Minute, a, b)
+	if n := b.count(isRehearsal); n != 0 {
+		t.Fatalf("%d rehearsals", n)
+	}
+}
+
+func TestTheRehearsalPolicyIsFollowed(t *testing.T) {
+	for text, want := range map[string]int{"every backup": 8, "every 30m": 2, "off": 0} {
+		policy, err := ParseRehearsalPolicy(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t)
+		a, b := r.active(), r.rehearsing(policy)
+		r.pass(39*time.Minute, a, b) // a backup every five minutes
+		if got := b.count(isRehearsal); got != want {
+			t.Errorf("%s: %d rehearsals in 39 minutes, want %d", text, got, want)
+		}
+	}
+	for _, bad := range []string{"", "every", "every -1m", "every 0s", "sometimes", "every backups"} {
+		if _, err := ParseRehearsalPolicy(bad); err == nil {
+			t.Errorf("%q was taken for a policy", bad)
+		}
+	}
+}
+
+func TestAnInstanceThatDoesNotRehearseDropsItsStage(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		u, ok := e.(Unstage)
+		return Done{ID: u.ID, Outcome: Failed, Err: errors.New("busy")}, ok && r.now < time.Minute
+	}
+	b := r.startWith("b", Journal{}, func(p *Params) { p.Rehearsal.Off = true })
+	r.pass(5*time.Minute, a, b)
+	drops := b.count(func(e Effect) bool { _, ok := e.(Unstage); return ok })
+	if drops != 2 || b.m.staged {
+		t.Fatalf("dropped %d times, staged %v", drops, b.m.staged)
+	}
+}
+
+func TestAFailedRehearsalIsToldTriedAgainAndKeepsFromBeingPromotedTo(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	a.m.frequency = 0
+	r.pass(time.Minute, a, b)
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		h, ok := e.(Rehearse)
+		return Done{ID: h.ID, Outcome: Failed, Err: errors.New("table t is damaged")}, ok && h.Ref.ID == "e1-s2"
+	}
+	a.backup(b)
+	alarms := b.count(func(e Effect) bool {
+		report, ok := e.(Report)
+		return ok && report.Level == Alarm && report.Kind == "rehearsal"
+	})
+	if got := b.m.Status().Rehearsed; alarms != 1 || got.Error != "table t is damaged" {
+		t.Fatalf("%d alarms, %+v", alarms, got)
+	}
+	before := b.count(isRehearsal)
+	r.pass(time.Hour, a, b)
+	if n := b.count(isRehearsal) - before; n < 4 || n > 6 {
+		t.Errorf("tried %d more times within an hour", n)
+	}
+	b.step(Promote{Request: "no"})
+	wantRefusal(t, b.answers["no"], "--allow-failed-rehearsal")
+	older := *r.head().Newest
+	older.ID, older.Sequence = "e1-s1", 1
+	b.step(Promote{Request: "yes", Mode: ModeFailover, Chosen: &older})
+	r.pass(time.Minute, a, b)
+	if b.answers["yes"] != nil || r.head().Epoch != 2 {
+		t.Fatalf("an older backup: %v", b.answers["yes"])
+	}
+}
+
+func TestANewerBackupIsRehearsedAtOnceAfterAFailure(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		h, ok := e.(Rehearse)
+		return Done{ID: h.ID, Outcome: Failed, Err: errors.New("no")}, ok && h.Ref.ID == "e1-s1"
+	}
+	b := r.rehearsing(RehearsalPolicy{Every: time.Hour})
+	r.pass(5*time.Second, a, b)
+	a.backup(b)
+	if got := b.m.Status().Rehearsed; got != (Rehearsed{Backup: "e1-s2"}) {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestAPromotionMayOverrideAFailedRehearsal(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(time.Minute, a, b)
+	b.m.rehearsed = Rehearsed{Backup: r.head().Newest.ID, Error: "no"}
+	b.step(Promote{Request: "p", Mode: ModeFailover, AllowFailedRehearsal: true})
+	allowed := b.count(func(e Effect) bool { s, ok := e.(Stage); return ok && s.AllowFailed })
+	r.pass(30*time.Second, a, b)
+	if allowed != 1 || b.answers["p"] != nil || r.head().Epoch != 2 {
+		t.Fatalf("%d stages, answer %v, epoch %d", allowed, b.answers["p"], r.head().Epoch)
+	}
+}
+
+func TestAPromotionCancelsARehearsalWhichThenHasNotFailed(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	var rehearsal Rehearse
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		h, ok := e.(Rehearse)
+		if ok {
+			rehearsal = h
+		}
+		return Done{}, ok // of no effect
+	}
+	a.backup(b)
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	if n := b.count(func(e Effect) bool { c, ok := e.(Cancel); return ok && c.ID == rehearsal.ID }); n != 1 {
+		t.Fatalf("cancelled %d times", n)
+	}
+	b.step(Done{ID: rehearsal.ID, Outcome: Failed, Err: errors.New("cancelled")})
+	if got := b.m.Status().Rehearsed; got.Error != "" {
+		t.Fatalf("taken for a failure: %+v", got)
+	}
+	r.pass(30*time.Second, a, b)
+	if b.answers["p"] != nil || r.head().Epoch != 2 {
+		t.Fatalf("answer %v, epoch %d", b.answers["p"], r.head().Epoch)
+	}
+}
+
+func TestNothingIsRehearsedWhileSomethingIsOwed(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		s, ok := e.(MakeSalvage)
+		return Done{ID: s.ID, Outcome: Failed, Err: errors.New("the database is down")}, ok
+	}
+	b := r.start("b", Journal{Demotion: &Demotion{Acked: true, Known: true}})
+	r.pass(time.Minute, a, b)
+	if n := b.count(isRehearsal); n != 0 || b.m.pulled == nil {
+		t.Fatalf("%d rehearsals, pulled %v", n, b.m.pulled)
+	}
+	r.fail = nil
+	r.pass(2*time.Minute, a, b)
+	if n := b.count(isRehearsal); n == 0 {
+		t.Fatal("not rehearsed once all was settled")
+	}
+}
+
+func TestTheApplicationStartsBeforeWhatWasReplacedIsDropped(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(time.Minute, a, b)
+	b.step(Promote{Request: "p"})
+	r.pass(time.Minute, a, b)
+	if b.answers["p"] != nil {
+		t.Fatal(b.answers["p"])
+	}
+	started := false
+	for _, e := range b.seen {
+		switch e.(type) {
+		case StartApp:
+			started = true
+		case Discard:
+			if !started {
+				t.Fatal("dropped before the application was started")
+			}
+		}
+	}
+	var steps []string
+	for _, s := range b.m.Status().Last.Steps {
+		steps = append(steps, s.Name)
+	}
+	if got := steps[len(steps)-1]; got != "discard" {
+		t.Errorf("steps %q", steps)
+	}
+}
