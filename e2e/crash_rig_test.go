@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -246,7 +247,8 @@ func (tr *trial) check() {
 }
 
 // tidy waits until nothing is left over: beside what is restored, of a swap,
-// or of a pull. What is under way just now goes by itself.
+// or of a pull. What is under way just now goes by itself. A standby has the
+// newest backup staged, and nothing else.
 func (tr *trial) tidy(h *host) {
 	tr.t.Helper()
 	h.eventually("has tidied up", func() error { return tr.leftOver(h) })
@@ -263,10 +265,43 @@ func (tr *trial) leftOver(h *host) error {
 			left = append(left, h.path(path+"/"+e.Name()))
 		}
 	}
+	staged, stagedErr := tr.staged(h)
+	err = errors.Join(err, stagedErr)
+	for _, path := range staged {
+		if at := slices.Index(left, path); at >= 0 {
+			left = slices.Delete(left, at, at+1)
+		} else {
+			err = errors.Join(err, fmt.Errorf("not staged: %s", path))
+		}
+	}
 	if len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left over: %q", left))
 	}
 	return err
+}
+
+// staged is what lies beside a standby's state once it has rehearsed the newest
+// backup: each source's stage, and the journal with their seals. An active has
+// nothing.
+func (tr *trial) staged(h *host) ([]string, error) {
+	if h == tr.active {
+		return nil, nil
+	}
+	s, err := tr.look(h)
+	if err != nil {
+		return nil, err
+	}
+	if s.LastBackup == nil || s.Staged != s.LastBackup.ID {
+		return nil, fmt.Errorf("staged is %q, the newest backup is %+v", s.Staged, s.LastBackup)
+	}
+	dir := h.app.(held).dir
+	uploads, uploadsErr := source.NewDirectory("uploads", source.DirectoryConfig{Path: filepath.Join(dir, "uploads")})
+	static, staticErr := source.NewDirectory("static", source.DirectoryConfig{Path: filepath.Join(dir, "static")})
+	db, dbErr := source.NewSQLite("db", source.SQLiteConfig{Path: filepath.Join(dir, "sample.db"), Scratch: h.path("scratch")})
+	if err := errors.Join(uploadsErr, staticErr, dbErr); err != nil {
+		return nil, err
+	}
+	return []string{uploads.Staged(), static.Staged(), db.Staged(), h.path("data/swap/swap.json")}, nil
 }
 
 // checkBackups finds every backup ever listed, and verifies those that are

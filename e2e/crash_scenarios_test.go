@@ -35,6 +35,8 @@ var scenarios = []scenario{
 	{"a pull", []string{
 		"pull", "cache.pack", "cache.sync", "cache.record", "cache.place", "cache.sweep", "cache.drop",
 	}, (*trial).pull, 0},
+	{"a rehearsal", []string{"rehearse", "attest"}, (*trial).pull, 0},
+	{"the end of rehearsals", []string{"unstage"}, (*trial).unstage, 0},
 	{"pausing the schedule", []string{"journal.paused"}, (*trial).pause, 0},
 	{"a change of the configuration", []string{"put.config", "head.config"}, (*trial).setConfig, 0},
 	{"a switchover, on the candidate", []string{
@@ -93,8 +95,8 @@ func (tr *trial) makeBackup(point string) {
 	wait()
 }
 
-// pull makes backups until the standby dies in pulling one: what is dropped
-// from a cache is only what is too many.
+// pull makes backups until the standby dies in pulling or rehearsing one: what
+// is dropped from a cache is only what is too many.
 func (tr *trial) pull(point string) {
 	tr.arm(tr.other, point)
 	for {
@@ -121,6 +123,24 @@ func (tr *trial) pull(point string) {
 		default:
 		}
 	}
+}
+
+// unstage has the standby die in dropping its stage, because it is not to
+// rehearse any more. Then it is to do so again.
+func (tr *trial) unstage(point string) {
+	h := tr.other
+	configure := func(rehearsal string) {
+		if err := os.WriteFile(h.path("understudy.yaml"), []byte(h.app.config()+rehearsal), 0o600); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	h.stopAgent()
+	configure("rehearsal: off\n")
+	tr.arm(h, point)
+	tr.launch(h)
+	tr.died(h)
+	configure("")
+	tr.launch(h)
 }
 
 func (tr *trial) pause(point string) {

@@ -36,10 +36,9 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 
 // Check tells whether a backup could be staged and swapped in here: its sources
 // are those configured, servers and tools can restore them, and there is room
-// for what is not staged already. Nothing is changed.
+// for what is not staged already. Nothing is changed. It does not wait for a
+// Stage that is under way.
 func (s *Swapper) Check(ctx context.Context, m *backup.Manifest) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	plan, err := s.plan(ctx, m)
 	if err == nil {
 		err = s.acceptable(ctx, plan)

@@ -153,7 +153,7 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 	}
 	swapper, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
 	if err == nil {
-		err = swapper.Rollback(ctx) // drops the stage
+		err = swapper.Drop(ctx)
 	}
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ type Preflight struct {
 
 // Check is one thing that a preflight looked at.
 type Check struct {
-	Name   string `json:"name"` // "role", "key", "version", "space", "source db", "hook promote", "heartbeat", "rehearsal"
+	Name   string `json:"name"` // "role", "key", "version", "restore", "source db", "hook promote", "heartbeat", "rehearsal"
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
 }

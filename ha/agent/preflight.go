@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
@@ -54,9 +52,7 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.checkKey(m, a)
 	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
 	p.checkRehearsal(a, req, info.ID)
-	if a.view().Rehearsed != (ha.Rehearsed{Backup: info.ID}) { // else it is staged already
-		p.check("space", spaceCheck(m, a.cfg))
-	}
+	p.check("restore", a.swapper.Check(ctx, m))
 	for _, src := range a.cfg.Sources {
 		p.check("source "+src.Name(), checkRestore(ctx, src))
 	}
@@ -142,34 +138,6 @@ func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool
 	}
 	if v != m.AppVersion {
 		return fmt.Errorf("the backup is of application version %s, installed here is %s: install that version, or promote with --allow-version-mismatch", m.AppVersion, v)
-	}
-	return nil
-}
-
-// spaceCheck adds up what staging needs on each file system.
-func spaceCheck(m *backup.Manifest, cfg Config) error {
-	type claim struct{ need, free int64 }
-	claims := make(map[uint64]claim)
-	for _, src := range cfg.Sources {
-		for _, e := range m.Sources {
-			if e.Name != src.Name() || e.Kind != src.Kind() {
-				continue
-			}
-			folder, need := src.Space(e)
-			if need <= 0 {
-				continue
-			}
-			var st unix.Stat_t
-			var fs unix.Statfs_t
-			if unix.Stat(folder, &st) != nil || unix.Statfs(folder, &fs) != nil {
-				continue // its source's check says what is wrong
-			}
-			device := st.Dev
-			c := claim{need: claims[device].need + need, free: int64(fs.Bavail) * fs.Bsize}
-			if claims[device] = c; c.free < c.need {
-				return fmt.Errorf("restoring needs %d MiB beside %s, and %d MiB are free there", c.need>>20, folder, c.free>>20)
-			}
-		}
 	}
 	return nil
 }

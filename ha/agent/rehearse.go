@@ -18,7 +18,7 @@ import (
 func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	begun := a.cfg.Clock.Now()
 	a.stats.rehearsal()
-	s, err := a.beside(ctx, ref, false)
+	s, err := a.beside(restore.Polite(ctx), ref, false)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return failed(err) // it made way for a promotion: that says nothing of the backup
@@ -36,7 +36,7 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	}
 	attested := a.attest(one)
 	if err != nil {
-		a.fallBack(ctx, ref.ID)
+		a.fallBack(restore.Polite(ctx), ref.ID)
 		err = withOutput(err, s.output)
 	}
 	d := failed(errors.Join(err, attested))
