@@ -119,7 +119,7 @@ func TestAFailedRehearsalKeepsTheLastGoodStage(t *testing.T) {
 		}
 		b.halt()
 		b.start()
-		b.until("it is known after a restart", func(s Status) bool { return s.State == StateRehearsalFailed && s.Staged == first })
+		b.until("it is known after a restart", func(s Status) bool { return s.State == StateRehearsalFailed && s.Staged == first && s.Bucket == "ok" })
 		all := b.agent.Status().Instances
 		i := slices.IndexFunc(all, func(i InstanceStatus) bool { return i.Self })
 		if r := all[i].Rehearsals; len(r) != 2 || r[0].Result != ha.RehearsalFailed || r[0].Output != "probe failed" || !strings.Contains(r[0].Error, "add up") {
