@@ -84,6 +84,20 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster"); len(past) < 3 || past[0].Kind != "cluster" || past[len(past)-1].Reason != "why" {
 		t.Errorf("events of the cluster: %+v", past)
 	}
+	if all := ask[[]agent.Webhook](h, "webhooks"); len(all) != 0 {
+		t.Errorf("webhooks: %+v", all)
+	}
+	hook := ask[api.AddedWebhook](h, "webhooks", "add", "http://127.0.0.1:1/hook", "--levels", "alarm")
+	if !strings.HasPrefix(hook.Secret, "whsec_") {
+		t.Errorf("webhooks add: %+v", hook)
+	}
+	h.fails(exitFailed, "does not answer", "webhooks", "test", hook.ID)
+	if out := h.run("webhooks", "list"); !strings.Contains(out, hook.ID) || strings.Contains(out, hook.Secret) {
+		t.Errorf("webhooks list: %s", out)
+	}
+	h.run("webhooks", "remove", hook.ID)
+	h.fails(exitFailed, "no such webhook", "webhooks", "remove", hook.ID)
+	h.fails(exitUsage, "of kind", "webhooks", "add", "http://127.0.0.1:1", "--kinds", "nothing")
 	h.fails(exitUsage, "the kinds are", "events", "--kinds", "nothing")
 	h.fails(exitUsage, "neither a length of time", "events", "--since", "whenever")
 	h.fails(exitUsage, "--limit alone", "events", "--cluster", "--follow")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type Agent struct {
 	configs   *configs
 	table     *table
 	notifier  *notifier
+	deliverer *deliverer
 	history   *manifests
 	chronicle *chronicle
 	proofs    *rehearsals
@@ -202,6 +204,7 @@ func (a *Agent) openParts() (err error) {
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self)
 	a.notifier = newNotifier(a)
+	a.deliverer = newDeliverer(a)
 	return nil
 }
 
@@ -250,9 +253,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("run agent: it has run before")
 	}
+	_, events, unsubscribe := a.events.Subscribe(math.MaxUint64)
+	defer unsubscribe()
 	a.note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.loop(gctx) })
+	g.Go(func() error { return a.deliverer.run(gctx, events) })
 	g.Go(func() error { return a.keepRegistered(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
 	g.Go(func() error { return a.keepRules(gctx) })

@@ -342,7 +342,8 @@ type network struct {
 	mu     sync.Mutex
 	agents map[string]*Agent
 	cut    bool
-	bad    int // notifications that were refused
+	bad    int                                      // notifications that were refused
+	hook   func(req *http.Request, body []byte) int // answers at hooks.example.com
 }
 
 func (n *network) attach(name string, a *Agent) {
@@ -368,6 +369,10 @@ func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.hook != nil && req.URL.Host == "hooks.example.com" {
+		code := n.hook(req, body)
+		return &http.Response{StatusCode: code, Status: http.StatusText(code), Header: http.Header{"Location": {"http://elsewhere.example.com"}}, Body: http.NoBody, Request: req}, nil
+	}
 	a := n.agents[req.URL.Host]
 	if n.cut || a == nil {
 		return nil, errors.New("no route to host")

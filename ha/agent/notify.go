@@ -185,16 +185,22 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("sign notification: %w", err)
 	}
+	return n.a.signedRequest(ctx, strings.TrimSuffix(to, "/")+NotificationPath, id, body, hook)
+}
+
+// signedRequest makes a request with Standard Webhooks' headers.
+func (a *Agent) signedRequest(ctx context.Context, to, id string, body []byte, hook *webhooks.Webhook) (*http.Request, error) {
+	now := a.cfg.Clock.Now().Wall
 	signature, err := hook.Sign(id, now, body)
 	if err != nil {
-		return nil, fmt.Errorf("sign notification: %w", err)
+		return nil, fmt.Errorf("sign message: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(to, "/")+NotificationPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("make notification: %w", err)
+		return nil, fmt.Errorf("make message: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "understudy/"+n.a.cfg.Version)
+	req.Header.Set("User-Agent", "understudy/"+a.cfg.Version)
 	req.Header.Set(webhooks.HeaderWebhookID, id)
 	req.Header.Set(webhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(webhooks.HeaderWebhookSignature, signature)

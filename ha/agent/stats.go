@@ -47,6 +47,21 @@ func (s *stats) sent(err error) {
 	})
 }
 
+// webhook counts an attempt at a message, and one that was given up.
+func (s *stats) webhook(err error, lost bool) {
+	s.change(func(s *Stats) {
+		switch {
+		case err == nil:
+			s.WebhooksDelivered++
+		case lost:
+			s.WebhooksLost++
+			s.WebhookFailures++
+		default:
+			s.WebhookFailures++
+		}
+	})
+}
+
 // read gives the counts, with the bucket's.
 func (s *stats) read(b *Bucket) Stats {
 	s.mu.Lock()

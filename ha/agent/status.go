@@ -117,4 +117,7 @@ type Stats struct {
 	BucketErrors        int64       `json:"bucket_errors"`
 	BucketSeconds       float64     `json:"bucket_seconds"` // that the last one took
 	HookFailures        int64       `json:"hook_failures"`
+	WebhooksDelivered   int64       `json:"webhooks_delivered"` // messages
+	WebhookFailures     int64       `json:"webhook_failures"`   // attempts
+	WebhooksLost        int64       `json:"webhooks_lost"`      // messages that were given up
 }

@@ -50,6 +50,12 @@ type Agent interface {
 	AddInstance(ctx context.Context, url string) error
 	// RemoveInstance takes a name, or the URL of one that has not joined.
 	RemoveInstance(ctx context.Context, name string) error
+	// Webhooks are what tells others of events; the secret of one is given
+	// when it is added, and never again.
+	Webhooks() ([]agent.Webhook, error)
+	AddWebhook(ctx context.Context, req agent.NewWebhook) (added agent.Webhook, secret string, err error)
+	RemoveWebhook(ctx context.Context, id string) error
+	TestWebhook(ctx context.Context, id string) error
 	Pause(ctx context.Context, req agent.PauseRequest) error
 	Resume(ctx context.Context, by string) error
 	// StartAnyway starts the application of an active that cannot reach the

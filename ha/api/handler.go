@@ -57,6 +57,7 @@ func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	a.addConfig()
 	a.addInstances()
 	a.addSchedule()
+	a.addWebhooks()
 	a.addNotifications()
 	a.addMetrics(cfg.Version)
 	a.addSessions()

@@ -277,6 +277,21 @@ func (f *fakeAgent) Pause(_ context.Context, req agent.PauseRequest) error {
 	return f.call("pause by %s for %v: %s", req.By, req.For, req.Reason)
 }
 
+func (f *fakeAgent) Webhooks() ([]agent.Webhook, error) {
+	return []agent.Webhook{{ID: "w1", URL: "https://example.com/…"}}, f.call("webhooks")
+}
+
+func (f *fakeAgent) AddWebhook(_ context.Context, req agent.NewWebhook) (agent.Webhook, string, error) {
+	return agent.Webhook{ID: "w2", URL: req.URL}, "whsec_c2VjcmV0", f.call("add webhook %+v", req)
+}
+
+func (f *fakeAgent) RemoveWebhook(_ context.Context, id string) error {
+	return f.call("remove webhook %s", id)
+}
+func (f *fakeAgent) TestWebhook(_ context.Context, id string) error {
+	return f.call("test webhook %s", id)
+}
+
 func (f *fakeAgent) NoteRefusal(ctx context.Context, request string, err error) {
 	if ha.IsRefusal(err) {
 		f.events.Add(ctx, event.Event{Level: event.Warn, Kind: "refusal", Text: request + ": " + err.Error()})

@@ -113,6 +113,10 @@ var instanceMetrics = []metric{
 	counter("pull_failures_total", "Pulls that failed.", func(s *agent.Stats) int64 { return s.PullFailures }),
 	counter("rehearsal_attempts_total", "Rehearsals of a backup begun.", func(s *agent.Stats) int64 { return s.RehearsalAttempts }),
 	counter("rehearsal_failures_total", "Rehearsals that failed.", func(s *agent.Stats) int64 { return s.RehearsalFailures }),
+	gauge("backup_overdue", "1 when no backup has been published for twice the interval and at least a quarter of an hour, though the schedule is not paused.", func(s *agent.Status) (float64, bool) { return flag(s.BackupOverdue > 0) }),
+	counter("webhooks_delivered_total", "Messages that reached a webhook.", func(s *agent.Stats) int64 { return s.WebhooksDelivered }),
+	counter("webhook_failures_total", "Attempts at a message to a webhook that failed.", func(s *agent.Stats) int64 { return s.WebhookFailures }),
+	counter("webhooks_lost_total", "Messages to webhooks that were given up.", func(s *agent.Stats) int64 { return s.WebhooksLost }),
 	counter("hook_failures_total", "Hooks that failed.", func(s *agent.Stats) int64 { return s.HookFailures }),
 
 	gauge("cached_backups", "Backups in this instance's cache.", func(s *agent.Status) (float64, bool) { return always(float64(len(s.Cached))) }),

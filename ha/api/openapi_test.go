@@ -17,6 +17,7 @@ var design = []string{
 	"GET /healthz", "GET /readyz", "GET /leader", "GET /metrics",
 	"GET /api/v1/status", "GET /api/v1/instances", "POST /api/v1/instances", "DELETE /api/v1/instances/{name}",
 	"GET /api/v1/backups", "POST /api/v1/backups", "GET /api/v1/backups/{id}", "GET /api/v1/events", "GET /api/v1/history",
+	"GET /api/v1/webhooks", "POST /api/v1/webhooks", "DELETE /api/v1/webhooks/{id}", "POST /api/v1/webhooks/{id}/test",
 	"POST /api/v1/promotions", "GET /api/v1/promotions/{id}", "DELETE /api/v1/promotions/{id}",
 	"GET /api/v1/config", "PUT /api/v1/config",
 	"POST /api/v1/schedule/pause", "POST /api/v1/schedule/resume", "POST /api/v1/application/start",

@@ -38,7 +38,7 @@ func statusOf(err error) int {
 			return http.StatusServiceUnavailable
 		}
 	}
-	if errors.Is(err, agent.ErrNoBackup) || errors.Is(err, blobstore.ErrNotFound) {
+	if errors.Is(err, agent.ErrNoBackup) || errors.Is(err, agent.ErrNoWebhook) || errors.Is(err, blobstore.ErrNotFound) {
 		return http.StatusNotFound
 	}
 	return http.StatusInternalServerError

@@ -1,0 +1,299 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// retryAfter is how long after an attempt at a message the next one is made, as
+// Standard Webhooks proposes. After the last the message is given up.
+var retryAfter = []time.Duration{
+	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+const (
+	deliverTimeout = 15 * time.Second // of one attempt
+	maxPending     = 100              // messages to one webhook; the oldest goes first
+	retryJitter    = 10               // percent
+)
+
+// message is one event on its way to one webhook.
+type message struct {
+	id       string // the same in every attempt
+	event    event.Event
+	attempts int
+	due      time.Duration // monotonic
+}
+
+// deliverer tells webhooks of this instance's events. Nothing waits for it. It
+// is safe for concurrent use.
+type deliverer struct {
+	a      *Agent
+	client *http.Client
+
+	mu      sync.Mutex
+	senders map[string]*sender // by the webhook's id
+	said    string             // the trouble with the secrets that was told last
+}
+
+// sender brings the messages to one webhook.
+type sender struct {
+	wake chan struct{} // there is something new to do
+
+	pending []message // deliverer.mu guards it, and what follows
+	stats   Webhook
+}
+
+func newDeliverer(a *Agent) *deliverer {
+	client := *a.cfg.HTTP
+	// A signed message goes where the operator said, and nowhere else.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &deliverer{a: a, client: &client, senders: make(map[string]*sender)}
+}
+
+// run hands every event to the webhooks that want it.
+func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, open := <-events:
+			if !open {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			for _, h := range d.hooks(ctx) {
+				if h.wants(e) {
+					d.enqueue(ctx, &senders, h, e)
+				}
+			}
+		}
+	}
+}
+
+// hooks gives the webhooks in force. Secrets that cannot be opened are told of
+// once.
+func (d *deliverer) hooks(ctx context.Context) []webhook {
+	s, err := d.a.secrets()
+	d.mu.Lock()
+	news := err != nil && err.Error() != d.said
+	if d.said = ""; err != nil {
+		d.said = err.Error()
+	}
+	d.mu.Unlock()
+	if news {
+		d.a.note(ctx, event.Warn, webhookKind, "webhooks are not told of events: "+err.Error(), nil)
+	}
+	return s.Webhooks
+}
+
+// enqueue adds a message for one webhook, whose sender is started with the
+// first.
+func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webhook, e event.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.senders[h.ID]
+	if s == nil {
+		s = &sender{wake: make(chan struct{}, 1)}
+		d.senders[h.ID] = s
+		senders.Go(func() { d.serve(ctx, h.ID, s) })
+	}
+	if len(s.pending) >= maxPending {
+		s.pending = s.pending[1:]
+		s.stats.Lost++
+	}
+	name := digestOf(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%d", d.a.bucket.Cluster(), d.a.self.Name, d.a.self.Incarnation, h.ID, e.ID))
+	s.pending = append(s.pending, message{id: "msg_" + name[:24], event: e, due: d.a.cfg.Clock.Now().Mono})
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// serve delivers one webhook's messages, each when it is due, until the
+// webhook is removed or the agent stops.
+func (d *deliverer) serve(ctx context.Context, id string, s *sender) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		m, wait, found := d.next(s)
+		if found && wait <= 0 {
+			h, err := d.a.webhook(id)
+			if errors.Is(err, ErrNoWebhook) {
+				d.drop(id)
+				return
+			}
+			if err == nil {
+				err = d.send(ctx, h, m)
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			d.settle(ctx, h, s, m, err)
+			continue
+		}
+		if !found {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// drop forgets a webhook that was removed.
+func (d *deliverer) drop(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.senders, id)
+}
+
+// next gives the message that is due first, and how long until then.
+func (d *deliverer) next(s *sender) (m message, wait time.Duration, found bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range s.pending {
+		if !found || p.due < m.due {
+			m, found = p, true
+		}
+	}
+	return m, m.due - d.a.cfg.Clock.Now().Mono, found
+}
+
+// errGone is the answer of a webhook that wants no more messages.
+var errGone = errors.New("answered 410 Gone: it wants no more messages")
+
+// settle notes how an attempt ended. The first failure in a row is an event.
+func (d *deliverer) settle(ctx context.Context, h webhook, s *sender, m message, err error) {
+	d.mu.Lock()
+	was := s.stats.LastError
+	s.stats.LastError = ""
+	lost := false
+	if err == nil {
+		s.stats.Delivered++
+		s.remove(m.id)
+	} else {
+		s.stats.Failed++
+		s.stats.LastError = err.Error()
+		lost = s.again(m, d.a.cfg.Clock.Now().Mono, errors.Is(err, errGone))
+	}
+	d.mu.Unlock()
+	d.a.stats.webhook(err, lost)
+	fields := map[string]any{"webhook": h.ID}
+	switch {
+	case err != nil && was == "":
+		d.a.note(ctx, event.Warn, webhookKind, fmt.Sprintf("webhook %s to %s fails (tried again for three days): %v", h.ID, shown(h.URL), err), fields)
+	case err == nil && was != "":
+		d.a.note(ctx, event.Info, webhookKind, fmt.Sprintf("webhook %s to %s works again", h.ID, shown(h.URL)), fields)
+	}
+}
+
+// remove takes a message out, wherever it is by now.
+func (s *sender) remove(id string) {
+	for i, p := range s.pending {
+		if p.id == id {
+			s.pending = append(s.pending[:i:i], s.pending[i+1:]...)
+			return
+		}
+	}
+}
+
+// again sets when a message is tried next, and reports whether it is given up.
+func (s *sender) again(m message, now time.Duration, gone bool) (lost bool) {
+	if gone || m.attempts >= len(retryAfter) {
+		s.remove(m.id)
+		s.stats.Lost++
+		return true
+	}
+	pause := retryAfter[m.attempts]
+	// The name of a message is as good as random.
+	pause += pause / 100 * time.Duration(int(m.id[len(m.id)-1])%retryJitter)
+	for i := range s.pending {
+		if s.pending[i].id == m.id {
+			s.pending[i].attempts++
+			s.pending[i].due = now + pause
+		}
+	}
+	return false
+}
+
+// webhookBody is what a webhook is sent.
+type webhookBody struct {
+	Type      string      `json:"type"` // "understudy." and the event's kind
+	Timestamp time.Time   `json:"timestamp"`
+	Data      webhookData `json:"data"`
+}
+
+type webhookData struct {
+	Cluster string `json:"cluster"`
+	event.Event
+}
+
+// send makes one attempt.
+func (d *deliverer) send(ctx context.Context, h webhook, m message) error {
+	body, err := json.Marshal(webhookBody{
+		Type: "understudy." + m.event.Kind, Timestamp: m.event.Time,
+		Data: webhookData{Cluster: d.a.bucket.Cluster(), Event: m.event},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot be told: encode event: %w", err)
+	}
+	signer, err := webhooks.NewWebhook(h.Secret)
+	if err != nil {
+		return fmt.Errorf("cannot be told: its secret is damaged: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
+	defer cancel()
+	req, err := d.a.signedRequest(ctx, h.URL, m.id, body, signer)
+	if err != nil {
+		return err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		var e *url.Error
+		if errors.As(err, &e) {
+			err = e.Err // the URL may hold a secret
+		}
+		return fmt.Errorf("does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection is used again
+	switch {
+	case resp.StatusCode/100 == 2:
+		return nil
+	case resp.StatusCode == http.StatusGone:
+		return errGone
+	case resp.StatusCode/100 == 3:
+		return fmt.Errorf("answered %s: redirects are not followed, give the URL that it leads to", resp.Status)
+	}
+	return fmt.Errorf("answered %s", resp.Status)
+}
+
+// describe tells of a webhook and how this instance fares with it.
+func (d *deliverer) describe(h webhook) Webhook {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var w Webhook
+	if s := d.senders[h.ID]; s != nil {
+		w, w.Pending = s.stats, len(s.pending)
+	}
+	w.ID, w.URL, w.Kinds, w.Levels = h.ID, shown(h.URL), h.Kinds, h.Levels
+	return w
+}
