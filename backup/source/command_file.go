@@ -13,7 +13,7 @@ import (
 )
 
 // copyStream writes all of s to w, and fails unless it is as long as it claims.
-func copyStream(ctx context.Context, r *pack.Reader, s pack.Stream, w io.Writer) (err error) {
+func copyStream(ctx context.Context, r chunkReader, s pack.Stream, w io.Writer) (err error) {
 	in := r.Open(ctx, s)
 	defer func() { err = errors.Join(err, in.Close()) }()
 	n, err := io.Copy(w, in)
@@ -28,7 +28,7 @@ func copyStream(ctx context.Context, r *pack.Reader, s pack.Stream, w io.Writer)
 
 // streamToFile writes s to a new file at path, durably but for the folder's
 // entry; flag is os.O_EXCL to refuse an existing file, os.O_TRUNC to replace it.
-func streamToFile(ctx context.Context, r *pack.Reader, s pack.Stream, path string, flag int) error {
+func streamToFile(ctx context.Context, r chunkReader, s pack.Stream, path string, flag int) error {
 	return writeFile(path, flag, func(w io.Writer) error { return copyStream(ctx, r, s, w) })
 }
 

@@ -45,7 +45,10 @@ type Directory struct {
 	swapFault func(step string) error
 }
 
-var _ Source = (*Directory)(nil)
+var (
+	_ Source   = (*Directory)(nil)
+	_ Advancer = (*Directory)(nil)
+)
 
 // DirectoryFacts is what a directory's Entry tells in Facts.
 type DirectoryFacts struct {
@@ -150,10 +153,17 @@ func (d *Directory) Space(e Entry) (folder string, bytes int64) {
 func (d *Directory) Accept(context.Context, Entry) error { return nil }
 
 // Seal implements Restorer.
-func (d *Directory) Seal(context.Context) (string, error) { return sealOf(d.Staged()) }
+func (d *Directory) Seal(context.Context) (seal string, err error) {
+	err = d.exchange(func(x *exchange) error {
+		seal, err = sealOf(x.staged, x.list)
+		return err
+	})
+	return seal, err
+}
 
 // Stage implements Restorer. The stage is beside the target, on the same file
-// system, and has its name only once it is whole and durable.
+// system, and has its name only once it is whole and durable. An earlier one is
+// dropped first.
 func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	return d.stage(ctx, r, e)
 }
@@ -163,10 +173,28 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 		if err := checkPlace(x.target); err != nil {
 			return err
 		}
-		return x.stage(func(dir string) error { return plant(ctx, r, e, dir) })
+		return x.stage(func(dir string) error {
+			if err := writeList(ctx, r, e, x.listing); err != nil {
+				return err
+			}
+			return plant(ctx, r, e, listedNodes(x.listing), dir)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// Advance implements Advancer.
+func (d *Directory) Advance(ctx context.Context, r *pack.Reader, _, to Entry) error {
+	return d.advance(ctx, r, to)
+}
+
+func (d *Directory) advance(ctx context.Context, r chunkReader, to Entry) error {
+	err := d.exchange(func(x *exchange) error { return bringForward(ctx, r, to, &x.site) })
+	if err != nil {
+		return fmt.Errorf("bring the stage of %s forward: %w", d.name, err)
 	}
 	return nil
 }
@@ -227,7 +255,7 @@ func exportTree(ctx context.Context, r chunkReader, e Entry, path string) error 
 	if err := removeTree(partial); err != nil {
 		return err
 	}
-	if err := plant(ctx, r, e, partial); err != nil {
+	if err := plant(ctx, r, e, dumpedNodes(r, e), partial); err != nil {
 		return errors.Join(err, removeTree(partial))
 	}
 	if err := os.Rename(partial, path); err != nil {

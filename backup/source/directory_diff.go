@@ -1,10 +1,7 @@
 package source
 
 import (
-	"bytes"
 	"context"
-	"iter"
-	"slices"
 )
 
 // compareDirectories walks two trees at once.
@@ -12,49 +9,26 @@ import (
 // A folder's own modification time is not compared: it changes with every
 // entry, which is listed itself.
 func compareDirectories(ctx context.Context, c *comparison) (Difference, error) {
-	nextA, stopA := iter.Pull2(tree(ctx, countedChunks{c, c.a}, c.a.Entry))
-	defer stopA()
-	nextB, stopB := iter.Pull2(tree(ctx, countedChunks{c, c.b}, c.b.Entry))
-	defer stopB()
 	var files FileDifference
-	a, errA, moreA := nextA()
-	b, errB, moreB := nextB()
-	for moreA || moreB {
-		for _, err := range []error{errA, errB} {
-			if err != nil {
-				return Difference{}, err
-			}
+	trees := mergeTrees(tree(ctx, countedChunks{c, c.a}, c.a.Entry), tree(ctx, countedChunks{c, c.b}, c.b.Entry))
+	for pair, err := range trees {
+		if err == nil {
+			err = c.compareNodes(ctx, &files, pair.a, pair.b)
 		}
-		var order int
-		switch {
-		case !moreB:
-			order = -1
-		case !moreA:
-			order = 1
-		default:
-			order = comparePaths(a.Path, b.Path)
-		}
-		if err := c.compareNodes(ctx, &files, order, a, b); err != nil {
+		if err != nil {
 			return Difference{}, err
-		}
-		if order <= 0 {
-			a, errA, moreA = nextA()
-		}
-		if order >= 0 {
-			b, errB, moreB = nextB()
 		}
 	}
 	return Difference{Same: files == FileDifference{}, Files: &files}, nil
 }
 
-// compareNodes compares what is next: only in A where order is negative, only
-// in B where it is positive.
-func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, order int, a, b *Node) error {
+// compareNodes compares what the two have at one path.
+func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, a, b *Node) error {
 	switch {
-	case order < 0:
+	case b == nil:
 		files.Removed.add(a.Content.Size)
 		return c.found(Change{Change: Removed, Path: a.Path, Type: typeName(a.Type), SizeA: a.Content.Size})
-	case order > 0:
+	case a == nil:
 		files.Added.add(b.Content.Size)
 		return c.found(Change{Change: Added, Path: b.Path, Type: typeName(b.Type), SizeB: b.Content.Size})
 	}
@@ -88,7 +62,7 @@ func (c *comparison) whatChanged(ctx context.Context, a, b *Node) ([]string, err
 	// Ids are a host's own: who has a name is known by that.
 	add(a.User != b.User || a.Group != b.Group || a.User == "" && a.UID != b.UID || a.Group == "" && a.GID != b.GID, "owner")
 	add(a.Type != Folder && !a.ModTime.Equal(b.ModTime), "mtime")
-	add(!slices.EqualFunc(a.Xattrs, b.Xattrs, func(x, y Xattr) bool { return x.Name == y.Name && bytes.Equal(x.Value, y.Value) }), "xattrs")
+	add(!sameXattrs(a.Xattrs, b.Xattrs), "xattrs")
 	add(a.Target != b.Target, "target")
 	add(a.Device != b.Device, "device")
 	return what, nil

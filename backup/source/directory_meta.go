@@ -141,6 +141,30 @@ func writeXattrs(fd int, xattrs []Xattr, root bool) error {
 	return nil
 }
 
+// dropXattrs removes the extended attributes that are not among those to keep.
+func dropXattrs(fd int, keep []Xattr, root bool) error {
+	there, err := readXattrs(fd)
+	if err != nil {
+		return err
+	}
+	for _, x := range there {
+		if slices.ContainsFunc(keep, func(k Xattr) bool { return k.Name == x.Name }) {
+			continue
+		}
+		if hostPolicy(x.Name, root) {
+			continue
+		}
+		if err := unix.Fremovexattr(fd, x.Name); err != nil && err != unix.ENODATA {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameXattrs(a, b []Xattr) bool {
+	return slices.EqualFunc(a, b, func(x, y Xattr) bool { return x.Name == y.Name && bytes.Equal(x.Value, y.Value) })
+}
+
 func hostPolicy(name string, root bool) bool {
 	if name == "security.capability" {
 		return !root

@@ -15,25 +15,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// plant restores a dumped directory to the folder dest, which it makes. What
-// it leaves is whole and durable, and as much as the entry says.
+// plant restores a dumped directory, with the nodes of list, to the folder
+// dest, which it makes. What it leaves is whole and durable, and as much as the
+// entry says.
 //
-// The tree is read twice. The first pass makes everything but hard links, the
+// The list is read twice. The first pass makes everything but hard links, the
 // second one these and then, on leaving it, each folder's metadata: making
 // something in a folder changes the folder's time. Neither pass remembers more
 // than the folders that it is in.
-func plant(ctx context.Context, r chunkReader, e Entry, dest string) error {
-	if e.Kind != "directory" {
-		return fmt.Errorf("restore %s: it is a %s, not a directory", e.Name, e.Kind)
-	}
-	var facts DirectoryFacts
-	if err := json.Unmarshal(e.Facts, &facts); err != nil {
-		return fmt.Errorf("restore %s: read facts: %w", e.Name, err)
+func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) error {
+	p, facts, err := newPlanting(r, e, list, dest)
+	if err != nil {
+		return err
 	}
 	if err := os.Mkdir(dest, 0o700); err != nil {
 		return err
 	}
-	p := &planting{r: r, e: e, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0}
 	if err := p.makeAll(ctx); err != nil {
 		return err
 	}
@@ -46,10 +43,22 @@ func plant(ctx context.Context, r chunkReader, e Entry, dest string) error {
 	return syncTree(dest)
 }
 
+func newPlanting(r chunkReader, e Entry, list nodes, dest string) (*planting, DirectoryFacts, error) {
+	var facts DirectoryFacts
+	if e.Kind != "directory" {
+		return nil, facts, fmt.Errorf("restore %s: it is a %s, not a directory", e.Name, e.Kind)
+	}
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return nil, facts, fmt.Errorf("restore %s: read facts: %w", e.Name, err)
+	}
+	return &planting{r: r, e: e, list: list, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0}, facts, nil
+}
+
 // planting is one restore of a directory.
 type planting struct {
 	r      chunkReader
 	e      Entry
+	list   nodes
 	dest   string
 	root   bool // runs as root: may give files away
 	owners *ownerIDs
@@ -110,34 +119,40 @@ func (p *planting) open(in *openFolder, n *Node) (*openFolder, error) {
 
 func stay(_, _ *openFolder, _ *Node) error { return nil }
 
-// task is a file to be written.
+// task is a file to be written under a name in a folder.
 type task struct {
 	in       *openFolder
+	name     string
 	node     *Node
 	uid, gid uint32
 }
 
 // makeAll is the first pass.
-func (p *planting) makeAll(ctx context.Context) error {
+func (p *planting) makeAll(ctx context.Context) error { return p.writeFiles(ctx, p.makeEach) }
+
+// writeFiles writes the files that find asks for, several at a time.
+func (p *planting) writeFiles(ctx context.Context, find func(context.Context, chan<- task) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task, 128)
 	group.Go(func() error {
 		defer close(tasks)
-		return p.makeEach(ctx, tasks)
+		return gently(ctx, func() error { return find(ctx, tasks) })
 	})
 	buffers := sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 	for range max(4, runtime.GOMAXPROCS(0)+2) {
 		group.Go(func() error {
-			buf := buffers.Get().(*[copyBuffer]byte)
-			defer buffers.Put(buf)
-			for t := range tasks {
-				err := p.writeFile(ctx, t, buf[:])
-				t.in.release()
-				if err != nil {
-					return err
+			return gently(ctx, func() error {
+				buf := buffers.Get().(*[copyBuffer]byte)
+				defer buffers.Put(buf)
+				for t := range tasks {
+					err := p.writeFile(ctx, t, buf[:])
+					t.in.release()
+					if err != nil {
+						return err
+					}
 				}
-			}
-			return nil
+				return nil
+			})
 		})
 	}
 	err := group.Wait()
@@ -150,7 +165,7 @@ func (p *planting) makeAll(ctx context.Context) error {
 func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 	var at folderStack
 	defer at.close()
-	for n, err := range tree(ctx, p.r, p.e) {
+	for n, err := range p.list(ctx) {
 		if err != nil {
 			return err
 		}
@@ -167,13 +182,8 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 			}
 			at.push(f, n)
 		case RegularFile:
-			t := task{in: in.hold(), node: n}
-			t.uid, t.gid = p.owners.user(n.User, n.UID), p.owners.group(n.Group, n.GID)
-			select {
-			case tasks <- t:
-			case <-ctx.Done():
-				t.in.release()
-				return context.Cause(ctx)
+			if err := p.order(ctx, tasks, in, filepath.Base(n.Path), n); err != nil {
+				return err
 			}
 		case HardLink:
 		default:
@@ -183,6 +193,19 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 		}
 	}
 	return nil
+}
+
+// order asks for a file to be written.
+func (p *planting) order(ctx context.Context, tasks chan<- task, in *openFolder, name string, n *Node) error {
+	t := task{in: in.hold(), name: name, node: n}
+	t.uid, t.gid = p.owner(n)
+	select {
+	case tasks <- t:
+		return nil
+	case <-ctx.Done():
+		t.in.release()
+		return context.Cause(ctx)
+	}
 }
 
 func (p *planting) makeFolder(in *openFolder, n *Node) (*openFolder, error) {
@@ -229,7 +252,7 @@ func (p *planting) finishAll(ctx context.Context) error {
 		return err
 	}
 	defer root.release()
-	for n, err := range tree(ctx, p.r, p.e) {
+	for n, err := range p.list(ctx) {
 		if err != nil {
 			return err
 		}
@@ -245,16 +268,24 @@ func (p *planting) finishAll(ctx context.Context) error {
 			}
 			at.push(f, n)
 		case HardLink:
-			if !filepath.IsLocal(n.Target) {
-				return p.failed("link", n, fmt.Errorf("%w: it leads to %q", errTree, n.Target))
-			}
-			if err := unix.Linkat(root.fd, n.Target, in.fd, filepath.Base(n.Path), 0); err != nil {
-				return p.failed("link", n, err)
+			if err := p.link(root, in, n); err != nil {
+				return err
 			}
 		}
 	}
 	_, err = at.top(0, p.finishFolder)
 	return err
+}
+
+// link makes a hard link. Its target is reached from the root.
+func (p *planting) link(root, in *openFolder, n *Node) error {
+	if !filepath.IsLocal(n.Target) {
+		return p.failed("link", n, fmt.Errorf("%w: it leads to %q", errTree, n.Target))
+	}
+	if err := unix.Linkat(root.fd, n.Target, in.fd, filepath.Base(n.Path), 0); err != nil {
+		return p.failed("link", n, err)
+	}
+	return nil
 }
 
 // finishFolder gives a folder its metadata, once nothing more is made in it.

@@ -17,7 +17,7 @@ const copyBuffer = 256 << 10
 
 // writeFile makes a regular file with its content and metadata.
 func (p *planting) writeFile(ctx context.Context, t task, buf []byte) (err error) {
-	n, name := t.node, filepath.Base(t.node.Path)
+	n, name := t.node, t.name
 	fd, err := retryOpen(t.in.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return p.failed("make", n, err)

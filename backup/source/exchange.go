@@ -1,14 +1,12 @@
 package source
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,15 +26,9 @@ import (
 // counts exchanges two names at once, which leaves the same names behind: that
 // is why the marker holds the new folder's inode number.
 type exchange struct {
-	target      string
-	staging     string // being built
-	staged      string
-	replaced    string
-	aside       string // exists only where two names cannot be exchanged at once, and only for a moment
-	dropped     string // being deleted
-	marker      string
+	site
+	aside       string                  // exists only where two names cannot be exchanged at once, and only for a moment
 	switchNames func(a, b string) error // gives each what the other one had, at once
-	fault       func(step string) error // called before each step, in tests
 }
 
 // errSwapPending is the answer to a stage while a swap is neither finished nor
@@ -50,38 +42,15 @@ type marking struct {
 
 func newExchange(target string) *exchange {
 	return &exchange{
-		target:      target,
-		staging:     besides(target, "staging"),
-		staged:      besides(target, "staged"),
-		replaced:    besides(target, "replaced"),
+		site:        newSite(target, filepath.Dir(target), func(name string) string { return besides(target, name) }),
 		aside:       besides(target, "aside"),
-		dropped:     besides(target, "dropped"),
-		marker:      besides(target, "swap.json"),
 		switchNames: exchangeNames,
-		fault:       noFault,
 	}
 }
 
 // besides names a helper of path in the same folder.
 func besides(path, suffix string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".understudy-"+suffix)
-}
-
-// stage has build make a folder, and gives it the name of the stage once that
-// has succeeded. build makes it durable.
-func (x *exchange) stage(build func(dir string) error) error {
-	if m, err := x.readMarker(); err != nil {
-		return err
-	} else if m != nil {
-		return fmt.Errorf("%s: %w", x.target, errSwapPending)
-	}
-	if err := x.clear(); err != nil {
-		return err
-	}
-	if err := build(x.staging); err != nil {
-		return errors.Join(err, removeTree(x.staging))
-	}
-	return x.move("stage", x.staging, x.staged)
 }
 
 // swap puts the staged folder into place and keeps what it replaces.
@@ -147,7 +116,7 @@ func (x *exchange) swapBack() error {
 		if err := x.drop(x.staged); err != nil {
 			return err
 		}
-		if err := x.removeMarker(); err != nil {
+		if err := x.removeNote(); err != nil {
 			return err
 		}
 	}
@@ -188,41 +157,10 @@ func (x *exchange) discard() error {
 	if err := x.settle(); err != nil {
 		return err
 	}
-	if err := x.removeMarker(); err != nil {
+	if err := x.removeNote(); err != nil {
 		return err
 	}
 	return x.clear()
-}
-
-// clear drops all folders beside the target. The marker is not there.
-func (x *exchange) clear() error {
-	for _, path := range []string{x.staging, x.staged, x.replaced} {
-		if err := x.drop(path); err != nil {
-			return err
-		}
-	}
-	return removeTree(x.dropped)
-}
-
-// drop deletes a folder, which from the first step on has another name: a
-// folder under its own name is always whole.
-func (x *exchange) drop(path string) error {
-	if n, err := inodeOf(path); err != nil || n == 0 {
-		return err
-	}
-	if err := x.fault("empty"); err != nil {
-		return err
-	}
-	if err := removeTree(x.dropped); err != nil {
-		return err
-	}
-	if err := x.move("drop", path, x.dropped); err != nil {
-		return err
-	}
-	if err := x.fault("delete"); err != nil {
-		return err
-	}
-	return removeTree(x.dropped)
 }
 
 // place exchanges the stage and the target, or moves the stage to a target
@@ -269,62 +207,15 @@ func (x *exchange) settle() error {
 	return x.move("take from aside", x.aside, x.staged)
 }
 
-// move renames durably. Nothing has the new name.
-func (x *exchange) move(step, from, to string) error {
-	if err := x.fault(step); err != nil {
-		return err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return x.sync()
-}
-
-func (x *exchange) sync() error {
-	if err := x.fault("sync"); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(x.target))
-}
-
 func (x *exchange) readMarker() (*marking, error) {
-	data, err := os.ReadFile(x.marker)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	m := new(marking)
-	if err := json.Unmarshal(data, m); err != nil {
-		return nil, fmt.Errorf("read %s: %w", x.marker, err)
+	if there, err := x.readNote(m); err != nil || !there {
+		return nil, err
 	}
 	return m, nil
 }
 
-func (x *exchange) writeMarker(m *marking) error {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if err := x.fault("mark"); err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(x.marker, data, 0o600, renameio.WithTempDir(filepath.Dir(x.marker))); err != nil {
-		return fmt.Errorf("write %s: %w", x.marker, err)
-	}
-	return x.sync()
-}
-
-func (x *exchange) removeMarker() error {
-	if err := x.fault("unmark"); err != nil {
-		return err
-	}
-	if err := os.Remove(x.marker); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return x.sync()
-}
+func (x *exchange) writeMarker(m *marking) error { return x.writeNote("mark", m) }
 
 // inodeOf gives the inode number of a folder; 0 for none.
 func inodeOf(path string) (uint64, error) {

@@ -44,6 +44,14 @@ func (p *Prometheus) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	return p.tree.Stage(ctx, r, asDirectory(e))
 }
 
+// Advance implements Advancer.
+func (p *Prometheus) Advance(ctx context.Context, r *pack.Reader, from, to Entry) error {
+	if err := p.readable(ctx, to); err != nil {
+		return fmt.Errorf("bring the stage of %s forward: %w", p.name, err)
+	}
+	return p.tree.Advance(ctx, r, asDirectory(from), asDirectory(to))
+}
+
 // readable refuses blocks that this host's server could not read, as far as it
 // answers: those of version 3 need 2.55 or later.
 func (p *Prometheus) readable(ctx context.Context, e Entry) error {

@@ -56,9 +56,8 @@ type Restorer interface {
 	// Space says how many bytes staging e needs, and in which folder.
 	Space(e Entry) (folder string, bytes int64)
 	// Stage builds the state beside the target, verified and durable, in the
-	// place of any earlier stage, which stays until the new one is whole where
-	// there is room for both (postgres, sqlite, directory). The target is not
-	// touched.
+	// place of any earlier stage. That of postgres and sqlite stays until the
+	// new one is whole. The target is not touched.
 	Stage(ctx context.Context, r *pack.Reader, e Entry) error
 	// Seal describes the stage by what is cheap to look at, whatever its size:
 	// as long as it gives the same, the stage is the same one and, as far as

@@ -105,17 +105,6 @@ type chunkReader interface {
 // ends after the first error.
 func tree(ctx context.Context, r chunkReader, e Entry) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
-		stream := r.Open(ctx, e.Root)
-		defer stream.Close()
-		dec := newTreeDecoder(stream)
-		for {
-			n, err := dec.next()
-			if err == io.EOF {
-				return
-			}
-			if !yield(n, err) || err != nil {
-				return
-			}
-		}
+		readTree(r.Open(ctx, e.Root))(yield)
 	}
 }

@@ -1,0 +1,460 @@
+package source
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// advance brings a restored tree forward to another dump, writing only what
+// differs between the two lists. A file whose content differs is written whole,
+// under its number in the new list, to the folder delta, before anything in the
+// tree is touched; then one pass changes the tree, and another one makes hard
+// links and, on leaving them, gives the folders in which something changed
+// their metadata. No pass remembers more than the folders that it is in.
+type advance struct {
+	*planting       // of the new tree: list has it
+	from      nodes // the old one
+	delta     string
+	forced    map[string]bool // folders that were made writable though nothing in them changed
+}
+
+// prepare fills delta.
+func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
+	if err := os.Mkdir(a.delta, 0o700); err != nil {
+		return err
+	}
+	delta, err := openRoot(a.delta)
+	if err != nil {
+		return err
+	}
+	defer delta.release()
+	err = a.writeFiles(ctx, func(ctx context.Context, tasks chan<- task) error {
+		return a.eachPair(ctx, func(number int, p nodePair) error {
+			if p.b == nil {
+				return nil
+			}
+			a.made.add(p.b)
+			if !newContent(p) {
+				return nil
+			}
+			return a.order(ctx, tasks, delta, strconv.Itoa(number), p.b)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	a.bytes.Store(a.made.Bytes) // what is not written is there already
+	if err := a.compare(want); err != nil {
+		return err
+	}
+	return syncTree(a.delta)
+}
+
+// apply changes the tree.
+func (a *advance) apply(ctx context.Context) error {
+	root, err := openRoot(a.dest)
+	if err != nil {
+		return err
+	}
+	defer root.release()
+	a.forced = map[string]bool{}
+	if err := a.change(ctx, root); err != nil {
+		return err
+	}
+	if err := a.finish(ctx, root); err != nil {
+		return err
+	}
+	return syncTree(a.dest)
+}
+
+// eachPair walks both lists. A number is the place in the new one. What was in
+// a folder that is none any more is left out: it goes with the folder.
+func (a *advance) eachPair(ctx context.Context, do func(number int, p nodePair) error) error {
+	number, gone := 0, ""
+	for p, err := range mergeTrees(a.from(ctx), a.list(ctx)) {
+		if err != nil {
+			return err
+		}
+		if p.b != nil {
+			number++
+		}
+		if p.a != nil && p.b == nil && gone != "" && strings.HasPrefix(p.a.Path, gone) {
+			continue
+		}
+		if p.a != nil && p.a.Type == Folder && (p.b == nil || p.b.Type != Folder) {
+			gone = p.a.Path + "/"
+		}
+		if err := do(number, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newContent tells whether a file has to be written.
+func newContent(p nodePair) bool {
+	return p.b.Type == RegularFile && (p.a == nil || p.a.Type != RegularFile || !sameContent(p.a, p.b))
+}
+
+func sameContent(a, b *Node) bool { return sameStream(a.Content, b.Content) }
+
+// otherEntry tells whether the name leads to something else than before, which
+// changes its folder.
+func otherEntry(p nodePair) bool {
+	switch {
+	case p.a == nil || p.b == nil || p.a.Type != p.b.Type:
+		return true
+	case p.b.Type == RegularFile:
+		return !sameContent(p.a, p.b)
+	case p.b.Type == Folder:
+		return false
+	case p.b.Type == HardLink:
+		return p.a.Target != p.b.Target
+	}
+	// Links and specials are small enough to be made anew for any difference.
+	return p.a.Target != p.b.Target || p.a.Device != p.b.Device || !sameMeta(p.a, p.b)
+}
+
+func sameMeta(a, b *Node) bool {
+	return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && a.User == b.User && a.Group == b.Group &&
+		a.ModTime.Equal(b.ModTime) && sameXattrs(a.Xattrs, b.Xattrs)
+}
+
+// change is the first pass over the tree.
+func (a *advance) change(ctx context.Context, root *openFolder) error {
+	at := a.trail(root)
+	defer at.close()
+	return a.eachPair(ctx, func(number int, p nodePair) error {
+		n := p.b
+		if n == nil {
+			n = p.a
+		}
+		if err := at.up(n.depth(), nil); err != nil {
+			return err
+		}
+		if err := a.changeOne(at, number, p); err != nil {
+			return err
+		}
+		if p.b != nil && n.Type == Folder {
+			at.down(n)
+		}
+		return nil
+	})
+}
+
+func (a *advance) changeOne(at *trail, number int, p nodePair) error {
+	if p.a != nil && p.b != nil && !otherEntry(p) {
+		if p.b.Type == RegularFile && !sameMeta(p.a, p.b) {
+			return a.remake(at, p.b)
+		}
+		return nil
+	}
+	n := p.b
+	if n == nil {
+		n = p.a
+	}
+	in, err := at.writable()
+	if err != nil {
+		return err
+	}
+	if inTheWay(p) {
+		if err := a.remove(in, p.a); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.b == nil, n.Type == HardLink:
+		return nil
+	case n.Type == RegularFile:
+		from := filepath.Join(a.delta, strconv.Itoa(number))
+		if err := unix.Renameat(unix.AT_FDCWD, from, in.fd, filepath.Base(n.Path)); err != nil {
+			return a.failed("replace", n, err)
+		}
+		return nil
+	case n.Type == Folder:
+		if err := unix.Mkdirat(in.fd, filepath.Base(n.Path), 0o700); err != nil {
+			return a.failed("make folder", n, err)
+		}
+		return nil
+	}
+	return a.makeOther(in, n)
+}
+
+// inTheWay tells whether what has the name has to be removed before.
+func inTheWay(p nodePair) bool {
+	switch {
+	case p.a == nil:
+		return false
+	case p.b == nil:
+		return true
+	case p.b.Type == RegularFile: // which takes the place of another at once
+		return p.a.Type == Folder
+	case p.b.Type == HardLink: // relink replaces another itself
+		return p.a.Type != HardLink
+	}
+	return true
+}
+
+// remove deletes what has a name, with all that is in it.
+func (a *advance) remove(in *openFolder, n *Node) error {
+	if n.Type == Folder {
+		// By way of the open folder, as paths may be too long.
+		return removeTree(filepath.Join("/proc/self/fd", strconv.Itoa(in.fd), filepath.Base(n.Path)))
+	}
+	if err := unix.Unlinkat(in.fd, filepath.Base(n.Path), 0); err != nil && err != unix.ENOENT {
+		return a.failed("remove", n, err)
+	}
+	return nil
+}
+
+// remake gives a file its new metadata.
+func (a *advance) remake(at *trail, n *Node) error {
+	in, err := at.open()
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(n.Path)
+	open := func() (int, error) { return retryOpen(in.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) }
+	fd, err := open()
+	if err == unix.EACCES {
+		if err = unix.Fchmodat(in.fd, name, 0o600, 0); err == nil {
+			fd, err = open()
+		}
+	}
+	if err != nil {
+		return a.failed("open", n, err)
+	}
+	defer unix.Close(fd)
+	if err := a.resetMeta(fd, n); err != nil {
+		return err
+	}
+	return a.setTime(in, name, n)
+}
+
+// resetMeta sets the metadata of something that had other metadata.
+func (a *advance) resetMeta(fd int, n *Node) error {
+	if err := dropXattrs(fd, n.Xattrs, a.root); err != nil {
+		return a.failed("remove extended attributes of", n, err)
+	}
+	uid, gid := a.owner(n)
+	return a.setMeta(fd, n, uid, gid)
+}
+
+// finish is the second pass.
+func (a *advance) finish(ctx context.Context, root *openFolder) error {
+	at := a.trail(root)
+	defer at.close()
+	err := a.eachPair(ctx, func(_ int, p nodePair) error {
+		n := p.b
+		if n == nil {
+			n = p.a
+		}
+		if err := at.up(n.depth(), a.leave); err != nil {
+			return err
+		}
+		if otherEntry(p) {
+			at.touch()
+		}
+		if p.b == nil {
+			return nil
+		}
+		switch n.Type {
+		case HardLink:
+			return a.relink(root, at, n)
+		case Folder:
+			at.down(n).touched = p.a == nil || p.a.Type != Folder || !sameMeta(p.a, p.b) || a.forced[n.Path]
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return at.up(0, a.leave)
+}
+
+// relink sees to it that a hard link leads to its target, which may be another
+// file by now.
+func (a *advance) relink(root *openFolder, at *trail, n *Node) error {
+	in, err := at.open()
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(n.Path)
+	var is, target unix.Stat_t
+	if err := in.stat(name, &is); err != nil && err != unix.ENOENT {
+		return a.failed("stat", n, err)
+	} else if err == nil {
+		if err := root.stat(n.Target, &target); err != nil {
+			return a.failed("link", n, err)
+		}
+		if is.Ino == target.Ino {
+			return nil
+		}
+	}
+	if in, err = at.writable(); err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(in.fd, name, 0); err != nil && err != unix.ENOENT {
+		return a.failed("remove", n, err)
+	}
+	return a.link(root, in, n)
+}
+
+// leave gives a folder in which something changed its metadata.
+func (a *advance) leave(in *step, s *step) error {
+	if !s.touched {
+		return nil
+	}
+	if _, err := s.folder(); err != nil {
+		return err
+	}
+	if err := a.resetMeta(s.open.fd, s.node); err != nil {
+		return err
+	}
+	if in == nil {
+		return a.setTime(&openFolder{fd: s.open.fd}, ".", s.node) // "." in the root is the root
+	}
+	return a.setTime(in.open, s.name, s.node)
+}
+
+// trail is the chain of folders down to where a pass is. They are opened when
+// something is to be done in them: most of a tree is only read off the lists.
+type trail struct {
+	a     *advance
+	root  *openFolder
+	steps []*step
+}
+
+// step is one folder of a trail.
+type step struct {
+	t       *trail
+	in      *step // nil for the root
+	node    *Node
+	name    string
+	open    *openFolder // nil as long as nobody needs it
+	ready   bool        // what is in it may be changed
+	touched bool        // something in it changed, or it did
+}
+
+func (a *advance) trail(root *openFolder) *trail { return &trail{a: a, root: root} }
+
+func (t *trail) down(n *Node) *step {
+	s := &step{t: t, node: n, name: filepath.Base(n.Path)}
+	if last := len(t.steps); last > 0 {
+		s.in = t.steps[last-1]
+	}
+	t.steps = append(t.steps, s)
+	return s
+}
+
+// up leaves folders until the trail is as deep as a node's parents.
+func (t *trail) up(depth int, leave func(in, s *step) error) error {
+	for len(t.steps) > depth {
+		s := t.steps[len(t.steps)-1]
+		var err error
+		if leave != nil {
+			err = leave(s.in, s)
+		}
+		t.steps = t.steps[:len(t.steps)-1]
+		s.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trail) close() {
+	for _, s := range t.steps {
+		s.close()
+	}
+}
+
+func (s *step) close() {
+	if s.open != nil {
+		s.open.release()
+	}
+}
+
+func (t *trail) last() *step { return t.steps[len(t.steps)-1] }
+
+func (t *trail) touch() {
+	if len(t.steps) > 0 { // the root is in no folder
+		t.last().touched = true
+	}
+}
+
+// open gives the folder that the pass is in.
+func (t *trail) open() (*openFolder, error) { return t.last().folder() }
+
+// writable gives the folder that the pass is in, to change what is in it.
+func (t *trail) writable() (*openFolder, error) {
+	s := t.last()
+	f, err := s.folder()
+	if err != nil || s.ready {
+		return f, err
+	}
+	s.ready, s.touched = true, true
+	if !t.a.root {
+		t.a.forced[s.node.Path] = true
+		if err := unix.Fchmod(f.fd, 0o700); err != nil {
+			return nil, t.a.failed("change mode of", s.node, err)
+		}
+	}
+	// What is made in it inherits nothing; leave sets it again.
+	const inherited = "system.posix_acl_default"
+	if err := unix.Fremovexattr(f.fd, inherited); err != nil && err != unix.ENODATA && err != unix.ENOTSUP {
+		return nil, t.a.failed("remove "+inherited+" of", s.node, err)
+	}
+	return f, nil
+}
+
+// folder opens the folder, through those above it.
+func (s *step) folder() (*openFolder, error) {
+	if s.open != nil {
+		return s.open, nil
+	}
+	if s.in == nil {
+		s.open = s.t.root.hold()
+		return s.open, nil
+	}
+	in, err := s.in.folder()
+	if err != nil {
+		return nil, err
+	}
+	s.open, err = in.folder(s.name)
+	if err == unix.EACCES {
+		s.t.a.forced[s.node.Path], s.touched = true, true
+		if err = unix.Fchmodat(in.fd, s.name, 0o700, 0); err == nil {
+			s.open, err = in.folder(s.name)
+		}
+	}
+	if err != nil {
+		s.open = nil
+		return nil, s.t.a.failed("open", s.node, err)
+	}
+	return s.open, nil
+}
+
+// bringForward brings the stage at s forward to another dump.
+func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
+	p, facts, err := newPlanting(r, to, listedNodes(s.listing), s.staging)
+	if err != nil {
+		return err
+	}
+	a := &advance{planting: p, from: listedNodes(s.list), delta: s.delta}
+	return s.advance(func() error {
+		if err := writeList(ctx, r, to, s.listing); err != nil {
+			return err
+		}
+		return a.prepare(ctx, &facts)
+	}, func(string) error {
+		// To stop half-way would cost the stage.
+		return a.apply(context.WithoutCancel(ctx))
+	})
+}
