@@ -238,6 +238,11 @@ func (a *advance) remake(at *trail, n *Node) error {
 
 // resetMeta sets the metadata of something that had other metadata.
 func (a *advance) resetMeta(fd int, n *Node) error {
+	if !a.root { // extended attributes are changed by who may write
+		if err := unix.Fchmod(fd, 0o700); err != nil {
+			return a.failed("change mode of", n, err)
+		}
+	}
 	if err := dropXattrs(fd, n.Xattrs, a.root); err != nil {
 		return a.failed("remove extended attributes of", n, err)
 	}
