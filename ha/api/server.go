@@ -63,18 +63,24 @@ type Server struct {
 // cannot be read, or a socket that another agent answers on is an error before
 // anything else begins.
 func Listen(ctx context.Context, cfg ServerConfig) (*Server, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now //nolint:forbidigo // a deadline of the operating system's is in its time
-	}
+	cfg = cfg.complete()
 	s := &Server{log: cfg.Logger, closing: make(chan struct{})}
 	all, guarded := newHandlers(cfg, s.closing)
 	if err := s.listen(ctx, cfg, all, guarded); err != nil {
 		return nil, errors.Join(err, s.closeListeners())
 	}
 	return s, nil
+}
+
+// complete fills in defaults.
+func (cfg ServerConfig) complete() ServerConfig {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now //nolint:forbidigo // a deadline of the operating system's is in its time
+	}
+	return cfg
 }
 
 func (s *Server) listen(ctx context.Context, cfg ServerConfig, all, guarded http.Handler) error {

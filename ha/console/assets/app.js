@@ -1,0 +1,181 @@
+// The console of a running agent: session, header, tabs and pages.
+
+import { get, poll, send, whenSignedOut } from "./api.js";
+import { h, replace, badge, busy, complain, field, announce, span, toneOf, uniqueId } from "./dom.js";
+import replication from "./replication.js";
+import instances from "./instances.js";
+import backups from "./backups.js";
+import events from "./events.js";
+import promote from "./promote.js";
+import users from "./users.js";
+import reference from "./reference.js";
+
+const pages = { replication, instances, backups, events, "make-active": promote, users, reference };
+const app = document.getElementById("app");
+const every = 3000; // milliseconds between looks at the status
+
+// ctx is what pages are given.
+const ctx = { session: null, status: null, admin: false, go: (name) => { location.hash = name; }, signedOut };
+let page = null, timer = 0, frame = null;
+
+begin();
+
+async function begin(notice) {
+  try {
+    ctx.session = await get("api/v1/sessions/current");
+    ctx.admin = ctx.session.role === "admin";
+    ctx.status = await get("api/v1/status");
+  } catch (error) {
+    return signIn(error.status === 401 || error.status === 403 ? notice : error.message);
+  }
+  show();
+}
+
+whenSignedOut(() => { if (ctx.session && !page?.keepsAfterSignOut?.()) signedOut("Your session has ended."); });
+
+function signedOut(notice) {
+  clearTimeout(timer);
+  page?.leave?.();
+  page = null;
+  frame = null;
+  ctx.session = null;
+  signIn(notice);
+}
+
+// signIn shows the page that anybody may see.
+async function signIn(notice) {
+  const box = h("div", {});
+  const name = h("input", { name: "name", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true, maxlength: 64 });
+  const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, maxlength: 1024 });
+  const button = h("button", { class: "primary", type: "submit" }, "Sign in");
+  const where = h("p", { class: "lead" });
+  const form = h("form", { onsubmit: async (event) => {
+    event.preventDefault();
+    const ok = await busy(button, box, async () => {
+      await send("POST", "api/v1/sessions", { name: name.value, password: password.value });
+      return true;
+    });
+    if (ok) begin();
+    else password.select();
+  } }, field("User", name), field("Password", password), box, button);
+  document.title = "Sign in · Understudy";
+  replace(app, h("main", { class: "narrow" }, brand(), h("h1", {}, "Sign in"), where, notice && h("p", { class: "notice", role: "status" }, notice), form));
+  name.focus();
+  try {
+    const response = await fetch("leader");
+    const leader = await response.json();
+    replace(where, leader.role === "standby"
+      ? [`This is ${leader.instance}, a standby. `, activeLink(leader.active, leader.active_url)]
+      : `This is ${leader.instance}, the active.`);
+  } catch {
+    complain(box, "The agent does not answer.");
+  }
+}
+
+const brand = () => h("p", { class: "brand" }, h("img", { src: "console/icon.svg", alt: "", width: 28, height: 28 }), "Understudy");
+
+function activeLink(name, url) {
+  if (!name) return "The active is not known.";
+  return ["The active is ", url ? h("a", { href: url }, name) : h("strong", {}, name), "."];
+}
+
+function show() {
+  const main = h("main", { id: "main", tabindex: "-1" });
+  frame = {
+    main,
+    identity: h("p", { class: "identity" }),
+    line: h("p", { class: "outlook" }),
+    problems: h("div", {}),
+    nav: h("ul", {}),
+  };
+  const skip = h("button", { class: "skip", type: "button", onclick: () => main.focus() }, "Skip to content");
+  replace(app, skip,
+    h("header", {}, h("div", { class: "bar" }, brand(), frame.identity, h("div", { class: "user" },
+      h("span", { class: "faint" }, `${ctx.session.user} (${ctx.session.role})`),
+      h("button", { type: "button", class: "small", onclick: signOut }, "Sign out"))),
+    frame.line, frame.problems,
+    h("nav", { "aria-label": "Console" }, frame.nav)),
+    main);
+  open(false);
+  header();
+  timer = setTimeout(look, every);
+}
+
+async function signOut() {
+  try {
+    await send("DELETE", "api/v1/sessions/current");
+  } finally {
+    signedOut("You have signed out.");
+  }
+}
+
+// header says in one line what this instance is, and what a promotion would do.
+function header() {
+  const s = ctx.status;
+  replace(frame.identity, h("strong", {}, s.instance), " ", badge(s.role === "active" ? "Active" : "Standby", s.role === "active" ? "solid" : ""), " ",
+    badge(s.state, toneOf(s.state)));
+  const text = s.outlook.charAt(0).toUpperCase() + s.outlook.slice(1) + ".";
+  replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
+    : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",
+      s.next_backup_seconds >= 0 ? ` Next in ${span(s.next_backup_seconds)}.` : ""]);
+  frame.line.className = `outlook ${s.healthy ? "" : "bad"}`;
+  const problems = s.problems ?? [];
+  const said = problems.join("\n");
+  if (frame.said !== said) {
+    frame.said = said;
+    replace(frame.problems, problems.length ? h("ul", { class: "problems", "aria-label": "Problems" }, problems.map((p) => h("li", {}, p.charAt(0).toUpperCase() + p.slice(1)))) : null);
+    if (problems.length) announce(`Problems: ${said}`);
+  }
+  const tabs = Object.entries(pages).filter(([, p]) => !p.only || p.only(s));
+  const current = name();
+  const key = tabs.map(([n]) => n).join() + current;
+  if (frame.tabs === key) return;
+  frame.tabs = key;
+  replace(frame.nav, tabs.map(([n, p]) => h("li", {}, h("a", { href: `#${n}`, "aria-current": n === current && "page" }, p.title))));
+  const link = frame.nav.querySelector("[aria-current]");
+  if (link) frame.nav.scrollLeft = link.offsetLeft - frame.nav.offsetLeft - 16; // on a narrow screen
+}
+
+const name = () => {
+  const wanted = location.hash.slice(1).split("/")[0];
+  return pages[wanted] ? wanted : "replication";
+};
+
+addEventListener("hashchange", () => { if (frame) { open(true); header(); } });
+
+// open shows the page that the address names. Its heading gets the focus when
+// somebody has gone there.
+function open(moved) {
+  page?.leave?.();
+  const { title, make } = pages[name()];
+  document.title = `${title} · ${ctx.status.instance} · Understudy`;
+  const heading = h("h1", { tabindex: "-1", id: uniqueId("page") }, title);
+  const content = h("div", { class: "content" });
+  replace(frame.main, heading, content);
+  page = make(content, ctx, heading) ?? {};
+  page.update?.(ctx.status);
+  if (moved) {
+    heading.focus();
+    scrollTo(0, 0);
+  }
+  performance.mark("shown");
+}
+
+async function look() {
+  try {
+    if (!document.hidden) {
+      ctx.status = await poll("api/v1/status");
+      frame?.main.removeAttribute("data-stale");
+      if (frame) { header(); page?.update?.(ctx.status); }
+    }
+  } catch (error) {
+    if (frame && error.status !== 401) {
+      replace(frame.line, h("strong", {}, error.message), " What is shown below may be old.");
+      frame.line.className = "outlook bad";
+      frame.main.setAttribute("data-stale", "");
+    }
+  }
+  clearTimeout(timer);
+  if (frame) timer = setTimeout(look, every);
+}
+ctx.look = look;

@@ -1,0 +1,87 @@
+// Instance Configuration: the table of instances.
+
+import { get, send } from "./api.js";
+import { h, replace, badge, busy, dialog, field, table, time, span, toneOf, announce } from "./dom.js";
+import { plot } from "./plot.js";
+
+export default { title: "Instance Configuration", make };
+
+function make(content, ctx) {
+  const top = h("div", { class: "actions head" }), list = h("div", {}), plots = h("div", { class: "plots" });
+  content.append(top, list, plots);
+  let left = false, shown = "";
+  const lags = async () => {
+    try {
+      const { samples } = await get("api/v1/lags");
+      if (left) return;
+      const names = [...new Set(samples.flatMap((s) => Object.keys(s.lags)))].sort();
+      replace(plots, h("h2", {}, "Standby lag over time"), plot("How much older a standby's newest backup is than the newest", names.map((name) => ({
+        name, points: samples.filter((s) => name in s.lags).map((s) => [Date.parse(s.time), s.lags[name]]),
+      })), span));
+    } catch { /* the header says what is wrong */ }
+  };
+  lags();
+  const timer = setInterval(lags, 60000);
+  return {
+    leave() { left = true; clearInterval(timer); },
+    update(s) {
+      const editable = s.role === "active" && ctx.admin;
+      const key = JSON.stringify([s.instances, editable, s.active_url]);
+      if (key === shown || list.contains(document.activeElement)) return; // nobody loses the place
+      shown = key;
+      replace(top, editable ? h("button", { type: "button", class: "primary", onclick: () => add(ctx) }, "Add Instance")
+        : s.role === "standby" && h("p", { class: "hint" }, "Instances are added and removed on the active", s.active_url ? [": ", h("a", { href: s.active_url }, s.active)] : "", "."));
+      const heads = ["Instance", "Type", "State", "Last backup", "Cached", "Rehearsal", "Version", "Last seen"];
+      if (editable) heads.push("");
+      replace(list, table("Instances of this cluster", heads, (s.instances ?? []).map((i) => row(i, s, editable, ctx)), "No instances."));
+    },
+  };
+}
+
+function row(i, s, editable, ctx) {
+  const cells = [
+    [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url))],
+    i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : "–",
+    [badge(state(i), toneOf(i.state)), i.last_error && h("span", { class: "sub bad" }, i.last_error)],
+    i.role === "active" ? (s.last_backup ? `${span(s.last_backup_age_seconds)} ago` : "–") : i.lag_seconds >= 0 ? (i.lag_seconds === 0 ? "has the newest" : `${span(i.lag_seconds)} behind the newest`) : "–",
+    i.role === "standby" ? String(i.cached?.length ?? 0) : "–",
+    rehearsal(i),
+    i.version || "–",
+    i.self ? "now" : time(i.last_seen),
+  ];
+  if (editable) {
+    cells.push(i.self ? "" : h("button", { type: "button", class: "small danger", "aria-label": `Remove ${i.name || i.url}`, onclick: () => remove(i, ctx) }, "Remove"));
+  }
+  return cells;
+}
+
+// state adds to "behind" by how much.
+const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : i.state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());
+
+export function rehearsal(i) {
+  const last = i.rehearsals?.[0] ?? i.rehearsal;
+  if (!last) return h("span", { class: "faint" }, "–");
+  const good = last.ok ?? !last.error;
+  return [badge(good ? "passed" : "failed", good ? "good" : "bad"), last.error && h("span", { class: "sub bad" }, last.error)];
+}
+
+function add(ctx) {
+  const url = h("input", { type: "url", name: "url", required: true, placeholder: "https://host-c:7878", autocomplete: "off" });
+  dialog({
+    title: "Add Instance", action: "Add Instance",
+    body: [h("p", {}, "An instance that joins adds itself. Add its address ahead of that, so that it is told of every backup from the start."),
+      field("Address, with http:// or https://", url)],
+    run: () => send("POST", "api/v1/instances", { url: url.value }),
+    done: () => { announce(`${url.value} is registered.`); ctx.look(); },
+  });
+}
+
+function remove(i, ctx) {
+  const name = i.name || i.url;
+  dialog({
+    title: `Remove ${name}?`, action: "Remove", danger: true,
+    body: h("p", {}, `${name} gets no more backups, and is refused until it joins again. Its application and its files stay as they are.`),
+    run: () => send("DELETE", `api/v1/instances/${encodeURIComponent(name)}`),
+    done: () => { announce(`${name} is removed.`); ctx.look(); },
+  });
+}

@@ -1,0 +1,145 @@
+// Make Active: choose, look at what would be lost, confirm, watch.
+
+import { get, send, stream } from "./api.js";
+import { h, replace, badge, busy, complain, choice, check, field, time, span, bytes, announce, uniqueId } from "./dom.js";
+import { tags, why } from "./backups.js";
+
+export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
+
+function make(content, ctx, heading) {
+  let close = () => {}, watching = false, gone = false;
+  const page = {
+    leave() { gone = true; close(); },
+    keepsAfterSignOut: () => watching,
+  };
+  const watch = (id) => { watching = true; close = follow(content, ctx, id, () => { watching = false; }, () => !gone); };
+  const s = ctx.status;
+  if (s.promotion) watch(s.promotion.id);
+  else if (s.role === "active") content.append(h("p", {}, `${s.instance} is the active already.`));
+  else if (!ctx.admin) content.append(h("p", {}, "Only an admin may make an instance the active."), h("p", {}, s.outlook));
+  else choose(content, ctx, watch, () => gone);
+  return page;
+}
+
+function choose(content, ctx, watch, gone) {
+  const wanted = location.hash.split("/")[1] ?? "";
+  const error = h("div", {}), backups = h("div", { class: "scroll" }), preview = h("div", { role: "status" });
+  const mode = h("fieldset", {}, h("legend", {}, "How"),
+    choice("mode", "switchover", "Switchover", ctx.status.active_alive || true, "with the active's help: it makes a last backup and stops; nothing is lost"),
+    choice("mode", "failover", "Failover", false, "without it: what came after the backup is lost to the new active"));
+  const options = h("details", {}, h("summary", {}, "Exceptions"),
+    check("Restore a backup of another version of the application", "allow_version_mismatch"),
+    check("Give up a salvage backup that this instance still owes", "waive_salvage"),
+    check("Promote though the backup's rehearsal failed", "allow_failed_rehearsal"));
+  const reason = h("input", { name: "reason", maxlength: 1000, autocomplete: "off" });
+  const typed = h("input", { name: "confirm", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+  const button = h("button", { type: "submit", class: "danger" }, "Make Active");
+  let shown, known = [], n = 0;
+
+  const request = () => {
+    const e = form.elements;
+    const r = { mode: e.mode.value };
+    if (e.backup?.value && e.backup.value !== known.find((b) => b.newest)?.id) r.backup = e.backup.value;
+    for (const name of ["allow_version_mismatch", "waive_salvage", "allow_failed_rehearsal"]) if (e[name].checked) r[name] = true;
+    return r;
+  };
+  const preflight = async () => {
+    const mine = ++n;
+    complain(error, null);
+    preview.setAttribute("aria-busy", "true");
+    try {
+      const p = await send("POST", "api/v1/promotions", { ...request(), dry_run: true });
+      if (mine !== n || gone()) return;
+      shown = p;
+      draw(preview, p);
+    } catch (e) {
+      if (mine === n) { replace(preview); complain(error, e); }
+    }
+    preview.removeAttribute("aria-busy");
+  };
+  const form = h("form", { novalidate: true, onsubmit: async (event) => {
+    event.preventDefault();
+    if (typed.value !== ctx.status.instance) {
+      complain(error, `Type ${ctx.status.instance} to confirm.`);
+      typed.setAttribute("aria-invalid", "true");
+      return typed.focus();
+    }
+    typed.removeAttribute("aria-invalid");
+    const r = request();
+    if (reason.value) r.reason = reason.value;
+    const newest = known.find((b) => b.newest);
+    if (r.mode === "failover" && newest) r.shown = newest.id;
+    const p = await busy(button, error, () => send("POST", "api/v1/promotions", r));
+    if (p) watch(p.id);
+  } },
+  h("fieldset", {}, h("legend", {}, "Backup to restore"), h("p", { class: "hint" }, "The newest is right nearly always."), backups),
+  mode, options, h("h2", {}, "What would happen"), preview,
+  field("Reason (others see it)", reason),
+  field(`Type ${ctx.status.instance} to confirm`, typed), error, h("div", { class: "actions" }, button));
+  form.addEventListener("change", (e) => { if (e.target !== typed && e.target !== reason) preflight(); });
+  content.append(form);
+
+  get("api/v1/backups?limit=20").then((page) => {
+    known = page.backups;
+    const chosen = known.find((b) => b.id === wanted) ?? known.find((b) => b.newest) ?? known[0];
+    replace(backups, known.map((b) => {
+      const id = uniqueId("backup");
+      return h("div", { class: "choice" }, h("input", { type: "radio", name: "backup", id, value: b.id, checked: b === chosen }),
+        h("label", { for: id }, time(b.time), tags(b), h("span", { class: "hint" }, why(b), ` · ${bytes(b.size.logical)} · from ${b.instance}${b.cached ? " · cached here" : ""}`)));
+    }), !known.length && h("p", {}, "There is no backup yet."));
+    preflight();
+  }).catch((e) => complain(error, e));
+}
+
+function draw(box, p) {
+  replace(box,
+    h("p", { class: `notice ${p.ok ? "good" : "bad"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "Lost would be ", p.loss.summary, "."),
+    h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : `: ${c.detail}`))),
+    h("p", { class: "hint" }, `The backup is ${span(p.loss.backup_age_seconds)} old. `, p.loss.heartbeat_age_seconds >= 0 ? `The active was last seen ${span(p.loss.heartbeat_age_seconds)} ago.` : "The active has not been seen alive lately.",
+      p.loss.newer?.length ? ` ${p.loss.newer.length} newer backups would be superseded; they can still be restored.` : ""));
+}
+
+// follow shows a promotion's steps as they are taken.
+function follow(content, ctx, id, ended, here) {
+  const steps = h("ol", { class: "steps" }), now = h("p", { role: "status" }), error = h("div", {});
+  const cancel = h("button", { type: "button", onclick: () => busy(cancel, error, () => send("DELETE", `api/v1/promotions/${encodeURIComponent(id)}`)) }, "Give up, and put everything back");
+  const actions = h("div", { class: "actions" }, cancel);
+  replace(content, h("h2", {}, `${ctx.status.instance} is being made the active`), steps, now, error, actions);
+  const finish = (p) => {
+    if (!here()) return;
+    close();
+    ended();
+    replace(steps, (p.steps ?? []).map(item));
+    const done = p.state === "promoted";
+    const text = done ? `${ctx.status.instance} is the active now, in epoch ${p.epoch}.` : `The promotion was ${p.state}. Everything is as before.`;
+    replace(now, h("span", { class: `notice ${done && !p.error ? "good" : "bad"}` }, h("strong", {}, text), p.error && ` ${p.error}`));
+    announce(text);
+    const again = h("button", { type: "button", class: "primary", onclick: () => done ? ctx.signedOut(`${text} Everybody was signed out. The same user and password sign in here.`) : location.reload() }, done ? "Sign in again" : "Back");
+    replace(actions, done && h("p", {}, "Everybody was signed out: sign in with the same user and password as on the active before."), again);
+    again.focus();
+  };
+  const close = stream(`api/v1/promotions/${encodeURIComponent(id)}`, {
+    step(step) { steps.append(item(step)); },
+    status(p) {
+      now.textContent = `${phases[p.phase] ?? p.phase}${p.working ? ` (${p.working})` : ""} …`;
+      if (p.phase === "finish") cancel.remove();
+    },
+    end: finish,
+    async error(closed) {
+      if (!closed || !here()) return;
+      // The stream was cut. Once this instance is the active its sessions are
+      // over, and that is how it shows.
+      try { await get(`api/v1/promotions/${encodeURIComponent(id)}`); } catch (e) {
+        if (e.status === 401) return finish({ state: "promoted", epoch: "a new epoch", steps: [] });
+      }
+      now.textContent = "The connection was lost. Reload the page to see how it went.";
+    },
+  });
+  return close;
+}
+
+const phases = {
+  lease: "Taking the promotion lock", pin: "Choosing what to restore", handover: "Asking the active to hand over", restore: "Restoring and verifying",
+  swap: "Swapping the restored state in", commit: "Moving the head: the moment that decides", finish: "Starting the application", rollback: "Putting everything back",
+};
+const item = (step) => h("li", {}, h("strong", {}, step.name), step.note && `: ${step.note}`, h("span", { class: "faint" }, ` ${step.took}`));

@@ -1,0 +1,16 @@
+// Package console is the pages by which people look at an instance and run a
+// cluster: static files, embedded, that fetch the API of package api. There is
+// no build step, and nothing is loaded from elsewhere.
+//
+// index.html begins the console of a running agent (app.js and a module for
+// each page), setup.html the first-run set-up (setup.js). What both share:
+//
+//	dom.js     elements, dialogs, times and sizes as people read them
+//	api.js     calls of the API, and the end of a session
+//	plot.js    line plots with a text alternative
+//	style.css  light and dark, from 360 pixels on
+//
+// Pages build elements from text and never from HTML, so that nothing that the
+// API says can become markup. A strict Content-Security-Policy stands behind
+// that: scripts and styles come from these files alone.
+package console
