@@ -16,6 +16,8 @@ type app struct {
 	lookup lookupFunc
 	json   bool
 	set    *settings // after the flags are parsed
+	// readSettings reads set, again where something has changed it.
+	readSettings func() error
 	// agentURL is the agent to talk to; "" for this host's.
 	agentURL string
 }
@@ -74,12 +76,11 @@ func newRoot(a *app) *cobra.Command {
 		Args:          subcommandOnly,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := readSettings(cmd.Flags(), a.lookup)
-			if err != nil {
+			a.readSettings = func() (err error) {
+				a.set, err = readSettings(cmd.Flags(), a.lookup)
 				return err
 			}
-			a.set = s
-			return nil
+			return a.readSettings()
 		},
 	}
 	registerSettings(root.PersistentFlags())

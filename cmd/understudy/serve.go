@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/console"
 )
 
 func newServe(a *app) *cobra.Command {
@@ -24,7 +25,9 @@ standby it fetches and verifies every backup. It does not go by what it was told
 last: what is in the bucket decides its role, and an active that was replaced
 while it was down steps down before it starts its application.
 
-This host must be a member of a cluster: see understudy init and understudy join.`,
+The console is at the address of --listen, for the users that understudy users adds.
+A host that belongs to no cluster yet waits to be set up: at that address, with the
+one-time code that is logged, or by understudy init or understudy join.`,
 		Example: `  understudy serve --bucket s3://backups/myapp --key-file /etc/understudy/key`,
 		Args:    arguments(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), nil) },
@@ -37,6 +40,11 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	token, err := adminToken(a.set)
 	if err != nil {
 		return err
+	}
+	if a.isNew() {
+		if err := a.setUp(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
 	}
 	cfg, _, err := a.instance(ctx)
 	if err != nil {
@@ -59,7 +67,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	defer func() { err = errors.Join(err, ag.Close()) }()
 	server, err := api.Listen(ctx, api.ServerConfig{
 		Agent: ag, Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
-		SocketPath: a.set.socket(), Token: string(token), Version: version(), Logger: cfg.Logger,
+		SocketPath: a.set.socket(), Token: string(token), URL: a.set.URL, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type settings struct {
 	DownloadLimit  int64 // bytes per second; 0 for none
 	LogLevel       slog.Level
 	LogFormat      string
+
+	given map[string]bool // by flag or environment, by the flag's name
 }
 
 const envPrefix = "UNDERSTUDY_"
@@ -90,18 +92,18 @@ func registerSettings(f *pflag.FlagSet) {
 	}
 }
 
-// readSettings takes every setting from its flag, its variable or its default,
-// in this order, and checks it. All mistakes are reported at once.
+// readSettings takes every setting from its flag, its variable, the data folder
+// (what was entered at the set-up) or its default, in this order, and checks it. All mistakes are reported at once.
 func readSettings(f *pflag.FlagSet, lookup lookupFunc) (*settings, error) {
-	s := &settings{}
+	s := &settings{given: map[string]bool{}}
 	var errs []error
 	for _, v := range variables {
 		value, from := v.fallback, v.env()
 		if text, ok := lookup(v.env()); ok && text != "" {
-			value = text
+			value, s.given[v.name] = text, true
 		}
 		if flag := f.Lookup(v.name); flag != nil && flag.Changed {
-			value, from = flag.Value.String(), "--"+v.name
+			value, from, s.given[v.name] = flag.Value.String(), "--"+v.name, true
 		}
 		if value == "" {
 			continue
@@ -110,7 +112,7 @@ func readSettings(f *pflag.FlagSet, lookup lookupFunc) (*settings, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", from, err))
 		}
 	}
-	errs = append(errs, s.checkPairs())
+	errs = append(errs, s.recall(), s.checkPairs())
 	if err := errors.Join(errs...); err != nil {
 		return nil, &kindError{kind: errUsage, err: err}
 	}

@@ -133,7 +133,9 @@ func register[I, O any](a *api, o huma.Operation, handle func(context.Context, *
 		out, err := handle(ctx, in)
 		deadlines.write()
 		if err != nil {
-			a.agent.NoteRefusal(ctx, o.OperationID, err)
+			if a.agent != nil { // not while it is set up
+				a.agent.NoteRefusal(ctx, o.OperationID, err)
+			}
 			return nil, a.problemOf(ctx, err)
 		}
 		return out, nil

@@ -1,7 +1,7 @@
 // Backups: what can be restored.
 
 import { get, send } from "./api.js";
-import { h, replace, badge, busy, complain, dialog, facts, table, time, span, bytes, command, announce } from "./dom.js";
+import { h, replace, badge, busy, complain, dialog, facts, table, time, span, bytes, goDuration, command, announce } from "./dom.js";
 import { plot } from "./plot.js";
 
 export default { title: "Backups", make };
@@ -27,7 +27,7 @@ function make(content, ctx) {
       why(b),
       bytes(b.size.logical), bytes(b.size.stored), b.changed ? "yes" : "no",
       where(b.id).join(", ") || (b.cached ? ctx.status.instance : "–"),
-      rehearsed(b, ctx.status),
+      rehearsed(b),
       h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${new Date(b.time).toLocaleString()}`, onclick: () => details(b, ctx, where(b.id)) }, "Details"),
     ]), "No backup yet. The first one is made as soon as the active runs."));
     const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage).map((b) => [Date.parse(b.time), value(b)]) }];
@@ -68,14 +68,10 @@ export const why = (b) => [triggers[b.trigger] ?? b.trigger, b.reason && h("span
 
 export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.superseded && [" ", badge("superseded", "warn")], b.salvage && [" ", badge("salvage", "warn")], b.warnings?.length && [" ", badge("warnings", "warn")]];
 
-// rehearsed gathers what instances say of a backup.
-function rehearsed(b, s) {
-  const found = [...(b.rehearsals ?? []), ...(b.rehearsals ? [] : (s.instances ?? []).flatMap((i) => (i.rehearsals ?? []).filter((r) => r.backup === b.id).map((r) => ({ ...r, instance: i.name }))))];
-  if (!found.length) return h("span", { class: "faint" }, "–");
-  return found.map((r) => {
-    const good = r.ok ?? !r.error;
-    return h("span", { class: "sub" }, badge(good ? "passed" : "failed", good ? "good" : "bad"), ` ${r.instance ?? ""}${r.duration_seconds !== undefined ? ` in ${span(r.duration_seconds)}` : ""}`, r.error && `: ${r.error}`);
-  });
+// rehearsed shows how each instance's rehearsal of a backup went.
+function rehearsed(b) {
+  if (!b.rehearsals?.length) return h("span", { class: "faint" }, "–");
+  return b.rehearsals.map((r) => h("span", { class: "sub" }, badge(r.result, r.result === "passed" ? "good" : "bad"), ` on ${r.instance} in ${span(goDuration(r.took))}`, r.error && `: ${r.error}`));
 }
 
 function details(b, ctx, where) {
@@ -94,7 +90,7 @@ function details(b, ctx, where) {
         ["Id", h("code", {}, b.id)], ["Time", [time(b.time), tags(b)]], ["Why", why(b)], ["Made by", b.instance], ["Epoch and sequence", `${b.epoch} and ${b.sequence}`],
         ["Duration", span(b.duration_seconds)], ["Size of the state", bytes(b.size.logical)], ["New in it", bytes(b.size.new)], ["Stored for it", bytes(b.size.stored)],
         ["Changed", b.changed ? "yes" : "no: nothing has changed since the one before"], ["Application version", b.application_version], ["Agent version", b.agent_version],
-        ["Cached on", where.join(", ") || "no standby"], ["Rehearsed", rehearsed(b, ctx.status)],
+        ["Cached on", where.join(", ") || "no standby"], ["Rehearsed", rehearsed(b)],
       ]),
       h("h3", {}, "What is in it"),
       table("Sources of this backup", ["Source", "Kind", "Size"], b.sources.map((s) => [[s.name, (s.warnings ?? []).map((w) => h("span", { class: "sub bad" }, w))], s.kind, bytes(s.size)]), "Nothing."),

@@ -58,11 +58,11 @@ function row(i, s, editable, ctx) {
 // state adds to "behind" by how much.
 const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : i.state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());
 
-export function rehearsal(i) {
-  const last = i.rehearsals?.[0] ?? i.rehearsal;
+// rehearsal shows how an instance's newest one went.
+function rehearsal(i) {
+  const last = i.rehearsals?.[0];
   if (!last) return h("span", { class: "faint" }, "–");
-  const good = last.ok ?? !last.error;
-  return [badge(good ? "passed" : "failed", good ? "good" : "bad"), last.error && h("span", { class: "sub bad" }, last.error)];
+  return [badge(last.result, last.result === "passed" ? "good" : "bad"), h("span", { class: "sub" }, time(last.time)), last.error && h("span", { class: "sub bad" }, last.error)];
 }
 
 function add(ctx) {

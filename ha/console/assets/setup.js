@@ -83,7 +83,7 @@ function show(state) {
   const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
     const active = form.elements.role.value === "active";
-    const request = { role: form.elements.role.value, bucket: bucket.value, instance: instance.value, url: url.value, key: key.value.trim() };
+    const request = { role: form.elements.role.value, bucket: bucket.value, instance: instance.value, url: url.value, key: state.key_fixed ? "" : key.value.trim() };
     if (active) Object.assign(request, { frequency: `${Number(frequency.value) * 60}s`, user: user.value, password: password.value });
     const done = await busy(create, error, () => call("POST", "", request));
     if (done) wait(done);
@@ -108,6 +108,10 @@ function show(state) {
   form.addEventListener("change", role);
   const heading = h("h1", { tabindex: "-1" }, "Replication Configuration");
   replace(app, h("main", { class: "setup" }, brand(), heading, (state.problems ?? []).map((p) => h("p", { class: "notice", role: "alert" }, p)), form));
+  if (state.key_id && !state.key_fixed) {
+    key.required = false;
+    replace(keyInfo, h("p", { class: "hint" }, "A key is kept here already (id ", h("code", {}, state.key_id), "): leave this empty to use it."));
+  }
   role();
   heading.focus();
 }
