@@ -67,6 +67,9 @@ type Manifest struct {
 	NewPacks   []string       `json:"new_packs,omitempty"` // where the list is short
 	Sources    []source.Entry `json:"sources"`
 	Changed    bool           `json:"changed"` // whether any source differs from the previous backup
+	// OldestPack is when the oldest pack that it refers to was stored, in the
+	// manifest that Write returns; zero where there is none.
+	OldestPack time.Time `json:"-"`
 	// Warnings are for people: the hook after the snapshot failed.
 	Warnings []string `json:"warnings,omitempty"`
 }

@@ -24,6 +24,7 @@ func TestAManifestIsWhatItsReferencePins(t *testing.T) {
 	signed, err := w.repo.ReadSigned(t.Context(), ref)
 	must(t, err)
 	got, err := w.repo.Decode(ref, signed)
+	m.OldestPack = time.Time{} // known to the writer alone
 	if diff := cmp.Diff(m, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -85,7 +85,7 @@ func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
 		return Ref{}, nil, err
 	}
 	m := w.manifest(started, entries, index, stats)
-	m.Changed = changed
+	m.Changed, m.OldestPack = changed, stats.Oldest.Time
 	if after != nil {
 		m.Warnings = append(m.Warnings, after.Error())
 	}

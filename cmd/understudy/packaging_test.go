@@ -158,3 +158,22 @@ func TestComposeUsesCommandsThatExist(t *testing.T) {
 		t.Error("no service calls understudy")
 	}
 }
+
+// TestPackagesHaveWhatTheyName: nfpm would only say so at a release.
+func TestPackagesHaveWhatTheyName(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("packaging", "nfpm.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := regexp.MustCompile(`(?m)^  - src: (cmd/\S+)$`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range sources {
+		if _, err := os.Stat(filepath.Join("..", "..", m[1])); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, shipped := range []string{"understudy.rules.yml", "understudy.dashboard.json"} {
+		if !slices.ContainsFunc(sources, func(m []string) bool { return filepath.Base(m[1]) == shipped }) {
+			t.Errorf("the packages leave out %s", shipped)
+		}
+	}
+}

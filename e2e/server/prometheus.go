@@ -132,15 +132,15 @@ func (p *PrometheusServer) get(ctx context.Context, path string, answer any) err
 	return json.NewDecoder(resp.Body).Decode(answer)
 }
 
-// Promtool runs promtool in a folder, and gives what it prints.
-func Promtool(tb testing.TB, dir string, args ...string) (string, error) {
+// Promtool runs promtool on an input, and gives what it prints.
+func Promtool(tb testing.TB, input string, args ...string) (string, error) {
 	tb.Helper()
 	tool, err := findTool(promtoolBinary)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	cmd := exec.CommandContext(tb.Context(), tool, args...)
-	cmd.Dir = dir
+	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -162,7 +162,7 @@ func (a *Agent) tryHook(ctx context.Context, name string, h Hook, env []string) 
 	env = append(append(a.identity(), "UNDERSTUDY_HOOK="+name), env...)
 	output, err := a.cfg.hooks.run(ctx, name, h, env)
 	if err != nil {
-		a.stats.hookFailed()
+		a.stats.hookFailed(name)
 	}
 	return output, err
 }

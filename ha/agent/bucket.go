@@ -37,13 +37,13 @@ type Bucket struct {
 	cluster string
 	timeout time.Duration // of one request
 
-	mu       sync.Mutex
-	requests int64
-	failures int64
-	took     time.Duration // the last request
-	clock    Clock
-	wrote    ha.Now    // when this process last wrote something,
-	written  time.Time // and when that was by the store's clock
+	clock Clock
+
+	mu      sync.Mutex
+	latency latencies
+	took    time.Duration // the last request
+	wrote   ha.Now        // when this process last wrote something,
+	written time.Time     // and when that was by the store's clock
 }
 
 // OpenBucket reads and verifies cluster.json. A bucket without one is
@@ -76,7 +76,7 @@ func openBucket(ctx context.Context, cfg Config) (*Bucket, ha.Cluster, error) {
 }
 
 func newBucket(cfg Config, cluster string) *Bucket {
-	return &Bucket{store: cfg.Store, ring: cfg.Ring, cluster: cluster, timeout: cfg.RequestTimeout, clock: cfg.Clock}
+	return &Bucket{store: cfg.Store, ring: cfg.Ring, cluster: cluster, timeout: cfg.RequestTimeout, clock: cfg.Clock, latency: newLatencies()}
 }
 
 // claimedCluster reads which cluster a signed cluster.json says that it is of,
@@ -136,7 +136,7 @@ func (b *Bucket) fetch(ctx context.Context, key string, seen blobstore.Token) ([
 	defer cancel()
 	start := b.clock.Now().Mono
 	signed, attrs, err := blobstore.ReadChanged(ctx, b.store, key, seen, maxObject)
-	b.observe(start, err)
+	b.observe(opRead, start, err)
 	switch {
 	case errors.Is(err, blobstore.ErrInvalid):
 		return nil, attrs, fmt.Errorf("read %s: %w: %w", key, ErrUnverified, err)
@@ -228,7 +228,7 @@ func (b *Bucket) put(ctx context.Context, key string, signed []byte, cond blobst
 	defer cancel()
 	start := b.clock.Now()
 	attrs, err := b.store.Put(ctx, key, signed, cond)
-	b.observe(start.Mono, err)
+	b.observe(opWrite, start.Mono, err)
 	if err != nil {
 		return "", fmt.Errorf("write %s: %w", key, err)
 	}
@@ -244,26 +244,25 @@ func (b *Bucket) put(ctx context.Context, key string, signed []byte, cond blobst
 func (b *Bucket) remove(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	if err := b.store.Delete(ctx, key); err != nil {
+	start := b.clock.Now().Mono
+	err := b.store.Delete(ctx, key)
+	b.observe(opDelete, start, err)
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", key, err)
 	}
 	return nil
 }
 
 // observe counts a request.
-func (b *Bucket) observe(start time.Duration, err error) {
+func (b *Bucket) observe(operation string, start time.Duration, err error) {
+	failed := err != nil
+	for _, expected := range []error{blobstore.ErrNotFound, blobstore.ErrNotModified, blobstore.ErrPrecondition} {
+		failed = failed && !errors.Is(err, expected)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.requests++
 	b.took = b.clock.Now().Mono - start
-	for _, expected := range []error{blobstore.ErrNotFound, blobstore.ErrNotModified, blobstore.ErrPrecondition} {
-		if errors.Is(err, expected) {
-			return
-		}
-	}
-	if err != nil {
-		b.failures++
-	}
+	b.latency[operation].add(b.took, failed)
 }
 
 // storeTime is the present time by the store's clock, as far as it is known. It
@@ -286,8 +285,11 @@ func (b *Bucket) names(ctx context.Context, prefix string) ([]blobstore.Attrs, [
 	defer cancel()
 	var found []blobstore.Attrs
 	var names []string
+	var failure error
+	start := b.clock.Now().Mono
+	defer func() { b.observe(opList, start, failure) }()
 	for attrs, err := range b.store.List(ctx, prefix, "") {
-		if err != nil {
+		if failure = err; err != nil {
 			return nil, nil, fmt.Errorf("list %s: %w", prefix, err)
 		}
 		if name, ok := strings.CutSuffix(strings.TrimPrefix(attrs.Key, prefix), ".json"); ok && name != "" {

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// HookNames are the names of all hooks, as Stats.HookFailures has them.
+func HookNames() []string { return []string{"pre_backup", "post_backup", "promote", "demote", "probe"} }
+
 // hookRunner runs hooks; tests have another one.
 type hookRunner interface {
 	// run runs one hook to its end, with more environment than its own, and

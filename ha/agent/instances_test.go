@@ -212,7 +212,7 @@ func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
 		b.hooks.setFail("promote", errors.New("no such unit"))
 		b.promote(PromoteRequest{})
 		s := b.until("active with the application down", func(s Status) bool { return s.Leading && s.AppError != "" })
-		if s.Healthy || s.Stats.HookFailures == 0 || b.hooks.isRunning() {
+		if s.Healthy || s.Stats.HookFailures["promote"] == 0 || s.Stats.Failures["application.start"] == 0 || b.hooks.isRunning() {
 			t.Errorf("%+v", s)
 		}
 		b.hooks.setFail("", nil)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -23,10 +24,19 @@ func (s *stats) attempt(at time.Time) {
 	s.change(func(s *Stats) { s.BackupAttempts++; s.LastAttempt = &at })
 }
 
-func (s *stats) backupFailed() { s.change(func(s *Stats) { s.BackupFailures++ }) }
+func (s *stats) backupFailed(took time.Duration) {
+	s.change(func(s *Stats) { s.BackupFailures++; s.AttemptSeconds, s.AttemptFailed = took.Seconds(), true })
+}
 
-func (s *stats) backupDone(at time.Time, took time.Duration, size backup.Size) {
-	s.change(func(s *Stats) { s.LastSuccess, s.BackupSeconds, s.BackupSize = &at, took.Seconds(), size })
+func (s *stats) backupDone(at time.Time, took time.Duration, m *backup.Manifest) {
+	s.change(func(s *Stats) {
+		s.LastSuccess, s.BackupSeconds, s.BackupSize = &at, took.Seconds(), m.Size
+		s.AttemptSeconds, s.AttemptFailed = s.BackupSeconds, false
+		s.OldestPack = nil
+		if !m.OldestPack.IsZero() {
+			s.OldestPack = &m.OldestPack
+		}
+	})
 }
 
 func (s *stats) rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
@@ -34,8 +44,20 @@ func (s *stats) rehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailure
 
 func (s *stats) pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
 func (s *stats) pullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
-func (s *stats) hookFailed() { s.change(func(s *Stats) { s.HookFailures++ }) }
-func (s *stats) notified()   { s.change(func(s *Stats) { s.NotificationsGot++ }) }
+
+// failed counts the failure of a step.
+func (s *stats) failed(step string) { s.change(func(s *Stats) { count(&s.Failures, step) }) }
+
+func (s *stats) hookFailed(name string) { s.change(func(s *Stats) { count(&s.HookFailures, name) }) }
+
+func count(in *map[string]int64, what string) {
+	if *in == nil {
+		*in = make(map[string]int64)
+	}
+	(*in)[what]++
+}
+
+func (s *stats) notified() { s.change(func(s *Stats) { s.NotificationsGot++ }) }
 
 func (s *stats) sent(err error) {
 	s.change(func(s *Stats) {
@@ -66,9 +88,11 @@ func (s *stats) webhook(err error, lost bool) {
 func (s *stats) read(b *Bucket) Stats {
 	s.mu.Lock()
 	all := s.s
+	all.Failures, all.HookFailures = maps.Clone(s.s.Failures), maps.Clone(s.s.HookFailures)
 	s.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all.BucketRequests, all.BucketErrors, all.BucketSeconds = b.requests, b.failures, b.took.Seconds()
+	all.BucketRequests, all.BucketErrors = b.latency.total()
+	all.BucketSeconds, all.BucketLatency = b.took.Seconds(), b.latency.read()
 	return all
 }

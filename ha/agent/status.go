@@ -115,9 +115,19 @@ type Stats struct {
 	NotificationsGot    int64       `json:"notifications_received"`
 	BucketRequests      int64       `json:"bucket_requests"` // for control objects
 	BucketErrors        int64       `json:"bucket_errors"`
-	BucketSeconds       float64     `json:"bucket_seconds"` // that the last one took
-	HookFailures        int64       `json:"hook_failures"`
+	BucketSeconds       float64     `json:"bucket_seconds"`     // that the last one took
 	WebhooksDelivered   int64       `json:"webhooks_delivered"` // messages
 	WebhookFailures     int64       `json:"webhook_failures"`   // attempts
 	WebhooksLost        int64       `json:"webhooks_lost"`      // messages that were given up
+	// HookFailures are by the hook's name, Failures by the step (Steps).
+	HookFailures map[string]int64 `json:"hook_failures,omitempty"`
+	Failures     map[string]int64 `json:"failures,omitempty"`
+	// AttemptSeconds is what the last attempt at a backup took, if it has ended.
+	AttemptSeconds float64 `json:"last_attempt_seconds"`
+	AttemptFailed  bool    `json:"last_attempt_failed"`
+	// OldestPack is when the oldest pack that the last backup refers to was
+	// stored, by the store's clock.
+	OldestPack *time.Time `json:"oldest_pack,omitempty"`
+	// BucketLatency is by the operation.
+	BucketLatency map[string]Latency `json:"-"`
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -96,6 +97,18 @@ func Steps() []string {
 	return append(names, restore.Steps...)
 }
 
+// EffectSteps names the steps whose failures are counted (Stats.Failures): those
+// that the machine asks for.
+func EffectSteps() []string {
+	var names []string
+	for _, s := range steps {
+		if !strings.HasPrefix(s[0], "journal.") && !strings.HasPrefix(s[0], "put.") {
+			names = append(names, s[0])
+		}
+	}
+	return names
+}
+
 // announced tells of a step before, and once it is done.
 func (a *Agent) announced(step string, do func() error) error {
 	if a.cfg.Step == nil {
@@ -123,6 +136,9 @@ func (a *Agent) startStep(ctx context.Context, step string, id uint64, do func(c
 			d = do(ctx)
 			return d.Err
 		})
+		if (d.Outcome == ha.Failed || d.Outcome == ha.Unknown) && ctx.Err() == nil {
+			a.stats.failed(step)
+		}
 		return d
 	})
 }

@@ -17,7 +17,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	a.stats.attempt(start.Wall)
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
-		a.stats.backupFailed()
+		a.stats.backupFailed(a.cfg.Clock.Now().Mono - start.Mono)
 		return failed(err)
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
@@ -29,11 +29,11 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	}
 	ref, m, err := a.writeBackup(ctx, o)
 	if err != nil {
-		a.stats.backupFailed()
+		a.stats.backupFailed(a.cfg.Clock.Now().Mono - start.Mono)
 		return failed(err)
 	}
 	now := a.cfg.Clock.Now()
-	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m.Size)
+	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
 	a.warn(ctx, ref, m)
 	a.trimCache(ctx, m)
 	return ha.Done{Ref: &ref, Changed: m.Changed}

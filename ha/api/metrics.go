@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -21,7 +20,7 @@ import (
 func (a *api) addMetrics(version string) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&statusCollector{status: a.agent.Status, now: a.now},
+		&statusCollector{status: a.agent.Status},
 		buildInfo(version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -107,6 +106,25 @@ var instanceMetrics = []metric{
 	gauge("backup_last_duration_seconds", "What the last completed backup of this process took.", func(s *agent.Status) (float64, bool) {
 		return s.Stats.BackupSeconds, s.Stats.LastSuccess != nil
 	}),
+	gauge("backup_last_attempt_duration_seconds", "What the last attempt at a backup took, whether or not it failed.", func(s *agent.Status) (float64, bool) {
+		return s.Stats.AttemptSeconds, s.Stats.AttemptSeconds > 0
+	}),
+	gauge("backup_last_attempt_failed", "1 when the last attempt at a backup failed.", func(s *agent.Status) (float64, bool) {
+		v, _ := flag(s.Stats.AttemptFailed)
+		return v, s.Stats.LastAttempt != nil
+	}),
+	gauge("backup_interval_seconds", "Time between scheduled backups, as configured.", func(s *agent.Status) (float64, bool) {
+		if s.Config == nil {
+			return 0, false
+		}
+		return always(time.Duration(s.Config.Frequency).Seconds())
+	}),
+	gauge("switchover_last_downtime_seconds", "For how long the last switchover to this instance kept the application stopped, at most.", func(s *agent.Status) (float64, bool) {
+		if s.Last == nil || s.Last.Downtime == 0 {
+			return 0, false
+		}
+		return always(time.Duration(s.Last.Downtime).Seconds())
+	}),
 	counter("backup_attempts_total", "Backups begun.", func(s *agent.Stats) int64 { return s.BackupAttempts }),
 	counter("backup_failures_total", "Backups that failed.", func(s *agent.Stats) int64 { return s.BackupFailures }),
 	counter("pull_attempts_total", "Pulls of a backup into the cache begun.", func(s *agent.Stats) int64 { return s.PullAttempts }),
@@ -117,105 +135,48 @@ var instanceMetrics = []metric{
 	counter("webhooks_delivered_total", "Messages that reached a webhook.", func(s *agent.Stats) int64 { return s.WebhooksDelivered }),
 	counter("webhook_failures_total", "Attempts at a message to a webhook that failed.", func(s *agent.Stats) int64 { return s.WebhookFailures }),
 	counter("webhooks_lost_total", "Messages to webhooks that were given up.", func(s *agent.Stats) int64 { return s.WebhooksLost }),
-	counter("hook_failures_total", "Hooks that failed.", func(s *agent.Stats) int64 { return s.HookFailures }),
 
 	gauge("cached_backups", "Backups in this instance's cache.", func(s *agent.Status) (float64, bool) { return always(float64(len(s.Cached))) }),
 	gauge("bucket_up", "1 when bucket and key are usable.", func(s *agent.Status) (float64, bool) { return flag(s.Bucket == "ok") }),
 	gauge("bucket_failing_seconds", "For how long the bucket has failed; 0: it answers.", func(s *agent.Status) (float64, bool) { return always(s.BucketFailing) }),
-	gauge("bucket_request_last_duration_seconds", "What the last request for a control object took.", func(s *agent.Status) (float64, bool) { return always(s.Stats.BucketSeconds) }),
-	counter("bucket_requests_total", "Requests for control objects.", func(s *agent.Stats) int64 { return s.BucketRequests }),
-	counter("bucket_errors_total", "Requests for control objects that failed.", func(s *agent.Stats) int64 { return s.BucketErrors }),
 	gauge("clock_skew_seconds", "The store's clock minus this host's.", func(s *agent.Status) (float64, bool) { return always(s.ClockSkew) }),
 	counter("notifications_sent_total", "Notifications sent to peers.", func(s *agent.Stats) int64 { return s.NotificationsSent }),
 	counter("notifications_failed_total", "Notifications that did not reach a peer.", func(s *agent.Stats) int64 { return s.NotificationsFailed }),
 	counter("notifications_received_total", "Verified notifications received.", func(s *agent.Stats) int64 { return s.NotificationsGot }),
 }
 
-// Metrics with labels.
-var (
-	roleDesc          = prometheus.NewDesc("understudy_role", "1 for the role that this instance has.", []string{"role"}, nil)
-	backupSizeDesc    = prometheus.NewDesc("understudy_backup_last_size_bytes", "Size of the last completed backup of this process: of the state, of what was new in it, of what was stored.", []string{"part"}, nil)
-	standbyLagDesc    = prometheus.NewDesc("understudy_standby_lag_seconds", "How much older an instance's newest cached backup is than the newest one.", []string{"instance"}, nil)
-	standbyCachedDesc = prometheus.NewDesc("understudy_standby_cached_backups", "Backups that an instance says it has cached.", []string{"instance"}, nil)
-	rehearsalAgeDesc  = prometheus.NewDesc("understudy_rehearsal_age_seconds", "Since an instance last rehearsed one of its cached backups with success.", []string{"instance"}, nil)
-	rehearsalOKDesc   = prometheus.NewDesc("understudy_rehearsal_passed", "1 when an instance's newest rehearsal passed, 0 when it failed.", []string{"instance"}, nil)
-	rehearsalTookDesc = prometheus.NewDesc("understudy_rehearsal_duration_seconds", "What an instance's newest rehearsal took.", []string{"instance"}, nil)
-	standbySeenDesc   = prometheus.NewDesc("understudy_instance_last_seen_timestamp_seconds", "When an instance last wrote its record, by the store's clock.", []string{"instance"}, nil)
-)
-
 // statusCollector makes metrics of an agent's status when it is asked.
-type statusCollector struct {
-	status func() agent.Status
-	now    func() time.Time
-}
+type statusCollector struct{ status func() agent.Status }
 
 // Describe implements prometheus.Collector.
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range instanceMetrics {
+	for _, m := range slices.Concat(instanceMetrics, retentionMetrics) {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{roleDesc, backupSizeDesc, standbyLagDesc, standbyCachedDesc, standbySeenDesc, rehearsalAgeDesc, rehearsalOKDesc, rehearsalTookDesc} {
-		ch <- d
+	for _, m := range labelledMetrics {
+		ch <- m.desc
 	}
+	ch <- latencyDesc
 }
 
 // Collect implements prometheus.Collector.
 func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.status()
-	for _, m := range instanceMetrics {
+	for _, m := range slices.Concat(instanceMetrics, retentionMetrics) {
 		if v, ok := m.value(&s); ok {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v)
 		}
 	}
-	send := func(d *prometheus.Desc, v float64, label string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, label)
-	}
-	for _, role := range []ha.Role{ha.RoleActive, ha.RoleStandby} {
-		v, _ := flag(s.Role == role)
-		send(roleDesc, v, string(role))
-	}
-	if s.Stats.LastSuccess != nil {
-		size := s.Stats.BackupSize
-		send(backupSizeDesc, float64(size.Logical), "logical")
-		send(backupSizeDesc, float64(size.New), "new")
-		send(backupSizeDesc, float64(size.Stored), "stored")
-	}
-	collectInstances(s.Instances, c.now(), send)
-}
-
-// collectInstances sends the table of instances. Those without a name have not
-// joined, and have nothing to measure; a name counts once.
-func collectInstances(all []agent.InstanceStatus, now time.Time, send func(*prometheus.Desc, float64, string)) {
-	seen := make(map[string]bool, len(all))
-	for _, i := range all {
-		if i.Name == "" || seen[i.Name] || i.State == agent.StateRemoved {
-			continue
+	for _, m := range labelledMetrics {
+		for label, v := range m.values(&s) {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, label)
 		}
-		seen[i.Name] = true
-		if v, ok := timestamp(i.LastSeen); ok {
-			send(standbySeenDesc, v, i.Name)
-		}
-		if i.Role != ha.RoleStandby {
-			continue
-		}
-		if i.Lag >= 0 {
-			send(standbyLagDesc, i.Lag, i.Name)
-		}
-		send(standbyCachedDesc, float64(len(i.Cached)), i.Name)
-		collectRehearsals(i, now, send)
 	}
-}
-
-// collectRehearsals sends how a standby's rehearsals went.
-func collectRehearsals(i agent.InstanceStatus, now time.Time, send func(*prometheus.Desc, float64, string)) {
-	passed := func(r ha.Rehearsal) bool { return r.Result == ha.RehearsalPassed }
-	if len(i.Rehearsals) > 0 {
-		newest := i.Rehearsals[0]
-		ok, _ := flag(passed(newest))
-		send(rehearsalOKDesc, ok, i.Name)
-		send(rehearsalTookDesc, time.Duration(newest.Took).Seconds(), i.Name)
-	}
-	if good := slices.IndexFunc(i.Rehearsals, passed); good >= 0 {
-		send(rehearsalAgeDesc, max(0, now.Sub(i.Rehearsals[good].Time)).Seconds(), i.Name)
+	for operation, l := range s.Stats.BucketLatency {
+		buckets := make(map[float64]uint64, len(l.Counts))
+		for i, n := range l.Counts {
+			buckets[agent.LatencyBounds[i]] = n
+		}
+		ch <- prometheus.MustNewConstHistogram(latencyDesc, l.Count, l.Sum, buckets, operation)
 	}
 }

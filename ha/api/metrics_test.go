@@ -19,7 +19,7 @@ import (
 func gather(t *testing.T, s agent.Status, more ...prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&statusCollector{func() agent.Status { return s }, func() time.Time { return then.Add(time.Minute) }})
+	registry.MustRegister(&statusCollector{func() agent.Status { return s }})
 	registry.MustRegister(more...)
 	families, err := registry.Gather()
 	if err != nil {
@@ -71,7 +71,9 @@ func TestMetricsHoldForEveryStatus(t *testing.T) {
 func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 	s := newFake(t).Status()
 	s.Uptime, s.ClockSkew, s.BucketFailing = 60, -1.5, 3
-	s.Stats.BucketErrors, s.Stats.NotificationsFailed = 2, 5
+	s.Stats.NotificationsFailed = 5
+	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 9, Errors: 2}}
+	s.Stats.Failures, s.Stats.HookFailures = map[string]int64{"swap": 3}, map[string]int64{"demote": 1}
 	s.Lease = &ha.Lease{}
 	s.Instances[1].Lag = 300
 	s.Instances[1].Rehearsals = []ha.Rehearsal{
@@ -86,8 +88,11 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 		"backup_last_duration_seconds": 1.5, "backup_last_size_bytes{logical}": 30, "backup_last_size_bytes{new}": 20, "backup_last_size_bytes{stored}": 10,
 		"last_backup_age_seconds": 12, "next_backup_seconds": 30,
 		"standby_lag_seconds{b}": 300, "standby_cached_backups{b}": 1, "instance_last_seen_timestamp_seconds{b}": float64(then.Unix()),
-		"rehearsal_passed{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_age_seconds{b}": 60,
-		"bucket_up": 1, "bucket_failing_seconds": 3, "bucket_errors_total": 2, "clock_skew_seconds": -1.5,
+		"rehearsal_passed{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_last_success_timestamp_seconds{b}": float64(then.Unix()),
+		"bucket_up": 1, "bucket_failing_seconds": 3, "bucket_errors_total{read}": 2,
+		"failures_total{swap}": 3, "failures_total{head.publish}": 0, "hook_failures_total{demote}": 1, "hook_failures_total{probe}": 0,
+		"instance_reachable{b}": 1, "backup_interval_seconds": 300, "backup_last_attempt_failed": 0,
+		"clock_skew_seconds":         -1.5,
 		"notifications_failed_total": 5, "lease_held": 1, "promotion_running": 0,
 	} {
 		if v, found := got[name]; !found || v != want {

@@ -1,0 +1,141 @@
+package api
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// labelled is a metric with one label, whose values are few: an instance's
+// name, or a word of this program's own.
+type labelled struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	values func(*agent.Status) map[string]float64 // by the label
+}
+
+func gauges(name, label, help string, values func(*agent.Status) map[string]float64) labelled {
+	return labelled{prometheus.NewDesc("understudy_"+name, help, []string{label}, nil), prometheus.GaugeValue, values}
+}
+
+// counters count from 0 for all that may ever be counted: a first failure is an
+// increase then.
+func counters(name, label, help string, all []string, counts func(*agent.Stats) map[string]int64) labelled {
+	return labelled{
+		prometheus.NewDesc("understudy_"+name, help, []string{label}, nil), prometheus.CounterValue,
+		func(s *agent.Status) map[string]float64 {
+			values := make(map[string]float64)
+			for _, one := range all {
+				values[one] = 0
+			}
+			for one, n := range counts(&s.Stats) {
+				values[one] = float64(n)
+			}
+			return values
+		},
+	}
+}
+
+// latencyDesc is the one histogram.
+var latencyDesc = prometheus.NewDesc("understudy_bucket_request_duration_seconds", "How long requests for control objects took.", []string{"operation"}, nil)
+
+var labelledMetrics = []labelled{
+	gauges("role", "role", "1 for the role that this instance has.", func(s *agent.Status) map[string]float64 {
+		values := make(map[string]float64)
+		for _, role := range []ha.Role{ha.RoleActive, ha.RoleStandby} {
+			values[string(role)], _ = flag(s.Role == role)
+		}
+		return values
+	}),
+	gauges("backup_last_size_bytes", "part", "Size of the last completed backup of this process: of the state (logical), of what was new in it (new), of what was stored (stored).", func(s *agent.Status) map[string]float64 {
+		if s.Stats.LastSuccess == nil {
+			return nil
+		}
+		size := s.Stats.BackupSize
+		return map[string]float64{"logical": float64(size.Logical), "new": float64(size.New), "stored": float64(size.Stored)}
+	}),
+	counters("failures_total", "step", "Failures of a step of backups, pulls, promotions and demotions, or of a write to the bucket.", agent.EffectSteps(), func(s *agent.Stats) map[string]int64 { return s.Failures }),
+	counters("hook_failures_total", "hook", "Runs of a hook that failed.", agent.HookNames(), func(s *agent.Stats) map[string]int64 { return s.HookFailures }),
+	counters("bucket_errors_total", "operation", "Requests for control objects that failed.", nil, func(s *agent.Stats) map[string]int64 {
+		counts := make(map[string]int64)
+		for operation, l := range s.BucketLatency {
+			counts[operation] = l.Errors
+		}
+		return counts
+	}),
+
+	gauges("standby_lag_seconds", "name", "How much older a standby's newest cached backup is than the newest one.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		return i.Lag, i.Role == ha.RoleStandby && i.Lag >= 0
+	})),
+	gauges("standby_cached_backups", "name", "Backups that a standby says it has cached.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		return float64(len(i.Cached)), i.Role == ha.RoleStandby
+	})),
+	gauges("instance_last_seen_timestamp_seconds", "name", "When an instance last wrote its record, by the store's clock.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		return timestamp(i.LastSeen)
+	})),
+	gauges("instance_reachable", "name", "1 while an instance keeps its record in the bucket current.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		return flag(!strings.HasPrefix(i.State, agent.StateUnreachable))
+	})),
+
+	gauges("rehearsal_passed", "name", "1 when a standby's newest rehearsal passed, 0 when it failed.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		if len(i.Rehearsals) == 0 {
+			return 0, false
+		}
+		return flag(passed(i.Rehearsals[0]))
+	})),
+	gauges("rehearsal_duration_seconds", "name", "What a standby's newest rehearsal took.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		if len(i.Rehearsals) == 0 {
+			return 0, false
+		}
+		return always(time.Duration(i.Rehearsals[0].Took).Seconds())
+	})),
+	gauges("rehearsal_last_success_timestamp_seconds", "name", "When a standby last rehearsed one of its cached backups with success.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		good := slices.IndexFunc(i.Rehearsals, passed)
+		if good < 0 {
+			return 0, false
+		}
+		return timestamp(&i.Rehearsals[good].Time)
+	})),
+
+	gauges("retention_seconds", "kind", "How long a backup stays restorable: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t agent.RetentionTimes) time.Duration {
+		return time.Duration(t.Retention)
+	})),
+	gauges("reuse_window_seconds", "kind", "How long stored data is referred to before it is stored again: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t agent.RetentionTimes) time.Duration {
+		return time.Duration(t.ReuseWindow)
+	})),
+}
+
+func passed(r ha.Rehearsal) bool { return r.Result == ha.RehearsalPassed }
+
+// ofInstances measures the table of instances. Those without a name have not
+// joined, and have nothing to measure.
+func ofInstances(value func(*agent.InstanceStatus) (float64, bool)) func(*agent.Status) map[string]float64 {
+	return func(s *agent.Status) map[string]float64 {
+		values := make(map[string]float64)
+		for _, i := range s.Instances {
+			if i.Name == "" || i.State == agent.StateRemoved {
+				continue
+			}
+			if v, ok := value(&i); ok {
+				values[i.Name] = v
+			}
+		}
+		return values
+	}
+}
+
+func ofRetention(length func(agent.RetentionTimes) time.Duration) func(*agent.Status) map[string]float64 {
+	return func(s *agent.Status) map[string]float64 {
+		if s.Retention == nil {
+			return nil
+		}
+		return map[string]float64{
+			"configured": length(s.Retention.Configured).Seconds(), "effective": length(s.Retention.Effective).Seconds(),
+		}
+	}
+}
