@@ -43,6 +43,8 @@ type Directory struct {
 	fault func(step, path string) error
 	// swapFault, in tests, is called before each step of a swap.
 	swapFault func(step string) error
+	// mounted, in tests, stands in for isMountPoint.
+	mounted func(path string) (bool, error)
 }
 
 var (
@@ -101,7 +103,8 @@ func (d *Directory) Name() string { return d.name }
 func (d *Directory) Kind() string { return "directory" }
 
 // Check tells whether the directory can be read here and, after a restore, be
-// swapped: it may not be a mount point, and its parent must be writable. When
+// swapped: its parent must be writable, or the directory itself where it is a
+// mount point, and no other file system may be mounted within it. When
 // only the directory itself is missing, which a standby before its first
 // restore may well be, the error wraps fs.ErrNotExist.
 func (d *Directory) Check(ctx context.Context) error {
@@ -116,7 +119,11 @@ func (d *Directory) check() error {
 	if err != nil {
 		return err
 	}
-	if err := checkPlace(path); err != nil {
+	p, err := d.place()
+	if err != nil {
+		return err
+	}
+	if err := checkPlace(path, p.at().folder); err != nil {
 		return err
 	}
 	info, err := os.Lstat(path)
@@ -138,8 +145,11 @@ func (d *Directory) check() error {
 // Space implements Restorer.
 func (d *Directory) Space(e Entry) (folder string, bytes int64) {
 	folder = filepath.Dir(d.cfg.Path)
-	if path, err := resolveTarget(d.cfg.Path); err == nil {
-		folder = filepath.Dir(path)
+	if p, err := d.place(); err == nil {
+		folder = p.at().folder
+		if there, err := exists(folder); err == nil && !there {
+			folder = p.at().target
+		}
 	}
 	// A malformed entry is reported by Stage.
 	var facts DirectoryFacts
@@ -152,32 +162,68 @@ func (d *Directory) Space(e Entry) (folder string, bytes int64) {
 // Accept implements Restorer.
 func (d *Directory) Accept(context.Context, Entry) error { return nil }
 
-// Seal implements Restorer.
-func (d *Directory) Seal(context.Context) (seal string, err error) {
-	err = d.exchange(func(x *exchange) error {
-		seal, err = sealOf(x.staged, x.list)
-		return err
-	})
-	return seal, err
+// placement is how a stage takes the place of a target.
+type placement interface {
+	at() *site
+	prepare() error // before a stage is built
+	swap() error
+	swapBack() error
+	discard() error
 }
 
-// Stage implements Restorer. The stage is beside the target, on the same file
-// system, and has its name only once it is whole and durable. An earlier one is
-// dropped first.
+// place tells how: by the exchange of two names, or entry by entry where the
+// target is a mount point, which has a name that cannot be changed.
+func (d *Directory) place() (placement, error) {
+	path, err := resolveTarget(d.cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	mounted := d.mounted
+	if mounted == nil {
+		mounted = isMountPoint
+	}
+	inside, err := mounted(path)
+	if err != nil {
+		return nil, err
+	}
+	var p placement = newExchange(path)
+	if inside {
+		p = newMoving(path)
+	}
+	p.at().fault = d.swapFault
+	return p, nil
+}
+
+// Seal implements Restorer.
+func (d *Directory) Seal(context.Context) (string, error) {
+	p, err := d.place()
+	if err != nil {
+		return "", err
+	}
+	return sealOf(p.at().staged, p.at().list)
+}
+
+// Stage implements Restorer. The stage is on the target's file system: beside
+// the target, or within it where it is a mount point. It has its name only once
+// it is whole and durable. An earlier one is dropped first.
 func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	return d.stage(ctx, r, e)
 }
 
 func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
-	err := d.exchange(func(x *exchange) error {
-		if err := checkPlace(x.target); err != nil {
+	err := d.do(func(p placement) error {
+		s := p.at()
+		if err := checkPlace(s.target, s.folder); err != nil {
 			return err
 		}
-		return x.stage(func(dir string) error {
-			if err := writeList(ctx, r, e, x.listing); err != nil {
+		if err := p.prepare(); err != nil {
+			return err
+		}
+		return s.stage(func(dir string) error {
+			if err := writeList(ctx, r, e, s.listing); err != nil {
 				return err
 			}
-			return plant(ctx, r, e, listedNodes(x.listing), dir)
+			return plant(ctx, r, e, listedNodes(s.listing), dir)
 		})
 	})
 	if err != nil {
@@ -192,7 +238,7 @@ func (d *Directory) Advance(ctx context.Context, r *pack.Reader, _, to Entry) er
 }
 
 func (d *Directory) advance(ctx context.Context, r chunkReader, to Entry) error {
-	err := d.exchange(func(x *exchange) error { return bringForward(ctx, r, to, &x.site) })
+	err := d.do(func(p placement) error { return bringForward(ctx, r, to, p.at()) })
 	if err != nil {
 		return fmt.Errorf("bring the stage of %s forward: %w", d.name, err)
 	}
@@ -201,7 +247,7 @@ func (d *Directory) advance(ctx context.Context, r chunkReader, to Entry) error 
 
 // Swap implements Restorer. A target that does not exist yet is made.
 func (d *Directory) Swap(context.Context) error {
-	if err := d.exchange((*exchange).swap); err != nil {
+	if err := d.do(placement.swap); err != nil {
 		return fmt.Errorf("swap %s: %w", d.name, err)
 	}
 	return nil
@@ -209,7 +255,7 @@ func (d *Directory) Swap(context.Context) error {
 
 // SwapBack implements Restorer.
 func (d *Directory) SwapBack(context.Context) error {
-	if err := d.exchange((*exchange).swapBack); err != nil {
+	if err := d.do(placement.swapBack); err != nil {
 		return fmt.Errorf("swap %s back: %w", d.name, err)
 	}
 	return nil
@@ -217,7 +263,7 @@ func (d *Directory) SwapBack(context.Context) error {
 
 // Discard implements Restorer.
 func (d *Directory) Discard(context.Context) error {
-	if err := d.exchange((*exchange).discard); err != nil {
+	if err := d.do(placement.discard); err != nil {
 		return fmt.Errorf("discard leftovers of %s: %w", d.name, err)
 	}
 	return nil
@@ -225,21 +271,19 @@ func (d *Directory) Discard(context.Context) error {
 
 // Staged is the path of the staged folder.
 func (d *Directory) Staged() string {
-	path, err := resolveTarget(d.cfg.Path)
+	p, err := d.place()
 	if err != nil {
-		path = d.cfg.Path
+		return newExchange(d.cfg.Path).staged
 	}
-	return newExchange(path).staged
+	return p.at().staged
 }
 
-func (d *Directory) exchange(do func(*exchange) error) error {
-	path, err := resolveTarget(d.cfg.Path)
+func (d *Directory) do(what func(placement) error) error {
+	p, err := d.place()
 	if err != nil {
 		return err
 	}
-	x := newExchange(path)
-	x.fault = d.swapFault
-	return do(x)
+	return what(p)
 }
 
 // exportDirectory writes a dumped directory to path, which must not exist.

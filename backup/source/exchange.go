@@ -53,6 +53,10 @@ func besides(path, suffix string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".understudy-"+suffix)
 }
 
+func (x *exchange) at() *site { return &x.site }
+
+func (x *exchange) prepare() error { return nil }
+
 // swap puts the staged folder into place and keeps what it replaces.
 func (x *exchange) swap() error {
 	if err := x.settle(); err != nil {

@@ -44,46 +44,43 @@ func resolveTarget(path string) (string, error) {
 	return "", fmt.Errorf("resolve %s: %w", path, unix.ELOOP)
 }
 
-// checkPlace tells whether the folder at path (which may be missing) can be
-// renamed and have a stage beside it on the same file system.
-func checkPlace(path string) error {
-	parent := filepath.Dir(path)
-	if path == parent {
-		return errors.New("the root of a file system cannot be swapped; name a folder in it")
-	}
-	if err := checkMounts(path, parent); err != nil {
-		return err
-	}
-	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("write to %s, where a restore is staged beside %s: %w", parent, filepath.Base(path), err)
-	}
-	return nil
-}
-
-// checkMounts refuses a mount point, and a folder with one inside.
-func checkMounts(path, parent string) error {
+// isMountPoint tells whether a file system is mounted at path.
+func isMountPoint(path string) (bool, error) {
 	var here, above unix.Stat_t
 	err := unix.Lstat(path, &here)
 	if err == unix.ENOENT {
-		return nil
+		return false, nil
 	}
 	if err == nil {
-		err = unix.Lstat(parent, &above)
+		err = unix.Lstat(filepath.Dir(path), &above)
 	}
 	if err != nil {
-		return &fs.PathError{Op: "stat", Path: path, Err: err}
+		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	mounts, err := mountPoints()
+	return here.Dev != above.Dev || slices.Contains(mounts, path), err
+}
+
+// checkPlace tells whether the folder at path (which may be missing) can be
+// replaced by way of a folder on the same file system.
+func checkPlace(path, folder string) error {
+	if path == filepath.Dir(path) {
+		return errors.New("the root of a file system cannot be swapped; name a folder in it")
 	}
 	mounts, err := mountPoints()
 	if err != nil {
 		return err
 	}
-	if here.Dev != above.Dev || slices.Contains(mounts, path) {
-		return fmt.Errorf("%s is a mount point, which cannot be swapped; name a folder below it", path)
-	}
 	for _, m := range mounts {
 		if strings.HasPrefix(m, path+"/") {
-			return fmt.Errorf("%s is a mount point inside of %s, which therefore cannot be swapped; make each a source of its own, below the mount point", m, path)
+			return fmt.Errorf("%s is a mount point inside of %s, which therefore cannot be swapped; make it a source of its own, and name folders that hold no mount point", m, path)
 		}
+	}
+	if strings.HasPrefix(folder, path+"/") {
+		folder = path // where it is made
+	}
+	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("write to %s, where a restore of %s is staged: %w", folder, path, err)
 	}
 	return nil
 }

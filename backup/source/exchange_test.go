@@ -272,7 +272,7 @@ func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
 	do(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
 	for path, want := range map[string]string{
 		"/":                                "root of a file system",
-		"/proc":                            "mount point",
+		"/dev":                             "mount point inside",
 		filepath.Join(dir, "missing", "x"): "mount or create",
 		filepath.Join(dir, "file"):         "not a directory",
 		filepath.Join(dir, "none"):         "missing",

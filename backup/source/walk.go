@@ -115,13 +115,17 @@ func (w *walk) one(ctx context.Context, f *found) error {
 	return w.inside(ctx, f.self, f.path)
 }
 
-// included drops the names that an exclude pattern matches.
+// included drops the names that an exclude pattern matches, and the stage within
+// a mount point.
 func (w *walk) included(at string, names []string) []string {
-	if len(w.exclude) == 0 {
+	if len(w.exclude) == 0 && at != "." {
 		return names
 	}
 	kept := names[:0]
 	for _, name := range names {
+		if at == "." && name == stageFolder {
+			continue
+		}
 		if !w.excludes(join(at, name)) {
 			kept = append(kept, name)
 		}

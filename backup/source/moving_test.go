@@ -1,0 +1,232 @@
+package source
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+)
+
+// always says that a folder is a mount point, so that tests which cannot mount
+// anything go the same way.
+func always(string) (bool, error) { return true, nil }
+
+// mount gives a directory source on a mount point: a real one where this
+// process may mount, or else a folder that is taken for one.
+func mount(t *testing.T) *Directory {
+	t.Helper()
+	target := filepath.Join(t.TempDir(), "volume")
+	do(t, os.Mkdir(target, 0o755))
+	err := unix.Mount("understudy", target, "tmpfs", 0, "size=64m")
+	if err == nil {
+		t.Cleanup(func() { do(t, unix.Unmount(target, 0)) })
+		return newTestDirectory(t, target)
+	}
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+		t.Fatal(err)
+	}
+	d := newTestDirectory(t, target)
+	d.mounted = always
+	return d
+}
+
+// generations are two dumped trees, which are kept to be compared with.
+type generations struct {
+	older, newer string
+	a, b         Entry
+	readA, readB *pack.Reader
+}
+
+func newGenerations(t *testing.T) *generations {
+	t.Helper()
+	root := t.TempDir()
+	g := &generations{older: filepath.Join(root, "older"), newer: filepath.Join(root, "newer")}
+	sourcetest.WriteOddities(t, g.older)
+	sourcetest.WriteTree(t, g.newer, 8, sourcetest.TreeSize{Files: 12, Bytes: 12000})
+	do(t, os.WriteFile(filepath.Join(g.newer, "plain"), []byte("the same name, and another file"), 0o600))
+	do(t, os.Chmod(g.newer, 0o751))
+	v := newVault(t)
+	g.a, _ = v.mustBackup(newTestDirectory(t, g.older))
+	g.readA = v.last()
+	g.b, _ = v.mustBackup(newTestDirectory(t, g.newer))
+	g.readB = v.last()
+	return g
+}
+
+func TestAMountPointIsSwappedEntryByEntry(t *testing.T) {
+	g := newGenerations(t)
+	d := mount(t)
+	do(t, d.Check(t.Context()))
+	do(t, d.Stage(t.Context(), g.readA, g.a))
+	sourcetest.CompareTrees(t, g.older, d.Staged())
+	do(t, d.Swap(t.Context()))
+	do(t, d.Discard(t.Context()))
+	sourcetest.CompareTrees(t, g.older, d.cfg.Path)
+
+	do(t, d.Stage(t.Context(), g.readA, g.a))
+	do(t, d.Advance(t.Context(), g.readB, g.a, g.b))
+	seal, err := d.Seal(t.Context())
+	if err != nil || seal == "" {
+		t.Errorf("seal %q, %v", seal, err)
+	}
+	sourcetest.CompareTrees(t, g.newer, d.Staged())
+	// What is staged is in no dump of the target.
+	v := newVault(t)
+	e, _ := v.mustBackup(d)
+	copied := filepath.Join(t.TempDir(), "copy")
+	do(t, Export(t.Context(), v.last(), e, copied))
+	sourcetest.CompareTrees(t, g.older, copied)
+
+	do(t, d.Swap(t.Context()))
+	do(t, d.SwapBack(t.Context()))
+	sourcetest.CompareTrees(t, g.older, d.cfg.Path)
+	do(t, d.Stage(t.Context(), g.readB, g.b))
+	do(t, d.Swap(t.Context()))
+	do(t, d.Discard(t.Context()))
+	sourcetest.CompareTrees(t, g.newer, d.cfg.Path)
+}
+
+// A swap of a mount point that is cut off at any of its steps ends, in a new
+// process, in the old or the new state, whichever is asked for; and so does
+// what it does then when that is cut off too.
+func TestMovingStoppedAnywhereGoesOnOrBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, then func(*moving) error
+		want        string
+	}{
+		"swap, go on":           {(*moving).swap, goOn, "new"},
+		"swap, go back":         {(*moving).swap, (*moving).swapBack, "old"},
+		"swap back, go on":      {swapThere, (*moving).swapBack, "old"},
+		"discard, go on":        {discardAll, (*moving).discard, "new"},
+		"swap, go back, halted": {haltedBack, (*moving).swapBack, "old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 0; ; n++ {
+				root := t.TempDir()
+				m := newVolume(t, root)
+				if name == "discard, go on" {
+					do(t, m.swap())
+				}
+				steps := 0
+				m.fault = func(string) error {
+					if steps++; steps > n {
+						return errStop
+					}
+					return nil
+				}
+				err := c.first(m)
+				if err != nil && !errors.Is(err, errStop) {
+					t.Fatalf("stopped after %d steps: %v", n, err)
+				}
+				do(t, c.then(newMoving(m.target)))
+				checkVolume(t, m.target, c.want)
+				if t.Failed() {
+					t.Fatalf("stopped after %d steps", n)
+				}
+				if err == nil {
+					if n < 5 {
+						t.Errorf("only %d steps", n)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+func goOn(m *moving) error { return errors.Join(m.swap(), m.swap(), m.discard()) }
+
+func swapThere(m *moving) error {
+	if err := m.swap(); err != nil {
+		return err
+	}
+	return m.swapBack()
+}
+
+func discardAll(m *moving) error { return m.discard() }
+
+// haltedBack swaps half-way, and is stopped on the way back.
+func haltedBack(m *moving) error {
+	fault, moves := m.fault, 0
+	m.fault = func(step string) error {
+		if step == "move" {
+			if moves++; moves == 4 {
+				return errStop
+			}
+		}
+		return nil
+	}
+	if err := m.swap(); !errors.Is(err, errStop) {
+		return errors.Join(errors.New("it was not stopped"), err)
+	}
+	m.fault = fault
+	return m.swapBack()
+}
+
+// newVolume makes a target with an old state, and a new one staged in it.
+func newVolume(t *testing.T, root string) *moving {
+	t.Helper()
+	target := filepath.Join(root, "volume")
+	do(t, os.Mkdir(target, 0o755))
+	for _, name := range []string{"a", "b", "old", lostAndFound} {
+		do(t, fill("old")(filepath.Join(target, name)))
+	}
+	m := newMoving(target)
+	do(t, m.prepare())
+	do(t, m.stage(func(dir string) error {
+		do(t, os.Mkdir(dir, 0o700))
+		for _, name := range []string{"a", "b", "new"} {
+			do(t, fill("new")(filepath.Join(dir, name)))
+		}
+		do(t, os.Chmod(filepath.Join(dir, "a"), 0o500))
+		return os.WriteFile(m.listing, nil, 0o600)
+	}))
+	return m
+}
+
+func checkVolume(t *testing.T, target, want string) {
+	t.Helper()
+	entries, err := os.ReadDir(target)
+	do(t, err)
+	if len(entries) != 4 {
+		t.Errorf("the target holds %v", entries)
+	}
+	s := &scene{t: t, target: target}
+	for _, name := range []string{"a", "b", want} {
+		if got := s.holds(filepath.Join(target, name)); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	info, err := os.Stat(target)
+	do(t, err)
+	if mode := map[string]os.FileMode{"old": 0o755, "new": 0o700}[want]; info.Mode().Perm() != mode {
+		t.Errorf("the target has the mode %v, want %v", info.Mode(), mode)
+	}
+}
+
+func TestMovingOverwritesNothing(t *testing.T) {
+	m := newVolume(t, t.TempDir())
+	moves := 0
+	m.fault = func(step string) error {
+		if step == "in" {
+			return errStop
+		}
+		return nil
+	}
+	if err := m.swap(); !errors.Is(err, errStop) {
+		t.Fatalf("after %d moves: %v", moves, err)
+	}
+	do(t, fill("made by an application that started too early")(filepath.Join(m.target, "a")))
+	m.fault = noFault
+	if err := m.swap(); err == nil {
+		t.Error("no error")
+	}
+	do(t, os.RemoveAll(filepath.Join(m.target, "a")))
+	do(t, goOn(m))
+	checkVolume(t, m.target, "new")
+}
