@@ -113,6 +113,11 @@ type Rollback struct{ ID uint64 }
 // Failed.
 type Discard struct{ ID uint64 }
 
+// UseSources changes the sources, and drops what was staged of the old ones.
+// Nothing else that takes long is under way, and no promotion, handover or
+// demotion. Done carries OK or Failed; then the old ones stay.
+type UseSources struct{ ID uint64 }
+
 // Cancel makes an effect under way end soon, with a Done like any other.
 type Cancel struct{ ID uint64 }
 
@@ -161,6 +166,7 @@ func (Stage) effect()       {}
 func (Swap) effect()        {}
 func (Rollback) effect()    {}
 func (Discard) effect()     {}
+func (UseSources) effect()  {}
 func (Cancel) effect()      {}
 func (Notify) effect()      {}
 func (Answer) effect()      {}

@@ -79,6 +79,13 @@ type SetConfig struct {
 // UseConfig tells the machine what the configuration in force says.
 type UseConfig struct{ Frequency Duration }
 
+// UsePolicy tells the machine how often to rehearse from now on.
+type UsePolicy struct{ Rehearsal RehearsalPolicy }
+
+// ChangeSources asks for a moment in which the sources can be changed. A later
+// request takes the place of one that still waits for it.
+type ChangeSources struct{ Request string }
+
 // SetPaused pauses or resumes the schedule. A Pause with an Until lasts Left.
 type SetPaused struct {
 	Request string
@@ -102,6 +109,8 @@ func (CancelPromotion) event() {}
 func (RequestBackup) event()   {}
 func (SetConfig) event()       {}
 func (UseConfig) event()       {}
+func (UsePolicy) event()       {}
+func (ChangeSources) event()   {}
 func (SetPaused) event()       {}
 func (StartAnyway) event()     {}
 func (Notified) event()        {}

@@ -91,6 +91,7 @@ type Machine struct {
 	making     *wish       // the backup being made
 	publish    *backup.Ref // made, not yet named by the head
 	config     *SetConfig  // to be put into force
+	reload     string      // the request for a change of sources
 	backupErr  string
 	lastStart  instant // when the last backup of this process began; never: none has
 
@@ -214,6 +215,11 @@ func (m *Machine) handle(ev Event) {
 		m.onSetConfig(ev)
 	case UseConfig:
 		m.setFrequency(ev.Frequency)
+	case UsePolicy:
+		m.p.Rehearsal = ev.Rehearsal
+		m.changes++
+	case ChangeSources:
+		m.onChangeSources(ev)
 	case SetPaused:
 		m.onSetPaused(ev)
 	case StartAnyway:

@@ -8,6 +8,8 @@ func (m *Machine) planWork() {
 	}
 	p, d := m.j.Promotion, m.j.Demotion
 	switch {
+	case m.reload != "" && p == nil && d == nil && m.j.Handover == nil:
+		m.changeSources()
 	case p != nil && p.Phase != PhaseFinish:
 		m.planRestore(p)
 	case p != nil && !p.Discarded:

@@ -27,6 +27,8 @@ type config struct {
 	Hooks      agent.Hooks
 	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
 	Prometheus agent.Federation
+
+	declared []sourceYAML // Sources, as they are written
 }
 
 // versionSpec tells the application's version: a literal, or a command whose
@@ -67,6 +69,7 @@ func parseConfig(text []byte, dataDir string) (*config, error) {
 	}
 	r := &reader{tree: tree, dataDir: dataDir}
 	c := &config{
+		declared: file.Sources,
 		Version: versionSpec{
 			Literal: file.Application.Version.Literal,
 			Command: r.hook("$.application.version", file.Application.Version.Hook, versionTimeout),

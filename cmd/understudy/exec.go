@@ -47,8 +47,8 @@ from a second to half a minute. No other host is promoted because of it.`,
 
 // keeper is what runs the application's command.
 func (a *app) keeper(cfg agent.Config, command []string) (agent.Application, error) {
-	if len(cfg.Hooks.Promote.Command) > 0 || len(cfg.Hooks.Demote.Command) > 0 {
-		return nil, usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", a.set.Config)
+	if err := noHooksBesideExec(cfg.Hooks, a.set.Config); err != nil {
+		return nil, err
 	}
 	path, err := exec.LookPath(command[0])
 	if err != nil {
@@ -61,6 +61,14 @@ func (a *app) keeper(cfg agent.Config, command []string) (agent.Application, err
 		Lock:    filepath.Join(cfg.DataDir, "application.lock"),
 		Stdout:  a.std.out, Stderr: a.std.err,
 	}), nil
+}
+
+// noHooksBesideExec refuses hooks that would do what exec does.
+func noHooksBesideExec(h agent.Hooks, path string) error {
+	if len(h.Promote.Command) > 0 || len(h.Demote.Command) > 0 {
+		return usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", path)
+	}
+	return nil
 }
 
 const mindCommand = "exec-minder"

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"os/signal"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -24,6 +27,9 @@ On the active it makes the backups and keeps the application running; on a
 standby it fetches and verifies every backup. It does not go by what it was told
 last: what is in the bucket decides its role, and an active that was replaced
 while it was down steps down before it starts its application.
+
+On SIGHUP it reads its YAML file again. One that cannot be used is refused, and the
+old one stays in force: understudy status says so.
 
 The console is at the address of --listen, for the users that understudy users adds.
 A host that belongs to no cluster yet waits to be set up: at that address, with the
@@ -46,7 +52,10 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 			return err
 		}
 	}
-	cfg, _, err := a.instance(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	cfg, file, err := a.instance(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,16 +84,22 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	cfg.Logger.InfoContext(ctx, "agent started",
 		slog.String("instance", cfg.Instance), slog.String("cluster", ag.Status().Cluster), slog.String("version", version()),
 		slog.Any("address", server.Addr()), slog.String("socket", a.set.socket()))
-	err = serveUntil(ctx, ag, server)
+	reload := &reloader{path: a.set.Config, dataDir: a.set.DataDir, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
+	err = serveUntil(ctx, ag, server, func(ctx context.Context) error { return reload.run(ctx, hangups) })
 	cfg.Logger.InfoContext(ctx, "agent stopped", slog.Bool("orderly", err == nil))
 	return err
 }
 
-// serveUntil runs agent and server until ctx is done, or either fails, which
-// ends the other.
-func serveUntil(ctx context.Context, ag *agent.Agent, server *api.Server) error {
+// serveUntil runs agent, server and what goes on beside them until ctx is done,
+// or any of them fails, which ends the others.
+func serveUntil(ctx context.Context, ag *agent.Agent, server *api.Server, beside func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
 	g.Go(func() error { return ag.Run(ctx) })
-	return g.Wait()
+	g.Go(func() error { return beside(ctx) })
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil // the context's end is no failure; a failure that ended it came first
+	}
+	return err
 }

@@ -28,7 +28,6 @@ type Agent struct {
 	bucket    *Bucket
 	repo      *backup.Repository
 	cache     *restore.Cache
-	swapper   *restore.Swapper
 	events    *event.Log
 	configs   *configs
 	table     *table
@@ -45,6 +44,7 @@ type Agent struct {
 	registrar  *registrar // used before Run, then by its own goroutine
 	renewal    renewal    // the goroutine's that keeps the table
 	refusals   refusals
+	reloading  reloading
 	expiry     expiry
 	federation federation
 	lags       lags
@@ -186,16 +186,19 @@ func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, e
 
 // openParts opens what lies in the data folder.
 func (a *Agent) openParts() (err error) {
+	a.reloading.live.Store(&Live{
+		Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation,
+	})
 	if a.events, err = event.Open(a.dir.file(eventsFile), event.Options{Logger: a.cfg.Logger}); err != nil {
 		return err
 	}
 	if a.cache, err = restore.OpenCache(a.dir.file(cacheFolder), a.cfg.Keep); err != nil {
 		return err
 	}
-	if a.swapper, err = restore.NewSwapper(a.dir.file(swapFolder), a.cfg.Sources); err != nil {
+	if err = a.openSources(a.live().Sources); err != nil {
 		return err
 	}
-	a.cache.Step, a.swapper.Step = a.cfg.Step, a.cfg.Step
+	a.cache.Step = a.cfg.Step
 	a.history = newManifests(a.repo, a.cache)
 	a.chronicle = newChronicle(a.bucket, a.history)
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
@@ -211,7 +214,7 @@ func (a *Agent) openParts() (err error) {
 func (a *Agent) params() (ha.Params, error) {
 	p := ha.Params{
 		Cluster: a.bucket.Cluster(), Self: a.self, Poll: a.cfg.Poll, Random: a.cfg.Random,
-		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.cfg.Rehearsal,
+		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal,
 	}
 	if _, c := a.configs.current(); c != nil {
 		p.Fencing = c.Fencing
@@ -219,7 +222,7 @@ func (a *Agent) params() (ha.Params, error) {
 	if refs := a.cached(); len(refs) > 0 {
 		p.Cached = &refs[0]
 	}
-	state, staged, err := a.swapper.State()
+	state, staged, err := a.swap().State()
 	if err != nil {
 		return p, err
 	}

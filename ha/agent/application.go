@@ -95,14 +95,14 @@ func (a *Agent) startApp(ctx context.Context, e ha.StartApp) error {
 			Report: func(level event.Level, text string) { a.note(ctx, level, "application", text, nil) },
 		})
 	}
-	return a.runHook(ctx, "promote", a.cfg.Hooks.Promote, env)
+	return a.runHook(ctx, "promote", a.live().Hooks.Promote, env)
 }
 
 func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
 	if app := a.cfg.Application; app != nil {
 		return app.Stop(ctx, a.appBound().Stop)
 	}
-	h := a.cfg.Hooks.Demote
+	h := a.live().Hooks.Demote
 	if h.Timeout == 0 {
 		h.Timeout = time.Duration(a.fencing().StopTimeout)
 	}
@@ -113,12 +113,12 @@ func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
 // hook printed.
 func (a *Agent) probe(ctx context.Context, ref backup.Ref) (string, error) {
 	env := []string{"UNDERSTUDY_BACKUP=" + ref.ID}
-	for _, src := range a.cfg.Sources {
+	for _, src := range a.live().Sources {
 		if s, ok := src.(staged); ok {
 			env = append(env, "UNDERSTUDY_STAGED_"+envName(src.Name())+"="+s.Staged())
 		}
 	}
-	return a.tryHook(ctx, "probe", a.cfg.Hooks.Probe, env)
+	return a.tryHook(ctx, "probe", a.live().Hooks.Probe, env)
 }
 
 // staged is a source that can say where what it has staged is to be found: a

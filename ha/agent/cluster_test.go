@@ -300,11 +300,18 @@ type appHooks struct {
 	calls   []string
 	env     map[string][]string
 	fail    map[string]error
+	held    map[string]chan struct{}
 }
 
 func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) (string, error) {
 	if len(h.Command) == 0 {
 		return "", nil
+	}
+	a.mu.Lock()
+	held := a.held[name]
+	a.mu.Unlock()
+	if held != nil {
+		<-held
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -323,6 +330,22 @@ func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) (st
 		a.running = false
 	}
 	return name + " ran", nil
+}
+
+// block has a hook wait for unblock.
+func (a *appHooks) block(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held = map[string]chan struct{}{name: make(chan struct{})}
+}
+
+func (a *appHooks) unblock() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, held := range a.held {
+		close(held)
+	}
+	a.held = nil
 }
 
 func (a *appHooks) isRunning() bool {

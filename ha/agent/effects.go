@@ -35,15 +35,20 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	case ha.Rehearse:
 		a.startSwap(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return a.rehearse(ctx, e.Ref) })
 	case ha.Unstage:
-		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Drop(ctx)) })
+		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Drop(ctx)) })
 	case ha.Stage:
 		a.startSwap(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return a.stage(ctx, e) })
 	case ha.Swap:
-		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Swap(ctx)) })
+		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Swap(ctx)) })
 	case ha.Rollback:
-		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Rollback(ctx)) })
+		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Rollback(ctx)) })
 	case ha.Discard:
-		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swapper.Finish(ctx)) })
+		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Finish(ctx)) })
+	case ha.UseSources:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
+			defer a.lookBeside()
+			return failed(a.useSources(ctx))
+		})
 	case ha.Cancel:
 		if cancel := a.running[e.ID]; cancel != nil {
 			cancel()

@@ -47,17 +47,29 @@ func (f *federation) status(cfg Federation) *FederationStatus {
 	return &FederationStatus{TargetsFile: cfg.TargetsFile, Target: f.target, Error: f.failure}
 }
 
+// forget is for another file.
+func (f *federation) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known, f.target, f.failure = false, "", ""
+}
+
 // federateAgain is how long to wait after the file could not be written.
 const federateAgain = 10 * time.Second
 
 // keepTargets keeps the targets file current.
 func (a *Agent) keepTargets(ctx context.Context) error {
-	if a.cfg.Federation.TargetsFile == "" {
-		return nil
-	}
+	path := ""
 	for {
 		changed := a.Changed()
-		if a.writeTargets(ctx, a.federated()) {
+		if wanted := a.live().Federation.TargetsFile; wanted != path {
+			if path != "" {
+				a.writeTargets(ctx, path, "")
+			}
+			path = wanted
+			a.federation.forget()
+		}
+		if path == "" || a.writeTargets(ctx, path, a.federated()) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -89,7 +101,7 @@ func (a *Agent) federated() string {
 
 // writeTargets makes the file name one target, or none, and reports whether it
 // does.
-func (a *Agent) writeTargets(ctx context.Context, target string) bool {
+func (a *Agent) writeTargets(ctx context.Context, path, target string) bool {
 	f := &a.federation
 	f.mu.Lock()
 	failedBefore, same := f.failure != "", f.known && f.target == target
@@ -97,7 +109,7 @@ func (a *Agent) writeTargets(ctx context.Context, target string) bool {
 	if same {
 		return true
 	}
-	err := replaceTargets(a.cfg.Federation.TargetsFile, target)
+	err := replaceTargets(path, target)
 	f.mu.Lock()
 	f.known, f.failure = err == nil, ""
 	if err == nil {

@@ -25,7 +25,7 @@ func (a *Agent) positions(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 	defer cancel()
 	all := make(map[string]string)
-	for _, src := range a.cfg.Sources {
+	for _, src := range a.live().Sources {
 		p, ok := src.(source.Positioner)
 		if !ok {
 			continue

@@ -52,8 +52,8 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.checkKey(m, a)
 	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
 	p.checkRehearsal(a, req, info.ID)
-	p.check("restore", a.swapper.Check(ctx, m))
-	for _, src := range a.cfg.Sources {
+	p.check("restore", a.swap().Check(ctx, m))
+	for _, src := range a.live().Sources {
 		p.check("source "+src.Name(), checkRestore(ctx, src))
 	}
 	a.checkHooks(&p)
@@ -129,7 +129,7 @@ func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromoteRequest, info
 }
 
 func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool) error {
-	if a.cfg.AppVersion == nil || m.AppVersion == "" || allow {
+	if a.live().AppVersion == nil || m.AppVersion == "" || allow {
 		return nil
 	}
 	v, err := a.askVersion(ctx)
@@ -148,9 +148,9 @@ func (a *Agent) checkHooks(p *Preflight) {
 		name    string
 		command []string
 	}{
-		{"promote", a.cfg.Hooks.Promote.Command},
-		{"demote", a.cfg.Hooks.Demote.Command},
-		{"probe", a.cfg.Hooks.Probe.Command},
+		{"promote", a.live().Hooks.Promote.Command},
+		{"demote", a.live().Hooks.Demote.Command},
+		{"probe", a.live().Hooks.Probe.Command},
 	} {
 		if len(h.command) > 0 {
 			_, err := exec.LookPath(h.command[0])

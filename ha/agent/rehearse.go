@@ -132,7 +132,7 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 	if err != nil {
 		return s, false, err
 	}
-	err = a.swapper.Stage(ctx, reader, m, func(p backup.Progress) {
+	err = a.swap().Stage(ctx, reader, m, func(p backup.Progress) {
 		fresh = true // one that is staged already has nothing to report
 		a.setProgress(p)
 	})
@@ -158,7 +158,7 @@ func (a *Agent) fallBack(ctx context.Context, failed string) {
 
 // staged is the id of the backup that is staged whole; "": none is.
 func (a *Agent) staged() string {
-	state, id, err := a.swapper.State()
+	state, id, err := a.swap().State()
 	if err != nil || state != restore.Staged {
 		return ""
 	}
@@ -185,7 +185,7 @@ func (a *Agent) startSwap(ctx context.Context, step string, id uint64, do func(c
 // passed counts while its stage is there.
 func (a *Agent) lastRehearsal(state restore.State, staged string) ha.Rehearsed {
 	all := a.proofs.list(a.cached())
-	if a.cfg.Rehearsal.Off || len(all) == 0 {
+	if a.live().Rehearsal.Off || len(all) == 0 {
 		return ha.Rehearsed{}
 	}
 	switch last := all[0]; {

@@ -22,8 +22,8 @@ func (a *Agent) Status() Status {
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
-		Cached:    cached, Progress: progress, Staged: staged, Policy: a.cfg.Rehearsal.String(), Config: a.sharedConfig(),
-		Instances: a.instances(core), Federation: a.federation.status(a.cfg.Federation), Stats: a.stats.read(a.bucket),
+		Cached:    cached, Progress: progress, Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
+		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.bucket),
 	}
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
@@ -91,6 +91,9 @@ func problems(s Status, schedule scheduleView, now time.Time) []string {
 	add(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
 	add(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
 	add(s.Demotion != nil, "this instance is stepping down")
+	if text := reloadProblem(s.Reload); text != "" {
+		all = append(all, text)
+	}
 	if p := s.Paused; p != nil {
 		add(now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
 	}

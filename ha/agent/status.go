@@ -41,6 +41,7 @@ type Status struct {
 	Policy     string            `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
 	Retention  *RetentionStatus  `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig     `json:"config,omitempty"`      // in force; nil while it is not known
+	Reload     *ReloadStatus     `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
 	Instances  []InstanceStatus  `json:"instances"`
 	Federation *FederationStatus `json:"federation,omitempty"` // nil: none is set up
 	// Outlook says in one line whether promoting this instance would work now,

@@ -240,7 +240,7 @@ func (a *Agent) record() ha.Instance {
 	rec := ha.Instance{
 		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.cfg.Federation.Address, BackupError: core.BackupError, Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Time: a.cfg.Clock.Now().Wall,
 	}
 	if core.Paused != nil {
 		p := *core.Paused

@@ -24,8 +24,9 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	o.Trigger, o.By, o.Reason, o.FirstInEpoch = e.Trigger, e.By, e.Reason, e.First
 	if e.Trigger != backup.Switchover {
 		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
-		o.Before = a.hookOf("pre_backup", a.cfg.Hooks.PreBackup, env)
-		o.After = a.hookOf("post_backup", a.cfg.Hooks.PostBackup, env)
+		hooks := a.live().Hooks
+		o.Before = a.hookOf("pre_backup", hooks.PreBackup, env)
+		o.After = a.hookOf("post_backup", hooks.PostBackup, env)
 	}
 	ref, m, err := a.writeBackup(ctx, o)
 	if err != nil {
@@ -73,7 +74,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	return backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
-		Keys: keys, Sources: a.cfg.Sources, Local: a.cache,
+		Keys: keys, Sources: a.live().Sources, Local: a.cache,
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.bucket.storeTime,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
@@ -97,11 +98,16 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 	return ref, m, nil
 }
 
-// askVersion asks for the application's version, for a bounded time.
+// askVersion asks for the application's version, for a bounded time; "" where
+// it has none.
 func (a *Agent) askVersion(ctx context.Context) (string, error) {
+	ask := a.live().AppVersion
+	if ask == nil {
+		return "", nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	return a.cfg.AppVersion(ctx)
+	return ask(ctx)
 }
 
 // versionTimeout is how long the application may take to tell its version.
@@ -110,9 +116,6 @@ const versionTimeout = 30 * time.Second
 // appVersion tells the application's version, as far as it can be found out: a
 // backup without it is better than none.
 func (a *Agent) appVersion(ctx context.Context) string {
-	if a.cfg.AppVersion == nil {
-		return ""
-	}
 	v, err := a.askVersion(ctx)
 	if err != nil {
 		a.note(ctx, event.Warn, "version", "the application's version is not known: "+err.Error(), nil)

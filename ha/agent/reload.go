@@ -1,0 +1,181 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// Live is the part of a Config that can change while the agent runs.
+type Live struct {
+	Sources    []source.Source
+	Hooks      Hooks // Env stays as it was at the start
+	AppVersion func(ctx context.Context) (string, error)
+	Rehearsal  ha.RehearsalPolicy
+	Federation Federation
+}
+
+// ReloadState is how far a change of the configuration file has come.
+type ReloadState string
+
+// States of a change.
+const (
+	ReloadDone    ReloadState = "in force"
+	ReloadWaiting ReloadState = "waiting" // the sources change once nothing is under way; the rest is in force
+	ReloadRefused ReloadState = "refused" // the old one stays in force
+	ReloadFailed  ReloadState = "failed"  // the old sources stay in force, the rest is
+)
+
+// ReloadStatus says what became of the last change of the configuration file.
+type ReloadStatus struct {
+	State ReloadState `json:"state"`
+	Time  time.Time   `json:"time"`
+	Error string      `json:"error,omitempty"`
+}
+
+// reloading is what is in force, and what is to be. It is safe for concurrent
+// use.
+type reloading struct {
+	live    atomic.Pointer[Live]
+	swapper atomic.Pointer[restore.Swapper]
+
+	mu     sync.Mutex
+	wanted []source.Source // by the change that is under way
+	status *ReloadStatus
+	number int // of changes
+}
+
+// live is what is in force now.
+func (a *Agent) live() *Live { return a.reloading.live.Load() }
+
+// swap is the swapper of the sources in force.
+func (a *Agent) swap() *restore.Swapper { return a.reloading.swapper.Load() }
+
+// openSources makes the swapper of the sources.
+func (a *Agent) openSources(sources []source.Source) error {
+	s, err := restore.NewSwapper(a.dir.file(swapFolder), sources)
+	if err != nil {
+		return err
+	}
+	s.Step = a.cfg.Step
+	a.reloading.swapper.Store(s)
+	return nil
+}
+
+// Reload puts what can change into force: hooks, the application's version, the
+// rehearsal policy and federation at once, sources once nothing is under way
+// that reads or replaces them, for which it waits. A later call takes the place
+// of one that waits, which is then a *ha.Refusal.
+func (a *Agent) Reload(ctx context.Context, next Live) error {
+	r := &a.reloading
+	r.mu.Lock()
+	now := *a.live()
+	same := slices.Equal(next.Sources, now.Sources)
+	atOnce := next
+	atOnce.Sources, atOnce.Hooks.Env = now.Sources, now.Hooks.Env
+	r.live.Store(&atOnce)
+	r.number++
+	number := r.number
+	r.wanted = next.Sources
+	r.mu.Unlock()
+	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal})
+	if same {
+		a.reloaded(ctx, number, ReloadDone, nil)
+		return nil
+	}
+	a.reloaded(ctx, number, ReloadWaiting, nil)
+	_, err := a.request(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	switch {
+	case err == nil:
+		a.reloaded(ctx, number, ReloadDone, nil)
+	case !errors.Is(err, errStopped) && ctx.Err() == nil:
+		a.reloaded(ctx, number, ReloadFailed, err)
+	}
+	return err
+}
+
+// RefuseReload tells of a configuration file that cannot be used: what is in
+// force stays.
+func (a *Agent) RefuseReload(ctx context.Context, why error) {
+	a.reloading.mu.Lock()
+	a.reloading.number++
+	number := a.reloading.number
+	a.reloading.mu.Unlock()
+	a.reloaded(ctx, number, ReloadRefused, why)
+}
+
+// reloaded notes what became of a change, unless a later one has begun.
+func (a *Agent) reloaded(ctx context.Context, number int, state ReloadState, err error) {
+	r := &a.reloading
+	s := &ReloadStatus{State: state, Time: a.cfg.Clock.Now().Wall.UTC()}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	r.mu.Lock()
+	latest := r.number == number
+	if latest {
+		r.status = s
+	}
+	r.mu.Unlock()
+	if !latest {
+		return
+	}
+	switch state {
+	case ReloadDone:
+		a.note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
+	case ReloadWaiting:
+		a.note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
+	case ReloadRefused:
+		a.note(ctx, event.Warn, "reload", reloadProblem(s), nil)
+	case ReloadFailed:
+		a.note(ctx, event.Alarm, "reload", reloadProblem(s), nil)
+	}
+}
+
+// reloadProblem says what is wrong with the last change; "" when nothing is.
+func reloadProblem(s *ReloadStatus) string {
+	switch {
+	case s == nil:
+	case s.State == ReloadRefused:
+		return "the configuration file cannot be used, the old one stays in force: " + s.Error
+	case s.State == ReloadFailed:
+		return "the sources of the configuration file could not come into force, the old ones stay: " + s.Error
+	}
+	return ""
+}
+
+// reloadStatus is what became of the last change; nil when there was none.
+func (a *Agent) reloadStatus() *ReloadStatus {
+	a.reloading.mu.Lock()
+	defer a.reloading.mu.Unlock()
+	return a.reloading.status
+}
+
+// useSources drops what is staged of the old sources, and puts the wanted ones
+// into force. Nothing else of the work lane is under way.
+func (a *Agent) useSources(ctx context.Context) error {
+	r := &a.reloading
+	r.mu.Lock()
+	wanted := r.wanted
+	r.mu.Unlock()
+	if err := a.swap().Drop(ctx); err != nil {
+		return err
+	}
+	if err := a.openSources(wanted); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := *a.live()
+	next.Sources = wanted
+	r.live.Store(&next)
+	return nil
+}
