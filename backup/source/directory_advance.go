@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,7 +102,9 @@ func newContent(p nodePair) bool {
 	return p.b.Type == RegularFile && (p.a == nil || p.a.Type != RegularFile || !sameContent(p.a, p.b))
 }
 
-func sameContent(a, b *Node) bool { return sameStream(a.Content, b.Content) }
+func sameContent(a, b *Node) bool {
+	return a.Size == b.Size && sameStream(a.Content, b.Content) && slices.Equal(a.Data, b.Data)
+}
 
 // otherEntry tells whether the name leads to something else than before, which
 // changes its folder.

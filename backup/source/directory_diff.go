@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"slices"
 )
 
 // compareDirectories walks two trees at once.
@@ -26,19 +27,19 @@ func compareDirectories(ctx context.Context, c *comparison) (Difference, error) 
 func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, a, b *Node) error {
 	switch {
 	case b == nil:
-		files.Removed.add(a.Content.Size)
-		return c.found(Change{Change: Removed, Path: a.Path, Type: typeName(a.Type), SizeA: a.Content.Size})
+		files.Removed.add(a.Size)
+		return c.found(Change{Change: Removed, Path: a.Path, Type: typeName(a.Type), SizeA: a.Size})
 	case a == nil:
-		files.Added.add(b.Content.Size)
-		return c.found(Change{Change: Added, Path: b.Path, Type: typeName(b.Type), SizeB: b.Content.Size})
+		files.Added.add(b.Size)
+		return c.found(Change{Change: Added, Path: b.Path, Type: typeName(b.Type), SizeB: b.Size})
 	}
 	what, err := c.whatChanged(ctx, a, b)
 	if err != nil || len(what) == 0 {
 		return err
 	}
-	files.Changed.add(b.Content.Size)
+	files.Changed.add(b.Size)
 	return c.found(Change{
-		Change: Changed, Path: b.Path, Type: typeName(b.Type), What: what, SizeA: a.Content.Size, SizeB: b.Content.Size,
+		Change: Changed, Path: b.Path, Type: typeName(b.Type), What: what, SizeA: a.Size, SizeB: b.Size,
 	})
 }
 
@@ -57,7 +58,7 @@ func (c *comparison) whatChanged(ctx context.Context, a, b *Node) ([]string, err
 		return nil, err
 	}
 	add(content, "content")
-	add(a.Content.Size != b.Content.Size, "size")
+	add(a.Size != b.Size, "size")
 	add(a.Mode != b.Mode, "mode")
 	// Ids are a host's own: who has a name is known by that.
 	add(a.User != b.User || a.Group != b.Group || a.User == "" && a.UID != b.UID || a.Group == "" && a.GID != b.GID, "owner")
@@ -72,8 +73,8 @@ func (c *comparison) contentChanged(ctx context.Context, a, b *Node) (bool, erro
 	switch {
 	case a.Type != RegularFile:
 		return false, nil
-	case c.opt.SameKeys || a.Content.Size != b.Content.Size:
-		return !sameStream(a.Content, b.Content), nil
+	case c.opt.SameKeys || a.Size != b.Size || !slices.Equal(a.Data, b.Data):
+		return !sameContent(a, b), nil
 	}
 	first, err := c.firstDifference(ctx, a.Content, b.Content)
 	return first >= 0, err

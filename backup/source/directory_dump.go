@@ -189,7 +189,7 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 	if old != nil && j.old.unchanged(old, &f.stat) && (old.Content.Size == 0 || j.w.Keep(old.Content)) {
 		it.node.Content = old.Content
 		it.node.Xattrs = old.Xattrs // any change of them changes ctime
-		it.node.Sparse = old.Sparse
+		it.node.Size, it.node.Sparse, it.node.Data = old.Size, old.Sparse, old.Data
 		it.node.Inode, it.node.Changed = f.stat.Ino, changeTime(&f.stat)
 		return send(ctx, j.queue, it)
 	}
@@ -327,7 +327,7 @@ func (o *oldTree) find(path string) *Node {
 // can choose; a file that changed while the previous backup was being made
 // could have changed again, at the same time as far as its times tell.
 func (o *oldTree) unchanged(n *Node, st *unix.Stat_t) bool {
-	if n.Content.Size != st.Size || n.Inode != st.Ino || !n.ModTime.Equal(modTime(st)) {
+	if n.Size != st.Size || n.Inode != st.Ino || !n.ModTime.Equal(modTime(st)) {
 		return false
 	}
 	if o.frozen {

@@ -67,11 +67,16 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 	}
 	n := &it.node
 	n.stat(&before)
-	n.Inode, n.Changed, n.Sparse = before.Ino, changeTime(&before), sparseBytes(&before)
+	n.Inode, n.Changed = before.Ino, changeTime(&before)
 	it.id, it.links = fileID{uint64(before.Dev), before.Ino}, uint64(before.Nlink)
-	if n.Content, err = j.content(ctx, fd, path, before.Size); err != nil {
+	wanted, err := n.extent(fd, &before)
+	if err != nil {
+		return false, &fs.PathError{Op: "find holes in", Path: path, Err: err}
+	}
+	if n.Content, err = j.content(ctx, fd, path, wanted); err != nil {
 		return false, err
 	}
+	whole := n.clip(wanted)
 	if n.Xattrs, err = readXattrs(fd); err != nil {
 		return false, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
 	}
@@ -81,15 +86,15 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 	if err := unix.Fstat(fd, &after); err != nil {
 		return false, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return n.Content.Size == after.Size && before.Size == after.Size &&
+	return whole && before.Size == after.Size &&
 		before.Mtim == after.Mtim && before.Ctim == after.Ctim, nil
 }
 
-func (j *dumpJob) content(ctx context.Context, fd int, path string, size int64) (pack.Stream, error) {
-	if size == 0 {
+func (j *dumpJob) content(ctx context.Context, fd int, path string, data []Extent) (pack.Stream, error) {
+	if len(data) == 0 {
 		return pack.Stream{}, nil
 	}
-	src := &fileReader{fd: fd, path: path, left: size}
+	src := &fileReader{fd: fd, path: path, data: data}
 	s, err := j.w.Write(ctx, src, pack.Files)
 	if vanished(src.err) {
 		return s, errGone
@@ -190,12 +195,12 @@ func (f *DirectoryFacts) add(n *Node) {
 	switch n.Type {
 	case RegularFile:
 		f.Files++
-		f.Bytes += n.Content.Size
+		f.Bytes += n.Size
 		f.DiskBytes += inode
 		if n.Sparse > 0 {
 			f.DiskBytes += n.Sparse
 		} else {
-			f.DiskBytes += (n.Content.Size + block - 1) / block * block
+			f.DiskBytes += (n.Size + block - 1) / block * block
 		}
 	case Folder:
 		f.Folders++

@@ -28,7 +28,7 @@ func (p *planting) writeFile(ctx context.Context, t task, buf []byte) (err error
 			err = p.failed("close", n, closed)
 		}
 	}()
-	if n.Content.Size > 0 {
+	if n.Size > 0 {
 		written, err := p.writeContent(ctx, fd, n, buf)
 		if err == nil && written != n.Content.Size {
 			err = fmt.Errorf("%d bytes instead of %d", written, n.Content.Size)
@@ -36,7 +36,7 @@ func (p *planting) writeFile(ctx context.Context, t task, buf []byte) (err error
 		if err != nil {
 			return p.failed("write", n, err)
 		}
-		p.bytes.Add(written)
+		p.bytes.Add(n.Size)
 	}
 	if err := p.setMeta(fd, n, t.uid, t.gid); err != nil {
 		return err
@@ -48,10 +48,21 @@ func (p *planting) writeContent(ctx context.Context, fd int, n *Node, buf []byte
 	content := p.r.Open(ctx, n.Content)
 	defer content.Close()
 	w := &fileWriter{fd: fd, sparse: n.Sparse > 0}
-	if _, err := io.CopyBuffer(w, content, buf); err != nil {
+	if !w.sparse {
+		_, err := io.CopyBuffer(w, content, buf)
 		return w.size, err
 	}
-	return w.size, w.finish()
+	var written int64
+	for _, x := range n.Data {
+		w.size = x.Offset
+		part, err := io.CopyBuffer(w, io.LimitReader(content, x.Length), buf)
+		written += part
+		if err != nil {
+			return written, err
+		}
+	}
+	// Most end in a hole, or in zeros.
+	return written, unix.Ftruncate(fd, n.Size)
 }
 
 // fileWriter writes an open file from its start, leaving holes if it is meant
@@ -60,7 +71,6 @@ type fileWriter struct {
 	fd     int
 	size   int64
 	sparse bool
-	hole   bool // the file ends in a hole so far
 }
 
 // holeSize is the unit of holes.
@@ -75,7 +85,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 	}
 	for done := 0; done < len(p); {
 		piece := p[done:min(done+holeSize, len(p))]
-		if w.hole = string(piece) == string(zeros[:len(piece)]); w.hole {
+		if string(piece) == string(zeros[:len(piece)]) {
 			w.size += int64(len(piece))
 		} else if n, err := w.put(piece); err != nil {
 			return done + n, err
@@ -95,14 +105,6 @@ func (w *fileWriter) put(p []byte) (int, error) {
 		w.size += int64(n)
 	}
 	return len(p), nil
-}
-
-// finish gives the file its length if it ends in a hole.
-func (w *fileWriter) finish() error {
-	if !w.hole {
-		return nil
-	}
-	return unix.Ftruncate(w.fd, w.size)
 }
 
 // syncEach makes a folder durable one file at a time.

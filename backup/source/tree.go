@@ -41,15 +41,20 @@ type Node struct {
 	Target string // of a symlink, or a hard link's first path
 	Device uint64 // of a device, as makedev(3) has it
 
-	Content pack.Stream // of a regular file
+	Size    int64       // of a regular file
+	Content pack.Stream // of a regular file, without its holes
 	// Sparse is the number of bytes that a file with holes takes on disk; 0
-	// for a file without holes.
+	// for a file without holes, whose Data then is nil.
 	Sparse int64
+	Data   []Extent // what is between the holes, in order
 	// Inode and Changed (ctime) tell whether a regular file is still the one
 	// that was read. Changed is zero when it changed all the while.
 	Inode   uint64
 	Changed time.Time
 }
+
+// Extent is a part of a file.
+type Extent struct{ Offset, Length int64 }
 
 // Xattr is one extended attribute. ACLs and file capabilities are such.
 type Xattr struct {

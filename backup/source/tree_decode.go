@@ -210,9 +210,30 @@ func (f *fields) time() time.Time {
 	return time.Unix(sec, int64(f.number()))
 }
 
+// data reads where a file has data, and gives how much that is.
+func (f *fields) data(n *Node) (total int64) {
+	n.Data = make([]Extent, f.count(2))
+	var end int64
+	for i := range n.Data {
+		gap, length := int64(f.number()), int64(f.number())
+		if gap < 0 || length <= 0 || gap > n.Size-end || length > n.Size-end-gap {
+			f.bad = true
+			return 0
+		}
+		n.Data[i] = Extent{end + gap, length}
+		end += gap + length
+		total += length
+	}
+	return total
+}
+
 func (f *fields) content(n *Node) {
-	n.Content.Size = int64(f.number())
+	n.Size = int64(f.number())
 	n.Sparse = int64(f.number())
+	n.Content.Size = n.Size
+	if n.Sparse != 0 {
+		n.Content.Size = f.data(n)
+	}
 	n.Inode = f.number()
 	n.Changed = f.time()
 	n.Content.Depth = int(f.number())

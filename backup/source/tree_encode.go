@@ -18,15 +18,18 @@ import (
 //	type, depth, name                               every node
 //	mode, uid, gid, user, group, mtime              all but hard links
 //	count, then name and value of each              xattrs; all but hard links
-//	size, sparse, inode, ctime, depth, count, ids   regular files; ids are 32 bytes each
+//	size, sparse, data, inode, ctime, depth, count, ids   regular files; ids are 32 bytes each
 //	target                                          symlinks and hard links
 //	device                                          devices
+//
+// Data is there where sparse is not 0: the number of extents, then for each one
+// how far it begins after the end of the one before, and its length.
 //
 // Depth and base name stand in for the path, so that a record does not depend
 // on its siblings. The format is written by hand because a million records
 // have to be written and read in about a second, which no general encoder with
 // reflection does.
-const treeMagic = "understudy tree 1\n"
+const treeMagic = "understudy tree 2\n"
 
 // treeEncoder writes a tree stream.
 type treeEncoder struct {
@@ -90,8 +93,17 @@ func appendNode(b []byte, n *Node) ([]byte, error) {
 }
 
 func appendContent(b []byte, n *Node) []byte {
-	b = binary.AppendUvarint(b, uint64(n.Content.Size))
+	b = binary.AppendUvarint(b, uint64(n.Size))
 	b = binary.AppendUvarint(b, uint64(n.Sparse))
+	if n.Sparse > 0 {
+		b = binary.AppendUvarint(b, uint64(len(n.Data)))
+		end := int64(0)
+		for _, x := range n.Data {
+			b = binary.AppendUvarint(b, uint64(x.Offset-end))
+			b = binary.AppendUvarint(b, uint64(x.Length))
+			end = x.Offset + x.Length
+		}
+	}
 	b = binary.AppendUvarint(b, n.Inode)
 	b = appendTime(b, n.Changed)
 	b = binary.AppendUvarint(b, uint64(n.Content.Depth))

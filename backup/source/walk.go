@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"io"
 	"io/fs"
 	"path"
 	"sync"
@@ -174,11 +173,4 @@ func join(folder, name string) string {
 		return name
 	}
 	return folder + "/" + name
-}
-
-func endOfFile(left int64) error {
-	if left <= 0 {
-		return io.EOF
-	}
-	return nil
 }

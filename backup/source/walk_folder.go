@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -113,32 +114,43 @@ func vanished(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
 }
 
-// fileReader reads exactly left bytes of an open file, or fewer if it is
-// shorter. Knowing the size saves the read that finds the end, and keeps a
-// file that grows for ever from being read for ever.
+// fileReader reads parts of an open file, or less if it is shorter. Knowing
+// where they end saves the read that finds the end, and keeps a file that grows
+// for ever from being read for ever.
 type fileReader struct {
 	fd   int
 	path string
-	left int64
-	err  error // what stopped it
+	data []Extent // that are left
+	err  error    // what stopped it
 }
 
 // Read implements io.Reader.
 func (r *fileReader) Read(p []byte) (int, error) {
-	if int64(len(p)) > r.left {
-		p = p[:r.left]
+	if len(r.data) == 0 {
+		return 0, io.EOF
+	}
+	x := r.data[0]
+	if int64(len(p)) > x.Length {
+		p = p[:x.Length]
 	}
 	if len(p) == 0 {
-		return 0, endOfFile(r.left)
+		return 0, nil
 	}
-	n, err := retry(func() (int, error) { return unix.Read(r.fd, p) })
+	n, err := retry(func() (int, error) { return unix.Pread(r.fd, p, x.Offset) })
 	if err != nil {
 		r.err = &fs.PathError{Op: "read", Path: r.path, Err: err}
 		return 0, r.err
 	}
-	if n == 0 {
-		r.left = 0
+	switch {
+	case n == 0:
+		r.data = nil
+	case int64(n) == x.Length:
+		r.data = r.data[1:]
+	default:
+		r.data = append([]Extent{{x.Offset + int64(n), x.Length - int64(n)}}, r.data[1:]...)
 	}
-	r.left -= int64(n)
-	return n, endOfFile(r.left)
+	if len(r.data) == 0 {
+		return n, io.EOF
+	}
+	return n, nil
 }

@@ -1,0 +1,136 @@
+package source
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+)
+
+// writeHoles makes a file of the given size with data at some offsets.
+func writeHoles(t *testing.T, path string, size int64, data map[int64][]byte) {
+	t.Helper()
+	f, err := os.Create(path)
+	do(t, err)
+	do(t, f.Truncate(size))
+	for at, b := range data {
+		_, err := f.WriteAt(b, at)
+		do(t, err)
+	}
+	do(t, f.Sync())
+	do(t, f.Close())
+}
+
+func checkHoles(t *testing.T, path string, size int64, data map[int64][]byte) {
+	t.Helper()
+	got, disk := diskUse(t, path)
+	if got != size || disk > int64(len(data)+1)<<20 {
+		t.Errorf("%s has %d bytes, of which %d on disk; it was made with %d", path, got, disk, size)
+	}
+	f, err := os.Open(path)
+	do(t, err)
+	defer f.Close()
+	for at, want := range data {
+		got := make([]byte, len(want))
+		_, err := f.ReadAt(got, at)
+		do(t, err)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs at %d", path, at)
+		}
+	}
+	_, err = f.Seek(-1, io.SeekEnd)
+	do(t, err)
+}
+
+// Fifty gibibytes that are almost all holes are backed up, restored and brought
+// forward without being read: within seconds, and in little memory.
+func TestDirectoryNeitherReadsNorStoresHoles(t *testing.T) {
+	const size = 50 << 30
+	root := t.TempDir()
+	live, target := filepath.Join(root, "live"), filepath.Join(root, "target")
+	do(t, os.Mkdir(live, 0o755))
+	huge := map[int64][]byte{0: []byte("at the start"), 7 << 30: bytes.Repeat([]byte("in the midst "), 100000), size - 5: []byte("at ht")}
+	writeHoles(t, filepath.Join(live, "huge"), size, huge)
+	writeHoles(t, filepath.Join(live, "empty"), size, nil)
+	v, from, to := newVault(t), newTestDirectory(t, live), newTestDirectory(t, target)
+	e, stats := v.mustBackup(from)
+	if stats.Logical > 4<<20 {
+		t.Errorf("%d bytes were read", stats.Logical)
+	}
+	if f := factsOf(t, e); f.Bytes != 2*size || f.DiskBytes > 4<<20 {
+		t.Errorf("facts are %+v", f)
+	}
+	do(t, to.Stage(t.Context(), v.last(), e))
+	checkHoles(t, filepath.Join(to.Staged(), "huge"), size, huge)
+	checkHoles(t, filepath.Join(to.Staged(), "empty"), size, nil)
+
+	reads := counted(from)
+	again, _ := v.mustBackup(from)
+	if !again.Root.Equal(e.Root) || reads() != 0 {
+		t.Error("the tree of files that did not change differs")
+	}
+
+	// The same bytes at another place are another file.
+	moved := map[int64][]byte{0: huge[0], 9 << 30: huge[7<<30], size - 5: huge[size-5]}
+	do(t, os.Remove(filepath.Join(live, "huge")))
+	writeHoles(t, filepath.Join(live, "huge"), size, moved)
+	next, _ := v.mustBackup(from)
+	do(t, to.Advance(t.Context(), v.last(), e, next))
+	checkHoles(t, filepath.Join(to.Staged(), "huge"), size, moved)
+
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.Sys > 512<<20 {
+		t.Errorf("%d MiB of memory were taken", m.Sys>>20)
+	}
+}
+
+// A file with more holes than a list has room for comes back all the same.
+func TestDirectoryKeepsAFileOfManyHoles(t *testing.T) {
+	root := t.TempDir()
+	live := filepath.Join(root, "live")
+	do(t, os.Mkdir(live, 0o755))
+	data := map[int64][]byte{}
+	for i := range int64(300) {
+		data[i*(holeSize*2)+i%3*4096] = []byte{byte(i), 1}
+	}
+	writeHoles(t, filepath.Join(live, "f"), 300*holeSize*2+12345, data)
+	v := newVault(t)
+	e, _ := v.mustBackup(newTestDirectory(t, live))
+	copied := filepath.Join(root, "copy")
+	do(t, Export(t.Context(), v.last(), e, copied))
+	sourcetest.CompareTrees(t, live, copied)
+	f, err := os.Open(filepath.Join(live, "f"))
+	do(t, err)
+	defer f.Close()
+	extents, err := dataExtents(int(f.Fd()), 300*holeSize*2+12345)
+	do(t, err)
+	if len(extents) < 250 {
+		t.Errorf("only %d extents were found", len(extents))
+	}
+}
+
+func TestANodeIsClippedToWhatWasRead(t *testing.T) {
+	wanted := []Extent{{10, 5}, {100, 5}, {200, 5}}
+	for read, want := range map[int64]struct {
+		size  int64
+		parts int
+		whole bool
+	}{15: {300, 3, true}, 12: {202, 3, false}, 10: {200, 2, false}, 7: {102, 2, false}, 0: {10, 0, false}} {
+		n := &Node{Path: "f", Type: RegularFile, Size: 300, Sparse: 1, Data: wanted, ModTime: time.Unix(0, 0)}
+		n.Content.Size = read
+		whole := n.clip(wanted)
+		var total int64
+		for _, x := range n.Data {
+			total += x.Length
+		}
+		if whole != want.whole || n.Size != want.size || len(n.Data) != want.parts || total != read {
+			t.Errorf("%d bytes read: %t, %+v", read, whole, n)
+		}
+	}
+}
