@@ -33,25 +33,6 @@ func newMetrics(t *testing.T, s *server.PrometheusServer, change func(*Prometheu
 	return p
 }
 
-// writePast gives a server's history a block with a metric of ten days ago.
-func writePast(t *testing.T, s *server.PrometheusServer, metric string) {
-	t.Helper()
-	s.Stop(t)
-	var text strings.Builder
-	fmt.Fprintf(&text, "# TYPE %s gauge\n", metric)
-	at := time.Now().Add(-10 * 24 * time.Hour).Unix()
-	for i := range 100 {
-		fmt.Fprintf(&text, "%s{n=\"%d\"} %d %d\n", metric, i%10, i, at+int64(i))
-	}
-	text.WriteString("# EOF\n")
-	file := filepath.Join(t.TempDir(), "past")
-	do(t, os.WriteFile(file, []byte(text.String()), 0o600))
-	if out, err := server.Promtool(t, "", "tsdb", "create-blocks-from", "openmetrics", file, s.DataDir); err != nil {
-		t.Fatalf("write the past: %v\n%s", err, out)
-	}
-	s.Start(t)
-}
-
 // remembers reports whether a server finds a metric of ten days ago.
 func remembers(t *testing.T, s *server.PrometheusServer, metric string) bool {
 	t.Helper()
@@ -83,8 +64,9 @@ func eventually(t *testing.T, check func() bool) {
 // again: every step of a promotion, on two real servers.
 func TestPrometheusHistory(t *testing.T) {
 	a, b := server.Prometheus(t, "", adminAPI), server.Prometheus(t, "", adminAPI)
-	writePast(t, a, "of_the_active")
-	writePast(t, b, "of_the_standby")
+	past := time.Now().Add(-10 * 24 * time.Hour)
+	a.WritePast(t, "of_the_active", past)
+	b.WritePast(t, "of_the_standby", past)
 	from, to := newMetrics(t, a, nil), newMetrics(t, b, nil)
 	do(t, from.Check(t.Context()))
 

@@ -1,8 +1,8 @@
 // Package server starts real servers for tests: MinIO, fake-gcs-server, Azurite,
 // PostgreSQL and Prometheus, each on a free port of 127.0.0.1, with its data in a
-// temporary folder, stopped by process id when the test ends, and killed by the
-// kernel should the test process die first. A Wire is the network to one of
-// them, which can be disturbed.
+// temporary folder, stopped by process id when the test ends, and killed (by the
+// kernel, Prometheus by a watchdog) should the test process die first. A Wire is
+// the network to one of them, which can be disturbed.
 //
 // It needs binaries that `make setup` installs; a missing one fails the test.
 // It knows nothing of Understudy, so that any package's tests can use it.

@@ -204,7 +204,7 @@ func (p *PrometheusServer) start() error {
 		if err == nil {
 			return nil
 		}
-		if !p.Running() {
+		if pid, err := p.pid(); err != nil || !alive(pid) {
 			return fmt.Errorf("prometheus: %w\n%s", errEnded, p.tail())
 		}
 		select {
@@ -215,14 +215,43 @@ func (p *PrometheusServer) start() error {
 	}
 }
 
-// Running reports whether the server's process is there.
-func (p *PrometheusServer) Running() bool {
+// PID is the id of the server's process.
+func (p *PrometheusServer) PID(tb testing.TB) int {
+	tb.Helper()
+	pid, err := p.pid()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return pid
+}
+
+func (p *PrometheusServer) pid() (int, error) {
 	text, err := os.ReadFile(filepath.Join(p.dir, "pid"))
 	if err != nil {
-		return false
+		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	return err == nil && alive(pid)
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// WritePast gives the server's history a block with ten series of a metric that
+// begin at the time given. It is restarted for that.
+func (p *PrometheusServer) WritePast(tb testing.TB, metric string, at time.Time) {
+	tb.Helper()
+	p.Stop(tb)
+	var text strings.Builder
+	fmt.Fprintf(&text, "# TYPE %s gauge\n", metric)
+	for i := range 100 {
+		fmt.Fprintf(&text, "%s{n=\"%d\"} %d %d\n", metric, i%10, i, at.Unix()+int64(i))
+	}
+	text.WriteString("# EOF\n")
+	file := filepath.Join(p.dir, "past")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if out, err := Promtool(tb, "", "tsdb", "create-blocks-from", "openmetrics", file, p.DataDir); err != nil {
+		tb.Fatalf("write the past: %v\n%s", err, out)
+	}
+	p.Start(tb)
 }
 
 // tail returns the end of the server's output.
