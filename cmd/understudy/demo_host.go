@@ -208,6 +208,16 @@ func (h *demoHost) caches(ctx context.Context, id string) error {
 	})
 }
 
+// rehearses waits until the host has rehearsed a backup.
+func (h *demoHost) rehearses(ctx context.Context, id string) error {
+	return h.await(ctx, "has rehearsed backup "+id, func(s agent.Status) error {
+		if s.Staged != id || s.Rehearsed.Error != "" {
+			return fmt.Errorf("it has not: staged is %q %s", s.Staged, s.Rehearsed.Error)
+		}
+		return nil
+	})
+}
+
 // told waits for a notification, which is sent after the backup.
 func (h *demoHost) told(ctx context.Context) error {
 	return h.await(ctx, "was notified", func(s agent.Status) error {

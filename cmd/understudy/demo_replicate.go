@@ -88,6 +88,13 @@ func replicate(ctx context.Context, active *demoHost, standbys ...*demoHost) (ba
 	return ref, nil
 }
 
+func (s *demoStory) rehearsed(ctx context.Context) (string, error) {
+	return "", inOrder(
+		func() error { return s.stage.b.rehearses(ctx, s.made) },
+		func() error { return s.stage.c.rehearses(ctx, s.made) },
+	)
+}
+
 func (s *demoStory) bothTold(ctx context.Context) (string, error) {
 	return "", inOrder(
 		func() error { return s.stage.b.told(ctx) },

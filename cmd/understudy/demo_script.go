@@ -32,10 +32,12 @@ host-a, "understudy join" on host-b and host-c, and an agent on each.`,
 		"A backup",
 		`"understudy backup" on host-a. The application holds its commits for the
 moment of the snapshot; what is new goes to the bucket, encrypted and signed;
-the standbys are told, so that they need not wait for their next poll.`,
+the standbys are told, so that they need not wait for their next poll. Each of
+them rehearses it: restores it beside its own data, and verifies it.`,
 		[]demoPromise{
 			{"a backup is made, and verified in both standbys' caches", a, s.backUp},
 			{"the standbys were told of it", c, s.bothTold},
+			{"both standbys have rehearsed it: a promotion only swaps it in", b, s.rehearsed},
 			{"restored by hand, every row has its file, byte for byte", c, s.backupIsWhole},
 		},
 	}, {
@@ -54,8 +56,8 @@ application.`,
 agent and application at once. "understudy promote --failover" on host-c
 waits a few seconds for host-b, in case it is alive, and takes over.`,
 		[]demoPromise{
-			{"another backup is in both caches, and the application writes on", b, s.writeOn},
-			{"host-c takes over", c, s.failOver},
+			{"another backup is cached and rehearsed; the application writes on", b, s.writeOn},
+			{"host-c takes over, by a swap", c, s.failOver},
 			{"what came after the last backup is lost, and nothing else", c, s.lostWhatCameAfter},
 		},
 	}, {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 	"github.com/understudy-ha/understudy/ha"
@@ -11,23 +13,23 @@ import (
 )
 
 func (s *demoStory) switchOver(ctx context.Context) (string, error) {
-	epoch, err := s.promote(ctx, s.stage.b)
-	return fmt.Sprintf("epoch %d; the application paused for %s", epoch, brief(s.pause)), err
+	p, err := s.promote(ctx, s.stage.b)
+	return fmt.Sprintf("epoch %d; the application paused for %s", p.Epoch, brief(s.pause)), err
 }
 
-// promote promotes a host, gives the new epoch, and measures how long the
-// application's users had to wait at most.
-func (s *demoStory) promote(ctx context.Context, h *demoHost, flags ...string) (epoch uint64, err error) {
+// promote promotes a host, and measures how long the application's users had to
+// wait at most.
+func (s *demoStory) promote(ctx context.Context, h *demoHost, flags ...string) (p agent.PromotionStatus, err error) {
 	measured := s.stage.ledger.longestPause(ctx, s.now)
 	defer func() { s.pause = measured() }()
-	p, err := demoQuery[agent.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
+	p, err = demoQuery[agent.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
 	if err != nil {
-		return 0, err
+		return p, err
 	}
 	if p.State != agent.PromotionDone {
-		return 0, fmt.Errorf("the promotion was not made: %s %s", p.State, p.Error)
+		return p, fmt.Errorf("the promotion was not made: %s %s", p.State, p.Error)
 	}
-	return p.Epoch, inOrder(
+	return p, inOrder(
 		func() error { return h.settles(ctx, agent.StateActive) },
 		func() error { return s.stage.ledger.grows(ctx, 1) },
 	)
@@ -57,10 +59,15 @@ func (s *demoStory) steppedAside(ctx context.Context) (string, error) {
 // writeOn sees to a backup that a failover can use, and to commits that no
 // backup has.
 func (s *demoStory) writeOn(ctx context.Context) (string, error) {
-	if _, err := replicate(ctx, s.stage.b, s.stage.a, s.stage.c); err != nil {
+	ref, err := replicate(ctx, s.stage.b, s.stage.a, s.stage.c)
+	if err != nil {
 		return "", err
 	}
-	return "", s.stage.ledger.grows(ctx, 30)
+	return "", inOrder(
+		func() error { return s.stage.a.rehearses(ctx, ref.ID) },
+		func() error { return s.stage.c.rehearses(ctx, ref.ID) },
+		func() error { return s.stage.ledger.grows(ctx, 30) },
+	)
 }
 
 func (s *demoStory) failOver(ctx context.Context) (detail string, err error) {
@@ -73,8 +80,38 @@ func (s *demoStory) failOver(ctx context.Context) (detail string, err error) {
 	if s.frozen, err = s.stage.ledger.frozen(); err != nil {
 		return "", err
 	}
-	epoch, err := s.promote(ctx, s.stage.c, "--failover")
-	return fmt.Sprintf("epoch %d; the application was down for %s", epoch, brief(s.pause)), err
+	p, err := s.promote(ctx, s.stage.c, "--failover")
+	if err != nil {
+		return "", err
+	}
+	took, rehearsed := leaseToStart(p.Steps)
+	if !rehearsed {
+		return "", errors.New("the backup was restored first, though it had been rehearsed")
+	}
+	s.figure("failover, promotion by itself", took, "rehearsed: nothing had to be restored")
+	return fmt.Sprintf("epoch %d; the application was down for %s, of which %s for all but the wait for host-b", p.Epoch, brief(s.pause), brief(took)), nil
+}
+
+// leaseToStart is how long a promotion took from when it had the lease until
+// the application was started, but for the wait for the old active, and whether
+// its backup had been rehearsed.
+func leaseToStart(steps []ha.Step) (took time.Duration, rehearsed bool) {
+	for _, step := range steps {
+		switch step.Name {
+		case "lease":
+			took = 0
+			continue
+		case "old active":
+			continue
+		case "restore":
+			rehearsed = strings.HasSuffix(step.Note, ": rehearsed")
+		}
+		took += time.Duration(step.Took)
+		if step.Name == "start" {
+			return took, rehearsed
+		}
+	}
+	return took, rehearsed
 }
 
 // lostWhatCameAfter compares what the new active lacks with what the backup
