@@ -136,7 +136,12 @@ type result struct {
 // try runs a command on the host.
 func (h *host) try(args ...string) result {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	return h.tryFor(patience, args...)
+}
+
+func (h *host) tryFor(limit time.Duration, args ...string) result {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.bin, args...)
 	cmd.Env = h.env
@@ -239,7 +244,12 @@ func (h *host) eventually(what string, check func() error) {
 
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	within(t, patience, what, check)
+}
+
+func within(t *testing.T, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -251,7 +261,7 @@ func eventually(t *testing.T, what string, check func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("%s: not within %v: %v", what, patience, err)
+			t.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
 	}
 }

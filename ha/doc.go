@@ -49,6 +49,16 @@
 //	   └──────────────────────────── superseded │ └──── taken back: lease released ───┘
 //	                                                    or unchanged for TTL + margin
 //
+// # Rehearsal
+//
+// A standby with nothing else to see to restores the newest cached backup
+// beside its live state, verified, and has it judged. A promotion cancels a
+// rehearsal that is under way, and its restore takes a stage that is whole, of
+// the chosen backup, and has passed as it is. A backup whose rehearsal failed is
+// not promoted to without an operator's word. What the swap replaced is dropped
+// once the application was started: nothing whose time depends on the size of the
+// state comes before that.
+//
 // # Time
 //
 // No decision compares two machines' clocks. A lease or a head is stale when

@@ -1,0 +1,281 @@
+package e2e
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+var (
+	promotionSizes = flag.String("promotion.sizes", "4MiB", "sizes of state, with commas between, for which promotions are measured")
+	promotionOut   = flag.String("promotion.out", "", "file to write what was measured to")
+)
+
+// A rehearsed promotion of the largest state may take this many times as long
+// as that of the smallest, and a little more, for what is noise; and so long at
+// most.
+const (
+	promotionRatio = 1.5
+	promotionNoise = 200 * time.Millisecond
+	promotionLimit = 2 * time.Second
+)
+
+// TestPromotionTimes measures promotions of a standby that has rehearsed the
+// backup, and of one that has not, step by step: without the help of the old
+// active, which is down, and with hooks that do nothing. In the tests it looks at
+// a small state alone, and that each is what it is said to be; `make bench` has it
+// measure large ones, and hold the promise.
+func TestPromotionTimes(t *testing.T) {
+	var sizes []int64
+	for _, text := range strings.Split(*promotionSizes, ",") {
+		n, err := humanize.ParseBytes(strings.TrimSpace(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, int64(n))
+	}
+	slices.Sort(sizes)
+	var report promotionReport
+	for _, kind := range []string{"directory", "postgres"} {
+		var rehearsed []time.Duration
+		for _, size := range sizes {
+			t.Run(fmt.Sprint(kind, " of ", humanize.IBytes(uint64(size))), func(t *testing.T) {
+				m := measurePromotions(t, kind, size)
+				report.add(m)
+				rehearsed = append(rehearsed, m.rehearsed.total())
+			})
+		}
+		if len(rehearsed) == len(sizes) && len(sizes) > 1 {
+			report.judge(t, kind, sizes, rehearsed)
+		}
+	}
+	t.Log("\n" + report.String())
+	if *promotionOut != "" {
+		if err := os.WriteFile(*promotionOut, []byte(report.page()), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// promotionTimes are the steps of one promotion, by name.
+type promotionTimes map[string]time.Duration
+
+// timedSteps lie between the lease and the application's start. What is dropped
+// comes after.
+var timedSteps = []string{"restore", "swap", "commit", "marker", "old active", "start"}
+
+func (p promotionTimes) total() (sum time.Duration) {
+	for _, name := range timedSteps {
+		sum += p[name]
+	}
+	return sum
+}
+
+// measuredPromotions is what was measured for one kind and size of state.
+type measuredPromotions struct {
+	kind                  string
+	size                  int64
+	backup, rehearsal     time.Duration
+	rehearsed, unprepared promotionTimes
+}
+
+// measurePromotions makes a cluster of three hosts around a state, and promotes
+// first the standby that has rehearsed it, then the one that has not.
+func measurePromotions(t *testing.T, kind string, size int64) measuredPromotions {
+	w := newWeight(t, kind)
+	c := newCluster(t, "file://"+t.TempDir(), nil)
+	a, b, d := w.host(c, "host-a", ""), w.host(c, "host-b", ""), w.host(c, "host-d", "rehearsal: off\n")
+	w.fill(t, a.app.(*weight), size)
+	m := measuredPromotions{kind: kind, size: size}
+
+	a.run("init")
+	a.serve()
+	first := a.long("has made the first backup", func(s agent.Status) bool { return s.LastBackup != nil && s.Leading })
+	for _, kv := range [][2]string{{"stop_timeout", "2s"}, {"margin", "1s"}, {"ttl", "6s"}} {
+		a.run("config", "set", kv[0], kv[1])
+	}
+	a.run("pause")
+	m.backup = time.Duration(first.Stats.BackupSeconds * float64(time.Second))
+	newest := first.LastBackup.ID
+	for _, h := range []*host{b, d} {
+		h.run("join")
+		h.serve()
+	}
+	ready := b.long("has rehearsed the backup", func(s agent.Status) bool { return s.Staged == newest })
+	for _, i := range ready.Instances {
+		if i.Self {
+			m.rehearsal = time.Duration(i.Rehearsals[0].Took)
+		}
+	}
+	d.long("has the backup", func(s agent.Status) bool { return s.State == agent.StateInSync })
+
+	a.killAgent()
+	m.rehearsed = failOver(t, a, b, "rehearsed")
+	w.same(t, a, b)
+	b.killAgent()
+	m.unprepared = failOver(t, b, d, "restored")
+	w.same(t, a, d)
+	return m
+}
+
+// failOver promotes a host in place of one that is gone, and gives the steps.
+func failOver(t *testing.T, old, h *host, want string) promotionTimes {
+	t.Helper()
+	h.long("sees that the active is gone", func(s agent.Status) bool { return s.Active == old.name && !s.HeadAlive })
+	out := h.runLong("promote", "--failover", "--yes", "--json")
+	var p agent.PromotionStatus
+	if err := json.Unmarshal([]byte(out), &p); err != nil || p.State != agent.PromotionDone {
+		t.Fatalf("promotion: %v\n%s", err, out)
+	}
+	times := promotionTimes{}
+	for _, s := range p.Steps {
+		times[s.Name] += time.Duration(s.Took)
+	}
+	i := slices.IndexFunc(p.Steps, func(s ha.Step) bool { return s.Name == "restore" })
+	if i < 0 || !strings.Contains(p.Steps[i].Note, ": "+want) {
+		t.Fatalf("%s: want a promotion that is %q: %+v", h.name, want, p.Steps)
+	}
+	return times
+}
+
+// promotionReport is what was measured.
+type promotionReport struct {
+	rows   []string
+	judged []string
+}
+
+func (r *promotionReport) add(m measuredPromotions) {
+	for _, p := range []struct {
+		how   string
+		times promotionTimes
+	}{{"rehearsed", m.rehearsed}, {"not rehearsed", m.unprepared}} {
+		row := []string{m.kind, humanize.IBytes(uint64(m.size)), p.how}
+		for _, name := range timedSteps {
+			row = append(row, brief(p.times[name]))
+		}
+		row = append(row, "**"+brief(p.times.total())+"**", brief(p.times["discard"]), brief(m.backup), brief(m.rehearsal))
+		r.rows = append(r.rows, "| "+strings.Join(row, " | ")+" |")
+	}
+}
+
+func brief(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}
+
+// judge compares the rehearsed promotions of the smallest and the largest
+// state.
+func (r *promotionReport) judge(t *testing.T, kind string, sizes []int64, took []time.Duration) {
+	t.Helper()
+	least, most := took[0], took[len(took)-1]
+	line := fmt.Sprintf("- %s: the rehearsed promotion of %s took %.2f times as long as that of %s (%v and %v).",
+		kind, humanize.IBytes(uint64(sizes[len(sizes)-1])), most.Seconds()/max(least, time.Millisecond).Seconds(), humanize.IBytes(uint64(sizes[0])), brief(most), brief(least))
+	r.judged = append(r.judged, line)
+	if float64(most) > promotionRatio*float64(least)+float64(promotionNoise) || most > promotionLimit {
+		t.Errorf("%s The promise is at most %v times as long, give or take %v, and under %v.", line, promotionRatio, promotionNoise, promotionLimit)
+	}
+}
+
+// String is the table of what was measured.
+func (r *promotionReport) String() string {
+	head := append(append([]string{"state", "size", "standby"}, timedSteps...), "**lease to start**", "discard", "(backup)", "(rehearsal)")
+	text := "| " + strings.Join(head, " | ") + " |\n|" + strings.Repeat(" --- |", len(head)) + "\n" + strings.Join(r.rows, "\n") + "\n"
+	if len(r.judged) > 0 {
+		text += "\n" + strings.Join(r.judged, "\n") + "\n"
+	}
+	return text
+}
+
+// page is the report with what has to be known about the machine.
+func (r *promotionReport) page() string {
+	return "# Benchmarks\n\n`make bench` wrote this file. Its promotions are failovers with the old active down and hooks that do nothing, " +
+		"by the shipped program, on a local folder as the bucket; the standbys are on the same machine. A step's time is what `understudy promote` prints. " +
+		"A directory is files of 256 KiB with content that cannot be compressed; a PostgreSQL database is rows of 1 KiB with a primary key, on a server that does not wait for its disk.\n\n" +
+		"`restore` of a standby that has rehearsed is a look at the seal; `discard` drops what was replaced, here nothing, once the application was started. " +
+		"Backup (all data new, deduplicated, compressed, encrypted) and rehearsal (at low priority) are those that came before, from nothing.\n\n" +
+		"Measured on " + machine() + ".\n\n" + r.String()
+}
+
+// machine says what was measured on.
+func machine() string {
+	facts := []string{
+		time.Now().UTC().Format("2006-01-02"),
+		field("/proc/cpuinfo", "model name") + fmt.Sprintf(" (%d processors)", countOf("/proc/cpuinfo", "processor\t")),
+		"memory " + field("/proc/meminfo", "MemTotal"),
+		"Linux " + word("uname", "-r"),
+		"file system " + strings.Join(strings.Fields(word("stat", "-f", "-c", "%T", os.TempDir())), " "),
+		word("go", "env", "GOVERSION"),
+		word("psql", "--version"),
+	}
+	return strings.Join(facts, ", ")
+}
+
+func field(file, name string) string {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if key, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return name + " not known"
+}
+
+func countOf(file, prefix string) (n int) {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func word(name string, args ...string) string {
+	out, err := exec.Command(name, args...).Output()
+	if err != nil {
+		return name + " not known"
+	}
+	return cmp.Or(strings.TrimSpace(string(out)), name+" not known")
+}
+
+// measuring bounds what a large state may have take.
+const measuring = 40 * time.Minute
+
+// long waits for something about a host's status that a large state may have
+// take long.
+func (h *host) long(what string, is func(agent.Status) bool) (s agent.Status) {
+	h.t.Helper()
+	within(h.t, measuring, h.name+": "+what, func() error {
+		s = h.status()
+		if !is(s) {
+			return fmt.Errorf("state %q, work %q, problems %q", s.State, s.Work, s.Problems)
+		}
+		return nil
+	})
+	return s
+}
+
+// runLong runs a command that a large state may have take long.
+func (h *host) runLong(args ...string) string {
+	h.t.Helper()
+	r := h.tryFor(measuring, args...)
+	if r.code != 0 {
+		h.t.Fatal(errors.New(r.errout))
+	}
+	return r.out
+}
