@@ -12,6 +12,10 @@ PROMETHEUS := $(TOOLS)/prometheus
 ARGS ?=
 PKG  ?= ./...
 
+# For which sizes of state bench measures promotions, and where it says so.
+SIZES ?= 100MiB,1GiB,5GiB
+OUT   ?= docs/benchmarks.md
+
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000
 FIRST ?= 1
@@ -51,8 +55,9 @@ lint: $(LINT) ## check formatting, vet, and run the linters
 	go vet ./...
 	$(LINT) run
 
-bench: setup ## run the benchmarks (PKG=./backup/...: only those)
+bench: setup ## run the benchmarks, and measure promotions (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built
 	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE))
