@@ -30,14 +30,18 @@ type backupRequest struct {
 // backup is being made share the next one. On a standby it is refused (a
 // *Problem with Refused).
 func (c *Client) Backup(ctx context.Context, reason string) error {
-	return c.Do(ctx, http.MethodPost, "/api/v1/backups", backupRequest{Reason: reason, Trigger: "task"}, nil)
+	return c.patiently(ctx, func(ctx context.Context) error {
+		return c.Do(ctx, http.MethodPost, "/api/v1/backups", backupRequest{Reason: reason, Trigger: "task"}, nil)
+	})
 }
 
 // BackupAndWait is Backup, and returns once a backup that covers all that the
 // application wrote before the call is published in the bucket.
 func (c *Client) BackupAndWait(ctx context.Context, reason string) (Backup, error) {
 	var b Backup
-	err := c.Do(ctx, http.MethodPost, "/api/v1/backups", backupRequest{Reason: reason, Trigger: "task", Wait: true}, &b)
+	err := c.patiently(ctx, func(ctx context.Context) error {
+		return c.Do(ctx, http.MethodPost, "/api/v1/backups", backupRequest{Reason: reason, Trigger: "task", Wait: true}, &b)
+	})
 	return b, err
 }
 
@@ -54,7 +58,11 @@ type Leader struct {
 
 // Leader asks who is active. An instance that does not lead is no error.
 func (c *Client) Leader(ctx context.Context) (Leader, error) {
-	l, err := c.leader(ctx)
+	var l Leader
+	err := c.patiently(ctx, func(ctx context.Context) (err error) {
+		l, err = c.leader(ctx)
+		return err
+	})
 	if err != nil {
 		return Leader{}, fmt.Errorf("ask who leads: %w", err)
 	}

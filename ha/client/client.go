@@ -33,14 +33,17 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+
+	patience time.Duration
 }
 
 // Option changes how a Client talks to its agent.
 type Option func(*options)
 
 type options struct {
-	token string
-	tls   *tls.Config
+	token    string
+	tls      *tls.Config
+	patience time.Duration
 }
 
 // WithToken sends the admin token. Over TCP nearly everything needs it; over
@@ -74,7 +77,7 @@ func New(target string, opts ...Option) (*Client, error) {
 			return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "unix", socket)
 		}
 	}
-	return &Client{base: base, token: o.token, http: &http.Client{Transport: transport, CheckRedirect: noRedirect}}, nil
+	return &Client{base: base, token: o.token, patience: o.patience, http: &http.Client{Transport: transport, CheckRedirect: noRedirect}}, nil
 }
 
 // parseTarget gives the base URL of requests, and the socket to send them

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -261,6 +262,7 @@ func TestTheStablePartIsThere(t *testing.T) {
 		BackupAndWait(ctx context.Context, reason string) (Backup, error)
 		Leader(ctx context.Context) (Leader, error)
 		Role(ctx context.Context) (string, error)
+		Watch(ctx context.Context, every time.Duration, each func(Leader) error) error
 		Do(ctx context.Context, method, path string, in, out any) error
 		Stream(ctx context.Context, path string, each func(Event) error) error
 		Close()

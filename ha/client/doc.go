@@ -6,8 +6,8 @@
 //	…
 //	err = c.Backup(ctx, "monthly import finished")
 //
-// New, its options, Backup, BackupAndWait, Leader, Role, Problem and the types
-// that they use are stable: within a major version they change by addition
+// New, its options, Backup, BackupAndWait, Leader, Role, Watch, Problem and the
+// types that they use are stable: within a major version they change by addition
 // alone. Do, Stream and Event are what the command line is built on; they know
 // nothing of what travels through them, which the agent's OpenAPI document
 // (GET /api/v1/openapi.json) describes.
