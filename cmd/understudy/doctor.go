@@ -132,6 +132,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	}
 	found = append(found, examineVersion(ctx, c.Version)...)
 	found = append(found, examineHooks(c.Hooks)...)
+	found = append(found, examineFederation(c.Prometheus)...)
 	return append(found, bootChecks(ctx, c.Hooks)...)
 }
 
@@ -202,6 +203,19 @@ func examineVersion(ctx context.Context, v versionSpec) []finding {
 }
 
 // examineHooks looks whether the hooks can be run.
+// examineFederation looks whether this host's Prometheus can be told whose to
+// federate. Neither backups nor promotions need that.
+func examineFederation(f agent.Federation) []finding {
+	if f.TargetsFile == "" {
+		return nil
+	}
+	found := is("federation", f.Check(), f.TargetsFile)
+	if found.Result == bad {
+		found.Result = warning
+	}
+	return []finding{found}
+}
+
 func examineHooks(h agent.Hooks) []finding {
 	var found []finding
 	for _, hook := range []struct {

@@ -33,8 +33,8 @@ func TestDoctorSaysWhatWouldBreak(t *testing.T) {
 	}
 	other, _, _ := understudy(t, nil, "key", "generate")
 	h.write("key", other)
-	h.write("understudy.yaml", "sources:\n  - {name: files, directory: {path: /nowhere/at-all}}\nhooks: {promote: [no-such-program]}\n")
-	if r := results(); r["key"] != bad || r["source files"] != bad || r["hook promote"] != bad {
+	h.write("understudy.yaml", "sources:\n  - {name: files, directory: {path: /nowhere/at-all}}\nprometheus: {targets_file: /nowhere/f.json, address: 'a:1'}\nhooks: {promote: [no-such-program]}\n")
+	if r := results(); r["key"] != bad || r["source files"] != bad || r["hook promote"] != bad || r["federation"] != warning {
 		t.Errorf("broken: %v", r)
 	}
 	h.fails(exitBucket, "not be safe", "doctor")

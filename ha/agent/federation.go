@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -20,6 +23,26 @@ import (
 type Federation struct {
 	TargetsFile string // absolute; "": none is written
 	Address     string // host:port of this host's Prometheus, told to the others; "": it has none
+}
+
+// Check tells whether the targets file could be written.
+func (f Federation) Check() error {
+	if f.TargetsFile == "" {
+		return nil
+	}
+	folder := filepath.Dir(f.TargetsFile)
+	switch info, err := os.Stat(folder); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("write the targets of Prometheus: the folder %s is missing: create it", folder)
+	case err != nil:
+		return fmt.Errorf("write the targets of Prometheus: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("write the targets of Prometheus: %s is not a folder", folder)
+	}
+	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("write the targets of Prometheus: write to %s: %w", folder, err)
+	}
+	return nil
 }
 
 // FederationStatus says whose Prometheus this host's federates.
@@ -109,7 +132,10 @@ func (a *Agent) writeTargets(ctx context.Context, path, target string) bool {
 	if same {
 		return true
 	}
-	err := replaceTargets(path, target)
+	err := Federation{TargetsFile: path}.Check()
+	if err == nil {
+		err = replaceTargets(path, target)
+	}
 	f.mu.Lock()
 	f.known, f.failure = err == nil, ""
 	if err == nil {
