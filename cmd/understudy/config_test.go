@@ -114,6 +114,8 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 		"hook as text":          {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: systemctl stop app\n", "line 3: a command is a list of words"},
 		"hook without command":  {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: {timeout: 3s}\n", "line 3: command is missing or empty"},
 		"version as list":       {"application: {version: [x]}\nsources: [{name: a, directory: {path: /a}}]\n", "line 1: a version is a literal"},
+		"unknown rehearsal":     {"sources: [{name: a, directory: {path: /a}}]\nrehearsal: daily\n", `line 2: rehearsal "daily" is not known`},
+		"rehearsal as list":     {"sources: [{name: a, directory: {path: /a}}]\nrehearsal: [off]\n", "line 2: rehearsal"},
 		"no targets file":       {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {address: 'a:1'}\n", "line 2: targets_file is missing"},
 		"targets file of text":  {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.txt, address: 'a:1'}\n", "must end in .json"},
 		"no address":            {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.json}\n", "line 2: address is missing"},

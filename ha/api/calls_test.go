@@ -59,8 +59,8 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"POST", "/api/v1/backups", `{"trigger":"salvage"}`, 422, "trigger", ""},
 		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
 		{
-			"POST", "/api/v1/promotions", `{"backup":"b","mode":"failover","allow_version_mismatch":true,"waive_salvage":true,"shown":"s","reason":"r"}`, 202, `"id":"p1","state":"running"`,
-			"promote " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
+			"POST", "/api/v1/promotions", `{"backup":"b","mode":"failover","allow_version_mismatch":true,"allow_failed_rehearsal":true,"waive_salvage":true,"shown":"s","reason":"r"}`, 202, `"id":"p1","state":"running"`,
+			"promote " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, AllowFailedRehearsal: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
 		},
 		{"POST", "/api/v1/promotions", `{"mode":"sideways"}`, 422, "mode", ""},
 		{"GET", "/api/v1/promotions/p1", "", 200, `"id":"p1"`, ""},
