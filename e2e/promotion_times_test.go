@@ -55,6 +55,7 @@ func TestPromotionTimes(t *testing.T) {
 			t.Run(fmt.Sprint(kind, " of ", humanize.IBytes(uint64(size))), func(t *testing.T) {
 				m := measurePromotions(t, kind, size)
 				report.add(m)
+				report.write(t) // what comes after may take long
 				rehearsed = append(rehearsed, m.rehearsed.total())
 			})
 		}
@@ -62,12 +63,8 @@ func TestPromotionTimes(t *testing.T) {
 			report.judge(t, kind, sizes, rehearsed)
 		}
 	}
+	report.write(t)
 	t.Log("\n" + report.String())
-	if *promotionOut != "" {
-		if err := os.WriteFile(*promotionOut, []byte(report.page()), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // promotionTimes are the steps of one promotion, by name.
@@ -168,6 +165,17 @@ func (r *promotionReport) add(m measuredPromotions) {
 		}
 		row = append(row, "**"+brief(p.times.total())+"**", brief(p.times["discard"]), brief(m.backup), brief(m.rehearsal))
 		r.rows = append(r.rows, "| "+strings.Join(row, " | ")+" |")
+	}
+}
+
+// write writes the report to the file that is asked for.
+func (r *promotionReport) write(t *testing.T) {
+	t.Helper()
+	if *promotionOut == "" {
+		return
+	}
+	if err := os.WriteFile(*promotionOut, []byte(r.page()), 0o644); err != nil {
+		t.Error(err)
 	}
 }
 
