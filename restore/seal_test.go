@@ -16,6 +16,13 @@ func (h *host) mustHold(t *testing.T, want State, backup string) {
 	}
 }
 
+func mustBeReady(t *testing.T, h *host, m *backup.Manifest, want bool) {
+	t.Helper()
+	if ready, err := h.Ready(t.Context(), m); err != nil || ready != want {
+		t.Errorf("ready %v, %v; want %v", ready, err, want)
+	}
+}
+
 func (h *host) stagings() (n int) {
 	for _, f := range h.sources {
 		n += f.staged
@@ -33,6 +40,7 @@ func TestAStagedBackupIsNotStagedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.mustHold(t, Staged, "b-1")
+	mustBeReady(t, h, testManifest(), true)
 	if h.stagings() != 0 {
 		t.Errorf("%d sources were staged again", h.stagings())
 	}
@@ -40,6 +48,7 @@ func TestAStagedBackupIsNotStagedAgain(t *testing.T) {
 	h = newHost(t, dir, d, noStep)
 	m := testManifest()
 	m.Sources[0].Root.Size = 1
+	mustBeReady(t, h, m, false)
 	if err := h.Stage(t.Context(), nil, m, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +83,7 @@ func TestAStageThatSomebodyWroteToIsNotSwapped(t *testing.T) {
 			t.Fatal(err)
 		}
 		d["uploads"].staged = found
+		mustBeReady(t, h, testManifest(), false)
 		err := h.Swap(t.Context())
 		if !errors.Is(err, ErrSeal) || !strings.Contains(err.Error(), "uploads") {
 			t.Errorf("swap: %v", err)

@@ -128,15 +128,14 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 	for _, e := range m.Sources {
 		s.bytes += e.Size
 	}
+	if ready, err := a.swap().Ready(ctx, m); ready || err != nil {
+		return s, false, err
+	}
 	reader, _, err := a.repo.Open(ctx, m, a.cache)
 	if err != nil {
 		return s, false, err
 	}
-	err = a.swap().Stage(ctx, reader, m, func(p backup.Progress) {
-		fresh = true // one that is staged already has nothing to report
-		a.setProgress(p)
-	})
-	return s, fresh, err
+	return s, true, a.swap().Stage(ctx, reader, m, a.setProgress)
 }
 
 // fallBack stages the newest cached backup that has passed, where the rehearsal
