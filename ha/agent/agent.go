@@ -45,6 +45,7 @@ type Agent struct {
 	renewal    renewal    // the goroutine's that keeps the table
 	refusals   refusals
 	reloading  reloading
+	readiness  readiness
 	expiry     expiry
 	federation federation
 	lags       lags
@@ -267,6 +268,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepRules(gctx) })
 	g.Go(func() error { return a.keepSwept(gctx) })
 	g.Go(func() error { return a.keepNewest(gctx) })
+	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	err := g.Wait()
 	close(a.stopped)

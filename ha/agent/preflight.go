@@ -49,14 +49,8 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	if err != nil {
 		return p, choice{}, err
 	}
-	p.checkKey(m, a)
-	p.check("version", a.versionCheck(ctx, m, req.AllowVersionMismatch))
 	p.checkRehearsal(a, req, info.ID)
-	p.check("restore", a.swap().Check(ctx, m))
-	for _, src := range a.live().Sources {
-		p.check("source "+src.Name(), checkRestore(ctx, src))
-	}
-	a.checkHooks(&p)
+	p.checkHost(ctx, a, m, req.AllowVersionMismatch)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
 	p.Loss, err = a.loss(ctx, s, h, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
@@ -84,6 +78,17 @@ func (p *Preflight) check(name string, err error) {
 		c.Detail = err.Error()
 	}
 	p.Checks = append(p.Checks, c)
+}
+
+// checkHost looks whether this host has what a promotion to a backup needs.
+func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest, anyVersion bool) {
+	p.checkKey(m, a)
+	p.check("version", a.versionCheck(ctx, m, anyVersion))
+	p.check("restore", a.swap().Check(ctx, m))
+	for _, src := range a.live().Sources {
+		p.check("source "+src.Name(), checkRestore(ctx, src))
+	}
+	a.checkHooks(p)
 }
 
 func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {

@@ -54,3 +54,14 @@ func (a *Agent) NoteRefusal(ctx context.Context, request string, err error) {
 		a.note(ctx, event.Warn, "refusal", request+" was refused: "+refusal.Reason, map[string]any{"request": request})
 	}
 }
+
+// NoteAccess tells who was let in, or was not; the latter once a minute for
+// each text.
+func (a *Agent) NoteAccess(ctx context.Context, granted bool, text string) {
+	switch {
+	case granted:
+		a.note(ctx, event.Info, "access", text, nil)
+	case a.refusals.first("access\x00"+text, a.cfg.Clock.Now().Mono):
+		a.note(ctx, event.Warn, "access", text, nil)
+	}
+}

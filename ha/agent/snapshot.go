@@ -48,6 +48,7 @@ func (a *Agent) Status() Status {
 	if _, c := a.configs.current(); c != nil {
 		s.Retention = a.retentionStatus(c)
 	}
+	s.Blockers = a.readiness.read()
 	s.Problems = problems(s, schedule, now.Wall)
 	s.Healthy = len(s.Problems) == 0
 	s.Outlook = outlook(s)
@@ -91,6 +92,9 @@ func problems(s Status, schedule scheduleView, now time.Time) []string {
 	add(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
 	add(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
 	add(s.Demotion != nil, "this instance is stepping down")
+	for _, b := range s.Blockers {
+		add(true, "a promotion of this instance would fail: %s", b)
+	}
 	if text := reloadProblem(s.Reload); text != "" {
 		all = append(all, text)
 	}
@@ -134,42 +138,6 @@ func (s *Status) covered() bool {
 // silent reports whether the active's heartbeat is stale.
 func (s *Status) silent() bool {
 	return s.Head == nil || s.HeadAge >= time.Duration(s.Head.Fencing.TTL+s.Head.Fencing.Margin).Seconds()
-}
-
-// outlook says in one line what promoting this instance would do now.
-func outlook(s Status) string {
-	h := s.Head
-	switch {
-	case s.Promotion != nil:
-		return fmt.Sprintf("a promotion is under way (%s)", s.Promotion.Phase)
-	case s.Role == ha.RoleActive && s.Refused == "":
-		return "this instance is the active"
-	case h == nil || s.Bucket != "ok":
-		return "not now: the bucket cannot be used"
-	case h.Newest == nil:
-		return "not now: the cluster has no backup yet"
-	case s.Demotion != nil && !s.Demotion.Acked:
-		return "not now: this instance is still stepping down"
-	case s.Demotion != nil && !s.Demotion.Made:
-		return "not now: this instance still owes a salvage backup"
-	case s.silent():
-		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsalOutlook(s))
-	}
-	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago); %s",
-		seconds(s.LastBackupAge), rehearsalOutlook(s))
-}
-
-// rehearsalOutlook says what rehearsal means for a promotion to the newest
-// backup.
-func rehearsalOutlook(s Status) string {
-	switch newest := s.Head.Newest.ID; {
-	case s.Staged == newest && s.Rehearsed == ha.Rehearsed{Backup: newest}:
-		return "that backup is rehearsed"
-	case s.Rehearsed.Backup == newest:
-		return "its rehearsal failed"
-	}
-	return "that backup is not rehearsed: it would be restored first"
 }
 
 // seconds writes a number of seconds for people.

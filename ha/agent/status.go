@@ -44,6 +44,9 @@ type Status struct {
 	Reload     *ReloadStatus     `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
 	Instances  []InstanceStatus  `json:"instances"`
 	Federation *FederationStatus `json:"federation,omitempty"` // nil: none is set up
+	// Blockers are what this host was found to lack, lately, for a promotion of
+	// this standby.
+	Blockers []string `json:"blockers,omitempty"`
 	// Outlook says in one line whether promoting this instance would work now,
 	// and what would be lost.
 	Outlook string `json:"outlook"`

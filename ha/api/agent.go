@@ -64,6 +64,8 @@ type Agent interface {
 
 	// NoteRefusal tells of a request that was refused; other errors are no news.
 	NoteRefusal(ctx context.Context, request string, err error)
+	// NoteAccess tells who was let in, or was not.
+	NoteAccess(ctx context.Context, granted bool, text string)
 	// Users lists who may sign in, User finds one of them; neither asks anybody.
 	Users() ([]agent.User, error)
 	User(name string) (agent.User, bool)

@@ -88,6 +88,7 @@ func (g *gate) byToken(w http.ResponseWriter, r *http.Request, next http.Handler
 		next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), "token")))
 		return
 	}
+	g.agent.NoteAccess(r.Context(), false, "a wrong token was given, from "+visitorOf(r.Context()).address)
 	g.refuse(w)
 }
 
@@ -103,6 +104,7 @@ func (g *gate) bySession(w http.ResponseWriter, r *http.Request, v *visitor, nex
 		writeProblem(w, http.StatusForbidden, "what changes something must come from the console's own page")
 		return
 	case !reads && v.user.Role != agent.RoleAdmin && r.Method+" "+r.URL.Path != "DELETE "+currentSessionPath:
+		g.agent.NoteAccess(r.Context(), false, v.user.Name+" is a viewer, and was refused "+r.Method+" "+path.Clean(r.URL.Path))
 		writeProblem(w, http.StatusForbidden, v.user.Name+" is a viewer, who may look at everything and change nothing")
 		return
 	}

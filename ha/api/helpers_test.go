@@ -292,6 +292,14 @@ func (f *fakeAgent) TestWebhook(_ context.Context, id string) error {
 	return f.call("test webhook %s", id)
 }
 
+func (f *fakeAgent) NoteAccess(ctx context.Context, granted bool, text string) {
+	level := event.Warn
+	if granted {
+		level = event.Info
+	}
+	f.events.Add(ctx, event.Event{Level: level, Kind: "access", Text: text})
+}
+
 func (f *fakeAgent) NoteRefusal(ctx context.Context, request string, err error) {
 	if ha.IsRefusal(err) {
 		f.events.Add(ctx, event.Event{Level: event.Warn, Kind: "refusal", Text: request + ": " + err.Error()})

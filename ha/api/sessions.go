@@ -81,12 +81,15 @@ func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 	}
 	switch {
 	case errors.Is(err, agent.ErrSignIn):
+		// Not the name: it may be a password.
+		a.agent.NoteAccess(ctx, false, "a sign-in failed, from "+v.address)
 		return nil, problem(http.StatusUnauthorized, err.Error())
 	case errors.Is(err, agent.ErrBusy):
 		return nil, tooMany(time.Second)
 	case err != nil:
 		return nil, err
 	}
+	a.agent.NoteAccess(withCaller(ctx, "user "+u.Name), true, u.Name+" signed in, from "+v.address)
 	token, made := g.sessions.begin(u, turn)
 	expires := made.began.Add(sessionLife).UTC()
 	return &signInOutput{

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -229,5 +232,54 @@ func TestWhatAcceptMeans(t *testing.T) {
 		if got := wantsStream(accept); got != want {
 			t.Errorf("%q: %t", accept, got)
 		}
+	}
+}
+
+// TestAStreamSendsWhatIsAskedFor: chosen kinds alone, also those of before.
+func TestAStreamSendsWhatIsAskedFor(t *testing.T) {
+	s := start(t, "")
+	for i := range 6 {
+		kind := "backup"
+		if i%2 == 1 {
+			kind = "pull"
+		}
+		s.fake.events.Add(t.Context(), event.Event{Time: then, Level: event.Info, Kind: kind, Text: fmt.Sprint(i), Instance: "a"})
+	}
+	got := follow(t, s.socket, "/api/v1/events?kind=pull&limit=2", 4, func(i int) {
+		if i == 2 {
+			for n := 6; n < 10; n++ {
+				kind := map[bool]string{true: "pull", false: "head"}[n%2 == 1]
+				s.fake.events.Add(t.Context(), event.Event{Time: then, Level: event.Info, Kind: kind, Text: fmt.Sprint(n), Instance: "a"})
+			}
+		}
+	})
+	if texts(got) != "3 5 7 9" {
+		t.Errorf("%q", texts(got))
+	}
+}
+
+// TestAClientThatFallsBehindMissesNothing: what its queue had no room for is
+// read from the log.
+func TestAClientThatFallsBehindMissesNothing(t *testing.T) {
+	f := newFake(t)
+	for i := range 10 {
+		f.happen(fmt.Sprint(i))
+	}
+	w := httptest.NewRecorder()
+	past := f.events.Recent(0, 0)
+	tail := &tail{stream: &stream{w: w, deadlines: &deadlines{rc: http.NewResponseController(w), now: time.Now}}, log: f.events, last: past[2].ID}
+	for _, e := range []event.Event{past[1], past[6], past[5], past[7]} {
+		if err := tail.follow(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids []string
+	for line := range strings.Lines(w.Body.String()) {
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			ids = append(ids, strings.TrimSpace(id))
+		}
+	}
+	if got := strings.Join(ids, " "); got != "4 5 6 7 8" {
+		t.Errorf("%q", got)
 	}
 }

@@ -4,7 +4,7 @@ import "slices"
 
 // Kinds are the kinds of events that there are, and what each is about.
 var Kinds = []struct{ Name, About string }{
-	{"access", "who was not let in"},
+	{"access", "who signed in, and who was not let in"},
 	{"agent", "the agent itself: started, stops"},
 	{"application", "the application: started, stopped, down"},
 	{"backup", "backups: published, failed, overdue, warnings"},
@@ -33,7 +33,6 @@ var Kinds = []struct{ Name, About string }{
 	{"rollback", "putting back what a swap replaced"},
 	{"salvage", "a salvage backup that failed"},
 	{"schedule", "the schedule of backups: paused, resumed"},
-	{"users", "the console's users, and who was let in"},
 	{"version", "the application's version is not known"},
 	{"webhook", "webhooks: changed, failing, delivering again"},
 }
