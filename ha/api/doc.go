@@ -9,7 +9,7 @@
 // for health, /leader, /metrics and signed notifications. Without a configured
 // token everything else is forbidden there. Over the socket in the data folder
 // (mode 0600) everything is allowed: the file system has already said who may.
-// What is done is recorded as done by "token", or by "socket (uid N)".
+// What is done is recorded as done by "token", or by "socket (uid N name)".
 //
 // # Answers
 //
