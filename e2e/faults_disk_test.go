@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 // disk is a small file system in memory.
@@ -49,6 +50,16 @@ func mount(dir string, flags uintptr, options string) error {
 		return fmt.Errorf("mount a tmpfs at %s: %w", dir, err)
 	}
 	return nil
+}
+
+// used is how many files and folders the disk has.
+func (d disk) used() int {
+	d.t.Helper()
+	var s unix.Statfs_t
+	if err := unix.Statfs(d.dir, &s); err != nil {
+		d.t.Fatal(err)
+	}
+	return int(s.Files - s.Ffree)
 }
 
 // files lets the disk have so many files and folders.
@@ -190,9 +201,12 @@ func (o *ordeal) fullDuringPull(cache disk) {
 	o.sound()
 }
 
-// fullDuringStaging leaves room for half of the files to be restored.
+// fullDuringStaging leaves room for half of the new files to be restored: in the
+// rehearsal, which keeps what it had, and in a promotion all the same.
 func (o *ordeal) fullDuringStaging(live disk) {
 	o.begin("the standby's disk is full during staging")
+	good := o.standby.status().Staged
+	live.files(live.used() + 150)
 	for i := range 300 {
 		path := filepath.Join(o.apps[o.active].dir, "static", fmt.Sprint("page-", i))
 		if err := os.WriteFile(path, []byte(path), 0o644); err != nil {
@@ -200,8 +214,16 @@ func (o *ordeal) fullDuringStaging(live disk) {
 		}
 	}
 	o.replicate(o.active, o.standby)
-	live.files(150)
-	o.standby.fails(1, noRoom, "promote", "--yes")
+	o.says(o.standby, "level=ERROR", "the rehearsal of backup", noRoom, live.dir)
+	o.standby.is(agent.StateRehearsalFailed)
+	o.standby.eventually("has its last good stage", func() error {
+		if s := o.standby.status(); s.Staged != good {
+			return fmt.Errorf("staged is %q, not %s", s.Staged, good)
+		}
+		return nil
+	})
+	o.standby.fails(3, "--allow-failed-rehearsal", "promote", "--yes")
+	o.standby.fails(1, noRoom, "promote", "--yes", "--allow-failed-rehearsal")
 	o.says(o.standby, "level=WARN", "given up", "restoring backup", noRoom, live.dir)
 	o.says(o.standby, "level=WARN", "rolled back, everything is as before")
 	live.files(100_000)

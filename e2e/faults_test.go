@@ -225,7 +225,8 @@ func (o *ordeal) says(h *host, words ...string) {
 }
 
 // sound checks that all is well, whatever went wrong before: everybody can use
-// the bucket; the active is one and the standby follows; every backup that was
+// the bucket; the active is one and the standby follows, and has rehearsed the
+// newest backup; every backup that was
 // ever committed is still there, and every cached one has been verified; the
 // application has lost nothing; nobody has used much memory.
 func (o *ordeal) sound() {
@@ -242,6 +243,7 @@ func (o *ordeal) sound() {
 	o.moreWrites(10)
 	o.replicate(o.active, o.standby)
 	o.standby.is(agent.StateInSync)
+	o.standby.rehearses()
 	o.both(func(h *host) {
 		if s := h.status(); s.Epoch != o.epoch || s.Active != o.active.name {
 			o.t.Fatalf("%s is in epoch %d, with %s as the active; want %d, %s", h.name, s.Epoch, s.Active, o.epoch, o.active.name)

@@ -279,6 +279,18 @@ func (h *host) caches(id string) {
 	})
 }
 
+// rehearses waits until the host has the newest backup staged.
+func (h *host) rehearses() {
+	h.t.Helper()
+	h.eventually("has rehearsed the newest backup", func() error {
+		s := h.status()
+		if s.LastBackup == nil || s.Staged != s.LastBackup.ID {
+			return fmt.Errorf("staged is %q, newest %v, problems %q", s.Staged, s.LastBackup, s.Problems)
+		}
+		return nil
+	})
+}
+
 // is waits until the host has settled in a role.
 func (h *host) is(state string) {
 	h.t.Helper()
