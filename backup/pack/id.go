@@ -72,3 +72,9 @@ func decodeBase64(dst, text []byte, what string) error {
 	}
 	return nil
 }
+
+// shortID is as much of an id as it takes to tell the chunks of one backup
+// apart: they are keyed hashes, so that nobody can make two begin alike.
+type shortID [16]byte
+
+func (id ID) short() shortID { return shortID(id[:16]) }

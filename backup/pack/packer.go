@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -134,7 +135,8 @@ func (p *packer) store(ctx context.Context, o *openPack) error {
 		return fmt.Errorf("store %s: %w", info.Digest.Key(), err)
 	}
 	info.Time = t.UTC().Truncate(timeUnit)
-	o.stored.Info, o.stored.records, o.stored.count = info, o.records, o.count
+	// Of the size that is needed, as there may be a million records in all.
+	o.stored.Info, o.stored.records, o.stored.count = info, bytes.Clone(o.records), o.count
 	return nil
 }
 

@@ -59,10 +59,10 @@ func (w *Writer) keep(id ID) bool {
 func (w *Writer) claim(id ID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.fresh[id]; ok {
+	if _, ok := w.fresh[id.short()]; ok {
 		return false
 	}
-	w.fresh[id] = struct{}{}
+	w.fresh[id.short()] = struct{}{}
 	return true
 }
 
@@ -70,7 +70,7 @@ func (w *Writer) claim(id ID) bool {
 func (w *Writer) claimed(id ID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_, ok := w.fresh[id]
+	_, ok := w.fresh[id.short()]
 	return ok
 }
 

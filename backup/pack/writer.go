@@ -33,7 +33,7 @@ type Writer struct {
 	data, meta, index *packer
 
 	mu    sync.Mutex
-	fresh map[ID]struct{} // chunks new in this backup
+	fresh map[shortID]struct{} // chunks new in this backup
 
 	logical, created, chunks atomic.Int64
 }
@@ -45,7 +45,7 @@ func NewWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{codec: codec, known: cfg.Known, due: cfg.Due, fresh: make(map[ID]struct{})}
+	w := &Writer{codec: codec, known: cfg.Known, due: cfg.Due, fresh: make(map[shortID]struct{})}
 	if w.known == nil {
 		w.known = &Index{}
 	}

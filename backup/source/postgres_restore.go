@@ -133,13 +133,15 @@ func (p *Postgres) dropStaging(ctx context.Context) {
 }
 
 // load runs pg_restore into the new database, and gathers the statistics that
-// the planner needs from the first query on.
+// the planner needs from the first query on. Rows are loaded before any table
+// has row security; what it is enabled for is the materialised views, which are
+// computed as their owners would, who may be subject to it themselves.
 func (p *Postgres) load(ctx context.Context, pgRestore tool) error {
 	staging := p.admin.to(p.staging())
 	err := program{
 		argv: []string{
 			pgRestore.path, "--dbname=" + staging.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
-			"--exit-on-error", "--no-tablespaces", "--no-password", p.archive(),
+			"--exit-on-error", "--no-tablespaces", "--enable-row-security", "--no-password", p.archive(),
 		},
 		env: staging.environ(),
 	}.run(ctx)
