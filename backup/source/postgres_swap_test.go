@@ -232,3 +232,38 @@ func TestPostgresFailedStageIsNoStage(t *testing.T) {
 		t.Errorf("left in the scratch folder: %v", left)
 	}
 }
+
+// The earlier stage stays until the new one is whole, and goes then.
+func TestPostgresKeepsItsStageUntilAnotherIsWhole(t *testing.T) {
+	srv := server.Postgres(t)
+	s, e := newSmall(t, srv, "app")
+	p := newPostgresAt(t, srv, "app")
+	seal := func() string {
+		t.Helper()
+		got, err := p.Seal(t.Context())
+		must(t, err)
+		return got
+	}
+	if got := seal(); got != "" {
+		t.Errorf("with nothing staged the seal is %q", got)
+	}
+	must(t, p.Stage(t.Context(), s.reader(), e))
+	first := seal()
+	broken := e
+	broken.Root.Size++
+	mustFail(t, p.Stage(t.Context(), s.reader(), broken), "stage db: ")
+	if got := seal(); got != first || first == "" {
+		t.Errorf("the seal is %q after a stage that failed, and was %q", got, first)
+	}
+	must(t, p.Stage(t.Context(), s.reader(), e))
+	if got := seal(); got == first || got == "" {
+		t.Errorf("the seal of another stage is %q", got)
+	}
+	if got, want := databases(t, srv), []string{"app", p.Staged()}; !slices.Equal(got, want) {
+		t.Errorf("databases %q, want %q", got, want)
+	}
+	must(t, p.SwapBack(t.Context()))
+	if got := databases(t, srv); !slices.Equal(got, []string{"app"}) {
+		t.Errorf("databases %q after the stage was dropped", got)
+	}
+}
