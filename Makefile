@@ -5,6 +5,7 @@ MINIO := $(TOOLS)/minio
 LINT  := $(TOOLS)/golangci-lint
 # npm's own record of what it has installed.
 AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
+AXE   := e2e/tools/axe/node_modules/.package-lock.json
 GCS   := $(TOOLS)/fake-gcs-server
 PROMETHEUS := $(TOOLS)/prometheus
 
@@ -33,7 +34,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	go build -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(GCS) $(AZURITE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, a C compiler
+setup: packages $(MINIO) $(GCS) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, Chromium, a C compiler
 
 packages:
 	e2e/tools/packages
@@ -60,7 +61,7 @@ bench: setup ## run the benchmarks, and measure promotions (SIZES=100MiB,1GiB: o
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built
-	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE))
+	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE) $(AXE))
 
 # Each tool has a module of its own, so that its dependencies are neither the
 # program's nor another tool's.
@@ -80,3 +81,6 @@ $(PROMETHEUS): e2e/tools/prometheus
 # with a warning. None of its packages needs its installation script.
 $(AZURITE): e2e/tools/azurite/package.json e2e/tools/azurite/package-lock.json | packages
 	cd e2e/tools/azurite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+
+$(AXE): e2e/tools/axe/package.json e2e/tools/axe/package-lock.json | packages
+	cd e2e/tools/axe && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

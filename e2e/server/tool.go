@@ -11,20 +11,28 @@ import (
 // errMissing ends every message about a missing binary.
 var errMissing = errors.New("run `make setup`, which installs what the tests need")
 
-// findTool finds a binary by its path from the top of the repository, which
-// is above the folder that a test runs in.
-func findTool(path string) (string, error) {
+// findTop finds the top of the repository, which is above the folder that a
+// test runs in.
+func findTop() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find %s: %w", path, err)
+		return "", err
 	}
 	for ; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "e2e", "tools")); err == nil {
-			break
+			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("find %s: not within the repository: %w", path, errMissing)
+			return "", fmt.Errorf("not within the repository: %w", errMissing)
 		}
+	}
+}
+
+// findTool finds a binary by its path from the top of the repository.
+func findTool(path string) (string, error) {
+	dir, err := findTop()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", path, err)
 	}
 	tool := filepath.Join(dir, path)
 	if _, err := exec.LookPath(tool); err != nil {

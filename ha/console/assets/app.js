@@ -113,7 +113,7 @@ async function signOut() {
 function header() {
   const s = ctx.status;
   replace(frame.identity, h("strong", {}, s.instance), " ", badge(s.role === "active" ? "Active" : "Standby", s.role === "active" ? "solid" : ""), " ",
-    badge(s.state, toneOf(s.state)));
+    s.state !== "active" && badge(s.state, toneOf(s.state)));
   const text = s.outlook.charAt(0).toUpperCase() + s.outlook.slice(1) + ".";
   replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
     : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",

@@ -26,7 +26,7 @@ function make(content, ctx) {
       [time(b.time), tags(b)],
       why(b),
       bytes(b.size.logical), bytes(b.size.stored), b.changed ? "yes" : "no",
-      where(b.id).join(", ") || (b.cached ? ctx.status.instance : "–"),
+      few(where(b.id)) || (b.cached ? ctx.status.instance : "–"),
       rehearsed(b),
       h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${new Date(b.time).toLocaleString()}`, onclick: () => details(b, ctx, where(b.id)) }, "Details"),
     ]), "No backup yet. The first one is made as soon as the active runs."));
@@ -62,6 +62,9 @@ function make(content, ctx) {
 }
 
 const holders = (s) => (id) => (s.instances ?? []).filter((i) => i.cached?.includes(id)).map((i) => i.name);
+
+// few names a few; details name all.
+const few = (names) => names.length > 3 ? `${names.length} instances` : names.join(", ");
 
 const triggers = { schedule: "schedule", request: "asked for", task: "task", switchover: "switchover", salvage: "salvage", first: "first of its epoch" };
 export const why = (b) => [triggers[b.trigger] ?? b.trigger, b.reason && h("span", { class: "sub" }, b.reason)];

@@ -19,10 +19,12 @@ function make(content, ctx) {
   content.append(h("div", { class: "row" }, field("Show", scope)), error, live, cluster);
 
   let events = [], queued = false;
+  const known = new Set();
   const fits = (e) => (!kind.value || e.kind === kind.value) && (!level.value || e.level === "alarm" || e.level === level.value);
-  const close = stream("api/v1/events?limit=300", {
+  const close = stream("api/v1/events?limit=100", {
     message(e) {
-      if (events.some((other) => other.id === e.id)) return;
+      if (known.has(e.id)) return; // after a broken connection
+      known.add(e.id);
       events.unshift(e);
       events.length = Math.min(events.length, most);
       if (![...kind.options].some((o) => o.value === e.kind)) {

@@ -14,10 +14,11 @@ function make(content, ctx) {
     try {
       const { samples } = await get("api/v1/lags");
       if (left) return;
-      const names = [...new Set(samples.flatMap((s) => Object.keys(s.lags)))].sort();
-      replace(plots, h("h2", {}, "Standby lag over time"), plot("How much older a standby's newest backup is than the newest", names.map((name) => ({
-        name, points: samples.filter((s) => name in s.lags).map((s) => [Date.parse(s.time), s.lags[name]]),
-      })), span));
+      const all = [...new Set(samples.flatMap((s) => Object.keys(s.lags)))].sort();
+      const series = all.map((name) => ({ name, points: samples.filter((s) => name in s.lags).map((s) => [Date.parse(s.time), s.lags[name]]) }));
+      const worst = (one) => one.points.reduce((most, [, lag]) => Math.max(most, lag), 0);
+      series.sort((a, b) => worst(b) - worst(a));
+      replace(plots, h("h2", {}, "Standby lag over time"), plot(`How far behind the newest backup${all.length > 4 ? ", the four furthest" : ""}`, series.slice(0, 4), span));
     } catch { /* the header says what is wrong */ }
   };
   lags();

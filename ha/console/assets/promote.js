@@ -74,8 +74,7 @@ function choose(content, ctx, watch, gone) {
   } },
   h("fieldset", {}, h("legend", {}, "Backup to restore"), h("p", { class: "hint" }, "The newest is right nearly always."), backups),
   mode, options, h("h2", {}, "What would happen"), preview,
-  field("Reason (others see it)", reason),
-  field(`Type ${ctx.status.instance} to confirm`, typed), error, h("div", { class: "actions" }, button));
+  h("div", { class: "confirm" }, field("Reason (others see it)", reason), field(`Type ${ctx.status.instance} to confirm`, typed)), error, h("div", { class: "actions" }, button));
   form.addEventListener("change", (e) => { if (e.target !== typed && e.target !== reason) preflight(); });
   content.append(form);
 
@@ -93,7 +92,7 @@ function choose(content, ctx, watch, gone) {
 
 function draw(box, p) {
   replace(box,
-    h("p", { class: `notice ${p.ok ? "good" : "bad"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "Lost would be ", p.loss.summary, "."),
+    h("p", { class: `notice ${p.ok ? "good" : "bad"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "What would be lost: ", p.loss.summary, "."),
     h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : `: ${c.detail}`))),
     h("p", { class: "hint" }, `The backup is ${span(p.loss.backup_age_seconds)} old. `, p.loss.heartbeat_age_seconds >= 0 ? `The active was last seen ${span(p.loss.heartbeat_age_seconds)} ago.` : "The active has not been seen alive lately.",
       p.loss.newer?.length ? ` ${p.loss.newer.length} newer backups would be superseded; they can still be restored.` : ""));

@@ -8,7 +8,7 @@ export default { title: "Replication Configuration", make };
 const days = (text) => { const d = goDuration(text) / 86400; return Number(d.toFixed(2)); };
 
 function make(content, ctx, heading) {
-  const top = h("div", { class: "actions head" });
+  const top = h("div", { class: "actions head end" });
   const about = h("section", { "aria-labelledby": "about-heading" });
   const shared = h("section", { "aria-labelledby": "shared-heading" });
   content.append(top, about, shared);

@@ -1,0 +1,338 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/e2e/server"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/console"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// large is an agent of a large cluster: 10,000 backups, 50 instances, and much
+// that has happened. Of what changes something it takes nothing.
+type large struct {
+	api.Agent
+	status  agent.Status
+	backups []agent.BackupInfo
+	events  *event.Log
+	changed chan struct{}
+}
+
+const (
+	manyBackups   = 10_000
+	manyInstances = 50
+)
+
+var then = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func newLarge(tb testing.TB, role ha.Role) *large {
+	tb.Helper()
+	log, err := event.Open(filepath.Join(tb.TempDir(), "events.jsonl"), event.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = log.Close() })
+	a := &large{events: log, changed: make(chan struct{})}
+	for i := range manyBackups {
+		n := uint64(manyBackups - i)
+		at := then.Add(-time.Duration(i) * 5 * time.Minute)
+		id := fmt.Sprintf("%s-e%08d-s%08d-%08x", at.Format("20060102T150405Z"), 3, n, n)
+		b := agent.BackupInfo{
+			Ref:     backup.Ref{ID: id, Epoch: 3, Sequence: n, Key: "backups/" + at.Format("2006-01-02") + "/" + id + ".json", Digest: strings.Repeat("d", 64), Time: at},
+			Trigger: backup.Scheduled, Instance: "host-00", AppVersion: "4.2", Version: "1.0.0", Duration: 1.2 + float64(i%7)/3,
+			Size:    backup.Size{Logical: 5<<30 + int64(i%50)<<22, New: 40 << 20, Stored: int64(10+i%17) << 20},
+			Changed: i%5 != 0, Newest: i == 0, Cached: i < 10,
+			Sources: []agent.SourceInfo{{Kind: "postgres", Name: "db", Size: 4 << 30}, {Kind: "directory", Name: "uploads", Size: 1 << 30}},
+		}
+		if i%9 == 4 {
+			b.Trigger, b.Reason = backup.Task, "create universe prod-7"
+		}
+		if i < 3 {
+			b.Rehearsals = []agent.BackupRehearsal{{Instance: "host-01", Rehearsal: ha.Rehearsal{Backup: id, Time: at, Result: ha.RehearsalPassed, Took: ha.Duration(1500 * time.Millisecond)}}}
+		}
+		a.backups = append(a.backups, b)
+	}
+	newest := a.backups[0].Ref
+	a.status = agent.Status{
+		Status:  ha.Status{Role: role, Leading: role == ha.RoleActive, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
+		Cluster: "090d0a9617cbda625dc96a065aa498a6", Instance: "host-00", Incarnation: "i", URL: "https://host-00.example:7878", Version: "1.0.0", State: agent.StateActive,
+		Active: "host-00", ActiveURL: "https://host-00.example:7878", Healthy: true, LastBackup: &newest, LastBackupAge: 42, NextBackup: 258,
+		Config: &agent.SharedConfig{
+			Digest: "d", Frequency: ha.Duration(5 * time.Minute), Retention: ha.Duration(14 * 24 * time.Hour), ReuseWindow: ha.Duration(7 * 24 * time.Hour), Fencing: "available",
+			TTL: ha.Duration(time.Minute), StopTimeout: ha.Duration(20 * time.Second), Margin: ha.Duration(10 * time.Second), Instances: []ha.Member{},
+		},
+		Cached: []backup.Ref{}, Outlook: "this instance is the active",
+	}
+	if role == ha.RoleStandby {
+		a.status.Instance, a.status.App, a.status.State = "host-01", "", agent.StateInSync
+		a.status.NextBackup = -1
+		a.status.Outlook = "a switchover would lose nothing; a failover would lose what came after the newest backup (42s ago)"
+	}
+	for i := range manyInstances {
+		one := agent.InstanceStatus{
+			Name: fmt.Sprintf("host-%02d", i), URL: fmt.Sprintf("https://host-%02d.example:7878", i), Role: ha.RoleStandby, State: agent.StateInSync, Epoch: 3, Version: "1.0.0",
+			Keys: []string{"72e16c15"}, LastSeen: &then,
+		}
+		for _, b := range a.backups[:10] {
+			one.Cached = append(one.Cached, b.ID)
+		}
+		switch {
+		case i == 0:
+			one.Role, one.State, one.Cached = ha.RoleActive, agent.StateActive, nil
+		case i == 1:
+			one.Rehearsals = []ha.Rehearsal{{Backup: newest.ID, Time: then, Result: ha.RehearsalPassed, Took: ha.Duration(1500 * time.Millisecond)}}
+		case i == 2:
+			one.State, one.Lag = agent.StateBehind, 900
+		case i == 3:
+			one.State, one.Lag, one.LastError = agent.StateUnreachable+" since 2026-03-04T04:00:00Z", 4000, "connection refused"
+		case i == 4:
+			one.State = "rehearsal failed"
+			one.Rehearsals = []ha.Rehearsal{{Backup: newest.ID, Time: then, Result: ha.RehearsalFailed, Error: "the probe said: table users is empty"}}
+		}
+		one.Self = one.Name == a.status.Instance
+		a.status.Instances = append(a.status.Instances, one)
+	}
+	kinds := []string{"backup", "pull", "instances", "config", "role"}
+	for i := range 500 {
+		level := event.Info
+		if i%40 == 0 {
+			level = event.Alarm
+		}
+		log.Add(tb.Context(), event.Event{Time: then, Level: level, Kind: kinds[i%len(kinds)], Text: fmt.Sprintf("something of note has happened for the %dth time", i), Instance: a.status.Instance})
+	}
+	return a
+}
+
+func (a *large) Status() agent.Status           { return a.status }
+func (a *large) Changed() <-chan struct{}       { return a.changed }
+func (a *large) Events() *event.Log             { return a.events }
+func (a *large) Turn() uint64                   { return 1 }
+func (a *large) User(string) (agent.User, bool) { return alice, true }
+func (a *large) Users() ([]agent.User, error) {
+	return []agent.User{alice, {Name: "vera", Role: agent.RoleViewer, Password: "p"}}, nil
+}
+func (a *large) NoteRefusal(context.Context, string, error) {}
+func (a *large) Instances(context.Context) ([]agent.InstanceStatus, error) {
+	return a.status.Instances, nil
+}
+
+var alice = agent.User{Name: "alice", Role: agent.RoleAdmin, Password: "p"}
+
+func (a *large) SignIn(context.Context, string, string) (agent.User, error) { return alice, nil }
+
+func (a *large) BackupsAfter(_ context.Context, id string, limit int) ([]agent.BackupInfo, error) {
+	from := 0
+	for i := range a.backups {
+		if a.backups[i].ID == id {
+			from = i + 1
+		}
+	}
+	return a.backups[from:min(from+limit, len(a.backups))], nil
+}
+
+func (a *large) Lags() []agent.LagSample {
+	var all []agent.LagSample
+	for i := range 720 {
+		s := agent.LagSample{Time: then.Add(time.Duration(i-720) * time.Minute), Lags: map[string]float64{}}
+		for n := 1; n < manyInstances; n++ {
+			s.Lags[fmt.Sprintf("host-%02d", n)] = float64((i * n) % 300)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (a *large) ClusterHistory(context.Context, string, int) (agent.ClusterHistory, error) {
+	return agent.ClusterHistory{Events: []agent.ClusterEvent{
+		{Key: "demote/00000003.json", Kind: "promotion", Time: then, Epoch: 3, Instance: "host-00", By: "user alice", Reason: "host-09 is to be replaced", Text: "host-00 was made the active in epoch 3, by a switchover"},
+	}}, nil
+}
+
+func (a *large) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
+	return agent.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []agent.Check{
+		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
+	}, Loss: agent.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}, nil
+}
+
+// serve serves a large cluster's agent over TCP.
+func serve(tb testing.TB, role ha.Role) string {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := api.Listen(ctx, api.ServerConfig{Agent: newLarge(tb, role), Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	})
+	return "http://" + s.Addr().String()
+}
+
+// tabs are the pages, each with what shows that its data is there.
+var tabs = []struct{ name, hash, seen string }{
+	{"Replication Configuration", "replication", "090d0a9617cbda625dc96a065aa498a6"},
+	{"Instance Configuration", "instances", "host-49"},
+	{"Backups", "backups", "50 shown"},
+	{"Events", "events", "499th time"},
+	{"Make Active", "make-active", "It would work now."},
+	{"Users", "users", "vera"},
+	{"Reference", "reference", "/api/v1/promotions/{id}"},
+}
+
+// budget is how long a page may take to open with 10,000 backups and 50
+// instances. Under the race detector, on a machine that does other things too,
+// a browser takes a multiple of that: the best of several tries counts.
+const budget = 100 * time.Millisecond
+
+// TestPagesOfALargeCluster opens every page, in light and on a phone in the dark: each
+// opens in time, fits, is accessible, and is kept as a picture.
+func TestPagesOfALargeCluster(t *testing.T) {
+	for _, role := range []ha.Role{ha.RoleActive, ha.RoleStandby} {
+		t.Run(string(role), func(t *testing.T) {
+			url := serve(t, role)
+			b := server.OpenBrowser(t, server.Desktop)
+			b.Open(url)
+			b.See("Sign in")
+			b.Accessible("Sign in")
+			b.Shoot("large-" + string(role) + "-sign-in")
+			b.Fill("User", "alice")
+			b.Fill("Password", "password")
+			b.Click("Sign in")
+			b.See("Sign out")
+			for _, tab := range tabs {
+				if role == ha.RoleActive && tab.hash == "make-active" || role == ha.RoleStandby && tab.hash == "reference" {
+					continue
+				}
+				opened := openTab(b, tab.hash, tab.seen)
+				for try := 0; opened > budget && try < 10; try++ {
+					openTab(b, "users", "vera")
+					opened = min(opened, openTab(b, tab.hash, tab.seen))
+				}
+				t.Logf("%s opens in %v", tab.name, opened)
+				if opened > budget {
+					t.Errorf("%s opens in %v, which is more than %v", tab.name, opened, budget)
+				}
+				for name, screen := range map[string]server.Screen{"light": server.Desktop, "phone": server.NightPhone} {
+					b.Use(screen)
+					b.Shoot(fmt.Sprintf("large-%s-%s-%s", role, tab.hash, name))
+					b.FitsWidth(tab.name + ", " + name)
+					b.Accessible(tab.name + ", " + name)
+				}
+				b.Use(server.Desktop)
+			}
+			if role == ha.RoleActive {
+				openTab(b, "backups", "50 shown")
+				b.Click("Show older backups")
+				b.See("100 shown")
+				b.Click("Details of the backup of " + server.Eval[string](b, fmt.Sprintf("new Date(%q).toLocaleString()", then.Format(time.RFC3339))))
+				b.See("understudy restore", "Check every byte")
+				b.Accessible("Details")
+				b.Shoot("large-active-details")
+			}
+		})
+	}
+}
+
+// openTab goes to a page and gives the time until its data can be seen.
+func openTab(b *server.Browser, hash, seen string) time.Duration {
+	took := server.Eval[float64](b, fmt.Sprintf(`new Promise((done) => {
+	  const from = performance.now();
+	  location.hash = %q;
+	  const look = () => {
+	    const took = performance.now() - from;
+	    if (document.querySelector("main")?.textContent.includes(%q) || took > 30000) requestAnimationFrame(() => done(performance.now() - from));
+	    else setTimeout(look, 1);
+	  };
+	  addEventListener("hashchange", look, { once: true });
+	})`, hash, seen))
+	return time.Duration(took * float64(time.Millisecond))
+}
+
+// TestEverythingComesFromTheProgram: the pages load nothing from elsewhere, and
+// their policy would not let them.
+func TestEverythingComesFromTheProgram(t *testing.T) {
+	for name, handler := range map[string]http.Handler{"console": console.Handler(), "set-up": console.SetupHandler()} {
+		page := fetch(t, handler, "/")
+		if page.Code != http.StatusOK || !strings.HasPrefix(page.Header().Get("Content-Type"), "text/html") {
+			t.Fatalf("%s: %d %v", name, page.Code, page.Header())
+		}
+		csp := page.Header().Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "form-action 'none'"} {
+			if !strings.Contains(csp, want) {
+				t.Errorf("%s: the policy lacks %s: %s", name, want, csp)
+			}
+		}
+		if text := page.Body.String(); strings.Contains(csp, "unsafe") || strings.Contains(text, "http:") || strings.Contains(text, "https:") || strings.Contains(text, "<style") || strings.Contains(text, "onclick") {
+			t.Errorf("%s: something inline, or from elsewhere", name)
+		}
+	}
+	for _, path := range []string{"app.js", "setup.js", "style.css", "icon.svg"} {
+		first := fetch(t, console.Handler(), "/console/"+path)
+		if first.Code != http.StatusOK || first.Header().Get("ETag") == "" {
+			t.Errorf("%s: %d", path, first.Code)
+		}
+		if again := fetch(t, console.Handler(), "/console/"+path, "If-None-Match", first.Header().Get("ETag")); again.Code != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, again.Code)
+		}
+	}
+	for _, path := range []string{"/console/", "/console/none.js", "/console/index.html", "/console/../console.go", "/other"} {
+		if got := fetch(t, console.Handler(), path); got.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", path, got.Code)
+		}
+	}
+}
+
+func fetch(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://host"+path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// BenchmarkLargeCluster measures what the pages of a large cluster fetch, over
+// a real connection.
+func BenchmarkLargeCluster(b *testing.B) {
+	url := serve(b, ha.RoleActive)
+	for _, path := range []string{"/", "/console/app.js", "/api/v1/status", "/api/v1/instances", "/api/v1/backups?limit=50", "/api/v1/backups?limit=10000", "/api/v1/events?limit=300", "/api/v1/lags"} {
+		b.Run(strings.ReplaceAll(strings.Trim(path, "/"), "/", "."), func(b *testing.B) {
+			for b.Loop() {
+				req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url+path, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				req.Header.Set("Authorization", "Bearer token")
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n, err := io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || n == 0 {
+					b.Fatal(resp.Status, err)
+				}
+			}
+		})
+	}
+}
+
