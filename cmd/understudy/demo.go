@@ -100,7 +100,11 @@ func runDemo(ctx context.Context, a *app, o demoOptions) (err error) {
 	if o.once {
 		return nil
 	}
-	story.say.lookAround(stage)
+	password, err := stage.addUser(ctx)
+	if err != nil {
+		return err
+	}
+	story.say.lookAround(stage, password)
 	<-ctx.Done()
 	story.say.leave(o.keep, stage.dir)
 	return nil

@@ -203,3 +203,17 @@ func (s *demoStage) remove() error {
 	}
 	return err
 }
+
+// demoUser is who signs in to the consoles.
+const demoUser = "demo"
+
+// addUser lets somebody sign in to the console of every host, when host-c is the
+// active.
+func (s *demoStage) addUser(ctx context.Context) (password string, err error) {
+	password = oneTimeCode()
+	file := filepath.Join(s.dir, "console-password")
+	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+		return "", fmt.Errorf("write the console's password: %w", err)
+	}
+	return password, s.c.do(ctx, "users", "add", demoUser, "--password-file", file)
+}

@@ -137,7 +137,7 @@ const demoLookAround = `
 `
 
 // lookAround says how to look at the cluster that was left running.
-func (t *demoTeller) lookAround(s *demoStage) {
+func (t *demoTeller) lookAround(s *demoStage, password string) {
 	t.printf("\n%s\n", t.style(styleBold, "The cluster is yours until you press Ctrl-C"))
 	for _, h := range s.hosts {
 		what := "standby"
@@ -149,6 +149,7 @@ func (t *demoTeller) lookAround(s *demoStage) {
 		}
 		t.printf("   %s  %s  %s\n", h.name, h.url(), what)
 	}
+	t.printf("\nEach address is a console: sign in as %s with the password %s\n", demoUser, password)
 	t.printf(demoLookAround, s.a.path("env"), s.a.program, filepath.Join(s.dir, "host-*", "agent.log"))
 }
 
