@@ -20,7 +20,10 @@ import (
 
 // Keys that a person without a mouse uses.
 const (
-	Tab, Enter, Space, ArrowDown, ArrowUp, Escape = kb.Tab, kb.Enter, " ", kb.ArrowDown, kb.ArrowUp, kb.Escape
+	Tab       = kb.Tab
+	Enter     = kb.Enter
+	ArrowDown = kb.ArrowDown
+	ArrowUp   = kb.ArrowUp
 )
 
 // Screen is what a browser is looked at on.
@@ -139,7 +142,7 @@ func Eval[T any](b *Browser, script string) T {
 // Text is all that a person sees on the page.
 func (b *Browser) Text() string {
 	b.tb.Helper()
-	return Eval[string](b, `document.querySelector("dialog[open]")?.innerText ?? document.body.innerText`)
+	return Eval[string](b, `document.querySelector("dialog[open]")?.innerText ?? document.body?.innerText ?? ""`)
 }
 
 // WaitFor waits for a condition of the page.
@@ -162,7 +165,7 @@ func (b *Browser) WaitFor(what, condition string) {
 func (b *Browser) See(texts ...string) {
 	b.tb.Helper()
 	for _, text := range texts {
-		b.WaitFor("see "+text, `(document.querySelector("dialog[open]")?.innerText ?? document.body.innerText).includes(`+quote(text)+`)`)
+		b.WaitFor("see "+text, `(document.querySelector("dialog[open]")?.innerText ?? document.body?.innerText ?? "").includes(`+quote(text)+`)`)
 	}
 }
 

@@ -335,4 +335,3 @@ func BenchmarkLargeCluster(b *testing.B) {
 		})
 	}
 }
-

@@ -169,7 +169,8 @@ async function look() {
       if (frame) { header(); page?.update?.(ctx.status); }
     }
   } catch (error) {
-    if (frame && error.status !== 401) {
+    if (error.status === 401) return; // there is nothing more to be seen without a session
+    if (frame) {
       replace(frame.line, h("strong", {}, error.message), " What is shown below may be old.");
       frame.line.className = "outlook bad";
       frame.main.setAttribute("data-stale", "");

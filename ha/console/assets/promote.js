@@ -107,9 +107,9 @@ function follow(content, ctx, id, ended, here) {
   const finish = (p) => {
     if (!here()) return;
     close();
-    ended();
     replace(steps, (p.steps ?? []).map(item));
     const done = p.state === "promoted";
+    if (!done) ended(); // else the result stays, though the session has ended
     const text = done ? `${ctx.status.instance} is the active now, in epoch ${p.epoch}.` : `The promotion was ${p.state}. Everything is as before.`;
     replace(now, h("span", { class: `notice ${done && !p.error ? "good" : "bad"}` }, h("strong", {}, text), p.error && ` ${p.error}`));
     announce(text);
