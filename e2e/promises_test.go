@@ -15,7 +15,7 @@ func TestEveryPromiseHasItsTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+	named := regexp.MustCompile("`((?:Test|Benchmark)[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
 	if len(named) < 30 {
 		t.Fatalf("the page names %d tests", len(named))
 	}
@@ -30,7 +30,7 @@ func TestEveryPromiseHasItsTests(t *testing.T) {
 // testNames are the tests of the whole repository.
 func testNames(t *testing.T, root string) map[string]bool {
 	t.Helper()
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark)\w+)\(\w \*testing\.[TB]\)`)
 	names := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
