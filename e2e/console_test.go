@@ -109,7 +109,7 @@ func (p *page) document(ofSetup bool) (validator.Validator, error) {
 	if v := p.documents[ofSetup]; v != nil {
 		return v, nil
 	}
-	resp, err := p.socket.Get("http://agent/api/v1/openapi.json") //nolint:noctx // it ends with the test
+	resp, err := p.socket.Get("http://agent/api/v1/openapi.json")
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -40,7 +42,7 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 		err = withOutput(err, s.output)
 	}
 	d := failed(errors.Join(err, attested))
-	d.Note = fmt.Sprintf("restored and verified %d bytes in %v", one.Bytes, one.Took)
+	d.Note = fmt.Sprintf("restored and verified %s in %v", humanize.IBytes(uint64(max(0, one.Bytes))), one.Took)
 	return d
 }
 
@@ -63,7 +65,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 			a.note(ctx, event.Warn, "rehearsal", err.Error(), nil)
 		}
 	}
-	return ha.Done{Note: fmt.Sprintf("restored %d bytes", s.bytes)}
+	return ha.Done{Note: "restored " + humanize.IBytes(uint64(max(0, s.bytes)))}
 }
 
 // attest keeps what came of a rehearsal.

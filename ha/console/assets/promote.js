@@ -1,7 +1,7 @@
 // Make Active: choose, look at what would be lost, confirm, watch.
 
 import { get, send, stream } from "./api.js";
-import { h, replace, badge, busy, complain, choice, check, field, time, span, bytes, announce, uniqueId } from "./dom.js";
+import { h, replace, badge, busy, complain, choice, check, field, time, span, goDuration, bytes, announce, uniqueId } from "./dom.js";
 import { tags, why } from "./backups.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
@@ -141,4 +141,10 @@ const phases = {
   lease: "Taking the promotion lock", pin: "Choosing what to restore", handover: "Asking the active to hand over", restore: "Restoring and verifying",
   swap: "Swapping the restored state in", commit: "Moving the head: the moment that decides", finish: "Starting the application", rollback: "Putting everything back",
 };
-const item = (step) => h("li", {}, h("strong", {}, step.name), step.note && `: ${step.note}`, h("span", { class: "faint" }, ` ${step.took}`));
+const item = (step) => h("li", {}, h("strong", {}, step.name), step.note && `: ${step.note}`, h("span", { class: "faint" }, ` ${took(step)}`));
+
+// took is how long a step took, in its own terms: most take some milliseconds.
+function took(step) {
+  const seconds = goDuration(step.took);
+  return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : span(seconds);
+}
