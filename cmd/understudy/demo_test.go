@@ -129,7 +129,7 @@ func (d *demoRun) processes(t *testing.T) []int {
 // eventually waits for a condition that is bound to come.
 func (d *demoRun) eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -81,6 +81,7 @@ func (p *progress) draw(newStep bool, at backup.Progress) {
 			progressbar.OptionShowBytes(true),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetWidth(24),
+			progressbar.OptionSetSpinnerChangeInterval(0), // otherwise a goroutine draws on, which nothing ends
 		)
 	}
 	if p.bar.GetMax64() != total {
