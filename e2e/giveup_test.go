@@ -15,7 +15,7 @@ import (
 func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
 	tr := newTrial(t, understudyBin)
 	old, candidate, epoch := tr.active, tr.other, tr.epoch
-	defer tr.hold(candidate)()
+	release := tr.hold(candidate)
 	wait := tr.background(candidate, "promote", "--yes")
 	tr.until(candidate, "restores", restoring)
 	candidate.killAgent()
@@ -32,6 +32,7 @@ func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
 	} else {
 		t.Logf("taken back %v after the candidate's death; ttl and margin are %v", took.Round(time.Millisecond), stale)
 	}
+	release() // or its rehearsal would be held up as its restore was
 	tr.launch(candidate)
 	tr.settle()
 	tr.check()
