@@ -30,7 +30,7 @@ var (
 // most.
 const (
 	promotionRatio = 1.5
-	promotionNoise = 250 * time.Millisecond
+	promotionNoise = 200 * time.Millisecond
 	promotionLimit = 2 * time.Second
 )
 
