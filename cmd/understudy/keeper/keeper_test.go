@@ -234,7 +234,7 @@ func TestNothingOutlivesAStop(t *testing.T) {
 			f.start()
 			f.read("up")
 			before := bootTime(t)
-			const stop = 3 * time.Second
+			const stop = 5 * time.Second // KILL comes half a second before
 			if err := f.Stop(t.Context(), stop); err != nil {
 				t.Fatal(err)
 			}
@@ -248,6 +248,7 @@ func TestNothingOutlivesAStop(t *testing.T) {
 
 func TestACommandThatEndsIsStartedAgainAfterGrowingPauses(t *testing.T) {
 	f := newFixture(t, `echo x >>$D/lives; (trap '' TERM; sleep 1000) & exit 3`)
+	f.cfg.MaxPause = time.Minute // no life is so long that pauses begin anew
 	if err := f.Start(t.Context(), f.run(agent.AppBound{Stop: 50 * time.Millisecond})); err != nil {
 		t.Fatal(err)
 	}
@@ -297,9 +298,10 @@ func TestAStartThatIsCancelledLeavesNothing(t *testing.T) {
 }
 
 func TestTheBoundHoldsWithoutTheAgent(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, whole+`trap '' TERM; echo up >$D/up; while :; do sleep 1; done`)
 	gone := f.gone()
-	const stop = 2 * time.Second
+	const stop = 5 * time.Second
 	until := bootTime(t) + 2*time.Second
 	if err := f.Start(t.Context(), f.run(agent.AppBound{Until: until, Stop: stop})); err != nil {
 		t.Fatal(err)
@@ -365,7 +367,7 @@ func TestTheCommandDiesWithItsAgent(t *testing.T) {
 			gone := f.gone()
 			spec := agentSpec{
 				Script: f.script(whole + `(trap '' TERM; sleep 1000) & setsid sleep 1000 & echo up >$D/up; wait`),
-				Lock:   f.path("lock"), Bound: agent.AppBound{Stop: 3 * time.Second},
+				Lock:   f.path("lock"), Bound: agent.AppBound{Stop: 5 * time.Second},
 			}
 			if tt.bound > 0 {
 				spec.Bound.Until = bootTime(t) + tt.bound
