@@ -127,6 +127,7 @@ func operation(id, method, path, summary string, errors ...int) huma.Operation {
 // register adds a call that answers with JSON. What handle returns as an error
 // becomes a problem document.
 func register[I, O any](a *api, o huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	o.Responses["default"] = describe("Any other problem", content[huma.ErrorModel](a, "application/problem+json"))
 	huma.Register(a.huma, o, func(ctx context.Context, in *I) (*O, error) {
 		deadlines := deadlinesOf(ctx)
 		deadlines.endOfBody()

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/e2e/openapi"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
@@ -330,6 +331,9 @@ type served struct {
 	http   *http.Client
 	stop   context.CancelFunc
 	done   chan error
+
+	read     sync.Once
+	document *openapi.Document
 }
 
 // start serves a fake on a socket and on TCP until the test ends.
@@ -381,17 +385,41 @@ type answer struct {
 // tcp makes a request over TCP.
 func (s *served) tcp(t *testing.T, method, path, body string, header ...string) answer {
 	t.Helper()
-	return request(t, s.http, s.url, method, path, body, header...)
+	return s.asDescribed(t, method, path, request(t, s.http, s.url, method, path, body, header...))
 }
 
 // local makes a request over the socket.
 func (s *served) local(t *testing.T, method, path, body string, header ...string) answer {
+	t.Helper()
+	return s.asDescribed(t, method, path, s.viaSocket(t, method, path, body, header...))
+}
+
+func (s *served) viaSocket(t *testing.T, method, path, body string, header ...string) answer {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", s.path)
 	}}
 	defer transport.CloseIdleConnections()
 	return request(t, &http.Client{Transport: transport}, "http://agent", method, path, body, header...)
+}
+
+// asDescribed holds the answer to a call against the API's own document.
+func (s *served) asDescribed(t *testing.T, method, path string, got answer) answer {
+	t.Helper()
+	s.read.Do(func() {
+		var err error
+		if s.document, err = openapi.Parse([]byte(s.viaSocket(t, http.MethodGet, "/api/v1/openapi.json", "").body)); err != nil {
+			t.Error(err)
+		}
+	})
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://agent"+path, nil)
+	if err != nil || s.document == nil || !s.document.Describes(r) {
+		return got
+	}
+	if err := s.document.Response(r, got.status, got.header, []byte(got.body)); err != nil {
+		t.Errorf("%s %s is answered %d, not as its document says: %v\n%s", method, path, got.status, err, got.body)
+	}
+	return got
 }
 
 func request(t *testing.T, c *http.Client, base, method, path, body string, header ...string) answer {

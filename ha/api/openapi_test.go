@@ -2,14 +2,11 @@ package api
 
 import (
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 // design is what the design promises, and what scripts rely on.
@@ -140,50 +137,35 @@ func checkResponses(t *testing.T, name string, o operationObject) {
 	}
 }
 
-// TestAnswersAreWhatTheDocumentSays validates real answers by the schemas of
-// the document, unknown fields included.
+// TestAnswersAreWhatTheDocumentSays makes calls that succeed: every answer in
+// this package's tests is held against the document, unknown fields included.
 func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 	s := start(t, "")
-	oapi := newAPI(ServerConfig{Agent: s.fake, Logger: slog.New(slog.DiscardHandler)}, nil).huma.OpenAPI()
 	for _, c := range []struct {
-		method, path, operation, body, code string
+		method, path, body string
+		status             int
 	}{
-		{"GET", "/leader", "/leader", "", "200"},
-		{"GET", "/api/v1/status", "/api/v1/status", "", "200"},
-		{"GET", "/api/v1/instances", "/api/v1/instances", "", "200"},
-		{"GET", "/api/v1/backups", "/api/v1/backups", "", "200"},
-		{"GET", "/api/v1/backups/" + ref(7).ID, "/api/v1/backups/{id}", "", "200"},
-		{"GET", "/api/v1/backups/none", "/api/v1/backups/{id}", "", "404"},
-		{"GET", "/api/v1/events", "/api/v1/events", "", "200"},
-		{"GET", "/api/v1/config", "/api/v1/config", "", "200"},
-		{"POST", "/api/v1/backups", "/api/v1/backups", "", "202"},
-		{"POST", "/api/v1/backups", "/api/v1/backups", `{"wait":true}`, "200"},
-		{"POST", "/api/v1/backups/" + ref(7).ID + "/verify", "/api/v1/backups/{id}/verify", `{"deep":true}`, "200"},
-		{"GET", "/api/v1/lags", "/api/v1/lags", "", "200"},
-		{"GET", "/api/v1/users", "/api/v1/users", "", "200"},
-		{"GET", "/api/v1/sessions/current", "/api/v1/sessions/current", "", "200"},
-		{"POST", "/api/v1/promotions", "/api/v1/promotions", `{"dry_run":true}`, "200"},
-		{"POST", "/api/v1/promotions", "/api/v1/promotions", `{}`, "202"},
-		{"GET", "/api/v1/promotions/p1", "/api/v1/promotions/{id}", "", "200"},
+		{"GET", "/leader", "", 200},
+		{"GET", "/api/v1/status", "", 200},
+		{"GET", "/api/v1/instances", "", 200},
+		{"GET", "/api/v1/backups", "", 200},
+		{"GET", "/api/v1/backups/" + ref(7).ID, "", 200},
+		{"GET", "/api/v1/backups/none", "", 404},
+		{"GET", "/api/v1/events", "", 200},
+		{"GET", "/api/v1/config", "", 200},
+		{"POST", "/api/v1/backups", "", 202},
+		{"POST", "/api/v1/backups", `{"wait":true}`, 200},
+		{"POST", "/api/v1/backups/" + ref(7).ID + "/verify", `{"deep":true}`, 200},
+		{"GET", "/api/v1/lags", "", 200},
+		{"GET", "/api/v1/users", "", 200},
+		{"GET", "/api/v1/webhooks", "", 200},
+		{"GET", "/api/v1/sessions/current", "", 200},
+		{"POST", "/api/v1/promotions", `{"dry_run":true}`, 200},
+		{"POST", "/api/v1/promotions", `{}`, 202},
+		{"GET", "/api/v1/promotions/p1", "", 200},
 	} {
-		got := s.local(t, c.method, c.path, c.body)
-		o := oapi.Paths[c.operation].Get
-		if c.method == http.MethodPost {
-			o = oapi.Paths[c.operation].Post
-		}
-		media := o.Responses[c.code].Content[got.header.Get("Content-Type")]
-		if media == nil || media.Schema == nil {
-			t.Errorf("%s %s: %d with %s is not described", c.method, c.path, got.status, got.header.Get("Content-Type"))
-			continue
-		}
-		var v any
-		if err := json.Unmarshal([]byte(got.body), &v); err != nil {
-			t.Fatal(err)
-		}
-		res := &huma.ValidateResult{}
-		huma.Validate(oapi.Components.Schemas, media.Schema, huma.NewPathBuffer([]byte{}, 0), huma.ModeReadFromServer, v, res)
-		for _, err := range res.Errors {
-			t.Errorf("%s %s: %v", c.method, c.path, err)
+		if got := s.local(t, c.method, c.path, c.body); got.status != c.status {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, got.status, c.status, got.body)
 		}
 	}
 }
