@@ -49,7 +49,7 @@ func openDataDir(path string) (*dataDir, error) {
 func (d *dataDir) sweep() error {
 	entries, err := os.ReadDir(d.path)
 	for _, e := range entries {
-		for _, name := range []string{journalFile, configFile, rehearsalsFile} {
+		for _, name := range []string{journalFile, configFile, rehearsalsFile, outboxFile} {
 			if strings.HasPrefix(e.Name(), "."+name) {
 				err = errors.Join(err, os.Remove(d.file(e.Name())))
 			}
@@ -66,6 +66,7 @@ const (
 	journalFile    = "journal.json"
 	configFile     = "config.json"
 	rehearsalsFile = "rehearsals.json"
+	outboxFile     = "webhooks.json"
 	eventsFile     = "events.jsonl"
 	cacheFolder    = "cache"
 	swapFolder     = "swap"

@@ -34,6 +34,7 @@ type message struct {
 	event    event.Event
 	attempts int
 	due      time.Duration // monotonic
+	kept     bool          // on disk
 }
 
 // deliverer tells webhooks of this instance's events. Nothing waits for it. It
@@ -42,9 +43,11 @@ type deliverer struct {
 	a      *Agent
 	client *http.Client
 
+	keeping sync.Mutex // held while outboxFile is written; before mu
+
 	mu      sync.Mutex
 	senders map[string]*sender // by the webhook's id
-	said    string             // the trouble with the secrets that was told last
+	said    string             // the trouble that was told last
 }
 
 // sender brings the messages to one webhook.
@@ -65,15 +68,14 @@ func newDeliverer(a *Agent) *deliverer {
 // run hands every event to the webhooks that want it.
 func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
 	var senders sync.WaitGroup
-	defer senders.Wait()
-	for {
+	d.restore(ctx, &senders)
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case e, open := <-events:
 			if !open {
 				<-ctx.Done()
-				return ctx.Err()
+				break
 			}
 			for _, h := range d.hooks(ctx) {
 				if h.wants(e) {
@@ -82,35 +84,37 @@ func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
 			}
 		}
 	}
+	senders.Wait()
+	d.keep(ctx, true)
+	return ctx.Err()
 }
 
-// hooks gives the webhooks in force. Secrets that cannot be opened are told of
-// once.
+// hooks gives the webhooks in force.
 func (d *deliverer) hooks(ctx context.Context) []webhook {
 	s, err := d.a.secrets()
-	d.mu.Lock()
-	news := err != nil && err.Error() != d.said
-	if d.said = ""; err != nil {
-		d.said = err.Error()
-	}
-	d.mu.Unlock()
-	if news {
-		d.a.note(ctx, event.Warn, webhookKind, "webhooks are not told of events: "+err.Error(), nil)
+	if err != nil {
+		d.complain(ctx, "webhooks are not told of events: "+err.Error())
 	}
 	return s.Webhooks
 }
 
-// enqueue adds a message for one webhook, whose sender is started with the
-// first.
+// complain tells of a trouble of its own, which would be told with every event,
+// once.
+func (d *deliverer) complain(ctx context.Context, text string) {
+	d.mu.Lock()
+	news := text != d.said
+	d.said = text
+	d.mu.Unlock()
+	if news {
+		d.a.note(ctx, event.Warn, webhookKind, text, nil)
+	}
+}
+
+// enqueue adds a message for one webhook.
 func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webhook, e event.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := d.senders[h.ID]
-	if s == nil {
-		s = &sender{wake: make(chan struct{}, 1)}
-		d.senders[h.ID] = s
-		senders.Go(func() { d.serve(ctx, h.ID, s) })
-	}
+	s := d.sender(ctx, senders, h.ID)
 	if len(s.pending) >= maxPending {
 		s.pending = s.pending[1:]
 		s.stats.Lost++
@@ -121,6 +125,18 @@ func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webh
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// sender gives a webhook's sender, which is started with the first message.
+// d.mu is held.
+func (d *deliverer) sender(ctx context.Context, senders *sync.WaitGroup, id string) *sender {
+	s := d.senders[id]
+	if s == nil {
+		s = &sender{wake: make(chan struct{}, 1)}
+		d.senders[id] = s
+		senders.Go(func() { d.serve(ctx, id, s) })
+	}
+	return s
 }
 
 // serve delivers one webhook's messages, each when it is due, until the
@@ -134,6 +150,7 @@ func (d *deliverer) serve(ctx context.Context, id string, s *sender) {
 			h, err := d.a.webhook(id)
 			if errors.Is(err, ErrNoWebhook) {
 				d.drop(id)
+				d.keep(ctx, false)
 				return
 			}
 			if err == nil {
@@ -195,6 +212,9 @@ func (d *deliverer) settle(ctx context.Context, h webhook, s *sender, m message,
 		lost = s.again(m, d.a.cfg.Clock.Now().Mono, errors.Is(err, errGone))
 	}
 	d.mu.Unlock()
+	if err != nil || m.kept {
+		d.keep(ctx, false)
+	}
 	d.a.stats.webhook(err, lost)
 	fields := map[string]any{"webhook": h.ID}
 	switch {

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -179,6 +182,70 @@ func TestAWebhookIsTriedAgain(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// TestMessagesOutliveTheAgent: one that has failed is tried again by the next
+// agent, with the same id, when it is due; one that was removed meanwhile is not.
+func TestMessagesOutliveTheAgent(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		fails := true // the network's lock guards it
+		r := c.receive(func(int) int {
+			if fails {
+				return http.StatusServiceUnavailable
+			}
+			return http.StatusOK
+		})
+		a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
+		if err := a.agent.Resume(t.Context(), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		pending := func(n int) func(Status) bool {
+			return func(Status) bool {
+				all, err := a.agent.Webhooks()
+				return err == nil && len(all) == 1 && all[0].Pending == n
+			}
+		}
+		a.until("it has failed twice", func(Status) bool { all, err := a.agent.Webhooks(); return err == nil && all[0].Failed == 2 })
+		a.halt()
+		a.start()
+		a.until("it is waited for", pending(1))
+		if s := a.agent.Status(); s.Uptime > 60 {
+			t.Fatalf("it is due soon after %v", s.Uptime)
+		}
+		c.net.mu.Lock()
+		fails = false
+		c.net.mu.Unlock()
+		a.until("it is delivered", pending(0))
+		if up := a.agent.Status().Uptime; up < 200 {
+			t.Errorf("it was tried again %v s after the restart, and the pause is 5 min", up)
+		}
+		if _, err := os.Stat(filepath.Join(a.data, outboxFile)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it is still kept: %v", err)
+		}
+		a.halt()
+		a.start()
+		a.until("nothing is left", pending(0))
+		c.net.mu.Lock()
+		defer c.net.mu.Unlock()
+		if len(r.tries) != 1 || len(r.got) != 1 {
+			t.Errorf("%d messages were tried, %d delivered", len(r.tries), len(r.got))
+		}
+	})
+}
+
+// TestADamagedOutboxIsSaid: it holds up nothing else.
+func TestADamagedOutboxIsSaid(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, _, _, _ := threeHosts(t, c)
+		a.halt()
+		if err := os.WriteFile(filepath.Join(a.data, outboxFile), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.start()
+		a.untilLeading()
+		a.tells(event.Warn, "webhook", "are lost")
 	})
 }
 

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// outbox is what webhooks are still to be told, by the webhook's id, as it is
+// kept in outboxFile: what has failed once, and at the agent's end the rest.
+type outbox map[string][]keptMessage
+
+// keptMessage is a message on disk.
+type keptMessage struct {
+	ID       string      `json:"id"`
+	Event    event.Event `json:"event"`
+	Attempts int         `json:"attempts"`
+	Due      time.Time   `json:"due"`
+}
+
+// restore takes up what an agent before this one has left.
+func (d *deliverer) restore(ctx context.Context, senders *sync.WaitGroup) {
+	var kept outbox
+	if _, err := d.a.dir.load(outboxFile, &kept); err != nil {
+		d.complain(ctx, "messages to webhooks that were to be tried again are lost: "+err.Error())
+		return
+	}
+	now := d.a.cfg.Clock.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, messages := range kept {
+		s := d.sender(ctx, senders, id)
+		for _, m := range messages[:min(len(messages), maxPending)] {
+			attempts := max(0, min(m.Attempts, len(retryAfter)))
+			// The host's time may have been changed meanwhile.
+			wait := max(0, min(m.Due.Sub(now.Wall), retryAfter[max(0, attempts-1)]))
+			s.pending = append(s.pending, message{id: m.ID, event: m.Event, attempts: attempts, due: now.Mono + wait, kept: true})
+		}
+	}
+}
+
+// keep replaces what is on disk: with what has failed once, or with all.
+func (d *deliverer) keep(ctx context.Context, all bool) {
+	d.keeping.Lock()
+	defer d.keeping.Unlock()
+	kept := d.pendingNow(all)
+	var err error
+	if len(kept) > 0 {
+		err = d.a.dir.save(outboxFile, kept)
+	} else {
+		err = d.a.dir.remove(outboxFile)
+	}
+	if err != nil {
+		d.complain(ctx, "messages to webhooks that are tried again would not outlive this agent: "+err.Error())
+	}
+}
+
+func (d *deliverer) pendingNow(all bool) outbox {
+	now := d.a.cfg.Clock.Now()
+	kept := outbox{}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, s := range d.senders {
+		for i := range s.pending {
+			m := &s.pending[i]
+			if m.kept = m.kept || all || m.attempts > 0; m.kept {
+				kept[id] = append(kept[id], keptMessage{ID: m.id, Event: m.event, Attempts: m.attempts, Due: now.Wall.Add(m.due - now.Mono).UTC()})
+			}
+		}
+	}
+	return kept
+}
