@@ -12,6 +12,7 @@ import (
 // Webhooks lists who else is told of events.
 type Webhooks struct {
 	Webhooks []agent.Webhook `json:"webhooks" nullable:"false"`
+	Kinds    []event.Kind    `json:"kinds" nullable:"false" doc:"of events that there are to choose from"`
 }
 
 // WebhookRequest asks for a URL to be told of events.
@@ -49,7 +50,7 @@ func (a *api) addWebhooks() {
 	register(a, operation("list-webhooks", http.MethodGet, "/api/v1/webhooks", "Who else is told of events, and how this instance fares with it", http.StatusServiceUnavailable),
 		func(context.Context, *struct{}) (*webhooksOutput, error) {
 			all, err := a.agent.Webhooks()
-			return &webhooksOutput{Body: Webhooks{Webhooks: notNil(all)}}, err
+			return &webhooksOutput{Body: Webhooks{Webhooks: notNil(all), Kinds: event.Kinds}}, err
 		})
 	o := operation("add-webhook", http.MethodPost, "/api/v1/webhooks", "Have a URL told of events, on the active", http.StatusConflict, http.StatusServiceUnavailable)
 	o.DefaultStatus = http.StatusCreated

@@ -123,6 +123,12 @@ func (a *large) User(string) (agent.User, bool) { return alice, true }
 func (a *large) Users() ([]agent.User, error) {
 	return []agent.User{alice, {Name: "vera", Role: agent.RoleViewer, Password: "p"}}, nil
 }
+func (a *large) Webhooks() ([]agent.Webhook, error) {
+	return []agent.Webhook{
+		{ID: "1f0c22ab", URL: "https://chat.example/hooks/…", Levels: []event.Level{event.Warn, event.Alarm}, Delivered: 1204},
+		{ID: "77aa01d3", URL: "https://tickets.example/understudy", Kinds: []string{"promotion", "demotion"}, Failed: 3, Pending: 2, LastError: "answered 503 Service Unavailable"},
+	}, nil
+}
 func (a *large) NoteRefusal(context.Context, string, error) {}
 func (a *large) NoteAccess(context.Context, bool, string)   {}
 func (a *large) Instances(context.Context) ([]agent.InstanceStatus, error) {
@@ -194,6 +200,7 @@ var tabs = []struct{ name, hash, seen string }{
 	{"Events", "events", "499th time"},
 	{"Make Active", "make-active", "It would work now."},
 	{"Users", "users", "vera"},
+	{"Webhooks", "webhooks", "503 Service Unavailable"},
 	{"Reference", "reference", "/api/v1/promotions/{id}"},
 }
 

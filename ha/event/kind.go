@@ -2,8 +2,14 @@ package event
 
 import "slices"
 
-// Kinds are the kinds of events that there are, and what each is about.
-var Kinds = []struct{ Name, About string }{
+// Kind is a kind of events, and what they are about.
+type Kind struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+}
+
+// Kinds are the kinds of events that there are.
+var Kinds = []Kind{
 	{"access", "who signed in, and who was not let in"},
 	{"agent", "the agent itself: started, stops"},
 	{"application", "the application: started, stopped, down"},
@@ -39,7 +45,7 @@ var Kinds = []struct{ Name, About string }{
 
 // KnownKind reports whether there are events of this kind.
 func KnownKind(name string) bool {
-	return slices.ContainsFunc(Kinds, func(k struct{ Name, About string }) bool { return k.Name == name })
+	return slices.ContainsFunc(Kinds, func(k Kind) bool { return k.Name == name })
 }
 
 // KnownLevel reports whether l is one of the levels.

@@ -8,9 +8,10 @@ import backups from "./backups.js";
 import events from "./events.js";
 import promote from "./promote.js";
 import users from "./users.js";
+import webhooks from "./webhooks.js";
 import reference from "./reference.js";
 
-const pages = { replication, instances, backups, events, "make-active": promote, users, reference };
+const pages = { replication, instances, backups, events, "make-active": promote, users, webhooks, reference };
 const app = document.getElementById("app");
 const every = 3000; // milliseconds between looks at the status
 

@@ -93,7 +93,7 @@ function show(state) {
     choice("role", "standby", "Standby", false, "It joins the cluster of an active that is set up already.")),
   field("This instance's address, with http:// or https://", url, "At which the others reach it."),
   field("Name", instance, "Unique in the cluster."),
-  field("Bucket", bucket, state.bucket_fixed ? "From UNDERSTUDY_BUCKET." : "The same for all instances. Credentials come from this host's environment."), prove, found,
+  field("Bucket", bucket, state.bucket_fixed ? "From UNDERSTUDY_BUCKET." : "The same for all instances. Credentials come from this host's environment."), h("div", { class: "field" }, prove, found),
   h("div", { class: "field" }, h("label", { for: key.id ||= "shared-key" }, "Shared authentication key"), key, keyHint, keyButtons, keyInfo),
   activeOnly, error, h("div", { class: "actions" }, create));
   const role = () => {
