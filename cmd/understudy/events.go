@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -33,7 +34,7 @@ func newEvents(a *app) *cobra.Command {
 		Short: "Show what has happened on this instance, or to the cluster",
 		Long: `Show what has happened on this instance, oldest first: who did what, what the agent
 did, and what went wrong. With --json it is a list, or, with --follow, one object on
-each line.
+each line. --follow goes on when the agent is started again.
 
 --cluster shows what has happened to the cluster instead: backups, promotions,
 demotions, salvages, who asked for them and why. It is the same on every instance,
@@ -111,12 +112,11 @@ func (a *app) events(ctx context.Context, f eventsFlags) error {
 	if err != nil {
 		return err
 	}
-	path := "/api/v1/events?" + q.Encode()
 	if f.follow {
-		return a.followEvents(ctx, c, path)
+		return a.followEvents(ctx, c, q)
 	}
 	var past api.Events
-	if err := c.get(ctx, path, &past); err != nil {
+	if err := c.get(ctx, eventsPath(q), &past); err != nil {
 		return err
 	}
 	return a.printer().show(past.Events, func(w io.Writer) {
@@ -126,19 +126,51 @@ func (a *app) events(ctx context.Context, f eventsFlags) error {
 	})
 }
 
-func (a *app) followEvents(ctx context.Context, c *agentClient, path string) error {
-	err := c.stream(ctx, path, func(sent client.Event) error {
+func eventsPath(q url.Values) string { return "/api/v1/events?" + q.Encode() }
+
+// askAgain is how long after an agent has stopped it is looked for again.
+const askAgain = time.Second
+
+// followEvents shows events until it is told to stop: beyond the end of an
+// agent too, whose successor tells what came after.
+func (a *app) followEvents(ctx context.Context, c *agentClient, q url.Values) error {
+	answered, told := false, false
+	show := func(sent client.Event) error {
+		answered, told = true, false
 		var e event.Event
 		if err := json.Unmarshal(sent.Data, &e); err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}
+		q.Set("after", strconv.FormatUint(e.ID, 10))
 		return a.printer().line(e, func(w io.Writer) { showEvent(w, e) })
-	})
-	if err == nil {
-		err = &kindError{kind: errFailed, err: fmt.Errorf("the agent at %s has stopped", c.where)}
 	}
-	return err
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		err := c.stream(ctx, eventsPath(q), show)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case err == nil:
+			answered, told = true, false
+		case !answered || !isGone(err):
+			return err
+		}
+		if !told {
+			fmt.Fprintf(a.std.err, "The agent at %s has stopped. Waiting for it …\n", c.where)
+			told = true
+		}
+		timer.Reset(askAgain)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
 }
+
+// isGone reports whether no agent answers, or none any more.
+func isGone(err error) bool { return errors.Is(err, errNoAgent) || errors.Is(err, errAgentEnded) }
 
 func showEvent(w io.Writer, e event.Event) {
 	by := ""
