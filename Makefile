@@ -58,7 +58,7 @@ lint: $(LINT) ## check formatting, vet, and run the linters
 
 bench: setup ## run the benchmarks, and measure promotions (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
-	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.out='$(abspath $(OUT))'
+	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built
 	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE) $(AXE))
