@@ -29,13 +29,17 @@ func TestNothingIsLostOnADeadLine(t *testing.T) {
 	o.silence()
 }
 
+// bothWays is the same trouble in both directions.
+func bothWays(kind string, with map[string]any) []server.Trouble {
+	return []server.Trouble{{Type: kind, Up: true, With: with}, {Type: kind, With: with}}
+}
+
 // resets breaks connections in the middle of what they carry: first all of
 // them, until that was noticed, then many, which must not keep a backup from
 // arriving.
 func (o *ordeal) resets() {
 	o.begin("connections are reset in mid-upload and in mid-download")
 	disturb := func(h *host, up bool, share float32) {
-		o.wires[h].Heal(o.t)
 		o.wires[h].Disturb(o.t,
 			server.Trouble{Type: "limit_data", Up: up, Toxicity: share, With: map[string]any{"bytes": 300_000}},
 			server.Trouble{Type: "reset_peer", Up: up, Toxicity: share / 4, With: map[string]any{"timeout": 200}},
@@ -61,11 +65,7 @@ func (o *ordeal) resets() {
 func (o *ordeal) narrowLines() {
 	o.active.run("config", "set", "fencing", "strict")
 	o.begin("all lines are narrow")
-	o.both(func(h *host) {
-		for _, up := range []bool{true, false} {
-			o.wires[h].Disturb(o.t, server.Trouble{Type: "narrow", Up: up, With: map[string]any{"rate": 100_000}})
-		}
-	})
+	o.both(func(h *host) { o.wires[h].Disturb(o.t, bothWays("narrow", map[string]any{"rate": 100_000})...) })
 	o.grow(3 << 19)
 	starts, began := o.active.app.starts(o.t), time.Now()
 	ref := query[backup.Ref](o.active, "backup")
@@ -88,11 +88,7 @@ func (o *ordeal) narrowLines() {
 // holes loses one piece in twenty, and nobody sends it again.
 func (o *ordeal) holes() {
 	o.begin("one packet in twenty is lost for good")
-	o.both(func(h *host) {
-		for _, up := range []bool{true, false} {
-			o.wires[h].Disturb(o.t, server.Trouble{Type: "drop", Up: up, With: map[string]any{"percent": 5.0}})
-		}
-	})
+	o.both(func(h *host) { o.wires[h].Disturb(o.t, bothWays("drop", map[string]any{"percent": 5.0})...) })
 	o.grow(1 << 20)
 	made := o.active.background("backup")
 	o.both(func(h *host) { o.says(h, "level=ERROR", "the bucket cannot be used") })
@@ -107,11 +103,7 @@ func (o *ordeal) silence() {
 	const long = 30 * time.Second
 	o.begin(fmt.Sprintf("%v of silence", long))
 	o.grow(1 << 20)
-	o.both(func(h *host) {
-		for _, up := range []bool{true, false} {
-			o.wires[h].Disturb(o.t, server.Trouble{Type: "timeout", Up: up, With: map[string]any{"timeout": 0}})
-		}
-	})
+	o.both(func(h *host) { o.wires[h].Disturb(o.t, bothWays("timeout", map[string]any{"timeout": 0})...) })
 	began, starts := time.Now(), o.active.app.starts(o.t)
 	made := o.active.background("backup")
 	o.both(func(h *host) { o.says(h, "level=ERROR", "the bucket cannot be used") })

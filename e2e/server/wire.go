@@ -20,7 +20,10 @@ import (
 type Wire struct {
 	// Address is where the host connects to.
 	Address string
-	proxy   *toxiproxy.Proxy
+
+	upstream string
+	api      *toxiproxy.ApiServer
+	proxy    *toxiproxy.Proxy
 }
 
 // Trouble is what goes wrong on a wire.
@@ -34,10 +37,12 @@ type Trouble struct {
 // NewWire lays a wire to a server, for one test.
 func NewWire(tb testing.TB, upstream string) *Wire {
 	tb.Helper()
-	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	w := &Wire{proxy: toxiproxy.NewProxy(api, "wire", "127.0.0.1:0", upstream)}
-	w.Mend(tb)
-	tb.Cleanup(w.proxy.Stop)
+	w := &Wire{
+		Address: "127.0.0.1:0", upstream: upstream,
+		api: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop()),
+	}
+	w.lay(tb, nil)
+	tb.Cleanup(func() { w.proxy.Stop() })
 	return w
 }
 
@@ -53,9 +58,25 @@ func (w *Wire) Mend(tb testing.TB) {
 	w.Address = w.proxy.Listen
 }
 
-// Disturb makes trouble on connections, present and to come, until Heal.
+// Disturb makes trouble on connections to come, in place of what there was,
+// until Heal. Those that are open break.
 func (w *Wire) Disturb(tb testing.TB, troubles ...Trouble) {
 	tb.Helper()
+	w.proxy.Stop()
+	w.lay(tb, troubles)
+}
+
+// Heal takes all trouble away, with the connections that have it.
+func (w *Wire) Heal(tb testing.TB) {
+	tb.Helper()
+	w.Disturb(tb)
+}
+
+// lay lays a new wire in place of one that is cut. To change the toxics of
+// connections that are open is what toxiproxy can deadlock in.
+func (w *Wire) lay(tb testing.TB, troubles []Trouble) {
+	tb.Helper()
+	w.proxy = toxiproxy.NewProxy(w.api, "wire", w.Address, w.upstream)
 	for _, trouble := range troubles {
 		toxic := map[string]any{"type": trouble.Type, "stream": "downstream", "toxicity": 1.0, "attributes": trouble.With}
 		if trouble.Up {
@@ -72,12 +93,7 @@ func (w *Wire) Disturb(tb testing.TB, troubles ...Trouble) {
 			tb.Fatalf("add the toxic %s: %v", text, err)
 		}
 	}
-}
-
-// Heal takes all trouble away.
-func (w *Wire) Heal(tb testing.TB) {
-	tb.Helper()
-	w.proxy.Toxics.ResetToxics(tb.Context())
+	w.Mend(tb)
 }
 
 func init() {
