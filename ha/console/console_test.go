@@ -77,7 +77,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 	}
 	if role == ha.RoleStandby {
 		a.status.Instance, a.status.App, a.status.State = "host-01", "", agent.StateInSync
-		a.status.NextBackup = -1
+		a.status.NextBackup, a.status.Staged = -1, newest.ID
 		a.status.Outlook = "a switchover would lose nothing; a failover would lose what came after the newest backup (42s ago)"
 	}
 	for i := range manyInstances {
@@ -229,7 +229,9 @@ func TestPagesOfALargeCluster(t *testing.T) {
 				}
 				b.Use(server.Desktop)
 			}
-			if role == ha.RoleActive {
+			if role == ha.RoleStandby {
+				openTab(b, "make-active", "rehearsed here, and ready")
+			} else {
 				openTab(b, "backups", "50 shown")
 				b.Click("Show older backups")
 				b.See("100 shown")

@@ -25,7 +25,7 @@ function choose(content, ctx, watch, gone) {
   const wanted = location.hash.split("/")[1] ?? "";
   const error = h("div", {}), backups = h("div", { class: "scroll" }), preview = h("div", { role: "status" });
   const mode = h("fieldset", {}, h("legend", {}, "How"),
-    choice("mode", "switchover", "Switchover", ctx.status.active_alive || true, "with the active's help: it makes a last backup and stops; nothing is lost"),
+    choice("mode", "switchover", "Switchover", true, "with the active's help: it makes a last backup and stops; nothing is lost"),
     choice("mode", "failover", "Failover", false, "without it: what came after the backup is lost to the new active"));
   const options = h("details", {}, h("summary", {}, "Exceptions"),
     check("Restore a backup of another version of the application", "allow_version_mismatch"),
@@ -84,7 +84,7 @@ function choose(content, ctx, watch, gone) {
     replace(backups, known.map((b) => {
       const id = uniqueId("backup");
       return h("div", { class: "choice" }, h("input", { type: "radio", name: "backup", id, value: b.id, checked: b === chosen }),
-        h("label", { for: id }, time(b.time), tags(b), h("span", { class: "hint" }, why(b), ` · ${bytes(b.size.logical)} · from ${b.instance}${b.cached ? " · cached here" : ""}`)));
+        h("label", { for: id }, time(b.time), tags(b), h("span", { class: "hint" }, why(b), ` · ${bytes(b.size.logical)} · from ${b.instance}${b.id === ctx.status.staged ? " · rehearsed here, and ready" : b.cached ? " · cached here" : ""}`)));
     }), !known.length && h("p", {}, "There is no backup yet."));
     preflight();
   }).catch((e) => complain(error, e));

@@ -69,7 +69,7 @@ function show(state) {
   key.addEventListener("change", checkKey);
   key.addEventListener("paste", () => setTimeout(checkKey));
   const generate = h("button", { type: "button", onclick: () => busy(generate, error, async () => {
-    const made = await call("POST", "/key", {});
+    const made = await call("POST", "/key");
     key.value = made.key;
     await checkKey();
     announce(`A key was generated. Its id is ${made.id}. Copy it to a safe place.`);
