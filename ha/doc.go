@@ -71,7 +71,9 @@
 // # Lanes
 //
 // A Machine has at most one request to the store under way (control.go), one
-// piece of long work (work.go) and one hook (app.go). After each event every
-// idle lane picks what is due next. What must survive a crash is in the
+// piece of long work and one pull (work.go), and one hook (app.go). Of work only
+// a rehearsal goes on beside a pull: it may take longer than backups are apart,
+// and the cache must not fall behind for that. After each event every idle lane
+// picks what is due next. What must survive a crash is in the
 // Journal, which is saved before the effect that depends on it.
 package ha

@@ -53,7 +53,7 @@ type Machine struct {
 	waiting map[uint64]func(Done)
 
 	// A lane has at most one effect under way; 0 means idle.
-	control, work, appLane uint64
+	control, work, pull, appLane uint64
 
 	head      *Head // as last seen; nil: must be read (again)
 	headToken blobstore.Token
@@ -100,7 +100,8 @@ type Machine struct {
 	workAt    instant
 	workWait  time.Duration
 	workLabel string
-	yielding  bool // the work under way was told to make way for a promotion
+	// What is under way was told to make way for a promotion.
+	yielding, pullYielding bool
 
 	rehearsed    Rehearsed // the newest rehearsal
 	rehearsedAt  instant   // when it began; never: before this process did
@@ -164,6 +165,7 @@ func (m *Machine) Step(now Now, ev Event) []Effect {
 		m.planPause()
 		m.planApp()
 		m.planWork()
+		m.planPull()
 		m.planControl()
 	}
 	return m.out
@@ -201,6 +203,8 @@ func (m *Machine) handle(ev Event) {
 			m.control = 0
 		case m.work:
 			m.work, m.workLabel = 0, ""
+		case m.pull:
+			m.pull = 0
 		case m.appLane:
 			m.appLane = 0
 		}

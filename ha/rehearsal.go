@@ -74,6 +74,9 @@ const (
 	RehearsalFailed Verdict = "failed"
 )
 
+// workRehearsal is the work beside which pulls go on.
+const workRehearsal = "rehearsal"
+
 // planRehearsal rehearses the newest cached backup when that is due. An
 // instance that has something else to see to does not.
 func (m *Machine) planRehearsal() {
@@ -92,7 +95,7 @@ func (m *Machine) planRehearsal() {
 		return
 	}
 	m.rehearsedAt, m.staged = m.t, true
-	m.begin("rehearsal", func(d Done) { m.rehearsalDone(*ref, d) })
+	m.begin(workRehearsal, func(d Done) { m.rehearsalDone(*ref, d) })
 	m.emit(Rehearse{ID: m.work, Ref: *ref})
 }
 

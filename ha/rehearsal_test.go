@@ -222,3 +222,78 @@ func TestTheApplicationStartsBeforeWhatWasReplacedIsDropped(t *testing.T) {
 		t.Errorf("steps %q", steps)
 	}
 }
+
+func isPull(e Effect) bool { _, ok := e.(Pull); return ok }
+
+// TestPullsGoOnBesideARehearsal: one that takes longer than backups are apart
+// does not keep the cache behind, and only the newest is rehearsed after it.
+func TestPullsGoOnBesideARehearsal(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	var slow []Rehearse
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		h, ok := e.(Rehearse)
+		if ok {
+			slow = append(slow, h)
+		}
+		return Done{}, ok // it goes on
+	}
+	a.backup(b)
+	a.backup(b)
+	s := b.m.Status()
+	if n := b.count(isPull); n != 3 || s.Pulled != "e1-s3" || len(slow) != 1 || s.Work != "rehearsal" {
+		t.Fatalf("%d pulls, %d rehearsals, %+v", n, len(slow), s)
+	}
+	r.fail = nil
+	b.step(Done{ID: slow[0].ID})
+	if got := b.m.Status().Rehearsed; got != (Rehearsed{Backup: "e1-s3"}) || b.count(isRehearsal) != 3 {
+		t.Fatalf("%+v after %d rehearsals", got, b.count(isRehearsal))
+	}
+}
+
+// TestAPromotionEndsPullAndRehearsal, and restores nothing before both have
+// ended; that they were cut short is no failure.
+func TestAPromotionEndsPullAndRehearsal(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	var rehearsal, pull uint64
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		switch e := e.(type) {
+		case Rehearse:
+			rehearsal = e.ID
+			return Done{}, true
+		case Pull:
+			pull = e.ID
+			return Done{}, e.Ref.Sequence == 3
+		}
+		return Done{}, false
+	}
+	a.backup(b)
+	a.backup(b)
+	if got := b.m.Status().Work; got != "rehearsal, pull" {
+		t.Fatalf("under way: %q", got)
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(5*time.Second, b)
+	for _, id := range []uint64{rehearsal, pull} {
+		if n := b.count(func(e Effect) bool { c, ok := e.(Cancel); return ok && c.ID == id }); n != 1 {
+			t.Errorf("%d was cancelled %d times", id, n)
+		}
+	}
+	r.fail = nil
+	isStage := func(e Effect) bool { _, ok := e.(Stage); return ok }
+	for _, id := range []uint64{rehearsal, pull} {
+		if b.count(isStage) != 0 {
+			t.Error("a restore began beside something else")
+		}
+		b.step(Done{ID: id, Outcome: Failed, Err: errors.New("cancelled")})
+		r.pass(time.Second, b)
+	}
+	r.pass(30*time.Second, b)
+	if b.count(isStage) != 1 || r.head().Epoch != 2 {
+		t.Errorf("%d restores, epoch %d", b.count(isStage), r.head().Epoch)
+	}
+	if n := b.count(func(e Effect) bool { report, ok := e.(Report); return ok && report.Level == Alarm }); n != 0 {
+		t.Errorf("%d alarms", n)
+	}
+}

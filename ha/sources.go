@@ -1,7 +1,7 @@
 package ha
 
-// Sources are changed by the work lane, which does one thing at a time: no
-// backup reads them meanwhile, and nothing is restored into them. What a crash
+// Sources are changed by the work lane, while nothing is pulled: no backup reads
+// them meanwhile, and nothing is restored into them. What a crash
 // in a promotion, a handover or a demotion leaves is settled with the sources
 // that it began with.
 
@@ -11,6 +11,10 @@ func (m *Machine) onChangeSources(ev ChangeSources) {
 	}
 	m.reload = ev.Request
 	m.changes++
+}
+
+func (m *Machine) mayReload() bool {
+	return m.reload != "" && m.j.Promotion == nil && m.j.Demotion == nil && m.j.Handover == nil
 }
 
 func (m *Machine) changeSources() {

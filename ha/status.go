@@ -42,7 +42,7 @@ func (m *Machine) Status() Status {
 		Role: j.Role, Leading: m.leading, Epoch: j.Epoch,
 		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(),
 		Bucket: "ok", Refused: m.refused, Override: m.override,
-		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.workLabel,
+		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
 		BackupError: m.backupErr, PullError: m.pullErr, Rehearsed: m.rehearsed,
 		NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),

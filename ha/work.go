@@ -1,14 +1,14 @@
 package ha
 
-// The work lane is whatever takes long: backups, pulls, restores. One thing is
-// done at a time.
+// The work lane is whatever takes long but pulls: backups, rehearsals, restores.
+// One thing is done at a time.
 func (m *Machine) planWork() {
-	if m.work != 0 {
+	if m.work != 0 || m.pull != 0 {
 		return
 	}
 	p, d := m.j.Promotion, m.j.Demotion
 	switch {
-	case m.reload != "" && p == nil && d == nil && m.j.Handover == nil:
+	case m.mayReload():
 		m.changeSources()
 	case p != nil && p.Phase != PhaseFinish:
 		m.planRestore(p)
@@ -25,7 +25,7 @@ func (m *Machine) planWork() {
 			return
 		}
 		m.planBackup()
-	case !m.planPull():
+	case !m.missesBackup():
 		m.planRehearsal()
 	}
 }
@@ -36,11 +36,15 @@ func (m *Machine) begin(label string, then func(Done)) {
 	m.work = m.expect(then)
 }
 
-// yield has the work under way end soon.
+// yield has what takes long, and is under way, end soon.
 func (m *Machine) yield() {
 	if m.work != 0 {
 		m.yielding = true
 		m.emit(Cancel{ID: m.work})
+	}
+	if m.pull != 0 {
+		m.pullYielding = true
+		m.emit(Cancel{ID: m.pull})
 	}
 }
 
@@ -53,18 +57,19 @@ func (m *Machine) workFailed(what string, err error) {
 	m.report(Alarm, what, "%s failed (tried again in %v): %s", what, m.workWait, errText(err))
 }
 
-// planPull brings the newest backup into the cache. It reports false while
-// there is nothing to do.
-func (m *Machine) planPull() bool {
-	h := m.knownHead()
-	if h == nil || h.Newest == nil || same(h.Newest, m.pulled) || !m.due(m.workAt) {
-		return false
+// planPull brings the newest backup into the cache: beside a rehearsal, which
+// may take longer than backups are apart, and otherwise while nothing else takes
+// long.
+func (m *Machine) planPull() {
+	if m.pull != 0 || m.work != 0 && m.workLabel != workRehearsal || !m.follows() || !m.missesBackup() {
+		return
 	}
-	ref := *h.Newest
-	m.begin("pull", func(d Done) {
+	ref := *m.knownHead().Newest
+	m.pullYielding = false
+	m.pull = m.expect(func(d Done) {
 		if d.Outcome != OK {
 			m.pullErr = errText(d.Err)
-			if !m.yielding {
+			if !m.pullYielding {
 				m.workFailed("pull", d.Err)
 			}
 			return
@@ -73,6 +78,28 @@ func (m *Machine) planPull() bool {
 		m.pulled, m.pullErr = &ref, ""
 		m.report(Info, "pull", "backup %s is cached", ref.ID)
 	})
-	m.emit(Pull{ID: m.work, Ref: ref})
-	return true
+	m.emit(Pull{ID: m.pull, Ref: ref})
+}
+
+// follows reports whether this instance is a standby with nothing to settle.
+func (m *Machine) follows() bool {
+	p, d := m.j.Promotion, m.j.Demotion
+	return m.j.Role == RoleStandby && !m.mayReload() && (p == nil || p.Phase == PhaseFinish && p.Discarded) && (d == nil || !d.Discard)
+}
+
+// missesBackup reports whether the newest backup is to be pulled now.
+func (m *Machine) missesBackup() bool {
+	h := m.knownHead()
+	return h != nil && h.Newest != nil && !same(h.Newest, m.pulled) && m.due(m.workAt)
+}
+
+// working names what takes long and is under way.
+func (m *Machine) working() string {
+	switch {
+	case m.pull == 0:
+		return m.workLabel
+	case m.work == 0:
+		return "pull"
+	}
+	return m.workLabel + ", pull"
 }

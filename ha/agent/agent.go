@@ -73,10 +73,11 @@ type Agent struct {
 	mu       sync.Mutex
 	core     ha.Status
 	coreAt   ha.Now
-	late     time.Duration // for how long no backup has come, when that is too long
-	turn     uint64        // how often the role has changed
-	changed  chan struct{} // closed when core has changed
-	progress *backup.Progress
+	late     time.Duration    // for how long no backup has come, when that is too long
+	turn     uint64           // how often the role has changed
+	changed  chan struct{}    // closed when core has changed
+	progress *backup.Progress // of what takes long but pulls
+	pulling  *backup.Progress
 	inCache  []backup.Ref // newest first
 	// besideNow is the id of the backup that is staged whole; "": none is.
 	besideNow string

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -68,7 +69,7 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	defer a.mu.Unlock()
 	if p := a.core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work, Progress: a.progress,
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work, Progress: cmp.Or(a.progress, a.pulling),
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID

@@ -88,10 +88,15 @@ type staging struct {
 // beside puts a backup beside the live state, verified and judged by the
 // probe. Where the probe has judged this very stage already it is not asked
 // again; with anyway its word does not count.
-func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (staging, error) {
-	passed := a.staged() == ref.ID && a.proofs.passed(ref.ID)
-	s, fresh, err := a.putBeside(ctx, ref)
+func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s staging, err error) {
+	release, err := a.hold(ctx, ref)
 	if err != nil {
+		return staging{}, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	passed := a.staged() == ref.ID && a.proofs.passed(ref.ID)
+	fresh := false
+	if s, fresh, err = a.putBeside(ctx, ref); err != nil {
 		return s, err
 	}
 	if s.proven = passed && !fresh; s.proven {
@@ -105,20 +110,22 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (stagin
 	return s, err
 }
 
-// putBeside stages a backup, pulled if it is not cached. fresh reports that it
-// was not staged already.
+// hold keeps a backup in the cache until release; one that is not there is
+// pulled.
+func (a *Agent) hold(ctx context.Context, ref backup.Ref) (release func() error, err error) {
+	release, err = a.cache.Hold(ref.ID)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return release, err
+	}
+	if err := a.pull(ctx, ref); err != nil {
+		return nil, err
+	}
+	return a.cache.Hold(ref.ID)
+}
+
+// putBeside stages a backup that is held. fresh reports that it was not staged
+// already.
 func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh bool, err error) {
-	release, err := a.cache.Hold(ref.ID)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := a.pull(ctx, ref); err != nil {
-			return s, false, err
-		}
-		release, err = a.cache.Hold(ref.ID)
-	}
-	if err != nil {
-		return s, false, err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	defer a.clearProgress()
 	cached, m, err := a.cache.Manifest(a.repo, ref.ID)
 	if err != nil {
@@ -150,11 +157,22 @@ func (a *Agent) fallBack(ctx context.Context, failed string) {
 		if a.staged() == ref.ID {
 			return
 		}
-		if _, _, err := a.putBeside(ctx, ref); err != nil && ctx.Err() == nil {
+		if err := a.restage(ctx, ref); err != nil && ctx.Err() == nil {
 			a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("backup %s, which has passed its rehearsal, is no longer staged: %v", ref.ID, err), nil)
 		}
 		return
 	}
+}
+
+// restage is putBeside for a backup that nobody holds yet.
+func (a *Agent) restage(ctx context.Context, ref backup.Ref) (err error) {
+	release, err := a.hold(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	_, _, err = a.putBeside(ctx, ref)
+	return err
 }
 
 // staged is the id of the backup that is staged whole; "": none is.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -181,4 +182,31 @@ func (h *host) alone() {
 	if err != nil || len(entries) != 1 {
 		h.t.Errorf("beside the application's state: %v, %v", entries, err)
 	}
+}
+
+// TestTheCacheKeepsUpWithASlowRehearsal, which goes on reading its backup though
+// that is no longer among the newest.
+func TestTheCacheKeepsUpWithASlowRehearsal(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _ := rehearsingHosts(t, c)
+		b.hooks.block("probe")
+		a.write("state", "slow")
+		slow := a.backup()
+		b.until("the rehearsal has begun", func(s Status) bool { return s.Work == "rehearsal" })
+		var newest string
+		for i := range 12 {
+			a.write("state", strings.Repeat("x", i))
+			newest = a.backup()
+			b.untilCached(newest)
+		}
+		s := b.agent.Status()
+		if s.State != StateInSync || s.Work != "rehearsal" || !slices.ContainsFunc(s.Cached, func(ref backup.Ref) bool { return ref.ID == slow }) {
+			t.Errorf("state %q, work %q, cached %v", s.State, s.Work, s.Cached)
+		}
+		b.hooks.unblock()
+		b.untilRehearsed(newest)
+		if n := b.probes(); n != 3 {
+			t.Errorf("the probe ran %d times: for the first, the slow one and the newest", n)
+		}
+	})
 }

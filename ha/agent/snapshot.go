@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
 	a.mu.Lock()
-	core, at, progress, cached, staged, late := a.core, a.coreAt, a.progress, a.inCache, a.besideNow, a.late
+	core, at, progress, cached, staged, late := a.core, a.coreAt, cmp.Or(a.progress, a.pulling), a.inCache, a.besideNow, a.late
 	a.mu.Unlock()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step

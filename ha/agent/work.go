@@ -157,10 +157,10 @@ func (a *Agent) trimCache(ctx context.Context, m *backup.Manifest) {
 
 // pull brings a backup into the cache.
 func (a *Agent) pull(ctx context.Context, ref backup.Ref) error {
-	defer a.clearProgress()
+	defer a.setPulling(nil)
 	defer a.listCached(ctx)
 	a.stats.pull()
-	if err := a.cache.Pull(ctx, a.repo, ref, a.setProgress); err != nil {
+	if err := a.cache.Pull(ctx, a.repo, ref, func(p backup.Progress) { a.setPulling(&p) }); err != nil {
 		if ctx.Err() == nil {
 			a.stats.pullFailed()
 		}
@@ -179,6 +179,12 @@ func (a *Agent) clearProgress() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.progress = nil
+}
+
+func (a *Agent) setPulling(p *backup.Progress) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pulling = p
 }
 
 // listCached looks at what is in the cache.
