@@ -109,7 +109,8 @@ func standbyJournal(old ha.Journal, cluster, instance string) ha.Journal {
 }
 
 // Leave takes this instance out of its cluster: its record goes from the
-// bucket, its cache, stage and journal from this host. The active cannot leave
+// bucket, its cache, stage and journal from this host, and the active's address
+// from its Prometheus. The active cannot leave
 // (*ha.Refusal), nor can an instance that still has something to salvage. No
 // agent may be running on the data folder.
 func Leave(ctx context.Context, cfg Config) (err error) {
@@ -165,5 +166,10 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.remove(rehearsalsFile), dir.remove(configFile), dir.remove(journalFile))
+	if path := cfg.Federation.TargetsFile; path != "" {
+		if err := replaceTargets(path, ""); err != nil {
+			return err
+		}
+	}
+	return errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(configFile), dir.remove(journalFile))
 }

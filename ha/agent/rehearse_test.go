@@ -164,14 +164,18 @@ func TestAnInstanceThatDoesNotRehearseKeepsNoStage(t *testing.T) {
 	})
 }
 
-func TestLeavingDropsTheStage(t *testing.T) {
+func TestLeavingDropsWhatOnlyAMemberHas(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _ := rehearsingHosts(t, c)
+		b.federates("a:9090")
 		b.halt()
 		if err := Leave(t.Context(), b.config()); err != nil {
 			t.Fatal(err)
 		}
 		b.alone()
+		if text, err := os.ReadFile(b.targets()); err != nil || string(text) != "[]\n" {
+			t.Errorf("Prometheus here still follows %s, %v", text, err)
+		}
 	})
 }
 
