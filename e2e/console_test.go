@@ -350,7 +350,7 @@ func (s *consoleStory) promoteTheStandby(b, old *server.Browser) {
 	look(b, "3-make-active")
 	server.Eval[bool](b, `(document.querySelector("main button[type=submit]").click(), true)`)
 	b.See("host-b is being made the active")
-	b.See("host-b is the active now", "Everybody was signed out")
+	b.See("host-b is the active now", "Everybody was signed out", "This instance is the active.")
 	look(b, "3-promoted")
 	b.Click("Sign in again")
 	s.signIn(b, "This is host-b, the active.")

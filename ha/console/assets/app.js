@@ -181,3 +181,12 @@ async function look() {
   if (frame) timer = setTimeout(look, every);
 }
 ctx.look = look;
+
+// became has the header say what this instance is from now on: a promotion has
+// ended the session that could ask.
+ctx.became = (text) => {
+  replace(frame.identity, h("strong", {}, ctx.status.instance), " ", badge("Active", "solid"));
+  replace(frame.line, h("strong", {}, text));
+  frame.line.className = "outlook";
+  replace(frame.problems);
+};

@@ -107,9 +107,10 @@ function follow(content, ctx, id, ended, here) {
   const finish = (p) => {
     if (!here()) return;
     close();
-    replace(steps, (p.steps ?? []).map(item));
+    if (p.steps) replace(steps, p.steps.map(item));
     const done = p.state === "promoted";
-    if (!done) ended(); // else the result stays, though the session has ended
+    if (done) ctx.became("This instance is the active."); // the result stays, though the session has ended
+    else ended();
     const text = done ? `${ctx.status.instance} is the active now, in epoch ${p.epoch}.` : `The promotion was ${p.state}. Everything is as before.`;
     replace(now, h("span", { class: `notice ${done && !p.error ? "good" : "bad"}` }, h("strong", {}, text), p.error && ` ${p.error}`));
     announce(text);
@@ -127,10 +128,11 @@ function follow(content, ctx, id, ended, here) {
     async error(closed) {
       if (!closed || !here()) return;
       // The stream was cut. Once this instance is the active its sessions are
-      // over, and that is how it shows.
-      try { await get(`api/v1/promotions/${encodeURIComponent(id)}`); } catch (e) {
-        if (e.status === 401) return finish({ state: "promoted", epoch: "a new epoch", steps: [] });
-      }
+      // over; what it is then, anybody may ask.
+      try {
+        const leader = await (await fetch("leader")).json();
+        if (leader.role === "active") return finish({ state: "promoted", epoch: leader.epoch });
+      } catch { /* the agent does not answer */ }
       now.textContent = "The connection was lost. Reload the page to see how it went.";
     },
   });
