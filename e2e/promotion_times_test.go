@@ -233,7 +233,7 @@ func (r *promotionReport) page() string {
 		"by the shipped program, on a local folder as the bucket; the standbys are on the same machine. A step's time is what `understudy promote` prints" +
 		of(*promotionTries) + ". " +
 		"A directory is files of 256 KiB with content that cannot be compressed; a PostgreSQL database is rows of 1 KiB with a primary key, on a server that does not wait for its disk.\n\n" +
-		"`restore` of a standby that has rehearsed is a look at the seal; `discard` drops what was replaced, here nothing, once the application was started. " +
+		"`restore` of a standby that has rehearsed is a look at the seal; `discard` drops what was replaced, once the application was started: nothing, or a whole state where the host was the active before. " +
 		"Backup (all data new, deduplicated, compressed, encrypted) and rehearsal (at low priority) are those that came before, from nothing.\n\n" +
 		"Measured on " + machine() + ".\n\n" + r.String()
 }
