@@ -95,7 +95,7 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	passed := a.staged() == ref.ID && a.proofs.passed(ref.ID)
-	fresh := false
+	var fresh bool
 	if s, fresh, err = a.putBeside(ctx, ref); err != nil {
 		return s, err
 	}
