@@ -17,6 +17,9 @@ PKG  ?= ./...
 SIZES ?= 100MiB,1GiB,5GiB
 OUT   ?= docs/benchmarks.md
 
+# Where bench says how backups compare with others' tools.
+BESIDE ?= docs/beside.md
+
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000
 FIRST ?= 1
@@ -34,7 +37,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	go build -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(GCS) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, Chromium, a C compiler
+setup: packages $(MINIO) $(GCS) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
 
 packages:
 	e2e/tools/packages
@@ -56,8 +59,9 @@ lint: $(LINT) ## check formatting, vet, and run the linters
 	go vet ./...
 	$(LINT) run
 
-bench: setup ## run the benchmarks, and measure promotions (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
+bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 60m ./e2e -run TestBesideOthers -args -beside.files=11500 -beside.size=740MiB -beside.tries=3 -beside.out='$(abspath $(BESIDE))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built

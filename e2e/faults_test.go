@@ -285,27 +285,37 @@ func (o *ordeal) kept() {
 	}
 }
 
-// maxMemory is how much an agent with the race detector may have used, in KiB.
-const maxMemory = 300 << 10
+// maxMemory is how much an agent with the race detector may have used, in bytes.
+const maxMemory = 300 << 20
 
 // sparing checks how much memory a host's agent has used at the most.
 func (o *ordeal) sparing(h *host) {
 	o.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.agent.Process.Pid))
+	peak := peakOf(o.t, h.agent.Process.Pid)
+	if peak > maxMemory {
+		o.t.Fatalf("%s has used %d MiB of memory, want %d at most", h.name, peak>>20, maxMemory>>20)
+	}
+	o.t.Logf("%s has used %d MiB of memory at the most", h.name, peak>>20)
+}
+
+// peakOf is how much memory a running process has used at the most, in bytes.
+func peakOf(t *testing.T, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		o.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			peak, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil || peak > maxMemory {
-				o.t.Fatalf("%s has used %d KiB of memory, want %d at most (%v)", h.name, peak, maxMemory, err)
+			peak, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
 			}
-			o.t.Logf("%s has used %d MiB of memory at the most", h.name, peak>>10)
-			return
+			return peak << 10
 		}
 	}
-	o.t.Fatalf("the peak of memory is not in:\n%s", text)
+	t.Fatalf("the peak of memory is not in:\n%s", text)
+	return 0
 }
 
 // scripted is the sample application with hooks that a test can tell to

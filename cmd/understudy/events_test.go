@@ -15,7 +15,7 @@ func TestFollowedEventsGoOnAfterARestart(t *testing.T) {
 	h.run("init")
 	h.serve()
 	ctx, cancel := context.WithCancel(context.Background())
-	out, errout, done := new(lockedBuffer), new(lockedBuffer), make(chan int, 1)
+	out, errout, done := new(output), new(output), make(chan int, 1)
 	env := maps.Clone(h.env)
 	go func() {
 		lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
@@ -33,7 +33,7 @@ func TestFollowedEventsGoOnAfterARestart(t *testing.T) {
 		t.Errorf("%d starts are shown: %s%s", n, out, errout)
 	}
 	h.stop()
-	errout = new(lockedBuffer)
+	errout = new(output)
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 	if code := run(t.Context(), []string{"events", "--follow"}, lookup, stdio{in: strings.NewReader(""), out: io.Discard, err: errout}); code == exitDone || !strings.Contains(errout.String(), "is it running") {
 		t.Errorf("where no agent runs: %d, %s", code, errout)

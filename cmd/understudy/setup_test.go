@@ -13,30 +13,11 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
-
-// lockedBuffer can be read while somebody writes.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 // waiting is a host that waits to be set up.
 type waiting struct {
@@ -49,7 +30,7 @@ var loggedCode = regexp.MustCompile(`code=([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})`
 // wait has a host wait to be set up.
 func (h *testHost) wait() *waiting {
 	h.t.Helper()
-	log, done := new(lockedBuffer), make(chan int, 1)
+	log, done := new(output), make(chan int, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	env := maps.Clone(h.env)
 	go func() {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -37,14 +38,23 @@ type Trouble struct {
 // NewWire lays a wire to a server, for one test.
 func NewWire(tb testing.TB, upstream string) *Wire {
 	tb.Helper()
-	w := &Wire{
-		Address: "127.0.0.1:0", upstream: upstream,
-		api: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop()),
+	w := &Wire{upstream: upstream, api: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
+	var err error
+	for range startTries {
+		w.Address = fmt.Sprintf("127.0.0.1:%d", lowestWirePort+rand.IntN(wirePorts))
+		w.proxy = toxiproxy.NewProxy(w.api, "wire", w.Address, w.upstream)
+		if err = w.proxy.Start(); err == nil {
+			tb.Cleanup(func() { w.proxy.Stop() })
+			return w
+		}
 	}
-	w.lay(tb, nil)
-	tb.Cleanup(func() { w.proxy.Stop() })
-	return w
+	tb.Fatalf("start the proxy: %v", err)
+	return nil
 }
+
+// Ports of wires. The system gives none of these to a connection, which would
+// have it while the wire is cut.
+const lowestWirePort, wirePorts = 20_000, 12_000
 
 // Cut ends all connections and refuses new ones, until Mend.
 func (w *Wire) Cut() { w.proxy.Stop() }
@@ -53,9 +63,8 @@ func (w *Wire) Cut() { w.proxy.Stop() }
 func (w *Wire) Mend(tb testing.TB) {
 	tb.Helper()
 	if err := w.proxy.Start(); err != nil {
-		tb.Fatalf("start the proxy: %v", err)
+		tb.Fatalf("start the proxy again: %v", err)
 	}
-	w.Address = w.proxy.Listen
 }
 
 // Disturb makes trouble on connections to come, in place of what there was,
