@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -86,7 +86,7 @@ func (c *cluster) host(name string, app application) *host {
 	if err := os.WriteFile(config, []byte(app.config()), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	address := freeAddress(c.t)
+	address := server.FreeAddress(c.t)
 	h.env = append(append(os.Environ(), c.env...),
 		"UNDERSTUDY_BUCKET="+c.bucket,
 		"UNDERSTUDY_KEY_FILE="+c.key,
@@ -111,16 +111,6 @@ func (c *cluster) host(name string, app application) *host {
 }
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -124,13 +124,8 @@ func TestCommandsOnARunningActive(t *testing.T) {
 
 func TestAgentIsReachedOverTCPWithTheToken(t *testing.T) {
 	h := newTestHosts(t, "host-a")[0]
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.env["UNDERSTUDY_LISTEN"] = l.Addr().String()
+	h.env["UNDERSTUDY_LISTEN"] = server.FreeAddress(t)
 	h.env["UNDERSTUDY_ADMIN_TOKEN"] = "token"
-	_ = l.Close()
 	h.run("init")
 	h.serve()
 	url := "http://" + h.env["UNDERSTUDY_LISTEN"]

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -157,11 +156,17 @@ func (g *GCSServer) data() string { return filepath.Join(g.dir, "data") }
 // start starts the server behind its front, at the address that it had before.
 func (g *GCSServer) start() error {
 	var config net.ListenConfig
-	l, err := config.Listen(context.Background(), "tcp", cmp.Or(g.Address, "127.0.0.1:0"))
+	if g.Address == "" {
+		port, err := freePort()
+		if err != nil {
+			return err
+		}
+		g.Address = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	l, err := config.Listen(context.Background(), "tcp", g.Address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	g.Address = l.Addr().String()
 	var behind string
 	err = onFreePort(func(port int) error {
 		behind = fmt.Sprintf("127.0.0.1:%d", port)

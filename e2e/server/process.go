@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -106,16 +105,6 @@ func (p *process) tail() string {
 		return err.Error()
 	}
 	return strings.ToValidUTF8(string(data[max(0, len(data)-keep):]), "?")
-}
-
-// freePort returns a port of 127.0.0.1 that nobody listens on just now.
-func freePort() (int, error) {
-	var config net.ListenConfig
-	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find free port: %w", err)
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // onFreePort calls start with free ports until one of them is still free when

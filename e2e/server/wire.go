@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -39,22 +38,11 @@ type Trouble struct {
 func NewWire(tb testing.TB, upstream string) *Wire {
 	tb.Helper()
 	w := &Wire{upstream: upstream, api: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
-	var err error
-	for range startTries {
-		w.Address = fmt.Sprintf("127.0.0.1:%d", lowestWirePort+rand.IntN(wirePorts))
-		w.proxy = toxiproxy.NewProxy(w.api, "wire", w.Address, w.upstream)
-		if err = w.proxy.Start(); err == nil {
-			tb.Cleanup(func() { w.proxy.Stop() })
-			return w
-		}
-	}
-	tb.Fatalf("start the proxy: %v", err)
-	return nil
+	w.Address = FreeAddress(tb)
+	w.lay(tb, nil)
+	tb.Cleanup(func() { w.proxy.Stop() })
+	return w
 }
-
-// Ports of wires. The system gives none of these to a connection, which would
-// have it while the wire is cut.
-const lowestWirePort, wirePorts = 20_000, 12_000
 
 // Cut ends all connections and refuses new ones, until Mend.
 func (w *Wire) Cut() { w.proxy.Stop() }

@@ -127,6 +127,7 @@ func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
 		b.hooks.setFail("probe", errors.New("it does not look right"))
 		cfg := b.config()
 		cfg.Hooks.Probe.Command = []string{"true"}
+		cfg.Rehearsal.Off = true // it is the promotion that fails
 		agent, err := Open(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
