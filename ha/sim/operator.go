@@ -84,12 +84,13 @@ func (w *World) anyBackup() *backup.Ref {
 
 // startAnyway starts an active's application without the bucket.
 func (w *World) startAnyway(h *Host) {
+	before := h.override // by which it may still run
 	w.ask(h, func(r string) ha.Event {
 		h.override = h.proc
 		return ha.StartAnyway{Request: r, By: "operator"}
 	})
 	if p := h.proc; p != nil && !p.m.Status().Override {
-		h.override = nil
+		h.override = before
 	}
 }
 
