@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"flag"
@@ -41,8 +40,6 @@ type rival interface {
 	peak(t *testing.T) int64
 	// stored is how much lies in the bucket, in bytes.
 	stored(t *testing.T) int64
-	// end leaves nothing running.
-	end(t *testing.T)
 }
 
 // TestBesideOthers measures backups and restores of a tree beside `tar | zstd`
@@ -128,7 +125,7 @@ func (c *comparison) measure(m *server.MinIOServer, try int, size sourcetest.Tre
 	for _, name := range rivals {
 		c.note(unchanged, name, took(func() { all[name].backup(t) }))
 	}
-	grow(t, dir, files, size.Bytes/100)
+	change(t, dir, files, size.Bytes/100)
 	for _, name := range rivals {
 		before := all[name].stored(t)
 		c.note(changed, name, took(func() { all[name].backup(t) }))
@@ -146,9 +143,7 @@ func (c *comparison) measure(m *server.MinIOServer, try int, size sourcetest.Tre
 	us.standby(t)
 	c.note(fromCache, ours, took(func() { to = us.restoreOn(t, us.b, to) }))
 	sourcetest.CompareTrees(t, dir, to, isRoot)
-	for _, r := range all {
-		r.end(t)
-	}
+	us.a.stopAgent()
 }
 
 // restoreDir is a new folder to restore to.
@@ -164,32 +159,6 @@ func restoreDir(t *testing.T) string {
 
 // isRoot is what restic does not restore.
 func isRoot(path string) bool { return path == "." }
-
-// grow changes bytes of large files, n in all, and lets a third of the small
-// ones grow by a little.
-func grow(t *testing.T, dir string, files []string, n int64) {
-	t.Helper()
-	patch := func(name string, at int64, data []byte) {
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
-		if err == nil {
-			_, err = f.WriteAt(data, at)
-			err = errors.Join(err, f.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range int64(6) { // six regions
-		patch(files[0], i*n, bytes.Repeat([]byte{byte(i + 1)}, int(n/6)))
-	}
-	for _, name := range files[4:min(104, len(files))] {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		patch(name, info.Size(), bytes.Repeat([]byte("grown"), 40))
-	}
-}
 
 // understudyRival is this program: an active, and in the end a standby.
 type understudyRival struct {
@@ -249,8 +218,6 @@ func (u *understudyRival) peak(t *testing.T) int64 { return peakOf(t, u.a.agent.
 
 func (u *understudyRival) stored(t *testing.T) int64 { return sizeOf(t, u.m, bucketName(t, u.bucket)) }
 
-func (u *understudyRival) end(*testing.T) { u.a.stopAgent() }
-
 // tarball is `tar | zstd` into one object.
 type tarball struct {
 	m           *server.MinIOServer
@@ -308,8 +275,6 @@ func (b *tarball) peak(*testing.T) int64 { return b.most }
 
 func (b *tarball) stored(t *testing.T) int64 { return sizeOf(t, b.m, b.bucket) }
 
-func (b *tarball) end(*testing.T) {}
-
 // resticRepository is restic's.
 type resticRepository struct {
 	m           *server.MinIOServer
@@ -346,8 +311,6 @@ func (r *resticRepository) restore(t *testing.T, to string) string {
 func (r *resticRepository) peak(*testing.T) int64 { return r.most }
 
 func (r *resticRepository) stored(t *testing.T) int64 { return sizeOf(t, r.m, r.bucket) }
-
-func (r *resticRepository) end(*testing.T) {}
 
 // peakOfEnded is how much memory a process that has ended took at the most.
 func peakOfEnded(cmd *exec.Cmd) int64 {
@@ -415,7 +378,7 @@ func (c *comparison) ratios() string {
 }
 
 func (c *comparison) page(size uint64) string {
-	return fmt.Sprintf("# Beside others\n\n`make bench` wrote this file. A tree of %s in %d files, of which about half cannot be compressed, is backed up to a MinIO server on the same machine, again as it is, and again after six regions of a large file (1%% of the bytes together) have changed and a hundred small files have grown by 200 bytes; then it is restored, to memory. "+
+	return fmt.Sprintf("# Beside others\n\n`make bench` wrote this file. A tree of %s in %d files, of which about half cannot be compressed, is backed up to a MinIO server on the same machine, again as it is, and again after 1%% of the bytes have become others, none of which can be compressed, in four large files, and a hundred small files have grown by 200; then it is restored, to memory. "+
 		"The median of %d runs; tar uploads with minio-go, 16 MiB at a time, four at once. All but tar deduplicate and encrypt; understudy signs, too, and its standbys are told.\n\n"+
 		"The first backup is what the agent says that it took; everything else is a whole command. Memory is the peak of the resident set: of the agent since it began, of restic, of tar and zstd together.\n\nMeasured on %s.\n\n%s\n%s",
 		humanize.IBytes(size), *besideFiles, *besideTries, machine(), c.table(), c.ratios())

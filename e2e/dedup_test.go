@@ -79,8 +79,8 @@ func objects(t *testing.T, bucket string) map[string]int64 {
 	return found
 }
 
-// change overwrites regions of the large files and appends to some of the
-// small ones, n bytes in all.
+// change overwrites regions of the large files, which are the first four, and
+// appends to a hundred of the small ones, n bytes in all.
 func change(t *testing.T, dir string, files []string, n int64) int64 {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{3})
@@ -97,19 +97,22 @@ func change(t *testing.T, dir string, files []string, n int64) int64 {
 			t.Fatal(err)
 		}
 	}
-	var done int64
-	for i := 0; done < n-64<<10; i++ {
-		length := min(int64(1)<<20, n-done)
-		write(files[i%4], pick.Int64N(64<<20), length)
-		done += length
-	}
-	for i := range 100 {
-		name := files[4+i*20]
+	size := func(name string) int64 {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(name, info.Size(), 200)
+		return info.Size()
+	}
+	var done int64
+	for i := 0; done < n-64<<10; i++ {
+		length, name := min(int64(1)<<20, n-done), files[i%4]
+		write(name, pick.Int64N(size(name)-length), length)
+		done += length
+	}
+	for i := range 100 {
+		name := files[4+i*((len(files)-4)/100)]
+		write(name, size(name), 200)
 		done += 200
 	}
 	return done

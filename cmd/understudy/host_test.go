@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,6 +110,22 @@ func (h *testHost) serve() {
 	h.until("answers", func() bool {
 		_, _, code := understudy(h.t, h.env, "status")
 		return code == exitDone
+	})
+}
+
+// background runs a command whose output can be read meanwhile. end stops it,
+// and gives its exit code.
+func (h *testHost) background(args ...string) (out, errout *output, end func() int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	out, errout = new(output), new(output)
+	env, done := maps.Clone(h.env), make(chan int, 1)
+	go func() {
+		lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+		done <- run(ctx, args, lookup, stdio{in: strings.NewReader(""), out: out, err: errout})
+	}()
+	return out, errout, sync.OnceValue(func() int {
+		cancel()
+		return <-done
 	})
 }
 

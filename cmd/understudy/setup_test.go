@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -30,16 +29,9 @@ var loggedCode = regexp.MustCompile(`code=([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4})`
 // wait has a host wait to be set up.
 func (h *testHost) wait() *waiting {
 	h.t.Helper()
-	log, done := new(output), make(chan int, 1)
-	ctx, cancel := context.WithCancel(context.Background())
-	env := maps.Clone(h.env)
-	go func() {
-		lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-		done <- run(ctx, []string{"serve"}, lookup, stdio{in: strings.NewReader(""), out: io.Discard, err: log})
-	}()
+	_, log, end := h.background("serve")
 	h.t.Cleanup(func() {
-		cancel()
-		if code := <-done; code != exitDone {
+		if code := end(); code != exitDone {
 			h.t.Errorf("the agent ended with %d: %s", code, log)
 		}
 	})

@@ -51,7 +51,7 @@ func (w *Wire) Cut() { w.proxy.Stop() }
 func (w *Wire) Mend(tb testing.TB) {
 	tb.Helper()
 	if err := w.proxy.Start(); err != nil {
-		tb.Fatalf("start the proxy again: %v", err)
+		tb.Fatalf("start the proxy: %v", err)
 	}
 }
 

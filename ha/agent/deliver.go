@@ -47,7 +47,7 @@ type deliverer struct {
 
 	mu      sync.Mutex
 	senders map[string]*sender // by the webhook's id
-	said    string             // the trouble that was told last
+	said    map[string]string  // the trouble that was told last, by what it keeps from being done
 }
 
 // sender brings the messages to one webhook.
@@ -62,7 +62,7 @@ func newDeliverer(a *Agent) *deliverer {
 	client := *a.cfg.HTTP
 	// A signed message goes where the operator said, and nowhere else.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &deliverer{a: a, client: &client, senders: make(map[string]*sender)}
+	return &deliverer{a: a, client: &client, senders: make(map[string]*sender), said: make(map[string]string)}
 }
 
 // run hands every event to the webhooks that want it.
@@ -92,20 +92,22 @@ func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
 // hooks gives the webhooks in force.
 func (d *deliverer) hooks(ctx context.Context) []webhook {
 	s, err := d.a.secrets()
-	if err != nil {
-		d.complain(ctx, "webhooks are not told of events: "+err.Error())
-	}
+	d.complain(ctx, "webhooks are not told of events", err)
 	return s.Webhooks
 }
 
 // complain tells of a trouble of its own, which would be told with every event,
-// once.
-func (d *deliverer) complain(ctx context.Context, text string) {
+// once until it is over.
+func (d *deliverer) complain(ctx context.Context, what string, err error) {
+	text := ""
+	if err != nil {
+		text = what + ": " + err.Error()
+	}
 	d.mu.Lock()
-	news := text != d.said
-	d.said = text
+	news := text != d.said[what]
+	d.said[what] = text
 	d.mu.Unlock()
-	if news {
+	if news && err != nil {
 		d.a.note(ctx, event.Warn, webhookKind, text, nil)
 	}
 }

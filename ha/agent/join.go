@@ -110,9 +110,9 @@ func standbyJournal(old ha.Journal, cluster, instance string) ha.Journal {
 
 // Leave takes this instance out of its cluster: its record goes from the
 // bucket, its cache, stage and journal from this host, and the active's address
-// from its Prometheus. The active cannot leave
-// (*ha.Refusal), nor can an instance that still has something to salvage. No
-// agent may be running on the data folder.
+// from its Prometheus. The active cannot leave (*ha.Refusal), nor can an instance
+// that still has something to salvage. No agent may be running on the data
+// folder.
 func Leave(ctx context.Context, cfg Config) (err error) {
 	cfg, err = cfg.complete()
 	if err != nil {

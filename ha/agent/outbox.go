@@ -24,7 +24,7 @@ type keptMessage struct {
 func (d *deliverer) restore(ctx context.Context, senders *sync.WaitGroup) {
 	var kept outbox
 	if _, err := d.a.dir.load(outboxFile, &kept); err != nil {
-		d.complain(ctx, "messages to webhooks that were to be tried again are lost: "+err.Error())
+		d.complain(ctx, "messages to webhooks that were to be tried again are lost", err)
 		return
 	}
 	now := d.a.cfg.Clock.Now()
@@ -52,9 +52,7 @@ func (d *deliverer) keep(ctx context.Context, all bool) {
 	} else {
 		err = d.a.dir.remove(outboxFile)
 	}
-	if err != nil {
-		d.complain(ctx, "messages to webhooks that are tried again would not outlive this agent: "+err.Error())
-	}
+	d.complain(ctx, "messages to webhooks that are tried again would not outlive this agent", err)
 }
 
 func (d *deliverer) pendingNow(all bool) outbox {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,12 +170,19 @@ func TestLeavingDropsWhatOnlyAMemberHas(t *testing.T) {
 		_, b, _ := rehearsingHosts(t, c)
 		b.federates("a:9090")
 		b.halt()
+		pending := filepath.Join(b.data, outboxFile)
+		if err := os.WriteFile(pending, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if err := Leave(t.Context(), b.config()); err != nil {
 			t.Fatal(err)
 		}
 		b.alone()
 		if text, err := os.ReadFile(b.targets()); err != nil || string(text) != "[]\n" {
 			t.Errorf("Prometheus here still follows %s, %v", text, err)
+		}
+		if _, err := os.Stat(pending); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what webhooks were to be told is still there: %v", err)
 		}
 	})
 }

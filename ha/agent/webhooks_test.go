@@ -186,7 +186,7 @@ func TestAWebhookIsTriedAgain(t *testing.T) {
 }
 
 // TestMessagesOutliveTheAgent: one that has failed is tried again by the next
-// agent, with the same id, when it is due; one that was removed meanwhile is not.
+// agent, with the same id, when it is due.
 func TestMessagesOutliveTheAgent(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
