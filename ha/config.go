@@ -99,6 +99,7 @@ type Instance struct {
 	LastError   string      `json:"last_error,omitempty"`
 	BackupError string      `json:"backup_error,omitempty"` // of the last backup, on the active
 	Paused      *Pause      `json:"paused,omitempty"`       // of the schedule, on the active; without Left
+	Troubles    []string    `json:"troubles,omitempty"`     // what is wrong there, for people
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`

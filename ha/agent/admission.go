@@ -165,7 +165,7 @@ func sameRecord(x, y ha.Instance) bool {
 	return x.Role == y.Role && x.State == y.State && x.Epoch == y.Epoch && x.Newest == y.Newest &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
-		slices.Equal(x.Rehearsals, y.Rehearsals)
+		slices.Equal(x.Rehearsals, y.Rehearsals) && slices.Equal(x.Troubles, y.Troubles)
 }
 
 // wait waits, unless ctx ends first.

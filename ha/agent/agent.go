@@ -49,6 +49,7 @@ type Agent struct {
 	expiry     expiry
 	federation federation
 	lags       lags
+	troubles   troubles
 	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
@@ -356,6 +357,11 @@ func (a *Agent) snapshot(now ha.Now) {
 	}
 	a.core, a.coreAt = core, now
 	a.remember()
+	a.announce()
+}
+
+// announce tells whoever waits for a change; a.mu is held.
+func (a *Agent) announce() {
 	close(a.changed)
 	a.changed = make(chan struct{})
 }

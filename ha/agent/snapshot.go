@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -50,7 +51,7 @@ func (a *Agent) Status() Status {
 		s.Retention = a.retentionStatus(c)
 	}
 	s.Blockers = a.readiness.read()
-	s.Problems = problems(s, schedule, now.Wall)
+	s.Problems = slices.Concat(problems(s, schedule, now.Wall), a.troubles.list(), foreignTroubles(s.Instances))
 	s.Healthy = len(s.Problems) == 0
 	s.Outlook = outlook(s)
 	return s

@@ -100,6 +100,7 @@ type InstanceStatus struct {
 
 	Rehearsals []ha.Rehearsal `json:"rehearsals,omitempty"` // of its cached backups, newest first
 	LastError  string         `json:"last_error,omitempty"`
+	Troubles   []string       `json:"troubles,omitempty"` // what is wrong there until it is over
 }
 
 // Stats counts what this process has done.

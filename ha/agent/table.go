@@ -198,7 +198,7 @@ func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Dura
 func recordStatus(rec *ha.Instance, core ha.Status) InstanceStatus {
 	s := InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
-		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Lag: -1,
+		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles, Lag: -1,
 	}
 	h := core.Head
 	if h == nil || h.Newest == nil {
@@ -240,7 +240,7 @@ func (a *Agent) record() ha.Instance {
 	rec := ha.Instance{
 		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Time: a.cfg.Clock.Now().Wall,
 	}
 	if core.Paused != nil {
 		p := *core.Paused
