@@ -98,9 +98,10 @@ func (a *Agent) isAdmitted() bool {
 
 // Intervals of an instance's record.
 const (
-	recordEvery   = time.Minute     // at least
-	recordPause   = 2 * time.Second // between two writes
-	admitPauseMin = time.Second     // between two attempts at admission, growing up to the poll interval
+	recordEvery   = time.Minute      // at least
+	recordPause   = 2 * time.Second  // between two writes
+	recordSlack   = 30 * time.Second // that a write may take, with the attempts that fail
+	admitPauseMin = time.Second      // between two attempts at admission, growing up to the poll interval
 )
 
 // keepRegistered is admitted, and then keeps this instance's record current.

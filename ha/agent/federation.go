@@ -111,12 +111,13 @@ func (a *Agent) federated() string {
 	if h == nil || h.Active.Name == a.self.Name {
 		return ""
 	}
-	r, found := a.table.all()[h.Active.Name]
+	read := a.table.reading()
+	r, found := read.rows[h.Active.Name]
 	if !found || r.rec == nil {
 		a.table.look(max(a.cfg.Poll, recordPause))
 		return ""
 	}
-	if silentRecord(r.attrs.Time, a.bucket.storeTime(), a.cfg.Poll) {
+	if silentRecord(r.attrs.Time, read.began, a.cfg.Poll) {
 		return ""
 	}
 	return r.rec.Prometheus
@@ -178,8 +179,9 @@ func replaceTargets(path, target string) error {
 	return syncFolder(folder)
 }
 
-// silentRecord reports whether an instance's record, last written at seen, is
-// older than it gets while the instance is well.
-func silentRecord(seen, now time.Time, poll time.Duration) bool {
-	return now.Sub(seen) > recordEvery+3*poll+recordPause
+// silentRecord reports whether an instance's record, last written at seen, was
+// older when it was read than it gets while the instance is well: a write may
+// fail or be slow, and is then tried again.
+func silentRecord(seen, read time.Time, poll time.Duration) bool {
+	return read.Sub(seen) > recordEvery+recordPause+max(3*poll, recordSlack)
 }

@@ -102,7 +102,7 @@ func (a *Agent) peers() []string {
 		m, found := config.Member(name)
 		return found && m.Removed
 	}
-	for name, r := range a.table.all() {
+	for name, r := range a.table.reading().rows {
 		if r.rec != nil && name != a.self.Name && !removed(name) {
 			add(r.rec.URL)
 		}

@@ -40,7 +40,7 @@ func (a *Agent) schedule(core ha.Status) scheduleView {
 	if core.Role == ha.RoleActive || core.Head == nil {
 		return scheduleView{paused: core.Paused, failing: core.BackupError}
 	}
-	if rec := a.table.all()[core.Head.Active.Name].rec; rec != nil && rec.Role == ha.RoleActive {
+	if rec := a.table.reading().rows[core.Head.Active.Name].rec; rec != nil && rec.Role == ha.RoleActive {
 		return scheduleView{paused: rec.Paused, failing: rec.BackupError}
 	}
 	return scheduleView{}

@@ -185,7 +185,7 @@ func (a *Agent) RemoveInstance(ctx context.Context, name string) error {
 	if err := a.table.refresh(ctx); err != nil {
 		return err
 	}
-	r, registered := a.table.all()[name]
+	r, registered := a.table.reading().rows[name]
 	err := a.changeConfigLocked(ctx, name+" was removed", func(c *ha.Config) error {
 		n := len(c.Instances)
 		c.Instances = slices.DeleteFunc(c.Instances, func(m ha.Member) bool {
@@ -219,7 +219,7 @@ func (a *Agent) readmit(ctx context.Context) {
 	}
 	defer a.membership.Unlock()
 	for _, m := range config.Instances {
-		if _, joined := a.table.all()[m.Name]; !m.Removed || !joined {
+		if _, joined := a.table.reading().rows[m.Name]; !m.Removed || !joined {
 			continue
 		}
 		err := a.changeConfigLocked(ctx, m.Name+" has joined again", func(c *ha.Config) error {

@@ -24,9 +24,21 @@ type table struct {
 	kick   chan struct{} // somebody looks
 
 	mu   sync.Mutex
-	rows map[string]row
-	read time.Duration // monotonic, when the bucket was last read; 0: never
+	last reading
 }
+
+// reading is what one reading of the records has found. Whatever is said of the
+// instances is judged as of when it began: a record that was fresh then has only
+// grown old since because nobody has looked. Nothing is found while began is
+// zero: nobody has looked yet.
+type reading struct {
+	rows  map[string]row
+	began time.Time     // by the store's clock
+	mono  time.Duration // the same on this host's clock
+}
+
+// looked reports whether there was a reading at all.
+func (r reading) looked() bool { return !r.began.IsZero() }
 
 type row struct {
 	rec   *ha.Instance
@@ -35,16 +47,17 @@ type row struct {
 }
 
 func newTable(b *Bucket, self ha.Peer) *table {
-	return &table{bucket: b, self: self, kick: make(chan struct{}, 1), rows: make(map[string]row)}
+	return &table{bucket: b, self: self, kick: make(chan struct{}, 1)}
 }
 
 // refresh reads the records that have changed.
 func (t *table) refresh(ctx context.Context) error {
+	now := reading{began: t.bucket.storeTime(), mono: t.bucket.clock.Now().Mono}
 	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix)
 	if err != nil {
 		return err
 	}
-	old := t.all()
+	old := t.reading().rows
 	rows := make(map[string]row, len(names))
 	for i, name := range names {
 		have, known := old[name]
@@ -65,24 +78,25 @@ func (t *table) refresh(ctx context.Context) error {
 			return err
 		}
 	}
+	now.rows = rows
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rows, t.read = rows, t.bucket.clock.Now().Mono
+	if now.mono >= t.last.mono { // one that began later may have ended sooner
+		t.last = now
+	}
 	return nil
 }
 
-func (t *table) all() map[string]row {
+// reading returns the last one.
+func (t *table) reading() reading {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rows
+	return t.last
 }
 
 // look has the table read again soon if what it knows is older than this.
 func (t *table) look(older time.Duration) {
-	t.mu.Lock()
-	stale := t.bucket.clock.Now().Mono-t.read >= older
-	t.mu.Unlock()
-	if stale {
+	if last := t.reading(); !last.looked() || t.bucket.clock.Now().Mono-last.mono >= older {
 		select {
 		case t.kick <- struct{}{}:
 		default:
@@ -134,15 +148,14 @@ func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
 // instances makes the table of what is known, by name.
 func (a *Agent) instances(core ha.Status) []InstanceStatus {
 	_, config := a.configs.current()
-	rows := a.table.all()
-	now := a.bucket.storeTime()
+	read := a.table.reading()
 	var all []InstanceStatus
 	urls := make(map[string]bool)
-	for name, r := range rows {
+	for name, r := range read.rows {
 		if name == a.self.Name {
 			continue
 		}
-		s := rowStatus(name, r, core, now, a.cfg.Poll)
+		s := rowStatus(name, r, core, read.began, a.cfg.Poll)
 		if config != nil && r.rec != nil {
 			if m, found := config.Member(name); found && m.Removed {
 				s.State = StateRemoved
@@ -172,8 +185,8 @@ func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
 	return s
 }
 
-// rowStatus describes another instance.
-func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Duration) InstanceStatus {
+// rowStatus describes another instance, as of when its record was read.
+func rowStatus(name string, r row, core ha.Status, read time.Time, poll time.Duration) InstanceStatus {
 	seen := r.attrs.Time
 	if r.rec == nil {
 		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.err.Error(), Lag: -1}
@@ -188,7 +201,7 @@ func rowStatus(name string, r row, core ha.Status, now time.Time, poll time.Dura
 	case h.Active.Name != name && s.Role == ha.RoleActive:
 		s.Role, s.State = ha.RoleStandby, StateDemoting
 	}
-	if silentRecord(seen, now, poll) {
+	if silentRecord(seen, read, poll) {
 		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
 	return s

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNoIdleInstanceLooksUnreachable: whoever looks for the first time in a while
+// is answered from a table that may be a minute old. It must not be taken for a
+// minute of silence.
+func TestNoIdleInstanceLooksUnreachable(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		hosts := []*host{c.host("a")}
+		quick := func(cfg *Config) { cfg.Poll = 2 * time.Second }
+		hosts[0].change = quick
+		hosts[0].init()
+		hosts[0].start()
+		hosts[0].untilLeading()
+		for i := range 5 {
+			h := c.host(fmt.Sprintf("b%d", i))
+			h.change = quick
+			h.join(false)
+			h.start()
+			hosts = append(hosts, h)
+		}
+		hosts[0].backup()
+		for i := range 20 {
+			time.Sleep(45*time.Second + time.Duration(i)*700*time.Millisecond)
+			for _, h := range hosts {
+				for _, row := range h.agent.Status().Instances {
+					if strings.HasPrefix(row.State, StateUnreachable) {
+						t.Fatalf("look %d, at %v: %s calls %s %q, which is well", i, time.Since(bubbleStart), h.name, row.Name, row.State)
+					}
+				}
+			}
+		}
+		hosts[1].halt()
+		hosts[0].until("one that is gone is told", func(s Status) bool {
+			for _, row := range s.Instances {
+				if row.Name == hosts[1].name && strings.HasPrefix(row.State, StateUnreachable) {
+					return true
+				}
+			}
+			return false
+		})
+	})
+}
