@@ -65,6 +65,8 @@ type DirectoryFacts struct {
 	Unstable  int64  `json:"changed_while_read"`
 	Bytes     int64  `json:"bytes"`      // of the files' contents
 	DiskBytes int64  `json:"disk_bytes"` // that a restore takes, about
+	// Parents are the folders above Path, the nearest one first.
+	Parents []parent `json:"parents,omitempty"`
 	// Started is when the reading began. A file that changed then or later may
 	// differ from what was read, though its times and size do not tell.
 	Started time.Time `json:"started"`
@@ -105,8 +107,7 @@ func (d *Directory) Kind() string { return "directory" }
 // Check tells whether the directory can be read here and, after a restore, be
 // swapped: its parent must be writable, or the directory itself where it is a
 // mount point, and no other file system may be mounted within it. When
-// only the directory itself is missing, which a standby before its first
-// restore may well be, the error wraps fs.ErrNotExist.
+// nothing but the directory itself is missing the error wraps fs.ErrNotExist.
 func (d *Directory) Check(ctx context.Context) error {
 	if err := d.check(); err != nil {
 		return fmt.Errorf("source %s: %w", d.name, err)
@@ -114,32 +115,50 @@ func (d *Directory) Check(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// CheckRestore is the part of Check that a restore needs: neither the directory
+// nor the folders above it have to exist, because they are made.
+func (d *Directory) CheckRestore(ctx context.Context) error {
+	if _, _, err := d.checkTarget(); err != nil {
+		return fmt.Errorf("source %s: %w", d.name, err)
+	}
+	return ctx.Err()
+}
+
 func (d *Directory) check() error {
-	path, err := resolveTarget(d.cfg.Path)
+	path, there, err := d.checkTarget()
 	if err != nil {
 		return err
 	}
-	p, err := d.place()
-	if err != nil {
-		return err
-	}
-	if err := checkPlace(path, p.at().folder); err != nil {
-		return err
-	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !there {
 		return fmt.Errorf("directory %s is missing; create it, or restore it: %w", path, fs.ErrNotExist)
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", path)
 	}
 	if err := unix.Access(path, unix.R_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("read directory %s: %w", path, err)
 	}
 	return nil
+}
+
+// checkTarget looks whether the directory, which may be missing, could be
+// swapped.
+func (d *Directory) checkTarget() (path string, there bool, err error) {
+	p, err := d.place()
+	if err != nil {
+		return "", false, err
+	}
+	path = p.at().target
+	if err := checkPlace(path, p.at().folder); err != nil {
+		return path, false, err
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, false, nil
+	case err != nil:
+		return path, false, err
+	case !info.IsDir():
+		return path, false, fmt.Errorf("%s is not a directory", path)
+	}
+	return path, true, nil
 }
 
 // Space implements Restorer.
@@ -204,7 +223,8 @@ func (d *Directory) Seal(context.Context) (string, error) {
 }
 
 // Stage implements Restorer. The stage is on the target's file system: beside
-// the target, or within it where it is a mount point. It has its name only once
+// the target, whose folder is made where it is missing, or within it where it is
+// a mount point. It has its name only once
 // it is whole and durable. An earlier one is dropped first.
 func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	return d.stage(ctx, r, e)
@@ -214,6 +234,13 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 	err := d.do(func(p placement) error {
 		s := p.at()
 		if err := checkPlace(s.target, s.folder); err != nil {
+			return err
+		}
+		var facts DirectoryFacts
+		if err := json.Unmarshal(e.Facts, &facts); err != nil {
+			return fmt.Errorf("read facts: %w", err)
+		}
+		if err := makeParents(s.target, facts.Parents); err != nil {
 			return err
 		}
 		if err := p.prepare(); err != nil {

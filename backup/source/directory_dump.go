@@ -49,6 +49,9 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		facts: DirectoryFacts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
 	}
 	defer j.old.close()
+	if j.facts.Parents, err = parentsOf(root); err != nil {
+		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
+	}
 	stream, err := j.run(ctx, max(4, runtime.GOMAXPROCS(0)+2))
 	if err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)

@@ -3,6 +3,7 @@ package source
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -57,11 +58,15 @@ func TestDirectoryTellsFacts(t *testing.T) {
 	e, _ := v.mustBackup(d)
 	f := factsOf(t, e)
 	f.Started = f.Started.UTC()
+	if len(f.Parents) == 0 || f.Parents[0].Name != filepath.Base(filepath.Dir(live)) {
+		t.Errorf("the folders above are %+v", f.Parents)
+	}
+	f.Parents = nil
 	want := DirectoryFacts{
 		Path: live, RootMode: "1750", Files: 1, Folders: 3, Symlinks: 1, HardLinks: 1, Skipped: 1,
 		Bytes: 5000, DiskBytes: f.DiskBytes, Started: f.Started,
 	}
-	if f != want {
+	if !reflect.DeepEqual(f, want) {
 		t.Errorf("facts are %+v, want %+v", f, want)
 	}
 	if e.Size != 5000 || e.Name != "files" || e.Kind != "directory" {

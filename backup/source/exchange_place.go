@@ -16,8 +16,11 @@ import (
 const maxLinks = 40
 
 // resolveTarget follows path if it is a symlink, and those in its parents. The
-// last one may lead to something that does not exist yet.
+// last one may lead to something that does not exist yet. Folders above path may
+// be missing, as on a host where the application never ran; what a symlink leads
+// into may not: it is taken for a file system that is not mounted.
 func resolveTarget(path string) (string, error) {
+	named := path
 	for range maxLinks {
 		link, err := os.Readlink(path)
 		switch {
@@ -31,17 +34,27 @@ func resolveTarget(path string) (string, error) {
 		default:
 			return "", err
 		}
-		parent, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if errors.Is(err, fs.ErrNotExist) {
-			// It is not made here: a missing parent may be a missing mount.
-			return "", fmt.Errorf("the folder of %s is missing; mount or create it: %w", path, err)
-		}
+		parent, err := realFolder(filepath.Dir(path), path == named)
 		if err != nil {
 			return "", err
 		}
 		return filepath.Join(parent, filepath.Base(path)), nil
 	}
 	return "", fmt.Errorf("resolve %s: %w", path, unix.ELOOP)
+}
+
+// realFolder follows the symlinks in the path of a folder. With missing, the
+// last folders of the path need not exist.
+func realFolder(path string, missing bool) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if link, failed := exists(path); failed != nil || link || !missing {
+		return "", errors.Join(failed, fmt.Errorf("the folder %s is missing where a symlink leads; mount or create it: %w", path, err))
+	}
+	above, err := realFolder(filepath.Dir(path), missing)
+	return filepath.Join(above, filepath.Base(path)), err
 }
 
 // isMountPoint tells whether a file system is mounted at path.
@@ -79,8 +92,8 @@ func checkPlace(path, folder string) error {
 	if strings.HasPrefix(folder, path+"/") {
 		folder = path // where it is made
 	}
-	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("write to %s, where a restore of %s is staged: %w", folder, path, err)
+	if err := checkWritable(folder); err != nil {
+		return fmt.Errorf("stage a restore of %s beside it: %w", path, err)
 	}
 	return nil
 }

@@ -255,12 +255,14 @@ func TestResolveTargetFollowsLinks(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"real/x": "real/x", "folder/x": "real/x", "there": "real/x", "chain": "real/x", "folder": "real",
+		"missing/x": "missing/x", "folder/missing/x": "real/missing/x",
 	} {
 		if got, err := resolveTarget(filepath.Join(dir, path)); err != nil || got != filepath.Join(dir, want) {
 			t.Errorf("%s leads to %s (%v), want %s", path, got, err, want)
 		}
 	}
-	for _, path := range []string{"round", "missing/x"} {
+	do(t, os.Symlink("missing/x", filepath.Join(dir, "nowhere")))
+	for _, path := range []string{"round", "nowhere", "nowhere/x"} {
 		if got, err := resolveTarget(filepath.Join(dir, path)); err == nil {
 			t.Errorf("%s leads to %s", path, got)
 		}
@@ -273,7 +275,7 @@ func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
 	for path, want := range map[string]string{
 		"/":                                "root of a file system",
 		"/dev":                             "mount point inside",
-		filepath.Join(dir, "missing", "x"): "mount or create",
+		filepath.Join(dir, "missing", "x"): "missing",
 		filepath.Join(dir, "file"):         "not a directory",
 		filepath.Join(dir, "none"):         "missing",
 	} {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -115,9 +114,13 @@ func (p *Prometheus) Check(ctx context.Context) error {
 }
 
 // CheckRestore is the part of Check that a restore needs: the server may be
-// down.
+// down, and its data folder missing.
 func (p *Prometheus) CheckRestore(context.Context) error {
-	if err := p.checkHere(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := p.checkPrograms()
+	if err == nil {
+		_, _, err = p.tree.checkTarget()
+	}
+	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)
 	}
 	return nil
@@ -157,11 +160,18 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-func (p *Prometheus) checkHere() error {
+func (p *Prometheus) checkPrograms() error {
 	for _, argv := range [][]string{p.cfg.Stop, p.cfg.Start} {
 		if _, err := exec.LookPath(argv[0]); err != nil {
 			return fmt.Errorf("find the program that stops or starts Prometheus: %w", err)
 		}
+	}
+	return nil
+}
+
+func (p *Prometheus) checkHere() error {
+	if err := p.checkPrograms(); err != nil {
+		return err
 	}
 	if err := p.tree.check(); err != nil {
 		return err

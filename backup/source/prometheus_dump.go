@@ -62,6 +62,9 @@ func (p *Prometheus) dumpSnapshot(ctx context.Context, w *pack.Writer, prev *Pre
 		return e, err
 	}
 	facts.Path = p.cfg.DataDir
+	if facts.Parents, err = parentsOf(p.cfg.DataDir); err != nil {
+		return e, err
+	}
 	if err := facts.countBlocks(path); err != nil {
 		return e, err
 	}

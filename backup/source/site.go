@@ -191,7 +191,11 @@ func (s *site) removeNote() error {
 	if err := s.fault("unmark"); err != nil {
 		return err
 	}
-	if err := os.Remove(s.note); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(s.note)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nor need its folder exist
+	}
+	if err != nil {
 		return err
 	}
 	return s.sync()

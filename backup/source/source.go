@@ -24,6 +24,27 @@ type Entry struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// CheckRestore tells whether src can be restored here, as far as that depends on
+// this host alone: a standby on which the application never ran lacks what Check
+// asks for, and a restore makes it. The error says what to do.
+func CheckRestore(ctx context.Context, src Source) error {
+	if c, ok := src.(restoreChecker); ok {
+		return c.CheckRestore(ctx)
+	}
+	return src.Check(ctx)
+}
+
+// restoreChecker is a source of which a restore needs less than a backup does.
+type restoreChecker interface {
+	CheckRestore(ctx context.Context) error
+}
+
+var (
+	_ restoreChecker = (*Directory)(nil)
+	_ restoreChecker = (*SQLite)(nil)
+	_ restoreChecker = (*Prometheus)(nil)
+)
+
 // Previous is the same source's part of the previous backup.
 type Previous struct {
 	Entry  Entry

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"github.com/understudy-ha/understudy/backup/pack"
@@ -85,6 +84,10 @@ type sqliteFacts struct {
 	Mode          uint32 `json:"mode"` // permission bits
 	UID           uint32 `json:"uid"`
 	GID           uint32 `json:"gid"`
+	User          string `json:"user,omitempty"`  // the name of UID, which counts where it is known
+	Group         string `json:"group,omitempty"` // likewise
+	// Parents are the folders above the file, the nearest one first.
+	Parents []parent `json:"parents,omitempty"`
 	// Fingerprint changes with every commit on the host that dumped.
 	Fingerprint string `json:"fingerprint"`
 }
@@ -95,33 +98,50 @@ func (s *SQLite) Name() string { return s.name }
 // Kind implements Source.
 func (s *SQLite) Kind() string { return "sqlite" }
 
-// Check opens the database, if it is there, and looks whether its folder can
-// be written to. A standby has no database yet.
+// Check opens the database, and looks whether its folder can be written to.
+// When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (s *SQLite) Check(ctx context.Context) error {
-	if err := s.check(ctx); err != nil {
+	there, err := s.check(ctx)
+	if err == nil && !there {
+		err = s.missing()
+	}
+	if err != nil {
 		return fmt.Errorf("source %s: %w", s.name, err)
 	}
 	return nil
 }
 
-func (s *SQLite) check(ctx context.Context) error {
-	dir := filepath.Dir(s.cfg.Path)
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write to folder %s: %w", dir, err)
+func (s *SQLite) missing() error {
+	return fmt.Errorf("there is no database at %s: check the path, or start the application once: %w", s.cfg.Path, fs.ErrNotExist)
+}
+
+// CheckRestore is the part of Check that a restore needs: neither the database
+// nor the folders above it have to exist, because they are made.
+func (s *SQLite) CheckRestore(ctx context.Context) error {
+	if _, err := s.check(ctx); err != nil {
+		return fmt.Errorf("source %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// check opens the database, if it is there.
+func (s *SQLite) check(ctx context.Context) (there bool, err error) {
+	if err := checkWritable(filepath.Dir(s.cfg.Path)); err != nil {
+		return false, err
 	}
 	if err := makeScratch(s.cfg.Scratch); err != nil {
-		return err
+		return false, err
 	}
 	if there, err := exists(s.cfg.Path); err != nil || !there {
-		return err
+		return false, err
 	}
 	s.open.Lock()
 	defer s.open.Unlock()
 	snap, err := openSnapshot(ctx, s.cfg.Path)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return snap.Close()
+	return true, snap.Close()
 }
 
 // Dump implements Source.
@@ -140,7 +160,7 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	// next one.
 	print, err := fingerprint(s.cfg.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, fmt.Errorf("there is no database at %s: check the path, or start the application once: %w", s.cfg.Path, err)
+		return Entry{}, s.missing()
 	}
 	if err != nil {
 		return Entry{}, err
@@ -158,6 +178,9 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	}
 	facts := snap.facts
 	facts.Fingerprint = print
+	if err := facts.describe(s.cfg.Path); err != nil {
+		return Entry{}, err
+	}
 	if root.Size != facts.Size {
 		return Entry{}, fmt.Errorf("read %d bytes of %s instead of %d", root.Size, s.cfg.Path, facts.Size)
 	}
@@ -181,9 +204,20 @@ func (s *SQLite) keep(w *pack.Writer, prev *Previous, print string) (Entry, bool
 	if err := json.Unmarshal(prev.Entry.Facts, &facts); err != nil || facts.Fingerprint != print {
 		return Entry{}, false
 	}
-	e := prev.Entry
-	e.Name, e.Warnings = s.name, nil
-	return e, w.Keep(e.Root)
+	if err := facts.describe(s.cfg.Path); err != nil {
+		return Entry{}, false
+	}
+	e, err := s.entry(prev.Entry.Root, facts)
+	return e, err == nil && w.Keep(e.Root)
+}
+
+// describe takes over what the database itself does not tell: its owner's
+// names, and the folders above it.
+func (f *sqliteFacts) describe(path string) (err error) {
+	names := newOwnerNames()
+	f.User, f.Group = names.user(f.UID), names.group(f.GID)
+	f.Parents, err = parentsOf(path)
+	return err
 }
 
 // write stores the snapshot's pages. A reader of a WAL database holds nobody

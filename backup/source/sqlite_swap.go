@@ -99,7 +99,7 @@ func sameOwner(a, b Entry) bool {
 	if json.Unmarshal(a.Facts, &x) != nil || json.Unmarshal(b.Facts, &y) != nil {
 		return false
 	}
-	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID
+	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID && x.User == y.User && x.Group == y.Group
 }
 
 // Stage implements Restorer. The earlier stage stays until the new one is
@@ -123,7 +123,7 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if st.replaced || st.absent || st.moved {
 		return errUnfinished
 	}
-	if err := s.makeFolder(facts); err != nil {
+	if err := makeParents(s.cfg.Path, facts.parents(s.cfg.Path)); err != nil {
 		return err
 	}
 	staging, staged := s.staging(), s.Staged()
@@ -143,28 +143,29 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	return s.step("staged", moveFile(staging, staged))
 }
 
-// makeFolder makes the database's folder on a host that has none, for the
-// database's owner.
-func (s *SQLite) makeFolder(facts sqliteFacts) error {
-	dir := filepath.Dir(s.cfg.Path)
-	if there, err := exists(dir); err != nil || there {
-		return err
+// parents are the models of the folders above the database. A backup of an
+// earlier version has none: then its folder, to which the application writes,
+// gets the database's owner.
+func (f *sqliteFacts) parents(path string) []parent {
+	if len(f.Parents) > 0 {
+		return f.Parents
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return giveAway(dir, 0o755, facts)
+	return []parent{{
+		Name: filepath.Base(filepath.Dir(path)), Mode: 0o755,
+		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group,
+	}}
 }
 
-// giveAway sets a file's mode and, when run by root, its owner.
+// giveAway sets a file's mode and, when run by root, its owner: by name, else by
+// number.
 func giveAway(path string, mode fs.FileMode, facts sqliteFacts) error {
-	if err := os.Chmod(path, mode); err != nil {
-		return err
+	if os.Geteuid() == 0 {
+		ids := newOwnerIDs()
+		if err := os.Lchown(path, int(ids.user(facts.User, facts.UID)), int(ids.group(facts.Group, facts.GID))); err != nil {
+			return err
+		}
 	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	return os.Lchown(path, int(facts.UID), int(facts.GID))
+	return os.Chmod(path, mode)
 }
 
 // Swap implements Restorer.

@@ -184,7 +184,8 @@ func TestSQLiteMissingFileIsAClearError(t *testing.T) {
 	if there, _ := exists(path); there {
 		t.Error("the dump made the file")
 	}
-	must(t, src.Check(t.Context())) // a standby has none yet
+	mustFail(t, src.Check(t.Context()), "there is no database at "+path)
+	must(t, src.CheckRestore(t.Context())) // a standby has none yet
 }
 
 func TestSQLiteRefusesWhatIsNoDatabase(t *testing.T) {

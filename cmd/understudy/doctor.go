@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -127,13 +129,40 @@ func (a *app) examine(ctx context.Context) []finding {
 	if err != nil {
 		return found
 	}
-	for _, s := range c.Sources {
-		found = append(found, is("source "+s.Name(), s.Check(ctx), s.Kind()))
-	}
+	found = append(found, a.examineSources(ctx, c.Sources)...)
 	found = append(found, examineVersion(ctx, c.Version)...)
 	found = append(found, examineHooks(c.Hooks)...)
 	found = append(found, examineFederation(c.Prometheus)...)
 	return append(found, bootChecks(ctx, c.Hooks)...)
+}
+
+// examineSources looks whether each source can be dumped, on the active, or
+// restored, on a standby.
+func (a *app) examineSources(ctx context.Context, sources []source.Source) []finding {
+	var role ha.Role
+	if journal, err := agent.ReadJournal(a.set.DataDir); err == nil && journal != nil {
+		role = journal.Role
+	}
+	found := make([]finding, len(sources))
+	for i, s := range sources {
+		found[i] = examineSource(ctx, s, role)
+	}
+	return found
+}
+
+// examineSource looks at one source. A host that belongs to no cluster may
+// become either.
+func examineSource(ctx context.Context, s source.Source, role ha.Role) finding {
+	name := "source " + s.Name()
+	if role == ha.RoleStandby {
+		return is(name, source.CheckRestore(ctx, s), s.Kind()+", can be restored here")
+	}
+	f := is(name, s.Check(ctx), s.Kind())
+	if f.Result == bad && role == "" && source.CheckRestore(ctx, s) == nil {
+		f.Result = warning
+		f.Detail += "; a standby may lack it: a promotion makes it"
+	}
+	return f
 }
 
 // examineBucket looks at the store, and at the cluster in it if there is a key.

@@ -23,6 +23,8 @@ type memberJSON struct {
 	Keys     []string `json:"keys"` // ids
 	// Already is true when nothing was done, because nothing had to be.
 	Already bool `json:"already"`
+	// Blockers are what keeps this host from taking over; of join.
+	Blockers []string `json:"blockers,omitempty"`
 	// ExpiryBy says who deletes what has expired: "bucket" or "agent"; of init.
 	ExpiryBy string `json:"expiry_applied_by,omitempty"`
 }

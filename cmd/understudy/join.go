@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -18,7 +19,9 @@ func newJoin(a *app) *cobra.Command {
 		Short: "Make this host a standby of the cluster in the bucket",
 		Long: `Make this host a standby of the cluster in the bucket, and tell the others its URL
 (UNDERSTUDY_URL). Its application must not run, nor start at boot by itself: only
-a promotion starts it.
+a promotion starts it. The application's files and databases need not be there: a
+promotion makes them, and the folders above them. What keeps this host from taking
+over all the same is said; status and doctor say it too, until it is put right.
 
 A name that another host uses is refused. --replace takes it over: for a host that
 has lost its data folder, or whose data folder is a copy or an old version. On a
@@ -45,14 +48,28 @@ func (a *app) join(ctx context.Context, replace bool) error {
 	if err != nil {
 		return err
 	}
-	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs()}
+	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg)}
 	if err := a.printer().show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "%s has joined cluster %s as a standby. Start it with: understudy serve\n", cfg.Instance, cluster)
+		for _, why := range result.Blockers {
+			fmt.Fprintf(w, "It cannot take over yet: %s\n", why)
+		}
 	}); err != nil {
 		return err
 	}
 	a.warnMember(ctx, c, cfg)
 	return nil
+}
+
+// blockers lists what keeps this host from restoring a backup of its sources.
+func blockers(ctx context.Context, cfg agent.Config) []string {
+	var why []string
+	for _, s := range cfg.Sources {
+		if err := source.CheckRestore(ctx, s); err != nil {
+			why = append(why, err.Error())
+		}
+	}
+	return why
 }
 
 // leftJSON is what `leave` prints with --json.

@@ -57,20 +57,6 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	return p, c, err
 }
 
-// restoreChecker is a source of which a restore needs less than a backup does.
-type restoreChecker interface {
-	CheckRestore(ctx context.Context) error
-}
-
-var _ restoreChecker = (*source.Prometheus)(nil)
-
-func checkRestore(ctx context.Context, src source.Source) error {
-	if c, ok := src.(restoreChecker); ok {
-		return c.CheckRestore(ctx)
-	}
-	return src.Check(ctx)
-}
-
 // check notes what a look at one thing gave.
 func (p *Preflight) check(name string, err error) {
 	c := Check{Name: name, OK: err == nil, Detail: "good"}
@@ -86,7 +72,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 	p.check("version", a.versionCheck(ctx, m, anyVersion))
 	p.check("restore", a.swap().Check(ctx, m))
 	for _, src := range a.live().Sources {
-		p.check("source "+src.Name(), checkRestore(ctx, src))
+		p.check("source "+src.Name(), source.CheckRestore(ctx, src))
 	}
 	a.checkHooks(p)
 }
