@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 
@@ -104,22 +105,43 @@ func (p *Postgres) withAdmin(ctx context.Context, do func(*pgx.Conn) error) erro
 	return p.admin.with(ctx, do)
 }
 
-// Check looks for the tools, and for servers, versions and rights on both
-// URLs. The database itself may be missing: it is, on a new standby.
+// Check looks for the tools, and for servers, versions and rights on both URLs.
+// When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (p *Postgres) Check(ctx context.Context) error {
-	if err := p.check(ctx); err != nil {
+	there, err := p.check(ctx)
+	if err == nil && !there {
+		err = fmt.Errorf("there is no database %q on the server: check url, or start the application once: %w", p.target(), fs.ErrNotExist)
+	}
+	if err == nil {
+		err = p.checkURL(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)
 	}
 	return nil
 }
 
-func (p *Postgres) check(ctx context.Context) error {
+// CheckRestore is the part of Check that a restore needs: neither the database
+// nor its roles have to exist, because they are made.
+func (p *Postgres) CheckRestore(ctx context.Context) error {
+	there, err := p.check(ctx)
+	if err == nil && there {
+		err = p.checkUser(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("source %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// check looks for the tools and the administrator's rights, and whether the
+// database is there.
+func (p *Postgres) check(ctx context.Context) (there bool, err error) {
 	if err := makeScratch(p.cfg.Scratch); err != nil {
-		return err
+		return false, err
 	}
 	var major int
-	var there bool
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
+	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
 		var err error
 		if major, err = serverMajor(conn); err != nil {
 			return err
@@ -131,20 +153,49 @@ func (p *Postgres) check(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("check admin_url: %w", err)
+		return false, p.adminTrouble(err)
 	}
 	for _, tool := range []string{"pg_dump", "pg_restore"} {
 		if _, err := findTool(ctx, tool, major); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if !there {
-		return nil
-	}
+	return there, nil
+}
+
+func (p *Postgres) checkURL(ctx context.Context) error {
 	if err := p.url.with(ctx, func(*pgx.Conn) error { return nil }); err != nil {
 		return fmt.Errorf("check url: %w", err)
 	}
 	return nil
+}
+
+// checkUser is checkURL, unless the user is still to be made.
+func (p *Postgres) checkUser(ctx context.Context) error {
+	failed := p.checkURL(ctx)
+	if failed == nil {
+		return nil
+	}
+	return p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		var there bool
+		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)", p.url.user()).Scan(&there)
+		if err == nil && there {
+			err = failed
+		}
+		return err
+	})
+}
+
+// adminTrouble says what to do about an administrator who cannot connect. On a
+// new host the application's own role, which is asked where there is no
+// admin_url, does not exist.
+func (p *Postgres) adminTrouble(err error) error {
+	refused := isCode(err, "28000") || isCode(err, "28P01") // no such role, wrong password
+	if p.cfg.AdminURL != "" || !refused {
+		return fmt.Errorf("check admin_url: %w", err)
+	}
+	user := ident(p.url.user())
+	return fmt.Errorf("%w: a new host needs an administrator who makes database and roles: set admin_url to a superuser's; or, as a superuser, run there: CREATE ROLE %s LOGIN CREATEDB CREATEROLE PASSWORD '…'; GRANT pg_signal_backend TO %s", err, user, user)
 }
 
 // checkRights fails unless the user may do what a restore needs.

@@ -176,7 +176,7 @@ func TestPostgresRestoresEverythingOnAnotherServer(t *testing.T) {
 	checkFacts(t, e)
 
 	dst := newPostgresAt(t, two, "app")
-	must(t, dst.Check(t.Context())) // there is no database yet
+	must(t, dst.CheckRestore(t.Context())) // there is no database yet
 	s.stage(t, dst, e)
 	if got := databases(t, two); !cmp.Equal(got, []string{"app_understudy_staged"}) {
 		t.Errorf("databases after staging: %q", got)

@@ -42,6 +42,7 @@ type restoreChecker interface {
 var (
 	_ restoreChecker = (*Directory)(nil)
 	_ restoreChecker = (*SQLite)(nil)
+	_ restoreChecker = (*Postgres)(nil)
 	_ restoreChecker = (*Prometheus)(nil)
 )
 
