@@ -70,7 +70,8 @@ type Manifest struct {
 	// OldestPack is when the oldest pack that it refers to was stored, in the
 	// manifest that Write returns; zero where there is none.
 	OldestPack time.Time `json:"-"`
-	// Warnings are for people: the hook after the snapshot failed.
+	// Warnings are for people: the hook after the snapshot failed, or the backup
+	// before is damaged.
 	Warnings []string `json:"warnings,omitempty"`
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,6 +46,47 @@ func newRef(o Order, t time.Time) (Ref, error) {
 		Key:  folder + t.Format(time.DateOnly) + "/" + id + keySuffix,
 		Time: t,
 	}, nil
+}
+
+// idForm is how ids of backups look, those of salvage backups too.
+var idForm = regexp.MustCompile(`^(\d{8}T\d{6}Z)-e(\d{1,18})-s(\d{1,18})-[0-9a-z]+$`)
+
+// ParseID reads what a backup's id says: when it was made, its epoch and its
+// sequence. The key of the Ref is that of a backup, not of a salvage backup (see
+// Ref.Salvaged), and its digest is not known.
+func ParseID(id string) (Ref, error) {
+	part := idForm.FindStringSubmatch(id)
+	if part == nil {
+		return Ref{}, fmt.Errorf("%q is no backup's id", id)
+	}
+	t, err := time.Parse("20060102T150405Z", part[1])
+	if err != nil {
+		return Ref{}, fmt.Errorf("%q is no backup's id: %w", id, err)
+	}
+	ref := Ref{ID: id, Time: t, Key: backupsFolder + t.Format(time.DateOnly) + "/" + id + keySuffix}
+	ref.Epoch, _ = strconv.ParseUint(part[2], 10, 64) // digits that fit, as the pattern says
+	ref.Sequence, _ = strconv.ParseUint(part[3], 10, 64)
+	return ref, nil
+}
+
+// ParseKey is ParseID for the key of a manifest.
+func ParseKey(key string) (Ref, error) {
+	ref, err := ParseID(strings.TrimSuffix(path.Base(key), keySuffix))
+	if err != nil {
+		return Ref{}, err
+	}
+	for _, as := range []Ref{ref, ref.Salvaged()} {
+		if as.Key == key {
+			return as, nil
+		}
+	}
+	return Ref{}, fmt.Errorf("%q is not where a backup's manifest lies", key)
+}
+
+// Salvaged is the same name for a salvage backup.
+func (r Ref) Salvaged() Ref {
+	r.Key = salvageFolder + strings.TrimPrefix(r.Key, backupsFolder)
+	return r
 }
 
 // IsSalvage reports whether the backup is a salvage backup.

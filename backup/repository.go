@@ -33,6 +33,33 @@ func (r *Repository) Load(ctx context.Context, ref Ref) (*Manifest, error) {
 	return r.Decode(ref, signed)
 }
 
+// LoadNamed reads and verifies the manifest of a Ref whose digest is not known
+// (ParseID), and completes the Ref. That the backup was published is not known
+// then: its signature says that an instance of this cluster wrote it under this
+// name, and no more. A missing manifest is an error that wraps
+// blobstore.ErrNotFound.
+func (r *Repository) LoadNamed(ctx context.Context, ref Ref) (Ref, *Manifest, error) {
+	signed, err := r.ReadSigned(ctx, ref)
+	if err != nil {
+		return ref, nil, err
+	}
+	ref.Digest = digestOf(signed)
+	m, err := r.Decode(ref, signed)
+	return ref, m, err
+}
+
+// Damaged reports whether an error of Load or Decode means that the manifest is
+// there and cannot be used, now or later: it was changed, cut short, is signed
+// by a key that is not known, or of another format.
+func Damaged(err error) bool {
+	for _, kind := range []error{ErrTampered, ErrFormat, seal.ErrSignature, seal.ErrScope, seal.ErrUnknownKey} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // ReadSigned reads the bytes of a manifest, as a cache keeps them. Decode
 // verifies them.
 func (r *Repository) ReadSigned(ctx context.Context, ref Ref) ([]byte, error) {

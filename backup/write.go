@@ -29,7 +29,7 @@ const maxNewPacks = 32
 // backup does not exist until a head names it.
 //
 // It starts afresh, which uploads everything, when the previous backup's
-// objects have expired or its data keys were replaced. A failure of the hook
+// objects have expired or are damaged, or its data keys were replaced. A failure of the hook
 // after the snapshot does not fail the backup; it is a warning in the manifest.
 // When no chunk is new and no pack is due for renewal, the manifest is the only
 // request, provided that PreviousManifest is given and Local has the metadata.
@@ -55,6 +55,7 @@ type writing struct {
 	reader   *pack.Reader
 	index    *pack.Index
 	packs    *pack.Writer
+	warnings []string // for people, about the backup as a whole
 }
 
 func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
@@ -87,8 +88,9 @@ func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
 	m := w.manifest(started, entries, index, stats)
 	m.Changed, m.OldestPack = changed, stats.Oldest.Time
 	if after != nil {
-		m.Warnings = append(m.Warnings, after.Error())
+		w.warnings = append(w.warnings, after.Error())
 	}
+	m.Warnings = shorten(w.warnings)
 	return w.publish(ctx, m, stats)
 }
 
@@ -100,10 +102,14 @@ func (w *writing) openPrevious(ctx context.Context) error {
 	w.progress.step("read the previous backup", 0, 0)
 	err := w.tryPrevious(ctx)
 	gone := errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, fs.ErrNotExist)
-	if err == nil || !gone && !errors.Is(err, pack.ErrCorrupt) {
+	damaged := errors.Is(err, pack.ErrCorrupt) || Damaged(err)
+	if err == nil || !gone && !damaged {
 		return err
 	}
 	w.previous, w.reader, w.index = nil, nil, nil
+	if damaged {
+		w.warnings = append(w.warnings, fmt.Sprintf("the backup before, %s, is damaged, so this one read and stored everything: %v", w.o.Previous.ID, err))
+	}
 	w.o.Log.Warn("the previous backup cannot be built on, so this one uploads everything",
 		"previous", w.o.Previous.ID, "error", err)
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,21 +12,28 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/agent"
-	"github.com/understudy-ha/understudy/ha/api"
 )
 
 func newBackups(a *app) *cobra.Command {
 	var limit int
+	var before string
 	cmd := &cobra.Command{
 		Use:   "backups",
 		Short: "List the backups, newest first",
 		Long: `List the backups that can be restored, newest first: those of the present chain,
 those on a branch that a promotion cut off (superseded), and those that a demoted
-active made of what its successor does not have (salvage).
+active made of what its successor does not have (salvage). One whose manifest is
+damaged is listed with the reason.
+
+It lists the newest 200, or as many as --limit says, and says when there are older
+ones: --before goes on after a backup. With --json it lists all, unless --limit is set; what is left then
+stands as {"next": ID} on standard error.
 
 Without a running agent it reads the bucket itself.`,
 		Example: `  understudy backups
+  understudy backups --limit 50 --before 20260301T120000Z-e00000001-s00000042-379011e4
   understudy backups show latest
   understudy backups diff A B`,
 		Args: subcommandOnly,
@@ -33,38 +41,54 @@ Without a running agent it reads the bucket itself.`,
 			if limit < 0 {
 				return usagef("--limit %d is negative", limit)
 			}
-			all, err := a.listBackups(cmd.Context(), limit)
+			if _, err := backup.ParseID(before); before != "" && err != nil {
+				return usagef("--before: %w", err)
+			}
+			if a.json && limit == 0 {
+				limit = mostBackups
+			}
+			list, err := a.listBackups(cmd.Context(), before, limit)
 			if err != nil {
 				return err
 			}
-			if all == nil {
-				all = []agent.BackupInfo{}
+			if list.Backups == nil {
+				list.Backups = []agent.BackupInfo{}
 			}
-			return a.printer().show(all, func(w io.Writer) { showBackups(w, all) })
+			if a.json && (list.Next != "" || len(list.Damaged) > 0) {
+				rest := struct {
+					Next    string                `json:"next,omitempty"`
+					Damaged []agent.DamagedObject `json:"damaged,omitempty"`
+				}{list.Next, list.Damaged}
+				_ = json.NewEncoder(a.std.err).Encode(rest) // no part of the result
+			}
+			return a.printer().show(list.Backups, func(w io.Writer) { showBackups(w, list) })
 		},
 	}
 	a.addAgentFlag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200)")
+	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200; with --json all)")
+	cmd.Flags().StringVar(&before, "before", "", "only those that come after the backup with this id in the list")
 	cmd.AddCommand(newBackupsShow(a), newBackupsDiff(a))
 	return cmd
 }
 
+// mostBackups is how many backups the API lists at most.
+const mostBackups = 100_000
+
 // listBackups asks the agent, or, where none runs on this host, the bucket.
-func (a *app) listBackups(ctx context.Context, limit int) ([]agent.BackupInfo, error) {
+func (a *app) listBackups(ctx context.Context, before string, limit int) (list agent.BackupList, err error) {
 	c, err := a.agent()
 	if err != nil {
-		return nil, err
+		return list, err
 	}
-	var list api.Backups
-	err = c.get(ctx, "/api/v1/backups?"+url.Values{"limit": {strconv.Itoa(limit)}}.Encode(), &list)
+	err = c.get(ctx, "/api/v1/backups?"+url.Values{"limit": {strconv.Itoa(limit)}, "before": {before}}.Encode(), &list)
 	if !a.instead(err) {
-		return list.Backups, err
+		return list, err
 	}
 	_, bucket, err := a.look(ctx)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
-	return bucket.History(ctx, limit)
+	return bucket.History(ctx, before, limit)
 }
 
 // instead reports whether the bucket can be asked what no agent answered.
@@ -150,16 +174,33 @@ func (a *app) findInBucket(ctx context.Context, id string) (agent.BackupInfo, er
 	return b, err
 }
 
-func showBackups(w io.Writer, all []agent.BackupInfo) {
-	if len(all) == 0 {
+func showBackups(w io.Writer, list agent.BackupList) {
+	if len(list.Backups) == 0 {
 		fmt.Fprintln(w, "There is no backup yet.")
-		return
+	} else {
+		var rows [][]any
+		for _, b := range list.Backups {
+			if b.Damaged != "" {
+				rows = append(rows, []any{stamp(b.Time), b.ID, "", "", "", "", marks(b), "", b.Damaged})
+				continue
+			}
+			rows = append(rows, []any{stamp(b.Time), b.ID, b.Trigger, b.Instance, size(b.Size.Logical), size(b.Size.Stored), marks(b), rehearsedBy(b), b.Reason})
+		}
+		table(w, []any{"TIME", "ID", "TRIGGER", "INSTANCE", "SIZE", "STORED", "IS", "REHEARSED", "REASON"}, rows)
 	}
-	var rows [][]any
-	for _, b := range all {
-		rows = append(rows, []any{stamp(b.Time), b.ID, b.Trigger, b.Instance, size(b.Size.Logical), size(b.Size.Stored), marks(b), rehearsedBy(b), b.Reason})
+	fmt.Fprint(w, listNotes(list))
+}
+
+// listNotes says, a line each, what a list of backups does not show.
+func listNotes(list agent.BackupList) string {
+	var notes strings.Builder
+	for _, d := range list.Damaged {
+		fmt.Fprintf(&notes, "damaged: %s (a backup that only this object names is not listed): %s\n", d.Key, d.Reason)
 	}
-	table(w, []any{"TIME", "ID", "TRIGGER", "INSTANCE", "SIZE", "STORED", "IS", "REHEARSED", "REASON"}, rows)
+	if list.Next != "" {
+		fmt.Fprintf(&notes, "These are %d; there are older ones: understudy backups --before %s\n", len(list.Backups), list.Next)
+	}
+	return notes.String()
 }
 
 // marks says what is special about a backup.
@@ -170,7 +211,7 @@ func marks(b agent.BackupInfo) string {
 		word string
 	}{
 		{b.Newest, "newest"}, {b.Superseded, "superseded"}, {b.Salvage, "salvage"},
-		{!b.Changed, "unchanged"}, {b.Cached, "cached"}, {len(warningsOf(b)) > 0, "warnings"},
+		{b.Damaged != "", "damaged"}, {b.Unlinked, "not linked to the chain"}, {!b.Changed && b.Damaged == "", "unchanged"}, {b.Cached, "cached"}, {len(warningsOf(b)) > 0, "warnings"},
 	} {
 		if m.is {
 			words = append(words, m.word)

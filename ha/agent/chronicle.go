@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -125,10 +124,8 @@ func (c *chronicle) page(ctx context.Context, h *ha.Head, keep time.Duration, be
 	if err != nil {
 		return ClusterHistory{}, err
 	}
-	m := merge{chronicle: c, control: control, branches: branches, newest: h.Newest, seen: make(map[string]bool)}
-	if keep > 0 {
-		m.oldest = c.bucket.storeTime().Add(-keep)
-	}
+	m := merge{chronicle: c, control: control, branches: branches, newest: h.Newest, seen: make(map[string]bool), walker: c.bucket.walker(h, c.manifests, keep)}
+	m.oldest = m.walker.oldest
 	page := ClusterHistory{Events: []ClusterEvent{}}
 	for {
 		e, more, err := m.next(ctx)
@@ -292,6 +289,7 @@ type merge struct {
 	newest   *backup.Ref
 	oldest   time.Time
 	seen     map[string]bool
+	walker   *walker // past what is damaged
 }
 
 // next gives the next event; false at the end.
@@ -316,16 +314,33 @@ func (m *merge) next(ctx context.Context) (ClusterEvent, bool, error) {
 		ref := *m.branches[first]
 		m.seen[ref.ID] = true
 		e, err := m.backup(ctx, ref)
-		if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, seal.ErrUnknownKey) {
-			m.branches[first] = nil // expired, or signed by nothing but a key that has been retired
-			continue
+		if errors.Is(err, blobstore.ErrNotFound) || unusable(err) {
+			e, err = m.damaged(ctx, ref)
 		}
 		if err != nil {
 			return ClusterEvent{}, false, err
 		}
-		m.branches[first] = e.previous
+		if m.branches[first] = e.previous; e.event.Key == "" {
+			continue // expired, or signed by nothing but a key that has been retired
+		}
 		return e.event, true, nil
 	}
+}
+
+// damaged tells of a backup whose manifest cannot be used, and finds the one
+// before it; nothing where the branch has ended.
+func (m *merge) damaged(ctx context.Context, ref backup.Ref) (backupEvent, error) {
+	s, err := m.walker.step(ctx, ref)
+	if err != nil || s.ended {
+		return backupEvent{}, err
+	}
+	if s.found[0].Damaged == "" {
+		return m.backup(ctx, ref) // it has come back
+	}
+	return backupEvent{previous: s.previous, event: ClusterEvent{
+		Key: ref.Key, Kind: unverifiedKind, Time: ref.Time, Epoch: ref.Epoch, Backup: ref.ID,
+		Text: fmt.Sprintf("the manifest of backup %s cannot be used: %s", ref.ID, s.found[0].Damaged),
+	}}, nil
 }
 
 // place is where an event is in the order of the history: by epoch, then by

@@ -1,54 +1,66 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/seal"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// DefaultHistory is how many backups History lists unless told otherwise.
+// DefaultHistory is how many backups a page lists unless told otherwise.
 const DefaultHistory = 200
 
-// tip is where a branch of the history begins, backwards.
-type tip struct {
-	ref        backup.Ref
-	superseded bool
-	salvage    bool
+// BackupList is a page of the cluster's history.
+type BackupList struct {
+	Backups []BackupInfo `json:"backups" nullable:"false"`
+	// Next is what to ask for to get the page that follows: the id of this
+	// page's last backup. Empty: nothing follows.
+	Next string `json:"next,omitempty"`
+	// Damaged are the control objects that cannot be verified. A backup that
+	// only such an object names is not listed.
+	Damaged []DamagedObject `json:"damaged,omitempty"`
 }
 
-// History lists the backups of the cluster, newest first by (epoch, sequence):
-// those that the head leads to, those that promotions have cut off, and
-// salvage backups; at most limit (0: DefaultHistory), and none older than
-// retention, except the newest, nor one that only a retired key has signed. It
-// needs no running agent.
-func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
+// DamagedObject is an object of the bucket that cannot be verified.
+type DamagedObject struct {
+	Key    string `json:"key"`
+	Reason string `json:"reason"`
+}
+
+// History lists the backups of the cluster, newest first: those that the head
+// leads to, those that promotions have cut off, and salvage backups; at most
+// limit (0: DefaultHistory) of those that come after the one with the id before
+// ("": from the newest on), and none older than retention, except the newest,
+// nor one that only a retired key has signed. One whose manifest is damaged is
+// listed with the reason, and the others go on. It needs no running agent.
+func (b *Bucket) History(ctx context.Context, before string, limit int) (BackupList, error) {
+	p, err := pageOf(before, limit)
+	if err != nil {
+		return BackupList{}, err
+	}
 	h, err := b.Head(ctx)
 	if err != nil {
-		return nil, err
+		return BackupList{}, err
 	}
 	var retention time.Duration
 	if object, _, err := b.read(ctx, ha.KindConfig, ha.ConfigKey(h.Config), ""); err == nil {
 		retention = time.Duration(object.(*ha.Config).Retention)
 	}
-	all, err := b.walk(ctx, h, newManifests(b.Repository(), nil), retention, page{limit: limit})
+	list, err := b.walk(ctx, h, newManifests(b.Repository(), nil), retention, p)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	rehearsed, err := b.rehearsedOn(ctx)
-	for i := range all {
-		all[i].Rehearsals = rehearsed[all[i].ID]
+	for i := range list.Backups {
+		list.Backups[i].Rehearsals = rehearsed[list.Backups[i].ID]
 	}
-	return all, err
+	return list, err
 }
 
 // page is a part of the history: at most limit backups (0: DefaultHistory),
@@ -56,6 +68,19 @@ func (b *Bucket) History(ctx context.Context, limit int) ([]BackupInfo, error) {
 type page struct {
 	limit int
 	after *backup.Ref // nil: from the newest on
+}
+
+func pageOf(before string, limit int) (page, error) {
+	p := page{limit: limit}
+	if before == "" {
+		return p, nil
+	}
+	after, err := backup.ParseID(before)
+	if err != nil {
+		return p, invalid("%v", err)
+	}
+	p.after = &after
+	return p, nil
 }
 
 func (p page) size() int {
@@ -67,121 +92,24 @@ func (p page) size() int {
 
 func (p page) has(ref backup.Ref) bool { return p.after == nil || newestFirst(ref, *p.after) > 0 }
 
-// walk follows every branch of the history.
-func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retention time.Duration, p page) ([]BackupInfo, error) {
-	var oldest time.Time
-	if retention > 0 {
-		oldest = b.storeTime().Add(-retention)
-	}
-	tips, err := b.tips(ctx, h, oldest)
-	if err != nil {
-		return nil, err
-	}
-	seen := make(map[string]bool)
-	var all []BackupInfo
-	for _, t := range tips {
-		n := 0
-		for ref := &t.ref; ref != nil && !seen[ref.ID] && n < p.size(); {
-			newest := h.Newest != nil && ref.ID == h.Newest.ID
-			if ref.Time.Before(oldest) && !newest { // the newest is kept however old it is
-				break
-			}
-			info, previous, err := known.info(ctx, *ref)
-			if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, seal.ErrUnknownKey) {
-				break // expired, or signed by nothing but a key that has been retired
-			}
-			if err != nil {
-				return nil, err
-			}
-			seen[ref.ID] = true
-			if p.has(*ref) {
-				info.Superseded, info.Salvage = t.superseded, ref.IsSalvage()
-				info.Newest = newest
-				all = append(all, info)
-				n++
-			}
-			if ref = previous; t.salvage {
-				break // what it was made on top of is in a chain of its own
-			}
-		}
-	}
+// cut makes a page of all that it has, and of what follows it.
+func (p page) cut(all []BackupInfo) BackupList {
 	slices.SortStableFunc(all, func(x, y BackupInfo) int { return newestFirst(x.Ref, y.Ref) })
-	return all[:min(p.size(), len(all))], nil
+	list := BackupList{Backups: all}
+	if len(all) > p.size() {
+		list.Backups = all[:p.size()]
+		list.Next = list.Backups[p.size()-1].ID
+	}
+	return list
 }
 
+// newestFirst is the order in which people see backups: by when they were made,
+// whatever their epoch, so that a salvage backup stands among those of its time.
+// The times are by the clocks of those who made them. Nothing is decided by this
+// order: the protocol goes by (epoch, sequence).
 func newestFirst(x, y backup.Ref) int {
-	switch {
-	case x.Epoch != y.Epoch:
-		return sign(x.Epoch < y.Epoch)
-	case x.Sequence != y.Sequence:
-		return sign(x.Sequence < y.Sequence)
-	}
-	return strings.Compare(y.ID, x.ID)
-}
-
-func sign(after bool) int {
-	if after {
-		return 1
-	}
-	return -1
-}
-
-// tips gives the branches: the head's first, then those that were cut off,
-// newest first, then salvage backups. What was written before oldest leads to
-// nothing that is still there.
-func (b *Bucket) tips(ctx context.Context, h *ha.Head, oldest time.Time) ([]tip, error) {
-	var tips []tip
-	if h.Newest != nil {
-		tips = append(tips, tip{ref: *h.Newest})
-	}
-	if h.CutOff != nil {
-		tips = append(tips, tip{ref: *h.CutOff, superseded: true})
-	}
-	const folder = "demote/"
-	listed, names, err := b.names(ctx, folder)
-	if err != nil {
-		return nil, err
-	}
-	for i, name := range slices.Backward(names) {
-		kind := ha.KindMarker
-		switch {
-		case listed[i].Time.Before(oldest):
-			continue
-		case strings.HasSuffix(name, ".salvage"):
-			kind = ha.KindSalvage
-		case strings.HasSuffix(name, ".ack"):
-			continue
-		}
-		object, _, err := b.read(ctx, kind, folder+name+".json", "")
-		switch {
-		case errors.Is(err, ErrUnverified), errors.Is(err, blobstore.ErrNotFound):
-			continue // it leads nowhere
-		case err != nil:
-			return nil, err
-		}
-		switch o := object.(type) {
-		case *ha.Marker:
-			if o.CutOff != nil {
-				tips = append(tips, tip{ref: *o.CutOff, superseded: true})
-			}
-		case *ha.SalvageRecord:
-			if o.Backup != nil {
-				tips = append(tips, tip{ref: *o.Backup, salvage: true})
-			}
-		}
-	}
-	slices.SortStableFunc(tips, func(x, y tip) int { return rank(x) - rank(y) })
-	return tips, nil
-}
-
-func rank(t tip) int {
-	switch {
-	case t.salvage:
-		return 2
-	case t.superseded:
-		return 1
-	}
-	return 0
+	return cmp.Or(y.Time.Truncate(time.Second).Compare(x.Time.Truncate(time.Second)),
+		cmp.Compare(y.Sequence, x.Sequence), cmp.Compare(y.Epoch, x.Epoch), strings.Compare(y.ID, x.ID))
 }
 
 func backupInfo(ref backup.Ref, m *backup.Manifest) BackupInfo {
@@ -191,113 +119,59 @@ func backupInfo(ref backup.Ref, m *backup.Manifest) BackupInfo {
 	}
 }
 
-// Find describes the backup with this id ("" for the newest), with its verified
-// manifest. An unknown id is ErrNoBackup. It needs no running agent.
-func (b *Bucket) Find(ctx context.Context, id string) (BackupInfo, *backup.Manifest, error) {
-	h, err := b.Head(ctx)
+// damagedInfo describes a backup whose manifest cannot be used.
+func damagedInfo(ref backup.Ref, err error) BackupInfo {
+	info := BackupInfo{Ref: ref, Sources: []SourceInfo{}}
 	if err != nil {
-		return BackupInfo{}, nil, err
+		info.Damaged = err.Error()
 	}
-	info, m, err := b.find(ctx, h, newManifests(b.Repository(), nil), id)
-	if err != nil {
-		return info, m, err
-	}
-	rehearsed, err := b.rehearsedOn(ctx)
-	info.Rehearsals = rehearsed[info.ID]
-	return info, m, err
+	return info
 }
-
-func (b *Bucket) find(ctx context.Context, h *ha.Head, known *manifests, id string) (BackupInfo, *backup.Manifest, error) {
-	if h.Newest == nil {
-		return BackupInfo{}, nil, &ha.Refusal{Reason: "the cluster has no backup yet"}
-	}
-	if id == "" || id == h.Newest.ID {
-		m, err := known.get(ctx, *h.Newest)
-		if err != nil {
-			return BackupInfo{}, nil, err
-		}
-		info := backupInfo(*h.Newest, m)
-		info.Newest, info.Salvage = true, h.Newest.IsSalvage()
-		return info, m, nil
-	}
-	all, err := b.walk(ctx, h, known, 0, page{limit: allHistory})
-	if err != nil {
-		return BackupInfo{}, nil, err
-	}
-	for _, info := range all {
-		if info.ID == id {
-			m, err := known.get(ctx, info.Ref)
-			return info, m, err
-		}
-	}
-	return BackupInfo{}, nil, fmt.Errorf("%w: %s", ErrNoBackup, id)
-}
-
-// allHistory is more backups than any cluster has.
-const allHistory = 1 << 30
-
-// ErrNoBackup means that no backup has the id that was asked for.
-var ErrNoBackup = errors.New("there is no such backup (understudy backups lists them)")
 
 // Backups is the cluster's history, with what this instance has cached. While
 // the bucket does not answer it is what the cache holds.
 func (a *Agent) Backups(ctx context.Context, limit int) ([]BackupInfo, error) {
-	return a.BackupsAfter(ctx, "", limit)
+	list, err := a.BackupsAfter(ctx, "", limit)
+	return list.Backups, err
 }
 
-// BackupsAfter is the part of Backups that comes after the one with this id in
-// the list, which need not be there any more; "" is the beginning.
-func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) ([]BackupInfo, error) {
-	p := page{limit: limit}
-	if id != "" {
-		after, err := parseBackupID(id)
-		if err != nil {
-			return nil, err
-		}
-		p.after = &after
+// BackupsAfter is the part of the history that comes after the backup with this
+// id in the list, which need not be there any more; "" is the beginning.
+func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) (BackupList, error) {
+	p, err := pageOf(id, limit)
+	if err != nil {
+		return BackupList{}, err
 	}
 	return a.backups(ctx, p)
 }
 
-// backupID is how ids of backups look, those of salvage backups too.
-var backupID = regexp.MustCompile(`^\d{8}T\d{6}Z-e(\d{1,18})-s(\d{1,18})-[0-9a-z]+$`)
-
-// parseBackupID reads a backup's place in the history from its id.
-func parseBackupID(id string) (backup.Ref, error) {
-	part := backupID.FindStringSubmatch(id)
-	if part == nil {
-		return backup.Ref{}, invalid("%q is no backup's id", id)
-	}
-	ref := backup.Ref{ID: id}
-	ref.Epoch, _ = strconv.ParseUint(part[1], 10, 64) // digits that fit, as the pattern says
-	ref.Sequence, _ = strconv.ParseUint(part[2], 10, 64)
-	return ref, nil
-}
-
-func (a *Agent) backups(ctx context.Context, p page) ([]BackupInfo, error) {
+func (a *Agent) backups(ctx context.Context, p page) (BackupList, error) {
 	h, err := a.bucket.Head(ctx)
 	if err != nil {
 		if unreachable(err) {
-			return a.cachedBackups(p)
+			return a.cachedBackups(p), nil
 		}
-		return nil, err
+		return BackupList{}, err
 	}
 	var retention time.Duration
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
 		retention = a.standing(c).Effective.Keep
 	}
-	all, err := a.bucket.walk(ctx, h, a.history, retention, p)
+	list, err := a.bucket.walk(ctx, h, a.history, retention, p)
 	if err != nil {
-		return nil, err
+		return list, err
 	}
 	rehearsed := a.rehearsedOn()
-	for i := range all {
-		all[i].Cached, all[i].Rehearsals = a.isCached(all[i].ID), rehearsed[all[i].ID]
+	for i := range list.Backups {
+		id := list.Backups[i].ID
+		list.Backups[i].Cached, list.Backups[i].Rehearsals = a.isCached(id), rehearsed[id]
 	}
-	return all, nil
+	return list, nil
 }
 
-func (a *Agent) cachedBackups(p page) ([]BackupInfo, error) {
+// cachedBackups lists what the cache holds. A damaged manifest is listed with
+// the reason.
+func (a *Agent) cachedBackups(p page) BackupList {
 	var all []BackupInfo
 	rehearsed := a.rehearsedOn()
 	for _, ref := range a.cached() {
@@ -308,14 +182,14 @@ func (a *Agent) cachedBackups(p page) ([]BackupInfo, error) {
 		if errors.Is(err, seal.ErrUnknownKey) {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		info := damagedInfo(ref, err)
+		if err == nil {
+			info = backupInfo(ref, m)
 		}
-		info := backupInfo(ref, m)
 		info.Cached, info.Salvage, info.Rehearsals = true, ref.IsSalvage(), rehearsed[ref.ID]
 		all = append(all, info)
 	}
-	return all[:min(p.size(), len(all))], nil
+	return p.cut(all)
 }
 
 // BackupInfo describes the backup with this id ("" for the newest), with its

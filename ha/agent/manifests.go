@@ -52,6 +52,32 @@ func (c *manifests) get(ctx context.Context, ref backup.Ref) (*backup.Manifest, 
 	return m, nil
 }
 
+// knows reports whether info needs no request.
+func (c *manifests) knows(ref backup.Ref) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known := c.links[ref.Digest]
+	return known
+}
+
+// named gives the manifest with a name whose digest is not known, and completes
+// the Ref.
+func (c *manifests) named(ctx context.Context, ref backup.Ref) (backup.Ref, *backup.Manifest, error) {
+	if c.cache != nil {
+		if cached, m, err := c.cache.Manifest(c.repo, ref.ID); err == nil && cached.Key == ref.Key {
+			return cached, m, nil
+		}
+	}
+	return c.repo.LoadNamed(ctx, ref)
+}
+
+// remember reads the manifest with a name, if it can be read.
+func (c *manifests) remember(ctx context.Context, ref backup.Ref) {
+	if ref, m, err := c.named(ctx, ref); err == nil {
+		c.addLink(ref, m)
+	}
+}
+
 // info describes the backup that ref pins, and gives the one before it. Both
 // are for reading.
 func (c *manifests) info(ctx context.Context, ref backup.Ref) (BackupInfo, *backup.Ref, error) {
@@ -65,12 +91,17 @@ func (c *manifests) info(ctx context.Context, ref backup.Ref) (BackupInfo, *back
 	if err != nil {
 		return BackupInfo{}, nil, err
 	}
-	l = link{info: backupInfo(ref, m), previous: m.Previous}
+	l = c.addLink(ref, m)
+	return l.info, l.previous, nil
+}
+
+func (c *manifests) addLink(ref backup.Ref, m *backup.Manifest) link {
+	l := link{info: backupInfo(ref, m), previous: m.Previous}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	forgetAny(c.links, maxLinks)
 	c.links[ref.Digest] = l
-	return l.info, l.previous, nil
+	return l
 }
 
 // load reads a manifest from the cache or the bucket.

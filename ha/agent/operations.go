@@ -27,6 +27,14 @@ type BackupInfo struct {
 	Salvage    bool           `json:"salvage,omitempty"`    // made by a demoted active
 	Cached     bool           `json:"cached,omitempty"`     // by this instance
 
+	// Damaged says why its manifest cannot be used; then nothing but the Ref is
+	// known of it.
+	Damaged string `json:"damaged,omitempty"`
+	// Unlinked says that nothing that can be read leads to it, from the head, a
+	// marker or a record of salvage: only its signature vouches for it. Either
+	// what led to it is damaged, or it was written and never published.
+	Unlinked bool `json:"unlinked,omitempty"`
+
 	// Rehearsals says which instances have rehearsed it, and how that went.
 	Rehearsals []BackupRehearsal `json:"rehearsals,omitempty"`
 }

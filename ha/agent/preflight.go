@@ -49,6 +49,9 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	if err != nil {
 		return p, choice{}, err
 	}
+	if info.Unlinked {
+		p.Checks = append(p.Checks, Check{Name: "chain", OK: true, Detail: "nothing that can be read leads to this backup: its signature alone vouches for it"})
+	}
 	p.checkRehearsal(a, req, info.ID)
 	p.checkHost(ctx, a, m, req.AllowVersionMismatch)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
@@ -168,14 +171,8 @@ func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, ch
 		return l, err
 	}
 	if !chosen.Newest {
-		all, err := a.bucket.walk(ctx, h, a.history, 0, page{})
-		if err != nil {
+		if l.Newer, err = a.bucket.newer(ctx, h, a.history, chosen.Ref); err != nil {
 			return l, err
-		}
-		for _, info := range all {
-			if !info.Superseded && !info.Salvage && newestFirst(info.Ref, chosen.Ref) < 0 {
-				l.Newer = append(l.Newer, info.ID)
-			}
 		}
 	}
 	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)

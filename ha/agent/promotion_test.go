@@ -59,7 +59,7 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := offline.History(t.Context(), 2); err != nil || len(all) != 2 || all[0].ID != newest {
+		if all, err := offline.History(t.Context(), "", 2); err != nil || len(all.Backups) != 2 || all.Backups[0].ID != newest || all.Next == "" {
 			t.Errorf("without an agent: %+v, %v", all, err)
 		}
 		if found, _, err := offline.Find(t.Context(), ""); err != nil || found.ID != newest {

@@ -72,7 +72,7 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := offline.History(t.Context(), 0); err != nil || len(all) != 1 || len(all[0].Rehearsals) != 1 {
+		if all, err := offline.History(t.Context(), "", 0); err != nil || len(all.Backups) != 1 || len(all.Backups[0].Rehearsals) != 1 {
 			t.Errorf("without an agent: %+v, %v", all, err)
 		}
 		b.halt()

@@ -217,12 +217,12 @@ func TestHistoryComesInPages(t *testing.T) {
 		after := ""
 		for i := range all {
 			page, err := b.agent.BackupsAfter(t.Context(), after, 1)
-			if err != nil || len(page) != 1 || page[0].ID != all[i].ID || page[0].Superseded != all[i].Superseded {
+			if err != nil || len(page.Backups) != 1 || page.Backups[0].ID != all[i].ID || page.Backups[0].Superseded != all[i].Superseded || (page.Next == "") != (i == len(all)-1) {
 				t.Fatalf("page %d: %+v, %v; want %s", i, page, err, all[i].ID)
 			}
-			after = page[0].ID
+			after = page.Backups[0].ID
 		}
-		if rest, err := b.agent.BackupsAfter(t.Context(), after, 1); err != nil || len(rest) > 0 {
+		if rest, err := b.agent.BackupsAfter(t.Context(), after, 1); err != nil || len(rest.Backups) > 0 {
 			t.Errorf("after the last: %+v, %v", rest, err)
 		}
 		if _, err := b.agent.BackupsAfter(t.Context(), "nonsense", 1); !errors.Is(err, ErrInvalid) {

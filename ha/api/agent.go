@@ -25,7 +25,7 @@ type Agent interface {
 	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
 	// BackupsAfter lists what can be restored, newest first, from the one after
 	// id on ("": the newest); limit 0 is a default.
-	BackupsAfter(ctx context.Context, id string, limit int) ([]agent.BackupInfo, error)
+	BackupsAfter(ctx context.Context, id string, limit int) (agent.BackupList, error)
 	// Verify checks a backup in the bucket: that its packs are there, or, when
 	// deep, every byte. It says what is wrong; "": nothing.
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)

@@ -134,15 +134,16 @@ func (f *fakeAgent) Instances(context.Context) ([]agent.InstanceStatus, error) {
 	return f.Status().Instances, f.call("instances")
 }
 
-func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) ([]agent.BackupInfo, error) {
+func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) (agent.BackupList, error) {
 	all := f.backups
 	if i := slices.IndexFunc(all, func(b agent.BackupInfo) bool { return b.ID == id }); i >= 0 {
 		all = all[i+1:]
 	}
-	if limit > 0 {
-		all = all[:min(limit, len(all))]
+	list := agent.BackupList{Backups: all}
+	if limit > 0 && limit < len(all) {
+		list = agent.BackupList{Backups: all[:limit], Next: all[limit-1].ID}
 	}
-	return all, f.call("backups %q %d", id, limit)
+	return list, f.call("backups %q %d", id, limit)
 }
 
 func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, error) {

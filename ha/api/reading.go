@@ -19,17 +19,12 @@ type Instances struct {
 
 type instancesOutput struct{ Body Instances }
 
-// Backups is what can be restored, newest first.
-type Backups struct {
-	Backups []agent.BackupInfo `json:"backups" nullable:"false"`
-}
-
 type backupsInput struct {
 	Limit  int    `query:"limit" minimum:"0" maximum:"100000" doc:"at most this many; 0: a default"`
-	Before string `query:"before" maxLength:"256" doc:"only backups that come after the one with this id in the list: older ones. To go on, the id of the last one of an answer"`
+	Before string `query:"before" maxLength:"256" doc:"only backups that come after the one with this id in the list: older ones. To go on, the next of an answer"`
 }
 
-type backupsOutput struct{ Body Backups }
+type backupsOutput struct{ Body agent.BackupList }
 
 // VerifyRequest says how closely a backup is looked at.
 type VerifyRequest struct {
@@ -73,10 +68,11 @@ func (a *api) addReading() {
 			all, err := a.agent.Instances(ctx)
 			return &instancesOutput{Body: Instances{Instances: notNil(all)}}, err
 		})
-	register(a, operation("list-backups", http.MethodGet, "/api/v1/backups", "What can be restored, newest first", readingErrors...),
+	register(a, operation("list-backups", http.MethodGet, "/api/v1/backups", "What can be restored, newest first, a page at a time", readingErrors...),
 		func(ctx context.Context, in *backupsInput) (*backupsOutput, error) {
-			all, err := a.agent.BackupsAfter(ctx, in.Before, in.Limit)
-			return &backupsOutput{Body: Backups{Backups: notNil(all)}}, err
+			list, err := a.agent.BackupsAfter(ctx, in.Before, in.Limit)
+			list.Backups = notNil(list.Backups)
+			return &backupsOutput{Body: list}, err
 		})
 	register(a, operation("get-backup", http.MethodGet, "/api/v1/backups/{id}", "One backup", append(readingErrors, http.StatusNotFound)...),
 		func(ctx context.Context, in *backupInput) (*backupOutput, error) {

@@ -139,14 +139,18 @@ var alice = agent.User{Name: "alice", Role: agent.RoleAdmin, Password: "p"}
 
 func (a *large) SignIn(context.Context, string, string) (agent.User, error) { return alice, nil }
 
-func (a *large) BackupsAfter(_ context.Context, id string, limit int) ([]agent.BackupInfo, error) {
+func (a *large) BackupsAfter(_ context.Context, id string, limit int) (agent.BackupList, error) {
 	from := 0
 	for i := range a.backups {
 		if a.backups[i].ID == id {
 			from = i + 1
 		}
 	}
-	return a.backups[from:min(from+limit, len(a.backups))], nil
+	list := agent.BackupList{Backups: a.backups[from:min(from+limit, len(a.backups))]}
+	if from+limit < len(a.backups) {
+		list.Next = a.backups[from+limit-1].ID
+	}
+	return list, nil
 }
 
 func (a *large) Lags() []agent.LagSample {

@@ -11,18 +11,19 @@ const perPage = 50;
 function make(content, ctx) {
   const top = h("div", { class: "actions head" }), error = h("div", {}), list = h("div", {}), more = h("div", { class: "actions" }), plots = h("div", { class: "plots" });
   content.append(top, error, plots, list, more);
-  let all = [], newest, left = false, ended = false, admin;
+  let all = [], newest, left = false, following, damaged = [], admin;
 
   const load = async (before) => {
-    const { backups } = await get(`api/v1/backups?limit=${perPage}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
+    const page = await get(`api/v1/backups?limit=${perPage}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
     if (left) return;
-    ended = backups.length < perPage;
-    all = before ? all.concat(backups) : backups;
+    following = page.next;
+    damaged = page.damaged ?? [];
+    all = before ? all.concat(page.backups) : page.backups;
     draw();
   };
   const draw = () => {
     const where = holders(ctx.status);
-    replace(list, table("Backups, newest first", ["Time", "Why", "Size", "Stored for it", "Changed", "Cached on", "Rehearsed", ""], all.map((b) => [
+    replace(list, table("Backups, newest first", ["Time", "Why", "Size", "Stored for it", "Changed", "Cached on", "Rehearsed", ""], all.map((b) => b.damaged ? [[time(b.time), tags(b)], b.damaged, "–", "–", "–", few(where(b.id)) || (b.cached ? ctx.status.instance : "–"), "–", b.id] : [
       [time(b.time), tags(b)],
       why(b),
       bytes(b.size.logical), bytes(b.size.stored), b.changed ? "yes" : "no",
@@ -30,16 +31,17 @@ function make(content, ctx) {
       rehearsed(b),
       h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${new Date(b.time).toLocaleString()}`, onclick: () => details(b, ctx, where(b.id)) }, "Details"),
     ]), "No backup yet. The first one is made as soon as the active runs."));
-    const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage).map((b) => [Date.parse(b.time), value(b)]) }];
+    const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage && !b.damaged).map((b) => [Date.parse(b.time), value(b)]) }];
     replace(plots, plot("Size of the state", points((b) => b.size.logical), bytes), plot("Stored for each backup", points((b) => b.size.stored), bytes), plot("Duration", points((b) => b.duration_seconds), span));
     const older = h("button", { type: "button", onclick: async () => {
       const n = all.length;
-      await busy(older, error, () => load(all.at(-1).id));
+      await busy(older, error, () => load(following));
       const next = list.querySelectorAll("tbody tr")[n]?.querySelector("button"); // the first new one
       next?.focus();
       announce(`${all.length - n} more backups.`);
     } }, "Show older backups");
-    replace(more, h("span", { class: "faint" }, `${all.length} shown`), !ended && older);
+    replace(more, h("span", { class: "faint" }, `${all.length} shown`), following && older,
+      damaged.map((d) => h("p", { class: "notice bad" }, h("strong", {}, `${d.key} is damaged. `), "A backup that only this object names is not listed. ", d.reason)));
   };
   load().catch((e) => complain(error, e));
 
@@ -69,7 +71,7 @@ const few = (names) => names.length > 3 ? `${names.length} instances` : names.jo
 const triggers = { schedule: "schedule", request: "asked for", task: "task", switchover: "switchover", salvage: "salvage", first: "first of its epoch" };
 export const why = (b) => [triggers[b.trigger] ?? b.trigger, b.reason && h("span", { class: "sub" }, b.reason)];
 
-export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.superseded && [" ", badge("superseded", "warn")], b.salvage && [" ", badge("salvage", "warn")], b.warnings?.length && [" ", badge("warnings", "warn")]];
+export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.superseded && [" ", badge("superseded", "warn")], b.salvage && [" ", badge("salvage", "warn")], b.damaged && [" ", badge("damaged", "bad")], b.unlinked && [" ", badge("not linked to the chain", "warn")], b.warnings?.length && [" ", badge("warnings", "warn")]];
 
 // rehearsed shows how each instance's rehearsal of a backup went.
 function rehearsed(b) {

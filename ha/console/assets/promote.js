@@ -79,7 +79,7 @@ function choose(content, ctx, watch, gone) {
   content.append(form);
 
   get("api/v1/backups?limit=20").then((page) => {
-    known = page.backups;
+    known = page.backups.filter((b) => !b.damaged);
     const chosen = known.find((b) => b.id === wanted) ?? known.find((b) => b.newest) ?? known[0];
     replace(backups, known.map((b) => {
       const id = uniqueId("backup");

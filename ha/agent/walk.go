@@ -1,0 +1,249 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// walk lists a page of the history: it follows every branch.
+func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retention time.Duration, p page) (BackupList, error) {
+	w := b.walker(h, known, retention)
+	tips, err := b.tips(ctx, h, w.oldest)
+	if err != nil {
+		return BackupList{}, err
+	}
+	for _, t := range tips.all {
+		if err := w.follow(ctx, t, p); err != nil {
+			return BackupList{}, err
+		}
+	}
+	list := p.cut(w.found)
+	list.Damaged = tips.damaged
+	return list, nil
+}
+
+// walker follows branches of the history backwards.
+type walker struct {
+	bucket *Bucket
+	known  *manifests
+	head   *ha.Head
+	oldest time.Time // zero: not known
+	seen   map[string]bool
+	found  []BackupInfo
+	listed []backup.Ref // what lies in the folder of backups, oldest first; nil: not looked at yet
+	misses int          // manifests in a row that were not known
+}
+
+func (b *Bucket) walker(h *ha.Head, known *manifests, retention time.Duration) *walker {
+	w := &walker{bucket: b, known: known, head: h, seen: make(map[string]bool)}
+	if retention > 0 {
+		w.oldest = b.storeTime().Add(-retention)
+	}
+	return w
+}
+
+func (w *walker) isNewest(ref backup.Ref) bool {
+	return w.head.Newest != nil && ref.ID == w.head.Newest.ID
+}
+
+// expired reports whether a backup is too old to be shown. The newest is kept
+// however old it is.
+func (w *walker) expired(ref backup.Ref) bool { return ref.Time.Before(w.oldest) && !w.isNewest(ref) }
+
+// follow follows one branch as far as the page needs it.
+func (w *walker) follow(ctx context.Context, t tip, p page) error {
+	left := p.size() + 1 // one more shows that the page is not the last
+	unlinked := false
+	for ref := &t.ref; ref != nil && !w.seen[ref.ID] && left > 0 && !w.expired(*ref); {
+		if err := w.prefetch(ctx, *ref, left); err != nil {
+			return err
+		}
+		s, err := w.step(ctx, *ref)
+		if err != nil {
+			return err
+		}
+		if s.ended {
+			return nil
+		}
+		for _, info := range s.found {
+			w.seen[info.ID] = true
+			if !p.has(info.Ref) {
+				continue
+			}
+			info.Superseded, info.Salvage, info.Newest = t.superseded, info.IsSalvage(), w.isNewest(info.Ref)
+			info.Unlinked = unlinked && info.Damaged == ""
+			w.found = append(w.found, info)
+			left--
+		}
+		unlinked = s.gap
+		if ref = s.previous; t.salvage {
+			return nil // what it was made on top of is in a chain of its own
+		}
+	}
+	return nil
+}
+
+// stride is one step back in a chain.
+type stride struct {
+	found    []BackupInfo
+	previous *backup.Ref
+	gap      bool // previous was found by looking, and nothing pins it
+	ended    bool // nothing is there, nor before it
+}
+
+// step describes the backup that ref pins, and finds the one before it: where
+// its manifest is damaged or missing, by looking into the folder.
+func (w *walker) step(ctx context.Context, ref backup.Ref) (stride, error) {
+	info, previous, err := w.known.info(ctx, ref)
+	missing := errors.Is(err, blobstore.ErrNotFound)
+	switch {
+	case err == nil:
+		return stride{found: []BackupInfo{info}, previous: previous}, nil
+	case errors.Is(err, seal.ErrUnknownKey):
+		return stride{ended: true}, nil // it is the one that was published, and nothing but a retired key has signed it
+	case missing && !w.isNewest(ref) && ref.Time.Before(w.oldest.Add(expirySlack)):
+		return stride{ended: true}, nil
+	case !missing && !unusable(err):
+		return stride{}, err
+	}
+	if missing {
+		err = fmt.Errorf("its manifest is missing from the bucket: %w", err)
+	}
+	s := stride{found: []BackupInfo{damagedInfo(ref, err)}, gap: true}
+	if ref.IsSalvage() {
+		return s, nil
+	}
+	damaged, before, err := w.before(ctx, ref)
+	if err != nil {
+		return s, err
+	}
+	s.found = append(s.found, damaged...)
+	s.previous = before
+	s.ended = missing && before == nil && !w.isNewest(ref) // it has expired, like all before it
+	return s, nil
+}
+
+// expirySlack is by how much clocks may differ, when what is missing is told
+// from what has expired.
+const expirySlack = time.Hour
+
+// unusable reports whether an error of reading a manifest is about that manifest
+// alone.
+func unusable(err error) bool {
+	return backup.Damaged(err) || errors.Is(err, blobstore.ErrDenied) || errors.Is(err, blobstore.ErrInvalid)
+}
+
+// before finds the backup before one whose manifest does not tell: the one with
+// the highest sequence below its own whose signature holds. What is damaged on
+// the way is described. Of two with one sequence one was not published: that of
+// the higher epoch counts, or the later one, since what fails to be published is
+// made again.
+func (w *walker) before(ctx context.Context, ref backup.Ref) (damaged []BackupInfo, before *backup.Ref, err error) {
+	listed, err := w.list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var candidates []backup.Ref
+	for _, r := range listed {
+		if r.Sequence < ref.Sequence && r.Epoch <= ref.Epoch && !w.expired(r) && !w.seen[r.ID] {
+			candidates = append(candidates, r)
+		}
+	}
+	slices.SortFunc(candidates, func(x, y backup.Ref) int {
+		return cmp.Or(cmp.Compare(y.Sequence, x.Sequence), cmp.Compare(y.Epoch, x.Epoch), cmp.Compare(y.ID, x.ID))
+	})
+	for _, r := range candidates {
+		if len(damaged) >= mostDamaged {
+			break
+		}
+		full, _, err := w.known.named(ctx, r)
+		switch {
+		case err == nil:
+			return damaged, &full, nil
+		case errors.Is(err, blobstore.ErrNotFound):
+		case unusable(err):
+			damaged = append(damaged, damagedInfo(r, err))
+		default:
+			return nil, nil, err
+		}
+	}
+	return damaged, nil, nil
+}
+
+// mostDamaged is how many damaged manifests in a row are looked past.
+const mostDamaged = 1000
+
+// list lists the folder of backups, once. What is no backup's name is left out.
+func (w *walker) list(ctx context.Context) ([]backup.Ref, error) {
+	if w.listed != nil {
+		return w.listed, nil
+	}
+	listed, err := w.bucket.listBackups(ctx, "", 0)
+	w.listed = listed
+	return listed, err
+}
+
+// listBackups lists the folder of backups from the key after on, oldest first,
+// at most so many; 0: all. What is no backup's name is left out.
+func (b *Bucket) listBackups(ctx context.Context, after string, most int) ([]backup.Ref, error) {
+	listed := []backup.Ref{}
+	for attrs, err := range b.store.List(ctx, backup.Folders[0], after) {
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", backup.Folders[0], err)
+		}
+		if ref, err := backup.ParseKey(attrs.Key); err == nil {
+			listed = append(listed, ref)
+		}
+		if len(listed) == most && most > 0 {
+			break
+		}
+	}
+	return listed, nil
+}
+
+// fewManifests is how many manifests are read one after the other before it
+// pays to look which there are.
+const fewManifests = 4
+
+// prefetch reads manifests that are likely to be followed from ref on, several
+// at a time, where several in a row were not known. Each is verified when it is
+// followed.
+func (w *walker) prefetch(ctx context.Context, ref backup.Ref, left int) error {
+	if ref.IsSalvage() || w.known.knows(ref) {
+		w.misses = 0
+		return nil
+	}
+	if w.misses++; w.misses <= fewManifests || left <= fewManifests {
+		return nil
+	}
+	listed, err := w.list(ctx)
+	if err != nil {
+		return err
+	}
+	end := slices.IndexFunc(listed, func(r backup.Ref) bool { return r.ID == ref.ID }) + 1
+	var wanted []backup.Ref
+	for _, r := range slices.Backward(listed[:end]) {
+		if len(wanted) == min(left, prefetchMost) || w.expired(r) {
+			break
+		}
+		if !w.seen[r.ID] {
+			wanted = append(wanted, r)
+		}
+	}
+	return inParallel(ctx, len(wanted), func(i int) error {
+		w.known.remember(ctx, wanted[i])
+		return nil // whoever follows it learns what is wrong with it
+	})
+}
+
+// prefetchMost is how many manifests are read ahead at once.
+const prefetchMost = 1000
