@@ -86,7 +86,7 @@ func verdict(wanted, have blobstore.Expiry) Verdict {
 	switch {
 	case wanted.Days > 0 && have.Days == 0:
 		return RuleMissing
-	case have.Days < wanted.Days:
+	case have.Days < wanted.Days, have.NoncurrentDays > 0 && have.NoncurrentDays < wanted.NoncurrentDays:
 		return RuleShorter
 	case have.Days > wanted.Days:
 		return RuleLonger

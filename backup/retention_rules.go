@@ -15,9 +15,8 @@ const PacksFolder = "packs/"
 // manifest goes before the packs that it refers to.
 var Folders = []string{backupsFolder, salvageFolder, PacksFolder}
 
-// leftoverDays is the age in days at which versions go that were overwritten,
-// and uploads that were never completed.
-const leftoverDays = 1
+// uploadDays is the age in days at which uploads go that were never completed.
+const uploadDays = 1
 
 // Life is the age at which what lies in one of the Folders expires.
 func (r Retention) Life(folder string) time.Duration {
@@ -27,18 +26,56 @@ func (r Retention) Life(folder string) time.Duration {
 	return r.ManifestLife()
 }
 
+// VersionLife is how long a version stays that was overwritten or deleted, in a
+// bucket that keeps versions: data as long as a pack, so that every backup that
+// is restorable can be had back as it was; control objects as long as a backup.
+func (r Retention) VersionLife(data bool) time.Duration {
+	if data {
+		return r.PackLife()
+	}
+	return r.ManifestLife()
+}
+
 // Rules are the rules that the retention wants its bucket to have: whole days,
-// rounded up.
-func (r Retention) Rules() []blobstore.Expiry {
-	rules := make([]blobstore.Expiry, 0, len(Folders)+1)
+// rounded up. control are the keys, and the beginnings of keys, of control
+// objects, of which only earlier versions expire. No rule is for more than what
+// the store itself writes.
+func (r Retention) Rules(control ...string) []blobstore.Expiry {
+	rules := make([]blobstore.Expiry, 0, len(Folders)+len(control))
 	for _, folder := range Folders {
 		rules = append(rules, blobstore.Expiry{
-			Name: "understudy " + strings.TrimSuffix(folder, "/"), Prefix: folder, Days: wholeDays(r.Life(folder)),
+			Name: ruleName(folder), Prefix: folder, Days: wholeDays(r.Life(folder)),
+			NoncurrentDays: wholeDays(r.VersionLife(true)), UploadDays: uploadDays,
 		})
 	}
-	return append(rules, blobstore.Expiry{
-		Name: "understudy leftovers", NoncurrentDays: leftoverDays, UploadDays: leftoverDays,
-	})
+	for _, key := range control {
+		rules = append(rules, blobstore.Expiry{
+			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(r.VersionLife(false)),
+		})
+	}
+	return rules
+}
+
+func ruleName(prefix string) string { return "understudy " + strings.TrimSuffix(prefix, "/") }
+
+// ShortVersions says of each rule that deletes earlier versions sooner than
+// Rules would, one sentence each, what is lost by that, and what to do.
+func (r Retention) ShortVersions(rules []blobstore.Expiry, control ...string) []string {
+	var all []string
+	for _, rule := range rules {
+		var short []string
+		wanted := 0
+		for _, w := range r.Rules(control...) {
+			if rule.NoncurrentDays > 0 && rule.NoncurrentDays < w.NoncurrentDays && overlaps(rule.Prefix, w.Prefix) {
+				short, wanted = append(short, w.Prefix), max(wanted, w.NoncurrentDays)
+			}
+		}
+		if len(short) > 0 {
+			all = append(all, fmt.Sprintf("%s deletes earlier versions (%s) after %d days instead of %d, and what somebody overwrote or deleted could not be read back: %s",
+				RuleName(rule), strings.Join(short, ", "), rule.NoncurrentDays, wanted, remedy(rule)))
+		}
+	}
+	return all
 }
 
 func wholeDays(d time.Duration) int { return int((d + day - 1) / day) }
@@ -150,8 +187,11 @@ func emptied(rules []blobstore.Expiry, folder string) bool {
 // Touches reports whether a rule may delete a current blob whose key has the
 // prefix.
 func Touches(rule blobstore.Expiry, prefix string) bool {
-	return rule.Days > 0 && (strings.HasPrefix(prefix, rule.Prefix) || strings.HasPrefix(rule.Prefix, prefix))
+	return rule.Days > 0 && overlaps(prefix, rule.Prefix)
 }
+
+// overlaps reports whether a key may have both prefixes.
+func overlaps(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
 // RuleName is what to call a rule in a sentence.
 func RuleName(rule blobstore.Expiry) string {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -10,12 +11,13 @@ import (
 )
 
 func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
-	rules := Retention{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules()
+	rules := Retention{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules("head.json", "config/")
 	want := []blobstore.Expiry{
-		{Name: "understudy backups", Prefix: "backups/", Days: 2},
-		{Name: "understudy salvage", Prefix: "salvage/", Days: 2},
-		{Name: "understudy packs", Prefix: "packs/", Days: 3},
-		{Name: "understudy leftovers", NoncurrentDays: 1, UploadDays: 1},
+		{Name: "understudy backups", Prefix: "backups/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
+		{Name: "understudy salvage", Prefix: "salvage/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
+		{Name: "understudy packs", Prefix: "packs/", Days: 3, NoncurrentDays: 3, UploadDays: 1},
+		{Name: "understudy head.json", Prefix: "head.json", NoncurrentDays: 2},
+		{Name: "understudy config", Prefix: "config/", NoncurrentDays: 2},
 	}
 	if diff := cmp.Diff(want, rules); diff != "" {
 		t.Error(diff)
@@ -104,23 +106,65 @@ func TestPacksKeepTheirLongerRuleUntilOlderBackupsHaveExpired(t *testing.T) {
 }
 
 func TestComparisonNamesEveryRule(t *testing.T) {
-	wanted := Retention{}.Rules()
+	wanted := Retention{}.Rules("head.json", "lease.json")
 	own := func(prefix string, days int) blobstore.Expiry {
 		return blobstore.Expiry{Prefix: prefix, Days: days, Own: true}
 	}
 	inForce := []blobstore.Expiry{
-		own("backups/", 14), own("packs/", 10), own("old/", 3),
-		{Name: "tidy", Days: 90}, {NoncurrentDays: 1}, {Name: "by hand", Prefix: "salvage/", Days: 30},
+		{Prefix: "backups/", Days: 14, NoncurrentDays: 22, UploadDays: 1, Own: true}, own("packs/", 10), own("old/", 3),
+		{Name: "tidy", Days: 90}, {Prefix: "head.json", NoncurrentDays: 1}, {Name: "by hand", Prefix: "salvage/", Days: 30},
 	}
 	var got []Verdict
 	for _, c := range Compare(wanted, inForce) {
 		got = append(got, c.Verdict)
 	}
-	want := []Verdict{RuleKept, RuleLonger, RuleShorter, RuleLeftOut, RuleStale, RuleForeign, RuleForeign, RuleForeign}
+	want := []Verdict{RuleKept, RuleLonger, RuleShorter, RuleShorter, RuleLeftOut, RuleStale, RuleForeign, RuleForeign, RuleForeign}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if !Lost(wanted, nil) || !Lost(wanted, inForce) || Lost(wanted, wanted) || Lost(wanted, wanted[:3]) {
 		t.Error("rules are lost when one that deletes current blobs is not as it was set, and only then")
+	}
+}
+
+// An earlier version of Understudy gave every prefix a rule that deleted earlier
+// versions after a day, those of packs and of the head too.
+func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
+	control := []string{"head.json", "config/"}
+	whole := func(days int, own bool) blobstore.Expiry { return blobstore.Expiry{NoncurrentDays: days, Own: own} }
+	for name, tt := range map[string]struct {
+		rules []blobstore.Expiry
+		want  []string // in the one problem
+	}{
+		"wanted":            {rules: Retention{}.Rules(control...)},
+		"longer":            {rules: []blobstore.Expiry{whole(22, false)}},
+		"current blobs":     {rules: []blobstore.Expiry{{Days: 1}}},
+		"elsewhere":         {rules: []blobstore.Expiry{{Prefix: "logs/", NoncurrentDays: 1}}},
+		"an older version":  {[]blobstore.Expiry{whole(1, true)}, []string{"packs/, head.json, config/", "1 days instead of 22", "lifecycle apply"}},
+		"somebody else's":   {[]blobstore.Expiry{whole(1, false)}, []string{"it is not understudy's"}},
+		"short for data":    {[]blobstore.Expiry{whole(14, false)}, []string{"(backups/, salvage/, packs/)", "14 days instead of 22"}},
+		"some packs":        {[]blobstore.Expiry{{Prefix: "packs/00", NoncurrentDays: 21}}, []string{"(packs/)"}},
+		"some tagged blobs": {[]blobstore.Expiry{{NoncurrentDays: 13, Narrowed: true}}, []string{"head.json"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Retention{}.ShortVersions(tt.rules, control...)
+			if len(got) > 1 || (len(got) > 0) != (tt.want != nil) {
+				t.Fatalf("problems %q, want %q", got, tt.want)
+			}
+			for _, words := range tt.want {
+				if !strings.Contains(got[0], words) {
+					t.Errorf("problem %q, want it to say %q", got[0], words)
+				}
+			}
+		})
+	}
+}
+
+// No rule is about more than what Understudy writes, wherever its bucket begins.
+func TestNoRuleIsForAWholeBucket(t *testing.T) {
+	for _, rule := range (Retention{}).Rules("head.json") {
+		if rule.Prefix == "" {
+			t.Errorf("rule %+v is for everything in the bucket", rule)
+		}
 	}
 }

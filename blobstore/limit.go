@@ -47,6 +47,9 @@ type limited struct {
 	up, down *rate.Limiter
 }
 
+// Unwrap implements Wrapper.
+func (l *limited) Unwrap() Store { return l.Store }
+
 func (l *limited) Put(ctx context.Context, key string, body []byte, cond Condition) (Attrs, error) {
 	if l.up != nil && strings.HasPrefix(key, l.prefix) {
 		if err := await(ctx, l.up, len(body)); err != nil {

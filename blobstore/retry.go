@@ -47,6 +47,9 @@ type retrying struct {
 	opt RetryOptions
 }
 
+// Unwrap implements Wrapper.
+func (r *retrying) Unwrap() Store { return r.s }
+
 func (r *retrying) Get(ctx context.Context, key string, opt GetOptions) (io.ReadCloser, Attrs, error) {
 	type opened struct {
 		body  io.ReadCloser

@@ -169,3 +169,12 @@ func TestWholeContainerNeedsNoPrefix(t *testing.T) {
 	u := bucketURL(t, "")
 	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 }
+
+func TestStrangersAreNamed(t *testing.T) {
+	s := open(t, bucketURL(t, "/cluster"))
+	storetest.RunStranger(t, s, func(t *testing.T, name string) {
+		if _, err := s.upload(t.Context(), name, []byte("x"), nil); err != nil {
+			t.Fatalf("upload %s: %v", name, err)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -59,4 +60,16 @@ func TestOpenTakesAbsolutePathsOnly(t *testing.T) {
 			t.Errorf("open %s: error %v, want success %v", test.url, err, test.ok)
 		}
 	}
+}
+
+func TestStrangersAreNamed(t *testing.T) {
+	s := openTemp(t)
+	storetest.RunStranger(t, s, func(t *testing.T, name string) {
+		if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path(name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

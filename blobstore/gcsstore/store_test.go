@@ -145,3 +145,13 @@ func TestWholeBucketNeedsNoPrefix(t *testing.T) {
 	u := bucketURL(t, "")
 	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, storetest.WithPath(t, u, "/"+prefix)) })
 }
+
+func TestStrangersAreNamed(t *testing.T) {
+	s := open(t, bucketURL(t, "/cluster"))
+	storetest.RunStranger(t, s, func(t *testing.T, name string) {
+		w := s.object(name).NewWriter(t.Context())
+		if err := w.Close(); err != nil {
+			t.Fatalf("write %s: %v", name, err)
+		}
+	})
+}

@@ -123,3 +123,8 @@ func TestWholeBucketNeedsNoPrefix(t *testing.T) {
 	u := bucketURL(t, "")
 	storetest.RunWholeBucket(t, func(prefix string) blobstore.Store { return open(t, below(t, u, prefix)) })
 }
+
+func TestStrangersAreNamed(t *testing.T) {
+	s := open(t, bucketURL(t, "cluster"))
+	storetest.RunStranger(t, s, func(t *testing.T, name string) { behind(t, s).Plant(t, s.prefix+name) })
+}

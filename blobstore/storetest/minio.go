@@ -76,3 +76,11 @@ func (b S3Bucket) foreignRules(t *testing.T) map[string]string {
 	}
 	return rules
 }
+
+// Plant makes an object, of any name.
+func (b S3Bucket) Plant(t *testing.T, name string) {
+	t.Helper()
+	if _, err := b.Client.PutObject(t.Context(), b.Name, name, strings.NewReader("x"), 1, minio.PutObjectOptions{}); err != nil {
+		t.Fatalf("put %s: %v", name, err)
+	}
+}

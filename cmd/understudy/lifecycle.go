@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,9 @@ func newLifecycle(a *app) *cobra.Command {
 		Short: "Show or set the rules by which the bucket deletes old backups",
 		Long: `Show or set the rules by which the bucket itself deletes old backups. They follow
 from retention and reuse_window (understudy config): manifests go after retention,
-packs after retention plus reuse_window plus a day.
+packs after retention plus reuse_window plus a day. In a bucket that keeps versions,
+an earlier version of either stays as long as a pack, one of a control object as long
+as a manifest. No rule is about anything but what understudy itself writes.
 
 A store without such rules needs none: the active then deletes what has expired.`,
 		Example: `  understudy lifecycle show
@@ -124,7 +127,7 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 // applyRules sets the rules of a retention and reads them back. That they are
 // not there then is ErrRulesLost.
 func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) ([]blobstore.Expiry, error) {
-	wanted := r.Rules()
+	wanted := agent.Rules(r)
 	if err := lifecycle.SetExpiries(ctx, wanted); err != nil {
 		return nil, err
 	}
@@ -141,7 +144,7 @@ func viewRules(supported bool, p agent.Promise, inForce []blobstore.Expiry) life
 	v := lifecycleJSON{
 		Supported: supported, AppliedBy: agent.AppliedByBucket,
 		Configured: agent.NewRetentionTimes(standing.Wanted), Effective: agent.NewRetentionTimes(standing.Effective),
-		Problems: append(agent.Threats(inForce), standing.Problems...),
+		Problems: slices.Concat(agent.Threats(inForce), standing.Problems, agent.ShortVersions(p.Configured, inForce)),
 	}
 	if !standing.ByBucket() {
 		v.AppliedBy = agent.AppliedByAgent
@@ -149,7 +152,7 @@ func viewRules(supported bool, p agent.Promise, inForce []blobstore.Expiry) life
 	if !p.Until.IsZero() {
 		v.LongerPacksUntil = &p.Until
 	}
-	for _, c := range backup.Compare(p.Rules.Rules(), inForce) {
+	for _, c := range backup.Compare(agent.Rules(p.Rules), inForce) {
 		r := ruleJSON{
 			Prefix: c.InForce.Prefix, Name: c.InForce.Name, Own: c.InForce.Own, Narrowed: c.InForce.Narrowed, Verdict: c.Verdict,
 			Days: c.InForce.Days, NoncurrentDays: c.InForce.NoncurrentDays, UploadDays: c.InForce.UploadDays,

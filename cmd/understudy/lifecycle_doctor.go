@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -41,10 +42,10 @@ func ruleFindings(p agent.Promise, inForce []blobstore.Expiry) []finding {
 	const name = "lifecycle"
 	standing := p.Configured.Under(inForce)
 	var found []finding
-	for _, problem := range standing.Problems {
+	for _, problem := range slices.Concat(standing.Problems, agent.ShortVersions(p.Configured, inForce)) {
 		found = append(found, finding{Name: name, Result: warning, Detail: problem})
 	}
-	for _, c := range backup.Compare(p.Rules.Rules(), inForce) {
+	for _, c := range backup.Compare(agent.Rules(p.Rules), inForce) {
 		if c.Verdict == backup.RuleLonger && c.Wanted.Days > 0 {
 			found = append(found, finding{Name: name, Result: warning, Detail: fmt.Sprintf(
 				"%s stays for %d days instead of %d: understudy lifecycle apply", c.Wanted.Prefix, c.InForce.Days, c.Wanted.Days)})

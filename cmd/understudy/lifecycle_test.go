@@ -44,7 +44,7 @@ func TestInitGivesTheBucketItsRules(t *testing.T) {
 		t.Errorf("init: %+v", made)
 	}
 	v := ask[lifecycleJSON](h, "lifecycle", "show")
-	if !v.Supported || v.AppliedBy != agent.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 4 {
+	if !v.Supported || v.AppliedBy != agent.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 10 {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 	for _, r := range v.Rules {
@@ -86,6 +86,29 @@ func TestAppliedRulesFollowTheConfiguration(t *testing.T) {
 	}
 	if out := h.run("lifecycle", "show"); !strings.Contains(out, "kept for longer until") {
 		t.Errorf("lifecycle show: %s", out)
+	}
+}
+
+// An earlier version of Understudy forgot what was overwritten after a day,
+// wherever in the prefix.
+func TestRulesOfAnEarlierVersionAreNamedAndReplaced(t *testing.T) {
+	h, m := ruledHost(t)
+	h.run("init")
+	old := []blobstore.Expiry{{Prefix: "backups/", Days: 14}, {Prefix: "salvage/", Days: 14}, {Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}
+	if err := m.SetExpiries(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if out := h.run("lifecycle", "show"); !strings.Contains(out, "deletes earlier versions") || !strings.Contains(out, "not wanted any more") {
+		t.Errorf("lifecycle show: %s", out)
+	}
+	h.serve()
+	h.until("warns of the rule", func() bool {
+		s := ask[agent.Status](h, "status")
+		return s.Retention != nil && len(s.Retention.ShortVersions) == 1
+	})
+	v := ask[lifecycleJSON](h, "lifecycle", "apply")
+	if len(v.Problems) > 0 || slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Prefix == "" || r.Verdict != backup.RuleKept }) {
+		t.Errorf("lifecycle apply: %+v", v)
 	}
 }
 
@@ -142,9 +165,9 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		words string
 	}{
 		"no rules":  {nil, warning, "understudy lifecycle apply"},
-		"as wanted": {promise.Rules.Rules(), good, "packs after 22 days"},
-		"too short": {append(promise.Rules.Rules(), blobstore.Expiry{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
-		"too long":  {backup.Retention{Keep: 90 * 24 * time.Hour}.Rules(), warning, "90 days instead of 14"},
+		"as wanted": {agent.Rules(promise.Rules), good, "packs after 22 days"},
+		"too short": {append(agent.Rules(promise.Rules), blobstore.Expiry{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
+		"too long":  {agent.Rules(backup.Retention{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -133,8 +134,8 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 		a.note(ctx, event.Warn, retentionKind, "the bucket's rules cannot be read, and those read last count: "+s.Error, nil)
 	}
 	j.failure = s.Error
-	text := strings.Join(append([]string{s.summary()}, s.Problems...), "; ")
-	well = s.Error == "" && len(s.Problems) == 0
+	text := strings.Join(slices.Concat([]string{s.summary()}, s.Problems, s.ShortVersions), "; ")
+	well = s.Error == "" && len(s.Problems) == 0 && len(s.ShortVersions) == 0
 	first := j.told == ""
 	if text == j.told {
 		return well
@@ -143,6 +144,8 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 	switch {
 	case len(s.Problems) > 0:
 		a.note(ctx, event.Alarm, retentionKind, text, nil)
+	case len(s.ShortVersions) > 0:
+		a.note(ctx, event.Warn, retentionKind, text, nil)
 	case !first:
 		a.note(ctx, event.Info, retentionKind, text, nil)
 	}
@@ -151,6 +154,19 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 
 // controlKeys are the keys, and the beginnings of keys, that no rule may touch.
 var controlKeys = []string{ha.ClusterKey, ha.HeadKey, ha.LeaseKey, "config/", "demote/", ha.InstancesPrefix}
+
+// Rules are the rules that a retention wants its bucket to have.
+func Rules(r backup.Retention) []blobstore.Expiry {
+	return append(r.Rules(controlKeys...), blobstore.Expiry{
+		Name: "understudy probe", Prefix: scratchFolder, NoncurrentDays: int(scratchLife / (24 * time.Hour)),
+	})
+}
+
+// ShortVersions says of each rule that deletes earlier versions sooner than
+// Rules would what is lost by that, and what to do.
+func ShortVersions(r backup.Retention, rules []blobstore.Expiry) []string {
+	return r.ShortVersions(rules, controlKeys...)
+}
 
 // Threats says of each rule that would delete control objects what it does,
 // after how many days, and what to do about it.

@@ -25,9 +25,12 @@ type RetentionStatus struct {
 	RulesRead        *time.Time `json:"rules_read,omitempty"`
 	Error            string     `json:"error,omitempty"`    // why the rules could not be read last
 	Problems         []string   `json:"problems,omitempty"` // rules that delete too soon
-	NewestAtRisk     string     `json:"newest_at_risk,omitempty"`
-	Deleted          int64      `json:"deleted"` // objects, by this process
-	LastSweep        *time.Time `json:"last_sweep,omitempty"`
+	// ShortVersions are rules that delete earlier versions sooner than is
+	// wanted, in a bucket that may keep them.
+	ShortVersions []string   `json:"short_versions,omitempty"`
+	NewestAtRisk  string     `json:"newest_at_risk,omitempty"`
+	Deleted       int64      `json:"deleted"` // objects, by this process
+	LastSweep     *time.Time `json:"last_sweep,omitempty"`
 }
 
 // RetentionTimes are a retention's two lengths of time.
@@ -51,7 +54,7 @@ func (a *Agent) retentionStatus(c *ha.Config) *RetentionStatus {
 		Configured: NewRetentionTimes(standing.Wanted), Effective: NewRetentionTimes(standing.Effective),
 		AppliedBy: AppliedByBucket, AgentDeletes: standing.Left,
 		RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
-		Problems: append(Threats(e.rules), standing.Problems...),
+		Problems: append(Threats(e.rules), standing.Problems...), ShortVersions: ShortVersions(standing.Wanted, e.rules),
 	}
 	if !standing.ByBucket() {
 		s.AppliedBy = AppliedByAgent

@@ -324,3 +324,26 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 		a.has(map[string]string{"state": "two"})
 	})
 }
+
+func TestInitRefusesABucketWithOtherObjects(t *testing.T) {
+	for name, object := range map[string]string{"a file": "notes.txt", "a folder": "photos/a.jpg", "another cluster": "other/head.json", "like ours": "head.json.bak", "in a folder like ours": "packs2/x"} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				a := c.host("host-a")
+				if _, err := c.memory.Put(t.Context(), object, []byte("x"), blobstore.Always); err != nil {
+					t.Fatal(err)
+				}
+				_, err := Init(t.Context(), a.config(), ha.DefaultConfig())
+				if !ha.IsRefusal(err) || !strings.Contains(err.Error(), object) || !strings.Contains(err.Error(), "prefix of its own") {
+					t.Errorf("init beside %s: %v", object, err)
+				}
+				if err := c.memory.Delete(t.Context(), object); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := Init(t.Context(), a.config(), ha.DefaultConfig()); err != nil {
+					t.Errorf("init once the bucket is empty: %v", err)
+				}
+			})
+		})
+	}
+}

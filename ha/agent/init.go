@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -15,7 +17,8 @@ import (
 // and gives its id. Format, Cluster, DataKey and, with users (whose passwords are
 // hashes), Secrets of c are filled in. An init that
 // was interrupted can be run again, with the same data folder. A bucket that
-// has a cluster already is a *ha.Refusal; one that holds history and no head
+// has a cluster already, or other objects, is a *ha.Refusal; one that holds
+// history and no head
 // is ErrBucket. No agent may be running on the data folder.
 func Init(ctx context.Context, cfg Config, c ha.Config, users ...User) (cluster string, err error) {
 	cfg, err = cfg.complete()
@@ -115,6 +118,9 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 		if err := i.refuseHistory(ctx, ha.ClusterKey); err != nil {
 			return "", err
 		}
+		if err := i.refuseStrangers(ctx); err != nil {
+			return "", err
+		}
 		if j.Cluster != "" {
 			return j.Cluster, nil
 		}
@@ -150,11 +156,56 @@ func (i *initialiser) refuseHistory(ctx context.Context, missing string) error {
 			if err != nil {
 				return fmt.Errorf("look for history: %w", err)
 			}
+			if !isOwn(attrs.Key) {
+				continue // a name that goes on
+			}
 			return fmt.Errorf("%w: it has no %s, but it holds history (%s): the object was deleted, and a new cluster would lose the old one; restore the object's last version, or use another prefix",
 				ErrBucket, missing, attrs.Key)
 		}
 	}
 	return nil
+}
+
+// refuseStrangers refuses a bucket, or a prefix, in which somebody else's
+// objects lie: a cluster's permissions and rules, and what is deleted when the
+// cluster goes, are about all that is there.
+func (i *initialiser) refuseStrangers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
+	defer cancel()
+	stranger, err := i.stranger(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for other objects: %w", err)
+	case stranger == "":
+		return nil
+	}
+	return &ha.Refusal{Reason: fmt.Sprintf("the bucket holds other objects than a cluster's (%q): give the cluster a prefix of its own, in which nothing lies, as in s3://bucket/myapp (UNDERSTUDY_BUCKET)", stranger)}
+}
+
+// stranger names an object that no cluster has written; "" if there is none.
+func (i *initialiser) stranger(ctx context.Context) (string, error) {
+	for attrs, err := range i.cfg.Store.List(ctx, "", "") {
+		if err != nil {
+			return "", err
+		}
+		if !isOwn(attrs.Key) {
+			return attrs.Key, nil
+		}
+	}
+	if odd, ok := blobstore.As[blobstore.Strangers](i.cfg.Store); ok {
+		return odd.Stranger(ctx)
+	}
+	return "", nil
+}
+
+// isOwn reports whether a cluster writes objects with this key.
+func isOwn(key string) bool {
+	for _, own := range slices.Concat(controlKeys, backup.Folders, []string{scratchFolder}) {
+		if key == own || strings.HasSuffix(own, "/") && strings.HasPrefix(key, own) {
+			return true
+		}
+	}
+	return false
 }
 
 // writeCluster writes cluster.json, once.

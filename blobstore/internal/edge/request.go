@@ -61,6 +61,11 @@ func AdmitList(ctx context.Context, prefix string) error {
 	return nil
 }
 
+// IsStranger reports whether an object's name, below a store's prefix, is no
+// key. An empty name is of the object that some tools keep for the prefix's
+// folder.
+func IsStranger(name string) bool { return name != "" && blobstore.CheckKey(name) != nil }
+
 // GetEmpty answers a read of the first bytes of a blob that has none, which
 // some stores refuse as a range past its end.
 func GetEmpty(ctx context.Context, s blobstore.Store, key string) (io.ReadCloser, blobstore.Attrs, error) {
