@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -27,7 +29,8 @@ func copyStream(ctx context.Context, r chunkReader, s pack.Stream, w io.Writer) 
 }
 
 // streamToFile writes s to a new file at path, durably but for the folder's
-// entry; flag is os.O_EXCL to refuse an existing file, os.O_TRUNC to replace it.
+// entry; flag is os.O_EXCL to refuse an existing file, os.O_TRUNC to put the new
+// one in its place.
 func streamToFile(ctx context.Context, r chunkReader, s pack.Stream, path string, flag int) error {
 	return writeFile(path, flag, func(w io.Writer) error { return copyStream(ctx, r, s, w) })
 }
@@ -35,19 +38,51 @@ func streamToFile(ctx context.Context, r chunkReader, s pack.Stream, path string
 // writeFile makes the file at path (mode 0600) with what fill writes, synced.
 // A file that failed is removed.
 func writeFile(path string, flag int, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o600)
+	f, err := makeFile(path, flag)
 	if err != nil {
 		return err
 	}
-	err = fill(f)
+	return finishFile(f, func(f *os.File) error { return fill(f) })
+}
+
+// writeNew is writeFile in the place of another file, by whatever fill does with
+// the open file.
+func writeNew(path string, fill func(*os.File) error) error {
+	f, err := makeFile(path, os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	return finishFile(f, fill)
+}
+
+func finishFile(f *os.File, fill func(*os.File) error) error {
+	err := fill(f)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(path)
-		return fmt.Errorf("write %s: %w", path, err)
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", f.Name(), err)
 	}
 	return nil
+}
+
+// makeFile makes a new file (mode 0600) at path, to be read and written. What had
+// the name before is removed and never written to: whoever may write to the
+// folder could have put a link to something else there.
+func makeFile(path string, flag int) (*os.File, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		if flag&os.O_TRUNC != 0 {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if err == nil || try == tries || flag&os.O_TRUNC == 0 || !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
 }
 
 // syncFolder makes the folder's entries durable.

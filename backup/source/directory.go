@@ -50,6 +50,7 @@ type Directory struct {
 var (
 	_ Source   = (*Directory)(nil)
 	_ Advancer = (*Directory)(nil)
+	_ Placed   = (*Directory)(nil)
 )
 
 // DirectoryFacts is what a directory's Entry tells in Facts.
@@ -159,6 +160,16 @@ func (d *Directory) checkTarget() (path string, there bool, err error) {
 		return path, false, fmt.Errorf("%s is not a directory", path)
 	}
 	return path, true, nil
+}
+
+// Place implements Placed.
+func (d *Directory) Place() (string, error) { return resolveTarget(d.cfg.Path) }
+
+// At implements Placed.
+func (d *Directory) At(place string) Source {
+	there := *d
+	there.cfg.Path = place
+	return &there
 }
 
 // Space implements Restorer.

@@ -12,49 +12,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symlinks in a row are followed, as in the kernel.
+// maxLinks is how many symbolic links are followed for one path, as in the
+// kernel.
 const maxLinks = 40
 
-// resolveTarget follows path if it is a symlink, and those in its parents. The
-// last one may lead to something that does not exist yet. Folders above path may
-// be missing, as on a host where the application never ran; what a symlink leads
-// into may not: it is taken for a file system that is not mounted.
+// resolveTarget follows every symbolic link in path, and returns where the path
+// leads now. That need not exist. Folders above path may be missing, as on a host
+// where the application never ran; what a symbolic link leads into may not: it is
+// taken for a file system that is not mounted.
+//
+// All kinds of sources resolve their paths here, each time that they use them:
+// a link may lead elsewhere tomorrow. What a source makes or replaces lies
+// beside the real target, so no link is ever replaced.
 func resolveTarget(path string) (string, error) {
-	named := path
-	for range maxLinks {
-		link, err := os.Readlink(path)
+	at, rest, link := "/", components(path), ""
+	after := 0 // how many names of rest come after those of link
+	for followed := 0; len(rest) > 0; {
+		next := filepath.Join(at, rest[0])
+		to, err := os.Readlink(next)
 		switch {
-		case err == nil && filepath.IsAbs(link):
-			path = link
-			continue
 		case err == nil:
-			path = filepath.Join(filepath.Dir(path), link)
-			continue
-		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist):
+			if followed++; followed > maxLinks {
+				return "", fmt.Errorf("resolve %s: %w", path, unix.ELOOP)
+			}
+			if filepath.IsAbs(to) {
+				at = "/"
+			}
+			after, link = len(rest)-1, next
+			rest = append(components(to), rest[1:]...)
+		case errors.Is(err, unix.EINVAL): // no link
+			at, rest = next, rest[1:]
+		case errors.Is(err, fs.ErrNotExist):
+			real := filepath.Join(append([]string{at}, rest...)...)
+			if link != "" && len(rest) > max(1, after) {
+				return "", fmt.Errorf("the symbolic link %s leads to %s, but there is no %s: mount or create it, or correct the link: %w", link, real, next, err)
+			}
+			return real, nil
 		default:
 			return "", err
 		}
-		parent, err := realFolder(filepath.Dir(path), path == named)
-		if err != nil {
-			return "", err
-		}
-		return filepath.Join(parent, filepath.Base(path)), nil
 	}
-	return "", fmt.Errorf("resolve %s: %w", path, unix.ELOOP)
+	return at, nil
 }
 
-// realFolder follows the symlinks in the path of a folder. With missing, the
-// last folders of the path need not exist.
-func realFolder(path string, missing bool) (string, error) {
-	real, err := filepath.EvalSymlinks(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return real, err
-	}
-	if link, failed := exists(path); failed != nil || link || !missing {
-		return "", errors.Join(failed, fmt.Errorf("the folder %s is missing where a symlink leads; mount or create it: %w", path, err))
-	}
-	above, err := realFolder(filepath.Dir(path), missing)
-	return filepath.Join(above, filepath.Base(path)), err
+// components are the names that a path is made of.
+func components(path string) []string {
+	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" || name == "." })
 }
 
 // isMountPoint tells whether a file system is mounted at path.

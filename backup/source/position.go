@@ -30,7 +30,11 @@ func (p *Postgres) Position(ctx context.Context) (string, error) {
 
 // Position implements Positioner: a digest that every commit changes.
 func (s *SQLite) Position(context.Context) (string, error) {
-	at, err := fingerprint(s.cfg.Path)
+	path, err := s.real()
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", s.name, err)
+	}
+	at, err := fingerprint(path)
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", s.name, err)
 	}

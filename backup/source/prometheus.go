@@ -51,7 +51,10 @@ type Prometheus struct {
 	read   func(step, p string) error // the snapshot's Directory.fault, in tests
 }
 
-var _ Source = (*Prometheus)(nil)
+var (
+	_ Source = (*Prometheus)(nil)
+	_ Placed = (*Prometheus)(nil)
+)
 
 // PrometheusFacts is what a Prometheus source's Entry tells in Facts.
 type PrometheusFacts struct {
@@ -188,6 +191,16 @@ func (p *Prometheus) snapshotTree(path string) *Directory {
 		name: p.name, cfg: DirectoryConfig{Path: path, Now: p.cfg.Now}, frozen: true,
 		fault: p.read, swapFault: noFault,
 	}
+}
+
+// Place implements Placed.
+func (p *Prometheus) Place() (string, error) { return p.tree.Place() }
+
+// At implements Placed.
+func (p *Prometheus) At(place string) Source {
+	there := *p
+	there.tree, there.cfg.DataDir = p.tree.At(place).(*Directory), place
+	return &there
 }
 
 // asDirectory is an entry as the machinery for directories takes it.

@@ -79,7 +79,8 @@ type Restorer interface {
 	Space(e Entry) (folder string, bytes int64)
 	// Stage builds the state beside the target, verified and durable, in the
 	// place of any earlier stage. That of postgres and sqlite stays until the
-	// new one is whole. The target is not touched.
+	// new one is whole. The target is not touched. What it finds out about the
+	// state goes to the context's Examination.
 	Stage(ctx context.Context, r *pack.Reader, e Entry) error
 	// Seal describes the stage by what is cheap to look at, whatever its size:
 	// as long as it gives the same, the stage is the same one and, as far as
@@ -101,6 +102,15 @@ type Restorer interface {
 // leaves it as it was.
 type Advancer interface {
 	Advance(ctx context.Context, r *pack.Reader, from, to Entry) error
+}
+
+// Placed is a Source whose path may lead elsewhere later, by way of symbolic
+// links.
+type Placed interface {
+	// Place is where the path leads now.
+	Place() (string, error)
+	// At is the source with another path, to end at its place what began there.
+	At(place string) Source
 }
 
 // SameStage tells whether the stage of one entry is one of the other too.

@@ -2,18 +2,16 @@ package source
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"github.com/understudy-ha/understudy/backup/pack"
@@ -21,7 +19,8 @@ import (
 
 // SQLiteConfig describes a SQLite database file.
 type SQLiteConfig struct {
-	// Path is the database file. Its folder exists where it is dumped.
+	// Path is the database file, or a symbolic link to it. Its folder exists
+	// where it is dumped.
 	Path string
 	// Scratch is a folder for a temporary copy, which a dump needs when the
 	// database is not in WAL mode.
@@ -35,14 +34,14 @@ type SQLiteConfig struct {
 type SQLite struct {
 	name string
 	cfg  SQLiteConfig
-	// open is held while the database or a file beside it is open: closing
-	// one descriptor of a file drops all of the process's locks on it.
-	open sync.Mutex
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }
 
-var _ Source = (*SQLite)(nil)
+var (
+	_ Source = (*SQLite)(nil)
+	_ Placed = (*SQLite)(nil)
+)
 
 // NewSQLite makes a SQLite source.
 func NewSQLite(name string, cfg SQLiteConfig) (*SQLite, error) {
@@ -101,9 +100,9 @@ func (s *SQLite) Kind() string { return "sqlite" }
 // Check opens the database, and looks whether its folder can be written to.
 // When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (s *SQLite) Check(ctx context.Context) error {
-	there, err := s.check(ctx)
+	path, there, err := s.check(ctx)
 	if err == nil && !there {
-		err = s.missing()
+		err = missingDatabase(path)
 	}
 	if err != nil {
 		return fmt.Errorf("source %s: %w", s.name, err)
@@ -111,37 +110,38 @@ func (s *SQLite) Check(ctx context.Context) error {
 	return nil
 }
 
-func (s *SQLite) missing() error {
-	return fmt.Errorf("there is no database at %s: check the path, or start the application once: %w", s.cfg.Path, fs.ErrNotExist)
+func missingDatabase(path string) error {
+	return fmt.Errorf("there is no database at %s: check the path, or start the application once: %w", path, fs.ErrNotExist)
 }
 
 // CheckRestore is the part of Check that a restore needs: neither the database
 // nor the folders above it have to exist, because they are made.
 func (s *SQLite) CheckRestore(ctx context.Context) error {
-	if _, err := s.check(ctx); err != nil {
+	if _, _, err := s.check(ctx); err != nil {
 		return fmt.Errorf("source %s: %w", s.name, err)
 	}
 	return nil
 }
 
 // check opens the database, if it is there.
-func (s *SQLite) check(ctx context.Context) (there bool, err error) {
-	if err := checkWritable(filepath.Dir(s.cfg.Path)); err != nil {
-		return false, err
+func (s *SQLite) check(ctx context.Context) (path string, there bool, err error) {
+	if path, err = s.real(); err != nil {
+		return path, false, err
+	}
+	if err := checkWritable(filepath.Dir(path)); err != nil {
+		return path, false, err
 	}
 	if err := makeScratch(s.cfg.Scratch); err != nil {
-		return false, err
+		return path, false, err
 	}
-	if there, err := exists(s.cfg.Path); err != nil || !there {
-		return false, err
+	if there, err := exists(path); err != nil || !there {
+		return path, false, err
 	}
-	s.open.Lock()
-	defer s.open.Unlock()
-	snap, err := openSnapshot(ctx, s.cfg.Path)
+	snap, err := openSnapshot(ctx, path)
 	if err != nil {
-		return false, err
+		return path, false, err
 	}
-	return true, snap.Close()
+	return path, true, snap.Close()
 }
 
 // Dump implements Source.
@@ -154,37 +154,50 @@ func (s *SQLite) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 }
 
 func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
-	s.open.Lock()
-	defer s.open.Unlock()
+	path, err := s.real()
+	if err != nil {
+		return Entry{}, err
+	}
 	// The fingerprint is taken first: a commit that comes after it shows in the
 	// next one.
-	print, err := fingerprint(s.cfg.Path)
+	print, err := fingerprint(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, s.missing()
+		return Entry{}, missingDatabase(path)
 	}
 	if err != nil {
 		return Entry{}, err
 	}
-	if e, ok := s.keep(w, prev, print); ok {
+	warnings, err := linkWarnings(path)
+	if err != nil {
+		return Entry{}, err
+	}
+	if e, ok := s.keep(w, prev, path, print); ok {
+		e.Warnings = warnings
 		return e, nil
 	}
-	snap, err := openSnapshot(ctx, s.cfg.Path)
+	root, facts, err := storeDatabase(ctx, w, path, s.cfg.Scratch)
 	if err != nil {
 		return Entry{}, err
 	}
-	root, err := s.write(ctx, w, snap)
-	if err = errors.Join(err, snap.Close()); err != nil {
-		return Entry{}, err
-	}
-	facts := snap.facts
 	facts.Fingerprint = print
-	if err := facts.describe(s.cfg.Path); err != nil {
+	if err := facts.describe(path); err != nil {
 		return Entry{}, err
 	}
-	if root.Size != facts.Size {
-		return Entry{}, fmt.Errorf("read %d bytes of %s instead of %d", root.Size, s.cfg.Path, facts.Size)
+	e, err := s.entry(root, facts)
+	e.Warnings = warnings
+	return e, err
+}
+
+// linkWarnings says what a database with several names is in danger of.
+func linkWarnings(path string) ([]string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return s.entry(root, facts)
+	if st.Nlink < 2 {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("%s has %d names (hard links): what is written through another one may not be in this backup, and after a restore that one is another file; use a symbolic link instead", path, st.Nlink)}, nil
 }
 
 func (s *SQLite) entry(root pack.Stream, facts sqliteFacts) (Entry, error) {
@@ -196,7 +209,7 @@ func (s *SQLite) entry(root pack.Stream, facts sqliteFacts) (Entry, error) {
 }
 
 // keep takes the previous dump over when nothing was committed since.
-func (s *SQLite) keep(w *pack.Writer, prev *Previous, print string) (Entry, bool) {
+func (s *SQLite) keep(w *pack.Writer, prev *Previous, path, print string) (Entry, bool) {
 	if prev == nil || prev.Entry.Kind != s.Kind() {
 		return Entry{}, false
 	}
@@ -204,7 +217,7 @@ func (s *SQLite) keep(w *pack.Writer, prev *Previous, print string) (Entry, bool
 	if err := json.Unmarshal(prev.Entry.Facts, &facts); err != nil || facts.Fingerprint != print {
 		return Entry{}, false
 	}
-	if err := facts.describe(s.cfg.Path); err != nil {
+	if err := facts.describe(path); err != nil {
 		return Entry{}, false
 	}
 	e, err := s.entry(prev.Entry.Root, facts)
@@ -220,55 +233,6 @@ func (f *sqliteFacts) describe(path string) (err error) {
 	return err
 }
 
-// write stores the snapshot's pages. A reader of a WAL database holds nobody
-// up, so they go straight to w; in the other modes it keeps writers from
-// committing, so they go to a temporary file first, which is much quicker than
-// a bucket.
-func (s *SQLite) write(ctx context.Context, w *pack.Writer, snap *snapshot) (_ pack.Stream, err error) {
-	pages, err := snap.pages(ctx)
-	if err != nil {
-		return pack.Stream{}, err
-	}
-	defer func() { err = errors.Join(err, pages.Close()) }()
-	if snap.facts.JournalMode == "wal" {
-		return w.Write(ctx, pages, pack.Database)
-	}
-	spool, err := s.spool(pages)
-	if err != nil {
-		return pack.Stream{}, err
-	}
-	defer spool.Close()
-	if err := errors.Join(pages.Close(), snap.Close()); err != nil {
-		return pack.Stream{}, err
-	}
-	return w.Write(ctx, spool, pack.Database)
-}
-
-// spool copies r to a temporary file that no crash leaves behind, and gives
-// the file, at its start.
-func (s *SQLite) spool(r io.Reader) (_ *os.File, err error) {
-	if err := makeScratch(s.cfg.Scratch); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(s.cfg.Scratch, "dump-*")
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-		}
-	}()
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, err
-	}
-	if _, err := io.Copy(f, r); err != nil {
-		return nil, fmt.Errorf("copy database to %s: %w", s.cfg.Scratch, err)
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return f, err
-}
-
 // ownerOf gives a file's permission bits and owner.
 func ownerOf(info fs.FileInfo) (mode, uid, gid uint32) {
 	mode = uint32(info.Mode().Perm())
@@ -276,28 +240,6 @@ func ownerOf(info fs.FileInfo) (mode, uid, gid uint32) {
 		uid, gid = st.Uid, st.Gid
 	}
 	return mode, uid, gid
-}
-
-// integrity runs SQLite's own check on a file that nobody else uses, and
-// leaves no file beside it.
-func integrity(ctx context.Context, path string) (err error) {
-	db, err := sql.Open("sqlite", sqliteURI(path, "mode=ro&immutable=1"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	var said string
-	err = db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said)
-	if err != nil && strings.Contains(err.Error(), "no such collation sequence") {
-		return nil // only the application can order its indexes; the bytes are verified
-	}
-	if err != nil {
-		return fmt.Errorf("check integrity of %s: %w", path, err)
-	}
-	if said != "ok" {
-		return fmt.Errorf("check integrity of %s: %s", path, said)
-	}
-	return nil
 }
 
 // exportSQLite writes the database file to path.

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // busyTimeout is how long, in milliseconds, a read waits for a writer.
@@ -24,20 +26,26 @@ func sqliteURI(path, query string) string {
 
 // snapshot is a read transaction of a database that other processes write.
 type snapshot struct {
-	db    *sql.DB
-	conn  *sql.Conn
-	facts sqliteFacts
+	db      *sql.DB
+	conn    *sql.Conn
+	facts   sqliteFacts
+	release func() // of openedHere
 }
 
 // openSnapshot begins a read transaction. The database is opened for writing,
 // though nothing is written: SQLite must be able to roll back what a killed
 // application left half-done.
 func openSnapshot(ctx context.Context, path string) (*snapshot, error) {
-	db, err := sql.Open("sqlite", sqliteURI(path, fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", busyTimeout)))
+	release, err := openedHere.hold(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{db: db}
+	db, err := sql.Open("sqlite", sqliteURI(path, fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", busyTimeout)))
+	if err != nil {
+		release()
+		return nil, err
+	}
+	s := &snapshot{db: db, release: release}
 	if s.conn, err = db.Conn(ctx); err == nil {
 		err = s.begin(ctx, path)
 	}
@@ -79,6 +87,7 @@ func (s *snapshot) begin(ctx context.Context, path string) error {
 
 // Close ends the transaction. It may be called again.
 func (s *snapshot) Close() error {
+	defer s.release()
 	if s.conn != nil {
 		// Closing the connection ends the transaction as well.
 		if err := s.conn.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) {
@@ -149,16 +158,20 @@ const (
 	indexHeaderSize = 96
 )
 
-// fingerprint gives a digest that every commit changes. An error wraps
+// fingerprint returns a digest that every commit changes. An error wraps
 // fs.ErrNotExist when there is no database.
 func fingerprint(path string) (string, error) {
-	h := sha256.New()
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	h, id := sha256.New(), fileID{uint64(st.Dev), st.Ino}
 	for _, part := range []struct {
 		path  string
 		head  int64
 		times times // readers touch the shared memory, and whoever opens a WAL its inode
 	}{{path, headerSize, allTimes}, {path + "-wal", walHeaderSize, writeTime}, {path + "-shm", indexHeaderSize, noTimes}} {
-		err := hashHead(h, part.path, part.head, part.times)
+		err := hashHead(h, part.path, part.head, part.times, id)
 		if err != nil && (part.path == path || !errors.Is(err, fs.ErrNotExist)) {
 			return "", err
 		}
@@ -175,13 +188,14 @@ const (
 	allTimes        // ctime too
 )
 
-// hashHead hashes a file's first bytes and, if asked to, identity and times.
-func hashHead(h io.Writer, path string, head int64, t times) error {
+// hashHead hashes a file's first bytes and, if asked to, identity and times. of
+// is the database that the file is, or belongs to.
+func hashHead(h io.Writer, path string, head int64, t times, of fileID) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer openedHere.close(of, f)
 	fmt.Fprintln(h, path)
 	if t >= writeTime {
 		info, err := f.Stat()

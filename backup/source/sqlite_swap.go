@@ -34,26 +34,60 @@ var sides = []string{"-journal", "-wal", "-shm"}
 // files go before the database and come back after it, so that no database
 // ever has another's side files beside it.
 
-func (s *SQLite) beside(suffix string) string {
-	dir, base := filepath.Split(s.cfg.Path)
-	return filepath.Join(dir, "."+base+".understudy-"+suffix)
+// sqliteSite is where a database file is replaced: the real file, whatever links
+// lead there, and what lies beside it.
+type sqliteSite struct {
+	path  string
+	fault func(step string) error
+}
+
+func (s *sqliteSite) staged() string   { return besides(s.path, "staged") }
+func (s *sqliteSite) staging() string  { return besides(s.path, "staging") } // being built
+func (s *sqliteSite) replaced() string { return besides(s.path, "replaced") }
+func (s *sqliteSite) absent() string   { return besides(s.path, "absent") }
+
+// real is the database file that the path leads to now.
+func (s *SQLite) real() (string, error) { return resolveTarget(s.cfg.Path) }
+
+// Place implements Placed.
+func (s *SQLite) Place() (string, error) { return s.real() }
+
+// At implements Placed.
+func (s *SQLite) At(place string) Source {
+	there := *s
+	there.cfg.Path = place
+	return &there
+}
+
+// do does something where the path leads now.
+func (s *SQLite) do(verb string, what func(*sqliteSite) error) error {
+	path, err := s.real()
+	if err == nil {
+		err = what(&sqliteSite{path: path, fault: s.fault})
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", verb, s.name, err)
+	}
+	return nil
 }
 
 // Staged is the path of the staged database file.
-func (s *SQLite) Staged() string { return s.beside("staged") }
-
-func (s *SQLite) staging() string  { return s.beside("staging") } // being built
-func (s *SQLite) replaced() string { return s.beside("replaced") }
-func (s *SQLite) absent() string   { return s.beside("absent") }
+func (s *SQLite) Staged() string {
+	path, err := s.real()
+	if err != nil {
+		path = s.cfg.Path
+	}
+	return besides(path, "staged")
+}
 
 // sqliteState is which of the files exist.
 type sqliteState struct{ staged, target, replaced, absent, moved bool }
 
-func (s *SQLite) state() (st sqliteState, err error) {
+func (s *sqliteSite) state() (st sqliteState, err error) {
 	for _, f := range []struct {
 		path string
 		to   *bool
-	}{{s.Staged(), &st.staged}, {s.cfg.Path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
+	}{{s.staged(), &st.staged}, {s.path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
 		if *f.to, err = exists(f.path); err != nil {
 			return st, err
 		}
@@ -69,20 +103,34 @@ func (s *SQLite) state() (st sqliteState, err error) {
 }
 
 // Space implements Restorer.
-func (s *SQLite) Space(e Entry) (string, int64) { return filepath.Dir(s.cfg.Path), e.Size }
+func (s *SQLite) Space(e Entry) (string, int64) {
+	path, err := s.real()
+	if err != nil {
+		path = s.cfg.Path // Stage reports it
+	}
+	return filepath.Dir(path), e.Size
+}
 
 // Accept implements Restorer.
 func (s *SQLite) Accept(context.Context, Entry) error { return nil }
 
 // Seal implements Restorer. What SQLite keeps beside a database belongs to it.
-func (s *SQLite) Seal(context.Context) (string, error) {
+func (s *SQLite) Seal(context.Context) (seal string, err error) {
+	err = s.do("look at the stage of", func(at *sqliteSite) error {
+		seal, err = at.seal()
+		return err
+	})
+	return seal, err
+}
+
+func (s *sqliteSite) seal() (string, error) {
 	// The file of an index that readers share says nothing.
-	seal, err := sealOf(s.Staged())
+	seal, err := sealOf(s.staged())
 	if err != nil || seal == "" {
 		return "", err
 	}
 	for _, side := range sides[:2] {
-		info, err := os.Lstat(s.Staged() + side)
+		info, err := os.Lstat(s.staged() + side)
 		if err == nil && info.Size() > 0 {
 			return seal + "written to", nil
 		}
@@ -105,13 +153,10 @@ func sameOwner(a, b Entry) bool {
 // Stage implements Restorer. The earlier stage stays until the new one is
 // whole.
 func (s *SQLite) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
-	if err := s.stage(ctx, r, e); err != nil {
-		return fmt.Errorf("stage %s: %w", s.name, err)
-	}
-	return nil
+	return s.do("stage", func(at *sqliteSite) error { return at.stage(ctx, r, e) })
 }
 
-func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
+func (s *sqliteSite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	var facts sqliteFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return fmt.Errorf("read facts: %w", err)
@@ -123,24 +168,37 @@ func (s *SQLite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if st.replaced || st.absent || st.moved {
 		return errUnfinished
 	}
-	if err := makeParents(s.cfg.Path, facts.parents(s.cfg.Path)); err != nil {
+	if err := makeParents(s.path, facts.parents(s.path)); err != nil {
 		return err
 	}
-	staging, staged := s.staging(), s.Staged()
-	if err := streamToFile(ctx, r, e.Root, staging, os.O_TRUNC); err != nil {
-		return err
-	}
-	if err := integrity(ctx, staging); err != nil {
-		return errors.Join(err, removeFiles(staging))
-	}
-	if err := giveAway(staging, fs.FileMode(facts.Mode), facts); err != nil {
+	if err := s.build(ctx, r, e, facts); err != nil {
 		return err
 	}
 	// Side files belong to the earlier stage: they go before it does.
-	if err := removeFiles(withSides(staged)...); err != nil {
+	if err := removeFiles(withSides(s.staged())...); err != nil {
 		return err
 	}
-	return s.step("staged", moveFile(staging, staged))
+	return s.step("staged", moveFile(s.staging(), s.staged()))
+}
+
+// build makes the file that is to be staged: verified, and its owner's.
+func (s *sqliteSite) build(ctx context.Context, r *pack.Reader, e Entry, facts sqliteFacts) error {
+	return writeNew(s.staging(), func(f *os.File) error {
+		if err := copyStream(ctx, r, e.Root, f); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		findings, err := examineFile(ctx, s.staging())
+		if err != nil {
+			return err
+		}
+		if err := judge(ctx, "", findings); err != nil {
+			return err
+		}
+		return giveAway(f, fs.FileMode(facts.Mode), facts)
+	})
 }
 
 // parents are the models of the folders above the database. A backup of an
@@ -156,27 +214,24 @@ func (f *sqliteFacts) parents(path string) []parent {
 	}}
 }
 
-// giveAway sets a file's mode and, when run by root, its owner: by name, else by
-// number.
-func giveAway(path string, mode fs.FileMode, facts sqliteFacts) error {
+// giveAway sets an open file's mode and, when run by root, its owner: by name,
+// else by number.
+func giveAway(f *os.File, mode fs.FileMode, facts sqliteFacts) error {
 	if os.Geteuid() == 0 {
 		ids := newOwnerIDs()
-		if err := os.Lchown(path, int(ids.user(facts.User, facts.UID)), int(ids.group(facts.Group, facts.GID))); err != nil {
+		if err := f.Chown(int(ids.user(facts.User, facts.UID)), int(ids.group(facts.Group, facts.GID))); err != nil {
 			return err
 		}
 	}
-	return os.Chmod(path, mode)
+	return f.Chmod(mode)
 }
 
 // Swap implements Restorer.
 func (s *SQLite) Swap(context.Context) error {
-	if err := s.swap(); err != nil {
-		return fmt.Errorf("swap %s: %w", s.name, err)
-	}
-	return nil
+	return s.do("swap", (*sqliteSite).swap)
 }
 
-func (s *SQLite) swap() error {
+func (s *sqliteSite) swap() error {
 	st, err := s.state()
 	if err != nil {
 		return err
@@ -187,51 +242,48 @@ func (s *SQLite) swap() error {
 	case !st.staged:
 		return errNothingStaged
 	case st.target && (st.replaced || st.absent):
-		return fmt.Errorf("%s was made again in the midst of a swap", s.cfg.Path)
+		return fmt.Errorf("%s was made again in the midst of a swap", s.path)
 	}
 	if err := s.dropStagedSides(); err != nil {
 		return err
 	}
-	if err := s.moveSides(s.cfg.Path, s.replaced()); err != nil {
+	if err := s.moveSides(s.path, s.replaced()); err != nil {
 		return err
 	}
 	switch {
 	case st.target:
-		err = s.step("replace", moveFile(s.cfg.Path, s.replaced()))
+		err = s.step("replace", moveFile(s.path, s.replaced()))
 	case !st.replaced && !st.absent:
 		err = s.step("absent", s.markAbsent())
 	}
 	if err != nil {
 		return err
 	}
-	return s.step("place", moveFile(s.Staged(), s.cfg.Path))
+	return s.step("place", moveFile(s.staged(), s.path))
 }
 
 // SwapBack implements Restorer.
 func (s *SQLite) SwapBack(context.Context) error {
-	if err := s.swapBack(); err != nil {
-		return fmt.Errorf("swap back %s: %w", s.name, err)
-	}
-	return nil
+	return s.do("swap back", (*sqliteSite).swapBack)
 }
 
-func (s *SQLite) swapBack() error {
+func (s *sqliteSite) swapBack() error {
 	st, err := s.state()
 	if err != nil {
 		return err
 	}
 	if st.replaced || st.absent {
 		if st.target && st.staged {
-			return fmt.Errorf("%s was made again in the midst of a swap", s.cfg.Path)
+			return fmt.Errorf("%s was made again in the midst of a swap", s.path)
 		}
 		if err := s.takeBack(st); err != nil {
 			return err
 		}
 	}
-	if err := s.moveSides(s.replaced(), s.cfg.Path); err != nil {
+	if err := s.moveSides(s.replaced(), s.path); err != nil {
 		return err
 	}
-	if err := s.step("drop staged", removeFiles(append(withSides(s.Staged()), s.Staged(), s.staging())...)); err != nil {
+	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
 		return err
 	}
 	return s.step("drop absent", removeFiles(s.absent()))
@@ -239,32 +291,29 @@ func (s *SQLite) swapBack() error {
 
 // takeBack takes the new database out of its place, with the side files that
 // it may have got there, and puts the replaced one in.
-func (s *SQLite) takeBack(st sqliteState) error {
+func (s *sqliteSite) takeBack(st sqliteState) error {
 	if st.target {
-		if err := s.step("take", moveFile(s.cfg.Path, s.Staged())); err != nil {
+		if err := s.step("take", moveFile(s.path, s.staged())); err != nil {
 			return err
 		}
 	}
 	for _, side := range sides {
-		if err := s.step("drop"+side, removeFiles(s.cfg.Path+side)); err != nil {
+		if err := s.step("drop"+side, removeFiles(s.path+side)); err != nil {
 			return err
 		}
 	}
 	if !st.replaced {
 		return nil
 	}
-	return s.step("put back", moveFile(s.replaced(), s.cfg.Path))
+	return s.step("put back", moveFile(s.replaced(), s.path))
 }
 
 // Discard implements Restorer.
 func (s *SQLite) Discard(context.Context) error {
-	if err := s.discard(); err != nil {
-		return fmt.Errorf("discard %s: %w", s.name, err)
-	}
-	return nil
+	return s.do("discard", (*sqliteSite).discard)
 }
 
-func (s *SQLite) discard() error {
+func (s *sqliteSite) discard() error {
 	st, err := s.state()
 	if err != nil {
 		return err
@@ -273,7 +322,7 @@ func (s *SQLite) discard() error {
 		return errUnfinished
 	}
 	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
-	paths = append(append(paths, withSides(s.Staged())...), s.Staged(), s.staging())
+	paths = append(append(paths, withSides(s.staged())...), s.staged(), s.staging())
 	for _, path := range paths {
 		if err := s.step("drop "+filepath.Base(path), removeFiles(path)); err != nil {
 			return err
@@ -283,7 +332,7 @@ func (s *SQLite) discard() error {
 }
 
 // moveSides moves the side files of one database beside another name.
-func (s *SQLite) moveSides(from, to string) error {
+func (s *sqliteSite) moveSides(from, to string) error {
 	for _, side := range sides {
 		there, err := exists(from + side)
 		if err != nil {
@@ -304,17 +353,17 @@ func (s *SQLite) moveSides(from, to string) error {
 
 // dropStagedSides removes what a reader of the staged database left beside it,
 // a probe for one, and fails when somebody wrote to it.
-func (s *SQLite) dropStagedSides() error {
+func (s *sqliteSite) dropStagedSides() error {
 	for _, side := range sides[:2] {
-		info, err := os.Lstat(s.Staged() + side)
+		info, err := os.Lstat(s.staged() + side)
 		if err == nil && info.Size() > 0 {
-			return fmt.Errorf("%s was written to: stage it again", s.Staged())
+			return fmt.Errorf("%s was written to: stage it again", s.staged())
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return removeFiles(withSides(s.Staged())...)
+	return removeFiles(withSides(s.staged())...)
 }
 
 // withSides names the side files of a database.
@@ -328,19 +377,19 @@ func withSides(path string) []string {
 
 // free refuses to overwrite a side file: somebody opened the database while it
 // was being swapped, and which of the two files is right cannot be known.
-func (s *SQLite) free(path string) error {
+func (s *sqliteSite) free(path string) error {
 	taken, err := exists(path)
 	if err != nil {
 		return err
 	}
 	if taken {
-		return fmt.Errorf("%s was opened in the midst of a swap: %s is in the way", s.cfg.Path, path)
+		return fmt.Errorf("%s was opened in the midst of a swap: %s is in the way", s.path, path)
 	}
 	return nil
 }
 
-func (s *SQLite) markAbsent() error {
-	f, err := os.OpenFile(s.absent(), os.O_CREATE|os.O_WRONLY, 0o600)
+func (s *sqliteSite) markAbsent() error {
+	f, err := makeFile(s.absent(), os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -351,7 +400,7 @@ func (s *SQLite) markAbsent() error {
 }
 
 // step passes a step's error on and, in tests, stops after the step.
-func (s *SQLite) step(name string, err error) error {
+func (s *sqliteSite) step(name string, err error) error {
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,104 @@
+package source
+
+import (
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// rewrite makes a database whose schema is then changed behind SQLite's back:
+// from is replaced by to.
+func rewrite(t *testing.T, from, to string, stmts ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.db")
+	db := openBank(t, path, "delete")
+	db.SetMaxOpenConns(1)
+	stmts = append([]string{"CREATE TABLE sound (a, b)", "CREATE INDEX sound_b ON sound (b)", "INSERT INTO sound VALUES (1, 2)"}, stmts...)
+	for _, stmt := range append(stmts, "PRAGMA writable_schema = on") {
+		_, err := db.Exec(stmt)
+		must(t, err)
+	}
+	_, err := db.Exec("UPDATE sqlite_schema SET sql = replace(sql, ?, ?)", from, to)
+	must(t, err)
+	must(t, db.Close())
+	return path
+}
+
+// What only the application can read is no damage, and is named; what is wrong
+// for everybody is damage, in whatever company.
+func TestSQLiteDamageIsToldFromWhatOnlyTheApplicationReads(t *testing.T) {
+	fts := []string{"CREATE VIRTUAL TABLE f USING fts5(x, tokenize='unicode61')", "INSERT INTO f VALUES ('a')"}
+	index := []string{"CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (abs(x))", "INSERT INTO t VALUES (1, 2)"}
+	for name, c := range map[string]struct {
+		from, to          string
+		stmts             []string
+		damage, unchecked string
+	}{
+		"sound":                  {},
+		"a tokenizer":            {"unicode61", "jieba", fts, "", "table f could not be checked"},
+		"a module":               {"USING fts5", "USING gone9", fts, "", ""}, // its shadow tables are looked at
+		"a function in an index": {"abs(", "mine(", index, "", "the indexes of table t could not be checked"},
+		"a function in a partial index": {"abs(x)", "mine(x)", []string{
+			"CREATE TABLE t (x INT)", "CREATE INDEX i ON t (x) WHERE abs(x) > 0", "INSERT INTO t VALUES (1)",
+		}, "", "the indexes of table t"},
+		"a collation": {"NOCASE", "KLINGON", []string{
+			"CREATE TABLE t (a TEXT COLLATE NOCASE)", "CREATE INDEX i ON t (a)", "INSERT INTO t VALUES ('x')",
+		}, "", "table t could not be checked"},
+		"a rule that came later": {"(v INT)", "(v INT NOT NULL)", []string{
+			"CREATE TABLE t (v INT)", "INSERT INTO t VALUES (NULL)",
+		}, "", "rows break a rule"},
+		"an index that lacks a row": {"ON t (x)", "ON t (y)", []string{
+			"CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)",
+		}, "row 1 missing from index i", ""},
+		"an index that lacks a row, beside a tokenizer": {"ON t (x)", "ON t (y) /* jieba */", append([]string{
+			"CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)", "CREATE TABLE u (x)",
+			"CREATE INDEX iu ON u (x)",
+		}, "PRAGMA writable_schema = on", "UPDATE sqlite_schema SET sql = replace(sql, 'u (x)', 'u (mine(x))') WHERE name = 'iu'"), "row 1 missing from index i", "the indexes of table u"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := rewrite(t, c.from, c.to, c.stmts...)
+			got, err := examineFile(t.Context(), path)
+			must(t, err)
+			if damage := strings.Join(got.Damage, "; "); (damage == "") != (c.damage == "") || !strings.Contains(damage, c.damage) {
+				t.Errorf("damage %q, want %q", damage, c.damage)
+			}
+			if unchecked := strings.Join(got.Unchecked, "; "); (unchecked == "") != (c.unchecked == "") || !strings.Contains(unchecked, c.unchecked) {
+				t.Errorf("unchecked %q, want %q", unchecked, c.unchecked)
+			}
+			if strings.Contains(strings.Join(append(got.Damage, got.Unchecked...), ";"), "sound") {
+				t.Errorf("a sound table is named: %+v", got)
+			}
+		})
+	}
+}
+
+// A damaged database is staged on an operator's word alone, and what was found
+// is told either way.
+func TestSQLiteStageOfDamageNeedsAWord(t *testing.T) {
+	path := rewrite(t, "ON t (x)", "ON t (y)", "CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)")
+	s := newShelf(t)
+	e, _ := s.backup(t, newSQLite(t, path))
+	src := newSQLite(t, filepath.Join(t.TempDir(), "b.db"))
+	var x Examination
+	err := src.Stage(WithExamination(t.Context(), &x), s.reader(), e)
+	if damage := (*DamageError)(nil); !errors.As(err, &damage) || len(x.Damage) == 0 {
+		t.Fatalf("%v, %+v", err, x)
+	}
+	mustFail(t, src.Swap(t.Context()), "nothing is staged")
+	x = Examination{AllowDamage: true}
+	must(t, src.Stage(WithExamination(t.Context(), &x), s.reader(), e))
+	if len(x.Damage) == 0 {
+		t.Error("the damage is not told")
+	}
+	must(t, src.Swap(t.Context()))
+	db, err := sql.Open("sqlite", sqliteURI(src.cfg.Path, "mode=ro"))
+	must(t, err)
+	defer db.Close()
+	var n int
+	must(t, db.QueryRow("SELECT count(*) FROM t NOT INDEXED").Scan(&n))
+	if n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
