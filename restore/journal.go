@@ -38,6 +38,9 @@ type journal struct {
 	// record whose seal does not hold any more says nothing. While Idle they
 	// are what a failure left to be brought forward.
 	Stages []sealed `json:"stages,omitempty"`
+	// Places are where the sources' paths led when this began, by name: a link
+	// may lead elsewhere by now, and what began must end where it began.
+	Places map[string]string `json:"places,omitempty"`
 	// Earlier is, while Staging, the backup that Stages still hold in full.
 	Earlier *pin `json:"earlier,omitempty"`
 }

@@ -38,6 +38,11 @@ func (s *Swapper) held(ctx context.Context, j journal) ([]*sealed, error) {
 		if record == nil {
 			continue
 		}
+		if moved, err := j.moved(src); err != nil {
+			return nil, err
+		} else if moved {
+			continue // it lies where it is of no use any more
+		}
 		seal, err := src.Seal(ctx)
 		if err != nil {
 			return nil, err
@@ -87,9 +92,12 @@ func (s *Swapper) checkSeals(ctx context.Context, j journal) error {
 		return nil
 	}
 	var broken []string
-	for i, src := range s.sources {
+	for i, src := range j.placed(s.sources) {
 		if held[i] == nil {
 			broken = append(broken, src.Name())
+			if err := s.abandon(ctx, j, s.sources[i]); err != nil {
+				return err
+			}
 			j.setStage(src, source.Entry{}, "")
 		}
 	}
@@ -102,7 +110,7 @@ func (s *Swapper) settle(ctx context.Context, j journal) error {
 	ctx = context.WithoutCancel(ctx)
 	intact := j.Earlier != nil
 	var errs []error
-	for _, src := range s.sources {
+	for _, src := range j.placed(s.sources) {
 		record := j.stageOf(src)
 		if record != nil {
 			seal, err := src.Seal(ctx)

@@ -142,6 +142,9 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	// Names are written down before anything is staged, so that it is known
 	// whose stages to drop.
 	j := s.begin(plan)
+	if err := s.settlePlaces(ctx, &j, plan.journal); err != nil {
+		return err
+	}
 	if err := s.makeRoom(ctx, plan, &j); err != nil {
 		return err
 	}

@@ -1,0 +1,73 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/understudy-ha/understudy/backup/source"
+)
+
+// placed are the sources, each at the place at which the journal began: no
+// matter where the links in its path lead by now.
+func (j *journal) placed(sources []source.Source) []source.Source {
+	all := make([]source.Source, len(sources))
+	for i, src := range sources {
+		all[i] = src
+		p, ok := src.(source.Placed)
+		if place := j.Places[src.Name()]; ok && place != "" {
+			all[i] = p.At(place)
+		}
+	}
+	return all
+}
+
+// moved tells whether a source's path leads elsewhere than when this began.
+func (j *journal) moved(src source.Source) (bool, error) {
+	p, ok := src.(source.Placed)
+	began := j.Places[src.Name()]
+	if !ok || began == "" {
+		return false, nil
+	}
+	now, err := p.Place()
+	if err != nil {
+		return false, fmt.Errorf("find where %s lies: %w", src.Name(), err)
+	}
+	return now != began, nil
+}
+
+// settlePlaces notes where the sources' paths lead now. What a source has staged
+// at an earlier place is dropped: nobody would find it again.
+func (s *Swapper) settlePlaces(ctx context.Context, j *journal, before journal) error {
+	j.Places = make(map[string]string)
+	for _, src := range s.sources {
+		p, ok := src.(source.Placed)
+		if !ok {
+			continue
+		}
+		place, err := p.Place()
+		if err != nil {
+			return fmt.Errorf("find where %s lies: %w", src.Name(), err)
+		}
+		if err := s.abandon(ctx, before, src); err != nil {
+			return err
+		}
+		j.Places[src.Name()] = place
+	}
+	return nil
+}
+
+// abandon drops the stage of a source whose path leads elsewhere by now.
+func (s *Swapper) abandon(ctx context.Context, j journal, src source.Source) error {
+	moved, err := j.moved(src)
+	if err != nil || !moved {
+		return err
+	}
+	was := src.(source.Placed).At(j.Places[src.Name()])
+	err = s.do("swap back", was, func() error { return was.SwapBack(ctx) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its file system went with the link
+	}
+	return err
+}
