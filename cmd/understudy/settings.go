@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ type settings struct {
 	TLSCert        string
 	TLSKey         string
 	TLSCA          string
+	Proxies        []netip.Prefix
 	AdminToken     secret
 	AdminTokenFile string
 	DataDir        string
@@ -72,6 +74,7 @@ var variables = []variable{
 	{name: "tls-cert", usage: "certificate to serve TLS with", set: setPath(func(s *settings) *string { return &s.TLSCert })},
 	{name: "tls-key", usage: "the certificate's private key", set: setPath(func(s *settings) *string { return &s.TLSKey })},
 	{name: "tls-ca", usage: "certificates to trust in peers, besides the system's", set: setPath(func(s *settings) *string { return &s.TLSCA })},
+	{name: "trusted-proxies", usage: "reverse proxies in front of API and console: addresses or prefixes with commas between; X-Forwarded-For is believed from them alone", set: setProxies},
 	{name: "admin-token", secret: true, set: func(s *settings, v string) error { s.AdminToken = secret(v); return nil }},
 	{name: "admin-token-file", usage: "file with the bearer token of the admin API over TCP", set: setPath(func(s *settings) *string { return &s.AdminTokenFile })},
 	{name: "data-dir", fallback: "/var/lib/understudy", usage: "folder of cache, journal and role", set: setPath(func(s *settings) *string { return &s.DataDir })},
@@ -196,6 +199,24 @@ func setListen(s *settings, v string) error {
 		return fmt.Errorf("%q is not host:port, such as 127.0.0.1:7878 or :7878", v)
 	}
 	s.Listen = v
+	return nil
+}
+
+func setProxies(s *settings, v string) error {
+	var proxies []netip.Prefix
+	for text := range strings.SplitSeq(v, ",") {
+		text = strings.TrimSpace(text)
+		if addr, err := netip.ParseAddr(text); err == nil {
+			proxies = append(proxies, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("%q is no address and no prefix, such as 127.0.0.1 or 10.0.0.0/8", text)
+		}
+		proxies = append(proxies, p.Masked())
+	}
+	s.Proxies = proxies
 	return nil
 }
 

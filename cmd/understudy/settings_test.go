@@ -40,7 +40,7 @@ func TestEveryVariableButTheSecretsHasAFlag(t *testing.T) {
 	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	registerSettings(f)
 	for _, name := range []string{
-		"BUCKET", "KEY_FILE", "INSTANCE", "URL", "LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CA", "ADMIN_TOKEN_FILE",
+		"BUCKET", "KEY_FILE", "INSTANCE", "URL", "LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CA", "TRUSTED_PROXIES", "ADMIN_TOKEN_FILE",
 		"DATA_DIR", "CONFIG", "POLL", "UPLOAD_LIMIT", "DOWNLOAD_LIMIT", "LOG_LEVEL", "LOG_FORMAT",
 	} {
 		if f.Lookup(strings.ReplaceAll(strings.ToLower(name), "_", "-")) == nil {
@@ -65,6 +65,7 @@ func TestMistakenSettingsAreNamed(t *testing.T) {
 		"url without scheme":    {env: map[string]string{"UNDERSTUDY_URL": "host-a:7878"}, want: "UNDERSTUDY_URL: is not a URL with its scheme"},
 		"url with a secret":     {env: map[string]string{"UNDERSTUDY_URL": "https://u:p@host"}, want: "no more than scheme"},
 		"listen":                {args: []string{"--listen=7878"}, want: "--listen: \"7878\" is not host:port"},
+		"proxies":               {args: []string{"--trusted-proxies=127.0.0.1,nginx"}, want: "--trusted-proxies: \"nginx\" is no address"},
 		"poll":                  {args: []string{"--poll=5"}, want: "--poll: \"5\" is not a duration"},
 		"short poll":            {args: []string{"--poll=1ms"}, want: "too short"},
 		"limit":                 {args: []string{"--download-limit=fast"}, want: "--download-limit"},

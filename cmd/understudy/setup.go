@@ -64,7 +64,7 @@ func (a *app) setUp(ctx context.Context) error {
 	server, err := api.ListenSetup(ctx, api.SetupConfig{
 		Setup: s, Code: strings.ReplaceAll(code, "-", ""), Pages: console.SetupHandler(),
 		Server: api.ServerConfig{
-			Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey, SocketPath: a.set.socket(),
+			Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey, SocketPath: a.set.socket(), URL: a.set.URL, Proxies: a.set.Proxies,
 			Version: version(), Logger: a.logger(),
 		},
 	})

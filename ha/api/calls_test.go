@@ -262,7 +262,7 @@ func TestLeaderIsTheActiveWhoseApplicationRuns(t *testing.T) {
 func TestReadyMeansThatBucketAndKeyAreUsable(t *testing.T) {
 	s := start(t, "")
 	s.fake.change(func() { s.fake.status.Bucket = "read head.json: store unavailable" })
-	a := s.tcp(t, "GET", "/readyz", "")
+	a := s.local(t, "GET", "/readyz", "")
 	checkProblem(t, a)
 	if a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "store unavailable") {
 		t.Errorf("%d %s", a.status, a.body)

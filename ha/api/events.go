@@ -79,10 +79,11 @@ func (a *api) streamEvents(ctx huma.Context, f event.Filter, resumed bool) {
 	log := a.agent.Events()
 	_, next, cancel := log.Subscribe(latest)
 	defer cancel()
-	s, err := openStream(ctx)
+	s, err := a.openStream(ctx)
 	if err != nil {
-		return // the client is gone
+		return // the client is gone, or was told
 	}
+	defer s.close()
 	t := &tail{stream: s, log: log, filter: f}
 	if err = t.past(resumed); err != nil {
 		return

@@ -70,10 +70,11 @@ func (f *follower) show(status agent.PromotionStatus) (ended bool, err error) {
 // followPromotion sends a promotion's steps until it has ended, or the client
 // or the server goes.
 func (a *api) followPromotion(ctx huma.Context, status agent.PromotionStatus, changed <-chan struct{}) {
-	s, err := openStream(ctx)
+	s, err := a.openStream(ctx)
 	if err != nil {
-		return // the client is gone
+		return // the client is gone, or was told
 	}
+	defer s.close()
 	f := follower{stream: s}
 	pings := time.NewTicker(keepAlive)
 	defer pings.Stop()

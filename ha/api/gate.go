@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -21,26 +24,21 @@ type gate struct {
 	token     [sha256.Size]byte
 	hasToken  bool
 	sessions  *sessions
-	users     *throttle // sign-ins that failed, by user
-	addresses *throttle // the same by address
+	guesses   *guesses       // sign-ins that failed
+	proxies   []netip.Prefix // that are believed where a request comes from
+	unproxied sync.Once      // a proxy that is not among them was told of
+	log       *slog.Logger
 	origins   *http.CrossOriginProtection
 }
-
-// Failed sign-ins. One user's are slowed down, not locked out: whoever knows a
-// name must not be able to keep its owner out for long.
-const (
-	userBurst, userEvery       = 8, 10 * time.Second
-	addressBurst, addressEvery = 20, 5 * time.Second
-)
 
 func newGate(cfg ServerConfig) *gate {
 	g := &gate{
 		agent: cfg.Agent, instance: cfg.Agent.Status().Instance, url: cfg.URL,
 		token: sha256.Sum256([]byte(cfg.Token)), hasToken: cfg.Token != "",
-		sessions:  newSessions(cfg.Now),
-		users:     newThrottle(cfg.Now, userBurst, userEvery),
-		addresses: newThrottle(cfg.Now, addressBurst, addressEvery),
-		origins:   http.NewCrossOriginProtection(),
+		sessions: newSessions(cfg.Now),
+		guesses:  newGuesses(cfg.Now),
+		proxies:  cfg.Proxies, log: cfg.Logger,
+		origins: http.NewCrossOriginProtection(),
 	}
 	if u, err := url.Parse(cfg.URL); err == nil && u.Host != "" {
 		// Behind a proxy that rewrites Host the own origin looks foreign. It is

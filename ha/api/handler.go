@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -25,6 +26,7 @@ type api struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	gate    *gate
+	streams streams
 }
 
 // newHandlers make the handler of everything: for callers who may do all, and
@@ -32,7 +34,7 @@ type api struct {
 func newHandlers(cfg ServerConfig, closing <-chan struct{}) (all, guarded http.Handler) {
 	a := newAPI(cfg, closing)
 	handler := withProblems(a.mux)
-	return a.withDeadlines(handler), a.withDeadlines(withSafety(a.gate.guard(handler)))
+	return a.withDeadlines(handler), a.withDeadlines(withSafety(withPlainBody(withOwnName(cfg, a.gate.guard(handler)))))
 }
 
 // withSafety has browsers take answers for nothing but what they say they are.
@@ -40,6 +42,23 @@ func withSafety(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// withPlainBody refuses bodies that are announced as too large before they are
+// read, and ends the connection after those without a length. A proxy that
+// believes a length which stands beside chunks sees other requests in the bytes
+// that follow than this server does (RFC 9112, section 6.1).
+func withPlainBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength < 0 || r.ContentLength > maxBody {
+			w.Header().Set("Connection", "close")
+		}
+		if r.ContentLength > maxBody {
+			writeProblem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a body may have at most %d bytes", maxBody))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

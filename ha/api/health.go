@@ -43,9 +43,14 @@ func (a *api) addHealth() {
 	register(a, operation("health", http.MethodGet, "/healthz", "The process is up"), func(context.Context, *struct{}) (*healthOutput, error) {
 		return &healthOutput{CacheControl: noStore, Body: Health{Status: "ok"}}, nil
 	})
-	register(a, operation("ready", http.MethodGet, "/readyz", "Bucket and key are usable", http.StatusServiceUnavailable), func(context.Context, *struct{}) (*healthOutput, error) {
+	register(a, operation("ready", http.MethodGet, "/readyz", "Bucket and key are usable", http.StatusServiceUnavailable), func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		if s := a.agent.Status(); s.Bucket != "ok" {
-			return nil, problem(http.StatusServiceUnavailable, "bucket: "+s.Bucket)
+			// What is wrong may name the bucket, its host and its keys.
+			detail := "the bucket or its key cannot be used: understudy status on the host says why"
+			if caller(ctx) != "" {
+				detail = "bucket: " + s.Bucket
+			}
+			return nil, problem(http.StatusServiceUnavailable, detail)
 		}
 		return &healthOutput{CacheControl: noStore, Body: Health{Status: "ok"}}, nil
 	})

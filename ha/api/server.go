@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -41,6 +42,9 @@ type ServerConfig struct {
 	// URL is where others reach this instance, as configured; "" when it is
 	// not. Sessions through a proxy go by it.
 	URL string
+	// Proxies are the reverse proxies in front of this server: they are
+	// believed where a request comes from (X-Forwarded-For).
+	Proxies []netip.Prefix
 	// Pages serves the console's files, "/" and below "/console/"; nil: none.
 	Pages   http.Handler
 	Version string       // of this program
@@ -103,6 +107,7 @@ func (s *Server) listen(ctx context.Context, cfg ServerConfig, all, guarded http
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	s.tcp = l.Addr()
+	l = boundConns(l, cfg)
 	if tlsConfig != nil {
 		l = tls.NewListener(l, tlsConfig)
 	} else if !loopback(s.tcp) {

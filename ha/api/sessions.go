@@ -49,7 +49,7 @@ type sessionOutput struct{ Body Session }
 func (a *api) addSessions() {
 	o := operation("sign-in", http.MethodPost, sessionsPath, "Sign in to the console: the answer's cookie is the session",
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable)
-	o.Description = "A session ends after twelve hours, after one hour without a request, when the user is removed or gets another password, and when the instance changes its role. Names and addresses that failed too often wait: see Retry-After."
+	o.Description = "A session ends after twelve hours, after one hour without a request, when the user is removed or gets another password, and when the instance changes its role. An address that failed too often waits, and so does a name at one address: see Retry-After."
 	o.DefaultStatus = http.StatusCreated
 	register(a, o, a.signIn)
 	register(a, operation("get-session", http.MethodGet, currentSessionPath, "Who is signed in"), a.session)
@@ -69,15 +69,16 @@ func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 	if users, err := a.agent.Users(); err == nil && len(users) == 0 {
 		return nil, problem(http.StatusForbidden, "nobody can sign in yet: add a user with understudy users add NAME, on the active's host")
 	}
-	// Both are counted at once, so that attempts at the same time count too.
-	if wait := max(g.users.take(in.Body.Name), g.addresses.take(v.address)); wait > 0 {
+	// It is counted before it is looked at, so that attempts at the same time
+	// count too.
+	takeBack, wait := g.guesses.take(v.address, in.Body.Name)
+	if wait > 0 {
 		return nil, tooMany(wait)
 	}
 	turn := a.agent.Turn()
 	u, err := a.agent.SignIn(ctx, in.Body.Name, in.Body.Password)
 	if !errors.Is(err, agent.ErrSignIn) { // it was no guess
-		g.users.forgive(in.Body.Name)
-		g.addresses.forgive(v.address)
+		takeBack()
 	}
 	switch {
 	case errors.Is(err, agent.ErrSignIn):

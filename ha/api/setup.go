@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -88,9 +87,6 @@ type SetupConfig struct {
 	Server ServerConfig
 }
 
-// Wrong codes: there are 2^60 of them.
-const codeBurst, codeEvery = 10, 5 * time.Second
-
 // ListenSetup is Listen for a host that belongs to no cluster yet. Without a
 // request for /api/v1/setup that carries the code it tells nothing.
 func ListenSetup(ctx context.Context, cfg SetupConfig) (*Server, error) {
@@ -118,19 +114,21 @@ func newSetup(cfg SetupConfig, closing <-chan struct{}) http.Handler {
 	mux.Handle("GET /{$}", cfg.Pages)
 	mux.Handle("GET "+pagesPath, cfg.Pages)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, http.StatusServiceUnavailable, waits) })
-	return a.withDeadlines(withSafety(withCode(cfg, mux)))
+	return a.withDeadlines(withSafety(withPlainBody(withOwnName(cfg.Server, withCode(cfg, mux)))))
 }
 
 // withCode lets requests for the set-up through that carry the code.
 func withCode(cfg SetupConfig, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(cfg.Code))
-	wrong := newThrottle(cfg.Server.Now, codeBurst, codeEvery)
+	wrong := newGuesses(cfg.Server.Now)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/api/v1/setup") {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if wait := wrong.take(""); wait > 0 {
+		from := sourceOf(r, cfg.Server.Proxies)
+		takeBack, wait := wrong.take(network(from), "")
+		if wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 			writeProblem(w, http.StatusTooManyRequests, "too many wrong codes: try again in a moment")
 			return
@@ -138,11 +136,11 @@ func withCode(cfg SetupConfig, next http.Handler) http.Handler {
 		_, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(given))))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			cfg.Server.Logger.WarnContext(r.Context(), "somebody tried to set this agent up with a wrong code", slog.String("address", r.RemoteAddr))
+			cfg.Server.Logger.WarnContext(r.Context(), "somebody tried to set this agent up with a wrong code", slog.String("address", from))
 			writeProblem(w, http.StatusUnauthorized, "this is not the one-time code that the agent printed when it started")
 			return
 		}
-		wrong.forgive("")
+		takeBack()
 		w.Header().Set("Cache-Control", noStore)
 		next.ServeHTTP(w, r)
 	})

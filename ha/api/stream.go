@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,18 +35,63 @@ func wantsStream(accept string) bool {
 type stream struct {
 	w         http.ResponseWriter
 	deadlines *deadlines
+	close     func() // it no longer counts
 }
 
-// openStream begins a stream of server-sent events.
-func openStream(ctx huma.Context) (*stream, error) {
+// maxStreams is how many streams one caller may have at once.
+const maxStreams = 64
+
+// streams counts the streams of each caller. It is safe for concurrent use.
+type streams struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// begin counts one more, unless there are too many.
+func (s *streams) begin(who string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[who] >= maxStreams {
+		return false
+	}
+	if s.of == nil {
+		s.of = make(map[string]int)
+	}
+	s.of[who]++
+	return true
+}
+
+func (s *streams) end(who string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[who]--; s.of[who] == 0 {
+		delete(s.of, who)
+	}
+}
+
+var errStreams = errors.New("too many streams")
+
+// openStream begins a stream of server-sent events. Close ends it.
+func (a *api) openStream(ctx huma.Context) (*stream, error) {
 	_, w := humago.Unwrap(ctx)
-	s := &stream{w: w, deadlines: deadlinesOf(ctx.Context())}
+	who := caller(ctx.Context())
+	if !a.streams.begin(who) {
+		deadlinesOf(ctx.Context()).write()
+		writeProblem(w, http.StatusTooManyRequests, fmt.Sprintf("%s follows %d streams already: end some of them first", who, maxStreams))
+		return nil, errStreams
+	}
+	s := &stream{w: w, deadlines: deadlinesOf(ctx.Context()), close: func() { a.streams.end(who) }}
 	h := w.Header()
 	h.Set("Content-Type", eventStream)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
-	return s, s.ping()
+	if err := s.ping(); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.deadlines.answered()
+	return s, nil
 }
 
 // send sends one event; id 0 and name "" are left out.

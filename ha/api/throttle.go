@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -17,8 +18,9 @@ type throttle struct {
 	swept time.Time
 }
 
-// maxThrottled bounds the keys that are remembered; when they are all taken by
-// those who fail, everybody else waits with them.
+// maxThrottled bounds the keys that are remembered. When they are all taken by
+// those who fail, one of those who owe least is forgotten: nobody who comes new
+// waits for what others did.
 const maxThrottled = 10_000
 
 func newThrottle(now func() time.Time, burst int, every time.Duration) *throttle {
@@ -32,10 +34,7 @@ func (t *throttle) take(key string) (wait time.Duration) {
 	defer t.mu.Unlock()
 	now := t.now()
 	if _, known := t.owed[key]; !known && len(t.owed) >= maxThrottled {
-		t.forget(now)
-		if len(t.owed) >= maxThrottled {
-			key = ""
-		}
+		t.makeRoom(now)
 	}
 	next := t.owed[key]
 	if next.Before(now) {
@@ -58,15 +57,28 @@ func (t *throttle) forgive(key string) {
 	}
 }
 
-// forget drops the keys that owe nothing, at most once in a while.
-func (t *throttle) forget(now time.Time) {
-	if now.Sub(t.swept) < t.every {
+// makeRoom drops the keys that owe nothing, at most once in a while, or one
+// that owes little.
+func (t *throttle) makeRoom(now time.Time) {
+	if now.Sub(t.swept) >= t.every {
+		t.swept = now
+		maps.DeleteFunc(t.owed, func(_ string, until time.Time) bool { return !until.After(now) })
+	}
+	if len(t.owed) < maxThrottled {
 		return
 	}
-	t.swept = now
-	for key, until := range t.owed {
-		if !until.After(now) {
-			delete(t.owed, key)
+	var least string
+	seen := 0
+	for key, until := range t.owed { // in random order: a sample
+		if seen == 0 || until.Before(t.owed[least]) {
+			least = key
+		}
+		if seen++; seen == roomSample {
+			break
 		}
 	}
+	delete(t.owed, least)
 }
+
+// roomSample is of how many keys the one that owes least makes room.
+const roomSample = 16

@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -31,7 +29,7 @@ func visitorOf(ctx context.Context) *visitor {
 
 // visitorFrom reads a request that came over TCP.
 func (g *gate) visitorFrom(r *http.Request) *visitor {
-	v := &visitor{address: network(r.RemoteAddr)}
+	v := &visitor{address: network(g.source(r))}
 	// A header that says too much costs a visitor the session, no more: a
 	// browser keeps no secure cookie that came over plain HTTP.
 	v.secure = r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
@@ -42,25 +40,6 @@ func (g *gate) visitorFrom(r *http.Request) *visitor {
 		v.cookie = c.Value
 	}
 	return v
-}
-
-// network is the address that one party can be taken to have: of IPv6 its /64.
-func network(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		return remote
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
 }
 
 // cookieName tells the sessions of several agents on one host apart: cookies
