@@ -227,6 +227,9 @@ func (r *promotionReport) String() string {
 	return text
 }
 
+// waitForTheOldActive says what the promotions that are measured leave out.
+const waitForTheOldActive = "`old active` is the wait for the application of the active before, which here had been silent for longer than its lease: nothing. A failover that begins sooner waits until that application has stopped: with `available` fencing at most two polls and the stop time-out (40 s by default, 22 s with a poll of 1 s) unless `--host-is-off` says that nothing can run there, with `strict` the TTL and the margin (70 s by default) from the last sign of life. That wait is nearly the whole downtime of such a failover; `understudy promote --failover --dry-run` tells it beforehand. An active whose agent ended in good order together with its application, or that had handed over, is not waited for."
+
 // page is the report with what has to be known about the machine.
 func (r *promotionReport) page() string {
 	return "# Benchmarks\n\n`make bench` wrote this file. Its promotions are failovers with the old active down and hooks that do nothing, " +
@@ -235,6 +238,7 @@ func (r *promotionReport) page() string {
 		"A directory is files of 256 KiB with content that cannot be compressed; a PostgreSQL database is rows of 1 KiB with a primary key, on a server that does not wait for its disk.\n\n" +
 		"`restore` of a standby that has rehearsed is a look at the seal; `discard` drops what was replaced, once the application was started: nothing, or a whole state where the host was the active before. " +
 		"Backup (all data new, deduplicated, compressed, encrypted) and rehearsal (at low priority) are those that came before, from nothing.\n\n" +
+		waitForTheOldActive + "\n\n" +
 		"Measured on " + machine() + ".\n\n" + r.String()
 }
 

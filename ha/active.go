@@ -16,7 +16,7 @@ func (m *Machine) renewalDue() bool {
 // what is not said yet, and after each renewal look at the lease.
 func (m *Machine) planActive() {
 	switch {
-	case !m.leading, m.publish != nil, m.config != nil, m.handoverUnsaid():
+	case !m.leading, m.publish != nil, m.config != nil, m.handoverUnsaid(), m.farewellUnsaid():
 		m.writeHead()
 	case m.j.Epoch > 1 && m.j.Marked < m.j.Epoch:
 		m.writeMarker()
@@ -39,6 +39,7 @@ func (m *Machine) activeHead() *Head {
 		h.Newest = hj.Final
 	}
 	h.Handover = m.handoverSaid()
+	h.Stopped = m.leaving && m.app == appStopped
 	return &h
 }
 
@@ -51,16 +52,13 @@ func (m *Machine) writeMarker() {
 		Active: m.p.Self, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
 	}
 	if p := m.j.Promotion; p != nil {
-		mk.Old, mk.Mode, mk.By, mk.Reason = p.Old, p.Mode, p.By, p.Reason
+		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff
 	}
 	epoch := m.j.Epoch
-	m.write(KindMarker, MarkerKey(epoch), mk, blobstore.IfAbsent(), func(d Done) {
-		// Lost: an earlier attempt is there. Nobody else is active in this epoch.
-		if d.Outcome == OK || d.Outcome == Lost {
-			m.j.Marked = max(m.j.Marked, epoch)
-			m.step("marker", "")
-			m.save()
-		}
+	// Nobody else is active in this epoch: one that is there is an earlier attempt.
+	m.tell(KindMarker, MarkerKey(epoch), mk, func() {
+		m.j.Marked = max(m.j.Marked, epoch)
+		m.step("marker", "")
 	})
 }
 

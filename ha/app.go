@@ -16,7 +16,8 @@ const (
 func (m *Machine) appWanted() appState {
 	p := m.j.Promotion
 	switch {
-	case m.j.Demotion != nil && !m.j.Demotion.Acked,
+	case m.leaving,
+		m.j.Demotion != nil && !m.j.Demotion.Acked,
 		m.refused != "",
 		m.handingOver() && !m.inBackup(),
 		p != nil && (p.Phase != PhaseFinish || !p.Acked),

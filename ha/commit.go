@@ -1,7 +1,5 @@
 package ha
 
-import "github.com/understudy-ha/understudy/blobstore"
-
 // The commit is the one moment that decides: a compare-and-swap of the head to
 // the next epoch, pinned to what the promotion is based on.
 
@@ -39,6 +37,7 @@ func (m *Machine) planCommit() bool {
 		m.leaveMarker()
 	default:
 		m.replaced = m.headSince
+		m.j.Promotion.AtRest = m.head.AtRest()
 		m.writeHead()
 	}
 	return true
@@ -48,14 +47,12 @@ func (m *Machine) planCommit() bool {
 // there: its active may not have come to it, and nobody else would.
 func (m *Machine) leaveMarker() {
 	h := m.head
-	m.write(KindMarker, MarkerKey(h.Epoch), &Marker{
+	m.tell(KindMarker, MarkerKey(h.Epoch), &Marker{
 		Format: Format, Cluster: m.p.Cluster, Epoch: h.Epoch, Nonce: m.random(),
 		Active: h.Active, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
-	}, blobstore.IfAbsent(), func(d Done) {
-		if d.Outcome == OK || d.Outcome == Lost {
-			m.j.Marked = max(m.j.Marked, h.Epoch)
-			m.commitStep = 3
-		}
+	}, func() {
+		m.j.Marked = max(m.j.Marked, h.Epoch)
+		m.commitStep = 3
 	})
 }
 
@@ -70,6 +67,8 @@ func (m *Machine) pinBroken() string {
 		return "the active " + h.Active.Name + " took itself back"
 	case p.Mode == ModeFailover && h.Active.Incarnation != p.Old.Incarnation:
 		return "the active " + h.Active.Name + " was started anew meanwhile: look again"
+	case p.HostIsOff && h.Rev != p.Rev:
+		return "the active " + h.Active.Name + " has renewed the head since its host was said to be off: it is not"
 	case p.Phase == PhaseCommit && h.Newest.Digest != p.Newest.Digest:
 		return "a newer backup appeared: " + h.Newest.ID + ": look again"
 	}
@@ -85,7 +84,7 @@ func (m *Machine) commitHead() *Head {
 	if m.head.Newest.ID != p.Backup.ID {
 		h.CutOff = m.head.Newest
 	}
-	h.Handover = nil
+	h.Handover, h.Stopped = nil, false
 	return &h
 }
 
@@ -125,8 +124,9 @@ func (m *Machine) committed(epoch uint64) {
 	m.j.Demotion, m.j.Handover = nil, nil
 	m.refused = ""
 	p.Phase = PhaseFinish
-	// An active that handed over has stopped its application already.
-	p.Acked = p.Mode == ModeSwitchover
+	// An active that handed over has stopped its application already; so has one
+	// whose last head says so, which this commit has replaced.
+	p.Acked = p.Mode == ModeSwitchover || p.AtRest
 	m.ackSince = m.t
 	m.step("commit", "epoch "+utoa(epoch))
 	if p.Old.URL != "" {
@@ -155,43 +155,4 @@ func (m *Machine) planFinish() bool {
 		return true
 	}
 	return false
-}
-
-// awaitAck waits for the old active to say that its application has stopped.
-// With strict fencing nothing but that, or the time after which it has stopped
-// in any case, lets the application start. Otherwise the wait is bounded, and
-// there is none for an active that showed no sign of life.
-func (m *Machine) awaitAck(p *Promotion) bool {
-	f := m.fencing()
-	until := m.replaced + m.silentAfter()
-	if f.Mode != Strict {
-		until = m.ackSince
-		if p.OldAlive {
-			until += 2*m.p.Poll + f.StopTimeout.std()
-		}
-	}
-	if m.due(until) {
-		m.acked("no acknowledgement")
-		return false
-	}
-	if !m.due(m.finishRead) {
-		return false
-	}
-	m.finishRead = m.t + handoverPoll
-	m.read(KindAck, AckKey(m.j.Epoch, p.Old.Name), "", func(d Done) {
-		// A copy of the old active's host has its name, and knows nothing of the
-		// application on the original.
-		if d.Outcome == OK && d.Object.(*Ack).Instance.Incarnation == p.Old.Incarnation {
-			m.acked("acknowledged by " + p.Old.Name)
-		}
-	})
-	return true
-}
-
-func (m *Machine) acked(note string) {
-	if p := m.j.Promotion; p != nil && !p.Acked {
-		p.Acked = true
-		m.step("old active", note)
-		m.save()
-	}
 }

@@ -21,6 +21,7 @@ func (m *Machine) planControl() {
 		m.resolve()
 	case m.renewalDue():
 		m.writeHead()
+	case m.planUntold():
 	case m.planPromotion():
 	case m.planDemotion():
 	case m.j.Role == RoleActive && m.refused == "":

@@ -17,7 +17,7 @@ func (m *Machine) superseded(h *Head) {
 		d.Final = hj.Final
 	}
 	if old := m.j.Demotion; old != nil && old.Made {
-		d.Made, d.Salvage = true, old.Salvage // it was refused, and has not run since
+		d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it was refused, and has not run since
 	}
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
 		// It committed, and was superseded before it was through.
@@ -48,7 +48,7 @@ func (m *Machine) planDemotion() bool {
 			m.save()
 			return true
 		}
-		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self.Name), &Ack{
+		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self), &Ack{
 			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Time: m.now.Wall,
 		}, func() {
 			d.Acked = true
@@ -68,9 +68,7 @@ func (m *Machine) planDemotion() bool {
 		})
 		return true
 	case d.Made:
-		m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self.Name), &SalvageRecord{
-			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Time: m.now.Wall,
-		}, func() {
+		m.tellSalvage(d, func() {
 			m.j.Demotion = nil
 			m.report(Info, "demotion", "stepped down: this instance is a standby")
 		})
@@ -79,14 +77,55 @@ func (m *Machine) planDemotion() bool {
 	return false
 }
 
-// tell writes an object that only this instance writes, once. One that is
-// there already is an earlier attempt.
+// planUntold has the bucket list what was salvaged before anything else: a
+// promotion ends the demotion, and of a refused active nobody knows whether a
+// later epoch ever begins, or what becomes of its data folder.
+func (m *Machine) planUntold() bool {
+	d := m.j.Demotion
+	if d == nil || !d.Made || d.Salvage == nil || d.Told {
+		return false
+	}
+	m.tellSalvage(d, func() {})
+	return true
+}
+
+// tellSalvage has the bucket list what was salvaged, or that nothing was.
+func (m *Machine) tellSalvage(d *Demotion, then func()) {
+	m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self, d.Salvage), &SalvageRecord{
+		Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Time: m.now.Wall,
+	}, func() {
+		d.Told = true
+		then()
+	})
+}
+
+// tell writes an object that is written once. One that is there already is an
+// earlier attempt, or another instance's that says the same, which is looked at before that is believed:
+// whoever can write to the bucket can put something else there.
 func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 	m.write(kind, key, object, blobstore.IfAbsent(), func(d Done) {
-		if d.Outcome == OK || d.Outcome == Lost {
+		if d.Outcome == OK {
 			then()
 			m.save()
 		}
+		if d.Outcome != Lost {
+			return
+		}
+		m.read(kind, key, "", func(d Done) {
+			switch d.Outcome {
+			case OK:
+				then()
+				m.save()
+			case Unverified:
+				m.report(Alarm, "bucket", "%s cannot be verified, and is replaced: %s", key, errText(d.Err))
+				m.write(kind, key, object, blobstore.IfMatch(d.Token), func(d Done) {
+					if d.Outcome == OK {
+						then()
+						m.save()
+					}
+				})
+			}
+		})
 	})
 }
 

@@ -59,6 +59,15 @@
 // once the application was started: nothing whose time depends on the size of the
 // state comes before that.
 //
+// # Whom a failover waits for
+//
+// A commit does not stop the old active's application: the new one's is started
+// once that has stopped (await.go). There is nothing to wait for when the version
+// of the head that the commit replaces says that nothing runs: it was handed over,
+// or the old active's agent has ended with its application (farewell.go). Neither
+// starts an application again before it has replaced that very version, which the
+// commit has done first.
+//
 // # Time
 //
 // No decision compares two machines' clocks. A lease or a head is stale when

@@ -52,6 +52,9 @@ type Promote struct {
 	WaiveSalvage bool
 	// AllowFailedRehearsal promotes to a backup whose rehearsal failed.
 	AllowFailedRehearsal bool
+	// HostIsOff is By's word that the old active's host is off: a failover does not
+	// wait for its application to stop.
+	HostIsOff bool
 }
 
 // CancelPromotion asks to give up a promotion that has not committed.
@@ -99,6 +102,10 @@ type StartAnyway struct {
 	By      string
 }
 
+// Farewell has the application stopped and, on the active, the head say so: the
+// process is about to end in good order. It starts no application any more.
+type Farewell struct{ Request string }
+
 // Notified is a peer's wake-up. It carries no authority.
 type Notified struct{}
 
@@ -113,6 +120,7 @@ func (UsePolicy) event()       {}
 func (ChangeSources) event()   {}
 func (SetPaused) event()       {}
 func (StartAnyway) event()     {}
+func (Farewell) event()        {}
 func (Notified) event()        {}
 
 // Refusal is a request that is not carried out because it would be unsafe, or

@@ -1,5 +1,7 @@
 package ha
 
+import "time"
+
 // A handover is the active's half of a switchover. It begins when a verified
 // lease asks for one; a backup under way ends; the application stops; the final
 // backup is made and published in the very head that hands over. From the
@@ -61,6 +63,7 @@ func (m *Machine) handoverSaid() *Handover {
 		return nil
 	}
 	h := &Handover{To: hj.To, Lease: hj.Lease, State: Preparing}
+	h.Waits, h.Left = m.handoverWaits()
 	switch {
 	case hj.Phase == HandoverDeclined:
 		h.State, h.Reason = Declined, hj.Reason
@@ -71,6 +74,55 @@ func (m *Machine) handoverSaid() *Handover {
 		}
 	}
 	return h
+}
+
+// maxWaits bounds what a head says of a hook's error.
+const maxWaits = 300
+
+// handoverWaits says what a handover waits for, and for how much longer at most;
+// 0: that is not known.
+func (m *Machine) handoverWaits() (string, Duration) {
+	hj := m.j.Handover
+	switch {
+	case hj.Final != nil, hj.Phase == HandoverDeclined:
+		return "", 0
+	case hj.Phase == HandoverFinal, m.app == appStopped:
+		return "its final backup", 0
+	case m.inBackup():
+		return "the end of a backup that had begun before; its application runs on meanwhile", 0
+	case m.appErr == "" || m.appFailed != appStopped:
+		return "its application to stop", 0
+	}
+	failure := []rune(m.appErr)
+	if len(failure) > maxWaits {
+		failure = append(failure[:maxWaits], '…')
+	}
+	return "its application to stop, which has failed and is tried again: " + string(failure), Duration(max(0, m.stopSince+m.stopPatience()-m.t))
+}
+
+// stopPatience is for how long an application that does not stop is told to,
+// before a handover is declined.
+func (m *Machine) stopPatience() time.Duration {
+	return max(time.Minute, 3*m.fencing().StopTimeout.std())
+}
+
+// planHandover declines a handover when the application has not stopped for too
+// long, and no attempt is under way: it runs on, or runs again.
+func (m *Machine) planHandover() {
+	hj := m.j.Handover
+	if hj == nil || hj.Phase != HandoverStopping || m.appLane != 0 || m.app == appStopped || m.appFailed != appStopped ||
+		m.stopSince == never || !m.due(m.stopSince+m.stopPatience()) {
+		return
+	}
+	m.decline("its application has not stopped for " + m.stopPatience().String() + ": " + m.appErr)
+}
+
+// decline tells the candidate why there is no handover.
+func (m *Machine) decline(reason string) {
+	hj := m.j.Handover
+	hj.Phase, hj.Reason = HandoverDeclined, reason
+	m.save()
+	m.report(Alarm, "handover", "not handing over: %s", reason)
 }
 
 func (m *Machine) handoverUnsaid() bool {
@@ -91,9 +143,7 @@ func (m *Machine) finalBackup() {
 		}
 		if d.Outcome != OK {
 			m.making = nil
-			hj.Phase, hj.Reason = HandoverDeclined, "the final backup failed: "+errText(d.Err)
-			m.save()
-			m.report(Alarm, "handover", "not handing over: %s", hj.Reason)
+			m.decline("the final backup failed: " + errText(d.Err))
 			return
 		}
 		hj.Final = d.Ref

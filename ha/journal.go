@@ -118,11 +118,19 @@ type Promotion struct {
 	// probe says.
 	AllowFailed bool `json:"allow_failed_rehearsal,omitempty"`
 
+	// HostIsOff is the operator's word that the old active's host is off, so that
+	// its application need not be waited for.
+	HostIsOff bool `json:"host_is_off,omitempty"`
+
 	Epoch    uint64      `json:"epoch"`            // pinned: the epoch that ends
+	Rev      uint64      `json:"rev,omitempty"`    // of the head when it was pinned
 	Newest   *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
 	Backup   *backup.Ref `json:"backup,omitempty"` // what is restored
 	Old      Peer        `json:"old"`
 	OldAlive bool        `json:"old_alive,omitempty"`
+	// AtRest says that the version that the commit replaces is one under which no
+	// application runs.
+	AtRest bool `json:"at_rest,omitempty"`
 
 	Acked     bool `json:"acked,omitempty"`     // no more waiting for the old active
 	Started   bool `json:"started,omitempty"`   // the application was started
@@ -155,6 +163,7 @@ type Demotion struct {
 	Discard  bool        `json:"discard,omitempty"`  // a swap's replaced state is still to be dropped
 	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
 	Salvage  *backup.Ref `json:"salvage,omitempty"`
+	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup
 }
 
 // Pause keeps the schedule from making backups.

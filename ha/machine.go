@@ -112,6 +112,9 @@ type Machine struct {
 	salvageAt   instant
 	salvageWait time.Duration
 
+	leaving  bool   // the process is about to end; it starts nothing any more
+	farewell string // the request for that, until it is answered
+
 	hold       hold
 	commitStep int
 	stepSince  instant
@@ -163,10 +166,12 @@ func (m *Machine) Step(now Now, ev Event) []Effect {
 		before = m.changes
 		m.wake = never
 		m.planPause()
+		m.planHandover()
 		m.planApp()
 		m.planWork()
 		m.planPull()
 		m.planControl()
+		m.planFarewell()
 	}
 	return m.out
 }
@@ -228,6 +233,8 @@ func (m *Machine) handle(ev Event) {
 		m.onSetPaused(ev)
 	case StartAnyway:
 		m.onStartAnyway(ev)
+	case Farewell:
+		m.onFarewell(ev)
 	case Notified:
 		m.nextPoll = min(m.nextPoll, max(m.t, m.lastPoll+notifiedEvery))
 	case Tick:

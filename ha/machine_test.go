@@ -3,7 +3,9 @@ package ha
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,7 +141,8 @@ func (n *instance) work(e Effect) (Done, bool) {
 		id := fmt.Sprintf("e%d-s%d", e.Epoch, e.Sequence)
 		return Done{ID: e.ID, Changed: true, Ref: &backup.Ref{ID: id, Epoch: e.Epoch, Sequence: e.Sequence, Digest: id}}, true
 	case MakeSalvage:
-		return Done{ID: e.ID, Ref: &backup.Ref{ID: "salvage", Digest: "salvage"}}, true
+		id := "salvage-of-" + n.m.p.Self.Incarnation
+		return Done{ID: e.ID, Ref: &backup.Ref{ID: id, Digest: id}}, true
 	case Pull:
 		return Done{ID: e.ID}, true
 	case Rehearse:
@@ -167,6 +170,16 @@ func (r *rig) pass(d time.Duration, nodes ...*instance) {
 			n.step(Tick{})
 		}
 	}
+}
+
+// salvages are the salvage backups that the bucket lists, by their records' keys.
+func (r *rig) salvages() (all []*backup.Ref) {
+	for _, key := range slices.Sorted(maps.Keys(r.objects)) {
+		if s, ok := r.objects[key].(*SalvageRecord); ok {
+			all = append(all, s.Backup)
+		}
+	}
+	return all
 }
 
 func (n *instance) count(match func(Effect) bool) int {
@@ -314,7 +327,7 @@ func TestSwitchover(t *testing.T) {
 	if mk := r.objects[MarkerKey(2)].(*Marker); mk.Old.Name != "a" || mk.Mode != ModeSwitchover {
 		t.Fatalf("marker %+v", mk)
 	}
-	if s := r.objects[SalvageKey(2, "a")].(*SalvageRecord); s.Backup != nil {
+	if s := r.objects[SalvageKey(2, a.m.p.Self, nil)].(*SalvageRecord); s.Backup != nil {
 		t.Fatalf("a switchover has nothing to salvage, got %v", s.Backup)
 	}
 	if l := r.objects[LeaseKey].(*Lease); !l.Released {
@@ -418,10 +431,10 @@ func TestFailoverAndSalvage(t *testing.T) {
 	if stopped == 0 || started != 0 || a.m.Status().Role != RoleStandby {
 		t.Fatalf("the old active: stopped %d times, started %d times, %+v", stopped, started, a.m.Status())
 	}
-	if s := r.objects[SalvageKey(2, "a")].(*SalvageRecord); s.Backup == nil {
-		t.Fatal("nothing was salvaged")
+	if got := r.salvages(); len(got) != 1 || got[0] == nil {
+		t.Fatalf("salvaged: %v", got)
 	}
-	if _, ok := r.objects[AckKey(2, "a")]; !ok {
+	if _, ok := r.objects[AckKey(2, a.m.p.Self)]; !ok {
 		t.Fatal("no acknowledgement")
 	}
 }

@@ -41,13 +41,31 @@ func ConfigKey(digest string) string { return "config/" + digest + ".json" }
 // MarkerKey is where the marker that begins epoch lies.
 func MarkerKey(epoch uint64) string { return fmt.Sprintf("demote/%08d.json", epoch) }
 
-// AckKey is where an instance acknowledges that epoch has begun.
-func AckKey(epoch uint64, instance string) string {
+// AckKey is where a process acknowledges that epoch has begun. A host and its
+// copy have one name, and may both step down: each says so for itself.
+func AckKey(epoch uint64, by Peer) string {
+	return fmt.Sprintf("demote/%08d.%s.%s.ack.json", epoch, by.Name, by.Incarnation)
+}
+
+// SalvageKey is where an instance says what it salvaged when epoch began; nil:
+// it had nothing to salvage. A host and its copy have one name, and may both
+// salvage: each salvage backup has a record of its own.
+func SalvageKey(epoch uint64, by Peer, salvage *backup.Ref) string {
+	of := by.Incarnation
+	if salvage != nil {
+		of = salvage.ID
+	}
+	return fmt.Sprintf("demote/%08d.%s.%s.salvage.json", epoch, by.Name, of)
+}
+
+// OldAckKey is where acknowledgements were until each had a key of its own.
+func OldAckKey(epoch uint64, instance string) string {
 	return fmt.Sprintf("demote/%08d.%s.ack.json", epoch, instance)
 }
 
-// SalvageKey is where an instance says what it salvaged when epoch began.
-func SalvageKey(epoch uint64, instance string) string {
+// OldSalvageKey is where records of salvage backups were until each had a key
+// of its own.
+func OldSalvageKey(epoch uint64, instance string) string {
 	return fmt.Sprintf("demote/%08d.%s.salvage.json", epoch, instance)
 }
 
@@ -108,8 +126,16 @@ type Head struct {
 	Config      string      `json:"config"` // digest of the configuration in force
 	Fencing     Fencing     `json:"fencing"`
 	Handover    *Handover   `json:"handover,omitempty"`
-	Time        time.Time   `json:"time"` // for people
+	// Stopped says that the active's agent has ended in good order, with its
+	// application. It starts no application before it has claimed the head again;
+	// so whoever replaces this very version need not wait for it.
+	Stopped bool      `json:"stopped,omitempty"`
+	Time    time.Time `json:"time"` // for people
 }
+
+// AtRest reports whether no application runs as long as this version of the
+// head is the last one: it was handed over, or its agent has ended with it.
+func (h *Head) AtRest() bool { return h.Stopped || h.Handover != nil && h.Handover.State == Handed }
 
 // NextSequence is the sequence that the next backup has: sequences go on
 // across epochs, and past a chain that was cut off.
@@ -142,6 +168,10 @@ type Handover struct {
 	// StoppedFor is for how long the application had been stopping or stopped
 	// when this was written, on the active's clock; 0: not known, or not yet.
 	StoppedFor Duration `json:"stopped_for,omitempty"`
+	// Waits is, while it is prepared, what the active waits for; Left for how much
+	// longer, before it declines; 0: it does not end by itself.
+	Waits string   `json:"waits,omitempty"`
+	Left  Duration `json:"left,omitempty"`
 }
 
 // says reports whether two say the same, however long it took.
@@ -150,7 +180,7 @@ func (h *Handover) says(other *Handover) bool {
 		return h == other
 	}
 	a, b := *h, *other
-	a.StoppedFor, b.StoppedFor = 0, 0
+	a.StoppedFor, b.StoppedFor, a.Left, b.Left = 0, 0, 0, 0
 	return a == b
 }
 
@@ -194,7 +224,10 @@ type Marker struct {
 	Mode     Mode        `json:"mode,omitempty"`
 	By       string      `json:"by,omitempty"`
 	Reason   string      `json:"reason,omitempty"`
-	Time     time.Time   `json:"time"`
+	// HostIsOff says that By has given their word that the old active's host is
+	// off: its application was not waited for.
+	HostIsOff bool      `json:"host_is_off,omitempty"`
+	Time      time.Time `json:"time"`
 }
 
 // Ack says that a demoted instance's application has stopped.

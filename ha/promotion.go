@@ -44,6 +44,8 @@ func (m *Machine) onPromote(ev Promote) {
 		m.refuse(ev.Request, "the active %s has shown no sign of life for %v: it cannot hand over; promote without its help with --failover", h.Active.Name, (m.t - m.headSince).Round(time.Second))
 	case mode == ModeSwitchover && h.Active.Name == m.p.Self.Name:
 		m.refuse(ev.Request, "the head names this very instance as the active: promote with --failover")
+	case ev.HostIsOff && RefuseHostIsOff(mode, m.fencing().Mode) != "":
+		m.refuse(ev.Request, "%s", RefuseHostIsOff(mode, m.fencing().Mode))
 	case mode == ModeFailover && ev.Shown != nil && ev.Shown.Digest != h.Newest.Digest:
 		m.refuse(ev.Request, "a newer backup than the one shown has appeared (%s): look again", h.Newest.ID)
 	case !ev.AllowFailedRehearsal && m.failedRehearsal(ev.Chosen, h.Newest):
@@ -54,12 +56,15 @@ func (m *Machine) onPromote(ev Promote) {
 }
 
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
-	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.save()
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
 	m.stepSince, m.workAt = m.t, 0
 	m.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
 	m.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
+	if ev.HostIsOff {
+		m.report(Warn, "promotion", "%s says that the host of %s is off: its application is not waited for", ev.By, m.knownHead().Active.Name)
+	}
 }
 
 func (m *Machine) onCancel(ev CancelPromotion) {
@@ -273,7 +278,7 @@ func (m *Machine) pin() {
 	if p.Phase != PhasePin {
 		return
 	}
-	p.Epoch, p.Newest, p.Old = h.Epoch, h.Newest, h.Active
+	p.Epoch, p.Rev, p.Newest, p.Old = h.Epoch, h.Rev, h.Newest, h.Active
 	m.downSince, m.unhanded = never, m.stepSince
 	p.OldAlive = m.alive && !m.silent()
 	if p.Mode == ModeSwitchover {
@@ -310,7 +315,6 @@ func (m *Machine) awaitHandover() bool {
 		}
 		ho := h.Handover
 		mine := ho != nil && ho.Lease == p.ID
-		patience := 3*m.p.Poll + retryFirst
 		switch {
 		case h.Epoch != p.Epoch:
 			m.abort("%s became the active in epoch %d meanwhile", h.Active.Name, h.Epoch)
@@ -325,8 +329,8 @@ func (m *Machine) awaitHandover() bool {
 			m.abort("the active %s declined: %s", h.Active.Name, ho.Reason)
 		case m.silent():
 			m.abort("the active %s fell silent before it had handed over; promote without its help with --failover", h.Active.Name)
-		case !mine && m.t-m.stepSince > patience:
-			m.abort("the active %s did not answer within %v; promote without its help with --failover", h.Active.Name, patience)
+		case !mine && m.t-m.stepSince > m.patience():
+			m.abort("the active %s did not answer within %v; promote without its help with --failover", h.Active.Name, m.patience())
 		case !mine && h.Rev > m.hold.cited:
 			// One that has just ended a handover obeys no lease that cites an
 			// older head.
@@ -336,6 +340,10 @@ func (m *Machine) awaitHandover() bool {
 	})
 	return true
 }
+
+// patience is how long an active may take to answer a lease that asks it to hand
+// over.
+func (m *Machine) patience() time.Duration { return 3*m.p.Poll + retryFirst }
 
 // measureDowntime notes for how long a switchover has kept the application
 // stopped, once it runs here. No clocks are compared: the old active says how

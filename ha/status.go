@@ -33,6 +33,11 @@ type Status struct {
 	Promotion   *Promotion       `json:"promotion,omitempty"`
 	Demotion    *Demotion        `json:"demotion,omitempty"`
 	Last        *Result          `json:"last_promotion,omitempty"`
+	HeadSeen    bool             `json:"active_seen"` // the active has shown a sign of life since this process started
+	Waiting     *Wait            `json:"-"`           // for others, in a promotion or handover under way
+	// FailoverWait is how long a failover that began now would wait for the active
+	// after its commit; nil: not at all.
+	FailoverWait *Wait `json:"-"`
 }
 
 // Status describes the machine as of its last Step.
@@ -40,7 +45,8 @@ func (m *Machine) Status() Status {
 	j := m.j.clone()
 	s := Status{
 		Role: j.Role, Leading: m.leading, Epoch: j.Epoch,
-		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(),
+		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(), HeadSeen: m.alive,
+		Waiting: m.waitsFor(), FailoverWait: m.failoverWait(),
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
 		BackupError: m.backupErr, PullError: m.pullErr, Rehearsed: m.rehearsed,

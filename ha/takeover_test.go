@@ -26,17 +26,21 @@ func cutOff(who *instance) func(*instance, Effect) (Done, bool) {
 }
 
 func TestOnlyTheOldActiveItselfAcknowledges(t *testing.T) {
-	for _, copied := range []bool{false, true} {
-		t.Run(fmt.Sprint("copy=", copied), func(t *testing.T) {
+	for i := range 4 {
+		copied, old := i%2 == 1, i > 1
+		t.Run(fmt.Sprint("copy=", copied, ",old name=", old), func(t *testing.T) {
 			r := newRig(t)
 			r.head().Fencing.Mode = Strict
 			a, b := r.active(), r.start("b", Journal{})
 			r.pass(20*time.Second, a, b)
-			by := r.head().Active
+			key, by := AckKey(2, r.head().Active), r.head().Active
+			if old {
+				key = OldAckKey(2, "a")
+			}
 			if copied {
 				by.Incarnation = "of a copy"
 			}
-			r.put(AckKey(2, "a"), &Ack{Epoch: 2, Instance: by})
+			r.put(key, &Ack{Epoch: 2, Instance: by})
 			r.fail = cutOff(a)
 			b.step(Promote{Request: "p", Mode: ModeFailover})
 			r.pass(5*time.Second, b)
@@ -66,7 +70,7 @@ func TestOneThatStillWaitsForItsPredecessorAcknowledgesNothing(t *testing.T) {
 	next.Epoch, next.Rev, next.Nonce, next.Active = 3, next.Rev+1, "n3", Peer{Name: "c", Incarnation: "c1"}
 	r.put(HeadKey, &next)
 	r.pass(30*time.Second, b)
-	if _, ok := r.objects[AckKey(3, "b")]; ok || b.m.Status().Demotion != nil {
+	if _, ok := r.objects[AckKey(3, b.m.p.Self)]; ok || b.m.Status().Demotion != nil {
 		t.Fatalf("acknowledged: %v, %+v", ok, b.m.Status().Demotion)
 	}
 }

@@ -3,7 +3,7 @@ package ha
 // The work lane is whatever takes long but pulls: backups, rehearsals, restores.
 // One thing is done at a time.
 func (m *Machine) planWork() {
-	if m.work != 0 || m.pull != 0 {
+	if m.work != 0 || m.pull != 0 || m.leaving {
 		return
 	}
 	p, d := m.j.Promotion, m.j.Demotion
@@ -61,7 +61,7 @@ func (m *Machine) workFailed(what string, err error) {
 // may take longer than backups are apart, and otherwise while nothing else takes
 // long.
 func (m *Machine) planPull() {
-	if m.pull != 0 || m.work != 0 && m.workLabel != workRehearsal || !m.follows() || !m.missesBackup() {
+	if m.pull != 0 || m.leaving || m.work != 0 && m.workLabel != workRehearsal || !m.follows() || !m.missesBackup() {
 		return
 	}
 	ref := *m.knownHead().Newest

@@ -31,6 +31,12 @@ interrupt this command.
                               backup is lost here, and salvaged by the old active
                               when it comes back
 
+Nearly all that a failover takes is the wait for an active that was seen alive lately:
+its application may still run, and it may say that it has stopped. --dry-run tells how
+long that is at most. If you know that its host is off, --host-is-off ends the wait; your
+word is recorded. Strict fencing takes nobody's word, and refuses. An active that ended
+in good order, with its application, is not waited for.
+
 ID is a backup's id, for an older backup than the newest; backups that came after it
 stay listed as superseded.
 
@@ -50,11 +56,14 @@ func newPromote(a *app) *cobra.Command {
 		Example: `  understudy promote --dry-run
   understudy promote
   understudy promote --failover --yes --reason "host-a is down"
+  understudy promote --failover --host-is-off --reason "I pulled its plug"
   understudy promote --cancel`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.req.Backup = idOf(args)
 			switch {
+			case p.req.HostIsOff && !failover:
+				return usagef("--host-is-off goes with --failover: a switchover needs the active's help")
 			case switchover && failover:
 				return usagef("--switchover and --failover do not go together")
 			case cancel && (len(args) > 0 || switchover || failover || p.req.DryRun):
@@ -73,6 +82,7 @@ func newPromote(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&switchover, "switchover", false, "with the active's help, losing nothing (the default)")
 	f.BoolVar(&failover, "failover", false, "without the active's help")
+	f.BoolVar(&p.req.HostIsOff, "host-is-off", false, "your word that the active's host is off: a failover does not wait for its application")
 	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
 	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
 	f.BoolVar(&p.yes, "yes", false, "do not ask")

@@ -34,6 +34,9 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		fmt.Fprintf(w, "\nRehearsal: %s.", rehearsal)
 	}
 	fmt.Fprintf(w, "\nWould be lost: %s.\n", p.Loss.Summary)
+	if p.Mode == ha.ModeFailover {
+		fmt.Fprintln(w, waitLine(p))
+	}
 	if p.Loss.Heartbeat >= 0 {
 		fmt.Fprintf(w, "Last sign of life of the active: %s ago.\n", inSeconds(p.Loss.Heartbeat))
 	}
@@ -44,6 +47,17 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		fmt.Fprintf(w, "Would be superseded: %s\n", id)
 	}
 	fmt.Fprintln(w)
+}
+
+// waitLine says how long a failover would wait for the old active.
+func waitLine(p agent.Preflight) string {
+	switch {
+	case p.Wait == nil:
+		return "Would wait for the old active: no."
+	case p.Wait.Word:
+		return fmt.Sprintf("Would wait, once it has committed, for %s; if you know that its host is off, --host-is-off ends that.", p.Wait)
+	}
+	return fmt.Sprintf("Would wait, once it has committed, for %s.", p.Wait)
 }
 
 // backupName names a backup that may not be known.
@@ -59,6 +73,7 @@ type promotionView struct {
 	printer  printer
 	progress *progress
 	working  string
+	waiting  string
 }
 
 func (v *promotionView) step(s ha.Step) {
@@ -71,11 +86,25 @@ func (v *promotionView) step(s ha.Step) {
 	v.printer.note("  done  %-10s %s  %s", s.Name, took, s.Note)
 }
 
+// wait says what the promotion waits for, when that is something new.
+func (v *promotionView) wait(s agent.PromotionStatus) {
+	waiting := ""
+	if s.State == agent.PromotionRunning && s.Waiting != nil {
+		waiting = s.Waiting.For
+	}
+	if waiting != "" && waiting != v.waiting {
+		v.progress.end()
+		v.printer.note("        waits for %s", s.Waiting)
+	}
+	v.waiting = waiting
+}
+
 // status says what is under way, when that is something new.
 func (v *promotionView) status(s agent.PromotionStatus) {
 	if p := s.Progress; p != nil && s.State == agent.PromotionRunning && p.Total > 0 && !v.printer.json {
 		v.progress.update(*p)
 	}
+	v.wait(s)
 	working := string(s.Phase)
 	if s.State != agent.PromotionRunning || working == "" || working == v.working {
 		return

@@ -115,6 +115,8 @@ func showStatus(w io.Writer, s agent.Status) {
 		{"Next", nextLine(s)},
 		{"Work", workLine(s)},
 		{"Promotion", s.Outlook},
+		{"Waits", waitsLine(s)},
+		{"Failover", failoverLine(s)},
 	})
 	fmt.Fprintln(w)
 	showInstances(w, s.Instances)
@@ -136,6 +138,22 @@ func facts(w io.Writer, lines [][2]string) {
 			fmt.Fprintf(w, "%-10s %s\n", l[0], l[1])
 		}
 	}
+}
+
+// waitsLine says what a promotion or a handover that is under way waits for.
+func waitsLine(s agent.Status) string {
+	if s.Waiting == nil {
+		return ""
+	}
+	return "for " + s.Waiting.String()
+}
+
+// failoverLine says what nearly all of a failover's time would be.
+func failoverLine(s agent.Status) string {
+	if s.FailoverWait == nil || s.Promotion != nil {
+		return ""
+	}
+	return "would wait for " + s.FailoverWait.String()
 }
 
 func known(s string) string {

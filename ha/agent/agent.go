@@ -297,13 +297,10 @@ func (a *Agent) loop(ctx context.Context) error {
 		if err := a.step(ctx, next); err != nil {
 			return err
 		}
-		wait := wakeEvery
-		if due, ok := a.machine.Wake(); ok {
-			wait = min(wait, max(due, time.Millisecond))
-		}
-		timer.Reset(wait)
+		a.sleep(timer)
 		select {
 		case <-ctx.Done():
+			a.leave(ctx)
 			return ctx.Err()
 		case next = <-a.inbox:
 		case <-a.wakeups:

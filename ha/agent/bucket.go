@@ -186,9 +186,15 @@ func (b *Bucket) agrees(object any, key string) error {
 	case *ha.Marker:
 		format, cluster, want = o.Format, o.Cluster, ha.MarkerKey(o.Epoch)
 	case *ha.Ack:
-		format, cluster, want = o.Format, o.Cluster, ha.AckKey(o.Epoch, o.Instance.Name)
+		format, cluster, want = o.Format, o.Cluster, ha.AckKey(o.Epoch, o.Instance)
+		if old := ha.OldAckKey(o.Epoch, o.Instance.Name); key == old {
+			want = old
+		}
 	case *ha.SalvageRecord:
-		format, cluster, want = o.Format, o.Cluster, ha.SalvageKey(o.Epoch, o.Instance.Name)
+		format, cluster, want = o.Format, o.Cluster, ha.SalvageKey(o.Epoch, o.Instance, o.Backup)
+		if old := ha.OldSalvageKey(o.Epoch, o.Instance.Name); key == old {
+			want = old
+		}
 	case *ha.Instance:
 		format, cluster, want = o.Format, o.Cluster, ha.InstanceKey(o.Name)
 	}

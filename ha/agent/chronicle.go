@@ -227,6 +227,9 @@ func controlTells(object any) (e ClusterEvent, cut *backup.Ref) {
 		if o.Mode != "" {
 			e.Text += ", by " + string(o.Mode)
 		}
+		if o.HostIsOff {
+			e.Text += ", on the word that the host of the old active is off"
+		}
 		if o.Restored != nil {
 			e.Backup = o.Restored.ID
 			e.Text += ", from backup " + e.Backup

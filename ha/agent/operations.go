@@ -64,8 +64,11 @@ type PromoteRequest struct {
 	AllowVersionMismatch bool   `json:"allow_version_mismatch,omitempty"`
 	AllowFailedRehearsal bool   `json:"allow_failed_rehearsal,omitempty"`
 	WaiveSalvage         bool   `json:"waive_salvage,omitempty"`
-	By                   string `json:"by,omitempty"`
-	Reason               string `json:"reason,omitempty"`
+	// HostIsOff is By's word that the old active's host is off: a failover does not
+	// wait for its application to stop. It is refused under strict fencing.
+	HostIsOff bool   `json:"host_is_off,omitempty"`
+	By        string `json:"by,omitempty"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 // Preflight says whether a promotion would work now, and what it would lose.
@@ -75,6 +78,40 @@ type Preflight struct {
 	Backup BackupInfo `json:"backup"` // to be restored
 	Checks []Check    `json:"checks"`
 	Loss   Loss       `json:"loss"`
+	// Wait is for what, and how long, the promotion would wait once it has
+	// committed; nil: for nothing.
+	Wait *Wait `json:"wait,omitempty"`
+}
+
+// Wait is a wait for somebody else.
+type Wait struct {
+	For string `json:"for"`
+	// Seconds is for how much longer, at most; negative: that is not known.
+	Seconds float64 `json:"seconds"`
+	// Word says that the operator's word that the old active's host is off
+	// (host_is_off) would spare it.
+	Word bool `json:"word,omitempty"`
+}
+
+// String says it in one line, for people.
+func (w *Wait) String() string {
+	text := w.For
+	if w.Seconds >= 0 {
+		text += ", for " + seconds(w.Seconds) + " at most"
+	}
+	return text
+}
+
+// waitOf is a wait of the machine's, some time after it was told.
+func waitOf(w *ha.Wait, since time.Duration) *Wait {
+	if w == nil {
+		return nil
+	}
+	of := &Wait{For: w.For, Word: w.Word, Seconds: -1}
+	if w.Left >= 0 {
+		of.Seconds = max(0, w.Left-since).Seconds()
+	}
+	return of
 }
 
 // Check is one thing that a preflight looked at.
@@ -138,6 +175,7 @@ type PromotionStatus struct {
 	Downtime float64    `json:"downtime_seconds,omitempty"`
 	Ended    *time.Time `json:"ended,omitempty"`
 	Working  string     `json:"working,omitempty"` // what is under way
+	Waiting  *Wait      `json:"waiting,omitempty"` // for somebody else, now
 
 	Progress *backup.Progress `json:"progress,omitempty"` // of that
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -55,6 +56,7 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.checkRehearsal(a, req, info.ID)
 	p.checkHost(ctx, a, m, req.AllowVersionMismatch)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
+	p.checkWait(s, h, req)
 	p.Loss, err = a.loss(ctx, s, h, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
@@ -158,6 +160,20 @@ func heartbeatCheck(s Status, mode ha.Mode) error {
 		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help with --failover", s.Active, seconds(s.HeadAge))
 	}
 	return nil
+}
+
+// checkWait says for how long the promotion would wait for the old active.
+func (p *Preflight) checkWait(s Status, h *ha.Head, req PromoteRequest) {
+	if req.HostIsOff {
+		var err error
+		if why := ha.RefuseHostIsOff(p.Mode, h.Fencing.Mode); why != "" {
+			err = errors.New(why)
+		}
+		p.check("host is off", err)
+	}
+	if p.Mode == ha.ModeFailover && (!req.HostIsOff || h.Fencing.Mode == ha.Strict) {
+		p.Wait = s.FailoverWait
+	}
 }
 
 // loss says what the promotion would lose.

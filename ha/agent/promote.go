@@ -35,6 +35,7 @@ func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error)
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
+			HostIsOff: req.HostIsOff,
 		}
 	})
 	if err != nil {
@@ -70,6 +71,7 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	if p := a.core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
 			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work, Progress: cmp.Or(a.progress, a.pulling),
+			Waiting: waitOf(a.core.Waiting, a.cfg.Clock.Now().Mono-a.coreAt.Mono),
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID

@@ -50,7 +50,12 @@ type Status struct {
 	// Outlook says in one line whether promoting this instance would work now,
 	// and what would be lost.
 	Outlook string `json:"outlook"`
-	Stats   Stats  `json:"stats"`
+	// Waiting is what a promotion or handover under way here waits for.
+	Waiting *Wait `json:"waiting,omitempty"`
+	// FailoverWait is for what, and how long, a failover that began now would wait
+	// once it has committed, which is nearly all of its downtime; nil: for nothing.
+	FailoverWait *Wait `json:"failover_wait,omitempty"`
+	Stats        Stats `json:"stats"`
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.

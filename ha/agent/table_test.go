@@ -27,7 +27,9 @@ func TestNoIdleInstanceLooksUnreachable(t *testing.T) {
 		}
 		hosts[0].backup()
 		for i := range 20 {
-			time.Sleep(45*time.Second + time.Duration(i)*700*time.Millisecond)
+			if err := wait(t.Context(), 45*time.Second+time.Duration(i)*700*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
 			for _, h := range hosts {
 				for _, row := range h.agent.Status().Instances {
 					if strings.HasPrefix(row.State, StateUnreachable) {

@@ -24,6 +24,7 @@ type PromotionRequest struct {
 	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
 	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
 	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
+	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
 	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
 	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
 }
@@ -60,7 +61,7 @@ func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, er
 	}
 	req := agent.PromoteRequest{
 		Backup: r.Backup, Mode: r.Mode, Shown: r.Shown, DryRun: r.DryRun,
-		AllowVersionMismatch: r.AllowVersionMismatch, AllowFailedRehearsal: r.AllowFailedRehearsal, WaiveSalvage: r.WaiveSalvage,
+		AllowVersionMismatch: r.AllowVersionMismatch, AllowFailedRehearsal: r.AllowFailedRehearsal, WaiveSalvage: r.WaiveSalvage, HostIsOff: r.HostIsOff,
 		By: caller(ctx), Reason: r.Reason,
 	}
 	if r.DryRun {

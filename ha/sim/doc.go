@@ -11,7 +11,8 @@
 // in one direction or both, and from one another; their agents crash before and
 // after every effect, are stopped and continued; the hosts are suspended (the
 // monotonic clock stands still, the boot-time clock goes on), rebooted, copied
-// while they run, and put back to an older snapshot of their disk. Clocks drift
+// while they run, put back to an older snapshot of their disk, and ended in good
+// order. Clocks drift
 // by up to maxDrift, and wall clocks are anywhere. Hooks fail and hang, downloads
 // are corrupted, a swap stops half-way. Operators promote, cancel, choose older
 // backups, fail over, waive a salvage, start without the bucket, ask for backups

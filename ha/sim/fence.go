@@ -126,13 +126,15 @@ func (h *Host) excused() bool {
 func (h *Host) overridden() bool { return h.proc != nil && h.override == h.proc }
 
 // checkHandedOver checks that an application is stopped from the moment that
-// the head says it is until the head says something else. A host that was put back
-// to a snapshot knows nothing of that; there an operator's word counts.
+// the head says it is until the head says something else. An agent that was
+// started again after its farewell may have an operator's word to start it without
+// the bucket; a host that was put back to a snapshot knows nothing of either, and
+// there an operator's word counts too.
 func (w *World) checkHandedOver(h *Host) {
-	if h.disks > 0 && h.overridden() {
+	if h.overridden() && (h.disks > 0 || w.head.Stopped) {
 		return
 	}
-	if ho := w.head.Handover; ho != nil && ho.State == ha.Handed && h.ran[w.head.Active.Incarnation] {
-		w.fail(Handover, "the application of %s runs though the head says that it has handed over", h.id)
+	if w.head.AtRest() && h.ran[w.head.Active.Incarnation] {
+		w.fail(Handover, "the application of %s runs though the head says that nothing does (stopped %v, handover %v)", h.id, w.head.Stopped, w.head.Handover)
 	}
 }

@@ -22,6 +22,7 @@ type Host struct {
 	deaf       map[*Host]bool
 	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
 	asleep     bool          // suspended: everything stands still
+	off        bool          // the machine is down, for a reboot
 	fellAsleep time.Duration // when it last was
 	deferred   []func()      // what goes on when the host wakes up
 	override   *Process      // the one under which an operator started the application without the bucket
@@ -120,7 +121,7 @@ func (h *Host) boot() {
 		h.deferred = append(h.deferred, h.boot)
 		return
 	}
-	if h.proc != nil || h.locked {
+	if h.proc != nil || h.locked || h.off {
 		return
 	}
 	w := h.w
@@ -194,10 +195,20 @@ func (h *Host) lock() {
 func (h *Host) reboot() {
 	h.crash("the host goes down")
 	h.app, h.asleep, h.deferred = false, false, nil
-	h.w.after(h.w.between(10*time.Second, 3*time.Minute), func() {
-		h.clock.booted, h.clock.slept = h.w.now, 0
-		h.boot()
-	})
+	if !h.off {
+		h.off = true
+		h.w.after(h.w.between(10*time.Second, 3*time.Minute), h.up)
+	}
+}
+
+// up ends a reboot.
+func (h *Host) up() {
+	if !h.off {
+		return
+	}
+	h.off = false
+	h.clock.booted, h.clock.slept = h.w.now, 0
+	h.boot()
 }
 
 func (p *Process) alive() bool { return p.h.proc == p && p.h.w.err == nil }

@@ -19,7 +19,8 @@ const (
 	// only, each named by its marker.
 	Chain Invariant = "chain"
 	// Durability: a backup that was acknowledged is in the chain, and a write
-	// that was acknowledged is in a backup.
+	// that was acknowledged is in a backup that the chain or a salvage record
+	// names.
 	Durability Invariant = "durability"
 	// Fencing: an application whose instance does not lead stops within the
 	// bound that its fencing mode promises (fence.go).
@@ -27,8 +28,9 @@ const (
 	// Claim: no process starts its application or makes a backup before the
 	// store has a head of its own.
 	Claim Invariant = "claim"
-	// Handover: an application that was handed over stays stopped, and its
-	// successor has all of its writes.
+	// Handover: an application that was handed over, or whose agent has bidden
+	// farewell, stays stopped while the head says so, and its successor has all of
+	// the writes before a handover.
 	Handover Invariant = "handover"
 	// Promotion: a promotion ends as promoted, or with everything as before.
 	Promotion Invariant = "promotion"
@@ -66,6 +68,10 @@ func (w *World) written(key string, value any) {
 		w.headWritten(v)
 	case *ha.Marker:
 		w.markerWritten(key, v)
+	case *ha.SalvageRecord:
+		if v.Backup != nil {
+			w.backups[v.Backup.ID].state.save() // not before: what no list shows is lost to people
+		}
 	}
 }
 

@@ -76,6 +76,17 @@ var mutations = []mutation{
 		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
 	},
 	{
+		guard: "the word in the head that nothing runs", broken: "reads before the commit show a farewell that nobody gave", catches: Fencing,
+		wrap:    falseFarewell,
+		fencing: ha.Strict,
+		faults:  Faults{Trouble: Weights{Cut: 1, Quit: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "a salvage record for each salvage backup", broken: "all salvage records of an epoch have one key, and the first one wins", catches: Durability,
+		wrap:   oneSalvage,
+		faults: Faults{Trouble: Weights{Cut: 2, Copy: 2, Crash: 1}, Every: 20 * time.Second},
+	},
+	{
 		guard: "the stopped application during a handover", broken: "the demote hook says that it has stopped, and has not", catches: Handover,
 		wrap: falseStop,
 	},
@@ -198,6 +209,40 @@ func falseAck(p *Process, next Runner) Runner {
 			old := p.h.disk.journal.Promotion.Old
 			answers(p, done, ha.Done{ID: r.ID, Object: &ha.Ack{Instance: old}})
 			return
+		}
+		next(e, done)
+	}
+}
+
+func falseFarewell(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		next(e, func(d ha.Done) {
+			h, ok := d.Object.(*ha.Head)
+			if promotion := p.h.disk.journal.Promotion; ok && promotion != nil && promotion.Phase == ha.PhaseCommit {
+				h.Stopped = true
+			}
+			done(d)
+		})
+	}
+}
+
+// oneSalvage is how records of salvage backups were kept once: the second of an
+// epoch was taken for the first one's repetition.
+func oneSalvage(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		switch e := e.(type) {
+		case ha.Write:
+			if r, ok := e.Object.(*ha.SalvageRecord); ok {
+				e.Key = ha.OldSalvageKey(r.Epoch, r.Instance.Name)
+				next(e, done)
+				return
+			}
+		case ha.Read:
+			if e.Kind == ha.KindSalvage {
+				e.Key = ha.OldSalvageKey(p.h.disk.journal.Demotion.Epoch+1, p.h.disk.name)
+				next(e, done)
+				return
+			}
 		}
 		next(e, done)
 	}

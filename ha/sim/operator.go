@@ -74,6 +74,7 @@ func (w *World) promotion(request string) ha.Event {
 	if w.chance(0.2) {
 		p.Shown = w.head.Newest
 	}
+	p.HostIsOff = p.Mode == ha.ModeFailover && w.chance(0.2)
 	return p
 }
 

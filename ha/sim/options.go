@@ -44,7 +44,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -71,7 +71,7 @@ func draw(rng *rand.Rand) *Faults {
 		Every: 5*time.Second + time.Duration(rng.Int64N(int64(80*time.Second))),
 		Trouble: Weights{
 			Crash: weight(4), Reboot: weight(1), Cut: weight(4), Deaf: weight(2),
-			Stop: weight(2), Suspend: weight(2),
+			Stop: weight(2), Suspend: weight(2), Quit: weight(1),
 		},
 		Operate: 15*time.Second + time.Duration(rng.Int64N(int64(2*time.Minute))),
 		Rash:    rng.IntN(2) == 0,

@@ -29,6 +29,7 @@ func (w *World) heal() {
 		if h.stopped {
 			h.goOn(h.proc)
 		}
+		h.up()
 		h.boot()
 	}
 	w.after(lateBy, w.rest)

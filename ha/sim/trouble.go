@@ -2,6 +2,8 @@ package sim
 
 import (
 	"time"
+
+	"github.com/understudy-ha/understudy/ha"
 )
 
 // trouble happens at random.
@@ -27,6 +29,7 @@ func (t Weights) pick(w *World) func(*Host) {
 	}{
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
+		{t.Quit, (*Host).quit},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -57,6 +60,38 @@ func (h *Host) fall() {
 	h.crash("the agent crashes")
 	h.w.after(h.w.pause(), h.boot)
 }
+
+// farewellWithin is how long an agent that is told to end waits for its farewell.
+const farewellWithin = 10 * time.Second
+
+// quit ends the agent in good order, and the application with it; later it is
+// started again.
+func (h *Host) quit() {
+	p := h.proc
+	if p == nil || h.frozen() {
+		return
+	}
+	h.w.trace("%s: the agent is told to end", h.id)
+	p.step(ha.Farewell{Request: farewell})
+	h.after(farewellWithin, func() { h.quitted(p) })
+}
+
+// quitted is the end of a process that was told to end.
+func (h *Host) quitted(p *Process) {
+	if h.proc != p {
+		return
+	}
+	h.app = false
+	h.crash("the agent has ended in good order")
+	if h.w.healed {
+		h.boot()
+		return
+	}
+	h.w.after(h.w.pause(), h.boot)
+}
+
+// farewell is the request of a process that ends.
+const farewell = "farewell"
 
 func (h *Host) cutOff() {
 	h.cut = []cut{cutBoth, cutBoth, cutAnswers}[h.w.rng.IntN(3)]

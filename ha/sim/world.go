@@ -147,9 +147,6 @@ func (w *World) keep(kind string, epoch, seq uint64, previous *backup.Ref, s *st
 	id := fmt.Sprintf("%s-e%d-s%d-%d", kind, epoch, seq, len(w.backups))
 	ref := backup.Ref{ID: id, Epoch: epoch, Sequence: seq, Key: id, Digest: id}
 	w.backups[id] = &stored{state: s, ref: ref, previous: previous}
-	if kind == "salvage" {
-		s.save()
-	}
 	return &ref
 }
 

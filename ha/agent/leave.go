@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// farewellTimeout is how long an agent that ends may take to say so in the
+// bucket, beyond what its application may take to stop.
+const farewellTimeout = 5 * time.Second
+
+// leave ends the loop in good order: an application that ends with this agent is
+// stopped, and on the active the head says so, which spares a successor the wait
+// for it. Whatever keeps that from being said costs the successor that wait, and
+// nothing else.
+func (a *Agent) leave(ctx context.Context) {
+	if a.cfg.Application == nil {
+		return // it runs on without its agent
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.appBound().Stop+farewellTimeout)
+	defer cancel()
+	const request = "farewell"
+	said := make(chan ha.Answer, 1)
+	a.mu.Lock()
+	a.answers[request] = said
+	a.mu.Unlock()
+	defer a.forget(request)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	next := input{ev: ha.Farewell{Request: request}}
+	for a.step(ctx, next) == nil {
+		a.sleep(timer)
+		select {
+		case <-said:
+			return
+		case <-ctx.Done():
+			return
+		case next = <-a.inbox:
+		case <-timer.C:
+			next = input{ev: ha.Tick{}}
+		}
+	}
+}
+
+// sleep sets the timer to when the machine wants to be woken, or to when the
+// clocks are to be looked at.
+func (a *Agent) sleep(timer *time.Timer) {
+	wait := wakeEvery
+	if due, ok := a.machine.Wake(); ok {
+		wait = min(wait, max(due, time.Millisecond))
+	}
+	timer.Reset(wait)
+}
