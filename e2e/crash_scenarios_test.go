@@ -45,7 +45,7 @@ var scenarios = []scenario{
 		"journal.promotion.swap", "swap", "swapper.swapping", "source.swap", "swapper.swapped",
 		"journal.promotion.commit", "journal.commit", "head.commit", "journal.promotion.finish",
 		"marker", "journal.marked", "discard", "swapper.finishing", "source.discard", "swapper.idle",
-		"journal.promotion.discarded", "application.start", "journal.promotion.started", "lease.release",
+		"application.start", "journal.promotion.started", "lease.release",
 		"journal.promotion.ended", "journal.first",
 	}, (*trial).switchoverCandidate, 1},
 	{"a switchover, on the old active", []string{
@@ -65,7 +65,7 @@ var scenarios = []scenario{
 		"journal.demotion.acked", "salvage", "put.salvage", "journal.demotion.made", "salvage.record", "journal.demotion.ended",
 	}, (*trial).failoverOld, 1},
 	{"stepping down two epochs late", []string{"journal.demotion.known"}, (*trial).stepDownLate, 2},
-	{"being superseded in mid-promotion", []string{"journal.demotion.discarded"}, (*trial).supersededEarly, 2},
+	{"being superseded in mid-promotion", []string{"discard"}, (*trial).supersededEarly, 2},
 }
 
 // again brings a host's agent back once it has died.

@@ -181,7 +181,7 @@ func (r *promotionReport) add(m measuredPromotions) {
 		for _, name := range timedSteps {
 			row = append(row, brief(p.times[name]))
 		}
-		row = append(row, "**"+brief(p.times.total())+"**", brief(p.times["discard"]), brief(m.backup), brief(m.rehearsal))
+		row = append(row, "**"+brief(p.times.total())+"**", brief(m.backup), brief(m.rehearsal))
 		r.rows = append(r.rows, "| "+strings.Join(row, " | ")+" |")
 	}
 }
@@ -219,7 +219,7 @@ func (r *promotionReport) judge(t *testing.T, kind string, sizes []int64, took [
 
 // String is the table of what was measured.
 func (r *promotionReport) String() string {
-	head := append(append([]string{"state", "size", "standby"}, timedSteps...), "**lease to start**", "discard", "(backup)", "(rehearsal)")
+	head := append(append([]string{"state", "size", "standby"}, timedSteps...), "**lease to start**", "(backup)", "(rehearsal)")
 	text := "| " + strings.Join(head, " | ") + " |\n|" + strings.Repeat(" --- |", len(head)) + "\n" + strings.Join(r.rows, "\n") + "\n"
 	if len(r.judged) > 0 {
 		text += "\n" + strings.Join(r.judged, "\n") + "\n"
@@ -236,7 +236,7 @@ func (r *promotionReport) page() string {
 		"by the shipped program, on a local folder as the bucket; the standbys are on the same machine. A step's time is what `understudy promote` prints" +
 		of(*promotionTries) + ". " +
 		"A directory is files of 256 KiB with content that cannot be compressed; a PostgreSQL database is rows of 1 KiB with a primary key, on a server that does not wait for its disk.\n\n" +
-		"`restore` of a standby that has rehearsed is a look at the seal; `discard` drops what was replaced, once the application was started: nothing, or a whole state where the host was the active before. " +
+		"`restore` of a standby that has rehearsed is a look at the seal. What was replaced is set aside once the application was started, and deleted beside everything else. " +
 		"Backup (all data new, deduplicated, compressed, encrypted) and rehearsal (at low priority) are those that came before, from nothing.\n\n" +
 		waitForTheOldActive + "\n\n" +
 		"Measured on " + machine() + ".\n\n" + r.String()

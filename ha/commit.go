@@ -123,6 +123,7 @@ func (m *Machine) committed(epoch uint64) {
 	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
 	m.j.Demotion, m.j.Handover = nil, nil
 	m.refused = ""
+	m.replacedLeft = true
 	p.Phase = PhaseFinish
 	// An active that handed over has stopped its application already; so has one
 	// whose last head says so, which this commit has replaced.
@@ -150,7 +151,7 @@ func (m *Machine) planFinish() bool {
 		p.Started = true
 		m.step("start", "")
 		m.save()
-	case p.Discarded && (m.app == appRunning || m.appErr != ""):
+	case m.app == appRunning, m.appErr != "":
 		m.readLease(m.releaseLease)
 		return true
 	}

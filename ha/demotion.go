@@ -21,7 +21,7 @@ func (m *Machine) superseded(h *Head) {
 	}
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
 		// It committed, and was superseded before it was through.
-		d.Discard, d.Silent = !p.Discarded, !p.Acked
+		d.Silent = !p.Acked
 		m.endPromotion()
 	}
 	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil

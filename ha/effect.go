@@ -109,8 +109,9 @@ type Swap struct{ ID uint64 }
 // Failed.
 type Rollback struct{ ID uint64 }
 
-// Discard drops the replaced state. It is idempotent. Done carries OK or
-// Failed.
+// Discard sets the replaced state aside, for the agent to delete whenever that
+// can be done. It is idempotent, and does nothing where there is none. Done
+// carries OK or Failed.
 type Discard struct{ ID uint64 }
 
 // UseSources changes the sources, and drops what was staged of the old ones.

@@ -132,10 +132,10 @@ type Promotion struct {
 	// application runs.
 	AtRest bool `json:"at_rest,omitempty"`
 
-	Acked     bool `json:"acked,omitempty"`     // no more waiting for the old active
-	Started   bool `json:"started,omitempty"`   // the application was started
-	Discarded bool `json:"discarded,omitempty"` // the replaced state is dropped
-	Undone    bool `json:"undone,omitempty"`    // rolled back; only the lease is left
+	Swapped bool `json:"swapped,omitempty"` // its swap has begun
+	Acked   bool `json:"acked,omitempty"`   // no more waiting for the old active
+	Started bool `json:"started,omitempty"` // the application was started
+	Undone  bool `json:"undone,omitempty"`  // rolled back; only the lease is left
 
 	Downtime Duration `json:"downtime,omitempty"` // of the application in a switchover, once it runs again; 0: not known
 
@@ -160,7 +160,6 @@ type Demotion struct {
 	Tip      *backup.Ref `json:"tip,omitempty"`      // the newest backup of the epoch that ended, where that is another
 	Known    bool        `json:"known,omitempty"`    // Restored and Tip have been looked up
 	Final    *backup.Ref `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
-	Discard  bool        `json:"discard,omitempty"`  // a swap's replaced state is still to be dropped
 	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
 	Salvage  *backup.Ref `json:"salvage,omitempty"`
 	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup

@@ -21,6 +21,8 @@ type Params struct {
 	// What the instance knows of rehearsals when its process starts.
 	Rehearsal RehearsalPolicy
 	Rehearsed Rehearsed
+	// Swapped says that a swap was neither undone nor finished.
+	Swapped bool
 }
 
 // Intervals that no user sets.
@@ -109,6 +111,10 @@ type Machine struct {
 	rehearseWait time.Duration
 	staged       bool // a backup may be staged, or half staged
 
+	replacedLeft bool    // what a committed swap replaced is still to be set aside
+	discardAt    instant // not before
+	discardWait  time.Duration
+
 	salvageAt   instant
 	salvageWait time.Duration
 
@@ -145,6 +151,7 @@ func New(p Params, j Journal) *Machine {
 		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lastStart: never, stopSince: never, downSince: never,
 		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
+	m.replacedLeft = p.Swapped && !j.Promotion.swapping()
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {
 		m.j.Role = RoleStandby

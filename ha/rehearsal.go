@@ -82,7 +82,7 @@ const workRehearsal = "rehearsal"
 func (m *Machine) planRehearsal() {
 	policy, last, ref := m.p.Rehearsal, m.rehearsed, m.pulled
 	switch {
-	case m.j.Promotion != nil || m.j.Demotion != nil:
+	case m.j.Promotion != nil || m.j.Demotion != nil || m.replacedLeft:
 		return
 	case policy.Off:
 		m.planUnstage()

@@ -194,7 +194,7 @@ func TestNothingIsRehearsedWhileSomethingIsOwed(t *testing.T) {
 	}
 }
 
-func TestTheApplicationStartsBeforeWhatWasReplacedIsDropped(t *testing.T) {
+func TestTheApplicationStartsBeforeWhatWasReplacedIsSetAside(t *testing.T) {
 	r := newRig(t)
 	a, b := r.active(), r.start("b", Journal{})
 	r.pass(time.Minute, a, b)
@@ -203,23 +203,52 @@ func TestTheApplicationStartsBeforeWhatWasReplacedIsDropped(t *testing.T) {
 	if b.answers["p"] != nil {
 		t.Fatal(b.answers["p"])
 	}
-	started := false
+	started, discarded := false, false
 	for _, e := range b.seen {
 		switch e.(type) {
 		case StartApp:
 			started = true
 		case Discard:
+			discarded = true
 			if !started {
-				t.Fatal("dropped before the application was started")
+				t.Fatal("set aside before the application was started")
 			}
 		}
 	}
-	var steps []string
-	for _, s := range b.m.Status().Last.Steps {
-		steps = append(steps, s.Name)
+	if !discarded {
+		t.Error("never set aside")
 	}
-	if got := steps[len(steps)-1]; got != "discard" {
-		t.Errorf("steps %q", steps)
+}
+
+// TestNothingWaitsForWhatCannotBeSetAside has every discard fail: the promotion
+// ends, backups are made, the lease is free for the next promotion, and the
+// discard is tried again.
+func TestNothingWaitsForWhatCannotBeSetAside(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		d, ok := e.(Discard)
+		return Done{ID: d.ID, Outcome: Failed, Err: errors.New("no luck")}, ok
+	}
+	r.pass(time.Minute, a, b)
+	b.step(Promote{Request: "there"})
+	r.pass(10*time.Minute, a, b)
+	if last := b.m.Status().Last; last == nil || !last.Promoted || b.m.Status().Promotion != nil {
+		t.Fatalf("the promotion has not ended: %+v", last)
+	}
+	if n := b.count(func(e Effect) bool { _, ok := e.(MakeBackup); return ok }); n < 2 {
+		t.Errorf("%d backups were made", n)
+	}
+	if n := b.count(func(e Effect) bool { _, ok := e.(Discard); return ok }); n < 3 {
+		t.Errorf("tried %d times", n)
+	}
+	a.step(Promote{Request: "back"})
+	r.pass(10*time.Minute, a, b)
+	if last := a.m.Status().Last; last == nil || !last.Promoted {
+		t.Fatalf("the promotion back has not ended: %+v", last)
+	}
+	if s := b.m.Status(); s.Role != RoleStandby || s.Demotion != nil || s.Pulled != a.m.Status().Head.Newest.ID {
+		t.Errorf("b has not stepped down, or pulls nothing: %+v", s)
 	}
 }
 

@@ -12,10 +12,17 @@ func (m *Machine) planRestore(p *Promotion) {
 		if m.app != appStopped {
 			return
 		}
+		p.Swapped = true // from here on a rollback swaps back
+		m.save()
 		m.begin("swap", m.swapped)
 		m.emit(Swap{ID: m.work})
 	case PhaseRollback:
 		if p.Undone || !m.due(m.workAt) {
+			return
+		}
+		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
+			p.Undone = true
+			m.save()
 			return
 		}
 		m.begin("rollback", func(d Done) {
@@ -69,26 +76,35 @@ func (m *Machine) swapped(d Done) {
 	m.save()
 }
 
-// planDiscard drops what the swap replaced, once the commit is known. That may
-// take long, so nothing waits for it.
-func (m *Machine) planDiscard() {
-	if !m.due(m.workAt) {
-		return
+// discardDue reports whether what a committed swap replaced is to be set aside
+// now. Nothing waits for that but the next stage, and it waits for the
+// application.
+func (m *Machine) discardDue() bool {
+	p := m.j.Promotion
+	switch {
+	case !m.replacedLeft:
+		return false
+	case p != nil && p.Phase == PhaseRestore:
+		return true
+	case p == nil, p.Phase == PhaseFinish && (m.app == appRunning || m.appErr != ""):
+		return m.due(m.discardAt)
 	}
+	return false
+}
+
+// planDiscard sets aside what a swap replaced, once the commit is known.
+func (m *Machine) planDiscard() {
 	m.begin("discard", func(d Done) {
 		if d.Outcome != OK {
-			m.workFailed("discard", d.Err)
+			m.discardWait = min(max(workRetry, 2*m.discardWait), workRetryMax)
+			m.discardAt = m.t + m.discardWait
+			m.report(Alarm, "discard", "what the last promotion replaced could not be set aside (tried again in %v): %s", m.discardWait, errText(d.Err))
+			if p := m.j.Promotion; p != nil && p.Phase == PhaseRestore {
+				m.abort("what the last promotion replaced could not be set aside: %s", errText(d.Err))
+			}
 			return
 		}
-		m.workOK()
-		if p := m.j.Promotion; p != nil {
-			p.Discarded = true
-			m.step("discard", "")
-		}
-		if d := m.j.Demotion; d != nil {
-			d.Discard = false
-		}
-		m.save()
+		m.replacedLeft, m.discardAt, m.discardWait = false, 0, 0
 	})
 	m.emit(Discard{ID: m.work})
 }

@@ -8,16 +8,12 @@ func (m *Machine) planWork() {
 	}
 	p, d := m.j.Promotion, m.j.Demotion
 	switch {
+	case m.discardDue():
+		m.planDiscard()
 	case m.mayReload():
 		m.changeSources()
 	case p != nil && p.Phase != PhaseFinish:
 		m.planRestore(p)
-	case p != nil && !p.Discarded:
-		if m.app == appRunning || m.appErr != "" { // nothing comes before the application
-			m.planDiscard()
-		}
-	case d != nil && d.Discard:
-		m.planDiscard()
 	case d != nil && d.Acked && d.Known && !d.Made && m.planSalvage(d):
 	case m.j.Role == RoleActive:
 		if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.app == appStopped && m.publish == nil {
@@ -83,8 +79,8 @@ func (m *Machine) planPull() {
 
 // follows reports whether this instance is a standby with nothing to settle.
 func (m *Machine) follows() bool {
-	p, d := m.j.Promotion, m.j.Demotion
-	return m.j.Role == RoleStandby && !m.mayReload() && (p == nil || p.Phase == PhaseFinish && p.Discarded) && (d == nil || !d.Discard)
+	p := m.j.Promotion
+	return m.j.Role == RoleStandby && !m.mayReload() && (p == nil || p.Phase == PhaseFinish)
 }
 
 // missesBackup reports whether the newest backup is to be pulled now.

@@ -33,6 +33,10 @@
 // (before finishing) or Finish (from swapped) ends with every source old or
 // every source new.
 //
+// What is no longer needed is set aside, under a name that nothing else uses,
+// and deleted by Sweep. So nothing waits for a deletion, and something that cannot
+// be deleted is in nobody's way.
+//
 // # Stage
 //
 // A stage that is whole is sealed: the journal holds which backup it is (id and

@@ -116,6 +116,9 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if j.State == Finishing {
+		j = journal{} // Stage finishes it first
+	}
 	if j.State.replaced() {
 		return nil, fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
 	}
@@ -132,6 +135,12 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 }
 
 func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
+	if j, err := s.read(); err == nil && j.State == Finishing {
+		// What keeps an earlier swap from its end may be over.
+		if err := s.finish(ctx, j); err != nil {
+			return err
+		}
+	}
 	plan, err := s.plan(ctx, m)
 	if err != nil || plan.done() {
 		return err
@@ -234,7 +243,7 @@ func stageOne(ctx context.Context, r *pack.Reader, p part) error {
 		return err
 	}
 	// Old and new do not fit side by side.
-	if err := p.SwapBack(ctx); err != nil {
+	if err := freed(ctx, p.Source); err != nil {
 		return err
 	}
 	return p.Stage(ctx, r, p.entry)
@@ -312,7 +321,7 @@ func (s *Swapper) makeRoom(ctx context.Context, p *plan, j *journal) error {
 		if part.keep {
 			continue
 		}
-		if err := s.do("swap back", part.Source, func() error { return part.SwapBack(ctx) }); err != nil {
+		if err := s.do("swap back", part.Source, func() error { return freed(ctx, part.Source) }); err != nil {
 			return err
 		}
 		p.parts[i].held = nil

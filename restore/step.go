@@ -19,8 +19,8 @@ var Steps = []string{
 
 	"source.stage",     // one source is staged
 	"source.swap",      // its stage is in place, and what was there is kept
-	"source.swap-back", // what was there is in place again, the stage is dropped
-	"source.discard",   // what was replaced is dropped
+	"source.swap-back", // what was there is in place again, the stage is set aside
+	"source.discard",   // what was replaced is set aside
 }
 
 // announced tells of a step before, and once it is done.

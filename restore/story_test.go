@@ -122,6 +122,13 @@ func TestAnApplicationMovesFromOneHostToAnother(t *testing.T) {
 		}
 		return s
 	}
+	swept := func(s *Swapper) error {
+		left, err := s.Sweep(t.Context())
+		if len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+		return err
+	}
 	before := tree(t, filepath.Dir(standby.dir))
 	steps := []struct {
 		name string
@@ -131,9 +138,11 @@ func TestAnApplicationMovesFromOneHostToAnother(t *testing.T) {
 		{"stage", func(s *Swapper) error { return s.Stage(t.Context(), reader, m, nil) }, "old"},
 		{"swap", func(s *Swapper) error { return s.Swap(t.Context()) }, "new"},
 		{"roll back", func(s *Swapper) error { return s.Rollback(t.Context()) }, "old"},
+		{"sweep", swept, "old"},
 		{"stage again", func(s *Swapper) error { return s.Stage(t.Context(), reader, m, nil) }, "old"},
 		{"swap again", func(s *Swapper) error { return s.Swap(t.Context()) }, "new"},
 		{"finish", func(s *Swapper) error { return s.Finish(t.Context()) }, "new"},
+		{"sweep at the end", swept, "new"},
 	}
 	for _, step := range steps {
 		if err := step.do(swapper()); err != nil { // each in a new process

@@ -149,8 +149,8 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	return s.write(&j, Swapped)
 }
 
-// Rollback puts the replaced state of every source back, and drops the stage
-// then. Where nothing was swapped yet it keeps what is whole: a stage stays
+// Rollback puts the replaced state of every source back, and sets the stage
+// aside then. Where nothing was swapped yet it keeps what is whole: a stage stays
 // Staged, and of one that was being built that is kept which the next Stage can
 // bring forward (Drop removes it). It may be called in any state, any number of
 // times. Once Finish has begun it is ErrState.
@@ -209,7 +209,7 @@ func (s *Swapper) backwards(state State) State {
 	return Staging
 }
 
-// Drop removes whatever is staged, whole or not: for good, as when this
+// Drop sets aside whatever is staged, whole or not: for good, as when this
 // instance leaves its cluster or is to rehearse no more. It may be called any
 // number of times; with nothing staged it does nothing. While a swap is neither
 // rolled back nor finished it is ErrState.
@@ -221,6 +221,8 @@ func (s *Swapper) Drop(ctx context.Context) error {
 	case err != nil:
 	case j.State == Idle && len(j.Stages) == 0:
 		return nil
+	case j.State == Finishing:
+		err = s.finish(ctx, j)
 	case j.State.replaced():
 		err = fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
 	default:
@@ -232,9 +234,9 @@ func (s *Swapper) Drop(ctx context.Context) error {
 	return nil
 }
 
-// Finish drops the replaced states. Rollback is not possible any more. It may
-// be called again after a crash; with nothing swapped in and nothing left over
-// it does nothing. Before a whole Swap it is ErrState.
+// Finish sets the replaced states aside, for Sweep. Rollback is not possible any
+// more. It may be called again after a crash; with nothing swapped in and nothing
+// left over it does nothing. Before a whole Swap it is ErrState.
 func (s *Swapper) Finish(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -473,7 +473,7 @@ func TestAFailedStepBackIsTriedAgain(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			h.mustBe(t, between)
-			if err := h.stage(t.Context()); !errors.Is(err, ErrState) {
+			if err := h.stage(t.Context()); verb == "swap back" && !errors.Is(err, ErrState) || verb == "discard" && !strings.Contains(fmt.Sprint(err), "discard uploads: no luck") {
 				t.Errorf("staging meanwhile: %v", err)
 			}
 			delete(h.sources["uploads"].fail, verb)

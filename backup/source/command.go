@@ -39,7 +39,10 @@ type Command struct {
 	fault func(step string) error
 }
 
-var _ Source = (*Command)(nil)
+var (
+	_ Source  = (*Command)(nil)
+	_ Sweeper = (*Command)(nil)
+)
 
 // NewCommand makes a command source.
 func NewCommand(name string, cfg CommandConfig) (*Command, error) {

@@ -26,6 +26,7 @@ func (c *Command) Staged() string { return filepath.Join(c.cfg.Scratch, "staged"
 
 func (c *Command) replaced() string { return filepath.Join(c.cfg.Scratch, "replaced") }
 func (c *Command) loaded() string   { return filepath.Join(c.cfg.Scratch, "loaded") }
+func (c *Command) dropped() asides  { return asides(filepath.Join(c.cfg.Scratch, "dropped")) }
 
 // Space implements Restorer: the staged state, and the replaced one, which is
 // taken to be of the same size.
@@ -167,15 +168,24 @@ func (c *Command) discard() error {
 	return c.drop(c.replaced(), c.loaded(), c.Staged())
 }
 
-// drop removes the given files, and then half-written ones.
+// drop sets the given files aside, and then half-written ones.
 func (c *Command) drop(paths ...string) error {
 	for _, p := range paths {
-		if err := removeFiles(p); err != nil {
+		if err := c.dropped().addFiles(p); err != nil {
 			return err
 		}
 		if err := c.fault("drop " + filepath.Base(p)); err != nil {
 			return err
 		}
 	}
-	return removeFiles(c.Staged()+".part", c.replaced()+".part")
+	return c.dropped().addFiles(c.Staged()+".part", c.replaced()+".part")
+}
+
+// Sweep implements Sweeper.
+func (c *Command) Sweep(ctx context.Context) ([]Leftover, error) {
+	left, err := c.dropped().sweep(ctx)
+	if err != nil {
+		return left, fmt.Errorf("delete what is left of %s: %w", c.name, err)
+	}
+	return left, nil
 }

@@ -60,6 +60,7 @@ func TestCommandStateGoesToAnotherHost(t *testing.T) {
 	mustFail(t, there.Stage(t.Context(), s.reader(), e), "neither finished nor rolled back")
 	must(t, there.Discard(t.Context()))
 	must(t, there.Discard(t.Context()))
+	mustSweep(t, there)
 	if left, _ := filepath.Glob(filepath.Join(dir, "scratch-there", "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
@@ -116,6 +117,7 @@ func commandCrash(t *testing.T, end string, n int) bool {
 		must(t, c.SwapBack(t.Context()))
 		must(t, c.SwapBack(t.Context()))
 	}
+	mustSweep(t, c)
 	if got := readText(t, state); got != want {
 		t.Errorf("%s after a stop at step %d: state is %q", end, n, got)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -39,6 +40,7 @@ type Directory struct {
 	// frozen says that no file's content ever changes: that it has got another
 	// name, which sets its ctime, says nothing.
 	frozen bool
+	busy   *sync.Mutex // held while something is staged or swapped
 	// fault, in tests, is called before a step on a path of the tree.
 	fault func(step, path string) error
 	// swapFault, in tests, is called before each step of a swap.
@@ -51,6 +53,7 @@ var (
 	_ Source   = (*Directory)(nil)
 	_ Advancer = (*Directory)(nil)
 	_ Placed   = (*Directory)(nil)
+	_ Sweeper  = (*Directory)(nil)
 )
 
 // DirectoryFacts is what a directory's Entry tells in Facts.
@@ -94,7 +97,7 @@ func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Directory{name: name, cfg: cfg, fault: noPathFault, swapFault: noFault}, nil
+	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), fault: noPathFault, swapFault: noFault}, nil
 }
 
 func noPathFault(string, string) error { return nil }
@@ -199,6 +202,7 @@ type placement interface {
 	swap() error
 	swapBack() error
 	discard() error
+	leave() error // once nothing is left of any
 }
 
 // place tells how: by the exchange of two names, or entry by entry where the
@@ -257,7 +261,7 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 		if err := p.prepare(); err != nil {
 			return err
 		}
-		return s.stage(func(dir string) error {
+		return s.stage(ctx, func(dir string) error {
 			if err := writeList(ctx, r, e, s.listing); err != nil {
 				return err
 			}
@@ -307,6 +311,32 @@ func (d *Directory) Discard(context.Context) error {
 	return nil
 }
 
+// Sweep implements Sweeper.
+func (d *Directory) Sweep(ctx context.Context) ([]Leftover, error) {
+	p, err := d.place()
+	if err != nil {
+		return nil, fmt.Errorf("delete what is left of %s: %w", d.name, err)
+	}
+	left, err := p.at().dropped.sweep(ctx)
+	if err == nil {
+		err = d.leave(p)
+	}
+	if err != nil {
+		return left, fmt.Errorf("delete what is left of %s: %w", d.name, err)
+	}
+	return left, nil
+}
+
+// leave removes the folder of the stage if nothing is left in it, and nothing is
+// being staged.
+func (d *Directory) leave(p placement) error {
+	if !d.busy.TryLock() {
+		return nil
+	}
+	defer d.busy.Unlock()
+	return p.leave()
+}
+
 // Staged is the path of the staged folder.
 func (d *Directory) Staged() string {
 	p, err := d.place()
@@ -317,6 +347,8 @@ func (d *Directory) Staged() string {
 }
 
 func (d *Directory) do(what func(placement) error) error {
+	d.busy.Lock()
+	defer d.busy.Unlock()
 	p, err := d.place()
 	if err != nil {
 		return err

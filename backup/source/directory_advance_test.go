@@ -166,6 +166,7 @@ func TestDirectoryBringsARandomTreeForward(t *testing.T) {
 			}
 			do(t, to.Swap(t.Context()))
 			do(t, to.Discard(t.Context()))
+			mustSweep(t, to)
 			sourcetest.CompareTrees(t, live, target)
 			if left := besideTarget(t, target, "live"); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
@@ -299,6 +300,7 @@ func TestDirectoryAdvanceStoppedAnywhere(t *testing.T) {
 			t.Fatalf("stopped before step %d, %s", n, where)
 		}
 		do(t, to.SwapBack(t.Context()))
+		mustSweep(t, to)
 		if left := besideTarget(t, to.cfg.Path); len(left) > 0 {
 			t.Fatalf("stopped before step %d, %s: left %q", n, where, left)
 		}

@@ -57,6 +57,8 @@ func (x *exchange) at() *site { return &x.site }
 
 func (x *exchange) prepare() error { return nil }
 
+func (x *exchange) leave() error { return nil }
+
 // swap puts the staged folder into place and keeps what it replaces.
 func (x *exchange) swap() error {
 	if err := x.settle(); err != nil {
@@ -104,7 +106,7 @@ func (x *exchange) keep(m *marking) error {
 }
 
 // swapBack puts the replaced folder back into place, if it was replaced, and
-// drops the staged one.
+// sets the staged one aside.
 func (x *exchange) swapBack() error {
 	if err := x.settle(); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (x *exchange) undo(m *marking) error {
 	return nil
 }
 
-// discard drops whatever is left beside the target.
+// discard sets aside whatever is left beside the target.
 func (x *exchange) discard() error {
 	if err := x.settle(); err != nil {
 		return err

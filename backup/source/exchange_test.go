@@ -71,7 +71,7 @@ func (s *scene) expect(target, staged, replaced string) {
 	if want := [3]string{target, staged, replaced}; got != want {
 		s.t.Errorf("target, staged, replaced hold %q, want %q", got, want)
 	}
-	for _, p := range []string{x.staging, x.aside, x.dropped} {
+	for _, p := range []string{x.staging, x.aside} {
 		if s.holds(p) != "" {
 			s.t.Errorf("%s is left", p)
 		}
@@ -110,7 +110,7 @@ func atEach(t *testing.T, before func(*scene), op func(*exchange) error, check f
 	}
 }
 
-func staged(s *scene) { do(s.t, s.whole().stage(fill("new"))) }
+func staged(s *scene) { do(s.t, s.whole().stage(s.t.Context(), fill("new"))) }
 
 func swapped(s *scene) {
 	staged(s)
@@ -175,8 +175,8 @@ func TestSwapBackStoppedTwiceGoesOn(t *testing.T) {
 }
 
 func TestStageStoppedAnywhereIsNoStage(t *testing.T) {
-	atEach(t, func(s *scene) { do(t, s.whole().stage(fill("older"))) }, func(x *exchange) error {
-		return x.stage(func(dir string) error {
+	atEach(t, func(s *scene) { do(t, s.whole().stage(s.t.Context(), fill("older"))) }, func(x *exchange) error {
+		return x.stage(t.Context(), func(dir string) error {
 			if err := x.fault("build"); err != nil {
 				return errors.Join(err, os.Mkdir(dir, 0o755))
 			}
@@ -186,7 +186,7 @@ func TestStageStoppedAnywhereIsNoStage(t *testing.T) {
 		if got := s.holds(newExchange(s.target).staged); got != "" && got != "older" && got != "new" {
 			t.Errorf("the stage holds %q", got)
 		}
-		do(t, s.whole().stage(fill("newest")))
+		do(t, s.whole().stage(s.t.Context(), fill("newest")))
 		s.expect(old, "newest", "")
 	})
 }
@@ -195,7 +195,7 @@ func TestStageAgainReplacesTheStage(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	do(t, fill("old")(s.target))
 	staged(s)
-	do(t, s.whole().stage(fill("newer")))
+	do(t, s.whole().stage(s.t.Context(), fill("newer")))
 	s.expect("old", "newer", "")
 	do(t, s.whole().swapBack())
 	s.expect("old", "", "")
@@ -205,7 +205,7 @@ func TestStageIsRefusedWhileASwapIsPending(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	do(t, fill("old")(s.target))
 	swapped(s)
-	if err := s.whole().stage(fill("newer")); !errors.Is(err, errSwapPending) {
+	if err := s.whole().stage(s.t.Context(), fill("newer")); !errors.Is(err, errSwapPending) {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("new", "", "old")

@@ -80,8 +80,15 @@ func (m *moving) keepTime(do func() error) error {
 	return syncFolder(m.target)
 }
 
-// leave removes the folder of the stage, in which nothing is left.
+// leave removes the folder of the stage, if nothing is left in it.
 func (m *moving) leave() error {
+	entries, err := os.ReadDir(m.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || len(entries) > 0 {
+		return err
+	}
 	if err := m.fault("leave"); err != nil {
 		return err
 	}
@@ -161,7 +168,7 @@ func (m *moving) begin() (*movingNote, error) {
 	return n, m.enter(n, "out")
 }
 
-// swapBack puts what was replaced back into place and drops the stage.
+// swapBack puts what was replaced back into place and sets the stage aside.
 func (m *moving) swapBack() error {
 	if there, err := exists(m.folder); err != nil || !there {
 		return err
@@ -178,10 +185,7 @@ func (m *moving) swapBack() error {
 			return err
 		}
 	}
-	if err := m.clear(); err != nil {
-		return err
-	}
-	return m.leave()
+	return m.clear()
 }
 
 func (m *moving) back(n *movingNote) error {
@@ -209,7 +213,7 @@ func (m *moving) back(n *movingNote) error {
 	return n.Old.set(m.target)
 }
 
-// discard drops whatever is left of a stage or a swap that is done.
+// discard sets aside whatever is left of a stage or a swap that is done.
 func (m *moving) discard() error {
 	if there, err := exists(m.folder); err != nil || !there {
 		return err
@@ -224,10 +228,7 @@ func (m *moving) discard() error {
 	if err := m.removeNote(); err != nil {
 		return err
 	}
-	if err := m.clear(); err != nil {
-		return err
-	}
-	return m.leave()
+	return m.clear()
 }
 
 // moveAll moves what is in one folder to another one, durably.

@@ -66,6 +66,7 @@ func TestAMountPointIsSwappedEntryByEntry(t *testing.T) {
 	sourcetest.CompareTrees(t, g.older, d.Staged())
 	do(t, d.Swap(t.Context()))
 	do(t, d.Discard(t.Context()))
+	mustSweep(t, d)
 	sourcetest.CompareTrees(t, g.older, d.cfg.Path)
 
 	do(t, d.Stage(t.Context(), g.readA, g.a))
@@ -84,10 +85,12 @@ func TestAMountPointIsSwappedEntryByEntry(t *testing.T) {
 
 	do(t, d.Swap(t.Context()))
 	do(t, d.SwapBack(t.Context()))
+	mustSweep(t, d)
 	sourcetest.CompareTrees(t, g.older, d.cfg.Path)
 	do(t, d.Stage(t.Context(), g.readB, g.b))
 	do(t, d.Swap(t.Context()))
 	do(t, d.Discard(t.Context()))
+	mustSweep(t, d)
 	sourcetest.CompareTrees(t, g.newer, d.cfg.Path)
 }
 
@@ -178,7 +181,7 @@ func newVolume(t *testing.T, root string) *moving {
 	}
 	m := newMoving(target)
 	do(t, m.prepare())
-	do(t, m.stage(func(dir string) error {
+	do(t, m.stage(t.Context(), func(dir string) error {
 		do(t, os.Mkdir(dir, 0o700))
 		for _, name := range []string{"a", "b", "new"} {
 			do(t, fill("new")(filepath.Join(dir, name)))
@@ -191,6 +194,11 @@ func newVolume(t *testing.T, root string) *moving {
 
 func checkVolume(t *testing.T, target, want string) {
 	t.Helper()
+	m := newMoving(target)
+	if left, err := m.dropped.sweep(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	do(t, m.leave())
 	entries, err := os.ReadDir(target)
 	do(t, err)
 	if len(entries) != 4 {

@@ -47,7 +47,10 @@ type Postgres struct {
 	fault func(step string) error
 }
 
-var _ Source = (*Postgres)(nil)
+var (
+	_ Source  = (*Postgres)(nil)
+	_ Sweeper = (*Postgres)(nil)
+)
 
 // NewPostgres makes a PostgreSQL source. It does not connect.
 func NewPostgres(name string, cfg PostgresConfig) (*Postgres, error) {

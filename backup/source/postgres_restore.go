@@ -91,10 +91,8 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
 		return err
 	}
-	for _, name := range []string{p.staging(), p.outdated()} {
-		if err := p.dropDatabase(ctx, conn, name); err != nil {
-			return err
-		}
+	if err := p.remove(ctx, conn, p.staging(), p.outdated()); err != nil {
+		return err
 	}
 	if err := createRoles(ctx, conn, g); err != nil {
 		return err
@@ -122,14 +120,14 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := p.renameAll(ctx, conn, renames); err != nil {
 		return err
 	}
-	return p.step("drop outdated", p.dropDatabase(ctx, conn, p.outdated()))
+	return p.remove(ctx, conn, p.outdated())
 }
 
 // dropStaging drops what was being built, over a connection of its own: the
 // other one ends when its context is cancelled.
 func (p *Postgres) dropStaging(ctx context.Context) {
 	// If this fails too, the next stage, or SwapBack, does it.
-	_ = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.dropDatabase(ctx, conn, p.staging()) })
+	_ = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.remove(ctx, conn, p.staging()) })
 }
 
 // load runs pg_restore into the new database, and gathers the statistics that

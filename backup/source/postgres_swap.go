@@ -156,13 +156,13 @@ func (p *Postgres) discard(ctx context.Context, conn *pgx.Conn) error {
 	if st.replaced && (st.staged || !st.target) || st.absent && st.staged {
 		return errUnfinished
 	}
-	if err := p.step("drop replaced", p.dropDatabase(ctx, conn, p.replaced())); err != nil {
+	if err := p.setAside(ctx, conn, p.replaced()); err != nil {
 		return err
 	}
 	return p.dropStaged(ctx, conn)
 }
 
-// dropStaged drops the staged database. As long as that exists the target may
+// dropStaged sets the staged database aside. As long as that exists the target may
 // be closed by an unfinished swap, so it is opened first.
 func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 	st, err := p.state(ctx, conn)
@@ -174,10 +174,8 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	for _, name := range []string{p.staging(), p.outdated(), p.Staged(), p.absent()} {
-		if err := p.step("drop "+name, p.dropDatabase(ctx, conn, name)); err != nil {
-			return err
-		}
+	if err := p.setAside(ctx, conn, p.staging(), p.outdated(), p.Staged(), p.absent()); err != nil {
+		return err
 	}
 	return removeFiles(p.archive())
 }

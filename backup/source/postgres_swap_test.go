@@ -77,6 +77,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 		must(t, p.SwapBack(t.Context()))
 		must(t, p.SwapBack(t.Context()))
 	}
+	mustSweep(t, p)
 	checkDatabase(t, srv, name, want)
 	return stopped()
 }
@@ -263,6 +264,7 @@ func TestPostgresKeepsItsStageUntilAnotherIsWhole(t *testing.T) {
 		t.Errorf("databases %q, want %q", got, want)
 	}
 	must(t, p.SwapBack(t.Context()))
+	mustSweep(t, p)
 	if got := databases(t, srv); !slices.Equal(got, []string{"app"}) {
 		t.Errorf("databases %q after the stage was dropped", got)
 	}

@@ -185,6 +185,7 @@ func TestPostgresRestoresEverythingOnAnotherServer(t *testing.T) {
 	must(t, dst.Swap(t.Context()))
 	must(t, dst.Discard(t.Context()))
 	must(t, dst.Discard(t.Context()))
+	mustSweep(t, dst)
 	if got := databases(t, two); !cmp.Equal(got, []string{"app"}) {
 		t.Errorf("databases at the end: %q", got)
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,8 +53,9 @@ type Prometheus struct {
 }
 
 var (
-	_ Source = (*Prometheus)(nil)
-	_ Placed = (*Prometheus)(nil)
+	_ Source  = (*Prometheus)(nil)
+	_ Placed  = (*Prometheus)(nil)
+	_ Sweeper = (*Prometheus)(nil)
 )
 
 // PrometheusFacts is what a Prometheus source's Entry tells in Facts.
@@ -188,6 +190,7 @@ func (p *Prometheus) checkHere() error {
 // snapshotTree is the source that reads a snapshot.
 func (p *Prometheus) snapshotTree(path string) *Directory {
 	return &Directory{
+		busy: new(sync.Mutex),
 		name: p.name, cfg: DirectoryConfig{Path: path, Now: p.cfg.Now}, frozen: true,
 		fault: p.read, swapFault: noFault,
 	}

@@ -141,6 +141,9 @@ func (p *Prometheus) Discard(ctx context.Context) error {
 	return nil
 }
 
+// Sweep implements Sweeper.
+func (p *Prometheus) Sweep(ctx context.Context) ([]Leftover, error) { return p.tree.Sweep(ctx) }
+
 // whileStopped does something between the server's stop and its start.
 func (p *Prometheus) whileStopped(ctx context.Context, do func() error) error {
 	if err := p.fault("stop"); err != nil {

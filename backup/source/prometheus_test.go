@@ -115,6 +115,7 @@ func TestPrometheusHistory(t *testing.T) {
 	do(t, r.Stage(t.Context(), v.last(), v.prev.Entry))
 	do(t, r.Swap(t.Context()))
 	do(t, r.Discard(t.Context()))
+	mustSweep(t, r)
 	if !remembers(t, b, "of_the_active") {
 		t.Error("the history is gone with the leftovers")
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type site struct {
 	staging  string // a stage being built, or changed
 	staged   string
 	replaced string
-	dropped  string // being deleted
+	dropped  asides // what waits to be deleted
 	delta    string // files on their way into the stage
 	list     string // the tree that is staged
 	listing  string // the tree that is going to be
@@ -30,23 +31,27 @@ type site struct {
 func newSite(target, folder string, place func(name string) string) site {
 	return site{
 		target: target, folder: folder,
-		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), dropped: place("dropped"),
+		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), dropped: asides(place("dropped")),
 		delta: place("delta"), list: place("list"), listing: place("listing"), note: place("swap.json"),
 		fault: noFault,
 	}
 }
 
 // stage has build make a folder, and gives it the name of the stage once that
-// has succeeded. build makes it durable, and writes listing.
-func (s *site) stage(build func(dir string) error) error {
+// has succeeded. build makes it durable, and writes listing. An earlier stage
+// makes room first.
+func (s *site) stage(ctx context.Context, build func(dir string) error) error {
 	if err := s.ready(); err != nil {
 		return err
 	}
 	if err := s.clear(); err != nil {
 		return err
 	}
+	if _, err := s.dropped.sweep(ctx); err != nil {
+		return err
+	}
 	if err := build(s.staging); err != nil {
-		return errors.Join(err, removeTree(s.staging), removeFiles(s.listing))
+		return errors.Join(err, s.remove(s.staging), removeFiles(s.listing))
 	}
 	return s.place()
 }
@@ -103,10 +108,20 @@ func (s *site) dropDelta() error {
 	if err := removeFiles(s.listing); err != nil {
 		return err
 	}
-	return removeTree(s.delta)
+	return s.remove(s.delta)
 }
 
-// clear drops all that a stage or a swap has left. The note is not there.
+// remove sets a folder aside and deletes what can be deleted of it.
+func (s *site) remove(path string) error {
+	if err := s.drop(path); err != nil {
+		return err
+	}
+	// To stop half-way gains nothing, and what is left is the next sweep's.
+	_, err := s.dropped.sweep(context.Background())
+	return err
+}
+
+// clear sets all aside that a stage or a swap has left. The note is not there.
 func (s *site) clear() error {
 	for _, path := range []string{s.staging, s.staged, s.replaced} {
 		if err := s.drop(path); err != nil {
@@ -116,28 +131,21 @@ func (s *site) clear() error {
 	if err := s.dropDelta(); err != nil {
 		return err
 	}
-	return errors.Join(removeFiles(s.list), removeTree(s.dropped))
+	return removeFiles(s.list)
 }
 
-// drop deletes a folder, which from the first step on has another name: a
-// folder under its own name is always whole.
+// drop sets a folder aside: a folder under its own name is always whole.
 func (s *site) drop(path string) error {
 	if n, err := inodeOf(path); err != nil || n == 0 {
 		return err
 	}
-	if err := s.fault("empty"); err != nil {
+	if err := s.fault("drop"); err != nil {
 		return err
 	}
-	if err := removeTree(s.dropped); err != nil {
+	if _, err := s.dropped.add(path); err != nil {
 		return err
 	}
-	if err := s.move("drop", path, s.dropped); err != nil {
-		return err
-	}
-	if err := s.fault("delete"); err != nil {
-		return err
-	}
-	return removeTree(s.dropped)
+	return s.sync()
 }
 
 // move renames durably. Nothing has the new name, unless it is a file.

@@ -90,10 +90,19 @@ type Restorer interface {
 	// Swap puts the staged state into place and keeps the replaced one.
 	Swap(ctx context.Context) error
 	// SwapBack puts the replaced state back into place, if it was replaced,
-	// and drops the staged one.
+	// and sets the staged one aside.
 	SwapBack(ctx context.Context) error
-	// Discard drops whatever staged or replaced state is left.
+	// Discard sets aside whatever staged or replaced state is left. It deletes
+	// nothing: so it is quick, and what cannot be deleted is in nobody's way.
 	Discard(ctx context.Context) error
+}
+
+// Sweeper is a Restorer that deletes what was set aside.
+type Sweeper interface {
+	// Sweep deletes it as far as it can be deleted, and returns what is left. It
+	// may run beside everything else that the source does, and be stopped and
+	// run again at any point.
+	Sweep(ctx context.Context) ([]Leftover, error)
 }
 
 // Advancer is a Restorer that brings a stage forward in place: what has not

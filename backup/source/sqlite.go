@@ -39,8 +39,9 @@ type SQLite struct {
 }
 
 var (
-	_ Source = (*SQLite)(nil)
-	_ Placed = (*SQLite)(nil)
+	_ Source  = (*SQLite)(nil)
+	_ Placed  = (*SQLite)(nil)
+	_ Sweeper = (*SQLite)(nil)
 )
 
 // NewSQLite makes a SQLite source.

@@ -45,6 +45,7 @@ func (s *sqliteSite) staged() string   { return besides(s.path, "staged") }
 func (s *sqliteSite) staging() string  { return besides(s.path, "staging") } // being built
 func (s *sqliteSite) replaced() string { return besides(s.path, "replaced") }
 func (s *sqliteSite) absent() string   { return besides(s.path, "absent") }
+func (s *sqliteSite) dropped() asides  { return asides(besides(s.path, "dropped")) }
 
 // real is the database file that the path leads to now.
 func (s *SQLite) real() (string, error) { return resolveTarget(s.cfg.Path) }
@@ -175,7 +176,7 @@ func (s *sqliteSite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 		return err
 	}
 	// Side files belong to the earlier stage: they go before it does.
-	if err := removeFiles(withSides(s.staged())...); err != nil {
+	if err := s.dropped().addFiles(withSides(s.staged())...); err != nil {
 		return err
 	}
 	return s.step("staged", moveFile(s.staging(), s.staged()))
@@ -283,7 +284,7 @@ func (s *sqliteSite) swapBack() error {
 	if err := s.moveSides(s.replaced(), s.path); err != nil {
 		return err
 	}
-	if err := s.step("drop staged", removeFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
+	if err := s.step("drop staged", s.dropped().addFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
 		return err
 	}
 	return s.step("drop absent", removeFiles(s.absent()))
@@ -298,7 +299,7 @@ func (s *sqliteSite) takeBack(st sqliteState) error {
 		}
 	}
 	for _, side := range sides {
-		if err := s.step("drop"+side, removeFiles(s.path+side)); err != nil {
+		if err := s.step("drop"+side, s.dropped().addFiles(s.path+side)); err != nil {
 			return err
 		}
 	}
@@ -324,11 +325,20 @@ func (s *sqliteSite) discard() error {
 	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
 	paths = append(append(paths, withSides(s.staged())...), s.staged(), s.staging())
 	for _, path := range paths {
-		if err := s.step("drop "+filepath.Base(path), removeFiles(path)); err != nil {
+		if err := s.step("drop "+filepath.Base(path), s.dropped().addFiles(path)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Sweep implements Sweeper.
+func (s *SQLite) Sweep(ctx context.Context) (left []Leftover, err error) {
+	err = s.do("delete what is left of", func(at *sqliteSite) error {
+		left, err = at.dropped().sweep(ctx)
+		return err
+	})
+	return left, err
 }
 
 // moveSides moves the side files of one database beside another name.

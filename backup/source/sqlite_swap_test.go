@@ -118,6 +118,7 @@ func sqliteCrash(t *testing.T, s *shelf, e Entry, old string, want int, end stri
 		must(t, src.SwapBack(t.Context()))
 		must(t, src.SwapBack(t.Context()))
 	}
+	mustSweep(t, src)
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("%s after a stop at step %d left %q", end, n, left)
 	}
@@ -220,6 +221,7 @@ func TestSQLiteFailedStageIsNoStage(t *testing.T) {
 	must(t, src.SwapBack(t.Context()))
 	mustFail(t, src.Stage(t.Context(), s.reader(), e), "stage prefs: ")
 	mustFail(t, src.Swap(t.Context()), "nothing is staged")
+	mustSweep(t, src)
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

@@ -62,6 +62,7 @@ type Agent struct {
 
 	inbox   chan input
 	wakeups chan struct{} // a notification has come
+	aside   chan struct{} // something was set aside
 	stopped chan struct{} // closed when the loop has ended
 	ran     atomic.Bool
 
@@ -133,6 +134,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		running:  make(map[uint64]context.CancelFunc),
 		inbox:    make(chan input),
 		wakeups:  make(chan struct{}, 1),
+		aside:    make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		admitted: make(chan struct{}),
 		changed:  make(chan struct{}),
@@ -231,6 +233,7 @@ func (a *Agent) params() (ha.Params, error) {
 	}
 	a.lookBeside()
 	p.Rehearsed = a.lastRehearsal(state, staged)
+	p.Swapped = state == restore.Swapped || state == restore.Finishing
 	return p, nil
 }
 
@@ -272,6 +275,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepNewest(gctx) })
 	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
+	g.Go(func() error { return a.keepCleared(gctx) })
 	err := g.Wait()
 	close(a.stopped)
 	a.effects.Wait()

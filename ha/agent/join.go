@@ -154,7 +154,7 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 	}
 	swapper, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
 	if err == nil {
-		err = swapper.Drop(ctx)
+		err = errors.Join(swapper.Drop(ctx), clearForGood(ctx, cfg, swapper))
 	}
 	if err != nil {
 		return err

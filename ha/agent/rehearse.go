@@ -195,6 +195,7 @@ func (a *Agent) lookBeside() {
 // startSwap is startStep for what changes what is staged.
 func (a *Agent) startSwap(ctx context.Context, step string, id uint64, do func(context.Context) ha.Done) {
 	a.startStep(ctx, step, id, func(ctx context.Context) ha.Done {
+		defer a.setAside()
 		defer a.lookBeside()
 		return do(ctx)
 	})

@@ -169,6 +169,7 @@ func (a *Agent) useSources(ctx context.Context) error {
 	if err := a.swap().Drop(ctx); err != nil {
 		return err
 	}
+	a.clear(ctx) // afterwards nobody knows where to look
 	if err := a.openSources(wanted); err != nil {
 		return err
 	}

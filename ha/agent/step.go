@@ -32,7 +32,6 @@ var steps = [][2]string{
 	{"journal.promotion.rollback", "the promotion is given up"},
 	{"journal.promotion.undone", "everything is put back"},
 	{"journal.promotion.acked", "there is no more waiting for the old active"},
-	{"journal.promotion.discarded", "what was replaced is dropped"},
 	{"journal.promotion.started", "the application was started"},
 	{"journal.promotion.ended", "the promotion is over"},
 
@@ -46,7 +45,6 @@ var steps = [][2]string{
 	{"journal.demotion.begun", "this instance was superseded"},
 	{"journal.demotion.acked", "its application has stopped, and the successor was told"},
 	{"journal.demotion.known", "what the successor restored was looked up"},
-	{"journal.demotion.discarded", "what a swap replaced is dropped"},
 	{"journal.demotion.made", "the salvage backup is made, or not needed"},
 	{"journal.demotion.ended", "this instance is a standby"},
 
@@ -79,7 +77,7 @@ var steps = [][2]string{
 	{"stage", "a backup beside the live state, judged by the probe"},
 	{"swap", "the staged state in place"},
 	{"rollback", "the replaced state in place again"},
-	{"discard", "the replaced state dropped"},
+	{"discard", "the replaced state set aside"},
 
 	{"put.pack", "a pack in the bucket"},
 	{"put.manifest", "a manifest in the bucket"},

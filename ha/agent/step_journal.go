@@ -44,8 +44,6 @@ func promotionStep(was, now *ha.Promotion) string {
 		return "promotion.undone"
 	case was.Acked != now.Acked:
 		return "promotion.acked"
-	case was.Discarded != now.Discarded:
-		return "promotion.discarded"
 	case was.Started != now.Started:
 		return "promotion.started"
 	}
@@ -64,8 +62,6 @@ func demotionStep(was, now *ha.Demotion) string {
 		return "demotion.acked"
 	case was.Known != now.Known:
 		return "demotion.known"
-	case was.Discard != now.Discard:
-		return "demotion.discarded"
 	case was.Made != now.Made:
 		return "demotion.made"
 	}

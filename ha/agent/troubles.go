@@ -57,6 +57,19 @@ func (t *troubles) list() []string {
 	return texts
 }
 
+// keys lists the keys of a kind's troubles.
+func (t *troubles) keys(kind string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var keys []string
+	for k := range t.all {
+		if k.kind == kind {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
 // trouble notes what is wrong from now on, and raises the alarm when that is
 // new. Its text says what to do.
 func (a *Agent) trouble(ctx context.Context, kind, key, text string) {

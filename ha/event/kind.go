@@ -18,7 +18,7 @@ var Kinds = []Kind{
 	{"cache", "the cache of backups"},
 	{"config", "the shared configuration: what was changed from what to what, and is in force"},
 	{"demotion", "stepping down, and what was salvaged"},
-	{"discard", "dropping what a swap replaced"},
+	{"discard", "deleting what a swap replaced"},
 	{"federation", "the file by which a standby's Prometheus follows the active's"},
 	{"fencing", "an application that runs on an operator's word"},
 	{"handover", "handing over to a successor"},

@@ -148,7 +148,11 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 	case ha.Rollback:
 		id, t.do = e.ID, func() ha.Done { return p.rollback(e) }
 	case ha.Discard:
+		t.fails = w.faults.Discard
 		id, t.do = e.ID, func() ha.Done {
+			if h.stuck {
+				return failed(e.ID, "set the replaced state aside")
+			}
 			if h.waived {
 				h.disk.replaced.save() // given up, on an operator's word
 			}

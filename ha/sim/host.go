@@ -26,6 +26,7 @@ type Host struct {
 	fellAsleep time.Duration // when it last was
 	deferred   []func()      // what goes on when the host wakes up
 	override   *Process      // the one under which an operator started the application without the bucket
+	stuck      bool          // what a swap replaced here can never be set aside
 	waived     bool          // an operator gave up what a promotion replaces
 	locked     bool          // the agent has ended for good: its name is another's
 
@@ -74,6 +75,7 @@ func (w *World) newHost(id, name string) *Host {
 		disk: disk{name: name, state: empty(), cache: map[string]bool{}},
 		deaf: map[*Host]bool{}, ran: map[string]bool{},
 	}
+	h.stuck = w.faults.Stuck > 0 && w.chance(w.faults.Stuck)
 	w.hosts = append(w.hosts, h)
 	return h
 }
@@ -152,7 +154,7 @@ func (h *Host) boot() {
 	p.run = w.history.record(p, p.run)
 	p.m = ha.New(ha.Params{
 		Cluster: clusterID, Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
-		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(),
+		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Swapped: h.disk.swapped,
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})

@@ -96,6 +96,10 @@ var mutations = []mutation{
 		faults: Faults{Work: 0.1},
 	},
 	{
+		guard: "the discard before the next stage", broken: "a discard is told as done, and is not", catches: Restore,
+		wrap: undiscarded,
+	},
+	{
 		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
 		wrap:   unverified,
 		faults: Faults{Corrupt: 0.3},
@@ -262,6 +266,16 @@ func unsealed(p *Process, next Runner) Runner {
 	return func(e ha.Effect, done func(ha.Done)) {
 		if s, ok := e.(ha.Stage); ok && p.h.disk.stage.state != nil {
 			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func undiscarded(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if d, ok := e.(ha.Discard); ok {
+			answers(p, done, ha.Done{ID: d.ID})
 			return
 		}
 		next(e, done)

@@ -31,6 +31,8 @@ type Faults struct {
 	Request float64 // share of requests to the store that go wrong
 	Work    float64 // share of backups, pulls, restores and hooks that fail
 	Start   float64 // share of promote hooks that fail, with the application running or not
+	Discard float64 // share of replaced states that cannot be set aside
+	Stuck   float64 // share of hosts on which they never can be, not even when everything has healed
 	Corrupt float64 // share of downloads that are corrupted
 	Crash   float64 // share of effects before or after which the agent crashes
 	Drift   float64 // most that a clock goes too fast or too slow
@@ -79,5 +81,6 @@ func draw(rng *rand.Rand) *Faults {
 	if rng.IntN(3) == 0 { // needs an operator: not in every run
 		f.Trouble.Copy, f.Trouble.Rollback = weight(1), weight(1)
 	}
+	f.Discard, f.Stuck = some(0.9), some(0.5)
 	return f
 }

@@ -23,6 +23,9 @@ func (p *Process) putBeside(id uint64, backup string) ha.Done {
 	if p.h.disk.stage.backup == backup {
 		return ha.Done{ID: id, Note: "rehearsed"}
 	}
+	if p.h.disk.swapped {
+		p.h.w.fail(Restore, "%s: staged while an earlier swap is neither undone nor finished", p.h.id)
+	}
 	p.h.disk.stage = stage{} // the one before makes way
 	s, err := p.fetch(backup)
 	if err != nil || !p.h.w.verify(backup, s) {
@@ -76,6 +79,8 @@ func (h *Host) lastRehearsal() ha.Rehearsed {
 // rehearsedAll reports whether a standby has rehearsed what it should have.
 func (h *Host) rehearsedAll(s *ha.Status) bool {
 	switch policy := h.w.rehearsal; {
+	case h.disk.swapped && h.stuck: // nothing can be staged, and everything else goes on
+		return true
 	case policy.Off:
 		return h.disk.stage == stage{}
 	case policy.Every > 0: // there may be a newer backup already

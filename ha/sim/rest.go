@@ -114,6 +114,11 @@ func (w *World) help() {
 
 // checkEnd checks what only the end can show.
 func (w *World) checkEnd() {
+	for _, h := range w.hosts {
+		if h.waived && h.disk.swapped {
+			h.disk.replaced.save() // given up, and still there
+		}
+	}
 	for _, s := range w.writes {
 		if !s.saved {
 			w.fail(Durability, "write %d is in no backup and no salvage backup", s.write)
