@@ -86,6 +86,13 @@ func TestASwapEndsWhereItBegan(t *testing.T) {
 				t.Fatal(err)
 			}
 			story(t, l, s)
+			again, err := NewSwapper(s.dir, l.sources(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left, err := again.Sweep(t.Context()); err != nil || len(left) > 0 {
+				t.Errorf("after a sweep %v is left: %v", left, err)
+			}
 			l.clean(t)
 		})
 	}

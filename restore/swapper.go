@@ -25,6 +25,7 @@ type Swapper struct {
 	Step func(point string)
 
 	dir     string
+	asides  *asides
 	sources []source.Source
 
 	mu sync.Mutex // held by whatever changes the state
@@ -60,6 +61,10 @@ func (s *Swapper) open() error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
+	var err error
+	if s.asides, err = openAsides(s.dir); err != nil {
+		return err
+	}
 	j, err := s.read()
 	if err != nil || !j.State.replaced() {
 		return err
@@ -71,7 +76,7 @@ func (s *Swapper) open() error {
 func (s *Swapper) sweep() error {
 	entries, err := os.ReadDir(s.dir)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+journalFile) {
+		if strings.HasPrefix(e.Name(), "."+journalFile) || strings.HasPrefix(e.Name(), "."+asidesFile) {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
 		}
 	}
@@ -283,6 +288,9 @@ func (s State) describe() string {
 
 // do runs one step of one source.
 func (s *Swapper) do(verb string, src source.Source, step func() error) error {
+	if verb != "swap" { // something is set aside
+		s.asides.note(src)
+	}
 	if err := announced(s.Step, "source."+strings.ReplaceAll(verb, " ", "-"), step); err != nil {
 		return fmt.Errorf("%s %s: %w", verb, src.Name(), err)
 	}

@@ -2,7 +2,12 @@ package restore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/understudy-ha/understudy/backup/source"
 )
@@ -15,10 +20,31 @@ func (s *Swapper) Sweep(ctx context.Context) ([]source.Leftover, error) {
 	var all []source.Leftover
 	var errs []error
 	for _, src := range s.sources {
-		left, err := swept(ctx, src)
-		all, errs = append(all, left...), append(errs, err)
+		now := placeOf(src)
+		for _, place := range append(s.asides.of(src.Name()), now) {
+			at := src
+			if place != now {
+				at = src.(source.Placed).At(place)
+			}
+			left, err := swept(ctx, at)
+			all, errs = append(all, left...), append(errs, err)
+			if place != now && err == nil && len(left) == 0 {
+				s.asides.forget(src.Name(), place)
+			}
+		}
 	}
 	return all, errors.Join(errs...)
+}
+
+// placeOf is where a source's path leads now; "" where it leads nowhere, or
+// cannot lead anywhere else.
+func placeOf(src source.Source) string {
+	if p, ok := src.(source.Placed); ok {
+		if place, err := p.Place(); err == nil {
+			return place
+		}
+	}
+	return ""
 }
 
 func swept(ctx context.Context, src source.Source) ([]source.Leftover, error) {
@@ -37,4 +63,55 @@ func freed(ctx context.Context, src source.Source) error {
 	}
 	_, err := swept(ctx, src)
 	return err
+}
+
+// asides remembers at which places something was set aside, for links may lead
+// elsewhere by the time that it is deleted. A note that is lost costs room,
+// nothing else: so a failure to write it is none of anything.
+type asides struct {
+	path string
+
+	mu     sync.Mutex
+	places map[string][]string // by source
+}
+
+const asidesFile = "aside.json"
+
+func openAsides(dir string) (*asides, error) {
+	a := &asides{path: filepath.Join(dir, asidesFile), places: map[string][]string{}}
+	err := readJSON(a.path, &a.places)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBroken) {
+		err = nil
+	}
+	return a, err
+}
+
+func (a *asides) of(name string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.places[name])
+}
+
+func (a *asides) note(src source.Source) {
+	place := placeOf(src)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if place == "" || slices.Contains(a.places[src.Name()], place) {
+		return
+	}
+	a.places[src.Name()] = append(a.places[src.Name()], place)
+	a.save()
+}
+
+func (a *asides) forget(name, place string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.places[name] = slices.DeleteFunc(a.places[name], func(p string) bool { return p == place })
+	a.save()
+}
+
+func (a *asides) save() {
+	if data, err := json.Marshal(a.places); err == nil {
+		_ = writeDurably(a.path, data)
+	}
 }

@@ -65,6 +65,7 @@ func TestSQLiteIsReachedThroughLinks(t *testing.T) {
 		t.Errorf("the link was replaced: %q, %v", to, err)
 	}
 	checkTarget(t, real, 12)
+	mustSweep(t, src)
 	if left, _ := os.ReadDir(filepath.Dir(real)); len(left) != 1 {
 		t.Errorf("left beside the database: %v", left)
 	}
