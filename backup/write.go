@@ -149,6 +149,9 @@ func (w *writing) readPacks() pack.Packs {
 	if w.o.Local == nil {
 		return w.r.BucketPacks()
 	}
+	if mending, ok := w.o.Local.(pack.Mender); ok {
+		return mending
+	}
 	return pack.FirstOf(w.o.Local, w.r.BucketPacks())
 }
 

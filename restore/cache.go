@@ -35,6 +35,9 @@ const lockPoll = 20 * time.Millisecond
 type Cache struct {
 	// Step, where it is set before first use, is told of the Steps.
 	Step func(point string)
+	// Mended, where it is set before first use, is told of packs that were found
+	// to be bad. Several goroutines may tell at a time.
+	Mended func(context.Context, Mended)
 
 	dir  string
 	keep int
@@ -154,9 +157,20 @@ func newestFirst(a, b backup.Ref) int {
 	return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.ID, a.ID))
 }
 
+// cachedRef is what ref.json holds.
+type cachedRef struct {
+	backup.Ref
+	// PacksDigest is the SHA-256 of the list of packs, in hex; empty: not known.
+	PacksDigest string `json:"packs_digest,omitempty"`
+}
+
 // ref reads the Ref of a cached backup.
 func (c *Cache) ref(id string) (backup.Ref, error) {
-	var ref backup.Ref
+	cached, err := c.cachedRef(id)
+	return cached.Ref, err
+}
+
+func (c *Cache) cachedRef(id string) (ref cachedRef, err error) {
 	if err := checkID(id); err != nil {
 		return ref, err
 	}
@@ -348,13 +362,19 @@ func (c *Cache) syncPacks(packs []pack.Info) error {
 // needs reads which packs a cached backup needs.
 func (c *Cache) needs(id string) ([]pack.Info, error) {
 	path := c.path("backups", id, "packs")
-	f, err := os.Open(path)
+	ref, err := c.cachedRef(id)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	list, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if ref.PacksDigest != "" && ref.PacksDigest != digestOf(list) {
+		return nil, fmt.Errorf("%w %s: it was changed", errBroken, path)
+	}
 	var packs []pack.Info
-	for lines := bufio.NewScanner(f); ; {
+	for lines := bufio.NewScanner(bytes.NewReader(list)); ; {
 		if !lines.Scan() {
 			return packs, lines.Err()
 		}
@@ -369,3 +389,5 @@ func (c *Cache) needs(id string) ([]pack.Info, error) {
 		packs = append(packs, p)
 	}
 }
+
+func digestOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }

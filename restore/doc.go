@@ -7,15 +7,20 @@
 // A [Cache] is a folder:
 //
 //	backups/<id>/manifest.json   the signed manifest, byte for byte as in the bucket
-//	backups/<id>/ref.json        its backup.Ref; locked (shared) while the backup is held
+//	backups/<id>/ref.json        its backup.Ref, and the digest of packs; locked (shared) while the backup is held
 //	backups/<id>/packs           the packs that it needs: "<digest> <size>" a line
 //	packs/<aa>/<digest>          packs, as in the bucket
 //	partial/                     what is not finished
+//	scrub.json                   how far the scrub has come (Scrubbed)
 //	lock                         held by whoever changes the cache
 //
 // Packs get their place one by one, each verified and synced; the folder of a
 // backup gets its place whole, when all its packs have. So whatever lies under
 // backups can be restored, and an interrupted pull goes on where it stopped.
+//
+// Disks rot. Readers take a pack that is missing or damaged in the cache from
+// the bucket, and replace it ([Mending]); [Cache.Scrub] reads the whole cache in
+// rotation, a little at a time.
 //
 // # Swap
 //

@@ -53,10 +53,10 @@ func (c *Cache) Pull(ctx context.Context, repo *backup.Repository, ref backup.Re
 	return nil
 }
 
-// complete tells whether the backup is cached and its packs have their sizes.
+// complete tells whether the backup is cached, its records are sound and its
+// packs have their sizes.
 func (c *Cache) complete(ref backup.Ref) bool {
-	cached, err := c.ref(ref.ID)
-	if err != nil || cached.Digest != ref.Digest {
+	if c.sound(ref) != nil {
 		return false
 	}
 	packs, err := c.needs(ref.ID)
@@ -97,7 +97,7 @@ func (c *Cache) pull(ctx context.Context, repo *backup.Repository, ref backup.Re
 	if err := f.run(ctx, fresh, m.Size.Stored); err != nil {
 		return err
 	}
-	_, index, err := repo.Open(ctx, m, pack.FirstOf(c, repo.BucketPacks()))
+	_, index, err := repo.Open(ctx, m, c.Through(repo))
 	if err != nil {
 		return err
 	}
@@ -245,13 +245,13 @@ func (f *fetch) count(n int) {
 
 // record puts a backup whose packs are all in place, durably, into its own.
 func (c *Cache) record(ref backup.Ref, signed []byte, packs []pack.Info) error {
-	refJSON, err := json.Marshal(ref)
-	if err != nil {
-		return fmt.Errorf("record backup: %w", err)
-	}
 	var list bytes.Buffer
 	for _, p := range packs {
 		fmt.Fprintf(&list, "%s %d\n", p.Digest, p.Size)
+	}
+	refJSON, err := json.Marshal(cachedRef{Ref: ref, PacksDigest: digestOf(list.Bytes())})
+	if err != nil {
+		return fmt.Errorf("record backup: %w", err)
 	}
 	folder, err := os.MkdirTemp(c.path("partial"), "backup-*")
 	if err != nil {

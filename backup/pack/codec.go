@@ -128,7 +128,11 @@ func (c *codec) openFrom(ctx context.Context, packs Packs, d Digest, aead seal.A
 	if err == nil {
 		return plain, nil
 	}
-	for _, p := range fallbacks(packs) {
+	others, mendErr := elsewhere(ctx, packs, d)
+	if mendErr != nil {
+		err = fmt.Errorf("%w (and no sound copy was found: %w)", err, mendErr)
+	}
+	for _, p := range others {
 		other := make([]byte, r.length)
 		if p.ReadPack(ctx, d, int64(r.offset), other) != nil {
 			continue // the damage is what is worth reporting

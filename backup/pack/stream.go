@@ -39,8 +39,16 @@ type Packs interface {
 	ReadPack(ctx context.Context, d Digest, off int64, buf []byte) error
 }
 
-// FirstOf reads each pack from the first of sources that has it. A Reader, and
-// LoadIndex, also turn to the later ones where an earlier one's copy is
+// Mender is Packs that keeps copies, and can replace one that is bad.
+type Mender interface {
+	Packs
+	// Mend looks for a sound copy of a pack whose copy here turned out to be
+	// missing or damaged, keeps it if it can, and gives where it is read.
+	Mend(ctx context.Context, d Digest) (Packs, error)
+}
+
+// FirstOf reads each pack from the first of sources that can read it. A Reader,
+// and LoadIndex, also turn to the later ones where an earlier one's copy is
 // damaged.
 func FirstOf(sources ...Packs) Packs { return firstOf(sources) }
 
@@ -49,17 +57,31 @@ type firstOf []Packs
 func (f firstOf) ReadPack(ctx context.Context, d Digest, off int64, buf []byte) error {
 	var err error = fs.ErrNotExist
 	for _, p := range f {
-		if err = p.ReadPack(ctx, d, off, buf); err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return err
+		failed := p.ReadPack(ctx, d, off, buf)
+		if failed == nil {
+			return nil
+		}
+		if errors.Is(err, fs.ErrNotExist) { // what is wrong with a copy says more than that there is none
+			err = failed
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	return err
 }
 
-// fallbacks are the sources to turn to where a pack that packs gave is damaged.
-func fallbacks(packs Packs) []Packs {
-	if f, ok := packs.(firstOf); ok && len(f) > 1 {
-		return f[1:]
+// elsewhere are where to turn to for a pack that packs gave damaged.
+func elsewhere(ctx context.Context, packs Packs, d Digest) ([]Packs, error) {
+	switch p := packs.(type) {
+	case Mender:
+		other, err := p.Mend(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return []Packs{other}, nil
+	case firstOf:
+		return p[min(1, len(p)):], nil
 	}
-	return nil
+	return nil, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -104,6 +105,7 @@ type foundCopy struct {
 	manifest *backup.Manifest
 	repo     *backup.Repository
 	packs    pack.Packs
+	cache    *restore.Cache // nil: it is not from there
 	from     string
 	release  func() error
 }
@@ -125,7 +127,7 @@ func (a *app) findCopy(ctx context.Context, id string) (*foundCopy, error) {
 	cached, err := a.findInCache(id)
 	switch {
 	case err == nil:
-		return cached, nil
+		return a.mending(ctx, cached), nil
 	case a.set.Bucket != "":
 		return a.findInBucketOnly(ctx, id)
 	case errors.Is(err, errNoCache), errors.Is(err, fs.ErrNotExist):
@@ -150,7 +152,7 @@ func (a *app) findNewest(ctx context.Context) (*foundCopy, error) {
 		return nil, err
 	}
 	if cached, err := a.findInCache(newest.ref.ID); err == nil {
-		return cached, nil
+		return a.mending(ctx, cached), nil
 	}
 	return newest, nil
 }
@@ -218,5 +220,25 @@ func (a *app) findInCache(id string) (*foundCopy, error) {
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}
-	return &foundCopy{ref: ref, manifest: m, repo: repo, packs: cache, from: fromCache, release: release}, nil
+	return &foundCopy{ref: ref, manifest: m, repo: repo, packs: cache, cache: cache, from: fromCache, release: release}, nil
+}
+
+// mending makes a cached copy take from the bucket what turns out to be damaged,
+// where there is one.
+func (a *app) mending(ctx context.Context, f *foundCopy) *foundCopy {
+	if a.set.Bucket == "" {
+		return f
+	}
+	store, err := openBucket(ctx, a.set, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return f // the copy may well be sound
+	}
+	f.repo.Store = store
+	f.cache.Mended = func(_ context.Context, m restore.Mended) {
+		if m.Err == nil {
+			a.printer().note("the cached pack %s is bad (%v), and was replaced by the bucket's", m.Pack, m.Why)
+		}
+	}
+	f.packs = f.cache.Mending(f.repo)
+	return f
 }

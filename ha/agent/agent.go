@@ -49,6 +49,7 @@ type Agent struct {
 	expiry     expiry
 	federation federation
 	lags       lags
+	mends      mends
 	troubles   troubles
 	verifying  sync.Mutex // one verification at a time
 
@@ -203,7 +204,7 @@ func (a *Agent) openParts() (err error) {
 	if err = a.openSources(a.live().Sources); err != nil {
 		return err
 	}
-	a.cache.Step = a.cfg.Step
+	a.cache.Step, a.cache.Mended = a.cfg.Step, a.mended
 	a.history = newManifests(a.repo, a.cache)
 	a.chronicle = newChronicle(a.bucket, a.history)
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
@@ -274,6 +275,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepSwept(gctx) })
 	g.Go(func() error { return a.keepNewest(gctx) })
 	g.Go(func() error { return a.keepReady(gctx) })
+	g.Go(func() error { return a.keepScrubbed(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })
 	err := g.Wait()

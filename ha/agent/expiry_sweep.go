@@ -11,7 +11,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -180,7 +179,7 @@ func (a *Agent) needed(ctx context.Context, ref *backup.Ref) (map[string]bool, e
 	if err != nil {
 		return nil, err
 	}
-	_, index, err := a.repo.Open(ctx, m, pack.FirstOf(a.cache, a.repo.BucketPacks()))
+	_, index, err := a.repo.Open(ctx, m, a.cache.Through(a.repo))
 	if err != nil {
 		return nil, err
 	}

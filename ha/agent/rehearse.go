@@ -110,12 +110,14 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 	return s, err
 }
 
-// hold keeps a backup in the cache until release; one that is not there is
-// pulled.
+// hold keeps a backup in the cache until release; one that is not there, or
+// whose records are damaged, is pulled.
 func (a *Agent) hold(ctx context.Context, ref backup.Ref) (release func() error, err error) {
-	release, err = a.cache.Hold(ref.ID)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return release, err
+	if a.cache.Sound(ref) == nil {
+		release, err = a.cache.Hold(ref.ID)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return release, err
+		}
 	}
 	if err := a.pull(ctx, ref); err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 	if ready, err := a.swap().Ready(ctx, m); ready || err != nil {
 		return s, false, err
 	}
-	reader, _, err := a.repo.Open(ctx, m, a.cache)
+	reader, _, err := a.repo.Open(ctx, m, a.cache.Mending(a.repo))
 	if err != nil {
 		return s, false, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/restore"
 )
 
 // The newest backup must outlive a long outage of the active. Parts of the
@@ -173,12 +174,13 @@ func (g *guard) write(ctx context.Context, newest backup.Ref, keep time.Duration
 	if err != nil {
 		return 0, err
 	}
-	_, index, err := a.repo.Open(ctx, m, a.cache)
+	mending := a.cache.Mending(a.repo)
+	_, index, err := a.repo.Open(ctx, m, mending)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range index.Packs() {
-		put, err := g.writePack(ctx, p, keep)
+		put, err := g.writePack(ctx, mending, p, keep)
 		if err != nil {
 			return written, err
 		}
@@ -196,7 +198,7 @@ func (g *guard) write(ctx context.Context, newest backup.Ref, keep time.Duration
 }
 
 // writePack puts a pack again, unless it is young, and reports whether it did.
-func (g *guard) writePack(ctx context.Context, p pack.Info, keep time.Duration) (bool, error) {
+func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.Info, keep time.Duration) (bool, error) {
 	a, key := g.a, p.Digest.Key()
 	if err := g.limit.Wait(ctx); err != nil {
 		return false, fmt.Errorf("wait to renew %s: %w", key, err)
@@ -208,7 +210,7 @@ func (g *guard) writePack(ctx context.Context, p pack.Info, keep time.Duration) 
 	case err != nil && !errors.Is(err, blobstore.ErrNotFound):
 		return false, fmt.Errorf("look at %s: %w", key, err)
 	}
-	data, err := a.cache.WholePack(ctx, p.Digest)
+	data, err := cached.WholePack(ctx, p.Digest)
 	if err != nil {
 		return false, err
 	}

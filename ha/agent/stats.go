@@ -57,6 +57,16 @@ func count(in *map[string]int64, what string) {
 	(*in)[what]++
 }
 
+func (s *stats) cacheMended(lost bool) {
+	s.change(func(s *Stats) {
+		if lost {
+			s.CacheLost++
+		} else {
+			s.CacheMended++
+		}
+	})
+}
+
 func (s *stats) notified() { s.change(func(s *Stats) { s.NotificationsGot++ }) }
 
 func (s *stats) sent(err error) {

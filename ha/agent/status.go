@@ -135,6 +135,10 @@ type Stats struct {
 	// AttemptSeconds is what the last attempt at a backup took, if it has ended.
 	AttemptSeconds float64 `json:"last_attempt_seconds"`
 	AttemptFailed  bool    `json:"last_attempt_failed"`
+	// CacheMended counts cached packs that were damaged or missing and were
+	// replaced by the bucket's, CacheLost those for which it has none.
+	CacheMended int64 `json:"cache_packs_mended"`
+	CacheLost   int64 `json:"cache_packs_lost"`
 	// OldestPack is when the oldest pack that the last backup refers to was
 	// stored, by the store's clock.
 	OldestPack *time.Time `json:"oldest_pack,omitempty"`

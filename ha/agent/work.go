@@ -74,7 +74,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	return backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
-		Keys: keys, Sources: a.live().Sources, Local: a.cache,
+		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.bucket.storeTime,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
@@ -144,7 +144,7 @@ func (a *Agent) trimCache(ctx context.Context, m *backup.Manifest) {
 	if a.untrimmed++; a.untrimmed < trimEvery {
 		return
 	}
-	_, index, err := a.repo.Open(ctx, m, a.cache)
+	_, index, err := a.repo.Open(ctx, m, a.cache.Through(a.repo))
 	if err == nil {
 		err = a.cache.Trim(ctx, index)
 	}

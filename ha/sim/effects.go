@@ -197,9 +197,15 @@ func (p *Process) reaches() bool { return p.admitted && p.h.cut == cutNot }
 // fetch downloads a backup, or takes it from the cache. What arrives may be
 // damaged.
 func (p *Process) fetch(id string) (*state, error) {
-	w := p.h.w
-	if !p.h.disk.cache[id] && !p.reaches() {
+	w, d := p.h.w, &p.h.disk
+	if d.rotten[id] && p.reaches() {
+		delete(d.rotten, id) // replaced by the store's
+	}
+	switch {
+	case !d.cache[id] && !p.reaches():
 		return nil, errFault
+	case d.rotten[id]:
+		return w.backups[id].state.damaged(), nil
 	}
 	s := w.backups[id].state
 	if w.fails(w.faults.Corrupt) {
@@ -217,6 +223,7 @@ func (p *Process) pull(e ha.Pull) ha.Done {
 		return failed(e.ID, "pull")
 	}
 	p.h.disk.cache[e.Ref.ID] = true
+	delete(p.h.disk.rotten, e.Ref.ID)
 	return ha.Done{ID: e.ID}
 }
 

@@ -45,12 +45,13 @@ type disk struct {
 	replaced *state
 	swapped  bool
 	cache    map[string]bool
+	rotten   map[string]bool // of the cache: what its disk returns is not what was written
 
 	rehearsed ha.Rehearsed // the newest one
 }
 
 func (d disk) clone() disk {
-	d.cache = maps.Clone(d.cache)
+	d.cache, d.rotten = maps.Clone(d.cache), maps.Clone(d.rotten)
 	d.journal.Incarnations = slices.Clone(d.journal.Incarnations)
 	return d
 }
@@ -72,7 +73,7 @@ func (w *World) newHost(id, name string) *Host {
 			rate: 1 + drift*w.faults.Drift, booted: w.now - w.between(0, time.Hour),
 			skew: w.between(-48*time.Hour, 48*time.Hour),
 		},
-		disk: disk{name: name, state: empty(), cache: map[string]bool{}},
+		disk: disk{name: name, state: empty(), cache: map[string]bool{}, rotten: map[string]bool{}},
 		deaf: map[*Host]bool{}, ran: map[string]bool{},
 	}
 	h.stuck = w.faults.Stuck > 0 && w.chance(w.faults.Stuck)

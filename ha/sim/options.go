@@ -46,7 +46,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -78,6 +78,7 @@ func draw(rng *rand.Rand) *Faults {
 		Operate: 15*time.Second + time.Duration(rng.Int64N(int64(2*time.Minute))),
 		Rash:    rng.IntN(2) == 0,
 	}
+	f.Trouble.Rot = f.Trouble.Deaf
 	if rng.IntN(3) == 0 { // needs an operator: not in every run
 		f.Trouble.Copy, f.Trouble.Rollback = weight(1), weight(1)
 	}

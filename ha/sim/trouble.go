@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -30,6 +32,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
 		{t.Quit, (*Host).quit},
+		{t.Rot, (*Host).rot},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -195,6 +198,16 @@ func (h *Host) rollBack() {
 	h.disk = h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
 	h.disks++
 	h.locked = false
+}
+
+// rot spoils the cached copies of some backups.
+func (h *Host) rot() {
+	h.w.trace("%s: a part of the cache rots", h.id)
+	for _, id := range slices.Sorted(maps.Keys(h.disk.cache)) {
+		if h.w.chance(0.5) {
+			h.disk.rotten[id] = true
+		}
+	}
 }
 
 // giveUp notes that what a disk holds is gone on purpose.
