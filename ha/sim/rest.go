@@ -101,6 +101,7 @@ func (w *World) help() {
 			continue
 		}
 		if s := h.proc.m.Status(); s.Role == ha.RoleStandby && s.Demotion == nil {
+			h.stuck = false // the refusal has named what is in the way
 			able = append(able, h)
 		}
 	}
