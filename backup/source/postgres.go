@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,10 +25,19 @@ type PostgresConfig struct {
 	AdminURL string
 	// Scratch is a folder for the dump while it is restored.
 	Scratch string
+	// TrustSuperusers lets a restore make superusers of roles that were some
+	// where the backup was made.
+	TrustSuperusers bool
+	// LockTimeout is how long a dump waits for one lock; 0 chooses.
+	LockTimeout time.Duration
 	// Jobs is how many tables and indexes a restore builds at a time; 0
 	// chooses.
 	Jobs int
 }
+
+// defaultLockTimeout outlasts what an application locks for in its daily work,
+// and not its migrations.
+const defaultLockTimeout = time.Minute
 
 // minServer is the oldest major version that is supported.
 const minServer = 13
@@ -39,10 +50,11 @@ const minServer = 13
 // kept: all is restored into the server's default one. Roles that exist where
 // a dump is restored are left as they are, for other databases use them too.
 type Postgres struct {
-	name  string
-	cfg   PostgresConfig
-	url   connURL
-	admin connURL
+	name     string
+	cfg      PostgresConfig
+	url      connURL
+	admin    connURL
+	snapshot snapshotWatch
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }
@@ -68,6 +80,9 @@ func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
 	if cfg.Jobs <= 0 {
 		cfg.Jobs = min(runtime.NumCPU(), 8)
 	}
+	if cfg.LockTimeout <= 0 {
+		cfg.LockTimeout = defaultLockTimeout
+	}
 	url, err := parseConnURL(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
@@ -78,6 +93,7 @@ func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
 			return nil, fmt.Errorf("admin_url: %w", err)
 		}
 	}
+	url.lockTimeout, admin.lockTimeout = cfg.LockTimeout, cfg.LockTimeout
 	if admin.database == url.database {
 		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.database)
 	}
@@ -129,12 +145,31 @@ func (p *Postgres) Check(ctx context.Context) error {
 func (p *Postgres) CheckRestore(ctx context.Context) error {
 	there, err := p.check(ctx)
 	if err == nil && there {
-		err = p.checkUser(ctx)
+		err = p.checkReplaceable(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// checkReplaceable looks whether the database that is there could be renamed,
+// and whether the role that dumps can connect afterwards: where the
+// administrator dumps, url's role may be any, and the swap sets its password.
+func (p *Postgres) checkReplaceable(ctx context.Context) error {
+	var super bool
+	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		super = isSuper(conn)
+		prepared, err := collectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", p.target())
+		if err == nil && len(prepared) > 0 {
+			err = fmt.Errorf("database %q cannot be replaced while it has prepared transactions (%s): commit them or roll them back", p.target(), strings.Join(prepared, ", "))
+		}
+		return err
+	})
+	if err != nil || super {
+		return err
+	}
+	return p.checkUser(ctx)
 }
 
 // check looks for the tools and the administrator's rights, and whether the
@@ -167,7 +202,8 @@ func (p *Postgres) check(ctx context.Context) (there bool, err error) {
 }
 
 func (p *Postgres) checkURL(ctx context.Context) error {
-	if err := p.url.with(ctx, func(*pgx.Conn) error { return nil }); err != nil {
+	err := p.url.with(ctx, func(conn *pgx.Conn) error { return checkExtensions(ctx, conn) })
+	if err != nil {
 		return fmt.Errorf("check url: %w", err)
 	}
 	return nil

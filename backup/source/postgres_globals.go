@@ -13,6 +13,20 @@ type globals struct {
 	Roles    []role        `json:"roles"`
 	Members  []membership  `json:"members"`
 	Settings []setting     `json:"settings"`
+	// Parameters are what the roles may do with the server's parameters
+	// (PostgreSQL 15).
+	Parameters []parameterGrant `json:"parameters,omitempty"`
+	// Bootstrap is the superuser that the server was made with.
+	Bootstrap string `json:"bootstrap,omitempty"`
+	// Passwords tells whether the roles' passwords could be read.
+	Passwords bool `json:"passwords,omitempty"`
+}
+
+// parameterGrant is one privilege on a parameter of the server's. An empty
+// Grantee is PUBLIC.
+type parameterGrant struct {
+	Parameter string `json:"parameter"`
+	grant
 }
 
 // databaseProps belong to the database itself.
@@ -27,6 +41,7 @@ type databaseProps struct {
 	Locale   string  `json:"locale,omitempty"`
 	Rules    string  `json:"rules,omitempty"`
 	Limit    int     `json:"connection_limit"`
+	Template bool    `json:"template,omitempty"`
 	Comment  string  `json:"comment,omitempty"`
 	ACL      bool    `json:"acl"` // whether Grants replace the default privileges
 	Grants   []grant `json:"grants,omitempty"`
@@ -53,6 +68,8 @@ type role struct {
 	Password    *string `json:"password,omitempty"`
 	ValidUntil  *string `json:"valid_until,omitempty"`
 	Comment     *string `json:"comment,omitempty"`
+	// Closed means that all of the role's members are here too.
+	Closed bool `json:"closed,omitempty"`
 }
 
 // membership makes Member a member of Role. Inherit and Set are nil before
@@ -81,21 +98,41 @@ func readGlobals(ctx context.Context, conn *pgx.Conn, user string) (g globals, e
 	if g.Database, err = readDatabase(ctx, conn); err != nil {
 		return g, err
 	}
-	oids, err := rolesInUse(ctx, conn, user)
+	use, err := rolesInUse(ctx, conn, user)
 	if err != nil {
 		return g, err
 	}
-	if g.Roles, err = readRoles(ctx, conn, oids); err != nil {
+	if err = g.readServer(ctx, conn, use.all); err != nil {
 		return g, err
 	}
-	if g.Members, err = collect[membership](ctx, conn, sqlMembers, oids); err != nil {
+	if g.Roles, err = readRoles(ctx, conn, g.Passwords, use); err != nil {
 		return g, err
 	}
-	g.Settings, err = collect[setting](ctx, conn, sqlSettings, oids)
+	if g.Members, err = collect[membership](ctx, conn, sqlMembers, use.all); err != nil {
+		return g, err
+	}
+	g.Settings, err = collect[setting](ctx, conn, sqlSettings, use.all)
 	return g, err
 }
 
-func collect[T any](ctx context.Context, conn *pgx.Conn, sql string, args ...any) ([]T, error) {
+// readServer reads what the server as a whole has.
+func (g *globals) readServer(ctx context.Context, conn session, oids []uint32) error {
+	var parameters bool
+	err := conn.QueryRow(ctx, `
+		SELECT pg_get_userbyid(10), has_table_privilege('pg_catalog.pg_authid', 'SELECT'), to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL`).
+		Scan(&g.Bootstrap, &g.Passwords, &parameters)
+	if err != nil || !parameters {
+		return err
+	}
+	g.Parameters, err = collect[parameterGrant](ctx, conn, `
+		SELECT p.parname, coalesce(r.rolname, ''), a.privilege_type, bool_or(a.is_grantable)
+		FROM pg_catalog.pg_parameter_acl p, aclexplode(p.paracl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+		WHERE a.grantee = ANY ($1) AND a.grantee <> 10
+		GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`, oids)
+	return err
+}
+
+func collect[T any](ctx context.Context, conn session, sql string, args ...any) ([]T, error) {
 	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -110,9 +147,9 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (d databaseProps, err err
 		SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
 			coalesce(j->>'datlocprovider', 'c'),
 			coalesce(j->>'datlocale', j->>'daticulocale', ''), coalesce(j->>'daticurules', ''),
-			datconnlimit, coalesce(shobj_description(oid, 'pg_database'), ''), datacl IS NOT NULL
+			datconnlimit, datistemplate, coalesce(shobj_description(oid, 'pg_database'), ''), datacl IS NOT NULL
 		FROM (SELECT *, to_jsonb(d) AS j FROM pg_catalog.pg_database d WHERE datname = current_database()) d`).
-		Scan(&d.Owner, &d.Encoding, &d.Collate, &d.CType, &d.Provider, &d.Locale, &d.Rules, &d.Limit, &d.Comment, &d.ACL)
+		Scan(&d.Owner, &d.Encoding, &d.Collate, &d.CType, &d.Provider, &d.Locale, &d.Rules, &d.Limit, &d.Template, &d.Comment, &d.ACL)
 	if err != nil {
 		return d, err
 	}
@@ -124,28 +161,35 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (d databaseProps, err err
 	return d, err
 }
 
-func rolesInUse(ctx context.Context, conn *pgx.Conn, user string) ([]uint32, error) {
+// inUse are roles, and those of them whose members are all among them.
+type inUse struct{ all, closed []uint32 }
+
+func rolesInUse(ctx context.Context, conn *pgx.Conn, user string) (u inUse, err error) {
 	rows, err := conn.Query(ctx, sqlRolesInUse, user)
 	if err != nil {
-		return nil, err
+		return u, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uint32])
+	var oid uint32
+	var closed bool
+	_, err = pgx.ForEachRow(rows, []any{&oid, &closed}, func() error {
+		u.all = append(u.all, oid)
+		if closed {
+			u.closed = append(u.closed, oid)
+		}
+		return nil
+	})
+	return u, err
 }
 
-func readRoles(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]role, error) {
-	var passwords bool
-	err := conn.QueryRow(ctx, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')").Scan(&passwords)
-	if err != nil {
-		return nil, err
-	}
+func readRoles(ctx context.Context, conn session, passwords bool, u inUse) ([]role, error) {
 	from, password := "pg_roles", "NULL"
 	if passwords {
 		from, password = "pg_authid", "rolpassword"
 	}
 	return collect[role](ctx, conn, `
 		SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
-			rolconnlimit, `+password+`, rolvaliduntil::text, shobj_description(oid, 'pg_authid')
-		FROM pg_catalog.`+from+` WHERE oid = ANY ($1) AND rolname !~ '^pg_' ORDER BY rolname`, oids)
+			rolconnlimit, `+password+`, rolvaliduntil::text, shobj_description(oid, 'pg_authid'), oid = ANY ($2)
+		FROM pg_catalog.`+from+` WHERE oid = ANY ($1) AND rolname !~ '^pg_' ORDER BY rolname`, u.all, u.closed)
 }
 
 // sqlRolesInUse begins with what pg_shdepend records for this database. It
@@ -160,6 +204,8 @@ WITH RECURSIVE db AS (
 	UNION SELECT datdba FROM db
 	UNION SELECT s.setrole FROM pg_catalog.pg_db_role_setting s, db WHERE s.setdatabase = db.oid AND s.setrole <> 0
 	UNION SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1
+	UNION SELECT u.umuser FROM pg_catalog.pg_user_mappings u WHERE u.umuser <> 0
+	UNION SELECT s.subowner FROM pg_catalog.pg_subscription s, db WHERE s.subdbid = db.oid
 	UNION SELECT 10::oid WHERE EXISTS (
 		SELECT FROM (
 			SELECT tableoid, oid FROM pg_catalog.pg_class WHERE relowner = 10
@@ -177,7 +223,7 @@ WITH RECURSIVE db AS (
 	SELECT oid FROM members
 	UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN used ON m.member = used.oid
 )
-SELECT oid FROM used ORDER BY oid`
+SELECT oid, oid IN (SELECT oid FROM members) FROM used ORDER BY oid`
 
 const sqlMembers = `
 SELECT pg_get_userbyid(roleid), pg_get_userbyid(member), bool_or(admin_option),

@@ -47,6 +47,9 @@ func accept(ctx context.Context, conn *pgx.Conn, e Entry) (facts postgresFacts, 
 	if major < facts.Major {
 		return facts, pgRestore, fmt.Errorf("the server runs PostgreSQL %d and the dump was made of PostgreSQL %d: upgrade the server", major, facts.Major)
 	}
+	if err := acceptExtensions(ctx, conn, facts); err != nil {
+		return facts, pgRestore, err
+	}
 	pgRestore, err = findTool(ctx, "pg_restore", facts.Tool)
 	return facts, pgRestore, err
 }
@@ -94,22 +97,36 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := p.remove(ctx, conn, p.staging(), p.outdated()); err != nil {
 		return err
 	}
-	if err := createRoles(ctx, conn, g); err != nil {
+	roles, err := p.makeRoles(ctx, conn, g)
+	if err != nil {
 		return err
 	}
-	if err := execute(ctx, conn, g.Database.create(p.staging())); err != nil {
-		return fmt.Errorf("create database %q: %w", p.staging(), err)
+	local := roles.local()
+	if err := execute(ctx, conn, local.Database.create(p.staging())); err != nil {
+		return fmt.Errorf("create database %q: %w", p.staging(), explained(err))
 	}
 	defer func() {
 		if err != nil { // it takes room, and a new attempt begins afresh
 			p.dropStaging(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := p.load(ctx, pgRestore); err != nil {
+	err = p.asSuperusers(ctx, conn, roles, func() error { return p.load(ctx, pgRestore, conn) })
+	if err != nil {
 		return err
 	}
-	if err := execute(ctx, conn, g.properties(p.staging())...); err != nil {
+	if err := execute(ctx, conn, local.properties(p.staging())...); err != nil {
 		return fmt.Errorf("set properties of database %q: %w", p.staging(), err)
+	}
+	if err := p.rehearseRoles(ctx, conn, g); err != nil {
+		return err
+	}
+	return p.settleStage(ctx, conn, g)
+}
+
+// settleStage puts a stage that is whole into the place of the earlier one.
+func (p *Postgres) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) error {
+	if err := p.keepRoles(ctx, conn, p.staging(), g); err != nil {
+		return err
 	}
 	renames := []rename{{p.staging(), p.Staged()}}
 	if there, err := databaseExists(ctx, conn, p.Staged()); err != nil {
@@ -117,10 +134,17 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	} else if there {
 		renames = append([]rename{{p.Staged(), p.outdated()}}, renames...)
 	}
-	if err := p.renameAll(ctx, conn, renames); err != nil {
+	if err := p.renameAll(ctx, conn, renames, nil); err != nil {
 		return err
 	}
-	return p.remove(ctx, conn, p.outdated())
+	if err := p.remove(ctx, conn, p.outdated()); err != nil {
+		return err
+	}
+	oid, err := databaseOID(ctx, conn, p.Staged())
+	if err != nil {
+		return err
+	}
+	return p.dropRoleFiles(p.rolesFile(oid))
 }
 
 // dropStaging drops what was being built, over a connection of its own: the
@@ -134,14 +158,18 @@ func (p *Postgres) dropStaging(ctx context.Context) {
 // the planner needs from the first query on. Rows are loaded before any table
 // has row security; what it is enabled for is the materialised views, which are
 // computed as their owners would, who may be subject to it themselves.
-func (p *Postgres) load(ctx context.Context, pgRestore tool) error {
+func (p *Postgres) load(ctx context.Context, pgRestore tool, conn *pgx.Conn) error {
+	major, err := serverMajor(conn)
+	if err != nil {
+		return err
+	}
 	staging := p.admin.to(p.staging())
-	err := program{
+	err = program{
 		argv: []string{
 			pgRestore.path, "--dbname=" + staging.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
 			"--exit-on-error", "--no-tablespaces", "--enable-row-security", "--no-password", p.archive(),
 		},
-		env: staging.environ(),
+		env: staging.environ(major),
 	}.run(ctx)
 	if err != nil {
 		return err
@@ -163,42 +191,6 @@ func readExtra(ctx context.Context, r *pack.Reader, e Entry) (*globals, error) {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
 	return g, nil
-}
-
-// createRoles creates the roles that are missing, and makes all memberships.
-func createRoles(ctx context.Context, conn *pgx.Conn, g *globals) error {
-	major, err := serverMajor(conn)
-	if err != nil {
-		return err
-	}
-	rows, err := conn.Query(ctx, "SELECT rolname FROM pg_catalog.pg_roles")
-	if err != nil {
-		return fmt.Errorf("list roles: %w", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("list roles: %w", err)
-	}
-	there := make(map[string]bool, len(names))
-	for _, name := range names {
-		there[name] = true
-	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, r := range g.Roles {
-			if there[r.Name] {
-				continue
-			}
-			if err := execute(ctx, tx, g.create(r)...); err != nil {
-				return fmt.Errorf("create role %q: %w", r.Name, err)
-			}
-		}
-		for _, m := range g.Members {
-			if err := execute(ctx, tx, m.grant(major)); err != nil {
-				return fmt.Errorf("make %q a member of %q: %w", m.Member, m.Role, err)
-			}
-		}
-		return nil
-	})
 }
 
 // checkServerSpace looks for room in the server's data folder, where that is

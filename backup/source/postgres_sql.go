@@ -149,7 +149,7 @@ func (d *databaseProps) create(name string) string {
 func (g *globals) properties(name string) []string {
 	d := &g.Database
 	db := ident(name)
-	out := []string{fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d", db, d.Limit)}
+	out := []string{fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d IS_TEMPLATE %t", db, d.Limit, d.Template)}
 	if d.Comment != "" {
 		out = append(out, "COMMENT ON DATABASE "+db+" IS "+literal(d.Comment))
 	}
@@ -189,11 +189,17 @@ func (g *globals) script(database string) string {
 			b.WriteString(s + ";\n")
 		}
 	}
+	if g.Bootstrap != "" {
+		b.WriteString("-- The server's own superuser was " + ident(g.Bootstrap) + ": a server that has another one needs a role of that name.\n")
+	}
 	for _, r := range g.Roles {
 		write(g.create(r)...)
 	}
 	for _, m := range g.Members {
 		write(m.grant(0))
+	}
+	for _, p := range g.Parameters {
+		write(p.statement())
 	}
 	write(g.Database.create(database))
 	write(g.properties(database)...)

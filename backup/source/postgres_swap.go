@@ -2,11 +2,12 @@ package source
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The state of a swap can be read off the databases (S staged, T the target, R
@@ -33,11 +34,6 @@ func (p *Postgres) state(ctx context.Context, conn *pgx.Conn) (st postgresState,
 	return st, nil
 }
 
-// executor is a connection or a transaction.
-type executor interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
 // execute runs statements in order. Its errors do not quote them, for some hold
 // passwords.
 func execute(ctx context.Context, conn executor, statements ...string) error {
@@ -49,15 +45,26 @@ func execute(ctx context.Context, conn executor, statements ...string) error {
 	return nil
 }
 
-// Seal implements Restorer: which server it is, and which of its databases.
+// Seal implements Restorer: which server it is, which of its databases, and
+// what the backup says of roles.
 func (p *Postgres) Seal(ctx context.Context) (seal string, err error) {
 	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		var oid uint32
 		err := conn.QueryRow(ctx, `
-			SELECT format('%s %s %s', (SELECT system_identifier FROM pg_catalog.pg_control_system()), oid, datname)
-			FROM pg_catalog.pg_database WHERE datname = $1`, p.Staged()).Scan(&seal)
+			SELECT format('%s %s %s', (SELECT system_identifier FROM pg_catalog.pg_control_system()), oid, datname), oid
+			FROM pg_catalog.pg_database WHERE datname = $1`, p.Staged()).Scan(&seal, &oid)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
+		if err != nil {
+			return err
+		}
+		roles, err := os.ReadFile(p.rolesFile(oid))
+		if errors.Is(err, os.ErrNotExist) {
+			seal = ""
+			return nil
+		}
+		seal = fmt.Sprintf("%s %x", seal, sha256.Sum256(roles))
 		return err
 	})
 	if err != nil {
@@ -99,7 +106,11 @@ func (p *Postgres) swap(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	return p.renameAll(ctx, conn, append(renames, rename{p.Staged(), p.target()}))
+	align, err := p.alignStaged(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return p.renameAll(ctx, conn, append(renames, rename{p.Staged(), p.target()}), align)
 }
 
 // SwapBack implements Restorer. Sessions in the target are ended.
@@ -137,7 +148,14 @@ func (p *Postgres) takeBack(ctx context.Context, conn *pgx.Conn, st postgresStat
 	if st.replaced {
 		renames = append(renames, rename{p.replaced(), p.target()})
 	}
-	return p.renameAll(ctx, conn, renames)
+	align := func(pgx.Tx) error { return nil }
+	if st.target { // the staged database is in place, and its roles are
+		var err error
+		if align, err = p.alignBack(ctx, conn); err != nil {
+			return err
+		}
+	}
+	return p.renameAll(ctx, conn, renames, align)
 }
 
 // Discard implements Restorer.
@@ -177,14 +195,7 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 	if err := p.setAside(ctx, conn, p.staging(), p.outdated(), p.Staged(), p.absent()); err != nil {
 		return err
 	}
-	return removeFiles(p.archive())
-}
-
-func (p *Postgres) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
-	if err := execute(ctx, conn, "DROP DATABASE IF EXISTS "+ident(name)+" WITH (FORCE)"); err != nil {
-		return fmt.Errorf("drop database %q: %w", name, err)
-	}
-	return nil
+	return errors.Join(removeFiles(p.archive()), p.dropRoleFiles())
 }
 
 func closeTo(name string) string { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS false" }
@@ -197,15 +208,20 @@ type rename struct{ from, to string }
 // beginning may come up after those before it were ended.
 const renameTries = 2
 
-// renameAll renames databases in one transaction, and opens the target for
-// connections in it. Sessions in them are ended before.
-func (p *Postgres) renameAll(ctx context.Context, conn *pgx.Conn, renames []rename) error {
+// renameAll renames databases in one transaction, opens the target for
+// connections in it, and calls also with it. Sessions in them are ended before.
+func (p *Postgres) renameAll(ctx context.Context, conn *pgx.Conn, renames []rename, also func(pgx.Tx) error) error {
 	var err error
 	for range renameTries {
 		if err = p.endSessions(ctx, conn, renames); err != nil {
 			return err
 		}
-		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return p.renameIn(ctx, tx, renames) })
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if err := p.renameIn(ctx, tx, renames); err != nil || also == nil {
+				return err
+			}
+			return also(tx)
+		})
 		if !isCode(err, "55006") { // object_in_use; the server has waited for five seconds
 			break
 		}
@@ -217,7 +233,7 @@ func (p *Postgres) renameIn(ctx context.Context, tx pgx.Tx, renames []rename) er
 	for _, r := range renames {
 		err := execute(ctx, tx, "ALTER DATABASE "+ident(r.from)+" RENAME TO "+ident(r.to))
 		if err != nil {
-			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, errors.Join(err, hint(err)))
+			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, explained(err))
 		}
 		if err := p.fault("rename " + r.from); err != nil {
 			return err
@@ -227,15 +243,6 @@ func (p *Postgres) renameIn(ctx context.Context, tx pgx.Tx, renames []rename) er
 				return fmt.Errorf("open database %q: %w", r.to, err)
 			}
 		}
-	}
-	return nil
-}
-
-// hint gives the detail of a server's error, which says what is in the way.
-func hint(err error) error {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Detail != "" {
-		return errors.New(pg.Detail)
 	}
 	return nil
 }

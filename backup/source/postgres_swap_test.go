@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -30,6 +31,7 @@ func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
 	srv := server.Postgres(t)
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE a_stage")
 	sqlIn(t, srv.DSN("a_stage"), "CREATE TABLE t AS SELECT 'new' AS state")
+	sqlIn(t, srv.DSN("postgres"), "CREATE ROLE app_user CONNECTION LIMIT 4", "CREATE ROLE app_admin", "GRANT app_admin TO app_user")
 	for _, old := range []string{"old", ""} {
 		for _, end := range []string{"finish", "go back", "swap and go back"} {
 			for n, more := 1, true; more; n++ {
@@ -51,7 +53,11 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	}
 	p := newPostgresAt(t, srv, "app")
 	// Staging itself is not what is tested here, and takes longer than this.
-	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage")
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage", "ALTER ROLE app_user CONNECTION LIMIT 4", "GRANT app_admin TO app_user")
+	must(t, makeScratch(p.cfg.Scratch))
+	must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
+		return p.keepRoles(t.Context(), conn, p.Staged(), &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}})
+	}))
 	fault, stopped := stopAfter(n)
 	p.fault = fault
 	err := p.Swap(t.Context())
@@ -65,7 +71,8 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 		t.Fatalf("%s: %v", name, err)
 	}
 
-	p = newPostgresAt(t, srv, "app")
+	p, err = NewPostgres("db", p.cfg)
+	must(t, err)
 	want := old
 	if end == "finish" {
 		want = "new"
@@ -84,6 +91,11 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 
 func checkDatabase(t *testing.T, srv *server.PostgresServer, name, want string) {
 	t.Helper()
+	roles := map[bool]string{true: "5 0", false: "4 1"}[want == "new"]
+	got := ask(t, srv.DSN("postgres"), "SELECT rolconnlimit || ' ' || (SELECT count(*) FROM pg_auth_members WHERE member = r.oid) FROM pg_roles r WHERE rolname = 'app_user'")
+	if !cmp.Equal(got, []string{roles}) {
+		t.Errorf("%s: the role has limit and memberships %q, want %q", name, got, roles)
+	}
 	there := []string{"a_stage"}
 	if want != "" {
 		there = append(there, "app")
@@ -98,7 +110,7 @@ func checkDatabase(t *testing.T, srv *server.PostgresServer, name, want string) 
 		t.Errorf("%s: state %q", name, got)
 	}
 	limit := map[string]string{"old": "9", "new": "-1"}[want]
-	got := ask(t, srv.DSN("postgres"), "SELECT datconnlimit || ' ' || datallowconn FROM pg_database WHERE datname = 'app'")
+	got = ask(t, srv.DSN("postgres"), "SELECT datconnlimit || ' ' || datallowconn FROM pg_database WHERE datname = 'app'")
 	if !cmp.Equal(got, []string{limit + " true"}) {
 		t.Errorf("%s: connection limit and permission %q", name, got)
 	}

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -31,7 +30,9 @@ func (p *Postgres) setAside(ctx context.Context, conn *pgx.Conn, names ...string
 		if err != nil {
 			return err
 		}
-		if err := p.renameAll(ctx, conn, []rename{{name, to}}); err != nil {
+		// What keeps a database from being renamed keeps it from being dropped
+		// too, but for what dropping removes first.
+		if err := p.renameAll(ctx, conn, []rename{{name, to}}, nil); err != nil && (ctx.Err() != nil || p.dropDatabase(ctx, conn, name) != nil) {
 			return err
 		}
 		if err := p.step("drop "+name, nil); err != nil {
@@ -84,7 +85,7 @@ func (p *Postgres) sweep(ctx context.Context, conn *pgx.Conn) (left []Leftover, 
 		if ctx.Err() != nil || conn.IsClosed() {
 			return left, failed
 		}
-		l := Leftover{Path: "database " + name, Bytes: -1, Reason: errors.Join(failed, hint(failed)).Error()}
+		l := Leftover{Path: "database " + name, Bytes: -1, Reason: failed.Error()}
 		// Its size is good to know, no more.
 		_ = conn.QueryRow(ctx, "SELECT pg_catalog.pg_database_size($1::name)", name).Scan(&l.Bytes)
 		left = append(left, l)
@@ -94,11 +95,7 @@ func (p *Postgres) sweep(ctx context.Context, conn *pgx.Conn) (left []Leftover, 
 
 // setAsideNames lists the databases that wait to be dropped.
 func (p *Postgres) setAsideNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	rows, err := conn.Query(ctx, `SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
-	if err != nil {
-		return nil, fmt.Errorf("list databases: %w", err)
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	all, err := collectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
 	if err != nil {
 		return nil, fmt.Errorf("list databases: %w", err)
 	}

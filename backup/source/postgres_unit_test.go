@@ -104,7 +104,7 @@ func TestPostgresURLsKeepThePasswordOutOfSight(t *testing.T) {
 		if cfg.Database != "other" || cfg.Password != tt.password {
 			t.Errorf("%s: config for %q with %q", tt.raw, cfg.Database, cfg.Password)
 		}
-		env := strings.Join(c.environ(), "\n")
+		env := strings.Join(c.environ(15), "\n")
 		if tt.password != "" && !strings.Contains(env, "PGPASSWORD="+tt.password) {
 			t.Errorf("%s: no password in the environment", tt.raw)
 		}
@@ -266,16 +266,34 @@ func TestPostgresDumpNeedsNoSuperuser(t *testing.T) {
 	}
 }
 
+// Where nobody is a superuser, what the role that dumps may not read is named.
 func TestPostgresPgDumpFailureIsQuoted(t *testing.T) {
 	srv := server.Postgres(t)
-	sqlIn(t, srv.DSN("postgres"), "CREATE ROLE stranger LOGIN", "CREATE DATABASE app")
-	sqlIn(t, srv.DSN("app"), "CREATE TABLE closed AS SELECT 1 AS x")
-	p, err := NewPostgres("db", PostgresConfig{
-		URL: strings.Replace(srv.DSN("app"), "postgres@", "stranger@", 1), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir(),
-	})
+	sqlIn(t, srv.DSN("postgres"), "CREATE ROLE stranger LOGIN", "CREATE ROLE enough LOGIN CREATEDB CREATEROLE IN ROLE pg_signal_backend", "CREATE DATABASE app OWNER stranger")
+	as := func(user, database string) string {
+		return strings.Replace(srv.DSN(database), "postgres@", user+"@", 1)
+	}
+	p, err := NewPostgres("db", PostgresConfig{URL: as("stranger", "app"), AdminURL: as("enough", "postgres"), Scratch: t.TempDir()})
 	must(t, err)
-	_, _, err = newShelf(t).tryBackup(t.Context(), p)
-	mustFail(t, err, "dump db: ", "run pg_dump: exit status 1: ", "permission denied for table closed")
+	for _, tt := range []struct {
+		make, drop []string
+		want       string
+	}{
+		{[]string{"CREATE TABLE closed AS SELECT 1 AS x"}, []string{"DROP TABLE closed"}, "permission denied for table closed"},
+		{[]string{"SELECT lo_create(4711)"}, []string{"SELECT lo_unlink(4711)"}, "permission denied for large object 4711"},
+		{
+			[]string{"CREATE TABLE secrets AS SELECT 1 AS x", "ALTER TABLE secrets OWNER TO stranger", "ALTER TABLE secrets ENABLE ROW LEVEL SECURITY", "ALTER TABLE secrets FORCE ROW LEVEL SECURITY"},
+			[]string{"DROP TABLE secrets"}, `row-level security policy for table "secrets"`,
+		},
+	} {
+		sqlIn(t, srv.DSN("app"), tt.make...)
+		_, _, err = newShelf(t).tryBackup(t.Context(), p)
+		mustFail(t, err, "dump db: ", "run pg_dump: exit status 1: ", tt.want, `role "stranger"`, "name a superuser in admin_url")
+		withAdmin, adminErr := NewPostgres("db", PostgresConfig{URL: as("stranger", "app"), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
+		must(t, adminErr)
+		newShelf(t).backup(t, withAdmin) // who reads everything
+		sqlIn(t, srv.DSN("app"), tt.drop...)
+	}
 }
 
 func TestPostgresDumpEndsWithItsContext(t *testing.T) {

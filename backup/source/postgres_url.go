@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -17,9 +18,13 @@ import (
 // connURL is a connection URL, its parts told apart so that the password never
 // stands on a command line.
 type connURL struct {
-	url      url.URL // without password and database
+	url      url.URL // without password, database and options
 	database string
 	password string
+	options  string // for the server, as libpq writes them
+	// lockTimeout is how long the sessions of this process wait for a lock; 0
+	// is without end.
+	lockTimeout time.Duration
 }
 
 // parseConnURL parses a URL. Its errors do not quote it, for it may hold a
@@ -44,8 +49,10 @@ func parseConnURL(raw string) (connURL, error) {
 	if query.Has("password") {
 		c.password = query.Get("password")
 	}
+	c.options = query.Get("options")
 	query.Del("dbname")
 	query.Del("password")
+	query.Del("options")
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
 	}
@@ -75,9 +82,10 @@ func (c connURL) public() string {
 	return u.String()
 }
 
-// environ is the environment for libpq's programs.
-func (c connURL) environ() []string {
-	extra := []string{"PGAPPNAME=understudy", "LC_ALL=C"}
+// environ is the environment for libpq's programs, for a server of the given
+// major version.
+func (c connURL) environ(major int) []string {
+	extra := []string{"PGAPPNAME=understudy", "LC_ALL=C", "PGOPTIONS=" + c.programOptions(major)}
 	if c.password != "" {
 		extra = append(extra, "PGPASSWORD="+c.password)
 	}
@@ -94,7 +102,10 @@ func (c connURL) config() (*pgx.ConnConfig, error) {
 	}
 	cfg.RuntimeParams["application_name"] = "understudy"
 	cfg.RuntimeParams["timezone"] = "UTC"
-	cfg.RuntimeParams["datestyle"] = "ISO"
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
+	if c.options != "" {
+		cfg.RuntimeParams["options"] = c.options
+	}
 	return cfg, nil
 }
 
@@ -124,6 +135,10 @@ func (c connURL) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
+		return nil, fmt.Errorf("connect to database %q: %w", c.database, err)
+	}
+	if err := c.settle(ctx, conn); err != nil {
+		closeConn(ctx, conn)
 		return nil, fmt.Errorf("connect to database %q: %w", c.database, err)
 	}
 	return conn, nil

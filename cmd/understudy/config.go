@@ -211,7 +211,10 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 	case y.SQLite != nil:
 		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
 	case y.Postgres != nil:
-		return source.NewPostgres(y.Name, source.PostgresConfig{URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), Scratch: scratch})
+		return source.NewPostgres(y.Name, source.PostgresConfig{
+			URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), Scratch: scratch,
+			LockTimeout: time.Duration(y.Postgres.LockTimeout), TrustSuperusers: y.Postgres.TrustSuperusers,
+		})
 	case y.Prometheus != nil:
 		return source.NewPrometheus(y.Name, source.PrometheusConfig{
 			URL: string(y.Prometheus.URL), DataDir: y.Prometheus.DataDir, Stop: y.Prometheus.Stop, Start: y.Prometheus.Start,

@@ -43,8 +43,10 @@ type (
 		Path string `yaml:"path"`
 	}
 	postgresYAML struct {
-		URL      secret `yaml:"url"`
-		AdminURL secret `yaml:"admin_url"`
+		URL             secret   `yaml:"url"`
+		AdminURL        secret   `yaml:"admin_url"`
+		LockTimeout     duration `yaml:"lock_timeout"`
+		TrustSuperusers bool     `yaml:"trust_superusers"`
 	}
 	commandYAML struct {
 		Dump    []string `yaml:"dump"`
