@@ -30,9 +30,9 @@ func (p *Postgres) setAside(ctx context.Context, conn *pgx.Conn, names ...string
 		if err != nil {
 			return err
 		}
-		// What keeps a database from being renamed keeps it from being dropped
-		// too, but for what dropping removes first.
-		if err := p.renameAll(ctx, conn, []rename{{name, to}}, nil); err != nil && (ctx.Err() != nil || p.dropDatabase(ctx, conn, name) != nil) {
+		err = p.renameAll(ctx, conn, []rename{{name, to}}, nil)
+		// Dropping removes what keeps a database from being renamed.
+		if err != nil && (!isCode(err, "55006") || p.dropDatabase(ctx, conn, name) != nil) {
 			return err
 		}
 		if err := p.step("drop "+name, nil); err != nil {
