@@ -27,6 +27,11 @@ type DirectoryConfig struct {
 	// "**/*.tmp" or "cache/**". What they match, with all that is in it, is in
 	// no backup, so it is not there after a restore either.
 	Exclude []string
+	// Databases says which SQLite databases in it are taken as such.
+	Databases DatabasePolicy
+	// Scratch is a folder for temporary copies of databases; "": one is made
+	// for each dump.
+	Scratch string
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 }
@@ -74,6 +79,9 @@ type DirectoryFacts struct {
 	// Started is when the reading began. A file that changed then or later may
 	// differ from what was read, though its times and size do not tell.
 	Started time.Time `json:"started"`
+	// Databases counts those that were taken as such, under the Policy.
+	Databases int64  `json:"databases,omitempty"`
+	Policy    string `json:"databases_policy,omitempty"`
 }
 
 // NewDirectory makes a directory source. Nothing is looked at yet.
@@ -81,23 +89,34 @@ func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
 	if !filepath.IsAbs(cfg.Path) {
 		return nil, fmt.Errorf("source %s: directory: path %q is not absolute", name, cfg.Path)
 	}
-	patterns := make([]string, len(cfg.Exclude))
-	for i, p := range cfg.Exclude {
-		// "cache/" is what people write for a folder.
-		patterns[i] = strings.TrimSuffix(strings.TrimPrefix(p, "./"), "/")
-		if patterns[i] == "" || !doublestar.ValidatePattern(patterns[i]) {
-			return nil, fmt.Errorf("source %s: directory: exclude: %q is not a pattern", name, p)
+	for what, list := range map[string]*[]string{"exclude": &cfg.Exclude, "databases": &cfg.Databases.Patterns} {
+		patterns, err := cleanPatterns(*list)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: directory: %s: %w", name, what, err)
 		}
-		if strings.HasPrefix(p, "/") {
-			return nil, fmt.Errorf("source %s: directory: exclude: %q is absolute; patterns are relative to path", name, p)
-		}
+		*list = patterns
 	}
-	cfg.Exclude = patterns
 	cfg.Path = filepath.Clean(cfg.Path)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), fault: noPathFault, swapFault: noFault}, nil
+}
+
+// cleanPatterns checks patterns of relative paths.
+func cleanPatterns(list []string) ([]string, error) {
+	patterns := make([]string, len(list))
+	for i, p := range list {
+		// "cache/" is what people write for a folder.
+		patterns[i] = strings.TrimSuffix(strings.TrimPrefix(p, "./"), "/")
+		if patterns[i] == "" || !doublestar.ValidatePattern(patterns[i]) {
+			return nil, fmt.Errorf("%q is not a pattern", p)
+		}
+		if strings.HasPrefix(p, "/") {
+			return nil, fmt.Errorf("%q is absolute; patterns are relative to path", p)
+		}
+	}
+	return patterns, nil
 }
 
 func noPathFault(string, string) error { return nil }
@@ -265,7 +284,7 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 			if err := writeList(ctx, r, e, s.listing); err != nil {
 				return err
 			}
-			return plant(ctx, r, e, listedNodes(s.listing), dir)
+			return plantSound(ctx, r, e, listedNodes(s.listing), dir)
 		})
 	})
 	if err != nil {

@@ -22,7 +22,12 @@ type advance struct {
 	from      nodes // the old one
 	delta     string
 	forced    map[string]bool // folders that were made writable though nothing in them changed
+	databases map[string]bool // of the new tree
+	fresh     []freshDatabase // those of them that were written to delta
 }
+
+// freshDatabase is a database whose content differs.
+type freshDatabase struct{ path, file string }
 
 // prepare fills delta.
 func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
@@ -43,6 +48,9 @@ func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
 			if !newContent(p) {
 				return nil
 			}
+			if a.databases[p.b.Path] {
+				a.fresh = append(a.fresh, freshDatabase{p.b.Path, filepath.Join(a.delta, strconv.Itoa(number))})
+			}
 			return a.order(ctx, tasks, delta, strconv.Itoa(number), p.b)
 		})
 	})
@@ -52,6 +60,11 @@ func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
 	a.bytes.Store(a.made.Bytes) // what is not written is there already
 	if err := a.compare(want); err != nil {
 		return err
+	}
+	for _, one := range a.fresh {
+		if err := examine(ctx, one.path, one.file); err != nil {
+			return err
+		}
 	}
 	return syncTree(a.delta)
 }
@@ -65,6 +78,9 @@ func (a *advance) apply(ctx context.Context) error {
 	defer root.release()
 	a.forced = map[string]bool{}
 	if err := a.change(ctx, root); err != nil {
+		return err
+	}
+	if err := clearSides(root, a.databases); err != nil {
 		return err
 	}
 	if err := a.finish(ctx, root); err != nil {
@@ -458,6 +474,9 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 	a := &advance{planting: p, from: listedNodes(s.list), delta: s.delta}
 	return s.advance(func() error {
 		if err := writeList(ctx, r, to, s.listing); err != nil {
+			return err
+		}
+		if a.databases, err = soundDatabases(ctx, r, to); err != nil {
 			return err
 		}
 		return a.prepare(ctx, &facts)

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -74,10 +76,40 @@ func TestDirectoryReadsAChangingFileAgain(t *testing.T) {
 }
 
 func TestDirectoryFlagsAFileThatGoesOnChanging(t *testing.T) {
+	d, v, busy := changing(t, 0)
+	writes := 0
+	d.fault = func(step, path string) error {
+		if step != "check" || path != "busy" {
+			return nil
+		}
+		writes++
+		return os.WriteFile(busy, fmt.Appendf(nil, "%d", writes), 0o644)
+	}
+	e, _ := v.mustBackup(d)
+	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "busy") || factsOf(t, e).Unstable != 1 || !slices.Equal(e.Torn, []string{"busy"}) {
+		t.Errorf("warnings are %q, torn is %q", e.Warnings, e.Torn)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	do(t, Export(t.Context(), v.last(), e, copied))
+	got, err := os.ReadFile(filepath.Join(copied, "busy"))
+	do(t, err)
+	if string(got) != fmt.Sprint(writes-1) {
+		t.Errorf("restored %q, which is not as last read before %d", got, writes)
+	}
+	d.fault = noPathFault
+	reads := counted(d)
+	if e, _ = v.mustBackup(d); reads() != 1 || len(e.Warnings)+len(e.Torn) != 0 {
+		t.Errorf("the next backup did not read just this file again: %v", e.Warnings)
+	}
+}
+
+// A log is added to all the while. What was there is as it was: it is whole, up
+// to a moment.
+func TestDirectoryTakesALogThatGrows(t *testing.T) {
 	d, v, busy := changing(t, 1000)
 	e, _ := v.mustBackup(d)
-	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "busy") || factsOf(t, e).Unstable != 1 {
-		t.Errorf("warnings are %q", e.Warnings)
+	if len(e.Warnings)+len(e.Torn) > 0 || factsOf(t, e).Unstable != 0 {
+		t.Errorf("a file that only grew was flagged: %q, %q", e.Warnings, e.Torn)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
 	do(t, Export(t.Context(), v.last(), e, copied))
@@ -90,8 +122,37 @@ func TestDirectoryFlagsAFileThatGoesOnChanging(t *testing.T) {
 	}
 	d.fault = noPathFault
 	reads := counted(d)
-	if e, _ = v.mustBackup(d); reads() != 1 || len(e.Warnings) != 0 {
-		t.Errorf("the next backup did not read just this file again: %v", e.Warnings)
+	if v.mustBackup(d); reads() != 1 {
+		t.Error("the next backup did not read the file again")
+	}
+}
+
+// A file that is long, and that grows and changes, is torn.
+func TestDirectoryTellsGrowingFromChanging(t *testing.T) {
+	seed := maphash.MakeSeed()
+	text := strings.Repeat("0123456789", 100_000)
+	read := func(last *growing, text string) *growing {
+		g := newGrowing(seed, last)
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{g.watch(strings.NewReader(text))}, make([]byte, 777))
+		do(t, err)
+		g.whole = true
+		return g
+	}
+	first := read(nil, text)
+	second := read(first, text)
+	if second.follows(first) {
+		t.Error("the first reading is not looked at")
+	}
+	for what, c := range map[string]struct {
+		text string
+		want bool
+	}{
+		"the same": {text, true}, "grown": {text + "more", true}, "cut": {text[1:], false},
+		"changed": {"x" + text[1:], false}, "changed and grown": {text[:len(text)-1] + "xy", false},
+	} {
+		if got := read(second, c.text).follows(second); got != c.want {
+			t.Errorf("%s: %t", what, got)
+		}
 	}
 }
 
@@ -105,7 +166,7 @@ func TestDirectoryBoundsItsWarnings(t *testing.T) {
 		if step != "check" {
 			return nil
 		}
-		return os.Chmod(filepath.Join(live, path), 0o600+os.FileMode(time.Now().Nanosecond()&0o77))
+		return os.WriteFile(filepath.Join(live, path), fmt.Append(nil, time.Now().UnixNano()), 0o644)
 	}
 	e, _ := newVault(t).mustBackup(d)
 	if n := len(e.Warnings); n != maxWarnings+1 || e.Warnings[n-1] != "and 5 more" {

@@ -3,8 +3,11 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -46,17 +49,39 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		twins: map[fileID]uint64{},
 		first: map[fileID]firstName{},
 		names: newOwnerNames(),
+		seed:  maphash.MakeSeed(),
 		facts: DirectoryFacts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
 	}
 	defer j.old.close()
 	if j.facts.Parents, err = parentsOf(root); err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
-	stream, err := j.run(ctx, max(4, runtime.GOMAXPROCS(0)+2))
+	j.openDatabases(ctx, r, prev)
+	e, err := j.whole(ctx)
 	if err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
-	return j.entry(stream)
+	return e, nil
+}
+
+// whole is the dump, with the databases in the directory.
+func (j *dumpJob) whole(ctx context.Context) (_ Entry, err error) {
+	j.databases.scratch = j.d.cfg.Scratch
+	if j.databases.scratch == "" && !j.databases.policy.Off {
+		if j.databases.scratch, err = os.MkdirTemp("", "understudy-"); err != nil {
+			return Entry{}, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(j.databases.scratch)) }()
+	}
+	stream, err := j.run(ctx, max(4, runtime.GOMAXPROCS(0)+2))
+	if err != nil {
+		return Entry{}, err
+	}
+	extra, err := j.databases.store(ctx, j.w)
+	if err != nil {
+		return Entry{}, err
+	}
+	return j.entry(stream, extra)
 }
 
 // dumpJob is one dump. The walk (one goroutine) decides what has to be read,
@@ -69,6 +94,9 @@ type dumpJob struct {
 	queue chan *dumpItem // in order
 	work  chan *dumpItem // those of them that have to be read
 
+	databases directoryDatabases
+	seed      maphash.Seed // of growing
+
 	// Of the walk:
 	old   *oldTree
 	twins map[fileID]uint64 // names not yet met of a file with several
@@ -78,6 +106,7 @@ type dumpJob struct {
 	names    *ownerNames
 	facts    DirectoryFacts
 	warnings warnings
+	torn     warnings
 }
 
 // fileID is what all names of a file share.
@@ -86,6 +115,8 @@ type fileID struct{ dev, inode uint64 }
 type firstName struct {
 	path string
 	left uint64 // names not yet met
+	// database says that it was taken as one.
+	database bool
 }
 
 // dumpItem is one name on its way from the walk to the tree.
@@ -99,11 +130,24 @@ type dumpItem struct {
 	err   error
 	gone  bool // it vanished before it was read
 	twin  bool // a further name of a file that came before
+
+	old   *Node     // what the previous dump has of it
+	kept  bool      // it has not changed since
+	sides bool      // SQLite's files lie beside it
+	main  *dumpItem // the file beside which it lies, if it may be one of SQLite's
+
+	database bool   // it was taken as a database
+	plain    string // why a database was not taken as one
+	torn     bool   // it changed each time that it was read
 }
 
-// forget lets go of the folder that a twin holds; readers do so themselves.
+// later tells that the tree's writer reads it, if anybody has to.
+func (it *dumpItem) later() bool { return it.twin || it.main != nil }
+
+// forget lets go of the folder that an item holds which the tree's writer reads;
+// readers do so themselves.
 func (it *dumpItem) forget() {
-	if it.twin {
+	if it.later() {
 		it.in.release()
 	}
 }
@@ -183,17 +227,21 @@ func (j *dumpJob) meet(ctx context.Context, f *found) error {
 // otherwise.
 func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 	it.node.Type = RegularFile
-	old := j.old.find(f.path)
+	it.old, it.sides = j.old.find(f.path), f.sides
+	if f.sides {
+		j.databases.mains[f.path] = it
+	}
+	if main, ok := mainOf(f.path); ok && j.databases.mains[main] != nil {
+		// Whether it belongs to a database is known once that is read.
+		it.main, it.in, it.kept = j.databases.mains[main], f.in.hold(), j.keepFile(it, &f.stat)
+		return send(ctx, j.queue, it)
+	}
 	if it.links > 1 && j.isTwin(it) {
 		// Only the tree's writer knows whether the first name made it.
 		it.twin, it.in = true, f.in.hold()
 		return send(ctx, j.queue, it)
 	}
-	if old != nil && j.old.unchanged(old, &f.stat) && (old.Content.Size == 0 || j.w.Keep(old.Content)) {
-		it.node.Content = old.Content
-		it.node.Xattrs = old.Xattrs // any change of them changes ctime
-		it.node.Size, it.node.Sparse, it.node.Data = old.Size, old.Sparse, old.Data
-		it.node.Inode, it.node.Changed = f.stat.Ino, changeTime(&f.stat)
+	if j.keepFile(it, &f.stat) {
 		return send(ctx, j.queue, it)
 	}
 	it.in, it.done = f.in.hold(), make(chan struct{})
@@ -202,6 +250,25 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 		return err
 	}
 	return send(ctx, j.queue, it)
+}
+
+// keepFile takes the previous dump's content of a file over that has not
+// changed since.
+func (j *dumpJob) keepFile(it *dumpItem, st *unix.Stat_t) bool {
+	old := it.old
+	if old == nil || !j.old.unchanged(old, st) || j.databases.maybe(old) || old.Content.Size > 0 && !j.w.Keep(old.Content) {
+		return false
+	}
+	n := &it.node
+	n.Content = old.Content
+	n.Xattrs = old.Xattrs // any change of them changes ctime
+	n.Size, n.Sparse, n.Data = old.Size, old.Sparse, old.Data
+	n.Inode, n.Changed = st.Ino, changeTime(st)
+	if known, ok := j.databases.old[n.Path]; ok && known.Plain != "" {
+		it.plain = known.Plain
+		j.databases.add(known)
+	}
+	return true
 }
 
 // isTwin reports whether another name of the same file came before, and
@@ -236,7 +303,7 @@ func (n *Node) stat(st *unix.Stat_t) {
 }
 
 // entry is what the manifest says of the dump.
-func (j *dumpJob) entry(root pack.Stream) (Entry, error) {
+func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 	if err := j.old.failure(); err != nil {
 		j.warnings.add(fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
 	}
@@ -249,8 +316,8 @@ func (j *dumpJob) entry(root pack.Stream) (Entry, error) {
 	}
 	return Entry{
 		Kind: j.d.Kind(), Name: j.d.name,
-		Size: j.facts.Bytes, Root: root,
-		Facts: facts, Warnings: j.warnings.list(),
+		Size: j.facts.Bytes, Root: root, Extra: extra,
+		Facts: facts, Warnings: j.warnings.list(), Torn: j.torn.list(),
 	}, nil
 }
 

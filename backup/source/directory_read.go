@@ -21,20 +21,41 @@ const maxReads = 3
 // that vanished is marked as gone, any other failure is an error: a backup that
 // silently lacks a file is worse than none.
 func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
-	for range maxReads {
-		stable, err := j.readOnce(ctx, it)
-		if err == errGone {
-			it.gone = true
-			return nil
-		}
-		if err != nil {
+	err := j.readWhole(ctx, it)
+	if err == errGone {
+		it.gone, err = true, nil
+	}
+	return err
+}
+
+func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
+	if _, known := j.databases.old[it.node.Path]; known && j.databases.policy.wants(it.node.Path) {
+		if done, err := j.readDatabase(ctx, it); done || err != nil {
 			return err
 		}
-		if stable {
+	}
+	var last *growing
+	for try := 0; try < maxReads; {
+		now := newGrowing(j.seed, last)
+		stable, err := j.readOnce(ctx, it, now)
+		if err == errDatabase {
+			if done, err := j.readDatabase(ctx, it); done || err != nil {
+				return err
+			}
+			continue // as a plain file, which does not come here again
+		}
+		if err != nil || stable {
+			return err
+		}
+		if now.follows(last) {
+			// So that the next backup reads it again.
+			it.node.Changed = time.Time{}
 			return nil
 		}
+		last = now
+		try++
 	}
-	it.node.Changed = time.Time{} // so that the next backup reads it again
+	it.node.Changed, it.torn = time.Time{}, true
 	return nil
 }
 
@@ -44,7 +65,7 @@ var errGone = errors.New("file is gone")
 
 // readOnce reads a file as its name now leads to it, and reports whether it
 // stayed the same all the while.
-func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err error) {
+func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *growing) (stable bool, err error) {
 	path := filepath.Join(j.root, it.node.Path)
 	if err := j.d.fault("open", it.node.Path); err != nil {
 		return false, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -66,6 +87,9 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 		return false, fmt.Errorf("read %s: it was a regular file a moment ago and is not any more", path)
 	}
 	n := &it.node
+	if it.plain == "" && j.databases.policy.wants(n.Path) && isDatabase(fd) {
+		return false, errDatabase
+	}
 	n.stat(&before)
 	n.Inode, n.Changed = before.Ino, changeTime(&before)
 	it.id, it.links = fileID{uint64(before.Dev), before.Ino}, uint64(before.Nlink)
@@ -73,10 +97,11 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 	if err != nil {
 		return false, &fs.PathError{Op: "find holes in", Path: path, Err: err}
 	}
-	if n.Content, err = j.content(ctx, fd, path, wanted); err != nil {
+	if n.Content, err = j.content(ctx, fd, path, wanted, g); err != nil {
 		return false, err
 	}
 	whole := n.clip(wanted)
+	g.whole = whole && len(wanted) <= 1 && n.Sparse == 0
 	if n.Xattrs, err = readXattrs(fd); err != nil {
 		return false, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
 	}
@@ -90,12 +115,12 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem) (stable bool, err 
 		before.Mtim == after.Mtim && before.Ctim == after.Ctim, nil
 }
 
-func (j *dumpJob) content(ctx context.Context, fd int, path string, data []Extent) (pack.Stream, error) {
+func (j *dumpJob) content(ctx context.Context, fd int, path string, data []Extent, g *growing) (pack.Stream, error) {
 	if len(data) == 0 {
 		return pack.Stream{}, nil
 	}
 	src := &fileReader{fd: fd, path: path, data: data}
-	s, err := j.w.Write(ctx, src, pack.Files)
+	s, err := j.w.Write(ctx, g.watch(src), pack.Files)
 	if vanished(src.err) {
 		return s, errGone
 	}
@@ -119,7 +144,7 @@ func (j *dumpJob) writeTree(ctx context.Context, out io.Writer) error {
 		if !keep {
 			continue
 		}
-		j.count(&it.node)
+		j.count(it)
 		if err := enc.write(&it.node); err != nil {
 			return err
 		}
@@ -140,33 +165,45 @@ func (j *dumpJob) finish(ctx context.Context, it *dumpItem) (bool, error) {
 			return false, context.Cause(ctx)
 		}
 	}
-	if it.twin && !j.isLink(it) {
-		// Its first name vanished, or is another file by now.
-		it.err = j.read(ctx, it)
+	if it.later() {
+		j.readLater(ctx, it)
+		it.forget()
 	}
-	it.forget()
 	n := &it.node
 	switch {
 	case it.err != nil || it.gone:
 		return false, it.err
+	case it.main != nil && it.main.database && !it.main.gone:
+		return false, nil // the database has what is in it
 	case n.Type == 0:
 		j.facts.Skipped++ // a socket: whoever listens makes it anew
 		return false, nil
 	case n.Type == HardLink:
 		return true, nil
 	case n.Type == RegularFile && it.links > 1:
-		j.first[it.id] = firstName{path: n.Path, left: it.links - 1}
+		j.first[it.id] = firstName{path: n.Path, left: it.links - 1, database: it.database}
 	}
 	n.User, n.Group = j.names.user(n.UID), j.names.group(n.GID)
 	return true, nil
 }
 
+// readLater reads what could not be read before those that came before it.
+func (j *dumpJob) readLater(ctx context.Context, it *dumpItem) {
+	switch {
+	case it.kept || it.main != nil && it.main.database:
+	case it.main != nil || !j.isLink(it):
+		// Its first name vanished, or is another file by now.
+		it.err = j.read(ctx, it)
+	}
+}
+
 // isLink makes a twin a link to the file's first name, if that is in the tree.
 func (j *dumpJob) isLink(it *dumpItem) bool {
 	first, ok := j.first[it.id]
-	if !ok {
+	if !ok || first.database && it.sides && j.hasPending(it) {
 		return false
 	}
+	it.database = first.database
 	it.node = Node{Path: it.node.Path, Type: HardLink, Target: first.path}
 	if first.left--; first.left == 0 {
 		delete(j.first, it.id)
@@ -176,15 +213,22 @@ func (j *dumpJob) isLink(it *dumpItem) bool {
 	return true
 }
 
-// count takes a node into the facts.
-func (j *dumpJob) count(n *Node) {
-	f := &j.facts
+// count takes an item into the facts.
+func (j *dumpJob) count(it *dumpItem) {
+	n, f := &it.node, &j.facts
 	f.add(n)
 	if n.Path == "." {
 		f.RootMode = fmt.Sprintf("%04o", n.Mode)
 	}
-	if n.Type == RegularFile && n.Changed.IsZero() {
+	if it.database && n.Type == RegularFile {
+		f.Databases++
+	}
+	if it.plain != "" {
+		j.warnings.add(fmt.Sprintf("the database %q is a plain copy, which may be of no use: %s", n.Path, it.plain))
+	}
+	if it.torn {
 		f.Unstable++
+		j.torn.add(n.Path)
 		j.warnings.add(fmt.Sprintf("%q changed each time it was read", n.Path))
 	}
 }

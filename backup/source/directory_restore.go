@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -41,6 +43,24 @@ func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string)
 		return err
 	}
 	return syncTree(dest)
+}
+
+// plantSound is plant for a stage: the databases in it are held to SQLite's own
+// check.
+func plantSound(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) error {
+	databases, err := soundDatabases(ctx, r, e)
+	if err != nil {
+		return err
+	}
+	if err := plant(ctx, r, e, list, dest); err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(databases)) {
+		if err := examine(ctx, path, filepath.Join(dest, path)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newPlanting(r chunkReader, e Entry, list nodes, dest string) (*planting, DirectoryFacts, error) {

@@ -191,7 +191,7 @@ func (p *Prometheus) checkHere() error {
 func (p *Prometheus) snapshotTree(path string) *Directory {
 	return &Directory{
 		busy: new(sync.Mutex),
-		name: p.name, cfg: DirectoryConfig{Path: path, Now: p.cfg.Now}, frozen: true,
+		name: p.name, cfg: DirectoryConfig{Path: path, Now: p.cfg.Now, Databases: DatabasePolicy{Off: true}}, frozen: true,
 		fault: p.read, swapFault: noFault,
 	}
 }

@@ -22,6 +22,9 @@ type Entry struct {
 	Facts json.RawMessage `json:"facts,omitempty"` // the kind's own facts: file count, LSN, server version
 	// Warnings are for people: a file that changed while it was read.
 	Warnings []string `json:"warnings,omitempty"`
+	// Torn are the files, at most a few of them, that changed each time that
+	// they were read: what the backup has of them may never have been so.
+	Torn []string `json:"torn,omitempty"`
 }
 
 // CheckRestore tells whether src can be restored here, as far as that depends on

@@ -159,8 +159,6 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	if err != nil {
 		return Entry{}, err
 	}
-	// The fingerprint is taken first: a commit that comes after it shows in the
-	// next one.
 	print, err := fingerprint(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Entry{}, missingDatabase(path)
@@ -176,15 +174,14 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 		e.Warnings = warnings
 		return e, nil
 	}
-	root, facts, err := storeDatabase(ctx, w, path, s.cfg.Scratch)
+	got, err := (&storing{w: w, path: path, scratch: s.cfg.Scratch}).store(ctx)
 	if err != nil {
 		return Entry{}, err
 	}
-	facts.Fingerprint = print
-	if err := facts.describe(path); err != nil {
+	if err := got.facts.describe(path); err != nil {
 		return Entry{}, err
 	}
-	e, err := s.entry(root, facts)
+	e, err := s.entry(got.root, got.facts)
 	e.Warnings = warnings
 	return e, err
 }

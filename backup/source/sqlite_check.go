@@ -15,7 +15,7 @@ import (
 // examineFile runs SQLite's own check on a database file that nobody else uses,
 // and leaves no file beside it.
 func examineFile(ctx context.Context, path string) (_ Findings, err error) {
-	db, err := sql.Open("sqlite", sqliteURI(path, "mode=ro&immutable=1"))
+	db, err := openImmutable(path)
 	if err != nil {
 		return Findings{}, err
 	}
@@ -25,6 +25,12 @@ func examineFile(ctx context.Context, path string) (_ Findings, err error) {
 		return Findings{}, fmt.Errorf("check the integrity of %s: %w", path, err)
 	}
 	return found, nil
+}
+
+// openImmutable opens a database that nobody writes to, and ignores what is
+// beside it.
+func openImmutable(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", sqliteURI(path, "mode=ro&immutable=1"))
 }
 
 // querier is a connection to a database, or several.

@@ -17,6 +17,9 @@ type found struct {
 	in   *openFolder // where it is; nil for the root; hold it to use it later
 	self *openFolder // itself, of a folder
 	stat unix.Stat_t
+	// sides: a file lies beside it that SQLite would keep beside a database of
+	// that name.
+	sides bool
 }
 
 // walk visits a folder and everything beneath it in the canonical order of a
@@ -67,6 +70,7 @@ func (w *walk) inside(ctx context.Context, dir *openFolder, at string) error {
 		return w.failed("list", at, err)
 	}
 	names = w.included(at, names)
+	mains := besideWhich(names)
 	for len(names) > 0 {
 		batch := names[:min(len(names), statBatch)]
 		names = names[len(batch):]
@@ -81,13 +85,31 @@ func (w *walk) inside(ctx context.Context, dir *openFolder, at string) error {
 			if errs[i] != nil {
 				return w.failed("stat", join(at, name), errs[i])
 			}
-			f := &found{path: join(at, name), name: name, in: dir, stat: stats[i]}
+			f := &found{path: join(at, name), name: name, in: dir, stat: stats[i], sides: mains[name]}
 			if err := w.one(ctx, f); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// besideWhich finds the names beside which SQLite's files may lie.
+func besideWhich(names []string) map[string]bool {
+	var mains map[string]bool
+	for _, name := range names {
+		// All of them end in one of two letters.
+		if last := name[len(name)-1]; last != 'l' && last != 'm' {
+			continue
+		}
+		if main, ok := mainOf(name); ok {
+			if mains == nil {
+				mains = map[string]bool{}
+			}
+			mains[main] = true
+		}
+	}
+	return mains
 }
 
 func (w *walk) one(ctx context.Context, f *found) error {

@@ -1,0 +1,275 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sys/unix"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// DatabasePolicy says which SQLite databases in a directory are taken as such:
+// as they stand in one transaction, without the files that SQLite keeps beside
+// them. The zero value is all of them, known by their headers.
+type DatabasePolicy struct {
+	Off      bool
+	Patterns []string // doublestar patterns of paths relative to the directory; none: all
+}
+
+// String names the policy: a backup remembers by which one it was made.
+func (p DatabasePolicy) String() string {
+	switch {
+	case p.Off:
+		return "off"
+	case len(p.Patterns) > 0:
+		return strings.Join(p.Patterns, "\n")
+	}
+	return "auto"
+}
+
+func (p DatabasePolicy) wants(path string) bool {
+	if p.Off || len(p.Patterns) == 0 {
+		return !p.Off
+	}
+	return slices.ContainsFunc(p.Patterns, func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, path) })
+}
+
+// databaseRecord is what a backup of a directory says of one database in it. The
+// entry's extra stream has them, one in a line, in the order of the tree; the
+// tree has the database as an ordinary file, which needs nothing beside it.
+type databaseRecord struct {
+	Path        string `json:"path"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Plain says why it was copied as an ordinary file, with what is beside it.
+	Plain string `json:"plain,omitempty"`
+}
+
+// readDatabases reads the records of a dumped directory.
+func readDatabases(ctx context.Context, r chunkReader, e Entry) (all []databaseRecord, err error) {
+	if e.Extra == nil {
+		return nil, nil
+	}
+	stream := r.Open(ctx, *e.Extra)
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	for dec := json.NewDecoder(stream); ; {
+		var one databaseRecord
+		switch err := dec.Decode(&one); {
+		case err == io.EOF:
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("read the list of databases in %s: %w", e.Name, err)
+		}
+		all = append(all, one)
+	}
+}
+
+// directoryDatabases are the databases that one dump of a directory takes.
+type directoryDatabases struct {
+	policy  DatabasePolicy
+	scratch string
+	same    bool                      // the previous dump had the same policy
+	old     map[string]databaseRecord // of the previous dump
+
+	mains map[string]*dumpItem // of the walk: files beside which SQLite's files lie
+
+	mu  sync.Mutex
+	new []databaseRecord
+}
+
+func (d *directoryDatabases) add(r databaseRecord) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.new = append(d.new, r)
+}
+
+// openDatabases reads what the previous dump says.
+func (j *dumpJob) openDatabases(ctx context.Context, r chunkReader, prev *Entry) {
+	d := &j.databases
+	d.old, d.mains = map[string]databaseRecord{}, map[string]*dumpItem{}
+	d.policy, j.facts.Policy = j.d.cfg.Databases, j.d.cfg.Databases.String()
+	if prev == nil {
+		return
+	}
+	var facts DirectoryFacts
+	d.same = json.Unmarshal(prev.Facts, &facts) == nil && facts.Policy == j.facts.Policy
+	all, err := readDatabases(ctx, r, *prev)
+	if err != nil {
+		j.warnings.add(fmt.Sprintf("the databases of the previous backup are not known, so that each one was read: %v", err))
+		d.same = false
+		return
+	}
+	for _, one := range all {
+		d.old[one.Path] = one
+	}
+}
+
+// store stores the records.
+func (d *directoryDatabases) store(ctx context.Context, w chunkWriter) (*pack.Stream, error) {
+	if len(d.new) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(d.new, func(a, b databaseRecord) int { return comparePaths(a.Path, b.Path) })
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
+	for _, one := range d.new {
+		if err := enc.Encode(one); err != nil {
+			return nil, err
+		}
+	}
+	s, err := w.Write(ctx, &lines, pack.Metadata)
+	return &s, err
+}
+
+// mainOf is the name of the database that a file would be SQLite's file beside.
+func mainOf(name string) (string, bool) {
+	for _, side := range sides {
+		if main, ok := strings.CutSuffix(name, side); ok && main != "" {
+			return main, true
+		}
+	}
+	return "", false
+}
+
+// maybe tells whether an unchanged file may be a database that the previous dump
+// did not look for.
+func (d *directoryDatabases) maybe(n *Node) bool {
+	const smallest = 512 // page
+	return !d.same && n.Size >= smallest && n.Size%smallest == 0 && d.policy.wants(n.Path)
+}
+
+// errDatabase says that a file that was to be read is a database.
+var errDatabase = errors.New("file is a database")
+
+// isDatabase looks at the header of an open file.
+func isDatabase(fd int) bool {
+	var head [len(databaseMagic)]byte
+	n, err := retry(func() (int, error) { return unix.Pread(fd, head[:], 0) })
+	return err == nil && n == len(head) && string(head[:]) == databaseMagic
+}
+
+// readDatabase takes a database as it stands in one transaction. Where that
+// cannot be done it says why, and the file is read as any other is.
+func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, err error) {
+	path := filepath.Join(j.root, it.node.Path)
+	plain := func(why string) (bool, error) {
+		it.plain = why
+		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why})
+		return false, nil
+	}
+	if done, err := j.keepDatabase(it, path); done || err != nil {
+		return done, err
+	}
+	got, err := (&storing{w: j.w, path: path, scratch: j.databases.scratch}).store(ctx)
+	if err == nil && got.look.quiet() {
+		err = readable(ctx, path) // nobody else has tried
+	}
+	if why, torn := notTaken(err); why != "" {
+		it.torn = torn
+		return plain(why)
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := it.node.database(path, got); err != nil {
+		return false, err
+	}
+	it.database, it.id, it.links = true, got.look.id(), uint64(got.look.stat.Nlink)
+	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: got.look.print})
+	return true, nil
+}
+
+// keepDatabase takes the previous dump of a database over when nothing was
+// committed since.
+func (j *dumpJob) keepDatabase(it *dumpItem, path string) (bool, error) {
+	known := j.databases.old[it.node.Path]
+	if known.Fingerprint == "" || it.old == nil {
+		return false, nil
+	}
+	print, err := fingerprint(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, errGone
+	}
+	if err != nil || print != known.Fingerprint || !j.w.Keep(it.old.Content) {
+		return false, err
+	}
+	n := &it.node
+	n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
+	it.database = true
+	j.databases.add(known)
+	return true, nil
+}
+
+// hasPending tells whether SQLite keeps something for a database beside this one
+// of its names.
+func (j *dumpJob) hasPending(it *dumpItem) bool {
+	path := filepath.Join(j.root, it.node.Path)
+	pending, err := pendingBeside(path, it.id)
+	if pending {
+		j.warnings.add(fmt.Sprintf("the database %q has several names (hard links), and SQLite keeps beside this one what is not yet in it: the names are different files in this backup", it.node.Path))
+	}
+	return pending && err == nil
+}
+
+// database makes a node of a stored database. Its ctime is not kept: it does not
+// tell whether the database is still the one that was read.
+func (n *Node) database(path string, got stored) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	defer openedHere.close(got.look.id(), f)
+	xattrs, err := readXattrs(int(f.Fd()))
+	if err != nil {
+		return &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+	}
+	n.stat(&got.look.stat)
+	n.Content, n.Size, n.Sparse, n.Data, n.Xattrs = got.root, got.root.Size, 0, nil, xattrs
+	return nil
+}
+
+// notTaken says why a file with the header of a database is not taken as one;
+// "" when err does not say so. torn: it was in use, so that a plain copy of it
+// may be of no use.
+func notTaken(err error) (why string, torn bool) {
+	if errors.Is(err, errDatabaseChanged) || errors.Is(err, unix.ENAMETOOLONG) {
+		return err.Error(), true
+	}
+	switch resultCode(err) {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR:
+		return "SQLite cannot read it: " + reason(err), false
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL:
+		return "the application keeps it locked: " + reason(err), true
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
+		return "SQLite cannot open it here: " + reason(err), true
+	}
+	return "", false
+}
+
+// readable tells whether SQLite can read a database that nobody writes to.
+func readable(ctx context.Context, path string) error {
+	db, err := openImmutable(path)
+	if err != nil {
+		return err
+	}
+	_, err = queryTexts(ctx, db, "SELECT count(*) FROM sqlite_schema")
+	if cannotOpen(err) {
+		err = nil // its path is too long, which says nothing of it
+	}
+	return errors.Join(err, db.Close())
+}

@@ -1,0 +1,337 @@
+package source
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+)
+
+// newTree makes a directory with a bank in it, beside a file, a folder deeper.
+// The bank stays open: a part of it is in the WAL alone.
+func newTree(t *testing.T, journal string) (root string, db *sql.DB) {
+	t.Helper()
+	root = filepath.Join(t.TempDir(), "live")
+	do(t, os.MkdirAll(filepath.Join(root, "deep"), 0o755))
+	do(t, os.WriteFile(filepath.Join(root, "key.pem"), []byte("key"), 0o600))
+	return root, newBank(t, filepath.Join(root, "deep", "data.db"), journal, 4000)
+}
+
+// checkTree exports the last backup, and returns the number of transfers in the
+// bank.
+func checkTree(t *testing.T, v *vault) int {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "out")
+	do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
+	for _, side := range sides {
+		if there, _ := exists(filepath.Join(to, "deep", "data.db"+side)); there {
+			t.Errorf("the restored database has a %s beside it", side)
+		}
+	}
+	if text := readText(t, filepath.Join(to, "key.pem")); text != "key" {
+		t.Errorf("the file beside the database holds %q", text)
+	}
+	return checkBank(t, filepath.Join(to, "deep", "data.db"))
+}
+
+func databasesIn(t *testing.T, v *vault) []databaseRecord {
+	t.Helper()
+	all, err := readDatabases(t.Context(), v.last(), v.prev.Entry)
+	do(t, err)
+	return all
+}
+
+func TestDirectoryTakesDatabasesAsTheyStand(t *testing.T) {
+	for _, journal := range []string{"wal", "delete", "truncate", "persist", "memory"} {
+		t.Run(journal, func(t *testing.T) {
+			root, db := newTree(t, journal)
+			d, v := newTestDirectory(t, root), newVault(t)
+			e, _ := v.mustBackup(d)
+			if n := checkTree(t, v); n != 4000 {
+				t.Errorf("%d transfers", n)
+			}
+			if len(e.Warnings)+len(e.Torn) > 0 || factsOf(t, e).Databases != 1 {
+				t.Errorf("warnings %q, facts %+v", e.Warnings, factsOf(t, e))
+			}
+			reads := counted(d)
+			for range 2 {
+				again, stats := v.mustBackup(d)
+				if stats.New != 0 || !again.Root.Equal(e.Root) || !again.Extra.Equal(*e.Extra) || reads() != 0 {
+					t.Errorf("an unchanged database: %d new bytes", stats.New)
+				}
+			}
+			must(t, transfer(db, 3, 4))
+			_, stats := v.mustBackup(d)
+			if n := checkTree(t, v); n != 4001 || stats.New > e.Size/3 {
+				t.Errorf("%d transfers, %d new bytes", n, stats.New)
+			}
+		})
+	}
+}
+
+// What another process writes all the while is in each backup as it stood at one
+// moment, with any page size.
+func TestDirectoryTakesADatabaseThatIsWritten(t *testing.T) {
+	for _, setup := range []string{"wal", "delete", "wal&_pragma=page_size(1024)", "delete&_pragma=page_size(65536)"} {
+		t.Run(setup, func(t *testing.T) {
+			journal, _, _ := strings.Cut(setup, "&")
+			root := filepath.Join(t.TempDir(), "live")
+			do(t, os.MkdirAll(filepath.Join(root, "deep"), 0o755))
+			do(t, os.WriteFile(filepath.Join(root, "key.pem"), []byte("key"), 0o600))
+			path := filepath.Join(root, "deep", "data.db")
+			if journal != setup {
+				_, size, _ := strings.Cut(setup, "page_size(")
+				db, err := sql.Open("sqlite", sqliteURI(path, "_pragma=page_size("+size))
+				must(t, err)
+				_, err = db.Exec("VACUUM")
+				must(t, errors.Join(err, db.Close()))
+			}
+			must(t, newBank(t, path, journal, 2000).Close())
+			app := startApplication(t, path, "write")
+			d, v := newTestDirectory(t, root), newVault(t)
+			last := 0
+			for range 5 {
+				e, _ := v.mustBackup(d)
+				n := checkTree(t, v)
+				if n < last || len(e.Warnings)+len(e.Torn) > 0 {
+					t.Errorf("%d transfers after %d, warnings %q", n, last, e.Warnings)
+				}
+				last = n
+			}
+			total := 2000 + app.stop(t)
+			v.mustBackup(d)
+			if n := checkTree(t, v); n != total {
+				t.Errorf("%d transfers of %d after the application stopped", n, total)
+			}
+		})
+	}
+}
+
+// A killed application leaves a WAL, or a journal to be rolled back. The backup
+// has what SQLite makes of it, and leaves the files as they are.
+func TestDirectoryTakesWhatAKilledApplicationLeft(t *testing.T) {
+	for name, job := range map[string]string{"wal": "write", "delete": "die"} {
+		t.Run(name, func(t *testing.T) {
+			root, db := newTree(t, name)
+			must(t, db.Close())
+			path := filepath.Join(root, "deep", "data.db")
+			app := startApplication(t, path, job)
+			must(t, app.cmd.Process.Kill())
+			_ = app.cmd.Wait()
+			before, err := lookAt(path)
+			do(t, err)
+			if !before.pending || before.held {
+				t.Fatalf("it left nothing: %+v", before)
+			}
+			d, v := newTestDirectory(t, root), newVault(t)
+			e, _ := v.mustBackup(d)
+			n := checkTree(t, v)
+			if n < 4000 || job == "die" && n != 4000 || len(e.Warnings) > 0 {
+				t.Errorf("%d transfers, %q", n, e.Warnings)
+			}
+			if after, err := lookAt(path); err != nil || after.print != before.print {
+				t.Errorf("the backup changed the database (%v)", err)
+			}
+			again, _ := v.mustBackup(d)
+			if !again.Root.Equal(e.Root) {
+				t.Error("a second backup differs, so that a handover would seem to lose something")
+			}
+		})
+	}
+}
+
+// The folder and the files around a database may not be written to.
+func TestDirectoryTakesDatabasesOfAReadOnlyFileSystem(t *testing.T) {
+	root, db := newTree(t, "wal")
+	must(t, transfer(db, 1, 2)) // in the WAL
+	path := filepath.Join(root, "deep", "data.db")
+	got := stored{}
+	vault := newVault(t)
+	w := newTestWriter(t, vault)
+	before, err := lookAt(path)
+	do(t, err)
+	got, err = (&storing{w: w, path: path, scratch: filepath.Join(t.TempDir(), "s")}).copied(t.Context(), before)
+	do(t, err)
+	w.Abort()
+	if got.facts.Size != got.root.Size || got.facts.JournalMode != "wal" {
+		t.Errorf("%+v", got.facts)
+	}
+}
+
+func newTestWriter(t *testing.T, v *vault) *pack.Writer {
+	t.Helper()
+	w, err := pack.NewWriter(t.Context(), pack.WriterConfig{Cluster: testCluster, Keys: v.keys, Put: v.put})
+	do(t, err)
+	return w
+}
+
+// What only looks like a database is copied as it is, with what is beside it,
+// and the backup says so each time.
+func TestDirectoryCopiesWhatSQLiteCannotRead(t *testing.T) {
+	root := t.TempDir()
+	do(t, os.WriteFile(filepath.Join(root, "secret.db"), []byte(databaseMagic+strings.Repeat("\x9d\x01cipher", 2000)), 0o600))
+	do(t, os.WriteFile(filepath.Join(root, "secret.db-wal"), []byte("its own"), 0o600))
+	do(t, os.WriteFile(filepath.Join(root, "notes-wal"), []byte("nobody's"), 0o600))
+	d, v := newTestDirectory(t, root), newVault(t)
+	for range 2 {
+		e, _ := v.mustBackup(d)
+		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], `"secret.db" is a plain copy`) {
+			t.Errorf("warnings %q", e.Warnings)
+		}
+		want := []string{"d .", "f notes-wal", "f secret.db", "f secret.db-wal"}
+		if got := paths(t, v); !slices.Equal(got, want) {
+			t.Errorf("the backup has %q, want %q", got, want)
+		}
+	}
+	stageTree(t, v, newTestDirectory(t, filepath.Join(t.TempDir(), "out")))
+}
+
+func stageTree(t *testing.T, v *vault, d *Directory) *Examination {
+	t.Helper()
+	x := &Examination{}
+	do(t, d.Stage(WithExamination(t.Context(), x), v.last(), v.prev.Entry))
+	return x
+}
+
+func TestDirectoryFollowsItsDatabasePolicy(t *testing.T) {
+	root, _ := newTree(t, "wal")
+	v := newVault(t)
+	for _, c := range []struct {
+		policy DatabasePolicy
+		want   int
+		sides  bool
+	}{
+		{DatabasePolicy{Off: true}, 0, true},
+		{DatabasePolicy{Patterns: []string{"other/**"}}, 0, true},
+		{DatabasePolicy{Patterns: []string{"**/*.db"}}, 1, false},
+		{DatabasePolicy{}, 1, false},
+		{DatabasePolicy{Off: true}, 0, true},
+	} {
+		d := newTestDirectory(t, root)
+		d.cfg.Databases = c.policy
+		e, _ := v.mustBackup(d)
+		got := paths(t, v)
+		if factsOf(t, e).Databases != int64(c.want) || slices.Contains(got, "f deep/data.db-wal") != c.sides || (e.Extra != nil) != (c.want > 0) {
+			t.Errorf("%s: %d databases, files %q", c.policy, factsOf(t, e).Databases, got)
+		}
+	}
+	_, err := NewDirectory("files", DirectoryConfig{Path: root, Databases: DatabasePolicy{Patterns: []string{"/abs"}}})
+	mustFail(t, err, "databases", "is absolute")
+}
+
+// A backup by an earlier version has no list of databases. Then each file that
+// may be one is looked at again.
+func TestDirectoryLooksForDatabasesOnTopOfAnEarlierVersion(t *testing.T) {
+	root, _ := newTree(t, "wal")
+	d, v := newTestDirectory(t, root), newVault(t)
+	d.cfg.Databases.Off = true
+	v.mustBackup(d)
+	var facts map[string]any
+	do(t, json.Unmarshal(v.prev.Entry.Facts, &facts))
+	delete(facts, "databases_policy")
+	var err error
+	v.prev.Entry.Facts, err = json.Marshal(facts)
+	do(t, err)
+	d.cfg.Databases.Off = false
+	v.mustBackup(d)
+	if n := checkTree(t, v); n != 4000 {
+		t.Errorf("%d transfers", n)
+	}
+}
+
+// A database with two names in the tree is one file with two names again; where
+// SQLite keeps something beside the second one, that one is the state.
+func TestDirectoryTakesADatabaseWithSeveralNames(t *testing.T) {
+	root, db := newTree(t, "delete")
+	must(t, db.Close())
+	path := filepath.Join(root, "deep", "data.db")
+	second := filepath.Join(root, "other.db")
+	do(t, os.Link(path, second))
+	d, v := newTestDirectory(t, root), newVault(t)
+	v.mustBackup(d)
+	if got := paths(t, v); !slices.Contains(got, "h other.db") {
+		t.Errorf("the names: %q", got)
+	}
+	app := openBank(t, second, "wal")
+	must(t, transfer(app, 1, 2))
+	e, _ := v.mustBackup(d)
+	if len(e.Warnings) == 0 || !strings.Contains(e.Warnings[0], "hard links") {
+		t.Errorf("warnings %q", e.Warnings)
+	}
+	to := filepath.Join(t.TempDir(), "out")
+	do(t, Export(t.Context(), v.last(), e, to))
+	if n := checkBank(t, filepath.Join(to, "other.db")); n != 4001 {
+		t.Errorf("%d transfers", n)
+	}
+}
+
+// A stage with databases is held to SQLite's own check, once for each content,
+// and what a reader left beside them is gone when it is brought forward.
+func TestDirectoryStagesAndBringsForwardDatabases(t *testing.T) {
+	root, db := newTree(t, "wal")
+	source, v := newTestDirectory(t, root), newVault(t)
+	from, _ := v.mustBackup(source)
+	target := newTestDirectory(t, filepath.Join(t.TempDir(), "out"))
+	if x := stageTree(t, v, target); !x.Empty() {
+		t.Errorf("found %+v", x.Findings)
+	}
+	staged := filepath.Join(target.Staged(), "deep", "data.db")
+	probe := openBank(t, staged, "wal") // a probe that writes, and is killed
+	must(t, transfer(probe, 1, 2))
+	copyBank(t, staged, staged+".kept")
+	must(t, probe.Close())
+	copyBank(t, staged+".kept", staged)
+	for _, side := range append(sides, "") {
+		_ = os.Remove(staged + ".kept" + side)
+	}
+	must(t, transfer(db, 5, 6))
+	to, _ := v.mustBackup(source)
+	do(t, target.Advance(t.Context(), v.last(), from, to))
+	for _, side := range sides {
+		if _, err := os.Lstat(staged + side); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a %s is beside the new database: %v", side, err)
+		}
+	}
+	do(t, target.Swap(t.Context()))
+	if n := checkBank(t, filepath.Join(target.cfg.Path, "deep", "data.db")); n != 4001 {
+		t.Errorf("%d transfers", n)
+	}
+}
+
+func TestDirectoryRefusesADamagedDatabaseUnlessAllowed(t *testing.T) {
+	root := t.TempDir()
+	bad := rewrite(t, "ON t (x)", "ON t (y)", "CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)")
+	copyBank(t, bad, filepath.Join(root, "bad.db"))
+	d, v := newTestDirectory(t, root), newVault(t)
+	e, _ := v.mustBackup(d)
+	target := newTestDirectory(t, filepath.Join(t.TempDir(), "out"))
+	mustFail(t, target.Stage(t.Context(), v.last(), e), "bad.db is damaged, and was so when it was backed up", "missing from index i")
+	mustFail(t, target.Swap(t.Context()), "nothing is staged")
+	x := &Examination{AllowDamage: true}
+	do(t, target.Stage(WithExamination(t.Context(), x), v.last(), e))
+	do(t, target.Swap(t.Context()))
+	if len(x.Damage) != 1 || !strings.HasPrefix(x.Damage[0], "bad.db: ") {
+		t.Errorf("found %+v", x.Findings)
+	}
+}
+
+// A database that its application keeps locked is copied as it is, and torn.
+func TestDirectorySaysWhichDatabaseWasLocked(t *testing.T) {
+	why, torn := notTaken(fmt.Errorf("open: %w", errDatabaseChanged))
+	if why == "" || !torn {
+		t.Errorf("%q %t", why, torn)
+	}
+	for err, want := range map[error]bool{fs.ErrPermission: false, nil: false} {
+		if why, _ := notTaken(err); (why != "") != want {
+			t.Errorf("%v: %q", err, why)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package source
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// databaseMagic is what each SQLite database begins with.
+const databaseMagic = "SQLite format 3\x00"
+
+// databaseLook is what a look at a database file, and at what lies beside it,
+// shows without SQLite.
+type databaseLook struct {
+	print   string // see fingerprint
+	stat    unix.Stat_t
+	header  []byte // shorter than headerSize in a file that is too
+	pending bool   // a file beside it has something that belongs into it
+	writing bool   // somebody is about to write to it
+	held    bool   // somebody has it open, as far as locks tell
+}
+
+// quiet tells whether the file is the state, as nobody is about to change it.
+func (l *databaseLook) quiet() bool {
+	return !l.pending && !l.writing && l.pageSize() > 0 && l.stat.Size%l.pageSize() == 0
+}
+
+func (l *databaseLook) id() fileID { return fileID{uint64(l.stat.Dev), l.stat.Ino} }
+
+// pageSize is what the header says; 0 for no header.
+func (l *databaseLook) pageSize() int64 {
+	if len(l.header) < headerSize || string(l.header[:len(databaseMagic)]) != databaseMagic {
+		return 0
+	}
+	if size := int64(binary.BigEndian.Uint16(l.header[16:])); size != 1 {
+		return size
+	}
+	return 64 << 10
+}
+
+// facts are those of a quiet database.
+func (l *databaseLook) facts() sqliteFacts {
+	f := sqliteFacts{
+		PageSize: l.pageSize(), PageCount: l.stat.Size / l.pageSize(), Size: l.stat.Size, JournalMode: "delete",
+		UserVersion:   int64(int32(binary.BigEndian.Uint32(l.header[60:]))),
+		ApplicationID: int64(int32(binary.BigEndian.Uint32(l.header[68:]))),
+	}
+	if l.header[18] == 2 {
+		f.JournalMode = "wal"
+	}
+	f.take(l.stat)
+	return f
+}
+
+// take takes over the mode and the owner of the file.
+func (f *sqliteFacts) take(st unix.Stat_t) {
+	f.Mode, f.UID, f.GID = st.Mode&0o777, st.Uid, st.Gid
+}
+
+// lookAt looks at a database. The fingerprint comes first: what changes later
+// shows in the next one.
+func lookAt(path string) (l databaseLook, err error) {
+	if l.print, err = fingerprint(path); err != nil {
+		return l, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return l, err
+	}
+	if err := unix.Fstat(int(f.Fd()), &l.stat); err != nil {
+		_ = f.Close()
+		return l, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	defer openedHere.close(l.id(), f)
+	l.header = make([]byte, headerSize)
+	n, err := io.ReadFull(f, l.header)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return l, err
+	}
+	l.header = l.header[:n]
+	if l.pending, err = pendingBeside(path, l.id()); err != nil {
+		return l, err
+	}
+	l.writing, l.held = lockedBy(f)
+	return l, nil
+}
+
+// pendingBeside tells whether a WAL or a journal beside a database has anything
+// that may belong into it.
+func pendingBeside(path string, of fileID) (bool, error) {
+	info, err := os.Stat(path + "-wal")
+	if err == nil && info.Size() > 0 {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	journal, err := os.Open(path + "-journal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer openedHere.close(of, journal)
+	// A journal that is kept for the next transaction begins with zeros.
+	var first [1]byte
+	n, err := journal.Read(first[:])
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return n == 1 && first[0] != 0, nil
+}
+
+// SQLite locks these bytes of a database file, whether or not it has them: the
+// pending byte, the reserved byte and the shared ones.
+const lockStart, lockLength = 0x40000000, 2 + 510
+
+// lockedBy asks who has locked a database: somebody who writes, and anybody at
+// all. A file system that does not tell is taken to have both.
+func lockedBy(f *os.File) (writing, held bool) {
+	ask := func(kind int16) bool {
+		lock := unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: lockStart, Len: lockLength}
+		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
+		return err != nil || lock.Type != unix.F_UNLCK
+	}
+	return ask(unix.F_RDLCK), ask(unix.F_WRLCK)
+}
