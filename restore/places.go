@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/understudy-ha/understudy/backup/source"
 )
@@ -20,6 +22,22 @@ func (j *journal) placed(sources []source.Source) []source.Source {
 			all[i] = p.At(place)
 		}
 	}
+	return all
+}
+
+// outerFirst are the placed sources in the order of a swap: one that lies in
+// another one is brought along by that one, and is swapped after it.
+func (j *journal) outerFirst(sources []source.Source) []source.Source {
+	all := j.placed(sources)
+	depth := make(map[source.Source]int)
+	for _, src := range all {
+		for _, other := range all {
+			if inner, outer := placeOf(src), placeOf(other); inner != "" && strings.HasPrefix(inner, outer+"/") && outer != "" {
+				depth[src]++
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b source.Source) int { return depth[a] - depth[b] })
 	return all
 }
 

@@ -146,7 +146,7 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	if err := s.write(&j, Swapping); err != nil {
 		return err
 	}
-	for _, src := range j.placed(s.sources) {
+	for _, src := range j.outerFirst(s.sources) {
 		if err := s.do("swap", src, func() error { return src.Swap(ctx) }); err != nil {
 			return errors.Join(err, s.rollback(ctx, j))
 		}
@@ -196,7 +196,7 @@ func (s *Swapper) rollback(ctx context.Context, j journal) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
-	for _, src := range slices.Backward(j.placed(s.sources)) {
+	for _, src := range slices.Backward(j.outerFirst(s.sources)) {
 		errs = append(errs, s.do("swap back", src, func() error { return src.SwapBack(ctx) }))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -270,7 +270,7 @@ func (s *Swapper) finish(ctx context.Context, j journal) error {
 		return err
 	}
 	var errs []error
-	for _, src := range j.placed(s.sources) {
+	for _, src := range j.outerFirst(s.sources) {
 		errs = append(errs, s.do("discard", src, func() error { return src.Discard(ctx) }))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -46,6 +46,8 @@ type Directory struct {
 	// name, which sets its ctime, says nothing.
 	frozen bool
 	busy   *sync.Mutex // held while something is staged or swapped
+	// others are the sources that may lie in the directory.
+	others []Placed
 	// fault, in tests, is called before a step on a path of the tree.
 	fault func(step, path string) error
 	// swapFault, in tests, is called before each step of a swap.
@@ -219,6 +221,7 @@ type placement interface {
 	at() *site
 	prepare() error // before a stage is built
 	swap() error
+	swapped() (bool, error) // the target is the new state, whole
 	swapBack() error
 	discard() error
 	leave() error // once nothing is left of any
@@ -308,7 +311,13 @@ func (d *Directory) advance(ctx context.Context, r chunkReader, to Entry) error 
 
 // Swap implements Restorer. A target that does not exist yet is made.
 func (d *Directory) Swap(context.Context) error {
-	if err := d.do(placement.swap); err != nil {
+	err := d.do(func(p placement) error {
+		if err := p.swap(); err != nil {
+			return err
+		}
+		return d.guestsIn(p.at().target).bring(p.at().replaced, p.at().target)
+	})
+	if err != nil {
 		return fmt.Errorf("swap %s: %w", d.name, err)
 	}
 	return nil
@@ -316,7 +325,19 @@ func (d *Directory) Swap(context.Context) error {
 
 // SwapBack implements Restorer.
 func (d *Directory) SwapBack(context.Context) error {
-	if err := d.do(placement.swapBack); err != nil {
+	err := d.do(func(p placement) error {
+		swapped, err := p.swapped()
+		if err != nil {
+			return err
+		}
+		if swapped {
+			if err := d.guestsIn(p.at().target).bring(p.at().target, p.at().replaced); err != nil {
+				return err
+			}
+		}
+		return p.swapBack()
+	})
+	if err != nil {
 		return fmt.Errorf("swap %s back: %w", d.name, err)
 	}
 	return nil

@@ -158,7 +158,7 @@ func (j *dumpJob) run(ctx context.Context, readers int) (pack.Stream, error) {
 	group.Go(func() error {
 		defer close(j.queue)
 		defer close(j.work)
-		w := walk{root: j.root, exclude: j.d.cfg.Exclude, fault: j.d.fault}
+		w := walk{root: j.root, exclude: j.d.cfg.Exclude, guests: j.d.guestsIn(j.root), fault: j.d.fault}
 		w.visit = func(f *found) error { return j.meet(ctx, f) }
 		return w.run(ctx)
 	})

@@ -105,6 +105,16 @@ func (x *exchange) keep(m *marking) error {
 	return x.move("keep", x.staged, x.replaced)
 }
 
+// swapped tells whether the staged folder is in place.
+func (x *exchange) swapped() (bool, error) {
+	m, err := x.readMarker()
+	if err != nil || m == nil {
+		return false, err
+	}
+	target, err := inodeOf(x.target)
+	return target == m.New, err
+}
+
 // swapBack puts the replaced folder back into place, if it was replaced, and
 // sets the staged one aside.
 func (x *exchange) swapBack() error {

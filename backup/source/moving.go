@@ -168,6 +168,12 @@ func (m *moving) begin() (*movingNote, error) {
 	return n, m.enter(n, "out")
 }
 
+// swapped tells whether all that was staged is in place.
+func (m *moving) swapped() (bool, error) {
+	n, err := m.read()
+	return n != nil && n.Phase == "done", err
+}
+
 // swapBack puts what was replaced back into place and sets the stage aside.
 func (m *moving) swapBack() error {
 	if there, err := exists(m.folder); err != nil || !there {

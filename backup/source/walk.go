@@ -27,6 +27,7 @@ type found struct {
 type walk struct {
 	root    string
 	exclude []string // doublestar patterns of relative paths
+	guests  guests   // are left out too
 	visit   func(*found) error
 	fault   func(step, path string) error // called before a system call, in tests
 	dirents []byte
@@ -139,7 +140,7 @@ func (w *walk) one(ctx context.Context, f *found) error {
 // included drops the names that an exclude pattern matches, and the stage within
 // a mount point.
 func (w *walk) included(at string, names []string) []string {
-	if len(w.exclude) == 0 && at != "." {
+	if len(w.exclude)+len(w.guests[at]) == 0 && at != "." {
 		return names
 	}
 	kept := names[:0]
@@ -147,7 +148,7 @@ func (w *walk) included(at string, names []string) []string {
 		if at == "." && name == stageFolder {
 			continue
 		}
-		if !w.excludes(join(at, name)) {
+		if !w.guests.has(at, name) && !w.excludes(join(at, name)) {
 			kept = append(kept, name)
 		}
 	}

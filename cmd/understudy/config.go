@@ -100,7 +100,10 @@ type reader struct {
 }
 
 // ownPath is a path that one source replaces when it is restored.
-type ownPath struct{ source, path string }
+type ownPath struct {
+	source, path string
+	directory    bool
+}
 
 func (r *reader) mistake(place, format string, args ...any) {
 	r.mistakes = append(r.mistakes, &lineError{line: lineOf(r.tree, place), text: fmt.Sprintf(format, args...)})
@@ -143,6 +146,7 @@ func (r *reader) sources(list []sourceYAML) []source.Source {
 		}
 	}
 	r.overlaps()
+	source.Nest(sources)
 	return sources
 }
 
@@ -207,7 +211,9 @@ func (r *reader) check(place string, y sourceYAML) {
 func newSource(y sourceYAML, scratch string) (source.Source, error) {
 	switch {
 	case y.Directory != nil:
-		return source.NewDirectory(y.Name, source.DirectoryConfig{Path: y.Directory.Path, Exclude: y.Directory.Exclude})
+		return source.NewDirectory(y.Name, source.DirectoryConfig{
+			Path: y.Directory.Path, Exclude: y.Directory.Exclude, Databases: source.DatabasePolicy(y.Directory.Databases), Scratch: scratch,
+		})
 	case y.SQLite != nil:
 		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
 	case y.Postgres != nil:
@@ -240,17 +246,24 @@ func (r *reader) own(place, name, path string) {
 	case within(r.dataDir, path), within(path, r.dataDir):
 		r.mistake(place, "path %s and the agent's own data folder %s lie in one another; keep them apart", path, r.dataDir)
 	default:
-		r.paths = append(r.paths, ownPath{source: name, path: filepath.Clean(path)})
+		r.paths = append(r.paths, ownPath{source: name, path: filepath.Clean(path), directory: strings.HasSuffix(place, ".directory.path")})
 	}
 }
 
-// overlaps finds sources that lie in one another: a restore swaps each as a
-// whole, so one would undo the other.
+// overlaps finds sources that replace the same at a restore, or one another. A
+// directory leaves out what is a source of its own.
 func (r *reader) overlaps() {
 	for i, a := range r.paths {
 		for _, b := range r.paths[:i] {
-			if within(a.path, b.path) || within(b.path, a.path) {
-				r.mistake("$.sources", "sources %q (%s) and %q (%s) lie in one another, but each is replaced as a whole at a restore; keep them apart", b.source, b.path, a.source, a.path)
+			inner, outer := a, b
+			if within(b.path, a.path) {
+				inner, outer = b, a
+			}
+			switch {
+			case inner.path == outer.path:
+				r.mistake("$.sources", "sources %q and %q are both %s; name it once", b.source, a.source, a.path)
+			case within(inner.path, outer.path) && !outer.directory:
+				r.mistake("$.sources", "source %q (%s) lies in source %q (%s), which is replaced as a whole at a restore; keep them apart", inner.source, inner.path, outer.source, outer.path)
 			}
 		}
 	}

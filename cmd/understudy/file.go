@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -36,8 +37,9 @@ type (
 		Prometheus *historyYAML   `yaml:"prometheus"`
 	}
 	directoryYAML struct {
-		Path    string   `yaml:"path"`
-		Exclude []string `yaml:"exclude"`
+		Path      string        `yaml:"path"`
+		Exclude   []string      `yaml:"exclude"`
+		Databases databasesYAML `yaml:"databases"`
 	}
 	sqliteYAML struct {
 		Path string `yaml:"path"`
@@ -100,6 +102,28 @@ func (r *rehearsalYAML) UnmarshalYAML(node ast.Node) error {
 		return lineErrorf(line(node), "%v", err)
 	}
 	*r = rehearsalYAML(policy)
+	return nil
+}
+
+// databasesYAML is auto, off, or a list of patterns.
+type databasesYAML source.DatabasePolicy
+
+// UnmarshalYAML reads either form.
+func (d *databasesYAML) UnmarshalYAML(node ast.Node) error {
+	text := scalar(node)
+	switch {
+	case node.Type() == ast.SequenceType:
+		err := yaml.NodeToValue(node, &d.Patterns, yaml.Strict())
+		if err == nil && len(d.Patterns) == 0 {
+			err = lineErrorf(line(node), "the list of databases is empty; write databases: off, or patterns such as data/*.db")
+		}
+		return err
+	case text == "auto":
+	case text == "off":
+		d.Off = true
+	default:
+		return lineErrorf(line(node), "databases: %q is not known; write auto, off, or a list of patterns such as [data/*.db]", text)
+	}
 	return nil
 }
 
