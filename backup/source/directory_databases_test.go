@@ -42,13 +42,6 @@ func checkTree(t *testing.T, v *vault) int {
 	return checkBank(t, filepath.Join(to, "deep", "data.db"))
 }
 
-func databasesIn(t *testing.T, v *vault) []databaseRecord {
-	t.Helper()
-	all, err := readDatabases(t.Context(), v.last(), v.prev.Entry)
-	do(t, err)
-	return all
-}
-
 func TestDirectoryTakesDatabasesAsTheyStand(t *testing.T) {
 	for _, journal := range []string{"wal", "delete", "truncate", "persist", "memory"} {
 		t.Run(journal, func(t *testing.T) {
@@ -153,12 +146,10 @@ func TestDirectoryTakesDatabasesOfAReadOnlyFileSystem(t *testing.T) {
 	root, db := newTree(t, "wal")
 	must(t, transfer(db, 1, 2)) // in the WAL
 	path := filepath.Join(root, "deep", "data.db")
-	got := stored{}
-	vault := newVault(t)
-	w := newTestWriter(t, vault)
+	w := newTestWriter(t, newVault(t))
 	before, err := lookAt(path)
 	do(t, err)
-	got, err = (&storing{w: w, path: path, scratch: filepath.Join(t.TempDir(), "s")}).copied(t.Context(), before)
+	got, err := (&storing{w: w, path: path, scratch: filepath.Join(t.TempDir(), "s")}).copied(t.Context(), before)
 	do(t, err)
 	w.Abort()
 	if got.facts.Size != got.root.Size || got.facts.JournalMode != "wal" {
