@@ -21,10 +21,14 @@ type Repository struct {
 	Store   blobstore.Store
 	Ring    *seal.Ring
 	Cluster string
+	// Recovered, when set, is told of each object that is damaged in the bucket
+	// or missing from it, and of which an earlier version is read instead.
+	Recovered func(ctx context.Context, key string, v blobstore.Version)
 }
 
 // Load reads and verifies the manifest that ref pins. A missing manifest is an
-// error that wraps blobstore.ErrNotFound.
+// error that wraps blobstore.ErrNotFound. Where the bucket keeps versions, one
+// that was overwritten or deleted is read from the version that is right.
 func (r *Repository) Load(ctx context.Context, ref Ref) (*Manifest, error) {
 	signed, err := r.ReadSigned(ctx, ref)
 	if err != nil {
@@ -43,9 +47,19 @@ func (r *Repository) LoadNamed(ctx context.Context, ref Ref) (Ref, *Manifest, er
 	if err != nil {
 		return ref, nil, err
 	}
-	ref.Digest = digestOf(signed)
-	m, err := r.Decode(ref, signed)
-	return ref, m, err
+	full := ref
+	full.Digest = digestOf(signed)
+	m, err := r.Decode(full, signed)
+	if !Damaged(err) {
+		return full, m, err
+	}
+	right, missing := r.earlierManifest(ctx, ref)
+	if missing != nil {
+		return full, nil, err // the damage is what is worth reporting
+	}
+	full.Digest = digestOf(right)
+	m, err = r.Decode(full, right)
+	return full, m, err
 }
 
 // Damaged reports whether an error of Load or Decode means that the manifest is
@@ -61,7 +75,8 @@ func Damaged(err error) bool {
 }
 
 // ReadSigned reads the bytes of a manifest, as a cache keeps them. Decode
-// verifies them.
+// verifies them. Bytes that are not those that ref pins are looked for among
+// earlier versions.
 func (r *Repository) ReadSigned(ctx context.Context, ref Ref) ([]byte, error) {
 	var signed []byte
 	err := retryBody(ctx, func() error {
@@ -73,6 +88,12 @@ func (r *Repository) ReadSigned(ctx context.Context, ref Ref) ([]byte, error) {
 		signed, err = io.ReadAll(io.LimitReader(body, MaxManifestSize+1))
 		return err
 	})
+	wrong := err == nil && ref.Digest != "" && digestOf(signed) != ref.Digest
+	if wrong || ref.Digest != "" && errors.Is(err, blobstore.ErrNotFound) {
+		if right, missing := r.earlierManifest(ctx, ref); missing == nil {
+			return right, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", ref.Key, err)
 	}
@@ -103,8 +124,24 @@ func (r *Repository) Open(ctx context.Context, m *Manifest, packs pack.Packs) (*
 	return pack.NewReader(r.Cluster, keys, index, packs), index, nil
 }
 
-// BucketPacks reads packs from the bucket.
-func (r *Repository) BucketPacks() pack.Packs { return bucketPacks{r.Store} }
+// BucketPacks reads packs from the bucket. Where that keeps versions, a pack
+// that was overwritten or deleted is read from the version that is right.
+func (r *Repository) BucketPacks() pack.Packs {
+	current := bucketPacks{r.Store}
+	if e, ok := r.earlier(); ok {
+		return pack.FirstOf(current, &earlierPacks{earlier: e})
+	}
+	return current
+}
+
+// Current is the repository without earlier versions: what is read is what is in
+// the bucket now. An earlier version that is right expires, so that it proves no
+// backup good, and none is built on it.
+func (r *Repository) Current() *Repository {
+	current := *r
+	current.Store = struct{ blobstore.Store }{r.Store} // which hides what else it is
+	return &current
+}
 
 type bucketPacks struct{ store blobstore.Store }
 

@@ -38,7 +38,7 @@ func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error)
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
 	}
-	w := &writing{r: r, o: o, progress: progress{tell: o.Progress}}
+	w := &writing{r: r.Current(), o: o, progress: progress{tell: o.Progress}}
 	ref, m, err := w.run(ctx)
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("write backup: %w", err)

@@ -87,7 +87,7 @@ func (m *Mending) Mend(ctx context.Context, d pack.Digest) (pack.Packs, error) {
 		one.from = m.Cache
 		return one.from, nil
 	}
-	f := &fetch{cache: m.Cache, store: m.repo.Store}
+	f := &fetch{cache: m.Cache, repo: m.repo}
 	p := pack.Info{Digest: d}
 	err := f.one(ctx, p)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,7 +87,7 @@ func (c *Cache) pull(ctx context.Context, repo *backup.Repository, ref backup.Re
 	if err != nil {
 		return err
 	}
-	f := &fetch{cache: c, store: repo.Store, progress: progress}
+	f := &fetch{cache: c, repo: repo, progress: progress}
 	// The new packs are named by the manifest, so they need not wait for the
 	// index; for a standby that keeps up they are all that is missing, the
 	// index's own included.
@@ -129,7 +130,7 @@ func sum(packs []pack.Info) (total int64) {
 // fetch brings packs from the bucket into the cache.
 type fetch struct {
 	cache    *Cache
-	store    blobstore.Store
+	repo     *backup.Repository
 	progress func(backup.Progress)
 
 	mu          sync.Mutex // guards the counts and serialises progress
@@ -188,14 +189,30 @@ func (f *fetch) makeRoom(packs []pack.Info, total int64) error {
 func (f *fetch) one(ctx context.Context, p pack.Info) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, f.try(ctx, p) },
 		backoff.WithMaxTries(fetchTries))
+	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, pack.ErrCorrupt) {
+		err = f.earlier(ctx, p, err)
+	}
 	if err != nil {
 		return fmt.Errorf("fetch pack %s: %w", p.Digest, err)
 	}
 	return nil
 }
 
+// earlier fetches a pack that is damaged in the bucket, or missing from it, from
+// an earlier version; without one it returns why it was looked for.
+func (f *fetch) earlier(ctx context.Context, p pack.Info, why error) error {
+	data, err := f.repo.EarlierPack(ctx, p.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return why
+	}
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	return f.cache.storePack(p, bytes.NewReader(data), f.count)
+}
+
 func (f *fetch) try(ctx context.Context, p pack.Info) error {
-	body, _, err := f.store.Get(ctx, p.Digest.Key(), blobstore.GetOptions{})
+	body, _, err := f.repo.Store.Get(ctx, p.Digest.Key(), blobstore.GetOptions{})
 	if errors.Is(err, blobstore.ErrNotFound) {
 		err = fmt.Errorf("it is missing from the bucket: %w", err)
 	}

@@ -450,3 +450,33 @@ func BenchmarkPullChange(b *testing.B) {
 		}
 	}
 }
+
+// What somebody spoilt in the bucket is fetched from an earlier version.
+func TestPullFetchesEarlierVersions(t *testing.T) {
+	for name, spoil := range map[string]func(b *bucket, key string){
+		"deleted": func(b *bucket, key string) {
+			if err := b.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"changed":   func(b *bucket, key string) { b.edit(t, key, func(d []byte) []byte { d[len(d)/2] ^= 1; return d }) },
+		"cut short": func(b *bucket, key string) { b.edit(t, key, func(d []byte) []byte { return d[:len(d)/2] }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster(t)
+			cl.bucket.Versioned = true
+			want := noise(1, 300_000)
+			ref, _ := cl.write(t, 1, want)
+			for _, key := range cl.bucket.Keys() {
+				spoil(cl.bucket, key)
+			}
+			cache := openCache(t, t.TempDir(), 10)
+			if err := cache.Pull(t.Context(), cl.repo, ref, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, cache, cl.repo, ref.ID); !bytes.Equal(got, want) {
+				t.Error("the cached backup differs from what was backed up")
+			}
+		})
+	}
+}

@@ -50,7 +50,17 @@ type Mender interface {
 // FirstOf reads each pack from the first of sources that can read it. A Reader,
 // and LoadIndex, also turn to the later ones where an earlier one's copy is
 // damaged.
-func FirstOf(sources ...Packs) Packs { return firstOf(sources) }
+func FirstOf(sources ...Packs) Packs {
+	var all firstOf
+	for _, p := range sources {
+		if inner, ok := p.(firstOf); ok {
+			all = append(all, inner...)
+		} else {
+			all = append(all, p)
+		}
+	}
+	return all
+}
 
 type firstOf []Packs
 

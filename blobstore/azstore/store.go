@@ -35,16 +35,23 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 	if err := edge.AdmitGet(ctx, key, opt); err != nil {
 		return nil, blobstore.Attrs{}, err
 	}
-	options := &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: opt.Offset, Count: opt.Length}}
+	options := &blob.DownloadStreamOptions{}
 	if opt.IfChanged != "" {
 		options.AccessConditions = onlyIf(blob.ModifiedAccessConditions{IfNoneMatch: etagOf(opt.IfChanged)})
 	}
-	var answer *http.Response
-	ctx = policy.WithCaptureResponse(ctx, &answer)
-	out, err := s.container.NewBlobClient(s.prefix+key).DownloadStream(ctx, options)
+	body, attrs, err := s.read(ctx, s.container.NewBlobClient(s.prefix+key), key, opt, options)
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && errorStatus(err) == http.StatusRequestedRangeNotSatisfiable {
 		return edge.GetEmpty(ctx, s, key)
 	}
+	return body, attrs, err
+}
+
+// read reads what opt asks for of a blob, or of one of its versions.
+func (s *Store) read(ctx context.Context, from *blob.Client, key string, opt blobstore.GetOptions, options *blob.DownloadStreamOptions) (io.ReadCloser, blobstore.Attrs, error) {
+	options.Range = blob.HTTPRange{Offset: opt.Offset, Count: opt.Length}
+	var answer *http.Response
+	ctx = policy.WithCaptureResponse(ctx, &answer)
+	out, err := from.DownloadStream(ctx, options)
 	if err != nil {
 		return nil, blobstore.Attrs{}, translate("get", key, err)
 	}

@@ -70,6 +70,15 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 			return nil, blobstore.Attrs{}, err
 		}
 	}
+	body, attrs, err := s.read(ctx, s.object(key), key, opt)
+	if err != nil && opt.Offset == 0 && opt.Length > 0 && answerOf(err).status == http.StatusRequestedRangeNotSatisfiable {
+		return edge.GetEmpty(ctx, s, key)
+	}
+	return body, attrs, err
+}
+
+// read reads what opt asks for of an object, or of one of its versions.
+func (s *Store) read(ctx context.Context, from *storage.ObjectHandle, key string, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
 	length := opt.Length
 	if length == 0 {
 		length = -1 // gocloud's way to say: to the end
@@ -78,14 +87,11 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 		BeforeRead: func(as func(any) bool) error {
 			var object **storage.ObjectHandle
 			if as(&object) {
-				*object = s.object(key).ReadCompressed(true)
+				*object = from.ReadCompressed(true)
 			}
 			return nil
 		},
 	})
-	if err != nil && opt.Offset == 0 && opt.Length > 0 && answerOf(err).status == http.StatusRequestedRangeNotSatisfiable {
-		return edge.GetEmpty(ctx, s, key)
-	}
 	if err != nil {
 		return nil, blobstore.Attrs{}, translate("get", key, err)
 	}

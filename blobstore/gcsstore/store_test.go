@@ -3,11 +3,13 @@ package gcsstore
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
@@ -154,4 +156,12 @@ func TestStrangersAreNamed(t *testing.T) {
 			t.Fatalf("write %s: %v", name, err)
 		}
 	})
+}
+
+func TestVersionsAreKept(t *testing.T) {
+	if _, err := blobstore.AsOf(t.Context(), open(t, bucketURL(t, "/cluster")), time.Now()); !errors.Is(err, blobstore.ErrNoVersions) {
+		t.Errorf("the past of a bucket without versions: %v", err)
+	}
+	s := open(t, storetest.WithPath(t, server.VersionedGCS(t).NewBucket(t), "/cluster"))
+	storetest.RunVersions(t, s, time.Millisecond)
 }

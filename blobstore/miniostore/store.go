@@ -6,11 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -34,50 +31,35 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 		return nil, blobstore.Attrs{}, err
 	}
 	var options minio.GetObjectOptions
-	if part := byteRange(opt); part != "" {
-		options.Set("Range", part)
-	}
 	if opt.IfChanged != "" {
 		if err := options.SetMatchETagExcept(string(opt.IfChanged)); err != nil {
 			return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrInvalid, err)
 		}
 	}
-	body, info, header, err := s.core.GetObject(ctx, s.bucket, s.prefix+key, options)
+	body, attrs, err := s.get(ctx, key, opt, options)
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && answered(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		return edge.GetEmpty(ctx, s, key)
 	}
+	return body, attrs, err
+}
+
+// get reads what opt asks for of the version that options name.
+func (s *Store) get(ctx context.Context, key string, opt blobstore.GetOptions, options minio.GetObjectOptions) (io.ReadCloser, blobstore.Attrs, error) {
+	if part := edge.Range(opt); part != "" {
+		options.Set("Range", part)
+	}
+	body, info, header, err := s.core.GetObject(ctx, s.bucket, s.prefix+key, options)
 	if err != nil {
 		return nil, blobstore.Attrs{}, translate("get", key, err)
 	}
 	attrs := attrsOf(key, info)
 	if part := header.Get("Content-Range"); part != "" {
-		if attrs.Size, err = wholeSize(part); err != nil {
+		if attrs.Size, err = edge.WholeSize(part); err != nil {
 			body.Close()
 			return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, err)
 		}
 	}
 	return body, attrs, nil
-}
-
-// byteRange is the header for what a read asks for; "" for all of it.
-func byteRange(opt blobstore.GetOptions) string {
-	switch {
-	case opt.Length > 0:
-		return fmt.Sprintf("bytes=%d-%d", opt.Offset, opt.Offset+opt.Length-1)
-	case opt.Offset > 0:
-		return fmt.Sprintf("bytes=%d-", opt.Offset)
-	}
-	return ""
-}
-
-// wholeSize is what a header like "bytes 0-99/1234" says of the blob's size.
-func wholeSize(contentRange string) (int64, error) {
-	_, whole, _ := strings.Cut(contentRange, "/")
-	size, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("the store sent the range %q, which tells no size", contentRange)
-	}
-	return size, nil
 }
 
 func attrsOf(key string, info minio.ObjectInfo) blobstore.Attrs {

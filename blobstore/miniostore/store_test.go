@@ -1,10 +1,12 @@
 package miniostore
 
 import (
+	"errors"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
@@ -127,4 +129,13 @@ func TestWholeBucketNeedsNoPrefix(t *testing.T) {
 func TestStrangersAreNamed(t *testing.T) {
 	s := open(t, bucketURL(t, "cluster"))
 	storetest.RunStranger(t, s, func(t *testing.T, name string) { behind(t, s).Plant(t, s.prefix+name) })
+}
+
+func TestVersionsAreKept(t *testing.T) {
+	s := open(t, bucketURL(t, "cluster"))
+	if _, err := blobstore.AsOf(t.Context(), s, time.Now()); !errors.Is(err, blobstore.ErrNoVersions) {
+		t.Errorf("the past of a bucket without versions: %v", err)
+	}
+	behind(t, s).KeepVersions(t)
+	storetest.RunVersions(t, s, time.Millisecond)
 }

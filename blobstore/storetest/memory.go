@@ -24,16 +24,20 @@ type Memory struct {
 	// ForgetRules makes it a store that accepts lifecycle rules and does not
 	// keep them. Set it before first use.
 	ForgetRules bool
+	// Versioned makes it a store that keeps versions. Set it before first use.
+	Versioned bool
 
 	mu     sync.Mutex
 	rules  []blobstore.Expiry
 	blobs  map[string]version
+	past   map[string][]version // every version, the oldest first, where they are kept
 	writes uint64
 }
 
 type version struct {
-	body  []byte
-	attrs blobstore.Attrs
+	body    []byte
+	attrs   blobstore.Attrs
+	deleted bool
 }
 
 var _ blobstore.Store = (*Memory)(nil)
@@ -47,19 +51,27 @@ func (m *Memory) Get(ctx context.Context, key string, opt blobstore.GetOptions) 
 	if err != nil {
 		return nil, blobstore.Attrs{}, err
 	}
-	size := int64(len(v.body))
-	switch {
-	case opt.IfChanged != "" && opt.IfChanged == v.attrs.Token:
+	if opt.IfChanged != "" && opt.IfChanged == v.attrs.Token {
 		return nil, blobstore.Attrs{}, fail("get", key, blobstore.ErrNotModified, nil)
-	case opt.Offset < 0 || opt.Length < 0 || opt.Offset > 0 && opt.Offset >= size:
-		return nil, blobstore.Attrs{}, fail("get", key, blobstore.ErrInvalid,
-			fmt.Errorf("range %d+%d of %d bytes", opt.Offset, opt.Length, size))
+	}
+	body, err := v.part(opt)
+	if err != nil {
+		return nil, blobstore.Attrs{}, fail("get", key, blobstore.ErrInvalid, err)
+	}
+	return io.NopCloser(bytes.NewReader(body)), v.attrs, nil
+}
+
+// part is what a read asks for of the body.
+func (v version) part(opt blobstore.GetOptions) ([]byte, error) {
+	size := int64(len(v.body))
+	if opt.Offset < 0 || opt.Length < 0 || opt.Offset > 0 && opt.Offset >= size {
+		return nil, fmt.Errorf("range %d+%d of %d bytes", opt.Offset, opt.Length, size)
 	}
 	body := v.body[opt.Offset:]
 	if opt.Length > 0 {
 		body = body[:min(opt.Length, int64(len(body)))]
 	}
-	return io.NopCloser(bytes.NewReader(body)), v.attrs, nil
+	return body, nil
 }
 
 // Stat implements blobstore.Store.
@@ -90,6 +102,7 @@ func (m *Memory) Put(ctx context.Context, key string, body []byte, cond blobstor
 		Time:  m.now(),
 	}}
 	m.blobs[key] = v
+	m.keep(v)
 	return v.attrs, nil
 }
 
@@ -123,6 +136,10 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, found := m.blobs[key]; found {
+		m.writes++
+		m.keep(version{deleted: true, attrs: blobstore.Attrs{Key: key, Time: m.now(), Token: blobstore.Token(fmt.Sprintf("write-%d", m.writes))}})
+	}
 	delete(m.blobs, key)
 	return nil
 }

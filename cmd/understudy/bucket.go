@@ -34,10 +34,19 @@ type bucketStore struct {
 	lifecycle blobstore.Lifecycle // nil: the store has no rules that can be read here
 }
 
+// Unwrap implements blobstore.Wrapper.
+func (b *bucketStore) Unwrap() blobstore.Store { return b.Store }
+
 // openBucket opens the bucket that the settings name, within their limits. A
 // read, a list or an unconditional write that failed for the moment is tried
 // again; a conditional write never is.
 func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStore, error) {
+	return openBucketAt(ctx, s, log, time.Time{})
+}
+
+// openBucketAt is openBucket, of the bucket as it was at a time unless that is
+// zero.
+func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Time) (*bucketStore, error) {
 	if err := s.needBucket(); err != nil {
 		return nil, err
 	}
@@ -48,6 +57,11 @@ func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStor
 			return nil, err
 		}
 		return nil, usagef("%w", err)
+	}
+	if !at.IsZero() {
+		if store, err = blobstore.AsOf(ctx, store, at); err != nil {
+			return nil, &kindError{kind: errBucket, err: fmt.Errorf("read the bucket as it was at %s: %w", at.Format(time.RFC3339), err)}
+		}
 	}
 	lifecycle, _ := store.(blobstore.Lifecycle) // which what follows would hide
 	store = blobstore.Retry(store, blobstore.RetryOptions{Notify: func(err error, pause time.Duration) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -228,6 +229,12 @@ func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
 
 // look opens the bucket and its cluster, without a word about this instance.
 func (a *app) look(ctx context.Context) (*bucketStore, *agent.Bucket, error) {
+	return a.lookAt(ctx, time.Time{})
+}
+
+// lookAt is look, at the bucket as it was at a time unless that is zero. It says
+// so where an earlier version of an object is read.
+func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *agent.Bucket, error) {
 	if err := a.set.needBucket(); err != nil {
 		return nil, nil, err
 	}
@@ -235,11 +242,16 @@ func (a *app) look(ctx context.Context) (*bucketStore, *agent.Bucket, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := openBucket(ctx, a.set, a.logger())
+	store, err := openBucketAt(ctx, a.set, a.logger(), at)
 	if err != nil {
 		return nil, nil, err
 	}
 	bucket, _, err := agent.OpenBucket(ctx, store, ring)
+	if err == nil {
+		bucket.TellRecovered(func(_ context.Context, key string, v blobstore.Version) {
+			a.printer().note("%s", agent.RecoveredText(key, v))
+		})
+	}
 	return store, bucket, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ import (
 type restoredJSON struct {
 	Backup  backup.Ref     `json:"backup"`
 	From    string         `json:"from"` // "cache" or "bucket"
+	AsOf    *time.Time     `json:"as_of,omitempty"`
 	Entries []restoredPart `json:"entries"`
 }
 
@@ -34,7 +36,7 @@ type restoredPart struct {
 }
 
 func newRestore(a *app) *cobra.Command {
-	var to string
+	var to, asOf string
 	cmd := &cobra.Command{
 		Use:   "restore ID --to DIR",
 		Short: "Write a backup's content into a folder",
@@ -43,9 +45,17 @@ named after it: a folder, a database file, NAME/dump.pgc for pg_restore, or
 NAME/output of a command.
 
 ID is a backup's id, or latest. No agent has to run: all that is needed is the key,
-and the bucket or this host's cache. It changes nothing but the folder.`,
+and the bucket or this host's cache. It changes nothing but the folder.
+
+With --as-of the bucket is read as it was at a time, whatever was overwritten or
+deleted there since: latest is then the newest backup of that time. The bucket has to
+keep versions (S3, MinIO, Google Cloud Storage, Azure Blob Storage); they stay as long
+as its rules for earlier versions say (understudy lifecycle show).`,
 		Example: `  understudy restore latest --to /tmp/look
-  understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file ./key`,
+  understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file ./key
+
+  # somebody emptied the bucket at noon
+  understudy restore latest --to /tmp/look --as-of '2026-03-01 11:55'`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
@@ -55,15 +65,39 @@ and the bucket or this host's cache. It changes nothing but the folder.`,
 			if err != nil {
 				return fmt.Errorf("find folder %s: %w", to, err)
 			}
-			return a.restore(cmd.Context(), idOf(args), dir)
+			at, err := parseAsOf(asOf)
+			if err != nil {
+				return err
+			}
+			return a.restore(cmd.Context(), idOf(args), dir, at)
 		},
 	}
+	cmd.Flags().StringVar(&asOf, "as-of", "", "read the bucket as it was at this time, like 2026-03-01T12:00:00Z or '2026-03-01 12:00' (this host's time zone)")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
 	return cmd
 }
 
-func (a *app) restore(ctx context.Context, id, dir string) error {
-	found, err := a.findCopy(ctx, id)
+// parseAsOf reads a time as people write it; zero for none.
+func parseAsOf(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, usagef("--as-of %q is no time like 2026-03-01T12:00:00Z or '2026-03-01 12:00'", text)
+}
+
+// restore writes a backup's content into a folder, from the bucket as it was at
+// a time unless that is zero.
+func (a *app) restore(ctx context.Context, id, dir string, at time.Time) error {
+	find := a.findCopy
+	if !at.IsZero() {
+		find = func(ctx context.Context, id string) (*foundCopy, error) { return a.findCopyAt(ctx, id, at) }
+	}
+	found, err := find(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -82,6 +116,9 @@ func (a *app) restore(ctx context.Context, id, dir string) error {
 		return err
 	}
 	result := restoredJSON{Backup: found.ref, From: found.from}
+	if !at.IsZero() {
+		result.AsOf = &at
+	}
 	for _, e := range found.manifest.Sources {
 		result.Entries = append(result.Entries, restoredPart{Name: e.Name, Kind: e.Kind, Path: filepath.Join(dir, e.Name), Size: e.Size})
 	}
@@ -158,7 +195,13 @@ func (a *app) findNewest(ctx context.Context) (*foundCopy, error) {
 }
 
 func (a *app) findInBucketOnly(ctx context.Context, id string) (*foundCopy, error) {
-	_, bucket, err := a.look(ctx)
+	return a.findCopyAt(ctx, id, time.Time{})
+}
+
+// findCopyAt finds a backup in the bucket as it was at a time, unless that is
+// zero.
+func (a *app) findCopyAt(ctx context.Context, id string, at time.Time) (*foundCopy, error) {
+	_, bucket, err := a.lookAt(ctx, at)
 	if err != nil {
 		return nil, err
 	}

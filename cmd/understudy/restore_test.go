@@ -3,9 +3,13 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -58,5 +62,80 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	}
 	if _, err := os.Stat(empty["UNDERSTUDY_DATA_DIR"]); err == nil {
 		t.Error("a restore made a data folder")
+	}
+}
+
+// Somebody with the bucket's credentials overwrites and deletes all that is
+// there; the bucket keeps versions.
+func TestRestoreAsOfATimeBeforeTheBucketWasSpoilt(t *testing.T) {
+	h, m := ruledHost(t)
+	m.Versioned = true
+	h.run("init")
+	h.serve()
+	var refs []backup.Ref
+	var times []time.Time
+	for _, content := range []string{"first", "second"} {
+		h.write("app/file", content)
+		refs = append(refs, ask[backup.Ref](h, "backup"))
+		times = append(times, time.Now())
+	}
+	h.stop()
+	spoilt := time.Now()
+	for i, key := range m.Keys() {
+		var err error
+		if i%2 == 0 {
+			err = m.Delete(t.Context(), key)
+		} else {
+			_, err = m.Put(t.Context(), key, []byte("{}"), blobstore.Always)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.fails(exitBucket, "", "restore", "latest", "--to", h.path("nothing"))
+	for i, want := range []string{"first", "second"} {
+		for _, args := range [][]string{{"latest", "--as-of", times[i].Format(time.RFC3339Nano)}, {refs[i].ID, "--as-of", spoilt.Format(time.RFC3339Nano)}} {
+			to := filepath.Join(t.TempDir(), "new")
+			r := ask[restoredJSON](h, append([]string{"restore", "--to", to}, args...)...)
+			content, err := os.ReadFile(filepath.Join(to, "files", "file"))
+			if err != nil || string(content) != want || r.From != fromBucket || r.Backup != refs[i] || r.AsOf == nil {
+				t.Errorf("restore %q: %+v: %q, %v", args, r, content, err)
+			}
+		}
+	}
+	h.fails(exitUsage, "no time like", "restore", "latest", "--to", h.path("nothing"), "--as-of", "yesterday")
+	h.fails(exitBucket, "no cluster", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
+	m.Versioned = false
+	h.fails(exitBucket, "keeps no earlier versions", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
+}
+
+// An earlier version that is right is good enough to restore, and no proof of a
+// good backup.
+func TestVerifyFailsWhereRestoreReadsAnEarlierVersion(t *testing.T) {
+	h, m := ruledHost(t)
+	m.Versioned = true
+	h.run("init")
+	h.serve()
+	ref := ask[backup.Ref](h, "backup")
+	h.stop()
+	h.run("verify", ref.ID, "--deep")
+	for _, prefix := range []string{"packs/", "backups/"} {
+		var keys []string
+		for _, key := range m.Keys() {
+			if !strings.HasPrefix(key, prefix) {
+				continue
+			}
+			keys = append(keys, key)
+			if _, err := m.Put(t.Context(), key, []byte("spoilt"), blobstore.Always); err != nil {
+				t.Fatal(err)
+			}
+		}
+		to := filepath.Join(t.TempDir(), "new")
+		_, stderr, code := understudy(t, h.env, "restore", ref.ID, "--to", to)
+		told := func(key string) bool { return strings.Contains(stderr, key+" is damaged in the bucket") }
+		if code != exitDone || !slices.ContainsFunc(keys, told) {
+			t.Errorf("restore with spoilt %s: exit %d: %s", prefix, code, stderr)
+		}
+		h.fails(exitFailed, "", "verify", ref.ID, "--deep")
 	}
 }

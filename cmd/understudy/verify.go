@@ -44,8 +44,22 @@ ID is a backup's id, or latest (the default). No agent has to run.`,
 	return cmd
 }
 
+// findCurrent finds a backup in the bucket as it is there now: an earlier version
+// that is right is no proof of a good backup.
+func (a *app) findCurrent(ctx context.Context, id string) (*foundCopy, error) {
+	found, err := a.findInBucketOnly(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	found.repo = found.repo.Current()
+	found.packs = found.repo.BucketPacks()
+	// The manifest was read already, perhaps from an earlier version.
+	found.manifest, err = found.repo.Load(ctx, found.ref)
+	return found, err
+}
+
 func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
-	find := func() (*foundCopy, error) { return a.findInBucketOnly(ctx, id) }
+	find := func() (*foundCopy, error) { return a.findCurrent(ctx, id) }
 	if cached {
 		find = func() (*foundCopy, error) { return a.findInCache(id) }
 	}

@@ -143,6 +143,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		ended:    make(map[string]PromotionStatus),
 	}
 	a.passwords = NewPasswords(cfg.Random)
+	a.bucket.TellRecovered(a.tellRecovered())
 	a.repo = a.bucket.Repository()
 	a.registrar = newRegistrar(a.bucket, a.self, slices.Clone(j.Incarnations), cfg.Random)
 	if err := a.openParts(); err != nil {

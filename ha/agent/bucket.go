@@ -39,6 +39,9 @@ type Bucket struct {
 
 	clock Clock
 
+	// recovered, when set, is told of what is read from earlier versions.
+	recovered func(ctx context.Context, key string, v blobstore.Version)
+
 	mu      sync.Mutex
 	latency latencies
 	took    time.Duration // the last request
@@ -104,14 +107,20 @@ func (b *Bucket) Cluster() string { return b.cluster }
 
 // Repository is the cluster's backups.
 func (b *Bucket) Repository() *backup.Repository {
-	return &backup.Repository{Store: b.store, Ring: b.ring, Cluster: b.cluster}
+	return &backup.Repository{Store: b.store, Ring: b.ring, Cluster: b.cluster, Recovered: b.recovered}
+}
+
+// TellRecovered sets who is told of each object that is damaged or missing, and
+// of which an earlier version is read instead. Call it before all else.
+func (b *Bucket) TellRecovered(tell func(ctx context.Context, key string, v blobstore.Version)) {
+	b.recovered = tell
 }
 
 // Head reads and verifies the head.
 func (b *Bucket) Head(ctx context.Context) (*ha.Head, error) {
 	object, _, err := b.read(ctx, ha.KindHead, ha.HeadKey, "")
 	if errors.Is(err, blobstore.ErrNotFound) {
-		return nil, fmt.Errorf("%w: it has %s but no %s: the head was deleted; restore the object's last version", ErrBucket, ha.ClusterKey, ha.HeadKey)
+		return nil, fmt.Errorf("%w: it has %s but no %s: the head was deleted; restore the object's last version, or write an earlier backup into a folder with: understudy restore latest --to DIR --as-of TIME", ErrBucket, ha.ClusterKey, ha.HeadKey)
 	}
 	if err != nil {
 		return nil, err

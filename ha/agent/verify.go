@@ -24,7 +24,7 @@ func (a *Agent) Verify(ctx context.Context, id string, deep bool) (damage string
 	if err != nil {
 		return "", err
 	}
-	err = restore.Verify(ctx, a.repo, m, a.repo.BucketPacks(), deep, nil)
+	err = restore.Verify(ctx, a.repo, m, a.repo.Current().BucketPacks(), deep, nil)
 	for _, damaged := range []error{fs.ErrNotExist, blobstore.ErrNotFound, pack.ErrCorrupt} {
 		if errors.Is(err, damaged) {
 			return err.Error(), nil

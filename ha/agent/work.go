@@ -74,7 +74,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	return backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
-		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo),
+		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo.Current()),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.bucket.storeTime,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -59,6 +60,27 @@ func AdmitList(ctx context.Context, prefix string) error {
 		return Fail("list", prefix, blobstore.ErrInvalid, err)
 	}
 	return nil
+}
+
+// Range is the header for what a read asks for; "" for all of it.
+func Range(opt blobstore.GetOptions) string {
+	switch {
+	case opt.Length > 0:
+		return fmt.Sprintf("bytes=%d-%d", opt.Offset, opt.Offset+opt.Length-1)
+	case opt.Offset > 0:
+		return fmt.Sprintf("bytes=%d-", opt.Offset)
+	}
+	return ""
+}
+
+// WholeSize is what a header like "bytes 0-99/1234" says of the blob's size.
+func WholeSize(contentRange string) (int64, error) {
+	_, whole, _ := strings.Cut(contentRange, "/")
+	size, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the store sent the range %q, which tells no size", contentRange)
+	}
+	return size, nil
 }
 
 // IsStranger reports whether an object's name, below a store's prefix, is no
