@@ -35,10 +35,21 @@ type Order struct {
 	// FirstInEpoch makes the writer check the packs that it reuses with a HEAD
 	// each, instead of trusting the times in the index.
 	FirstInEpoch bool
-	Retention    time.Duration // 0 is DefaultRetention
-	ReuseWindow  time.Duration // 0 is DefaultReuseWindow, less is NoReuse
-	Keys         seal.DataKeys
-	Sources      []source.Source
+	// Full reads everything and stores it again: the backup refers to no earlier
+	// pack.
+	Full bool
+	// Missing are packs that are known not to be in the bucket: what is in them is
+	// read and stored again.
+	Missing map[pack.Digest]bool
+	// CheckPacks makes the writer list the bucket's packs meanwhile, if the
+	// backup builds on at most so many, and treat as missing those that the list
+	// lacks. Lost, where it is set, is told of them. 0: it does not look.
+	CheckPacks  int
+	Lost        func(context.Context, []pack.Info)
+	Retention   time.Duration // 0 is DefaultRetention
+	ReuseWindow time.Duration // 0 is DefaultReuseWindow, less is NoReuse
+	Keys        seal.DataKeys
+	Sources     []source.Source
 	// Before and After are the quiesce hooks around the snapshot; After also
 	// runs when the snapshot failed. Either may be nil.
 	Before, After func(context.Context) error

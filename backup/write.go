@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,11 @@ func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error)
 	}
 	w := &writing{r: r.Current(), o: o, progress: progress{tell: o.Progress}}
 	ref, m, err := w.run(ctx)
+	if errors.Is(err, ErrMissing) { // what is in them has to be read again
+		w = &writing{r: r, o: w.o, progress: progress{tell: o.Progress}}
+		w.o.CheckPacks = 0
+		ref, m, err = w.run(ctx)
+	}
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
 	}
@@ -55,11 +61,20 @@ type writing struct {
 	reader   *pack.Reader
 	index    *pack.Index
 	packs    *pack.Writer
-	warnings []string // for people, about the backup as a whole
+	warnings []string  // for people, about the backup as a whole
+	checking *checking // nil: nobody looks whether the packs are there
+	tried    *Manifest // of the backup before, as far as it could be read
 }
 
 func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
 	started := w.o.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		if w.checking != nil {
+			<-w.checking.done
+		}
+	}()
 	if err := w.openPrevious(ctx); err != nil {
 		return Ref{}, nil, err
 	}
@@ -71,6 +86,9 @@ func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
 		entries, err = w.dump(ctx)
 		return err
 	})
+	if missing := w.checked(ctx); missing != nil { // also where that is why the dump failed
+		err = missing
+	}
 	if err != nil {
 		w.packs.Abort()
 		return Ref{}, nil, errors.Join(err, after)
@@ -94,9 +112,39 @@ func (w *writing) run(ctx context.Context) (Ref, *Manifest, error) {
 	return w.publish(ctx, m, stats)
 }
 
+// checked is ErrMissing when the packs that the backup builds on turned out not
+// to be there.
+func (w *writing) checked(ctx context.Context) error {
+	c := w.checking
+	if c == nil {
+		return nil
+	}
+	<-c.done
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case c.err != nil: // the backup is as good as without the look
+		w.o.Log.WarnContext(ctx, "it could not be looked whether packs are missing", "error", c.err)
+		return nil
+	case len(c.missing) == 0:
+		return nil
+	}
+	w.o.Missing = maps.Clone(w.o.Missing)
+	if w.o.Missing == nil {
+		w.o.Missing = make(map[pack.Digest]bool)
+	}
+	for _, p := range c.missing {
+		w.o.Missing[p.Digest] = true
+	}
+	if w.o.Lost != nil {
+		w.o.Lost(ctx, c.missing)
+	}
+	return fmt.Errorf("%w: %d", ErrMissing, len(c.missing))
+}
+
 // openPrevious opens what the backup is to build on.
 func (w *writing) openPrevious(ctx context.Context) error {
-	if w.o.Previous == nil {
+	if w.o.Previous == nil || w.o.Full {
 		return nil
 	}
 	w.progress.step("read the previous backup", 0, 0)
@@ -107,6 +155,7 @@ func (w *writing) openPrevious(ctx context.Context) error {
 		return err
 	}
 	w.previous, w.reader, w.index = nil, nil, nil
+	w.tellNamed(ctx)
 	if damaged {
 		w.warnings = append(w.warnings, fmt.Sprintf("the backup before, %s, is damaged, so this one read and stored everything: %v", w.o.Previous.ID, err))
 	}
@@ -123,6 +172,7 @@ func (w *writing) tryPrevious(ctx context.Context) error {
 			return err
 		}
 	}
+	w.tried = m
 	keys, err := w.r.Ring.Unwrap(m.DataKey, w.r.Cluster)
 	if err != nil {
 		return fmt.Errorf("open backup %s: %w", m.ID, err)
@@ -140,7 +190,44 @@ func (w *writing) tryPrevious(ctx context.Context) error {
 			return err
 		}
 	}
-	w.previous, w.reader, w.index = m, reader, index
+	if err := w.readable(ctx, index); err != nil {
+		return err
+	}
+	if packs := index.Packs(); len(packs) <= w.o.CheckPacks {
+		w.checking = w.r.check(ctx, packs)
+	}
+	w.previous, w.reader, w.index = m, reader, index.Without(w.o.Missing)
+	return nil
+}
+
+// tellNamed tells which packs are missing of a backup before that cannot be
+// opened, as far as its manifest names them.
+func (w *writing) tellNamed(ctx context.Context) {
+	if w.tried == nil || w.o.Lost == nil {
+		return
+	}
+	missing, err := w.r.Missing(ctx, w.tried.Named())
+	if err != nil {
+		w.o.Log.WarnContext(ctx, "it could not be looked which packs are missing", "error", err)
+	}
+	if len(missing) > 0 {
+		w.o.Lost(ctx, missing)
+	}
+}
+
+// readable looks whether metadata that is missing from the bucket can be read
+// near: a dump reads that of the backup before.
+func (w *writing) readable(ctx context.Context, index *pack.Index) error {
+	if len(w.o.Missing) == 0 {
+		return nil
+	}
+	for _, p := range index.Packs() {
+		if p.Meta && w.o.Missing[p.Digest] {
+			if err := w.readPacks().ReadPack(ctx, p.Digest, p.Size-1, make([]byte, 1)); err != nil {
+				return fmt.Errorf("%w: metadata of it (%s) is missing from the bucket: %w", fs.ErrNotExist, p.Digest.Key(), err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -100,6 +100,9 @@ type Instance struct {
 	BackupError string      `json:"backup_error,omitempty"` // of the last backup, on the active
 	Paused      *Pause      `json:"paused,omitempty"`       // of the schedule, on the active; without Left
 	Troubles    []string    `json:"troubles,omitempty"`     // what is wrong there, for people
+	// Missing are digests of packs that the active misses in the bucket: an
+	// instance that has one cached puts it back.
+	Missing []string `json:"missing_packs,omitempty"`
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -97,7 +98,7 @@ func (c *Cache) scrubPack(ctx context.Context, m *Mending, d pack.Digest) (bad b
 		return false, ctx.Err()
 	}
 	needed, err := c.needed()
-	if err != nil || needed[d] {
+	if _, is := needed[d]; is || err != nil {
 		return true, err
 	}
 	return false, os.Remove(c.packPath(d))
@@ -110,13 +111,21 @@ type Unsound struct {
 	Err error
 }
 
-// needed gives the packs that cached backups need.
-func (c *Cache) needed() (map[pack.Digest]bool, error) {
+// Needed gives the packs that cached backups need, with their sizes.
+func (c *Cache) Needed() ([]pack.Info, error) {
+	needed, err := c.needed()
+	if err != nil {
+		return nil, fmt.Errorf("list what cached backups need: %w", err)
+	}
+	return slices.Collect(maps.Values(needed)), nil
+}
+
+func (c *Cache) needed() (map[pack.Digest]pack.Info, error) {
 	refs, _, err := c.list()
 	if err != nil {
 		return nil, err
 	}
-	needed := make(map[pack.Digest]bool)
+	needed := make(map[pack.Digest]pack.Info)
 	for _, ref := range refs {
 		packs, err := c.needs(ref.ID)
 		if isBroken(err) {
@@ -126,7 +135,7 @@ func (c *Cache) needed() (map[pack.Digest]bool, error) {
 			return nil, err
 		}
 		for _, p := range packs {
-			needed[p.Digest] = true
+			needed[p.Digest] = p
 		}
 	}
 	return needed, nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +19,32 @@ import (
 
 // deepParallel bounds the packs in memory during a deep verification.
 const deepParallel = 2
+
+// lister is implemented by packs of which a list says which are there.
+type lister interface {
+	MissingPacks(ctx context.Context, packs []pack.Info) ([]pack.Info, error)
+}
+
+// notWhole says which packs are missing, or cut short, a few by name.
+type notWhole struct {
+	missing []pack.Info
+	of      int
+}
+
+func (e notWhole) Error() string {
+	const named = 3
+	var names []string
+	for _, p := range e.missing[:min(len(e.missing), named)] {
+		names = append(names, p.Digest.String())
+	}
+	if len(e.missing) > named {
+		names = append(names, "…")
+	}
+	return fmt.Sprintf("%d of the %d packs that it needs are missing, or do not have their size: %s", len(e.missing), e.of, strings.Join(names, ", "))
+}
+
+// Unwrap implements what errors.Is uses: a list does not tell the two apart.
+func (e notWhole) Unwrap() []error { return []error{fs.ErrNotExist, pack.ErrCorrupt} }
 
 // sizer is implemented by packs that know sizes without reading.
 type sizer interface {
@@ -39,6 +67,17 @@ func verify(ctx context.Context, repo *backup.Repository, m *backup.Manifest, pa
 	if err != nil {
 		return err
 	}
+	infos := index.Packs()
+	if l, ok := packs.(lister); ok && !deep {
+		missing, err := l.MissingPacks(ctx, infos)
+		if err == nil && len(missing) > 0 {
+			err = notWhole{missing, len(infos)}
+		}
+		if err == nil && progress != nil {
+			progress(backup.Progress{Step: "check packs", Done: sum(infos), Total: sum(infos)})
+		}
+		return err
+	}
 	check, parallel, step := checkSize(packs), fetchParallel, "check packs"
 	if deep {
 		keys, err := repo.Ring.Unwrap(m.DataKey, m.Cluster)
@@ -47,7 +86,6 @@ func verify(ctx context.Context, repo *backup.Repository, m *backup.Manifest, pa
 		}
 		check, parallel, step = checkChunks(packs, m.Cluster, keys), deepParallel, "read packs"
 	}
-	infos := index.Packs()
 	var mu sync.Mutex
 	now := backup.Progress{Step: step, Total: sum(infos)}
 	group, groupCtx := errgroup.WithContext(ctx)

@@ -137,6 +137,23 @@ func (x *Index) Chunks() int {
 	return n
 }
 
+// Without gives the index without some packs, which are gone: a Writer counts
+// their chunks as unknown.
+func (x *Index) Without(gone map[Digest]bool) *Index {
+	touched := func(l located) bool { return gone[l.Digest] }
+	if !slices.ContainsFunc(x.sections, func(s section) bool { return gone[s.Digest] }) && !slices.ContainsFunc(x.own, touched) {
+		return x
+	}
+	y := *x
+	y.sections = slices.Clone(x.sections)
+	for i := range y.sections {
+		y.sections[i].missing = y.sections[i].missing || gone[y.sections[i].Digest]
+	}
+	y.own = slices.DeleteFunc(slices.Clone(x.own), touched)
+	y.ref = IndexRef{} // no longer what is to be stored
+	return &y
+}
+
 // Confirm gives the index with the times that the store gave for its packs
 // just now. A pack that is not in times is gone: a Writer counts its chunks as
 // unknown. Times that differ by less than a minute count as the same, because

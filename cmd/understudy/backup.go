@@ -18,7 +18,7 @@ import (
 
 func newBackup(a *app) *cobra.Command {
 	var reason, trigger string
-	var noWait bool
+	var noWait, full bool
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Make a backup now",
@@ -26,12 +26,15 @@ func newBackup(a *app) *cobra.Command {
 that come while a backup is being made share the next one.
 
 An application calls it (or POST /api/v1/backups, or the Go package ha/client) with
---trigger task whenever a task completes that must not be lost.`,
+--trigger task whenever a task completes that must not be lost.
+
+--full reads everything and stores it again, whatever the bucket has: for a bucket in
+which something deleted or damaged packs.`,
 		Example: `  understudy backup --reason "before the upgrade"
   understudy backup --trigger task --no-wait`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req := api.BackupRequest{Reason: reason, Trigger: backup.Trigger(trigger), Wait: !noWait}
+			req := api.BackupRequest{Reason: reason, Trigger: backup.Trigger(trigger), Wait: !noWait, Full: full}
 			if req.Trigger != backup.Requested && req.Trigger != backup.Task {
 				return usagef("--trigger %q is neither %s nor %s", trigger, backup.Requested, backup.Task)
 			}
@@ -41,6 +44,7 @@ An application calls it (or POST /api/v1/backups, or the Go package ha/client) w
 	a.addAgentFlag(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for people")
 	cmd.Flags().StringVar(&trigger, "trigger", string(backup.Requested), "request, or task when a task of the application has completed")
+	cmd.Flags().BoolVar(&full, "full", false, "read everything again, and refer to no pack of an earlier backup")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
 	return cmd
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/api"
 )
 
 // finding is what `doctor` says of one thing.
@@ -50,8 +53,9 @@ func newDoctor(a *app) *cobra.Command {
 break: whether the bucket keeps the promises that everything depends on (writes under
 a condition, also by many at once; reads and lists that see what was written), what
 this host may do there, how fast it is and whether the clocks agree, whether the key
-fits, whether each source can be dumped and restored, whether hooks can be run, and
-whether the application would start at boot by itself.
+fits, whether the packs of the newest backup are there, whether each source can be
+dumped and restored, whether hooks can be run, and whether the application would start
+at boot by itself.
 
 It writes small objects below probe/ in the bucket, and a few of up to 4 MiB, and
 removes them. It takes some seconds. Exit code 4 when a check failed; warnings are for
@@ -179,6 +183,9 @@ func (a *app) examineBucket(ctx context.Context, ring *seal.Ring) []finding {
 		var more []finding
 		bucket, more = examineCluster(ctx, store, ring, a.set)
 		found = append(found, more...)
+		if bucket != nil {
+			found = append(found, a.examinePacks(ctx, bucket)...)
+		}
 	}
 	return append(found, lifecycleFindings(ctx, store.lifecycle, bucket)...)
 }
@@ -206,6 +213,31 @@ func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring,
 	}
 	found = append(found, is("cluster", nil, fmt.Sprintf("%s, active %s, epoch %d", bucket.Cluster(), head.Active.Name, head.Epoch)))
 	return bucket, append(found, examineDataDir(s.DataDir, bucket.Cluster()))
+}
+
+// examinePacks looks whether the packs of the newest backup are in the bucket.
+// An agent that runs here is asked to look as well: it stores again what is
+// missing.
+func (a *app) examinePacks(ctx context.Context, bucket *agent.Bucket) []finding {
+	const name = "packs"
+	missing, of, err := bucket.MissingPacks(ctx)
+	switch {
+	case err != nil:
+		return []finding{is(name, fmt.Errorf("the newest backup cannot be restored whole: %w", err), "")}
+	case of == 0:
+		return nil
+	case len(missing) == 0:
+		return []finding{is(name, nil, fmt.Sprintf("the newest backup needs %d, and all are there", of))}
+	}
+	detail := fmt.Sprintf("%d of the %d that the newest backup needs are missing, or cut short (%s): it cannot be restored whole from the bucket", len(missing), of, missing[0].Digest.Key())
+	if c, err := a.agent(); err == nil {
+		var s agent.Status
+		if c.get(ctx, "/api/v1/status", &s) == nil && s.LastBackup != nil &&
+			c.do(ctx, http.MethodPost, "/api/v1/backups/"+url.PathEscape(s.LastBackup.ID)+"/verify", nil, new(api.Verification)) == nil && s.Leading {
+			detail += "; the active looks as well, and stores again what was in them"
+		}
+	}
+	return []finding{{Name: name, Result: bad, Detail: detail + " (or: understudy backup --full)"}}
 }
 
 // examineDataDir finds out whether a data folder belongs to the cluster.

@@ -50,6 +50,7 @@ type Agent struct {
 	federation federation
 	lags       lags
 	mends      mends
+	packs      packs
 	troubles   troubles
 	verifying  sync.Mutex // one verification at a time
 
@@ -141,6 +142,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		changed:  make(chan struct{}),
 		answers:  make(map[string]chan ha.Answer),
 		ended:    make(map[string]PromotionStatus),
+		packs:    newPacks(),
 	}
 	a.passwords = NewPasswords(cfg.Random)
 	a.bucket.TellRecovered(a.tellRecovered())
@@ -277,6 +279,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepNewest(gctx) })
 	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepScrubbed(gctx) })
+	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })
 	err := g.Wait()

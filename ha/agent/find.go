@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -182,4 +183,24 @@ func (b *Bucket) newer(ctx context.Context, h *ha.Head, known *manifests, chosen
 // after reports whether one backup comes after another in the protocol's order.
 func after(x, y backup.Ref) bool {
 	return x.Epoch > y.Epoch || x.Epoch == y.Epoch && x.Sequence > y.Sequence
+}
+
+// MissingPacks gives the packs that the newest backup needs and the bucket
+// lacks, and how many it needs. It needs no running agent.
+func (b *Bucket) MissingPacks(ctx context.Context) (missing []pack.Info, of int, err error) {
+	_, m, err := b.Find(ctx, "")
+	if refused := (*ha.Refusal)(nil); errors.As(err, &refused) {
+		return nil, 0, nil // there is no backup yet
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	repo := b.Repository()
+	_, index, err := repo.Open(ctx, m, repo.BucketPacks())
+	if err != nil {
+		return nil, 0, err
+	}
+	packs := index.Packs()
+	missing, err = repo.Missing(ctx, packs)
+	return missing, len(packs), err
 }

@@ -163,8 +163,9 @@ func (a *Agent) backups(ctx context.Context, p page) (BackupList, error) {
 	}
 	rehearsed := a.rehearsedOn()
 	for i := range list.Backups {
-		id := list.Backups[i].ID
-		list.Backups[i].Cached, list.Backups[i].Rehearsals = a.isCached(id), rehearsed[id]
+		b := &list.Backups[i]
+		b.Cached, b.Rehearsals = a.isCached(b.ID), rehearsed[b.ID]
+		a.addDamage(b)
 	}
 	return list, nil
 }
@@ -205,7 +206,15 @@ func (a *Agent) BackupInfo(ctx context.Context, id string) (BackupInfo, *backup.
 func (a *Agent) backupInfo(ctx context.Context, h *ha.Head, id string) (BackupInfo, *backup.Manifest, error) {
 	info, m, err := a.bucket.find(ctx, h, a.history, id)
 	info.Cached, info.Rehearsals = a.isCached(info.ID), a.rehearsedOn()[info.ID]
+	a.addDamage(&info)
 	return info, m, err
+}
+
+// addDamage says what is known to be wrong with the packs of a backup.
+func (a *Agent) addDamage(b *BackupInfo) {
+	if text := a.packs.damage(b.ID); text != "" {
+		b.Warnings = append(slices.Clone(b.Warnings), text)
+	}
 }
 
 func (a *Agent) isCached(id string) bool {

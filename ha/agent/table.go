@@ -263,7 +263,7 @@ func (a *Agent) record() ha.Instance {
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)
 	}
-	rec.Rehearsals = a.proofs.list(cached)
+	rec.Rehearsals, rec.Missing = a.proofs.list(cached), a.missingNames()
 	if h := core.Head; h != nil && h.Newest != nil {
 		rec.Newest = h.Newest.ID
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -22,6 +23,12 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
 	o.Trigger, o.By, o.Reason, o.FirstInEpoch = e.Trigger, e.By, e.Reason, e.First
+	o.Missing, o.Full = a.packs.beginBackup()
+	lost := false
+	o.Lost = func(ctx context.Context, missing []pack.Info) { lost = a.noteLost(ctx, missing) || lost }
+	if e.Trigger == backup.Requested && !e.First {
+		o.CheckPacks = packsListed
+	}
 	if e.Trigger != backup.Switchover {
 		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
 		hooks := a.live().Hooks
@@ -36,6 +43,9 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	now := a.cfg.Clock.Now()
 	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
 	a.warn(ctx, ref, m)
+	if len(o.Missing) > 0 || o.Full || lost {
+		a.storedAgain(ctx, o.Full)
+	}
 	a.trimCache(ctx, m)
 	return ha.Done{Ref: &ref, Changed: m.Changed}
 }

@@ -36,6 +36,8 @@ type Agent interface {
 	// one that other requests share. BackupSoon does not wait.
 	Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error)
 	BackupSoon(ctx context.Context, trigger backup.Trigger, reason string) error
+	// RequireFull makes the next backup one that refers to no earlier pack.
+	RequireFull(ctx context.Context) error
 
 	Preflight(ctx context.Context, req agent.PromoteRequest) (agent.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.

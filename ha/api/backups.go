@@ -13,6 +13,7 @@ type BackupRequest struct {
 	Reason  string         `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
 	Trigger backup.Trigger `json:"trigger,omitempty" enum:"request,task" default:"request" doc:"task: an application's task has completed"`
 	Wait    bool           `json:"wait,omitempty" doc:"answer once the backup is published"`
+	Full    bool           `json:"full,omitempty" doc:"read everything again, and refer to no pack of an earlier backup"`
 }
 
 // BackupAnswer is what came of a request for a backup.
@@ -44,6 +45,11 @@ func (a *api) requestBackup(ctx context.Context, in *requestBackupInput) (*reque
 	req := BackupRequest{Trigger: backup.Requested}
 	if in.Body != nil {
 		req = *in.Body
+	}
+	if req.Full {
+		if err := a.agent.RequireFull(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if !req.Wait {
 		err := a.agent.BackupSoon(ctx, req.Trigger, req.Reason)

@@ -146,6 +146,8 @@ func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) (agent
 	return list, f.call("backups %q %d", id, limit)
 }
 
+func (f *fakeAgent) RequireFull(context.Context) error { return f.call("full") }
+
 func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, error) {
 	return "", f.call("verify %s %t", id, deep)
 }

@@ -1,0 +1,122 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// ErrMissing: packs that a backup needs are not in the bucket, or not whole.
+var ErrMissing = errors.New("packs are missing from the bucket")
+
+// Missing gives those of the packs that the bucket does not have, or has with
+// another size; a size of 0 is one that is not known. It lists the packs, a request for about a thousand of them, and
+// looks again at each that the list lacks.
+func (r *Repository) Missing(ctx context.Context, packs []pack.Info) ([]pack.Info, error) {
+	packs = slices.Clone(packs)
+	slices.SortFunc(packs, func(x, y pack.Info) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
+	suspect, err := r.unlisted(ctx, packs)
+	if err != nil {
+		return nil, fmt.Errorf("look for missing packs: %w", err)
+	}
+	var mu sync.Mutex
+	var missing []pack.Info
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, p := range suspect {
+		group.Go(func() error {
+			attrs, err := r.Store.Stat(ctx, p.Digest.Key())
+			if err != nil && !errors.Is(err, blobstore.ErrNotFound) {
+				return fmt.Errorf("look for missing packs: %w", err)
+			}
+			if err == nil && (attrs.Size == p.Size || p.Size == 0) {
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			missing = append(missing, p)
+			return nil
+		})
+	}
+	return missing, group.Wait()
+}
+
+// unlisted gives those of the packs, which are in order, that a list of the
+// bucket's does not have with their sizes.
+func (r *Repository) unlisted(ctx context.Context, packs []pack.Info) (suspect []pack.Info, err error) {
+	if len(packs) == 0 {
+		return nil, nil
+	}
+	for attrs, err := range r.Store.List(ctx, PacksFolder, "") {
+		if err != nil {
+			return nil, err
+		}
+		for len(packs) > 0 && packs[0].Digest.Key() < attrs.Key {
+			suspect, packs = append(suspect, packs[0]), packs[1:]
+		}
+		if len(packs) == 0 {
+			return suspect, nil
+		}
+		if packs[0].Digest.Key() == attrs.Key {
+			if size := packs[0].Size; size != attrs.Size && size != 0 {
+				suspect = append(suspect, packs[0])
+			}
+			packs = packs[1:]
+		}
+	}
+	return append(suspect, packs...), nil
+}
+
+// Named gives the packs that a manifest itself names, for when its index cannot
+// be read: those of the index, and those that were new in it.
+func (m *Manifest) Named() []pack.Info {
+	var named []pack.Info
+	seen := make(map[pack.Digest]bool)
+	add := func(p pack.Info) {
+		if !seen[p.Digest] {
+			seen[p.Digest] = true
+			named = append(named, p)
+		}
+	}
+	for _, p := range m.Index.Packs {
+		add(pack.Info{Digest: p.Digest, Size: p.Size, Time: p.Time, Meta: true})
+	}
+	for _, name := range m.NewPacks {
+		var p pack.Info
+		if p.Digest.UnmarshalText([]byte(name)) == nil {
+			add(p)
+		}
+	}
+	return named
+}
+
+// MissingPacks implements what Verify asks of packs that can be listed.
+func (b bucketPacks) MissingPacks(ctx context.Context, packs []pack.Info) ([]pack.Info, error) {
+	return (&Repository{Store: b.store}).Missing(ctx, packs)
+}
+
+// checking looks, while a backup is being made, whether the packs that it builds
+// on are there.
+type checking struct {
+	done    chan struct{}
+	missing []pack.Info
+	err     error
+}
+
+// check begins to look for packs.
+func (r *Repository) check(ctx context.Context, packs []pack.Info) *checking {
+	c := &checking{done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		c.missing, c.err = r.Missing(ctx, packs)
+	}()
+	return c
+}
