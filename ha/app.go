@@ -51,31 +51,48 @@ func (m *Machine) inBackup() bool {
 // that the application must be stopping now, so that it has stopped at TTL
 // minus margin, when a successor may begin to count on it.
 func (m *Machine) fencedOff() bool {
-	f := m.fencing()
-	if f.Mode != Strict || m.override {
+	at, strict := m.fenceAt()
+	if !strict || m.override {
 		return false
 	}
 	if !m.leading {
 		// How old the last renewal of the process before is, nobody knows.
 		return m.failing
 	}
-	return m.due(m.fenceAt())
+	return m.due(at)
 }
 
 // fenceAt is when, in strict mode, an application must be stopping unless the
-// head is renewed before.
-func (m *Machine) fenceAt() instant {
-	f := m.fencing()
-	return m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std()
+// head is renewed before. While a change of the fencing is pending, a successor
+// may go by the one or by the other: the stricter bound holds.
+func (m *Machine) fenceAt() (at instant, strict bool) {
+	for _, f := range m.fencings() {
+		if f.Mode != Strict {
+			continue
+		}
+		if one := m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std(); !strict || one < at {
+			at, strict = one, true
+		}
+	}
+	return at, strict
+}
+
+// fencings are those that may be in force of this active.
+func (m *Machine) fencings() []Fencing {
+	if len(m.j.Fencing) > 0 {
+		return m.j.Fencing
+	}
+	return []Fencing{m.fencing()}
 }
 
 // appUntil is for how long the application may go on without another renewal,
 // should this process fall silent; negative: without end.
 func (m *Machine) appUntil() time.Duration {
-	if m.fencing().Mode != Strict || m.override {
+	at, strict := m.fenceAt()
+	if !strict || m.override {
 		return -1
 	}
-	return max(0, m.fenceAt()-m.t)
+	return max(0, at-m.t)
 }
 
 // planApp starts or stops the application.

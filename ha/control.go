@@ -158,6 +158,7 @@ func (m *Machine) judge() {
 		m.superseded(h)
 	case h.Nonce == m.j.Last.Nonce:
 		m.refused, m.j.Demotion = "", nil
+		m.j.Fencing = []Fencing{h.Fencing} // saved with the next write, which comes first
 	default:
 		m.foreign(h)
 	}
@@ -202,6 +203,7 @@ func (m *Machine) writeHead() {
 		m.sentAt = m.t
 	}
 	m.j.Pending.Nonces = append(m.j.Pending.Nonces, h.Nonce)
+	m.j.sayFencing(m.head.Fencing, h.Fencing)
 	if hj := m.j.Handover; hj != nil && h.Handover != nil && h.Handover.State == Handed {
 		hj.Phase = HandoverSent
 	}
@@ -249,6 +251,7 @@ func (m *Machine) settle() {
 	m.j.Pending = nil
 	pos := Position{m.head.Epoch, m.head.Rev, m.head.Nonce}
 	m.j.Last, m.j.Seen = pos, pos
+	m.j.Fencing = []Fencing{m.head.Fencing}
 	m.headErr = ""
 	if p != nil && p.Commit {
 		m.committed(m.head.Epoch)

@@ -45,6 +45,10 @@ type Journal struct {
 	Last    Position `json:"last"`              // the last head known to be this instance's own
 	Pending *Pending `json:"pending,omitempty"` // a write of the head whose outcome is not known
 
+	// Fencing is what an active's heads say: that of the last one known to be its
+	// own and, while a change of it is pending, that one's too.
+	Fencing []Fencing `json:"fencing,omitempty"`
+
 	Handover  *HandoverJournal `json:"handover,omitempty"`
 	Floor     uint64           `json:"floor,omitempty"` // rev of the head at which the last handover ended
 	Promotion *Promotion       `json:"promotion,omitempty"`
@@ -60,6 +64,16 @@ type Pending struct {
 	Token  string   `json:"token"`            // the version that it replaces
 	Nonces []string `json:"nonces"`           // of every attempt
 	Commit bool     `json:"commit,omitempty"` // it is a promotion's commit
+}
+
+// sayFencing notes that a head which says this is about to be sent.
+func (j *Journal) sayFencing(now, next Fencing) {
+	if len(j.Fencing) == 0 {
+		j.Fencing = []Fencing{now}
+	}
+	if !slices.Contains(j.Fencing, next) {
+		j.Fencing = append(j.Fencing, next)
+	}
 }
 
 func (p *Pending) has(nonce string) bool { return slices.Contains(p.Nonces, nonce) }

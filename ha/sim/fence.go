@@ -11,6 +11,8 @@ type fence struct {
 	deposed bool          // the application runs though the head is another's
 	since   time.Duration // since when
 	twin    bool          // by a copy of this very host
+	under   ha.Fencing    // what the last head said that was this host's
+	relaxed bool          // since it was deposed, the fencing was not strict for a while
 
 	well       time.Duration // since when the agent runs, and the store answers it
 	resumed    time.Duration // when the agent last went on after it stood still
@@ -62,12 +64,16 @@ func failedBound(f ha.Fencing) time.Duration {
 func (w *World) checkFences() {
 	var alone *Host // the one that runs without an excuse
 	for _, h := range w.hosts {
+		leads := h.ran[w.head.Active.Incarnation]
+		if leads {
+			h.fence.under, h.fence.relaxed = w.head.Fencing, false
+		}
 		if !h.app {
 			h.fence.deposed = false
 			continue
 		}
 		w.checkHandedOver(h)
-		switch leads := h.ran[w.head.Active.Incarnation]; {
+		switch {
 		case leads:
 			h.fence.deposed = false
 		case !h.fence.deposed:
@@ -75,9 +81,10 @@ func (w *World) checkFences() {
 			h.fence.twin = w.head.Active.Name == h.disk.name
 		}
 		if h.fence.deposed {
+			h.fence.relaxed = h.fence.relaxed || w.head.Fencing.Mode != ha.Strict
 			w.checkDeposed(h)
 		}
-		if w.fencing.Mode != ha.Strict || !h.executing() || h.excused() {
+		if h.fence.under.Mode != ha.Strict || h.fence.relaxed || !h.executing() || h.excused() {
 			continue
 		}
 		if alone != nil {
@@ -88,11 +95,12 @@ func (w *World) checkFences() {
 }
 
 func (w *World) checkDeposed(h *Host) {
-	since, bound := h.fence.since, availableBound(w.fencing)
-	if w.fencing.Mode == ha.Strict {
-		bound = strictBound(w.fencing)
+	f := h.fence.under
+	since, bound := h.fence.since, availableBound(f)
+	if f.Mode == ha.Strict {
+		bound = strictBound(f)
 		if h.fence.resumed > since {
-			bound = max(bound-(h.fence.resumed-since), resumeBound(w.fencing))
+			bound = max(bound-(h.fence.resumed-since), resumeBound(f))
 			since = h.fence.resumed
 		}
 	} else {
@@ -101,7 +109,7 @@ func (w *World) checkDeposed(h *Host) {
 			return
 		}
 	}
-	if h.frozen() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(w.fencing)) {
+	if h.frozen() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(f)) {
 		return
 	}
 	if w.now > since+h.clock.lasts(bound) {
@@ -116,8 +124,8 @@ func (w *World) checkDeposed(h *Host) {
 func (h *Host) excused() bool {
 	f, w := &h.fence, h.w
 	return h.frozen() || h.overridden() ||
-		f.resumed > 0 && w.now <= f.resumed+h.clock.lasts(resumeBound(w.fencing)) ||
-		f.stopFailed > 0 && w.now <= f.stopFailed+h.clock.lasts(failedBound(w.fencing)) ||
+		f.resumed > 0 && w.now <= f.resumed+h.clock.lasts(resumeBound(f.under)) ||
+		f.stopFailed > 0 && w.now <= f.stopFailed+h.clock.lasts(failedBound(f.under)) ||
 		f.deposed && f.twin
 }
 

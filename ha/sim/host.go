@@ -181,7 +181,7 @@ func (h *Host) crash(why string) {
 			t.half()
 		}
 	}
-	if h.w.fencing.Mode == ha.Strict {
+	if h.fence.under.Mode == ha.Strict || h.w.head.Fencing.Mode == ha.Strict {
 		h.app = false
 	}
 	h.unwell(h.w.now)

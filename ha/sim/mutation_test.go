@@ -70,6 +70,12 @@ var mutations = []mutation{
 		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
 	},
 	{
+		guard: "the bounds of each fencing that may be in force", broken: "the head says strict, and the active that has sent it does not know", catches: Fencing,
+		wrap:    writes(ha.HeadKey, saysStrict),
+		fencing: ha.Available,
+		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
 		guard: "the wait for the old active under strict fencing", broken: "the store answers with an acknowledgement that nobody gave", catches: Fencing,
 		wrap:    falseAck,
 		fencing: ha.Strict,
@@ -205,6 +211,13 @@ func pinnedReads(p *Process, next Runner) Runner {
 			done(d)
 		})
 	}
+}
+
+func saysStrict(_ *Process, e ha.Write) ha.Write {
+	h := *e.Object.(*ha.Head)
+	h.Fencing.Mode = ha.Strict
+	e.Object = &h
+	return e
 }
 
 func falseAck(p *Process, next Runner) Runner {

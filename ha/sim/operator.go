@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -49,9 +50,7 @@ func (w *World) operator() {
 	case n < 14:
 		w.ask(h, func(r string) ha.Event { return ha.RequestBackup{Request: r, Trigger: backup.Task} })
 	case n < 15:
-		w.ask(h, func(r string) ha.Event {
-			return ha.SetConfig{Request: r, Digest: "config-" + r, Frequency: ha.Duration(time.Minute), Fencing: w.fencing}
-		})
+		w.ask(h, w.config)
 	case n < 16:
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
@@ -60,6 +59,21 @@ func (w *World) operator() {
 		w.startAnyway(h)
 	}
 	w.after(w.between(w.faults.Operate/4, 2*w.faults.Operate), w.operator)
+}
+
+// config is any change of what all instances share that concerns the protocol.
+func (w *World) config(request string) ha.Event {
+	rng := rand.New(rand.NewPCG(w.opt.Seed, uint64(w.serial))) // of its own: what happens otherwise stays the same
+	f := w.fencing
+	if w.opt.Fencing == "" {
+		f.Mode = []ha.FencingMode{ha.Available, ha.Strict}[rng.IntN(2)]
+	}
+	f.TTL += ha.Duration(rng.IntN(3)) * ha.Duration(20*time.Second)
+	f.StopTimeout += ha.Duration(rng.IntN(2)) * ha.Duration(5*time.Second) // hooks take the shortest at most
+	f.Margin += ha.Duration(rng.IntN(2)) * ha.Duration(5*time.Second)
+	f.TTL = max(f.TTL, ha.Duration(3*poll)+f.StopTimeout+f.Margin)
+	frequency := time.Minute + time.Duration(rng.IntN(3))*30*time.Second
+	return ha.SetConfig{Request: request, Digest: "config-" + request, Frequency: ha.Duration(frequency), Fencing: f}
 }
 
 // promotion is any promotion that an operator could ask for.

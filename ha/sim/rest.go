@@ -12,7 +12,7 @@ const (
 	// requests that land late (lateBy), for a lease to go stale (TTL plus margin),
 	// for the old active under strict fencing (the same again), and for the work
 	// of a promotion or a salvage, failed attempts before included.
-	settleBound = 6 * time.Minute
+	settleBound = 7 * time.Minute
 	// helpedBound is the same where hosts were copied or put back, so that an
 	// operator has to promote, perhaps more than once.
 	helpedBound = 30 * time.Minute

@@ -24,7 +24,7 @@ type World struct {
 	opt       Options
 	rng       *rand.Rand
 	faults    *Faults
-	fencing   ha.Fencing
+	fencing   ha.Fencing // at the beginning; the head says what is in force
 	rehearsal ha.RehearsalPolicy
 
 	now    time.Duration // true time
