@@ -101,6 +101,9 @@ func LoadIndex(ctx context.Context, cluster string, keys seal.DataKeys, packs Pa
 }
 
 func loadIndex(ctx context.Context, c *codec, packs Packs, ref IndexRef) (*Index, error) {
+	if ref.Depth < 0 || ref.Depth > maxDepth {
+		return nil, fmt.Errorf("%w: it has %d levels", ErrCorrupt, ref.Depth)
+	}
 	level, err := ref.located()
 	if err != nil {
 		return nil, err

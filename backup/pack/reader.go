@@ -49,9 +49,19 @@ func (r *Reader) Inline() *Reader {
 //
 // Requests for packs are made with ctx and may outlast the stream by a moment.
 func (r *Reader) Open(ctx context.Context, s Stream) io.ReadCloser {
+	if s.Size < 0 || s.Depth < 0 || s.Depth > maxDepth {
+		sr := r.open(ctx, Stream{})
+		sr.err = fmt.Errorf("%w: a stream of %d bytes in %d levels: restore another backup", ErrCorrupt, s.Size, s.Depth)
+		return sr
+	}
+	return r.open(ctx, s)
+}
+
+// open is Open. A stream of lists has a size that is not known, -1.
+func (r *Reader) open(ctx context.Context, s Stream) *streamReader {
 	sr := &streamReader{r: r, base: ctx, left: s.Size, err: r.err}
 	if s.Depth > 0 {
-		ids := r.Open(ctx, Stream{Size: -1, Depth: s.Depth - 1, Chunks: s.Chunks})
+		ids := r.open(ctx, Stream{Size: -1, Depth: s.Depth - 1, Chunks: s.Chunks})
 		sr.ids = &idStream{src: ids}
 	} else {
 		sr.ids = &idList{ids: s.Chunks}

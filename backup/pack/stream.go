@@ -17,6 +17,10 @@ type Stream struct {
 	Chunks []ID  `json:"chunks"`
 }
 
+// maxDepth is the most levels of lists that a stream or an index has. Each
+// level multiplies what it can hold by a thousand and more.
+const maxDepth = 16
+
 // Equal reports whether two streams are kept as the same chunks, which means
 // that they have the same content.
 func (s Stream) Equal(t Stream) bool {

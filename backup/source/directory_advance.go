@@ -309,13 +309,15 @@ func (a *advance) relink(root *openFolder, at *trail, n *Node) error {
 		return err
 	}
 	name := filepath.Base(n.Path)
-	var is, target unix.Stat_t
+	var is unix.Stat_t
 	if err := in.stat(name, &is); err != nil && err != unix.ENOENT {
 		return a.failed("stat", n, err)
 	} else if err == nil {
-		if err := root.stat(n.Target, &target); err != nil {
+		at, _, target, err := root.linked(n)
+		if err != nil {
 			return a.failed("link", n, err)
 		}
+		at.release()
 		if is.Ino == target.Ino {
 			return nil
 		}

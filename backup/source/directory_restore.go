@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -297,15 +298,45 @@ func (p *planting) finishAll(ctx context.Context) error {
 	return err
 }
 
-// link makes a hard link. Its target is reached from the root.
+// link makes a hard link.
 func (p *planting) link(root, in *openFolder, n *Node) error {
-	if !filepath.IsLocal(n.Target) {
-		return p.failed("link", n, fmt.Errorf("%w: it leads to %q", errTree, n.Target))
+	at, name, _, err := root.linked(n)
+	if err != nil {
+		return p.failed("link", n, err)
 	}
-	if err := unix.Linkat(root.fd, n.Target, in.fd, filepath.Base(n.Path), 0); err != nil {
+	defer at.release()
+	if err := unix.Linkat(at.fd, name, in.fd, filepath.Base(n.Path), 0); err != nil {
 		return p.failed("link", n, err)
 	}
 	return nil
+}
+
+// linked finds what a hard link is to, by way of folders alone: a tree that says
+// otherwise would give a file outside of it a name in it. The caller releases
+// the folder.
+func (f *openFolder) linked(n *Node) (at *openFolder, name string, st unix.Stat_t, err error) {
+	if !filepath.IsLocal(n.Target) || comparePaths(n.Target, n.Path) >= 0 {
+		return nil, "", st, fmt.Errorf("%w: it leads to %q", errTree, n.Target)
+	}
+	names := strings.Split(n.Target, "/")
+	at = f.hold()
+	for _, folder := range names[:len(names)-1] {
+		next, err := at.folder(folder)
+		at.release()
+		if err != nil {
+			return nil, "", st, err
+		}
+		at = next
+	}
+	name = names[len(names)-1]
+	if err = at.stat(name, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = fmt.Errorf("%w: %q, to which it leads, is no regular file", errTree, n.Target)
+	}
+	if err != nil {
+		at.release()
+		return nil, "", st, err
+	}
+	return at, name, st, nil
 }
 
 // finishFolder gives a folder its metadata, once nothing more is made in it.

@@ -88,9 +88,8 @@ func (d *treeDecoder) node(f *fields) (*Node, error) {
 		n.Target = string(f.bytes())
 		return n, f.end()
 	}
-	n.Mode = uint32(f.number())
-	n.UID = uint32(f.number())
-	n.GID = uint32(f.number())
+	n.Mode = f.mode()
+	n.UID, n.GID = f.id(), f.id()
 	n.User = d.name(f.bytes())
 	n.Group = d.name(f.bytes())
 	n.ModTime = f.time()
@@ -188,6 +187,26 @@ func (f *fields) number() uint64 {
 	return v
 }
 
+// mode reads permissions, and nothing that says what a node is.
+func (f *fields) mode() uint32 {
+	v := f.number()
+	f.bad = f.bad || v > 0o7777
+	return uint32(v)
+}
+
+func (f *fields) id() uint32 {
+	v := f.number()
+	f.bad = f.bad || v > math.MaxUint32
+	return uint32(v)
+}
+
+// size reads a number of bytes.
+func (f *fields) size() int64 {
+	v := f.number()
+	f.bad = f.bad || v > math.MaxInt64
+	return int64(v)
+}
+
 func (f *fields) bytes() []byte { return f.take(f.number()) }
 
 // count reads how many items of at least size bytes follow.
@@ -207,7 +226,9 @@ func (f *fields) time() time.Time {
 		return time.Time{}
 	}
 	f.take(uint64(n))
-	return time.Unix(sec, int64(f.number()))
+	nanoseconds := f.number()
+	f.bad = f.bad || nanoseconds >= uint64(time.Second)
+	return time.Unix(sec, int64(nanoseconds))
 }
 
 // data reads where a file has data, and gives how much that is.
@@ -228,8 +249,7 @@ func (f *fields) data(n *Node) (total int64) {
 }
 
 func (f *fields) content(n *Node) {
-	n.Size = int64(f.number())
-	n.Sparse = int64(f.number())
+	n.Size, n.Sparse = f.size(), f.size()
 	n.Content.Size = n.Size
 	if n.Sparse != 0 {
 		n.Content.Size = f.data(n)
