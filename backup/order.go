@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore"
 )
 
 // Order is what a backup is to be.
@@ -44,8 +45,15 @@ type Order struct {
 	// CheckPacks makes the writer list the bucket's packs meanwhile, if the
 	// backup builds on at most so many, and treat as missing those that the list
 	// lacks. Lost, where it is set, is told of them. 0: it does not look.
-	CheckPacks  int
-	Lost        func(context.Context, []pack.Info)
+	CheckPacks int
+	Lost       func(context.Context, []pack.Info)
+	// Lock is how packs and manifests are locked, for as long as they live; the
+	// zero value does not.
+	Lock blobstore.LockMode
+	// ExtendLocks makes the writer look at the locks of the packs that it reuses,
+	// and extend those that end too early: they were written under a shorter
+	// retention, or before there were locks.
+	ExtendLocks bool
 	Retention   time.Duration // 0 is DefaultRetention
 	ReuseWindow time.Duration // 0 is DefaultReuseWindow, less is NoReuse
 	Keys        seal.DataKeys

@@ -16,10 +16,11 @@ import (
 var errOther = errors.New("another object has this key")
 
 // putOnce creates a blob. While the outcome of the write is not known it writes
-// again: the same bytes cannot do harm twice. It gives the store's time.
-func (r *Repository) putOnce(ctx context.Context, key string, body []byte) (time.Time, error) {
+// again: the same bytes cannot do harm twice. cond is IfAbsent, with a lock or
+// without. It gives the store's time.
+func (r *Repository) putOnce(ctx context.Context, key string, body []byte, cond blobstore.Condition) (time.Time, error) {
 	return backoff.Retry(ctx, func() (time.Time, error) {
-		attrs, err := r.Store.Put(ctx, key, body, blobstore.IfAbsent())
+		attrs, err := r.Store.Put(ctx, key, body, cond)
 		switch {
 		case err == nil:
 			return attrs.Time, nil

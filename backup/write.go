@@ -39,10 +39,10 @@ func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error)
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
 	}
-	w := &writing{r: r.Current(), o: o, progress: progress{tell: o.Progress}}
+	w := &writing{r: r.Current(), all: r, o: o, progress: progress{tell: o.Progress}}
 	ref, m, err := w.run(ctx)
 	if errors.Is(err, ErrMissing) { // what is in them has to be read again
-		w = &writing{r: r, o: w.o, progress: progress{tell: o.Progress}}
+		w = &writing{r: r.Current(), all: r, o: w.o, progress: progress{tell: o.Progress}}
 		w.o.CheckPacks = 0
 		ref, m, err = w.run(ctx)
 	}
@@ -54,7 +54,8 @@ func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error)
 
 // writing is one run of Write.
 type writing struct {
-	r        *Repository
+	r        *Repository // of what is in the bucket now
+	all      *Repository
 	o        Order
 	progress progress
 	previous *Manifest // nil when there is none to build on
@@ -193,6 +194,9 @@ func (w *writing) tryPrevious(ctx context.Context) error {
 	if err := w.readable(ctx, index); err != nil {
 		return err
 	}
+	if err := w.extendLocks(ctx, index.Without(w.o.Missing)); err != nil {
+		return err
+	}
 	if packs := index.Packs(); len(packs) <= w.o.CheckPacks {
 		w.checking = w.r.check(ctx, packs)
 	}
@@ -281,7 +285,7 @@ func (w *writing) startPacks(ctx context.Context) (err error) {
 
 // putPack stores a pack in the bucket, and, if it holds metadata, locally.
 func (w *writing) putPack(ctx context.Context, info pack.Info, data []byte) (time.Time, error) {
-	attrs, err := w.r.Store.Put(ctx, info.Digest.Key(), data, blobstore.Always)
+	attrs, err := w.r.Store.Put(ctx, info.Digest.Key(), data, blobstore.Always.Locked(w.lock(w.o.rules().PackLife())))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -387,7 +391,7 @@ func (w *writing) publish(ctx context.Context, m *Manifest, stats pack.Stats) (R
 	if err != nil {
 		return Ref{}, nil, err
 	}
-	stored, err := w.r.putOnce(ctx, ref.Key, signed)
+	stored, err := w.r.putOnce(ctx, ref.Key, signed, blobstore.IfAbsent().Locked(w.lock(w.o.rules().ManifestLife())))
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("store manifest %s: %w", ref.Key, err)
 	}

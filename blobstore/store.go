@@ -40,10 +40,12 @@ type GetOptions struct {
 	IfChanged Token
 }
 
-// Condition is what must hold for a Put to happen. The zero value is Always.
+// Condition is what must hold for a Put to happen, and how long what it wrote
+// must stay (Locked). The zero value is Always.
 type Condition struct {
 	absent bool
 	match  Token
+	lock   Lock
 }
 
 // Always puts no condition on a write.

@@ -11,6 +11,9 @@
 //   - region: for the signature; default is to ask the store, once
 //   - lookup: where the bucket's name goes: path (default), or dns, into the
 //     host's name
+//   - lock: auto (default), compliance, governance or off: whether and how
+//     backups are locked in a bucket with object lock. auto goes by the mode of
+//     the bucket's own default retention, and is compliance without one
 //
 // Credentials come from the first of: MINIO_ROOT_USER and MINIO_ROOT_PASSWORD,
 // MINIO_ACCESS_KEY and MINIO_SECRET_KEY, AWS_ACCESS_KEY_ID and

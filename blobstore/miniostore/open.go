@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
 )
 
 // Scheme is the URL scheme that Open serves.
@@ -42,6 +43,10 @@ func Open(_ context.Context, u *url.URL) (blobstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := s3api.ParseLock(u.Query().Get("lock"))
+	if err != nil {
+		return nil, err
+	}
 	client := edge.Client()
 	client.Transport = dated{client.Transport}
 	options.Transport = client.Transport
@@ -49,7 +54,7 @@ func Open(_ context.Context, u *url.URL) (blobstore.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure client: %w", err)
 	}
-	return &Store{core: core, http: client, bucket: bucket, prefix: prefix}, nil
+	return &Store{core: core, http: client, bucket: bucket, prefix: prefix, lock: lock}, nil
 }
 
 var errNoBucket = errors.New("the URL names no bucket; want minio://host:port/bucket/prefix")
@@ -62,8 +67,8 @@ var lookups = map[string]minio.BucketLookupType{
 
 func clientOptions(query url.Values) (*minio.Options, error) {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.Contains([]string{"tls", "region", "lookup"}, name) {
-			return nil, fmt.Errorf("the URL has an unknown parameter %q; want tls, region or lookup", name)
+		if !slices.Contains([]string{"tls", "region", "lookup", "lock"}, name) {
+			return nil, fmt.Errorf("the URL has an unknown parameter %q; want tls, region, lookup or lock", name)
 		}
 	}
 	tls := true

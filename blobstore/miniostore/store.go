@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
 )
 
 // Store is a blobstore.Store in a bucket, below a prefix.
@@ -21,6 +22,7 @@ type Store struct {
 	http   *http.Client // for requests that the SDK does not know
 	bucket string
 	prefix string // "" or with a slash at its end
+	lock   s3api.LockSetting
 }
 
 var _ blobstore.Store = (*Store)(nil)
@@ -99,10 +101,11 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	if token := cond.Match(); token != "" {
 		options.SetMatchETag(string(token))
 	}
+	sum := addLock(&options, cond.Lock(), body)
 	ctx, sent := edge.Watch(ctx)
 	ctx, date := withDate(ctx)
 	info, err := s.core.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(body), int64(len(body)),
-		"", hex.EncodeToString(hash[:]), options)
+		sum, hex.EncodeToString(hash[:]), options)
 	if err != nil && cond.Conditional() {
 		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
 	}

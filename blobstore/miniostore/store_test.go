@@ -139,3 +139,19 @@ func TestVersionsAreKept(t *testing.T) {
 	behind(t, s).KeepVersions(t)
 	storetest.RunVersions(t, s, time.Millisecond)
 }
+
+func TestLocksHold(t *testing.T) {
+	m := server.SharedMinIO(t)
+	m.Setenv(t)
+	for lock, mode := range map[string]blobstore.LockMode{"auto": blobstore.Compliance, "governance": blobstore.Governance} {
+		bucket, err := url.Parse(m.NewLockedBucket(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, "minio://"+m.Address+"/"+bucket.Host+"/cluster?tls=false&lock="+lock)
+		storetest.RunLocks(t, s, mode, mode == blobstore.Governance)
+	}
+	if got, err := open(t, bucketURL(t, "cluster")).LockMode(t.Context()); err != nil || got != blobstore.NoLock {
+		t.Errorf("a bucket without lock: mode %q, %v", got, err)
+	}
+}

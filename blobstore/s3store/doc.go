@@ -18,6 +18,9 @@
 //   - request_checksum_calculation, response_checksum_validation:
 //     when_supported (default) or when_required, for stores that do not know
 //     Amazon's newer checksums
+//   - lock: auto (default), compliance, governance or off: whether and how
+//     backups are locked in a bucket with object lock. auto goes by the mode of
+//     the bucket's own default retention, and is compliance without one
 //   - profile, role, dualstack, fips, anonymous: as in gocloud.dev/aws
 //
 // Credentials come from the SDK's chain: environment, shared files, the host.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
 )
 
 // Scheme is the URL scheme that Open serves.
@@ -35,6 +36,11 @@ func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := s3api.ParseLock(query.Get("lock"))
+	if err != nil {
+		return nil, err
+	}
+	query.Del("lock")
 	cfg, err := gcaws.V2ConfigFromURLParams(ctx, query)
 	if err != nil {
 		return nil, fmt.Errorf("configure S3 client: %w", err)
@@ -48,7 +54,7 @@ func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{client: client, blobs: bucket, bucket: u.Host, prefix: prefix}, nil
+	return &Store{client: client, blobs: bucket, bucket: u.Host, prefix: prefix, lock: lock}, nil
 }
 
 // bucketPrefix checks the URL's bucket and returns what all keys begin with.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
+	"github.com/understudy-ha/understudy/blobstore/internal/s3api"
 )
 
 // Store is a blobstore.Store in an S3 bucket, below a prefix.
@@ -25,6 +26,7 @@ type Store struct {
 	blobs  *blob.Bucket // the same bucket through gocloud
 	bucket string
 	prefix string // "" or with a slash at its end
+	lock   s3api.LockSetting
 }
 
 var _ blobstore.Store = (*Store)(nil)
@@ -98,6 +100,7 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	if token := cond.Match(); token != "" {
 		in.IfMatch = aws.String(string(token))
 	}
+	addLock(in, cond.Lock())
 	ctx, sent := edge.Watch(ctx)
 	out, err := s.client.PutObject(ctx, in)
 	if err != nil && cond.Conditional() {

@@ -128,3 +128,36 @@ func TestVersionsAreKept(t *testing.T) {
 	behind(t, s).KeepVersions(t)
 	storetest.RunVersions(t, s, time.Millisecond)
 }
+
+func TestLocksHold(t *testing.T) {
+	m := server.SharedMinIO(t)
+	m.Setenv(t)
+	for lock, mode := range map[string]blobstore.LockMode{"": blobstore.Compliance, "governance": blobstore.Governance, "off": blobstore.NoLock} {
+		u := storetest.WithPath(t, m.NewLockedBucket(t), "/cluster") + "&lock=" + lock
+		s := open(t, u)
+		if got, err := s.LockMode(t.Context()); err != nil || got != mode {
+			t.Errorf("lock=%s: mode %q, %v; want %q", lock, got, err, mode)
+		}
+		if mode != blobstore.NoLock {
+			storetest.RunLocks(t, s, mode, mode == blobstore.Governance)
+		}
+	}
+	plain := bucketURL(t, "/cluster")
+	if got, err := open(t, plain).LockMode(t.Context()); err != nil || got != blobstore.NoLock {
+		t.Errorf("a bucket without lock: mode %q, %v", got, err)
+	}
+	_, err := open(t, plain+"&lock=compliance").LockMode(t.Context())
+	storetest.WantKind(t, "a lock that the bucket has not", err, blobstore.ErrInvalid)
+	if _, err := mux.Open(t.Context(), plain+"&lock=perhaps"); err == nil {
+		t.Error("lock=perhaps was taken")
+	}
+}
+
+func TestLockedBucketConforms(t *testing.T) {
+	m := server.SharedMinIO(t)
+	m.Setenv(t)
+	storetest.Run(t, func(t *testing.T) blobstore.Store {
+		t.Helper()
+		return storetest.NewBuried(open(t, storetest.WithPath(t, m.NewLockedBucket(t), "/cluster")))
+	}, storetest.Except(storetest.LargeBlob, storetest.LongList))
+}

@@ -76,6 +76,9 @@ var _ blobstore.Store = (*Faulty)(nil)
 // injected.
 func NewFaulty(next blobstore.Store) *Faulty { return &Faulty{next: next} }
 
+// Unwrap implements blobstore.Wrapper.
+func (f *Faulty) Unwrap() blobstore.Store { return f.next }
+
 // Inject adds faults.
 func (f *Faulty) Inject(faults ...Fault) {
 	f.mu.Lock()

@@ -26,6 +26,9 @@ type Memory struct {
 	ForgetRules bool
 	// Versioned makes it a store that keeps versions. Set it before first use.
 	Versioned bool
+	// Locking is how what is written is to be locked; nothing is refused for
+	// that, and a test looks at LockOf. Set it before first use.
+	Locking blobstore.LockMode
 
 	mu     sync.Mutex
 	rules  []blobstore.Expiry
@@ -38,6 +41,7 @@ type version struct {
 	body    []byte
 	attrs   blobstore.Attrs
 	deleted bool
+	lock    blobstore.Lock
 }
 
 var _ blobstore.Store = (*Memory)(nil)
@@ -100,7 +104,7 @@ func (m *Memory) Put(ctx context.Context, key string, body []byte, cond blobstor
 		Size:  int64(len(body)),
 		Token: blobstore.Token(fmt.Sprintf("write-%d", m.writes)),
 		Time:  m.now(),
-	}}
+	}, lock: cond.Lock()}
 	m.blobs[key] = v
 	m.keep(v)
 	return v.attrs, nil

@@ -21,6 +21,12 @@ import (
 func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding {
 	steps := a.steps()
 	report, err := probe.Full(ctx, probe.Config{Store: store, Random: rand.Reader, Now: time.Now, Began: steps.begin})
+	if err == nil {
+		steps.begin("object lock")
+		if lock, has := probe.Lock(ctx, probe.Config{Store: store, Random: rand.Reader}); has {
+			report = append(report, lock)
+		}
+	}
 	steps.end()
 	if err != nil {
 		return []finding{is("bucket", err, "")}

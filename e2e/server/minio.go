@@ -51,8 +51,20 @@ func MinIO(tb testing.TB) *MinIOServer {
 // prefix, which may be added as the URL's path.
 func (m *MinIOServer) NewBucket(tb testing.TB) string {
 	tb.Helper()
+	return m.newBucket(tb, minio.MakeBucketOptions{Region: minioRegion})
+}
+
+// NewLockedBucket is NewBucket for a bucket that keeps versions, and can lock
+// them.
+func (m *MinIOServer) NewLockedBucket(tb testing.TB) string {
+	tb.Helper()
+	return m.newBucket(tb, minio.MakeBucketOptions{Region: minioRegion, ObjectLocking: true})
+}
+
+func (m *MinIOServer) newBucket(tb testing.TB, options minio.MakeBucketOptions) string {
+	tb.Helper()
 	name := "test-" + strings.ToLower(rand.Text()[:16])
-	if err := m.Client(tb).MakeBucket(tb.Context(), name, minio.MakeBucketOptions{Region: minioRegion}); err != nil {
+	if err := m.Client(tb).MakeBucket(tb.Context(), name, options); err != nil {
 		tb.Fatalf("create bucket: %v", err)
 	}
 	return m.URL(name)

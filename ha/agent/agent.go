@@ -47,6 +47,7 @@ type Agent struct {
 	reloading  reloading
 	readiness  readiness
 	expiry     expiry
+	lock       locking
 	federation federation
 	lags       lags
 	mends      mends

@@ -74,6 +74,7 @@ func (a *Agent) keepRules(ctx context.Context) error {
 	return a.whenAdmitted(ctx, func() time.Duration {
 		if now := a.cfg.Clock.Now().Mono; now >= next {
 			a.readRules(ctx)
+			a.readLock(ctx)
 			next = now + rulesEvery
 			if !j.look(ctx, a) { // somebody may be putting them right
 				next = now + badRulesEvery

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -21,10 +22,11 @@ type RetentionStatus struct {
 	AgentDeletes []string `json:"agent_deletes,omitempty"`
 	// LongerPacksUntil is until when packs are kept for longer than configured
 	// now, because an earlier reuse window was longer.
-	LongerPacksUntil *time.Time `json:"longer_packs_until,omitempty"`
-	RulesRead        *time.Time `json:"rules_read,omitempty"`
-	Error            string     `json:"error,omitempty"`    // why the rules could not be read last
-	Problems         []string   `json:"problems,omitempty"` // rules that delete too soon
+	LongerPacksUntil *time.Time         `json:"longer_packs_until,omitempty"`
+	Lock             blobstore.LockMode `json:"lock,omitempty"` // in which packs and manifests are locked
+	RulesRead        *time.Time         `json:"rules_read,omitempty"`
+	Error            string             `json:"error,omitempty"`    // why the rules could not be read last
+	Problems         []string           `json:"problems,omitempty"` // rules that delete too soon
 	// ShortVersions are rules that delete earlier versions sooner than is
 	// wanted, in a bucket that may keep them.
 	ShortVersions []string   `json:"short_versions,omitempty"`
@@ -53,7 +55,7 @@ func (a *Agent) retentionStatus(c *ha.Config) *RetentionStatus {
 	s := &RetentionStatus{
 		Configured: NewRetentionTimes(standing.Wanted), Effective: NewRetentionTimes(standing.Effective),
 		AppliedBy: AppliedByBucket, AgentDeletes: standing.Left,
-		RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
+		Lock: a.lock.current(), RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
 		Problems: append(Threats(e.rules), standing.Problems...), ShortVersions: ShortVersions(standing.Wanted, e.rules),
 	}
 	if !standing.ByBucket() {

@@ -191,7 +191,7 @@ func (g *guard) write(ctx context.Context, newest backup.Ref, keep time.Duration
 			return written, errMoved
 		}
 	}
-	if _, err := a.bucket.put(ctx, newest.Key, signed, blobstore.Always); err != nil {
+	if _, err := a.bucket.put(ctx, newest.Key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
 		return written, err
 	}
 	return written, nil
@@ -214,7 +214,11 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.bucket.store.Put(ctx, key, data, blobstore.Always); err != nil {
+	life := keep
+	if _, c := a.configs.current(); c != nil {
+		life = a.standing(c).Effective.PackLife()
+	}
+	if _, err := a.bucket.store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(life))); err != nil {
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil

@@ -81,14 +81,16 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 		return backup.Order{}, err
 	}
 	rules := a.standing(c).Effective
-	return backup.Order{
+	o := backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
 		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo.Current()),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.bucket.storeTime,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
-	}, nil
+	}
+	a.lockOrder(ctx, &o)
+	return o, nil
 }
 
 // writeBackup writes a backup's packs and manifest.
@@ -105,6 +107,7 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 		return ref, m, err
 	}
 	a.history.add(ref, m)
+	a.lockedOrder(o)
 	return ref, m, nil
 }
 
