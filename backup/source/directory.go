@@ -44,8 +44,9 @@ type Directory struct {
 	cfg  DirectoryConfig
 	// frozen says that no file's content ever changes: that it has got another
 	// name, which sets its ctime, says nothing.
-	frozen bool
-	busy   *sync.Mutex // held while something is staged or swapped
+	frozen   bool
+	busy     *sync.Mutex // held while something is staged or swapped
+	settling *settling
 	// others are the sources that may lie in the directory.
 	others []Placed
 	// fault, in tests, is called before a step on a path of the tree.
@@ -102,7 +103,7 @@ func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), fault: noPathFault, swapFault: noFault}, nil
+	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), settling: newSettling(), fault: noPathFault, swapFault: noFault}, nil
 }
 
 // cleanPatterns checks patterns of relative paths.

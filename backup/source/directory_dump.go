@@ -57,11 +57,38 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	j.openDatabases(ctx, r, prev)
+	if nowhere, err := timeless(root); err != nil {
+		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
+	} else if nowhere && !d.frozen {
+		j.old.settled = time.Time{} // everything is read
+	}
+	defer j.settle(ctx)()
 	e, err := j.whole(ctx)
 	if err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	return e, nil
+}
+
+// settle begins to have writes to mapped files show in the files' times. A file
+// that has changed is read after that; those that have not are known by the times
+// which the previous dump has seen to. The end waits for it, and says what went
+// wrong.
+func (j *dumpJob) settle(ctx context.Context) (end func()) {
+	j.settled = make(chan struct{})
+	if j.d.frozen {
+		close(j.settled)
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(j.settled)
+		j.unsettled = j.d.settling.settle(ctx, j.root)
+	}()
+	return func() {
+		cancel()
+		<-j.settled
+	}
 }
 
 // whole is the dump, with the databases in the directory.
@@ -95,7 +122,9 @@ type dumpJob struct {
 	work  chan *dumpItem // those of them that have to be read
 
 	databases directoryDatabases
-	seed      maphash.Seed // of growing
+	seed      maphash.Seed  // of growing
+	settled   chan struct{} // closed when files may be read
+	unsettled error         // what went wrong with that
 
 	// Of the walk:
 	old   *oldTree
@@ -304,6 +333,9 @@ func (n *Node) stat(st *unix.Stat_t) {
 
 // entry is what the manifest says of the dump.
 func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
+	if <-j.settled; j.unsettled != nil {
+		j.warnings.add(j.unsettled.Error())
+	}
 	if err := j.old.failure(); err != nil {
 		j.warnings.add(fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
 	}

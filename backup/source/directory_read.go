@@ -21,6 +21,11 @@ const maxReads = 3
 // that vanished is marked as gone, any other failure is an error: a backup that
 // silently lacks a file is worse than none.
 func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
+	select {
+	case <-j.settled:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	err := j.readWhole(ctx, it)
 	if err == errGone {
 		it.gone, err = true, nil

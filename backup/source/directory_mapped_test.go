@@ -1,0 +1,81 @@
+package source
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapped maps a new file shared, and returns its memory.
+func mapped(t *testing.T, path string) []byte {
+	t.Helper()
+	do(t, os.WriteFile(path, make([]byte, 64<<10), 0o644))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	do(t, err)
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 64<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	do(t, err)
+	t.Cleanup(func() { _ = unix.Munmap(m) })
+	return m
+}
+
+// A write to a page of a mapped file that is dirty already sets no time. The next
+// backup has it all the same, on a disk and in memory.
+func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
+	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": memoryFolder(t)} {
+		t.Run(name, func(t *testing.T) {
+			m := mapped(t, filepath.Join(dir, "map"))
+			d, v := newTestDirectory(t, dir), newVault(t)
+			for _, text := range []string{"AAAA", "BBBB", "CCCC", "DDDD"} {
+				copy(m, text)
+				v.mustBackup(d)
+				// An export has its own file system written down.
+				to := filepath.Join(memoryFolder(t), "out")
+				do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
+				if got := readText(t, filepath.Join(to, "map"))[:4]; got != text {
+					t.Errorf("the backup has %q of %q", got, text)
+				}
+			}
+		})
+	}
+}
+
+// memoryFolder is a folder on a file system in memory.
+func memoryFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-")
+	do(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if in, err := timeless(dir); err != nil || !in {
+		t.Fatalf("%s is not in memory (%v)", dir, err)
+	}
+	return dir
+}
+
+// A disk that does not come to an end holds a backup up for a while, and the
+// backup says what it may lack.
+func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
+	dir := t.TempDir()
+	d, v := newTestDirectory(t, dir), newVault(t)
+	hang := make(chan struct{})
+	d.settling.wait = time.Millisecond
+	d.settling.sync = func(int) error { <-hang; return nil }
+	for _, want := range []string{"not done within 1ms", "since an earlier backup"} {
+		e, _ := v.mustBackup(d)
+		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], want) || !strings.Contains(e.Warnings[0], "mapped files may not be in this backup") {
+			t.Errorf("warnings %q, want %q", e.Warnings, want)
+		}
+	}
+	close(hang)
+	d.settling.busy <- struct{}{} // once the call has ended
+	<-d.settling.busy
+	d.settling.wait, d.settling.sync = time.Minute, func(int) error { return errors.New("lost a page") }
+	if e, _ := v.mustBackup(d); len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "lost a page") {
+		t.Errorf("warnings %q", e.Warnings)
+	}
+}
