@@ -60,6 +60,7 @@ func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condit
 func (m *Machine) storeFailed(err error) {
 	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
 	m.retryAt = m.t + m.retryWait
+	m.failure = failureText(err)
 	if !m.failing {
 		m.failing, m.failSince = true, m.t
 		m.report(Alarm, "bucket", "the bucket cannot be used: %v", err)

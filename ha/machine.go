@@ -68,6 +68,7 @@ type Machine struct {
 	retryWait time.Duration //
 	failing   bool          // the last request to the store failed
 	failSince instant       //
+	failure   string        // why it failed last, in a few words
 	headErr   string        // why the head cannot be used
 
 	leading   bool    // this process has confirmed a head of its own, and none has replaced it

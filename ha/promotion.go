@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -372,5 +374,17 @@ func (m *Machine) trouble() string {
 	if m.headErr != "" {
 		return m.headErr
 	}
-	return "it does not answer"
+	return m.failure
+}
+
+// failureText says in a few words why a request to the store failed.
+func failureText(err error) string {
+	store := (*blobstore.Error)(nil)
+	switch {
+	case !errors.As(err, &store), blobstore.Transient(err), errors.Is(err, blobstore.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
+		return "it does not answer"
+	case store.Err != nil:
+		return fmt.Sprintf("%v: %v", store.Kind, store.Err)
+	}
+	return store.Kind.Error()
 }

@@ -17,9 +17,9 @@
 //
 // Credentials come from the first of: MINIO_ROOT_USER and MINIO_ROOT_PASSWORD,
 // MINIO_ACCESS_KEY and MINIO_SECRET_KEY, AWS_ACCESS_KEY_ID and
-// AWS_SECRET_ACCESS_KEY, the files of mc and of Amazon's tools, the host's
-// role. Certificates are trusted that the system trusts, or SSL_CERT_FILE
-// names.
+// AWS_SECRET_ACCESS_KEY, the file of Amazon's tools, the host's role, the
+// configuration of mc (not its placeholders). Certificates are trusted that the
+// system trusts, or SSL_CERT_FILE names.
 //
 // # Requests
 //

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +211,56 @@ func TestUnreachableRulesTellNoSignature(t *testing.T) {
 	want := "read lifecycle bucket: store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
 	if _, err := openAt(t, srv.URL).Expiries(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
+	}
+}
+
+// Where mc was run once, its configuration holds placeholders; also sound keys in
+// it come after those that were meant for this host.
+func TestTheClientsConfigurationComesLast(t *testing.T) {
+	for _, name := range []string{"MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD",
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY", "AWS_SECRET_KEY"} {
+		t.Setenv(name, "")
+	}
+	role := httptest.NewServer(http.NotFoundHandler())
+	defer role.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role.URL)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	shared := filepath.Join(home, "shared")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", shared)
+	client := func(key string) {
+		err := os.MkdirAll(filepath.Join(home, ".mc"), 0o700)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(home, ".mc", "config.json"), []byte(`{"version":"10","aliases":{"s3":{"url":"https://s3.amazonaws.com","accessKey":"`+key+`","secretKey":"s","api":"S3v4","path":"dns"}}}`), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func() string {
+		value, err := chain().GetWithContext(nil)
+		if err != nil {
+			return err.Error()
+		}
+		return value.AccessKeyID
+	}
+	client("YOUR-ACCESS-KEY-HERE")
+	if got := key(); !strings.Contains(got, "found none") {
+		t.Errorf("the placeholders alone give %q", got)
+	}
+	client("clients")
+	if got := key(); got != "clients" {
+		t.Errorf("the client's configuration alone gives %q", got)
+	}
+	if err := os.WriteFile(shared, []byte("[default]\naws_access_key_id = shared\naws_secret_access_key = s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := key(); got != "shared" {
+		t.Errorf("beside the shared file it gives %q", got)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "variables")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	if got := key(); got != "variables" {
+		t.Errorf("beside variables it gives %q", got)
 	}
 }

@@ -39,7 +39,8 @@ func (b *bucketStore) Unwrap() blobstore.Store { return b.Store }
 
 // openBucket opens the bucket that the settings name, within their limits. A
 // read, a list or an unconditional write that failed for the moment is tried
-// again; a conditional write never is.
+// again; a conditional write never is. When access is denied, credentials are
+// read again.
 func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStore, error) {
 	return openBucketAt(ctx, s, log, time.Time{})
 }
@@ -50,7 +51,7 @@ func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Ti
 	if err := s.needBucket(); err != nil {
 		return nil, err
 	}
-	store, err := providers.Open(ctx, s.Bucket)
+	store, err := blobstore.Reopen(ctx, func(ctx context.Context) (blobstore.Store, error) { return providers.Open(ctx, s.Bucket) }, blobstore.ReopenOptions{})
 	if err != nil {
 		// The URL is wrong, unless the store itself was asked something.
 		if e := (*blobstore.Error)(nil); errors.As(err, &e) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,5 +200,20 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 			a.untilCached(newest)
 			d.untilCached(newest)
 		})
+	})
+}
+
+func TestADeniedBucketIsSaidToDeny(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, _, _ := threeHosts(t, c)
+		for _, h := range []*host{a, b} {
+			h.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrDenied)})
+			h.until("access is denied", func(s Status) bool { return strings.Contains(s.Bucket, "access denied") && !s.Healthy })
+			h.store.Heal()
+			h.until("it may be used again", func(s Status) bool { return s.Bucket == "ok" })
+			h.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
+			h.until("it does not answer", func(s Status) bool { return s.Bucket == "it does not answer" })
+			h.store.Heal()
+		}
 	})
 }
