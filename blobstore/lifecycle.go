@@ -8,6 +8,11 @@ import (
 // ErrRulesLost says that a bucket accepted rules and does not have them.
 var ErrRulesLost = errors.New("the store accepted the lifecycle rules, and does not have them")
 
+// ErrNoRules says that a store has no lifecycle rules at all, though its
+// provider's protocol does: it does not know the request. Its user deletes for
+// itself.
+var ErrNoRules = errors.New("the store has no lifecycle rules")
+
 // Expiry is one rule by which a bucket deletes on its own, as far as it
 // touches a store's keys. Ages are whole days in the store's time.
 type Expiry struct {
@@ -35,7 +40,8 @@ type Expiry struct {
 // that does not implement it has none: its user deletes for itself.
 type Lifecycle interface {
 	// Expiries reads the rules in force that touch the store's keys. A bucket
-	// without rules has none, without an error.
+	// without rules has none, without an error. A store that has no rules at
+	// all is ErrNoRules, here and in SetExpiries.
 	Expiries(ctx context.Context) ([]Expiry, error)
 	// SetExpiries makes these the store's own rules, and leaves all others in
 	// the bucket as they are. What of them a store does not take (uploads,

@@ -71,11 +71,8 @@ func (b bucketRules) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := kindOf(err)
-	if answered(err).StatusCode == http.StatusNotImplemented {
-		kind = blobstore.ErrInvalid
-	}
-	return edge.Fail(op, b.s.bucket, kind, brief(err))
+	kind, why := s3api.RulesError(kindOf(err), answered(err).Code, answered(err).StatusCode, brief(err))
+	return edge.Fail(op, b.s.bucket, kind, why)
 }
 
 // do sends a request about the document, which the SDK signs and does not

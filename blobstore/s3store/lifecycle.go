@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -78,11 +77,8 @@ func (b *bucketRules) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := kindOf(err)
-	if errorStatus(err) == http.StatusNotImplemented {
-		kind = blobstore.ErrInvalid
-	}
-	return edge.Fail(op, b.bucket, kind, brief(err))
+	kind, why := s3api.RulesError(kindOf(err), errorCode(err), errorStatus(err), brief(err))
+	return edge.Fail(op, b.bucket, kind, why)
 }
 
 // keepAnswer makes a call keep its answer's body as it came.

@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -57,5 +58,26 @@ func TestRulesThatCannotBeReadAreNotReplaced(t *testing.T) {
 		if got := requests.Load(); got != 2 {
 			t.Errorf("%d requests, want one each, to read", got)
 		}
+	}
+}
+
+// A store that speaks the protocol without this part of it is one without rules,
+// not one whose rules cannot be read.
+func TestAStoreThatKnowsNoRulesIsSaidToHaveNone(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		code   string
+	}{{501, "NotImplemented"}, {405, "MethodNotAllowed"}, {501, "SomethingElse"}, {400, "NotImplemented"}} {
+		s, _ := answering(t, test.status, test.code)
+		if _, err := s.Expiries(t.Context()); !errors.Is(err, blobstore.ErrNoRules) {
+			t.Errorf("%d %s: read: %v", test.status, test.code, err)
+		}
+		if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22}}); !errors.Is(err, blobstore.ErrNoRules) {
+			t.Errorf("%d %s: write: %v", test.status, test.code, err)
+		}
+	}
+	none, _ := answering(t, 404, "NoSuchLifecycleConfiguration")
+	if rules, err := none.Expiries(t.Context()); err != nil || len(rules) > 0 {
+		t.Errorf("a bucket that has none: %v, %v", rules, err)
 	}
 }

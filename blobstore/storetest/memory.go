@@ -24,6 +24,8 @@ type Memory struct {
 	// ForgetRules makes it a store that accepts lifecycle rules and does not
 	// keep them. Set it before first use.
 	ForgetRules bool
+	// NoRules makes it a store that does not know what rules are.
+	NoRules bool
 	// Versioned makes it a store that keeps versions. Set it before first use.
 	Versioned bool
 	// Locking is how what is written is to be locked; nothing is refused for

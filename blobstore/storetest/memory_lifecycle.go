@@ -18,6 +18,9 @@ func (m *Memory) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fail("read lifecycle", "", blobstore.ErrUnavailable, err)
 	}
+	if m.NoRules {
+		return nil, fail("read lifecycle", "", blobstore.ErrInvalid, blobstore.ErrNoRules)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.rules), nil
@@ -28,6 +31,9 @@ func (m *Memory) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
 func (m *Memory) SetExpiries(ctx context.Context, own []blobstore.Expiry) error {
 	if err := ctx.Err(); err != nil {
 		return fail("write lifecycle", "", blobstore.ErrUnavailable, err)
+	}
+	if m.NoRules {
+		return fail("write lifecycle", "", blobstore.ErrInvalid, blobstore.ErrNoRules)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -110,6 +110,9 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 		} else {
 			inForce, err = store.lifecycle.Expiries(ctx)
 		}
+		if errors.Is(err, blobstore.ErrNoRules) {
+			store.lifecycle, err = nil, nil
+		}
 		if err != nil && !errors.Is(err, blobstore.ErrRulesLost) {
 			return fmt.Errorf("lifecycle rules of the bucket: %w", err)
 		}

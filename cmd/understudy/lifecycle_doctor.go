@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,11 +17,15 @@ import (
 // has none; bucket is nil while there is no cluster, or no key.
 func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucket *agent.Bucket) []finding {
 	const name = "lifecycle"
-	if lifecycle == nil {
-		return []finding{{Name: name, Result: good, Detail: "the store has no rules that can be read here: the active deletes what has expired"}}
+	var inForce []blobstore.Expiry
+	err := blobstore.ErrNoRules
+	if lifecycle != nil {
+		inForce, err = lifecycle.Expiries(ctx)
 	}
-	inForce, err := lifecycle.Expiries(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, blobstore.ErrNoRules):
+		return []finding{{Name: name, Result: good, Detail: "the store has no rules that can be read here: the active deletes what has expired"}}
+	case err != nil:
 		return []finding{{Name: name, Result: warning, Detail: fmt.Sprintf("the bucket's rules cannot be read, so that nothing warns of one that deletes too soon: %v", err)}}
 	}
 	var found []finding

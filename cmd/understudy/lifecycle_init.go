@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -13,12 +14,15 @@ import (
 // what has expired from now on, and in a sentence why and when.
 func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) (by, text string) {
 	ages := fmt.Sprintf("backups after %s, their packs after %s", days(r.ManifestLife()), days(r.PackLife()))
-	if lifecycle == nil {
-		return agent.AppliedByAgent, "This store deletes nothing by itself: the active does it, " + ages + ". It needs the permission to list and delete."
+	var inForce []blobstore.Expiry
+	err := blobstore.ErrNoRules
+	if lifecycle != nil {
+		inForce, err = applyRules(ctx, lifecycle, r)
 	}
-	inForce, err := applyRules(ctx, lifecycle, r)
 	standing := r.Under(inForce)
 	switch {
+	case errors.Is(err, blobstore.ErrNoRules):
+		return agent.AppliedByAgent, "This store deletes nothing by itself: the active does it, " + ages + ". It needs the permission to list and delete."
 	case err != nil:
 		return agent.AppliedByAgent, fmt.Sprintf("THE BUCKET DELETES NOTHING BY ITSELF: its lifecycle rules could not be set (%v).\nUntil understudy lifecycle apply succeeds the active deletes what has expired, %s;\nit needs the permission to list and delete.", err, ages)
 	case len(standing.Problems) > 0 || len(agent.Threats(inForce)) > 0:

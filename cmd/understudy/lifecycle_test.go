@@ -178,3 +178,21 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		})
 	}
 }
+
+// A store without rules is nothing to warn of, at no turn.
+func TestAStoreWithoutRulesIsOneWhereTheActiveDeletes(t *testing.T) {
+	h, m := ruledHost(t)
+	m.NoRules = true
+	if made := ask[memberJSON](h, "init"); made.ExpiryBy != agent.AppliedByAgent {
+		t.Errorf("init: %+v", made)
+	}
+	for _, command := range []string{"show", "apply"} {
+		if v := ask[lifecycleJSON](h, "lifecycle", command); v.Supported || v.AppliedBy != agent.AppliedByAgent || len(v.Problems) > 0 {
+			t.Errorf("lifecycle %s: %+v", command, v)
+		}
+	}
+	found := lifecycleFindings(t.Context(), m, nil)
+	if len(found) != 1 || found[0].Result != good {
+		t.Errorf("doctor: %+v", found)
+	}
+}

@@ -109,6 +109,9 @@ func (a *Agent) readRules(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.RequestTimeout)
 	defer cancel()
 	rules, err := a.cfg.Lifecycle.Expiries(ctx)
+	if errors.Is(err, blobstore.ErrNoRules) {
+		rules, err = nil, nil // so the active deletes
+	}
 	now := a.bucket.storeTime()
 	a.expiry.change(func(e *expiry) {
 		if err != nil {

@@ -299,3 +299,22 @@ func TestAShorterWindowWaitsForOlderBackups(t *testing.T) {
 		check("16 days later", 17*day, false)
 	})
 }
+
+// A store that does not know what rules are is one without rules: the active
+// deletes, and nobody is told that something could not be read.
+func TestAStoreWithoutRulesIsNoTrouble(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.memory.NoRules = true
+		a, _ := c.paused(1, func(cfg *Config) { cfg.Lifecycle = c.memory })
+		c.pass(2 * time.Hour)
+		s := a.agent.Status().Retention
+		if s.Error != "" || len(s.Problems) > 0 || s.AppliedBy != AppliedByAgent || s.RulesRead == nil || s.LastSweep == nil {
+			t.Errorf("%+v", s)
+		}
+		for _, e := range a.agent.Events().Recent(0, 1000) {
+			if e.Kind == retentionKind {
+				t.Errorf("told of %q", e.Text)
+			}
+		}
+	})
+}

@@ -1,6 +1,9 @@
 package s3api
 
 import (
+	"fmt"
+	"net/http"
+
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
@@ -30,6 +33,17 @@ var kinds = map[string]error{
 	"TokenRefreshRequired":         blobstore.ErrDenied,
 	"InvalidAccessKeyId":           blobstore.ErrDenied,
 	"AuthorizationHeaderMalformed": blobstore.ErrDenied,
+}
+
+// RulesError is an error about a bucket's rules, given its kind, its code and
+// the status of the store's answer: many a store speaks the protocol without
+// this part of it.
+func RulesError(kind error, code string, status int, err error) (error, error) {
+	switch {
+	case status == http.StatusNotImplemented, status == http.StatusMethodNotAllowed, code == "NotImplemented", code == "MethodNotAllowed":
+		return blobstore.ErrInvalid, fmt.Errorf("%w: %w", blobstore.ErrNoRules, err)
+	}
+	return kind, err
 }
 
 // Kind is the kind of an error by its code ("" without one) and the status of
