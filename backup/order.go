@@ -58,6 +58,13 @@ type Order struct {
 	ReuseWindow time.Duration // 0 is DefaultReuseWindow, less is NoReuse
 	Keys        seal.DataKeys
 	Sources     []source.Source
+	// Moved says what is different about where a source lies, on this host, since
+	// its entry last was written; nil: that is not looked at.
+	Moved func(ctx context.Context, s source.Source, last source.Entry) ([]string, error)
+	// Accept tells whether an operator has confirmed that a source has changed as
+	// ChangedError says; nil: none has. A salvage backup accepts everything. What
+	// was accepted is a warning in the source's entry.
+	Accept func(source string) bool
 	// Before and After are the quiesce hooks around the snapshot; After also
 	// runs when the snapshot failed. Either may be nil.
 	Before, After func(context.Context) error

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,7 +146,11 @@ func (w *writing) checked(ctx context.Context) error {
 
 // openPrevious opens what the backup is to build on.
 func (w *writing) openPrevious(ctx context.Context) error {
-	if w.o.Previous == nil || w.o.Full {
+	if w.o.Previous == nil {
+		return nil
+	}
+	if w.o.Full {
+		w.compareOnly(ctx)
 		return nil
 	}
 	w.progress.step("read the previous backup", 0, 0)
@@ -163,6 +168,20 @@ func (w *writing) openPrevious(ctx context.Context) error {
 	w.o.Log.Warn("the previous backup cannot be built on, so this one uploads everything",
 		"previous", w.o.Previous.ID, "error", err)
 	return nil
+}
+
+// compareOnly reads what the sources had: nothing else is needed of the backup
+// before. One that cannot be read is the reason for this one.
+func (w *writing) compareOnly(ctx context.Context) {
+	if w.tried = w.o.PreviousManifest; w.tried != nil {
+		return
+	}
+	m, err := w.r.Load(ctx, *w.o.Previous)
+	if err != nil {
+		w.o.Log.WarnContext(ctx, "the sources cannot be compared with what they were", "previous", w.o.Previous.ID, "error", err)
+		return
+	}
+	w.tried = m
 }
 
 func (w *writing) tryPrevious(ctx context.Context) error {
@@ -299,25 +318,46 @@ func (w *writing) putPack(ctx context.Context, info pack.Info, data []byte) (tim
 	return attrs.Time, nil
 }
 
-// dump writes every source, one after the other: each uses all cores.
+// dump writes every source, one after the other: each uses all cores. It goes on
+// when one has changed too much, so that all of them are named together.
 func (w *writing) dump(ctx context.Context) ([]source.Entry, error) {
 	entries := make([]source.Entry, 0, len(w.o.Sources))
+	var refused ChangedError
 	for _, s := range w.o.Sources {
-		prev := w.previousOf(s)
-		var total int64
-		if prev != nil {
-			total = prev.Entry.Size
-		}
-		w.progress.step(s.Kind()+" "+s.Name(), w.packs.Logical(), total)
-		e, err := s.Dump(ctx, w.packs, prev)
+		e, changes, err := w.dumpOne(ctx, s)
 		if err != nil {
 			return nil, fmt.Errorf("dump %s %s: %w", s.Kind(), s.Name(), err)
 		}
-		w.progress.done(w.packs.Logical())
-		e.Warnings = shorten(e.Warnings)
+		if len(changes) > 0 {
+			refused.Changes = append(refused.Changes, Change{Source: s.Name(), What: strings.Join(changes, "; ")})
+		}
 		entries = append(entries, e)
 	}
+	if len(refused.Changes) > 0 {
+		return nil, &refused
+	}
 	return entries, nil
+}
+
+// dumpOne writes a source that is where it was: its place is looked at before,
+// and again once it was read.
+func (w *writing) dumpOne(ctx context.Context, s source.Source) (e source.Entry, changes []string, err error) {
+	if changes, err = w.moved(ctx, s); err != nil || len(changes) > 0 && !w.tolerates(s) {
+		return e, changes, err
+	}
+	prev := w.previousOf(s)
+	var total int64
+	if prev != nil {
+		total = prev.Entry.Size
+	}
+	w.progress.step(s.Kind()+" "+s.Name(), w.packs.Logical(), total)
+	if e, err = s.Dump(ctx, w.packs, prev); err != nil {
+		return e, nil, err
+	}
+	w.progress.done(w.packs.Logical())
+	changes, err = w.changed(ctx, s, &e)
+	e.Warnings = shorten(e.Warnings)
+	return e, changes, err
 }
 
 // previousOf finds a source's part of the previous backup.

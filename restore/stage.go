@@ -20,7 +20,8 @@ import (
 //
 // Free space is checked first, over all sources that share a file system
 // (ErrNoSpace). A source in the backup that is not configured here, or the
-// reverse, is ErrSources. It is refused (ErrState) while a swap is neither
+// reverse, is ErrSources; one that lies on another file system than before is
+// ErrVolume. It is refused (ErrState) while a swap is neither
 // rolled back nor finished. After a failure State tells what is left: the
 // earlier backup when its stage is still whole, which it is until a first
 // source has its new one, or else Idle. progress may be nil. With a context of
@@ -135,6 +136,9 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 }
 
 func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
+	if err := s.checkVolumes(ctx, s.sources); err != nil {
+		return err
+	}
 	if j, err := s.read(); err == nil && j.State == Finishing {
 		// What keeps an earlier swap from its end may be over.
 		if err := s.finish(ctx, j); err != nil {

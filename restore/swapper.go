@@ -23,6 +23,9 @@ var ErrState = errors.New("not possible now")
 type Swapper struct {
 	// Step, where it is set before first use, is told of the Steps.
 	Step func(point string)
+	// Volume, where it is set before first use, is asked before a source is staged
+	// or swapped. Its error, ErrVolume, says why it must not be.
+	Volume func(ctx context.Context, src source.Source) error
 
 	dir     string
 	asides  *asides
@@ -134,7 +137,7 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	if err := s.match("the staged backup "+j.Backup, j.Sources); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), s.checkVolumes(ctx, j.placed(s.sources))); err != nil {
 		return err
 	}
 	if j.State == Staged {
@@ -147,7 +150,7 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 		return err
 	}
 	for _, src := range j.outerFirst(s.sources) {
-		if err := s.do("swap", src, func() error { return src.Swap(ctx) }); err != nil {
+		if err := s.onVolume(ctx, "swap", src, func() error { return src.Swap(ctx) }); err != nil {
 			return errors.Join(err, s.rollback(ctx, j))
 		}
 	}
@@ -197,7 +200,12 @@ func (s *Swapper) rollback(ctx context.Context, j journal) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, src := range slices.Backward(j.outerFirst(s.sources)) {
-		errs = append(errs, s.do("swap back", src, func() error { return src.SwapBack(ctx) }))
+		back := func() error { return src.SwapBack(ctx) }
+		if j.State == Restoring {
+			errs = append(errs, s.onVolume(ctx, "swap back", src, back))
+		} else {
+			errs = append(errs, s.do("swap back", src, back))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -271,7 +279,7 @@ func (s *Swapper) finish(ctx context.Context, j journal) error {
 	}
 	var errs []error
 	for _, src := range j.outerFirst(s.sources) {
-		errs = append(errs, s.do("discard", src, func() error { return src.Discard(ctx) }))
+		errs = append(errs, s.onVolume(ctx, "discard", src, func() error { return src.Discard(ctx) }))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -77,6 +77,9 @@ type DirectoryFacts struct {
 	Unstable  int64  `json:"changed_while_read"`
 	Bytes     int64  `json:"bytes"`      // of the files' contents
 	DiskBytes int64  `json:"disk_bytes"` // that a restore takes, about
+	// Mounts is how many files lie on other file systems, which are mounted
+	// within, by their paths below Path.
+	Mounts map[string]int64 `json:"mounts,omitempty"`
 	// Parents are the folders above Path, the nearest one first.
 	Parents []parent `json:"parents,omitempty"`
 	// Started is when the reading began. A file that changed then or later may

@@ -252,6 +252,71 @@ func TestDirectoryNamesTheFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A server or a disk that is away deletes nothing.
+func TestDirectoryTakesNoErrorForADeletion(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ESTALE, syscall.EIO, syscall.ENOTCONN, syscall.EACCES, syscall.EHOSTDOWN, syscall.ETIMEDOUT} {
+		for _, at := range []string{"list .", "list d", "open d", "open d/x", "check d/x"} {
+			live := t.TempDir()
+			do(t, os.Mkdir(filepath.Join(live, "d"), 0o755))
+			do(t, os.WriteFile(filepath.Join(live, "d", "x"), []byte("x"), 0o644))
+			d := newTestDirectory(t, live)
+			d.fault = func(step, path string) error {
+				if step+" "+path == at {
+					return errno
+				}
+				return nil
+			}
+			if _, _, err := newVault(t).backup(d); !errors.Is(err, errno) {
+				t.Errorf("%v at %q: the error is %v", errno, at, err)
+			}
+		}
+	}
+}
+
+// A file that another host replaced while it was read is read again.
+func TestDirectoryReadsAgainWhatWasStale(t *testing.T) {
+	live := t.TempDir()
+	do(t, os.WriteFile(filepath.Join(live, "x"), []byte("x"), 0o644))
+	d, tries := newTestDirectory(t, live), 0
+	d.fault = func(step, _ string) error {
+		if step == "check" {
+			if tries++; tries == 1 {
+				return syscall.ESTALE
+			}
+		}
+		return nil
+	}
+	if e, _ := newVault(t).mustBackup(d); factsOf(t, e).Files != 1 || len(e.Warnings) > 0 {
+		t.Errorf("dumped %+v", e)
+	}
+}
+
+func TestDirectoryIsNotReplacedWhileItIsRead(t *testing.T) {
+	for name, replace := range map[string]func(live string) error{
+		"removed": os.RemoveAll,
+		"replaced": func(live string) error {
+			return errors.Join(os.Rename(live, live+".old"), os.Mkdir(live, 0o755))
+		},
+	} {
+		live := filepath.Join(t.TempDir(), "live")
+		do(t, os.MkdirAll(filepath.Join(live, "d"), 0o755))
+		do(t, os.WriteFile(filepath.Join(live, "d", "x"), []byte("x"), 0o644))
+		d := newTestDirectory(t, live)
+		d.fault = func(step, path string) error {
+			if step == "list" && path == "d" {
+				return replace(live)
+			}
+			return nil
+		}
+		if _, _, err := newVault(t).backup(d); err == nil || !strings.Contains(err.Error(), live) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	if _, _, err := newVault(t).backup(newTestDirectory(t, filepath.Join(t.TempDir(), "none"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing: the error is %v", err)
+	}
+}
+
 // lostStore fails as a local store does whose folder was removed.
 type lostStore struct{ nullWriter }
 

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,7 +55,7 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		facts: DirectoryFacts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
 	}
 	defer j.old.close()
-	if j.facts.Parents, err = parentsOf(root); err != nil {
+	if err := j.begin(); err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	j.openDatabases(ctx, r, prev)
@@ -111,6 +113,24 @@ func (j *dumpJob) whole(ctx context.Context) (_ Entry, err error) {
 	return j.entry(stream, extra)
 }
 
+// begin gathers the facts that the walk does not tell.
+func (j *dumpJob) begin() (err error) {
+	if there, err := exists(j.root); err != nil || !there {
+		return cmp.Or(err, fmt.Errorf("directory %s is missing: %w", j.root, unix.ENOENT))
+	}
+	if j.facts.Parents, err = parentsOf(j.root); err != nil {
+		return err
+	}
+	mounts, err := readMounts()
+	if err != nil {
+		return err
+	}
+	for _, point := range mountsWithin(j.root, mounts) {
+		j.mounts = append(j.mounts, strings.TrimPrefix(point, j.root+"/"))
+	}
+	return nil
+}
+
 // dumpJob is one dump. The walk (one goroutine) decides what has to be read,
 // readers read it, and one goroutine writes the tree, in the walk's order.
 type dumpJob struct {
@@ -133,6 +153,7 @@ type dumpJob struct {
 	// Of the writing of the tree:
 	first    map[fileID]firstName
 	names    *ownerNames
+	mounts   []string // paths at which other file systems are mounted
 	facts    DirectoryFacts
 	warnings warnings
 	torn     warnings

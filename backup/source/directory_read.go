@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +42,7 @@ func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
 		}
 	}
 	var last *growing
+	var stale error
 	for try := 0; try < maxReads; {
 		now := newGrowing(j.seed, last)
 		stable, err := j.readOnce(ctx, it, now)
@@ -48,6 +51,11 @@ func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
 				return err
 			}
 			continue // as a plain file, which does not come here again
+		}
+		if stale = nil; errors.Is(err, unix.ESTALE) {
+			stale, last = err, nil // replaced by another host: its name says whether it is there
+			try++
+			continue
 		}
 		if err != nil || stable {
 			return err
@@ -59,6 +67,9 @@ func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
 		}
 		last = now
 		try++
+	}
+	if stale != nil {
+		return stale
 	}
 	it.node.Changed, it.torn = time.Time{}, true
 	return nil
@@ -126,9 +137,6 @@ func (j *dumpJob) content(ctx context.Context, fd int, path string, data []Exten
 	}
 	src := &fileReader{fd: fd, path: path, data: data}
 	s, err := j.w.Write(ctx, g.watch(src), pack.Files)
-	if vanished(src.err) {
-		return s, errGone
-	}
 	if err != nil {
 		return s, fmt.Errorf("back up %s: %w", path, err)
 	}
@@ -225,6 +233,9 @@ func (j *dumpJob) count(it *dumpItem) {
 	if n.Path == "." {
 		f.RootMode = fmt.Sprintf("%04o", n.Mode)
 	}
+	if len(j.mounts) > 0 && n.Type != Folder {
+		j.countMounted(n.Path)
+	}
 	if it.database && n.Type == RegularFile {
 		f.Databases++
 	}
@@ -235,6 +246,20 @@ func (j *dumpJob) count(it *dumpItem) {
 		f.Unstable++
 		j.torn.add(n.Path)
 		j.warnings.add(fmt.Sprintf("%q changed each time it was read", n.Path))
+	}
+}
+
+// countMounted counts a file that lies on a file system of its own within the
+// directory.
+func (j *dumpJob) countMounted(name string) {
+	for at := path.Dir(name); at != "."; at = path.Dir(at) {
+		if slices.Contains(j.mounts, at) {
+			if j.facts.Mounts == nil {
+				j.facts.Mounts = map[string]int64{}
+			}
+			j.facts.Mounts[at]++
+			return
+		}
 	}
 }
 

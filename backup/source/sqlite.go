@@ -77,6 +77,7 @@ var ownLocks = sync.OnceValue(func() error {
 type sqliteFacts struct {
 	PageSize      int64  `json:"page_size"`
 	PageCount     int64  `json:"page_count"`
+	Empty         bool   `json:"empty,omitempty"` // there is nothing in its schema
 	UserVersion   int64  `json:"user_version"`
 	ApplicationID int64  `json:"application_id,omitempty"`
 	JournalMode   string `json:"journal_mode"`

@@ -18,7 +18,7 @@ const databaseMagic = "SQLite format 3\x00"
 type databaseLook struct {
 	print   string // see fingerprint
 	stat    unix.Stat_t
-	header  []byte // shorter than headerSize in a file that is too
+	header  []byte // and the head of the first page; shorter in a file that is too
 	pending bool   // a file beside it has something that belongs into it
 	writing bool   // somebody is about to write to it
 	held    bool   // somebody has it open, as far as locks tell
@@ -49,11 +49,24 @@ func (l *databaseLook) facts() sqliteFacts {
 		UserVersion:   int64(int32(binary.BigEndian.Uint32(l.header[60:]))),
 		ApplicationID: int64(int32(binary.BigEndian.Uint32(l.header[68:]))),
 	}
+	if len(l.header) == headerSize+pageHeadSize {
+		f.Empty = emptySchema(l.header[headerSize:])
+	}
 	if l.header[18] == 2 {
 		f.JournalMode = "wal"
 	}
 	f.take(l.stat)
 	return f
+}
+
+// pageHeadSize is how long the head of a leaf page is.
+const pageHeadSize = 8
+
+// emptySchema tells whether the first page of a database, which begins with head,
+// is the whole schema, and has nothing in it.
+func emptySchema(head []byte) bool {
+	const leaf = 13
+	return head[0] == leaf && binary.BigEndian.Uint16(head[3:]) == 0
 }
 
 // take takes over the mode and the owner of the file.
@@ -76,7 +89,7 @@ func lookAt(path string) (l databaseLook, err error) {
 		return l, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	defer openedHere.close(l.id(), f)
-	l.header = make([]byte, headerSize)
+	l.header = make([]byte, headerSize+pageHeadSize)
 	n, err := io.ReadFull(f, l.header)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return l, err

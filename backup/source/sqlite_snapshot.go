@@ -65,7 +65,7 @@ func (s *snapshot) begin(ctx context.Context, path string) error {
 		sql string
 		to  any
 	}{
-		{"SELECT count(*) > 0 FROM sqlite_schema", new(bool)},
+		{"SELECT count(*) = 0 FROM sqlite_schema", &f.Empty},
 		{"PRAGMA page_size", &f.PageSize},
 		{"PRAGMA page_count", &f.PageCount},
 		{"PRAGMA user_version", &f.UserVersion},

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"path"
 	"sync"
@@ -52,10 +53,27 @@ func (w *walk) run(ctx context.Context) error {
 	if err := unix.Fstat(root.fd, &f.stat); err != nil {
 		return &fs.PathError{Op: "stat", Path: w.root, Err: err}
 	}
+	was := fileID{uint64(f.stat.Dev), f.stat.Ino}
 	if err := w.visit(f); err != nil {
 		return err
 	}
-	return w.inside(ctx, root, ".")
+	if err := w.inside(ctx, root, "."); err != nil {
+		return err
+	}
+	return w.stillThere(was)
+}
+
+// stillThere fails when the folder's path leads elsewhere than when the walk
+// began: names that were not found may be found there.
+func (w *walk) stillThere(was fileID) error {
+	var now unix.Stat_t
+	if err := unix.Lstat(w.root, &now); err != nil {
+		return &fs.PathError{Op: "look again at", Path: w.root, Err: err}
+	}
+	if was != (fileID{uint64(now.Dev), now.Ino}) {
+		return fmt.Errorf("%s was replaced by another folder, or another file system, while it was read", w.root)
+	}
+	return nil
 }
 
 // inside visits what is in one folder.
@@ -64,7 +82,7 @@ func (w *walk) inside(ctx context.Context, dir *openFolder, at string) error {
 		return w.failed("list", at, err)
 	}
 	names, err := dir.names(w.dirents)
-	if vanished(err) {
+	if vanished(err) && at != "." {
 		return nil // removed since it was opened
 	}
 	if err != nil {

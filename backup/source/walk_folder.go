@@ -109,10 +109,10 @@ func retryOpen(dir int, name string, flags int, mode uint32) (int, error) {
 	return retry(func() (int, error) { return unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode) })
 }
 
-// vanished reports whether err says that a name is no longer there.
-func vanished(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
-}
+// vanished reports whether err says that a name is no longer there. No other
+// error says so: one of a server or a disk that is away is the end of the dump,
+// or else what it held would be taken for deleted.
+func vanished(err error) bool { return errors.Is(err, unix.ENOENT) }
 
 // fileReader reads parts of an open file, or less if it is shorter. Knowing
 // where they end saves the read that finds the end, and keeps a file that grows

@@ -18,9 +18,9 @@ import (
 
 func newBackup(a *app) *cobra.Command {
 	var reason, trigger string
-	var noWait, full bool
+	var noWait, full, accept bool
 	cmd := &cobra.Command{
-		Use:   "backup",
+		Use:   "backup [--accept-change [SOURCE]...]",
 		Short: "Make a backup now",
 		Long: `Make a backup now, on the active, and print its id once it is published. Requests
 that come while a backup is being made share the next one.
@@ -28,15 +28,30 @@ that come while a backup is being made share the next one.
 An application calls it (or POST /api/v1/backups, or the Go package ha/client) with
 --trigger task whenever a task completes that must not be lost.
 
+A backup fails when a source lies on another file system than before, or has lost
+more than half of its files (of 100 or more), or, a database, all of its tables: what
+understudy status lists as changed. Its earlier backup stays the newest. When it is
+meant to be so, --accept-change confirms it, for all sources or for those named.
+
 --full reads everything and stores it again, whatever the bucket has: for a bucket in
 which something deleted or damaged packs.`,
 		Example: `  understudy backup --reason "before the upgrade"
-  understudy backup --trigger task --no-wait`,
-		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  understudy backup --trigger task --no-wait
+  understudy backup --accept-change uploads`,
+		Args: arguments(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && !accept {
+				return usagef("backup takes names of sources only with --accept-change: a backup is always one of all sources")
+			}
 			req := api.BackupRequest{Reason: reason, Trigger: backup.Trigger(trigger), Wait: !noWait, Full: full}
 			if req.Trigger != backup.Requested && req.Trigger != backup.Task {
 				return usagef("--trigger %q is neither %s nor %s", trigger, backup.Requested, backup.Task)
+			}
+			if accept {
+				req.AcceptChange = args
+				if len(args) == 0 {
+					req.AcceptChange = []string{"*"}
+				}
 			}
 			return a.backup(cmd.Context(), req)
 		},
@@ -45,7 +60,44 @@ which something deleted or damaged packs.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for people")
 	cmd.Flags().StringVar(&trigger, "trigger", string(backup.Requested), "request, or task when a task of the application has completed")
 	cmd.Flags().BoolVar(&full, "full", false, "read everything again, and refer to no pack of an earlier backup")
+	cmd.Flags().BoolVar(&accept, "accept-change", false, "confirm that the sources named, or all, have changed as they should")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
+	return cmd
+}
+
+func newAcceptChange(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "accept-change [SOURCE]...",
+		Short: "Confirm that sources have changed as they should",
+		Long: `Confirm that sources, all or those named, have changed as they should. What has
+changed is in understudy status.
+
+On a standby nothing is restored to where another file system is mounted than before,
+or none: with this command the one that is there now is the right one, and what was
+staged is staged again there. On the active the next backup takes the sources as they
+are; understudy backup --accept-change makes one at once.`,
+		Example: `  understudy accept-change uploads`,
+		Args:    arguments(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.agent()
+			if err != nil {
+				return err
+			}
+			var answer api.AcceptAnswer
+			if err := c.do(cmd.Context(), http.MethodPost, "/api/v1/sources/accept", api.AcceptRequest{Sources: args}, &answer); err != nil {
+				return err
+			}
+			return a.printer().show(answer, func(w io.Writer) {
+				if len(answer.Accepted) == 0 {
+					fmt.Fprintln(w, "No change is known; sources are taken as they are now.")
+				}
+				for _, c := range answer.Accepted {
+					fmt.Fprintf(w, "Confirmed: source %s: %s\n", c.Source, c.What)
+				}
+			})
+		},
+	}
+	a.addAgentFlag(cmd)
 	return cmd
 }
 

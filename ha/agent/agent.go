@@ -53,6 +53,8 @@ type Agent struct {
 	mends      mends
 	packs      packs
 	troubles   troubles
+	volumes    *volumes
+	changes    changes
 	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
@@ -203,6 +205,9 @@ func (a *Agent) openParts() (err error) {
 		return err
 	}
 	if a.cache, err = restore.OpenCache(a.dir.file(cacheFolder), a.cfg.Keep); err != nil {
+		return err
+	}
+	if a.volumes, err = openVolumes(a.dir); err != nil {
 		return err
 	}
 	if err = a.openSources(a.live().Sources); err != nil {

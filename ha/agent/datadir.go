@@ -49,7 +49,7 @@ func openDataDir(path string) (*dataDir, error) {
 func (d *dataDir) sweep() error {
 	entries, err := os.ReadDir(d.path)
 	for _, e := range entries {
-		for _, name := range []string{journalFile, configFile, rehearsalsFile, outboxFile} {
+		for _, name := range []string{journalFile, configFile, rehearsalsFile, outboxFile, volumesFile} {
 			if strings.HasPrefix(e.Name(), "."+name) {
 				err = errors.Join(err, os.Remove(d.file(e.Name())))
 			}
@@ -67,6 +67,7 @@ const (
 	configFile     = "config.json"
 	rehearsalsFile = "rehearsals.json"
 	outboxFile     = "webhooks.json"
+	volumesFile    = "volumes.json"
 	eventsFile     = "events.jsonl"
 	cacheFolder    = "cache"
 	swapFolder     = "swap"

@@ -171,5 +171,5 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) error {
 			return err
 		}
 	}
-	return errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(configFile), dir.remove(journalFile))
+	return errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(volumesFile), dir.remove(configFile), dir.remove(journalFile))
 }

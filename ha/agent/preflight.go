@@ -77,7 +77,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 	p.check("version", a.versionCheck(ctx, m, anyVersion))
 	p.check("restore", a.swap().Check(ctx, m))
 	for _, src := range a.live().Sources {
-		p.check("source "+src.Name(), source.CheckRestore(ctx, src))
+		p.check("source "+src.Name(), errors.Join(source.CheckRestore(ctx, src), a.volumes.check(ctx, src)))
 	}
 	a.checkHooks(p)
 }

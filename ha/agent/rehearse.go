@@ -24,6 +24,8 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return failed(err) // it made way for a promotion: that says nothing of the backup
+	case errors.Is(err, restore.ErrVolume):
+		return failed(err) // nor does this
 	case err == nil && s.proven:
 		return ha.Done{Note: "it is staged already"}
 	}

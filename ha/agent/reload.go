@@ -65,7 +65,7 @@ func (a *Agent) openSources(sources []source.Source) error {
 	if err != nil {
 		return err
 	}
-	s.Step = a.cfg.Step
+	s.Step, s.Volume = a.cfg.Step, a.volumes.settle
 	a.reloading.swapper.Store(s)
 	return nil
 }

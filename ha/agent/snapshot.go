@@ -51,7 +51,7 @@ func (a *Agent) Status() Status {
 	if _, c := a.configs.current(); c != nil {
 		s.Retention = a.retentionStatus(c)
 	}
-	s.Blockers = a.readiness.read()
+	s.Blockers, s.Changes = a.readiness.read(), a.changes.list()
 	s.Problems = slices.Concat(problems(s, schedule, now.Wall), a.troubles.list(), foreignTroubles(s.Instances))
 	s.Healthy = len(s.Problems) == 0
 	s.Outlook = outlook(s)

@@ -44,6 +44,9 @@ type Status struct {
 	Reload     *ReloadStatus     `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
 	Instances  []InstanceStatus  `json:"instances"`
 	Federation *FederationStatus `json:"federation,omitempty"` // nil: none is set up
+	// Changes are the sources that are not what they were, so that nothing is
+	// published of them, or restored to them, until an operator confirms it.
+	Changes []backup.Change `json:"changes,omitempty"`
 	// Blockers are what this host was found to lack, lately, for a promotion of
 	// this standby.
 	Blockers []string `json:"blockers,omitempty"`

@@ -35,10 +35,16 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 		o.Before = a.hookOf("pre_backup", hooks.PreBackup, env)
 		o.After = a.hookOf("post_backup", hooks.PostBackup, env)
 	}
+	o.Moved, o.Accept = a.volumes.movedSince, a.changes.isAccepted
 	ref, m, err := a.writeBackup(ctx, o)
+	a.tellChanges(ctx, o.Sources, err)
 	if err != nil {
 		a.stats.backupFailed(a.cfg.Clock.Now().Mono - start.Mono)
 		return failed(err)
+	}
+	a.changes.spend()
+	if err := a.volumes.learn(ctx, o.Sources...); err != nil {
+		a.note(ctx, event.Warn, "backup", "where the sources lie could not be noted: "+err.Error(), nil)
 	}
 	now := a.cfg.Clock.Now()
 	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
@@ -58,11 +64,13 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
 	o.Trigger, o.Salvage, o.OnlyIfChanged = backup.Salvage, true, e.Against != nil
+	o.Moved = a.volumes.movedSince
 	o.Reason = fmt.Sprintf("state of %s when epoch %d ended", a.self.Name, e.Epoch)
 	ref, m, err := a.writeBackup(ctx, o)
 	if err != nil {
 		return failed(err)
 	}
+	a.changes.spend() // what was confirmed was so of the active's next backup
 	if e.Against != nil && ref.ID == e.Against.ID {
 		return ha.Done{}
 	}

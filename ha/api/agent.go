@@ -39,6 +39,10 @@ type Agent interface {
 	// RequireFull makes the next backup one that refers to no earlier pack.
 	RequireFull(ctx context.Context) error
 
+	// AcceptChanges confirms the changes of sources, all for no names, and returns
+	// them.
+	AcceptChanges(ctx context.Context, sources []string) ([]backup.Change, error)
+
 	Preflight(ctx context.Context, req agent.PromoteRequest) (agent.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.
 	Promote(ctx context.Context, req agent.PromoteRequest) (id string, err error)

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
 )
 
 // BackupRequest asks for a one-off backup.
@@ -14,6 +16,8 @@ type BackupRequest struct {
 	Trigger backup.Trigger `json:"trigger,omitempty" enum:"request,task" default:"request" doc:"task: an application's task has completed"`
 	Wait    bool           `json:"wait,omitempty" doc:"answer once the backup is published"`
 	Full    bool           `json:"full,omitempty" doc:"read everything again, and refer to no pack of an earlier backup"`
+	// AcceptChange confirms what Status.Changes says.
+	AcceptChange []string `json:"accept_change,omitempty" maxItems:"1000" doc:"sources that have changed as they should, though most of them is gone, or they lie on another file system; *: all"`
 }
 
 // BackupAnswer is what came of a request for a backup.
@@ -41,10 +45,52 @@ func (a *api) addBackups() {
 	register(a, o, a.requestBackup)
 }
 
+// AcceptRequest confirms that sources have changed as they should.
+type AcceptRequest struct {
+	Sources []string `json:"sources,omitempty" maxItems:"1000" doc:"their names; none: all that have changed"`
+}
+
+// AcceptAnswer is what was confirmed.
+type AcceptAnswer struct {
+	Accepted []backup.Change `json:"accepted"`
+}
+
+type acceptInput struct{ Body *AcceptRequest }
+
+type acceptOutput struct{ Body AcceptAnswer }
+
+// addSources adds the confirmation of what is in the status as changes.
+func (a *api) addSources() {
+	register(a, actionOf("accept-changes", "/api/v1/sources/accept", "Confirm that sources have changed as they should: on the active the next backup takes them as they are, on a standby they are restored to where they lie now"),
+		func(ctx context.Context, in *acceptInput) (*acceptOutput, error) {
+			var req AcceptRequest
+			if in.Body != nil {
+				req = *in.Body
+			}
+			accepted, err := a.agent.AcceptChanges(ctx, req.Sources)
+			return &acceptOutput{AcceptAnswer{Accepted: append([]backup.Change{}, accepted...)}}, err
+		})
+}
+
+// accept confirms changes for the backup that a request asks for.
+func (a *api) accept(ctx context.Context, names []string) error {
+	if len(names) == 0 || a.agent.Status().Role != ha.RoleActive {
+		return nil // and another instance refuses the request
+	}
+	if slices.Contains(names, "*") {
+		names = nil
+	}
+	_, err := a.agent.AcceptChanges(ctx, names)
+	return err
+}
+
 func (a *api) requestBackup(ctx context.Context, in *requestBackupInput) (*requestBackupOutput, error) {
 	req := BackupRequest{Trigger: backup.Requested}
 	if in.Body != nil {
 		req = *in.Body
+	}
+	if err := a.accept(ctx, req.AcceptChange); err != nil {
+		return nil, err
 	}
 	if req.Full {
 		if err := a.agent.RequireFull(ctx); err != nil {

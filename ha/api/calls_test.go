@@ -56,6 +56,8 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"POST", "/api/v1/backups", "", 202, `{"state":"accepted"}`, `make backup soon request ""`},
 		{"POST", "/api/v1/backups", `{"reason":"r","trigger":"task"}`, 202, `{"state":"accepted"}`, `make backup soon task "r"`},
 		{"POST", "/api/v1/backups", `{"wait":true}`, 200, `{"state":"published","id":"` + ref(8).ID + `","epoch":3,"sequence":8`, `make backup request ""`},
+		{"POST", "/api/v1/sources/accept", "", 200, `{"accepted":[{"source":"files","what":"had 100 files, has 0"}]}`, `accept []`},
+		{"POST", "/api/v1/sources/accept", `{"sources":["files"]}`, 200, `"accepted"`, `accept ["files"]`},
 		{"POST", "/api/v1/backups", `{"trigger":"salvage"}`, 422, "trigger", ""},
 		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
 		{

@@ -72,6 +72,7 @@ func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	a.addHistory()
 	a.addEvents()
 	a.addBackups()
+	a.addSources()
 	a.addPromotions()
 	a.addConfig()
 	a.addInstances()

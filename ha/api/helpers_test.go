@@ -232,6 +232,10 @@ func (f *fakeAgent) BackupSoon(_ context.Context, trigger backup.Trigger, reason
 	return f.call("make backup soon %s %q", trigger, reason)
 }
 
+func (f *fakeAgent) AcceptChanges(_ context.Context, sources []string) ([]backup.Change, error) {
+	return []backup.Change{{Source: "files", What: "had 100 files, has 0"}}, f.call("accept %q", sources)
+}
+
 func (f *fakeAgent) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
 	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight %+v", req)
 }

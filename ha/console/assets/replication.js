@@ -11,13 +11,20 @@ function make(content, ctx, heading) {
   const top = h("div", { class: "actions head end" });
   const about = h("section", { "aria-labelledby": "about-heading" });
   const shared = h("section", { "aria-labelledby": "shared-heading" });
-  content.append(top, about, shared);
-  let shown = "";
+  const changed = h("div", {});
+  content.append(top, changed, about, shared);
+  let shown = "", known = "";
   return { update(s) {
     const active = s.role === "active";
     if (top.dataset.role !== s.role) {
       top.dataset.role = s.role;
       replace(top, active ? null : h("button", { type: "button", class: "primary", onclick: () => ctx.go("make-active") }, "Make Active"));
+    }
+    // The buttons stay as they are while somebody uses them.
+    const changes = JSON.stringify([s.role, s.changes ?? []]);
+    if (changes !== known) {
+      known = changes;
+      replace(changed, s.changes?.length ? changesOf(s, ctx) : null);
     }
     describe(about, s);
     // The form stays as it is while somebody fills it in.
@@ -27,6 +34,27 @@ function make(content, ctx, heading) {
       settings(shared, s, ctx, active && ctx.admin);
     }
   } };
+}
+
+// changesOf shows the sources that are not what they were, to be confirmed.
+function changesOf(s, ctx) {
+  const active = s.role === "active";
+  return h("section", { "aria-labelledby": "changes-heading" }, h("h2", { id: "changes-heading" }, "Is this meant to be so?"),
+    h("p", { class: "hint" }, active
+      ? "Sources have changed so much that no backup of them is published: the earlier one stays the newest. Put it right, or confirm it, and a backup is made of what is there now."
+      : "Sources do not lie where they lay, so that nothing is restored there. Mount what is missing, or confirm it, and backups are restored to where they lie now."),
+    s.changes.map((c) => {
+      const error = h("div", {});
+      const button = h("button", { type: "button", onclick: async () => {
+        const ok = await busy(button, error, async () => {
+          if (active) await send("POST", "api/v1/backups", { accept_change: [c.source], reason: "the change was confirmed" });
+          else await send("POST", "api/v1/sources/accept", { sources: [c.source] });
+          return true;
+        });
+        if (ok) { announce(`The change of ${c.source} is confirmed.`); button.disabled = true; ctx.look(); }
+      } }, `Confirm the change of ${c.source}`);
+      return h("div", { class: "box" }, h("h3", {}, c.source), h("p", { class: "sub bad" }, c.what), ctx.admin && h("div", { class: "actions" }, button), error);
+    }));
 }
 
 function describe(box, s) {

@@ -1,0 +1,219 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountEntry is a line of mountinfo: see proc_pid_mountinfo(5).
+type mountEntry struct {
+	id                        string
+	root, point, kind, device string
+}
+
+const mountInfo = "/proc/self/mountinfo"
+
+// readMounts reads this process's view of what is mounted, in the order in which
+// it was. It is empty without /proc.
+func readMounts() ([]mountEntry, error) {
+	data, err := os.ReadFile(mountInfo)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseMounts(string(data)), nil
+}
+
+func parseMounts(text string) []mountEntry {
+	var all []mountEntry
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		// Optional fields end with a dash.
+		dash := slices.Index(f, "-")
+		if dash < 6 || len(f) < dash+3 {
+			continue
+		}
+		all = append(all, mountEntry{
+			id: f[0], root: unescapeMount(f[3]), point: unescapeMount(f[4]),
+			kind: f[dash+1], device: unescapeMount(f[dash+2]),
+		})
+	}
+	return all
+}
+
+// unescapeMount undoes the \040 that stands for a space.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// mountPoints lists where file systems are mounted in this process's view.
+func mountPoints() ([]string, error) {
+	mounts, err := readMounts()
+	points := make([]string, len(mounts))
+	for i, m := range mounts {
+		points[i] = m.point
+	}
+	return points, err
+}
+
+// mountsWithin lists the mount points below path.
+func mountsWithin(path string, mounts []mountEntry) []string {
+	var within []string
+	for _, m := range mounts {
+		if strings.HasPrefix(m.point, path+"/") && !slices.Contains(within, m.point) {
+			within = append(within, m.point)
+		}
+	}
+	slices.Sort(within)
+	return within
+}
+
+// volumeOf finds the file system that path lies on. Where path is missing it is
+// the one that it would be made on.
+func volumeOf(path string, mounts []mountEntry) (Volume, error) {
+	at, err := nearest(path)
+	if err != nil {
+		return Volume{}, err
+	}
+	// A folder is opened for reading, which mounts what mounts itself on demand.
+	fd, err := retryOpen(unix.AT_FDCWD, at, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err == unix.ENOTDIR || err == unix.EACCES {
+		fd, err = retryOpen(unix.AT_FDCWD, at, unix.O_PATH, 0)
+	}
+	if err != nil {
+		return Volume{}, &fs.PathError{Op: "open", Path: at, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	var sf unix.Statfs_t
+	if err := errors.Join(unix.Fstat(fd, &st), unix.Fstatfs(fd, &sf)); err != nil {
+		return Volume{}, &fs.PathError{Op: "stat the file system of", Path: at, Err: err}
+	}
+	m, err := mountOf(fd, at, mounts)
+	if err != nil {
+		return Volume{}, err
+	}
+	v := Volume{Path: path, Mount: m.point, Folder: m.folder(path), Type: m.kind, Device: m.device, UUID: uuidOf(uint64(st.Dev), m.device)}
+	if id := uint64(uint32(sf.Fsid.Val[0]))<<32 | uint64(uint32(sf.Fsid.Val[1])); id != 0 && !slices.Contains(fleeting, m.kind) {
+		v.FSID = fmt.Sprintf("%016x", id)
+	}
+	v.Unmounted, err = unmounted(path, mounts)
+	return v, err
+}
+
+// folder is what a path below the mount point is within the file system, which
+// may have been mounted in part.
+func (m mountEntry) folder(path string) string {
+	within, err := filepath.Rel(m.point, path)
+	if err != nil {
+		within = path
+	}
+	return filepath.Join(m.root, within)
+}
+
+// fleeting are the types of file systems whose id is made of the device's number,
+// which may be another after the next start of the host, or of less.
+var fleeting = []string{"xfs", "vfat", "msdos", "exfat", "f2fs", "nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "ramfs", "overlay", "squashfs"}
+
+// mountOf finds the mount that an open file is reached by. The kernel says which;
+// where it does not, the last one of the longest point above path is it.
+func mountOf(fd int, path string, mounts []mountEntry) (mountEntry, error) {
+	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+	if err == nil {
+		for line := range strings.Lines(string(info)) {
+			id, found := strings.CutPrefix(line, "mnt_id:")
+			if i := slices.IndexFunc(mounts, func(m mountEntry) bool { return found && m.id == strings.TrimSpace(id) }); i >= 0 {
+				return mounts[i], nil
+			}
+		}
+	}
+	best := mountEntry{point: "/", root: "/"}
+	for _, m := range mounts {
+		if (path == m.point || m.point == "/" || strings.HasPrefix(path, m.point+"/")) && len(m.point) >= len(best.point) {
+			best = m
+		}
+	}
+	return best, nil
+}
+
+const diskIDs = "/dev/disk/by-uuid"
+
+// uuidOf finds the UUID of the file system on a block device: the one with the
+// number, or, of a file system that has none of its own, the one with the name.
+// It is "" where the host does not tell.
+func uuidOf(number uint64, device string) string {
+	var st unix.Stat_t
+	if strings.HasPrefix(device, "/dev/") && unix.Stat(device, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		number = uint64(st.Rdev)
+	}
+	ids, err := os.ReadDir(diskIDs)
+	if err != nil {
+		return ""
+	}
+	for _, id := range ids {
+		if unix.Stat(filepath.Join(diskIDs, id.Name()), &st) == nil && uint64(st.Rdev) == number {
+			return id.Name()
+		}
+	}
+	return ""
+}
+
+const mountTable = "/etc/fstab"
+
+// unmounted lists the mount points at path and above it which the host's table
+// of file systems names, and where nothing is mounted.
+func unmounted(path string, mounts []mountEntry) ([]string, error) {
+	table, err := os.ReadFile(mountTable)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return missingMounts(string(table), path, mounts), nil
+}
+
+func missingMounts(table, path string, mounts []mountEntry) []string {
+	var missing []string
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 3 || strings.HasPrefix(f[0], "#") || f[2] == "swap" || !strings.HasPrefix(f[1], "/") {
+			continue
+		}
+		if len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto") {
+			continue
+		}
+		point := filepath.Clean(unescapeMount(f[1]))
+		if real, err := filepath.EvalSymlinks(point); err == nil {
+			point = real
+		}
+		if point == "/" || path != point && !strings.HasPrefix(path, point+"/") {
+			continue
+		}
+		if !slices.ContainsFunc(mounts, func(m mountEntry) bool { return m.point == point }) {
+			missing = append(missing, point)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// volumes remembers on which file systems of this host the sources lie: as they
+// were when they were backed up, staged or confirmed last. It is kept on disk,
+// and safe for concurrent use.
+type volumes struct {
+	dir *dataDir
+
+	mu  sync.Mutex
+	all map[string]knownVolumes // by the source's name
+}
+
+type knownVolumes struct {
+	Kind    string          `json:"kind"`
+	Volumes []source.Volume `json:"volumes"`
+}
+
+func openVolumes(dir *dataDir) (*volumes, error) {
+	v := &volumes{dir: dir, all: map[string]knownVolumes{}}
+	_, err := dir.load(volumesFile, &v.all)
+	return v, err
+}
+
+func (v *volumes) known(src source.Source) ([]source.Volume, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k, found := v.all[src.Name()]
+	if !found || k.Kind != src.Kind() {
+		return nil, false
+	}
+	return k.Volumes, true
+}
+
+// moved says what is different about where a source lies; nil for nothing. Of
+// the file systems that are mounted within only those count that held tells of.
+func (v *volumes) moved(ctx context.Context, src source.Source, held func(path string) bool) ([]string, error) {
+	now, err := source.Volumes(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	was, _ := v.known(src)
+	return source.Moved(was, now, held), nil
+}
+
+// learn takes where a source lies now for right.
+func (v *volumes) learn(ctx context.Context, sources ...source.Source) error {
+	next := make(map[string]knownVolumes, len(sources))
+	for _, src := range sources {
+		now, err := source.Volumes(ctx, src)
+		if err != nil {
+			return err
+		}
+		if len(now) > 0 {
+			next[src.Name()] = knownVolumes{Kind: src.Kind(), Volumes: now}
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	changed := false
+	for name, k := range next {
+		changed = changed || !reflect.DeepEqual(v.all[name], k)
+		v.all[name] = k
+	}
+	if !changed {
+		return nil
+	}
+	return v.dir.save(volumesFile, v.all)
+}
+
+// movedSince is backup.Order.Moved.
+func (v *volumes) movedSince(ctx context.Context, src source.Source, last source.Entry) ([]string, error) {
+	return v.moved(ctx, src, source.HeldIn(last))
+}
+
+// noMountsWithin: where something is restored none is allowed.
+func noMountsWithin(string) bool { return false }
+
+// check is a restore.ErrVolume where nothing may be restored to a source.
+func (v *volumes) check(ctx context.Context, src source.Source) error {
+	found, err := v.moved(ctx, src, noMountsWithin)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return fmt.Errorf("source %s: %w: %s. Nothing is restored there: mount what is missing, or, if it is meant to be so, confirm it on this host: understudy accept-change %s",
+		src.Name(), restore.ErrVolume, strings.Join(found, "; "), src.Name())
+}
+
+// settle is check for a source that is about to be changed: from then on it is
+// known where it lies.
+func (v *volumes) settle(ctx context.Context, src source.Source) error {
+	if err := v.check(ctx, src); err != nil {
+		return err
+	}
+	if _, known := v.known(src); known {
+		return nil
+	}
+	return v.learn(ctx, src)
+}
