@@ -128,8 +128,20 @@ func (m *Machine) planApp() {
 	m.emit(StartApp{ID: m.appLane, Epoch: m.j.Epoch, Backup: id})
 }
 
+// doubtApp has the application stopped or started again, whatever is believed of
+// it: somebody else may have done otherwise.
+func (m *Machine) doubtApp() {
+	m.app, m.appFailed = appUnknown, appUnknown
+	m.appDoubt = m.appLane != 0 // what is under way began before
+	m.changes++
+}
+
 func (m *Machine) appDone(want appState, d Done) {
 	m.appStarting = false
+	if m.appDoubt {
+		m.appDoubt = false
+		return
+	}
 	if d.Outcome == OK {
 		m.app, m.appErr, m.appFailed, m.appWait = want, "", appUnknown, 0
 		m.measureDowntime()
@@ -141,6 +153,9 @@ func (m *Machine) appDone(want appState, d Done) {
 	}
 	m.appWait = min(max(time.Second, 2*m.appWait), 30*time.Second)
 	m.appRetry = m.t + m.appWait
+	if p := m.j.Promotion; p != nil && p.Phase == PhaseSwap && want == appStopped {
+		m.abort("the application on this instance could not be stopped: %s", errText(d.Err))
+	}
 	if text := errText(d.Err); text != m.appErr {
 		m.appErr = text
 		m.report(Alarm, "application", "the application could not be brought to be %s (tried again): %s", want, text)

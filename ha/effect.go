@@ -101,8 +101,9 @@ type Stage struct {
 	AllowFailed bool
 }
 
-// Swap puts the staged state into place and keeps what it replaces. Done
-// carries OK or Failed; after Failed a Rollback follows.
+// Swap puts the staged state into place and keeps what it replaces, unless
+// somebody has open what it would replace, or has by then. Done carries OK, with
+// a Note, or Failed; after Failed a Rollback follows.
 type Swap struct{ ID uint64 }
 
 // Rollback puts the replaced state back. It is idempotent. Done carries OK or

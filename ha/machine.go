@@ -82,6 +82,7 @@ type Machine struct {
 
 	app         appState
 	appStarting bool
+	appDoubt    bool     // the hook under way says nothing any more
 	appFailed   appState // what it could not be brought to be last
 	appRetry    instant
 	appWait     time.Duration

@@ -644,12 +644,50 @@ func TestNothingIsSwappedUnderARunningApplication(t *testing.T) {
 	b.step(Promote{Request: "p", Mode: ModeFailover})
 	r.pass(20*time.Second, a, b)
 	swaps := func(e Effect) bool { _, ok := e.(Swap); return ok }
-	if n := b.count(swaps); n != 0 || b.m.j.Promotion == nil || b.m.j.Promotion.Phase != PhaseSwap {
-		t.Fatalf("%d swaps, promotion %+v", n, b.m.j.Promotion)
+	if last := b.m.Status().Last; b.count(swaps) != 0 || last == nil || last.Promoted || !strings.Contains(last.Error, "could not be stopped: it does not stop") {
+		t.Fatalf("%d swaps, promotion %+v, result %+v", b.count(swaps), b.m.j.Promotion, last)
 	}
 	r.fail = nil
+	b.step(Promote{Request: "again", Mode: ModeFailover})
 	r.pass(90*time.Second, b)
 	if n := b.count(swaps); n != 1 || r.head().Active.Name != "b" {
 		t.Fatalf("%d swaps once it had stopped, head %+v", n, r.head())
+	}
+}
+
+// TestTheApplicationIsStoppedBeforeEverySwap: what is believed of a standby's
+// application says nothing, for somebody else may have started it.
+func TestTheApplicationIsStoppedBeforeEverySwap(t *testing.T) {
+	for _, mode := range []Mode{ModeSwitchover, ModeFailover} {
+		for _, fails := range []bool{false, true} {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(time.Minute, a, b)
+			r.fail = func(_ *instance, e Effect) (Done, bool) {
+				s, ok := e.(Swap)
+				return Done{ID: s.ID, Outcome: Failed, Err: errors.New("somebody has it open")}, ok && fails
+			}
+			begun := len(b.seen)
+			b.step(Promote{Request: "p", Mode: mode})
+			r.pass(time.Minute, a, b)
+			var order []string
+			for _, e := range b.seen[begun:] {
+				switch e.(type) {
+				case StopApp:
+					order = append(order, "stop")
+				case Swap:
+					order = append(order, "swap")
+				case Rollback:
+					order = append(order, "roll back")
+				}
+			}
+			want := []string{"stop", "swap"}
+			if fails {
+				want = append(want, "stop", "roll back")
+			}
+			if !slices.Equal(order, want) {
+				t.Errorf("%s, a swap fails %v: %q, want %q", mode, fails, order, want)
+			}
+		}
 	}
 }

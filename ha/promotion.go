@@ -100,6 +100,9 @@ func (m *Machine) abort(format string, args ...any) {
 	}
 	p.Error = fmt.Sprintf(format, args...)
 	p.Phase = PhaseRollback
+	if p.Swapped {
+		m.doubtApp() // somebody may have started it on what is swapped back
+	}
 	m.save()
 	m.commitStep, m.workAt = 0, 0
 	m.yield()

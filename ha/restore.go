@@ -17,7 +17,7 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.begin("swap", m.swapped)
 		m.emit(Swap{ID: m.work})
 	case PhaseRollback:
-		if p.Undone || !m.due(m.workAt) {
+		if p.Undone || !m.due(m.workAt) || p.Swapped && m.app != appStopped {
 			return
 		}
 		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
@@ -28,6 +28,9 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.begin("rollback", func(d Done) {
 			if d.Outcome != OK {
 				m.workFailed("rollback", d.Err)
+				if m.j.Promotion.Swapped {
+					m.doubtApp() // it may be what is in the way
+				}
 				return
 			}
 			m.workOK()
@@ -55,6 +58,7 @@ func (m *Machine) restored(id string, d Done) {
 		return
 	}
 	p.Phase = PhaseSwap
+	m.doubtApp() // somebody may have started it on this standby
 	if d.Note != "" {
 		id += ": " + d.Note
 	}
@@ -72,7 +76,7 @@ func (m *Machine) swapped(d Done) {
 		return
 	}
 	p.Phase, m.commitStep = PhaseCommit, 0
-	m.step("swap", "")
+	m.step("swap", d.Note)
 	m.save()
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
 
+	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
@@ -20,15 +22,20 @@ func (s *Swapper) Sweep(ctx context.Context) ([]source.Leftover, error) {
 	var all []source.Leftover
 	var errs []error
 	for _, src := range s.sources {
+		left, err := swept(ctx, src)
+		all, errs = append(all, left...), append(errs, err)
+		p, ok := src.(source.Placed)
+		if !ok {
+			continue
+		}
 		now := placeOf(src)
-		for _, place := range append(s.asides.of(src.Name()), now) {
-			at := src
-			if place != now {
-				at = src.(source.Placed).At(place)
+		for _, place := range s.asides.of(src.Name()) {
+			if place == now {
+				continue
 			}
-			left, err := swept(ctx, at)
+			left, err := swept(ctx, p.At(place))
 			all, errs = append(all, left...), append(errs, err)
-			if place != now && err == nil && len(left) == 0 {
+			if err == nil && len(left) == 0 {
 				s.asides.forget(src.Name(), place)
 			}
 		}
@@ -53,6 +60,33 @@ func swept(ctx context.Context, src source.Source) ([]source.Leftover, error) {
 		return nil, nil
 	}
 	return sweeper.Sweep(ctx)
+}
+
+// Live is where the live state lies that a Swap would replace, as far as somebody
+// may have it open.
+func (s *Swapper) Live() ([]holder.Place, error) { return s.places(source.Held.Live) }
+
+// Replaced is where the state lies that a Swap has replaced.
+func (s *Swapper) Replaced() ([]holder.Place, error) { return s.places(source.Held.Replaced) }
+
+func (s *Swapper) places(of func(source.Held) ([]holder.Place, error)) ([]holder.Place, error) {
+	j, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	var all []holder.Place
+	for _, src := range j.placed(s.sources) {
+		held, ok := src.(source.Held)
+		if !ok {
+			continue
+		}
+		places, err := of(held)
+		if err != nil {
+			return nil, fmt.Errorf("find where %s lies: %w", src.Name(), err)
+		}
+		all = append(all, places...)
+	}
+	return all, nil
 }
 
 // freed makes the room free that a source's stage takes. What cannot be deleted

@@ -474,7 +474,7 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 		return err
 	}
 	a := &advance{planting: p, from: listedNodes(s.list), delta: s.delta}
-	return s.advance(func() error {
+	return s.advance(ctx, func() error {
 		if err := writeList(ctx, r, to, s.listing); err != nil {
 			return err
 		}

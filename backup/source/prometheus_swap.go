@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/understudy-ha/understudy/backup/pack"
 )
@@ -172,26 +171,14 @@ func (p *Prometheus) stopped(ctx context.Context) error {
 	if p.answers(ctx) {
 		return fmt.Errorf("stop has succeeded, but %s is still served: it may end only when the server has", p.url.Redacted())
 	}
-	if pid := holder(p.cfg.DataDir); pid != "" {
-		return fmt.Errorf("stop has succeeded, but process %s still has files open in %s: it may end only when the server has", pid, p.cfg.DataDir)
+	held, err := p.whoHolds(ctx)
+	if err != nil {
+		return err
 	}
-	return ctx.Err()
-}
-
-// holder gives the id of a process that has a file below dir open; "" when none
-// has, as far as this process may see.
-func holder(dir string) string {
-	if path, err := resolveTarget(dir); err == nil {
-		dir = path
+	if held != nil {
+		return fmt.Errorf("stop has succeeded, but %v in %s: it may end only when the server has", *held, p.cfg.DataDir)
 	}
-	// An empty list, also of a process that is not ours to look at.
-	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, dir+"/") {
-			return strings.Split(link, "/")[2]
-		}
-	}
-	return ""
+	return nil
 }
 
 // command runs stop or start to its end. A server that start leaves running may

@@ -51,7 +51,7 @@ func (s *site) stage(ctx context.Context, build func(dir string) error) error {
 		return err
 	}
 	if err := build(s.staging); err != nil {
-		return errors.Join(err, s.remove(s.staging), removeFiles(s.listing))
+		return errors.Join(err, s.remove(ctx, s.staging), removeFiles(s.listing))
 	}
 	return s.place()
 }
@@ -59,15 +59,15 @@ func (s *site) stage(ctx context.Context, build func(dir string) error) error {
 // advance changes the stage. Up to the end of prepare, which fills delta and
 // writes listing, the stage is as it was; while apply changes it, and makes it
 // durable, it has another name.
-func (s *site) advance(prepare func() error, apply func(dir string) error) error {
+func (s *site) advance(ctx context.Context, prepare func() error, apply func(dir string) error) error {
 	if err := s.ready(); err != nil {
 		return err
 	}
-	if err := s.dropDelta(); err != nil {
+	if err := s.dropDelta(ctx); err != nil {
 		return err
 	}
 	if err := prepare(); err != nil {
-		return errors.Join(err, s.dropDelta())
+		return errors.Join(err, s.dropDelta(ctx))
 	}
 	if err := s.move("advance", s.staged, s.staging); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *site) advance(prepare func() error, apply func(dir string) error) error
 	if err := s.place(); err != nil {
 		return err
 	}
-	return s.dropDelta()
+	return s.dropDelta(ctx)
 }
 
 // place makes what was built the stage.
@@ -104,34 +104,31 @@ func (s *site) ready() error {
 	return nil
 }
 
-func (s *site) dropDelta() error {
+func (s *site) dropDelta(ctx context.Context) error {
 	if err := removeFiles(s.listing); err != nil {
 		return err
 	}
-	return s.remove(s.delta)
+	return s.remove(ctx, s.delta)
 }
 
 // remove sets a folder aside and deletes what can be deleted of it.
-func (s *site) remove(path string) error {
+func (s *site) remove(ctx context.Context, path string) error {
 	if err := s.drop(path); err != nil {
 		return err
 	}
 	// To stop half-way gains nothing, and what is left is the next sweep's.
-	_, err := s.dropped.sweep(context.Background())
+	_, err := s.dropped.sweep(context.WithoutCancel(ctx))
 	return err
 }
 
 // clear sets all aside that a stage or a swap has left. The note is not there.
 func (s *site) clear() error {
-	for _, path := range []string{s.staging, s.staged, s.replaced} {
+	for _, path := range []string{s.staging, s.staged, s.replaced, s.delta} {
 		if err := s.drop(path); err != nil {
 			return err
 		}
 	}
-	if err := s.dropDelta(); err != nil {
-		return err
-	}
-	return removeFiles(s.list)
+	return removeFiles(s.listing, s.list)
 }
 
 // drop sets a folder aside: a folder under its own name is always whole.

@@ -134,6 +134,7 @@ func (a *app) examine(ctx context.Context) []finding {
 		return found
 	}
 	found = append(found, a.examineSources(ctx, c.Sources)...)
+	found = append(found, examineOpenFiles(ctx, c.Sources))
 	found = append(found, examineVersion(ctx, c.Version)...)
 	found = append(found, examineHooks(c.Hooks)...)
 	found = append(found, examineFederation(c.Prometheus)...)

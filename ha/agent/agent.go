@@ -288,6 +288,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })
+	g.Go(func() error { return a.keepLooking(gctx) })
 	err := g.Wait()
 	close(a.stopped)
 	a.effects.Wait()

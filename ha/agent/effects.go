@@ -39,9 +39,9 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	case ha.Stage:
 		a.startSwap(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return a.stage(ctx, e) })
 	case ha.Swap:
-		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Swap(ctx)) })
+		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return a.swapIn(ctx) })
 	case ha.Rollback:
-		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Rollback(ctx)) })
+		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return a.rollBack(ctx) })
 	case ha.Discard:
 		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Finish(ctx)) })
 	case ha.UseSources:

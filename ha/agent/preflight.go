@@ -80,6 +80,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 		p.check("source "+src.Name(), errors.Join(source.CheckRestore(ctx, src), a.volumes.check(ctx, src)))
 	}
 	a.checkHooks(p)
+	p.checkHolders(ctx, a)
 }
 
 func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {

@@ -32,7 +32,7 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 2*time.Second)), t)
 	case ha.StopApp:
 		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 5*time.Second)), &task{do: func() ha.Done {
-			h.app = false
+			h.app, h.foreign, h.demoted = false, false, w.now
 			w.trace("%s: the application has stopped", h.id)
 			return ha.Done{ID: e.ID}
 		}, done: done, stop: true})
@@ -100,7 +100,7 @@ func (p *Process) cancel(id uint64) {
 
 func (p *Process) startApp(e ha.StartApp) ha.Done {
 	h := p.h
-	h.app = true
+	h.app, h.foreign = true, false
 	h.w.trace("%s: the application runs", h.id)
 	if h.disk.state.broken() {
 		h.w.fail(Restore, "%s: the application was started on a half-swapped or damaged state", h.id)
@@ -135,7 +135,10 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 	case ha.Pull:
 		id, t.do = e.ID, func() ha.Done { return p.pull(e) }
 	case ha.Stage:
-		id, t.do, t.half = e.ID, func() ha.Done { return p.stage(e) }, func() { h.disk.stage = stage{} }
+		id, t.do, t.half = e.ID, func() ha.Done {
+			h.staged = w.now
+			return p.stage(e)
+		}, func() { h.disk.stage = stage{} }
 	case ha.Rehearse:
 		id, t.do, t.half = e.ID, func() ha.Done { return p.rehearse(e) }, func() { h.disk.stage = stage{} }
 	case ha.Unstage:
@@ -230,6 +233,12 @@ func (p *Process) pull(e ha.Pull) ha.Done {
 // swap puts s into place, which for half a swap is no good state.
 func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 	p.mustBeStopped("swap")
+	if p.h.demoted < p.h.staged {
+		p.h.w.fail(Restore, "%s: swap, and the demote hook has not run since the restore", p.h.id)
+	}
+	if p.h.foreign {
+		return failed(e.ID, "somebody has it open")
+	}
 	d := &p.h.disk
 	d.replaced, d.state, d.swapped, d.stage = d.state, s, true, stage{}
 	return ha.Done{ID: e.ID}
@@ -238,6 +247,9 @@ func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 func (p *Process) rollback(e ha.Rollback) ha.Done {
 	if d := &p.h.disk; d.swapped {
 		p.mustBeStopped("rollback")
+		if p.h.foreign {
+			return failed(e.ID, "somebody has it open")
+		}
 		d.state, d.replaced, d.swapped = d.replaced, nil, false
 	}
 	return ha.Done{ID: e.ID}

@@ -18,6 +18,7 @@ type Host struct {
 	proc  *Process // nil: the agent is down
 
 	app        bool // the application runs
+	foreign    bool // somebody else has started the application, on a standby
 	cut        cut  // from the store
 	deaf       map[*Host]bool
 	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
@@ -34,6 +35,8 @@ type Host struct {
 	disks     int             // how often the disk was put back to a snapshot; a copied host has one more
 	ran       map[string]bool // incarnations of the processes that ran here
 	fence     fence
+
+	staged, demoted time.Duration // when the last restore of a promotion, and the last demote hook, ended
 }
 
 // disk is what a host keeps through a crash and a reboot.
@@ -197,7 +200,7 @@ func (h *Host) lock() {
 // reboot restarts the machine: the application is gone, the clocks begin anew.
 func (h *Host) reboot() {
 	h.crash("the host goes down")
-	h.app, h.asleep, h.deferred = false, false, nil
+	h.app, h.foreign, h.asleep, h.deferred = false, false, false, nil
 	if !h.off {
 		h.off = true
 		h.w.after(h.w.between(10*time.Second, 3*time.Minute), h.up)

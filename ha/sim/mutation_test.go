@@ -102,6 +102,11 @@ var mutations = []mutation{
 		faults: Faults{Work: 0.1},
 	},
 	{
+		guard: "the demote hook before the swap", broken: "during a promotion it is told to have run, and has not", catches: Restore,
+		wrap:   unstopped,
+		faults: Faults{Trouble: Weights{Foreign: 1}, Every: 30 * time.Second},
+	},
+	{
 		guard: "the discard before the next stage", broken: "a discard is told as done, and is not", catches: Restore,
 		wrap: undiscarded,
 	},
@@ -278,6 +283,16 @@ func falseStop(p *Process, next Runner) Runner {
 func unsealed(p *Process, next Runner) Runner {
 	return func(e ha.Effect, done func(ha.Done)) {
 		if s, ok := e.(ha.Stage); ok && p.h.disk.stage.state != nil {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func unstopped(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if s, ok := e.(ha.StopApp); ok && p.h.disk.journal.Promotion != nil {
 			answers(p, done, ha.Done{ID: s.ID})
 			return
 		}

@@ -20,7 +20,7 @@ func (w *World) ask(h *Host, make func(request string) ha.Event) {
 	ev := make(request)
 	if promote, ok := ev.(ha.Promote); ok {
 		a := &asked{host: h, disks: h.disks}
-		if !h.app && !h.disk.swapped {
+		if !h.app && !h.foreign && !h.disk.swapped {
 			a.before = h.disk.state
 		}
 		w.promotions[request] = a
@@ -123,7 +123,7 @@ func (h *Host) rejoin() {
 	d.journal = ha.Journal{}
 	h.w.serial++
 	h.disk.name = fmt.Sprint(h.id, "-", h.w.serial)
-	h.app, h.locked = false, false
+	h.app, h.foreign, h.locked = false, false, false
 	h.disks++
 	h.boot()
 }

@@ -26,6 +26,7 @@ func (w *World) heal() {
 		h.reconnect()
 		clear(h.deaf)
 		h.wakeUp()
+		h.foreign = false
 		if h.stopped {
 			h.goOn(h.proc)
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -126,14 +127,18 @@ func TestEverythingHappens(t *testing.T) {
 // TestQuietClusterPromotes checks that without faults promotions succeed, and
 // the cluster stays at rest.
 func TestQuietClusterPromotes(t *testing.T) {
-	forSeeds(1, 30, func(s uint64) {
+	const seeds = 30
+	var epochs atomic.Uint64 // in some of which all that is promoted happens to be the active
+	forSeeds(1, seeds, func(s uint64) {
 		o := options(s)
 		o.Faults = Quiet()
 		w := New(o)
 		if err := w.Run(); err != nil {
 			t.Error(err)
-		} else if w.head.Epoch < 3 {
-			t.Errorf("seed %d: only %d epochs in %v of promotions", s, w.head.Epoch, o.Duration)
 		}
+		epochs.Add(w.head.Epoch)
 	})
+	if epochs.Load() < 4*seeds {
+		t.Errorf("only %d epochs in %d runs", epochs.Load(), seeds)
+	}
 }

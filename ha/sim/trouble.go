@@ -31,8 +31,7 @@ func (t Weights) pick(w *World) func(*Host) {
 	}{
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
-		{t.Quit, (*Host).quit},
-		{t.Rot, (*Host).rot},
+		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -49,6 +48,24 @@ func (t Weights) pick(w *World) func(*Host) {
 		n -= k.weight
 	}
 	return nil
+}
+
+// startForeign has somebody start the application on a standby: cron, the boot, a
+// colleague. What it writes is in no backup, and nobody was promised that it would be.
+// That somebody does so between a swap and its commit is left out: then the
+// application runs on what is restored, and goes on with it.
+func (h *Host) startForeign() {
+	j := &h.disk.journal
+	if h.app || h.asleep || h.off || j.Role != ha.RoleStandby || j.Demotion != nil || j.Promotion != nil && h.disk.swapped {
+		return
+	}
+	h.w.trace("%s: somebody starts the application", h.id)
+	h.foreign = true
+	for _, a := range h.w.promotions {
+		if a.host == h {
+			a.before = nil // it changes what is here
+		}
+	}
 }
 
 // pause is how long a trouble lasts: mostly about as long as a TTL.

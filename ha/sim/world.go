@@ -163,6 +163,10 @@ func (w *World) application() {
 		return
 	}
 	for _, h := range w.hosts {
+		if h.foreign && !h.asleep {
+			h.disk.state = h.disk.state.add(-len(w.writes) - 1)
+			h.disk.state.saved = true // nobody was promised anything
+		}
 		if h.executing() {
 			h.disk.state = h.disk.state.add(len(w.writes) + 1)
 			w.writes = append(w.writes, h.disk.state)

@@ -1,0 +1,94 @@
+package source
+
+import (
+	"context"
+
+	"github.com/understudy-ha/understudy/backup/holder"
+)
+
+// Held is a Restorer whose state lies in files that somebody may have open while
+// a swap replaces them. One whose sessions Swap ends itself is none.
+type Held interface {
+	// Live is where the live state lies that Swap would replace, or SwapBack take
+	// away.
+	Live() ([]holder.Place, error)
+	// Replaced is where the state lies that Swap has replaced.
+	Replaced() ([]holder.Place, error)
+}
+
+var (
+	_ Held = (*Directory)(nil)
+	_ Held = (*SQLite)(nil)
+	_ Held = (*Prometheus)(nil)
+)
+
+// Live implements Held.
+func (d *Directory) Live() ([]holder.Place, error) {
+	p, err := d.place()
+	if err != nil {
+		return nil, err
+	}
+	s := p.at()
+	live := holder.Place{Path: s.target}
+	if m, ok := p.(*moving); ok {
+		live.Except = []string{m.folder}
+	}
+	return []holder.Place{live}, nil
+}
+
+// Replaced implements Held.
+func (d *Directory) Replaced() ([]holder.Place, error) {
+	p, err := d.place()
+	if err != nil {
+		return nil, err
+	}
+	return []holder.Place{{Path: p.at().replaced}}, nil
+}
+
+// Live implements Held.
+func (s *SQLite) Live() (places []holder.Place, err error) {
+	err = s.do("find", func(at *sqliteSite) error {
+		places = filePlaces(at.path)
+		return nil
+	})
+	return places, err
+}
+
+// Replaced implements Held.
+func (s *SQLite) Replaced() (places []holder.Place, err error) {
+	err = s.do("find", func(at *sqliteSite) error {
+		places = filePlaces(at.replaced())
+		return nil
+	})
+	return places, err
+}
+
+// filePlaces are a database and what SQLite keeps beside it.
+func filePlaces(path string) []holder.Place {
+	places := []holder.Place{{Path: path}}
+	for _, side := range withSides(path) {
+		places = append(places, holder.Place{Path: side})
+	}
+	return places
+}
+
+// Live implements Held: the server that has it open is stopped by the swap
+// itself, which looks for others then.
+func (p *Prometheus) Live() ([]holder.Place, error) { return nil, nil }
+
+// Replaced implements Held.
+func (p *Prometheus) Replaced() ([]holder.Place, error) { return p.tree.Replaced() }
+
+// whoHolds returns somebody who has something in a data folder open; nil for
+// nobody, as far as this process may see.
+func (p *Prometheus) whoHolds(ctx context.Context) (*holder.Holder, error) {
+	live, err := p.tree.Live()
+	if err != nil {
+		return nil, err
+	}
+	found, err := holder.Find(ctx, live, nil)
+	if err != nil || len(found.Holders) == 0 {
+		return nil, err
+	}
+	return &found.Holders[0], nil
+}
