@@ -64,19 +64,19 @@ func swept(ctx context.Context, src source.Source) ([]source.Leftover, error) {
 
 // Live is where the live state lies that a Swap would replace, as far as somebody
 // may have it open.
-func (s *Swapper) Live() ([]holder.Place, error) { return s.places(source.Held.Live) }
+func (s *Swapper) Live() ([]holder.Place, error) { return s.places(source.Openable.Live) }
 
 // Replaced is where the state lies that a Swap has replaced.
-func (s *Swapper) Replaced() ([]holder.Place, error) { return s.places(source.Held.Replaced) }
+func (s *Swapper) Replaced() ([]holder.Place, error) { return s.places(source.Openable.Replaced) }
 
-func (s *Swapper) places(of func(source.Held) ([]holder.Place, error)) ([]holder.Place, error) {
+func (s *Swapper) places(of func(source.Openable) ([]holder.Place, error)) ([]holder.Place, error) {
 	j, err := s.read()
 	if err != nil {
 		return nil, err
 	}
 	var all []holder.Place
 	for _, src := range j.placed(s.sources) {
-		held, ok := src.(source.Held)
+		held, ok := src.(source.Openable)
 		if !ok {
 			continue
 		}

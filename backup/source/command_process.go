@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup/outlet"
 )
 
 // stderrKept is how many bytes of a program's error output go into an error.
@@ -68,7 +69,7 @@ func (p program) command(ctx context.Context, stderr io.Writer) *exec.Cmd {
 
 // failure is the error of a program that ended with err: why, and the end of
 // what it said.
-func (p program) failure(ctx context.Context, err error, stderr *tail) error {
+func (p program) failure(ctx context.Context, err error, stderr fmt.Stringer) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -82,31 +83,31 @@ func (p program) failure(ctx context.Context, err error, stderr *tail) error {
 // run runs the program to its end. What it prints is dropped, but for the end
 // of its error output in the error.
 func (p program) run(ctx context.Context) error {
-	stderr := &tail{max: stderrKept}
+	stderr := &outlet.Tail{Max: stderrKept}
 	if err := p.command(ctx, stderr).Run(); err != nil {
 		return p.failure(ctx, err, stderr)
 	}
 	return nil
 }
 
-// output is a running program's standard output. Its end is io.EOF only when
+// running is a running program's standard output. Its end is io.EOF only when
 // the program has succeeded; otherwise Read fails with the program's error, so
 // that half an output is never taken for a whole one.
-type output struct {
+type running struct {
 	ctx    context.Context
 	prog   program
 	cmd    *exec.Cmd
 	stdout io.ReadCloser
-	stderr *tail
+	stderr *outlet.Tail
 	cancel context.CancelFunc
 	wait   func() error
 }
 
 // start starts the program. The caller closes the output, which also ends a
 // program that still runs.
-func (p program) start(ctx context.Context) (*output, error) {
+func (p program) start(ctx context.Context) (*running, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stderr := &tail{max: stderrKept}
+	stderr := &outlet.Tail{Max: stderrKept}
 	cmd := p.command(ctx, stderr)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -120,7 +121,7 @@ func (p program) start(ctx context.Context) (*output, error) {
 	// A grandchild that left the process group may hold the pipe open: reading
 	// ends with the context all the same.
 	stop := context.AfterFunc(ctx, func() { _ = stdout.Close() })
-	o := &output{ctx: ctx, prog: p, cmd: cmd, stdout: stdout, stderr: stderr, cancel: cancel}
+	o := &running{ctx: ctx, prog: p, cmd: cmd, stdout: stdout, stderr: stderr, cancel: cancel}
 	o.wait = sync.OnceValue(func() error {
 		err := cmd.Wait()
 		stop()
@@ -133,7 +134,7 @@ func (p program) start(ctx context.Context) (*output, error) {
 }
 
 // Read implements io.Reader.
-func (o *output) Read(b []byte) (int, error) {
+func (o *running) Read(b []byte) (int, error) {
 	n, err := o.stdout.Read(b)
 	if err == nil {
 		return n, nil
@@ -148,39 +149,8 @@ func (o *output) Read(b []byte) (int, error) {
 }
 
 // Close ends the program if it still runs, and waits for it.
-func (o *output) Close() error {
+func (o *running) Close() error {
 	o.cancel()
 	_ = o.wait() // the reader was told of a failure; a stop asked for is none
 	return nil
-}
-
-// tail keeps the last max bytes written to it.
-type tail struct {
-	max int
-	mu  sync.Mutex
-	buf []byte
-	cut bool
-}
-
-// Write implements io.Writer.
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if over := len(t.buf) - t.max; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-		t.cut = true
-	}
-	return len(b), nil
-}
-
-// String gives what was kept, trimmed.
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	said := string(bytes.ToValidUTF8(bytes.TrimSpace(t.buf), []byte("?")))
-	if t.cut {
-		return "… " + said
-	}
-	return said
 }

@@ -239,13 +239,3 @@ func waitGone(t *testing.T, pid int) {
 		}
 	}
 }
-
-func TestCommandErrorOutputIsBounded(t *testing.T) {
-	tl := &tail{max: 10}
-	for range 100 {
-		_, _ = tl.Write([]byte("0123456789ab"))
-	}
-	if got := tl.String(); got != "… 23456789ab" {
-		t.Errorf("kept %q", got)
-	}
-}

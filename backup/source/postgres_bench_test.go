@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/e2e/server"
+
+	"github.com/understudy-ha/understudy/backup/outlet"
 )
 
 // BenchmarkPostgresDump dumps a pgbench database of scale 10 and reports, as
@@ -59,7 +61,7 @@ func runTool(t testing.TB, argv ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Stdout = io.Discard
-	stderr := &tail{max: stderrKept}
+	stderr := &outlet.Tail{Max: stderrKept}
 	cmd.Stderr = stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatal(fmt.Errorf("run %s: %w: %s", argv, err, stderr))

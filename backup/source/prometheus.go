@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -34,6 +35,9 @@ type PrometheusConfig struct {
 	Timeout time.Duration
 	// Scratch is a folder for temporary data.
 	Scratch string
+	// KeepOutput reads on what a server prints that Start has left running; nil:
+	// this process does.
+	KeepOutput outlet.Keeper
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -182,25 +183,13 @@ func (p *Prometheus) stopped(ctx context.Context) error {
 }
 
 // command runs stop or start to its end. A server that start leaves running may
-// keep the output open: it goes to a file.
+// print for as long as it likes.
 func (p *Prometheus) command(ctx context.Context, what string, argv []string) error {
-	if err := makeScratch(p.cfg.Scratch); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("it took longer than %v", p.cfg.Timeout))
 	defer cancel()
-	out, err := os.OpenFile(filepath.Join(p.cfg.Scratch, what+".log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
 	prog := program{argv: argv, env: childEnviron()}
-	cmd := prog.command(ctx, out)
-	cmd.Stdout = out
-	if err := cmd.Run(); err != nil {
-		said := &tail{max: stderrKept}
-		// What it said is good to know, no more.
-		_, _ = io.Copy(said, io.NewSectionReader(out, 0, maxAnswer))
+	said := &outlet.Tail{Max: stderrKept}
+	if err := outlet.Run(prog.command(ctx, nil), filepath.Join(p.cfg.Scratch, what+".log"), said, p.cfg.KeepOutput); err != nil {
 		return fmt.Errorf("%s Prometheus: %w", what, prog.failure(ctx, err, said))
 	}
 	return nil

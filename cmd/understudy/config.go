@@ -224,7 +224,7 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 	case y.Prometheus != nil:
 		return source.NewPrometheus(y.Name, source.PrometheusConfig{
 			URL: string(y.Prometheus.URL), DataDir: y.Prometheus.DataDir, Stop: y.Prometheus.Stop, Start: y.Prometheus.Start,
-			Timeout: time.Duration(y.Prometheus.Timeout), Scratch: scratch,
+			Timeout: time.Duration(y.Prometheus.Timeout), Scratch: scratch, KeepOutput: keepOutput,
 		})
 	default:
 		return source.NewCommand(y.Name, source.CommandConfig{

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -28,7 +29,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 		return cfg, nil, err
 	}
 	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
-	cfg.Hooks.Env = hookEnv(os.Environ())
+	cfg.Hooks.Env, cfg.KeepOutput = hookEnv(os.Environ()), keepOutput
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)
 	if err != nil {
@@ -85,6 +86,9 @@ func (v versionSpec) read(env []string) func(context.Context) (string, error) {
 	return nil
 }
 
+// maxVersion is how much of what tells a version is read, in bytes.
+const maxVersion = 1 << 10
+
 // firstLine runs a command and gives the first line that it prints.
 func firstLine(ctx context.Context, h agent.Hook, env []string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("it took longer than %v", h.Timeout))
@@ -92,16 +96,16 @@ func firstLine(ctx context.Context, h agent.Hook, env []string) (string, error) 
 	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)
 	cmd.Env = env
 	cmd.WaitDelay = time.Second
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	stdout, stderr := &outlet.Head{Max: maxVersion}, &outlet.Tail{Max: maxVersion}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return "", fmt.Errorf("run %s: %w: %s", h.Command[0], err, bytes.TrimSpace(stderr.Bytes()[:min(stderr.Len(), 1<<10)]))
+		return "", fmt.Errorf("run %s: %w: %s", h.Command[0], err, stderr)
 	}
-	line := bufio.NewScanner(bytes.NewReader(out))
+	line := bufio.NewScanner(bytes.NewReader(stdout.Bytes()))
 	line.Scan()
 	return strings.TrimSpace(line.Text()), nil
 }

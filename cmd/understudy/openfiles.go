@@ -13,7 +13,7 @@ func examineOpenFiles(ctx context.Context, sources []source.Source) finding {
 	const name = "open files"
 	var places []holder.Place
 	for _, s := range sources {
-		held, ok := s.(source.Held)
+		held, ok := s.(source.Openable)
 		if !ok {
 			continue
 		}

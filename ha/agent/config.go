@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -44,6 +45,9 @@ type Config struct {
 	Rehearsal ha.RehearsalPolicy
 	// Federation is of this host's Prometheus.
 	Federation Federation
+	// KeepOutput reads on what a program prints that a hook has left running; nil:
+	// the agent does, for as long as it runs.
+	KeepOutput outlet.Keeper
 	// Application, where there is one, is run instead of the promote and demote
 	// hooks; nil: those start and stop it.
 	Application Application
@@ -134,7 +138,7 @@ func (c Config) complete() (Config, error) {
 		c.Store = stepStore{c.Store, c.Step}
 	}
 	if c.hooks == nil {
-		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder)}
+		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder), keep: c.KeepOutput}
 	}
 	return c, nil
 }

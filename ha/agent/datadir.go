@@ -13,14 +13,16 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha"
 )
 
 // dataDir is an instance's folder, locked.
 type dataDir struct {
-	path string
-	lock *flock.Flock
+	path    string
+	lock    *flock.Flock
+	reserve reserve
 }
 
 // ErrLocked means that another agent is using the data folder.
@@ -42,6 +44,8 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := d.sweep(); err != nil {
 		return nil, errors.Join(fmt.Errorf("tidy data folder: %w", err), d.close())
 	}
+	d.reserve.path = d.file(reserveFile)
+	d.reserve.keep()
 	return d, nil
 }
 
@@ -71,6 +75,7 @@ const (
 	eventsFile     = "events.jsonl"
 	cacheFolder    = "cache"
 	swapFolder     = "swap"
+	reserveFile    = "reserve"
 	hooksFolder    = "hooks"
 )
 
@@ -124,15 +129,25 @@ func (d *dataDir) load(name string, v any) (bool, error) {
 func (d *dataDir) save(name string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(d.file(name), append(data, '\n'), 0o600, renameio.WithTempDir(d.path))
+		err = d.replace(name, append(data, '\n'))
 	}
-	if err == nil {
-		err = syncFolder(d.path)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		d.reserve.spend()
+		err = d.replace(name, append(data, '\n'))
+	} else if err == nil {
+		d.reserve.keep()
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", d.file(name), err)
 	}
 	return nil
+}
+
+func (d *dataDir) replace(name string, data []byte) error {
+	if err := renameio.WriteFile(d.file(name), data, 0o600, renameio.WithTempDir(d.path)); err != nil {
+		return err
+	}
+	return syncFolder(d.path)
 }
 
 // remove removes a file, durably; a missing one is removed already.

@@ -24,7 +24,7 @@ func TestWhatACrashLeftOfAFileBeingReplacedIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) != 2 { // lock and journal
+	if err != nil || len(entries) != 3 { // lock, journal and reserve
 		t.Errorf("the folder holds %v, %v", entries, err)
 	}
 	if j, found, err := d.loadJournal(); err != nil || !found || j.Instance != "host-a" {

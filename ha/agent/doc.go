@@ -13,7 +13,8 @@
 //	events.jsonl     package event
 //	cache/           restore.Cache
 //	swap/            restore.Swapper's journal
-//	hooks/           the output of each hook's last run
+//	hooks/           the end of what each hook's last run printed
+//	reserve          room for the journal when the disk is full
 //
 // # Goroutines
 //

@@ -100,10 +100,12 @@ func describeHolders(all []holder.Holder) string {
 	return strings.Join(names, ", ")
 }
 
-// keepLooking looks on a standby whether an application runs there.
+// keepLooking looks every now and then whether an application runs on a standby,
+// and whether there is room for what the agent must write.
 func (a *Agent) keepLooking(ctx context.Context) error {
 	return a.whenAdmitted(ctx, func() time.Duration {
 		a.lookForApplication(ctx)
+		a.lookAtRoom(ctx)
 		return standbyLook
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
@@ -153,6 +154,7 @@ func TestAnInstanceThatDoesNotRehearseKeepsNoStage(t *testing.T) {
 		b.change = func(cfg *Config) { cfg.Rehearsal.Off = true }
 		b.start()
 		b.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Staged == "" })
+		synctest.Wait()
 		b.alone()
 		p, err := b.agent.Preflight(t.Context(), PromoteRequest{})
 		if i := slices.IndexFunc(p.Checks, func(c Check) bool { return c.Name == "rehearsal" }); err != nil || i < 0 || !p.Checks[i].OK || !strings.HasSuffix(p.Checks[i].Detail, "the restore runs first") {

@@ -18,6 +18,7 @@ var Kinds = []Kind{
 	{"cache", "the cache of backups"},
 	{"config", "the shared configuration: what was changed from what to what, and is in force"},
 	{"demotion", "stepping down, and what was salvaged"},
+	{"disk", "room in the data folder"},
 	{"discard", "deleting what a swap replaced"},
 	{"federation", "the file by which a standby's Prometheus follows the active's"},
 	{"fencing", "an application that runs on an operator's word"},

@@ -6,9 +6,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 )
 
-// Held is a Restorer whose state lies in files that somebody may have open while
+// Openable is a Restorer whose state lies in files that somebody may have open while
 // a swap replaces them. One whose sessions Swap ends itself is none.
-type Held interface {
+type Openable interface {
 	// Live is where the live state lies that Swap would replace, or SwapBack take
 	// away.
 	Live() ([]holder.Place, error)
@@ -17,12 +17,12 @@ type Held interface {
 }
 
 var (
-	_ Held = (*Directory)(nil)
-	_ Held = (*SQLite)(nil)
-	_ Held = (*Prometheus)(nil)
+	_ Openable = (*Directory)(nil)
+	_ Openable = (*SQLite)(nil)
+	_ Openable = (*Prometheus)(nil)
 )
 
-// Live implements Held.
+// Live implements Openable.
 func (d *Directory) Live() ([]holder.Place, error) {
 	p, err := d.place()
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Directory) Live() ([]holder.Place, error) {
 	return []holder.Place{live}, nil
 }
 
-// Replaced implements Held.
+// Replaced implements Openable.
 func (d *Directory) Replaced() ([]holder.Place, error) {
 	p, err := d.place()
 	if err != nil {
@@ -45,7 +45,7 @@ func (d *Directory) Replaced() ([]holder.Place, error) {
 	return []holder.Place{{Path: p.at().replaced}}, nil
 }
 
-// Live implements Held.
+// Live implements Openable.
 func (s *SQLite) Live() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
 		places = filePlaces(at.path)
@@ -54,7 +54,7 @@ func (s *SQLite) Live() (places []holder.Place, err error) {
 	return places, err
 }
 
-// Replaced implements Held.
+// Replaced implements Openable.
 func (s *SQLite) Replaced() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
 		places = filePlaces(at.replaced())
@@ -72,11 +72,11 @@ func filePlaces(path string) []holder.Place {
 	return places
 }
 
-// Live implements Held: the server that has it open is stopped by the swap
+// Live implements Openable: the server that has it open is stopped by the swap
 // itself, which looks for others then.
 func (p *Prometheus) Live() ([]holder.Place, error) { return nil, nil }
 
-// Replaced implements Held.
+// Replaced implements Openable.
 func (p *Prometheus) Replaced() ([]holder.Place, error) { return p.tree.Replaced() }
 
 // whoHolds returns somebody who has something in a data folder open; nil for
