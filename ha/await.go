@@ -47,7 +47,7 @@ func (m *Machine) ackUntil(alive bool, replaced, since instant) instant {
 // there is none for an active that showed no sign of life, or whose host is off
 // on an operator's word.
 func (m *Machine) awaitAck(p *Promotion) bool {
-	if p.HostIsOff && m.fencing().Mode != Strict {
+	if m.onWord(p) {
 		m.acked("not waited for: its host is off, says " + p.By)
 		return false
 	}
@@ -64,6 +64,9 @@ func (m *Machine) awaitAck(p *Promotion) bool {
 	})
 	return true
 }
+
+// onWord reports whether an operator's word spares the wait.
+func (m *Machine) onWord(p *Promotion) bool { return p.HostIsOff && m.fencing().Mode != Strict }
 
 // readAck looks for the acknowledgement at one key.
 func (m *Machine) readAck(p *Promotion, key string, missing func()) {
@@ -102,7 +105,7 @@ func (m *Machine) waitsFor() *Wait {
 			return &Wait{For: h.Active.Name + ", which waits for " + h.Handover.Waits, Left: leftOf(h.Handover, m.t-m.headSince)}
 		}
 		return &Wait{For: p.Old.Name + " to answer", Left: max(0, m.stepSince+m.patience()-m.t)}
-	case p.Phase == PhaseFinish && !p.Acked && m.leading:
+	case p.Phase == PhaseFinish && !p.Acked && m.leading && !m.onWord(p):
 		w := m.ackWait(p.Old.Name)
 		w.Left = max(0, m.ackUntil(p.OldAlive, m.replaced, m.ackSince)-m.t)
 		return w

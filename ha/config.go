@@ -102,7 +102,9 @@ type Instance struct {
 	Troubles    []string    `json:"troubles,omitempty"`     // what is wrong there, for people
 	// Missing are digests of packs that the active misses in the bucket: an
 	// instance that has one cached puts it back.
-	Missing []string `json:"missing_packs,omitempty"`
+	Missing  []string `json:"missing_packs,omitempty"`
+	Blockers []string `json:"blockers,omitempty"` // what a standby's host lacks for a promotion
+	Ready    bool     `json:"ready,omitempty"`    // a standby's host was looked at lately, and lacks nothing
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`

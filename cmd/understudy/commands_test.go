@@ -100,7 +100,8 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	h.fails(exitUsage, "the kinds are", "events", "--kinds", "nothing")
 	h.fails(exitUsage, "neither a length of time", "events", "--since", "whenever")
 	h.fails(exitUsage, "--limit alone", "events", "--cluster", "--follow")
-	if out := h.run("status"); !strings.Contains(out, "host-a *") || !strings.Contains(out, ref.ID) || !strings.Contains(out, "Healthy.") {
+	if out := h.run("status"); !strings.Contains(out, "host-a *") || !strings.Contains(out, ref.ID) || strings.Contains(out, "Healthy.") ||
+		!strings.Contains(out, "Nothing is wrong. To know:\n  - there is no standby") {
 		t.Errorf("status: %s", out)
 	}
 	h.fails(exitUsage, "neither request nor task", "backup", "--trigger", "whim")

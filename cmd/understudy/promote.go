@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -233,19 +234,48 @@ func (p *promotion) begin(ctx context.Context, c *agentClient) error {
 	}); err != nil {
 		return err
 	}
-	if status.State == agent.PromotionDone {
-		return applicationRuns(ctx, c)
+	if status.State != agent.PromotionDone {
+		return outcome(status)
 	}
-	return outcome(status)
+	s, err := afterwards(ctx, c, status.Epoch)
+	if err != nil {
+		return err
+	}
+	if !p.app.json {
+		showAftermath(p.app.std.out, s)
+	}
+	return applicationRuns(s)
+}
+
+// afterwardsTries is how often an agent is asked what its promotion has lost,
+// which it looks up once that is done.
+const afterwardsTries = 25
+
+// afterwards is the status after a promotion, with what that has lost, as soon as
+// it is known.
+func afterwards(ctx context.Context, c *agentClient, epoch uint64) (s agent.Status, err error) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for range afterwardsTries {
+		s = agent.Status{}
+		if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+			return s, fmt.Errorf("promoted; ask how it is now: %w", err)
+		}
+		if s.Takeover != nil && s.Takeover.Epoch >= epoch && s.LastBackup != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return s, nil
 }
 
 // applicationRuns is an error when a promotion has made this instance the
 // active, but its application could not be started.
-func applicationRuns(ctx context.Context, c *agentClient) error {
-	var s agent.Status
-	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
-		return fmt.Errorf("promoted; ask whether the application runs: %w", err)
-	}
+func applicationRuns(s agent.Status) error {
 	if s.AppError == "" {
 		return nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,9 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 	if p.Loss.Reported != nil {
 		fmt.Fprintf(w, "The active last reported %s.\n", p.Loss.Reported)
 	}
+	for _, text := range lacksOf(p.Backup) {
+		fmt.Fprintf(w, "The backup lacks: %s\n", text)
+	}
 	for _, id := range p.Loss.Newer {
 		fmt.Fprintf(w, "Would be superseded: %s\n", id)
 	}
@@ -58,6 +62,32 @@ func waitLine(p agent.Preflight) string {
 		return fmt.Sprintf("Would wait, once it has committed, for %s; if you know that its host is off, --host-is-off ends that.", p.Wait)
 	}
 	return fmt.Sprintf("Would wait, once it has committed, for %s.", p.Wait)
+}
+
+// showAftermath writes what a promotion has lost, where that is, and what the
+// backup that is in force could not keep.
+func showAftermath(w io.Writer, s agent.Status) {
+	if s.Takeover == nil {
+		fmt.Fprintln(w, "What was lost could not be looked up yet; understudy status tells it.")
+	} else {
+		for _, line := range s.Takeover.Lost {
+			fmt.Fprintln(w, "Lost:", line)
+		}
+	}
+	for _, line := range s.Lacks {
+		fmt.Fprintln(w, "Not kept in the newest backup:", line)
+	}
+}
+
+// lacksOf is what a backup could not keep.
+func lacksOf(b agent.BackupInfo) []string {
+	all := slices.Clone(b.Warnings)
+	for _, src := range b.Sources {
+		for _, text := range src.Warnings {
+			all = append(all, src.Name+": "+text)
+		}
+	}
+	return all
 }
 
 // backupName names a backup that may not be known.

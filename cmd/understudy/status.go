@@ -24,8 +24,12 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Show what this instance knows of itself and of its cluster: who is active, what is
 backed up and cached, what is wrong, and what a promotion here would do now.
 
---check is for monitoring: the exit code is 0 only when there is nothing that an
-operator should look at.`,
+"Healthy." stands below only when there is nothing to tell. What is wrong is listed
+under "To look at"; what is not wrong and should be known, as that there is no standby,
+or what the newest backup could not keep, under "To know". What is said of the other
+instances is as of when their records were read.
+
+--check is for monitoring: the exit code is 0 only when there is nothing to look at.`,
 		Example: `  understudy status --watch
   understudy status --check --json`,
 		Args: arguments(cobra.NoArgs),
@@ -120,14 +124,35 @@ func showStatus(w io.Writer, s agent.Status) {
 	})
 	fmt.Fprintln(w)
 	showInstances(w, s.Instances)
-	fmt.Fprintln(w)
-	if s.Healthy {
-		fmt.Fprintln(w, "Healthy.")
-		return
+	if s.InstancesAge >= tellAge {
+		fmt.Fprintf(w, "The others as of %s ago.\n", inSeconds(s.InstancesAge))
 	}
-	fmt.Fprintln(w, "To look at:")
-	for _, p := range s.Problems {
-		fmt.Fprintln(w, "  -", p)
+	fmt.Fprintln(w)
+	showVerdict(w, s)
+}
+
+// tellAge is from how many seconds on the table of instances is said to be of
+// before.
+const tellAge = 3
+
+// showVerdict says how it is, in the agent's own judgement.
+func showVerdict(w io.Writer, s agent.Status) {
+	list := func(heading string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintln(w, heading)
+		}
+		for _, line := range lines {
+			fmt.Fprintln(w, "  -", line)
+		}
+	}
+	list("To look at:", s.Problems)
+	switch {
+	case s.Verdict == agent.VerdictHealthy:
+		fmt.Fprintln(w, "Healthy.")
+	case s.Healthy:
+		list("Nothing is wrong. To know:", s.Caveats)
+	default:
+		list("To know:", s.Caveats)
 	}
 }
 
@@ -169,10 +194,12 @@ func activeLine(s agent.Status) string {
 		return "not known"
 	case s.Role == ha.RoleActive && s.Refused == "":
 		return s.Active + " (this instance)"
-	case s.HeadAlive:
-		return fmt.Sprintf("%s, alive", s.Active)
+	case s.Head != nil && s.Head.Stopped:
+		return fmt.Sprintf("%s, has ended in good order, with its application (seen %s ago)", s.Active, inSeconds(s.HeadAge))
+	case !s.HeadSeen:
+		return fmt.Sprintf("%s, not seen alive in the %s since this agent looks", s.Active, inSeconds(s.HeadAge))
 	}
-	return fmt.Sprintf("%s, last sign of life %s ago", s.Active, inSeconds(s.HeadAge))
+	return fmt.Sprintf("%s, last seen %s ago", s.Active, inSeconds(s.HeadAge))
 }
 
 func bucketLine(s agent.Status) string {

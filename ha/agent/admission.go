@@ -145,6 +145,9 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 			case err != nil && !failing:
 				a.note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
 			case err == nil:
+				if !sameStanding(rec, written) {
+					a.tellActive(ctx)
+				}
 				written, at = rec, now
 			}
 			failing = err != nil
@@ -161,12 +164,28 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 	}
 }
 
-// sameRecord reports whether two records tell the same.
+// sameRecord reports whether two records tell the same. That a standby does not
+// have the newest backup yet the others see by the head: saying so would hold up,
+// by the pause between two writes, that it has it.
 func sameRecord(x, y ha.Instance) bool {
-	return x.Role == y.Role && x.State == y.State && x.Epoch == y.Epoch && x.Newest == y.Newest &&
+	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && slices.Equal(x.Blockers, y.Blockers) &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
 		slices.Equal(x.Rehearsals, y.Rehearsals) && slices.Equal(x.Troubles, y.Troubles)
+}
+
+// sameStanding reports whether two records tell the same of whether their
+// instance could take over.
+func sameStanding(x, y ha.Instance) bool {
+	x.Rehearsals, y.Rehearsals = nil, nil
+	return sameRecord(x, y)
+}
+
+func told(state string) string {
+	if state == StateBehind {
+		return StateInSync
+	}
+	return state
 }
 
 // wait waits, unless ctx ends first.

@@ -46,6 +46,7 @@ type Agent struct {
 	refusals   refusals
 	reloading  reloading
 	readiness  readiness
+	aftermath  aftermath
 	expiry     expiry
 	lock       locking
 	federation federation
@@ -220,7 +221,7 @@ func (a *Agent) openParts() (err error) {
 		return err
 	}
 	a.configs = newConfigs(a.bucket, a.dir)
-	a.table = newTable(a.bucket, a.self)
+	a.table = newTable(a.bucket, a.self, func() *ha.Head { return a.view().Head })
 	a.notifier = newNotifier(a)
 	a.deliverer = newDeliverer(a)
 	return nil
@@ -286,6 +287,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepScrubbed(gctx) })
 	g.Go(func() error { return a.keepPacks(gctx) })
+	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })
 	g.Go(func() error { return a.keepLooking(gctx) })

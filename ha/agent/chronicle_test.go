@@ -25,6 +25,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 		b.promote(PromoteRequest{Mode: ha.ModeFailover, Backup: first, By: "bob", Reason: "the upgrade went wrong"})
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		b.until("its first backup", func(s Status) bool { return s.LastBackup.Epoch == 2 })
 		e := c.host("e")
 		e.join(false)
 		e.start()

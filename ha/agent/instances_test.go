@@ -231,25 +231,56 @@ func TestAnActiveWhoseStandbysAreBehindSaysSo(t *testing.T) {
 		a.until("said", func(s Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "no standby has the newest backup") })
 		})
+		b.start()
+		a.until("one is still away", func(s Status) bool {
+			return s.covered() && !s.Healthy && slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "d is unreachable since") })
+		})
 		d.start()
 		a.until("healthy again", func(s Status) bool { return s.Healthy })
 	})
 }
 
-func TestTheHeadSaysWhoIsActiveBeforeTheRecordsDo(t *testing.T) {
+// TestTheTableFollowsTheHeadAndTheRecordWhicheverIsNewer: judged by the epoch.
+func TestTheTableFollowsTheHeadAndTheRecordWhicheverIsNewer(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	core := ha.Status{Head: &ha.Head{Epoch: 2, Active: ha.Peer{Name: "b"}}}
-	for name, want := range map[string]InstanceStatus{
-		"a": {Role: ha.RoleStandby, State: StateDemoting},
-		"b": {Role: ha.RoleActive, State: StateActive},
+	for name, c := range map[string]struct {
+		name        string
+		head        uint64
+		rec         ha.Instance
+		role        ha.Role
+		state       string
+		unreachable bool
+	}{
+		"the old active's record is of before":   {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1}, role: ha.RoleStandby, state: StateReplaced},
+		"the new active's record is of before":   {name: "b", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StatePromoting, Epoch: 1}, role: ha.RoleActive, state: StateActive},
+		"the old active steps down":              {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StateDemoting, Epoch: 2}, role: ha.RoleStandby, state: StateDemoting},
+		"the old active has stepped down":        {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StateInSync, Epoch: 2}, role: ha.RoleStandby, state: StateInSync},
+		"the record is of an epoch not seen yet": {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 3}, role: ha.RoleActive, state: StateActive},
 	} {
-		rec := &ha.Instance{Name: name, Role: ha.RoleActive, State: StateActive}
-		if name == "b" {
-			rec.Role, rec.State = ha.RoleStandby, StatePromoting
-		}
-		got := rowStatus(name, row{rec: rec, attrs: blobstore.Attrs{Time: now}}, core, now, time.Second)
-		if got.Role != want.Role || got.State != want.State {
+		h := &ha.Head{Epoch: c.head, Active: ha.Peer{Name: "b"}}
+		got := rowStatus(c.name, row{rec: &c.rec, attrs: blobstore.Attrs{Time: now}}, h, reading{began: now, head: h}, time.Second)
+		if got.Role != c.role || got.State != c.state {
 			t.Errorf("%s: %s, %s", name, got.Role, got.State)
 		}
 	}
+}
+
+// TestAnOldActivesRowIsRightSoonAfterASwitchover: without anybody looking at the
+// table meanwhile.
+func TestAnOldActivesRowIsRightSoonAfterASwitchover(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d, _ := threeHosts(t, c)
+		c.pass(3 * time.Minute)
+		b.promote(PromoteRequest{})
+		b.untilLeading()
+		a.untilCached(b.backup())
+		c.pass(10 * time.Second)
+		for _, h := range []*host{a, b, d} {
+			for _, i := range h.agent.Status().Instances {
+				if want := map[string]string{"a": StateInSync, "b": StateActive, "d": StateInSync}[i.Name]; i.State != want {
+					t.Errorf("%s says that %s is %q, want %q", h.name, i.Name, i.State, want)
+				}
+			}
+		}
+	})
 }

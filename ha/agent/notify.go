@@ -223,10 +223,23 @@ func (a *Agent) VerifyNotification(header http.Header, body []byte) error {
 	return fmt.Errorf("verify notification: %w", err)
 }
 
-// Notified has the bucket looked at soon. It never blocks, and any number of
-// calls cost one look in a tenth of a second at most.
+// tellActive wakes the active up because this instance's record has changed: it
+// reads there which backup is cached here, and what this host lacks. The wake-up
+// says nothing itself; what the record says is signed.
+func (a *Agent) tellActive(ctx context.Context) {
+	if h := a.view().Head; h != nil && h.Active.Name != a.self.Name {
+		a.notifier.wake(ctx, []string{strings.TrimSuffix(h.Active.URL, "/")}, nil)
+	}
+}
+
+// Notified has the bucket looked at soon, and, on the active, the instances'
+// records. It never blocks, and any number of calls cost one look at the head in a
+// tenth of a second at most, and one at the records in a second.
 func (a *Agent) Notified() {
 	a.stats.notified()
+	if a.view().Role == ha.RoleActive {
+		a.table.stir()
+	}
 	select {
 	case a.wakeups <- struct{}{}:
 	default:

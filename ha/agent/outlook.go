@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 type readiness struct {
 	mu       sync.Mutex
 	blockers []string
+	looked   bool // the host was looked at, and blockers is what it lacks
 
 	// The goroutine's own.
 	newest string
@@ -24,21 +26,28 @@ type readiness struct {
 
 const (
 	readyPause  = 10 * time.Second // between two looks whether it is time to look
-	readyEvery  = 5 * time.Minute  // a host that has everything
+	readySoon   = 2 * time.Second  // while the host was not looked at yet
+	readyEvery  = time.Minute      // a host that has everything
 	readyAgain  = 30 * time.Second // one that lacks something
 	readyWithin = time.Minute      // what a look may take
 )
 
-func (r *readiness) read() []string {
+// read returns what the host lacks, and whether it was looked at and lacks
+// nothing.
+func (r *readiness) read() (blockers []string, ready bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.blockers
+	return r.blockers, r.looked && len(r.blockers) == 0
 }
 
-func (r *readiness) set(blockers []string) {
+// set notes what a look has found, or that there was none, and reports whether
+// that is something new.
+func (r *readiness) set(looked bool, blockers []string) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.blockers = blockers
+	changed = r.looked != looked || !slices.Equal(r.blockers, blockers)
+	r.looked, r.blockers = looked, blockers
+	return changed
 }
 
 // keepReady looks, on a standby, whether a promotion would work: at every new
@@ -46,6 +55,9 @@ func (r *readiness) set(blockers []string) {
 func (a *Agent) keepReady(ctx context.Context) error {
 	return a.whenAdmitted(ctx, func() time.Duration {
 		a.lookReady(ctx)
+		if _, ready := a.readiness.read(); !ready && a.readiness.at == 0 {
+			return readySoon // it was not looked at yet
+		}
 		return readyPause
 	})
 }
@@ -53,12 +65,13 @@ func (a *Agent) keepReady(ctx context.Context) error {
 func (a *Agent) lookReady(ctx context.Context) {
 	r, core, now := &a.readiness, a.view(), a.cfg.Clock.Now().Mono
 	if core.Role != ha.RoleStandby || core.Promotion != nil || core.Demotion != nil || core.Head == nil || core.Head.Newest == nil {
-		r.set(nil)
-		r.at = 0
+		if r.at = 0; r.set(false, nil) {
+			a.troubled()
+		}
 		return
 	}
 	every := readyEvery
-	if len(r.read()) > 0 {
+	if lacks, _ := r.read(); len(lacks) > 0 {
 		every = readyAgain
 	}
 	ref, live := *core.Head.Newest, a.live()
@@ -81,68 +94,95 @@ func (a *Agent) lookReady(ctx context.Context) {
 		}
 	}
 	r.newest, r.live, r.at = ref.ID, live, now
-	r.set(lacks)
+	if r.set(true, lacks) {
+		a.troubled() // the record says it to the others at once
+	}
 }
 
 // outlook says in one line what promoting this instance would do now, or, on
-// the active, what promoting another would.
-func outlook(s Status) string {
+// the active, what promoting another would; and whether that is all that one
+// could wish for.
+func outlook(s Status) (text string, good bool) {
 	h := s.Head
 	switch {
 	case s.Promotion != nil:
-		return fmt.Sprintf("a promotion is under way (%s)", s.Promotion.Phase)
+		return fmt.Sprintf("a promotion is under way (%s)", s.Promotion.Phase), false
 	case s.Role == ha.RoleActive && s.Refused == "":
-		return "this instance is the active; " + successors(s)
+		text, good = successors(s)
+		return "this instance is the active; " + text, good
 	case h == nil || s.Bucket != "ok":
-		return "not now: the bucket cannot be used"
+		return "not now: the bucket cannot be used", false
 	case h.Newest == nil:
-		return "not now: the cluster has no backup yet"
+		return "not now: the cluster has no backup yet", false
 	case s.Demotion != nil && !s.Demotion.Acked:
-		return "not now: this instance is still stepping down"
+		return "not now: this instance is still stepping down", false
 	case s.Demotion != nil && !s.Demotion.Made:
-		return "not now: this instance still owes a salvage backup"
+		return "not now: this instance still owes a salvage backup", false
 	case h.Handover != nil && h.Handover.State != ha.Declined && h.Handover.To.Name != s.Instance:
-		return "not now: " + h.Handover.To.Name + " is taking over"
+		return "not now: " + h.Handover.To.Name + " is taking over", false
 	case len(s.Blockers) > 0:
-		return "not now: " + strings.Join(s.Blockers, "; ")
+		return "not now: " + strings.Join(s.Blockers, "; "), false
+	}
+	rehearsal, good := rehearsalOutlook(s)
+	if !s.Ready {
+		rehearsal, good = rehearsal+"; what this host lacks for it has not been looked at yet", false
+	}
+	switch {
+	case h.Stopped:
+		return fmt.Sprintf("by failover only: %s has ended in good order, with its application; what came after the newest backup (%s ago) would be lost; %s",
+			s.Active, seconds(s.LastBackupAge), rehearsal), false
 	case s.silent():
 		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsalOutlook(s))
+			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsal), false
 	}
 	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago); %s",
-		seconds(s.LastBackupAge), rehearsalOutlook(s))
+		seconds(s.LastBackupAge), rehearsal), good
 }
 
-// successors says which standbys could take over from this active.
-func successors(s Status) string {
-	var ready, others []string
+// successors says which standbys could take over from this active, as far as
+// their records tell.
+func successors(s Status) (text string, good bool) {
+	if s.InstancesAge < 0 {
+		return "whether a standby could take over is not known yet: their records have not been read", false
+	}
+	var ready, fetching, others []string
 	for _, i := range s.Instances {
 		switch {
 		case i.Self || i.Role != ha.RoleStandby || i.State == StateRemoved:
-		case i.State == StateInSync:
+		case i.State == StateInSync && i.Ready:
 			ready = append(ready, i.Name)
+		case i.State == StateBehind && i.Ready:
+			fetching = append(fetching, i.Name)
+		case len(i.Blockers) > 0:
+			others = append(others, i.Name+": "+strings.Join(i.Blockers, "; "))
+		case i.State == StateInSync || i.State == StateBehind:
+			others = append(others, i.Name+" has not said yet whether its host has what that needs")
 		default:
 			others = append(others, i.Name+": "+i.State)
 		}
 	}
+	lost := fmt.Sprintf("what came after the newest backup (%s ago)", seconds(s.LastBackupAge))
 	switch {
+	case s.LastBackup == nil:
+		return "the cluster has no backup yet that a standby could take over with", false
 	case len(ready) > 0:
-		return fmt.Sprintf("%s could take over and lose nothing, or, should this host be lost, what came after the newest backup (%s ago)",
-			strings.Join(ready, " or "), seconds(s.LastBackupAge))
+		return strings.Join(ready, " or ") + " could take over and lose nothing, or, should this host be lost, " + lost, true
+	case len(fetching) > 0:
+		return strings.Join(fetching, " or ") + " could take over and lose nothing, or, should this host be lost, " + lost + ", once it has fetched the newest backup", false
 	case len(others) > 0:
-		return "no standby is ready to take over (" + strings.Join(others, ", ") + ")"
+		return "no standby is ready to take over (" + strings.Join(others, ", ") + ")", false
 	}
-	return "there is no standby"
+	return "there is no standby", false
 }
 
 // rehearsalOutlook says what rehearsal means for a promotion to the newest
-// backup.
-func rehearsalOutlook(s Status) string {
+// backup, and whether it has passed.
+func rehearsalOutlook(s Status) (text string, passed bool) {
 	switch newest := s.Head.Newest.ID; {
 	case s.Staged == newest && s.Rehearsed == ha.Rehearsed{Backup: newest}:
-		return "that backup is rehearsed"
-	case s.Rehearsed.Backup == newest:
-		return "its rehearsal failed"
+		return "that backup is rehearsed", true
+	case s.Rehearsed.Backup == newest && s.Rehearsed.Error != "":
+		return "its rehearsal failed", false
 	}
-	return "that backup is not rehearsed: it would be restored first"
+	return "that backup is not rehearsed: it would be restored first", false
 }

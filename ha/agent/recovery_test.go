@@ -196,7 +196,7 @@ func TestStrictFencingStopsAnActiveWithoutItsBucket(t *testing.T) {
 }
 
 // stagedSource tells where its stage is.
-type stagedSource struct{ source.Source }
+type stagedSource struct{ *source.Directory }
 
 func (stagedSource) Staged() string { return "/somewhere" }
 
@@ -206,7 +206,7 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 		b.halt()
 		cfg := b.config()
 		cfg.Hooks.Probe.Command = []string{"true"}
-		cfg.Sources = []source.Source{stagedSource{cfg.Sources[0]}}
+		cfg.Sources = []source.Source{stagedSource{cfg.Sources[0].(*source.Directory)}}
 		agent, err := Open(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -36,7 +36,7 @@ func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
 	active := requests{
 		writes: 372 + 72 + 12*(1+3), // the head at each poll and backup; its own record; manifest and packs
 		reads:  360 + 60*3 + 12,     // the lease at each poll; everybody's record
-		lists:  72 + 5 + 1,          // of records; of what may have expired; of packs
+		lists:  60 + 12*3 + 5 + 1,   // of records, also as standbys tell that they have a backup; of what may have expired; of packs
 	}
 	standby := requests{
 		writes: 72,                          // its own record

@@ -21,8 +21,12 @@ type Status struct {
 	Active      string `json:"active"` // name of the active, "" while no head is known
 	ActiveURL   string `json:"active_url,omitempty"`
 
+	// Healthy says that there are no Problems; Verdict is VerdictHealthy only when
+	// there are no Caveats either.
 	Healthy  bool     `json:"healthy"`
+	Verdict  string   `json:"verdict"`
 	Problems []string `json:"problems,omitempty"` // what an operator should look at
+	Caveats  []string `json:"caveats,omitempty"`  // what an operator should know, and is not wrong
 
 	HeadAge       float64 `json:"head_age_seconds"`        // since the head was seen to change
 	HeadAlive     bool    `json:"active_alive"`            // the active shows signs of life
@@ -50,6 +54,15 @@ type Status struct {
 	// Blockers are what this host was found to lack, lately, for a promotion of
 	// this standby.
 	Blockers []string `json:"blockers,omitempty"`
+	Ready    bool     `json:"ready"` // this standby's host was looked at lately, and lacks nothing
+	// Lacks is what the newest backup could not keep.
+	Lacks []string `json:"lacks,omitempty"`
+	// Takeover is the promotion that began the present epoch; nil: there was none,
+	// or it is not known yet.
+	Takeover *Takeover `json:"takeover,omitempty"`
+	// InstancesAge is how old the table of instances is, in seconds: what it says
+	// of the others is as of then. Negative: their records have not been read yet.
+	InstancesAge float64 `json:"instances_age_seconds"`
 	// Outlook says in one line whether promoting this instance would work now,
 	// and what would be lost.
 	Outlook string `json:"outlook"`
@@ -59,6 +72,8 @@ type Status struct {
 	// once it has committed, which is nearly all of its downtime; nil: for nothing.
 	FailoverWait *Wait `json:"failover_wait,omitempty"`
 	Stats        Stats `json:"stats"`
+
+	poll time.Duration
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.
@@ -83,12 +98,17 @@ const (
 	// StateRehearsalFailed is a standby whose newest rehearsal failed.
 	StateRehearsalFailed = "rehearsal failed"
 	StateUnreachable     = "unreachable"
-	StatePromoting       = "promoting"
-	StateDemoting        = "demoting"
-	StateHandingOver     = "handing over"
-	StateRefused         = "refused"    // active by its own journal, but not by the head
-	StateRegistered      = "registered" // added by URL, has not joined yet
-	StateRemoved         = "removed"
+	// StateBlocked is a standby whose host lacks what a promotion needs.
+	StateBlocked = "cannot take over"
+	// StateReplaced is an active of an earlier epoch that has not said yet that it
+	// has stepped down.
+	StateReplaced    = "replaced"
+	StatePromoting   = "promoting"
+	StateDemoting    = "demoting"
+	StateHandingOver = "handing over"
+	StateRefused     = "refused"    // active by its own journal, but not by the head
+	StateRegistered  = "registered" // added by URL, has not joined yet
+	StateRemoved     = "removed"
 )
 
 // InstanceStatus is one line of the table of instances.
@@ -109,6 +129,8 @@ type InstanceStatus struct {
 	Rehearsals []ha.Rehearsal `json:"rehearsals,omitempty"` // of its cached backups, newest first
 	LastError  string         `json:"last_error,omitempty"`
 	Troubles   []string       `json:"troubles,omitempty"` // what is wrong there until it is over
+	Blockers   []string       `json:"blockers,omitempty"` // what that host lacks for a promotion
+	Ready      bool           `json:"ready,omitempty"`    // that host was looked at lately, and lacks nothing
 }
 
 // Stats counts what this process has done.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 type table struct {
 	bucket *Bucket
 	self   ha.Peer
-	kick   chan struct{} // somebody looks
+	head   func() *ha.Head // as last seen
+	kick   chan struct{}   // somebody looks, or a record has changed
 
 	mu   sync.Mutex
 	last reading
@@ -35,6 +37,7 @@ type reading struct {
 	rows  map[string]row
 	began time.Time     // by the store's clock
 	mono  time.Duration // the same on this host's clock
+	head  *ha.Head      // as it was known then; nil: it was not
 }
 
 // looked reports whether there was a reading at all.
@@ -46,13 +49,13 @@ type row struct {
 	err   error // the record cannot be verified
 }
 
-func newTable(b *Bucket, self ha.Peer) *table {
-	return &table{bucket: b, self: self, kick: make(chan struct{}, 1)}
+func newTable(b *Bucket, self ha.Peer, head func() *ha.Head) *table {
+	return &table{bucket: b, self: self, head: head, kick: make(chan struct{}, 1)}
 }
 
 // refresh reads the records that have changed.
 func (t *table) refresh(ctx context.Context) error {
-	now := reading{began: t.bucket.storeTime(), mono: t.bucket.clock.Now().Mono}
+	now := reading{began: t.bucket.storeTime(), mono: t.bucket.clock.Now().Mono, head: t.head()}
 	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix)
 	if err != nil {
 		return err
@@ -94,18 +97,34 @@ func (t *table) reading() reading {
 	return t.last
 }
 
+// age is how old the table is, in seconds; negative: nobody has looked yet.
+func (t *table) age() float64 {
+	last := t.reading()
+	if !last.looked() {
+		return -1
+	}
+	return (t.bucket.clock.Now().Mono - last.mono).Seconds()
+}
+
 // look has the table read again soon if what it knows is older than this.
 func (t *table) look(older time.Duration) {
 	if last := t.reading(); !last.looked() || t.bucket.clock.Now().Mono-last.mono >= older {
-		select {
-		case t.kick <- struct{}{}:
-		default:
-		}
+		t.stir()
 	}
 }
 
-// tableEvery is how often the table is read while nobody looks.
-const tableEvery = time.Minute
+// stir has the table read again soon.
+func (t *table) stir() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	tableEvery = time.Minute // how often the table is read while nobody looks
+	tablePause = time.Second // between two readings
+)
 
 // keepTable keeps the table of instances current.
 func (a *Agent) keepTable(ctx context.Context) error {
@@ -114,7 +133,10 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		return ctx.Err()
 	case <-a.admitted:
 	}
+	var epoch uint64
+	again := recordPause // until the next reading while what is read is not settled
 	for failing := false; ; {
+		epoch = a.view().Epoch
 		err := a.table.refresh(ctx)
 		if err != nil && ctx.Err() == nil && !failing {
 			a.note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
@@ -125,16 +147,61 @@ func (a *Agent) keepTable(ctx context.Context) error {
 			a.readmit(ctx)
 			a.renewKeys(ctx)
 		}
-		timer := time.NewTimer(tableEvery)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-		case <-a.table.kick:
-			timer.Stop()
+		next := tableEvery
+		if !a.settled() {
+			next = again
+		}
+		waited, err := a.untilTableIsDue(ctx, next, epoch)
+		if err != nil {
+			return err
+		}
+		if again = min(2*again, tableEvery); !waited || next == tableEvery {
+			again = recordPause // something is new
 		}
 	}
+}
+
+// untilTableIsDue waits until it is time to read the table again, somebody
+// looks, or another epoch has begun; for tablePause at least. It reports whether
+// it was the time.
+func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch uint64) (waited bool, err error) {
+	if err := wait(ctx, tablePause); err != nil {
+		return false, err
+	}
+	timer := time.NewTimer(next)
+	defer timer.Stop()
+	for {
+		changed := a.Changed()
+		if a.view().Epoch != epoch {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-timer.C:
+			return true, nil
+		case <-a.table.kick:
+			return false, nil
+		case <-changed:
+		}
+	}
+}
+
+// settled reports whether the records say what the head says: soon after a
+// promotion, or after a backup, they do not yet.
+func (a *Agent) settled() bool {
+	core := a.view()
+	h := core.Head
+	if h == nil {
+		return true
+	}
+	fresh := h.Newest != nil && a.cfg.Clock.Now().Wall.Sub(h.Newest.Time).Seconds() < syncGrace
+	for _, i := range a.instances(core) {
+		if i.State == StateReplaced || i.State == StateDemoting || fresh && i.State == StateBehind {
+			return false
+		}
+	}
+	return true
 }
 
 // Instances gives the table of instances, read from the bucket now.
@@ -155,7 +222,7 @@ func (a *Agent) instances(core ha.Status) []InstanceStatus {
 		if name == a.self.Name {
 			continue
 		}
-		s := rowStatus(name, r, core, read.began, a.cfg.Poll)
+		s := rowStatus(name, r, core.Head, read, a.cfg.Poll)
 		if config != nil && r.rec != nil {
 			if m, found := config.Member(name); found && m.Removed {
 				s.State = StateRemoved
@@ -179,45 +246,48 @@ func (a *Agent) instances(core ha.Status) []InstanceStatus {
 }
 
 func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
-	s := recordStatus(&rec, core)
+	s := recordStatus(&rec, core.Head)
 	s.Self = true
 	s.Name, s.URL, s.Incarnation = a.self.Name, a.self.URL, a.self.Incarnation
 	return s
 }
 
 // rowStatus describes another instance, as of when its record was read.
-func rowStatus(name string, r row, core ha.Status, read time.Time, poll time.Duration) InstanceStatus {
+func rowStatus(name string, r row, h *ha.Head, read reading, poll time.Duration) InstanceStatus {
 	seen := r.attrs.Time
 	if r.rec == nil {
 		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.err.Error(), Lag: -1}
 	}
-	s := recordStatus(r.rec, core)
+	// How far a standby has come is judged by the head as of the same moment: it
+	// may have followed since.
+	s := recordStatus(r.rec, cmp.Or(read.head, h))
 	s.Name, s.LastSeen = name, &seen
-	// The head says who is active, also before an instance's record does.
-	switch h := core.Head; {
+	// The head says who is active, also before an instance's record does. A record
+	// of a later epoch knows better.
+	switch {
 	case h == nil:
-	case h.Active.Name == name && s.Role != ha.RoleActive:
+	case h.Active.Name == name && s.Role != ha.RoleActive && s.Epoch <= h.Epoch:
 		s.Role, s.State, s.Lag = ha.RoleActive, StateActive, 0
-	case h.Active.Name != name && s.Role == ha.RoleActive:
-		s.Role, s.State = ha.RoleStandby, StateDemoting
+	case h.Active.Name != name && s.Role == ha.RoleActive && s.Epoch < h.Epoch:
+		s.Role, s.State, s.Lag = ha.RoleStandby, StateReplaced, -1
 	}
-	if silentRecord(seen, read, poll) {
+	if silentRecord(seen, read.began, poll) {
 		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
 	return s
 }
 
-// recordStatus describes what an instance says of itself, by the present head.
-func recordStatus(rec *ha.Instance, core ha.Status) InstanceStatus {
+// recordStatus describes what an instance says of itself, by a head.
+func recordStatus(rec *ha.Instance, h *ha.Head) InstanceStatus {
 	s := InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
-		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles, Lag: -1,
+		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles,
+		Blockers: rec.Blockers, Ready: rec.Ready, Lag: -1,
 	}
-	h := core.Head
 	if h == nil || h.Newest == nil {
 		return s
 	}
-	inSync := slices.Contains(rec.Cached, h.Newest.ID)
+	inSync := hasNewest(rec, h)
 	switch {
 	case rec.Role == ha.RoleActive:
 		s.Lag = 0
@@ -236,6 +306,16 @@ func recordStatus(rec *ha.Instance, core ha.Status) InstanceStatus {
 	return s
 }
 
+// hasNewest reports whether an instance has the newest backup cached: the one
+// that the head names, or one that it knows of and this instance does not yet.
+func hasNewest(rec *ha.Instance, h *ha.Head) bool {
+	if slices.Contains(rec.Cached, h.Newest.ID) {
+		return true
+	}
+	later, err := backup.ParseID(rec.Newest)
+	return err == nil && after(later, *h.Newest) && slices.Contains(rec.Cached, rec.Newest)
+}
+
 // backupTime reads the time in a backup's id.
 func backupTime(id string) (time.Time, error) {
 	text, _, _ := strings.Cut(id, "-")
@@ -251,9 +331,12 @@ func (a *Agent) record() ha.Instance {
 	core := a.view()
 	cached := a.cached()
 	rec := ha.Instance{
-		Role: core.Role, State: selfState(core, cached), Epoch: core.Epoch,
+		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
 		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Time: a.cfg.Clock.Now().Wall,
+	}
+	if core.Role == ha.RoleStandby {
+		rec.Blockers, rec.Ready = a.readiness.read()
 	}
 	if core.Paused != nil {
 		p := *core.Paused
@@ -271,7 +354,8 @@ func (a *Agent) record() ha.Instance {
 }
 
 // selfState says what an instance is, in the words of the table.
-func selfState(core ha.Status, cached []backup.Ref) string {
+func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
+	blockers, _ := a.readiness.read()
 	newest := ""
 	if core.Head != nil && core.Head.Newest != nil {
 		newest = core.Head.Newest.ID
@@ -289,6 +373,8 @@ func selfState(core ha.Status, cached []backup.Ref) string {
 		return StateActive
 	case core.Rehearsed.Error != "":
 		return StateRehearsalFailed
+	case len(blockers) > 0:
+		return StateBlocked
 	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
 		return StateInSync
 	case len(cached) == 0:

@@ -112,17 +112,3 @@ func (a *Agent) recordTroubles() []string {
 	}
 	return all
 }
-
-// foreignTroubles lists what the other instances' records say is wrong there.
-func foreignTroubles(all []InstanceStatus) []string {
-	var texts []string
-	for _, i := range all {
-		if i.Self || i.State == StateRemoved || i.Role == "" {
-			continue
-		}
-		for _, text := range i.Troubles {
-			texts = append(texts, i.Name+": "+text)
-		}
-	}
-	return texts
-}

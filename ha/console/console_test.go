@@ -100,9 +100,23 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		case i == 4:
 			one.State = "rehearsal failed"
 			one.Rehearsals = []ha.Rehearsal{{Backup: newest.ID, Time: then, Result: ha.RehearsalFailed, Error: "the probe said: table users is empty"}}
+		case i == 5:
+			one.State, one.Blockers = agent.StateBlocked, []string{"source db: the role app is not there, and the agent's role may not make it"}
+		case i == 6:
+			one.Troubles = []string{"the application runs here (process 4711 has /srv/app/db.sqlite open): stop it"}
 		}
+		one.Ready = one.Role == ha.RoleStandby && i != 5 && i != 7
 		one.Self = one.Name == a.status.Instance
 		a.status.Instances = append(a.status.Instances, one)
+	}
+	a.status.Healthy, a.status.Verdict = false, agent.VerdictToLookAt
+	a.status.Problems = []string{
+		"host-03 is unreachable since 2026-03-04T04:00:00Z", "host-04: the rehearsal of a backup failed: the probe said: table users is empty",
+		"host-05 could not take over: source db: the role app is not there, and the agent's role may not make it",
+	}
+	a.status.Caveats = []string{
+		"host-02: behind (the newest backup is 42s old)", "the newest backup lacks something: uploads: 2 files have an ACL that could not be kept",
+		"host-09 had what never came here, and kept it as salvage backup 20260304T040000Z-e00000002-s00000812-5a7de70d; look: understudy backups diff 20260304T035500Z-e00000002-s00000811-0c1d2e3f 20260304T040000Z-e00000002-s00000812-5a7de70d; get it: understudy restore 20260304T040000Z-e00000002-s00000812-5a7de70d --to DIR",
 	}
 	kinds := []string{"backup", "pull", "instances", "config", "role"}
 	for i := range 500 {
@@ -172,9 +186,17 @@ func (a *large) ClusterHistory(context.Context, string, int) (agent.ClusterHisto
 }
 
 func (a *large) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
-	return agent.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []agent.Check{
+	p := agent.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []agent.Check{
 		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
-	}, Loss: agent.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}, nil
+	}, Loss: agent.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}
+	if req.Mode == ha.ModeFailover {
+		p.Loss.Summary = "what was changed after backup " + p.Backup.ID + ", 42s ago"
+		p.Backup.Warnings = []string{"uploads: 2 files have an ACL that could not be kept"}
+		if !req.HostIsOff {
+			p.Wait = &agent.Wait{For: "host-00 to say that its application has stopped", Seconds: 40, Word: true}
+		}
+	}
+	return p, nil
 }
 
 // serve serves a large cluster's agent over TCP.
@@ -235,6 +257,7 @@ func TestPagesOfALargeCluster(t *testing.T) {
 			}
 			if role == ha.RoleStandby {
 				openTab(b, "make-active", "rehearsed here, and ready")
+				lookAtAFailover(b)
 			} else {
 				openTab(b, "backups", "50 shown")
 				b.Click("Show older backups")
@@ -275,6 +298,22 @@ func openTab(b *server.Browser, hash, seen string) time.Duration {
 
 // TestEverythingComesFromTheProgram: the pages load nothing from elsewhere, and
 // their policy would not let them.
+// lookAtAFailover sees how long a failover would wait, and the word that ends it.
+func lookAtAFailover(b *server.Browser) {
+	b.Click("Failover")
+	b.See("The wait:", "host-00 to say that its application has stopped", "The backup lacks:")
+	b.Click("Exceptions")
+	for name, screen := range map[string]server.Screen{"light": server.Desktop, "dark": server.Night, "phone": {Width: 390, Height: 800}, "phone-dark": {Width: 390, Height: 800, Dark: true}} {
+		b.Use(screen)
+		b.Shoot("failover-" + name)
+		b.FitsWidth("failover, " + name)
+		b.Accessible("failover, " + name)
+	}
+	b.Use(server.Desktop)
+	b.Click("The host of the old active is off: do not wait for its application")
+	b.See("none for the old active's application")
+}
+
 func TestEverythingComesFromTheProgram(t *testing.T) {
 	for name, handler := range map[string]http.Handler{"console": console.Handler(), "set-up": console.SetupHandler()} {
 		page := fetch(t, handler, "/")

@@ -120,11 +120,18 @@ function header() {
     : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",
       s.next_backup_seconds >= 0 ? ` Next in ${span(s.next_backup_seconds)}.` : ""]);
   frame.line.className = `outlook ${s.healthy ? "" : "bad"}`;
-  const problems = s.problems ?? [];
-  const said = problems.join("\n");
+  const problems = s.problems ?? [], caveats = s.caveats ?? [];
+  const said = problems.join("\n"), shown = JSON.stringify([problems, caveats]);
+  if (frame.shown !== shown) {
+    frame.shown = shown;
+    const named = (p) => (s.instances ?? []).some((i) => i.name && p.startsWith(i.name)); // a name stays as it is
+    const line = (p) => h("li", {}, named(p) ? p : p.charAt(0).toUpperCase() + p.slice(1));
+    replace(frame.problems,
+      problems.length ? h("ul", { class: "problems", "aria-label": "Problems" }, problems.map(line)) : null,
+      caveats.length ? h("details", { class: "caveats", open: !problems.length && caveats.length < 4 }, h("summary", {}, problems.length ? `To know as well (${caveats.length})` : "Nothing is wrong. To know"), h("ul", {}, caveats.map(line))) : null);
+  }
   if (frame.said !== said) {
     frame.said = said;
-    replace(frame.problems, problems.length ? h("ul", { class: "problems", "aria-label": "Problems" }, problems.map((p) => h("li", {}, p.charAt(0).toUpperCase() + p.slice(1)))) : null);
     if (problems.length) announce(`Problems: ${said}`);
   }
   const tabs = Object.entries(pages).filter(([, p]) => !p.only || p.only(s));

@@ -65,9 +65,12 @@ export const badge = (text, tone) => h("span", { class: `badge ${tone ?? ""}` },
 // toneOf colours a state; its text says the same.
 export function toneOf(state) {
   if (state === "active" || state === "in sync") return "good";
-  if (/^(unreachable|refused|rehearsal failed|its record|removed)/.test(state ?? "")) return "bad";
+  if (/^(unreachable|refused|rehearsal failed|cannot take over|its record|removed)/.test(state ?? "")) return "bad";
   return "warn";
 }
+
+// wait says for what something waits, and for how much longer.
+export const wait = (w) => w.for + (w.seconds >= 0 ? `, for ${span(w.seconds)} at most` : "");
 
 // field is a labelled control with a hint.
 export function field(label, control, hint) {
@@ -84,9 +87,9 @@ export const choice = (name, value, label, checked, hint) => {
     h("label", { for: id }, h("strong", {}, label), hint && h("span", { class: "hint" }, hint)));
 };
 
-export const check = (label, name) => {
+export const check = (label, name, hint) => {
   const id = uniqueId(name);
-  return h("div", { class: "choice" }, h("input", { type: "checkbox", id, name }), h("label", { for: id }, label));
+  return h("div", { class: "choice" }, h("input", { type: "checkbox", id, name }), h("label", { for: id }, label, hint && h("span", { class: "hint" }, hint)));
 };
 
 // complain shows an error where it belongs, and has it read out.

@@ -34,7 +34,8 @@ function make(content, ctx) {
         : s.role === "standby" && h("p", { class: "hint" }, "Instances are added and removed on the active", s.active_url ? [": ", h("a", { href: s.active_url }, s.active)] : "", "."));
       const heads = ["Instance", "Type", "State", "Last backup", "Cached", "Rehearsal", "Version", "Last seen"];
       if (editable) heads.push("");
-      replace(list, table("Instances of this cluster", heads, (s.instances ?? []).map((i) => row(i, s, editable, ctx)), "No instances."));
+      replace(list, table("Instances of this cluster", heads, (s.instances ?? []).map((i) => row(i, s, editable, ctx)), "No instances."),
+        h("p", { class: "hint" }, "Each instance tells of itself in the bucket, at least once a minute. It is judged as of when that was read."));
     },
   };
 }
@@ -43,7 +44,8 @@ function row(i, s, editable, ctx) {
   const cells = [
     [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url))],
     i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : "–",
-    [badge(state(i), toneOf(i.state)), i.last_error && h("span", { class: "sub bad" }, i.last_error)],
+    [badge(state(i), toneOf(i.state)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
+      i.role === "standby" && i.state === "in sync" && !i.ready && h("span", { class: "sub" }, "has not said yet what its host lacks")],
     i.role === "active" ? (s.last_backup ? `${span(s.last_backup_age_seconds)} ago` : "–") : i.lag_seconds >= 0 ? (i.lag_seconds === 0 ? "has the newest" : `${span(i.lag_seconds)} behind the newest`) : "–",
     i.role === "standby" ? String(i.cached?.length ?? 0) : "–",
     rehearsal(i),

@@ -1,7 +1,7 @@
 // Make Active: choose, look at what would be lost, confirm, watch.
 
 import { get, send, stream } from "./api.js";
-import { h, replace, badge, busy, complain, choice, check, field, time, span, goDuration, bytes, announce, uniqueId } from "./dom.js";
+import { h, replace, badge, busy, complain, choice, check, field, time, span, goDuration, bytes, announce, uniqueId, wait } from "./dom.js";
 import { tags, why } from "./backups.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
@@ -28,6 +28,7 @@ function choose(content, ctx, watch, gone) {
     choice("mode", "switchover", "Switchover", true, "with the active's help: it makes a last backup and stops; nothing is lost"),
     choice("mode", "failover", "Failover", false, "without it: what came after the backup is lost to the new active"));
   const options = h("details", {}, h("summary", {}, "Exceptions"),
+    check("The host of the old active is off: do not wait for its application", "host_is_off", "With a failover. It is your word, on record, that nothing can run there any more: if that is wrong, two applications run at once until the old one notices. Strict fencing takes nobody's word."),
     check("Restore a backup of another version of the application", "allow_version_mismatch"),
     check("Give up a salvage backup that this instance still owes", "waive_salvage"),
     check("Promote though the backup's rehearsal failed", "allow_failed_rehearsal"));
@@ -40,7 +41,7 @@ function choose(content, ctx, watch, gone) {
     const e = form.elements;
     const r = { mode: e.mode.value };
     if (e.backup?.value && e.backup.value !== known.find((b) => b.newest)?.id) r.backup = e.backup.value;
-    for (const name of ["allow_version_mismatch", "waive_salvage", "allow_failed_rehearsal"]) if (e[name].checked) r[name] = true;
+    for (const name of ["allow_version_mismatch", "waive_salvage", "allow_failed_rehearsal", "host_is_off"]) if (e[name].checked) r[name] = true;
     return r;
   };
   const preflight = async () => {
@@ -94,9 +95,15 @@ function draw(box, p) {
   replace(box,
     h("p", { class: `notice ${p.ok ? "good" : "bad"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "What would be lost: ", p.loss.summary, "."),
     h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : `: ${c.detail}`))),
+    p.mode === "failover" && h("p", {}, h("strong", {}, "The wait: "), p.wait ? `once it has committed, for ${wait(p.wait)}. That is nearly all the time for which the application is down.` : "none for the old active's application.",
+      p.wait?.word && " If you know that its host is off, say so under Exceptions."),
+    lacks(p.backup).length > 0 && [h("p", {}, h("strong", {}, "The backup lacks:")), h("ul", {}, lacks(p.backup).map((text) => h("li", {}, text)))],
     h("p", { class: "hint" }, `The backup is ${span(p.loss.backup_age_seconds)} old. `, p.loss.heartbeat_age_seconds >= 0 ? `The active was last seen ${span(p.loss.heartbeat_age_seconds)} ago.` : "The active has not been seen alive lately.",
       p.loss.newer?.length ? ` ${p.loss.newer.length} newer backups would be superseded; they can still be restored.` : ""));
 }
+
+// lacks is what a backup could not keep.
+const lacks = (b) => [...(b.warnings ?? []), ...(b.sources ?? []).flatMap((s) => (s.warnings ?? []).map((w) => `${s.name}: ${w}`))];
 
 // follow shows a promotion's steps as they are taken.
 function follow(content, ctx, id, ended, here) {
@@ -115,13 +122,14 @@ function follow(content, ctx, id, ended, here) {
     replace(now, h("span", { class: `notice ${done && !p.error ? "good" : "bad"}` }, h("strong", {}, text), p.error && ` ${p.error}`));
     announce(text);
     const again = h("button", { type: "button", class: "primary", onclick: () => done ? ctx.signedOut(`${text} Everybody was signed out. The same user and password sign in here.`) : location.reload() }, done ? "Sign in again" : "Back");
+    if (done) now.append(h("p", { class: "hint" }, "What was lost, if anything, and where it is kept, stands at the top of the console, on both hosts."));
     replace(actions, done && h("p", {}, "Everybody was signed out: sign in with the same user and password as on the active before."), again);
     again.focus();
   };
   const close = stream(`api/v1/promotions/${encodeURIComponent(id)}`, {
     step(step) { steps.append(item(step)); },
     status(p) {
-      now.textContent = `${phases[p.phase] ?? p.phase}${p.working ? ` (${p.working})` : ""} …`;
+      now.textContent = `${phases[p.phase] ?? p.phase}${p.working ? ` (${p.working})` : ""} …${p.waiting ? ` It waits for ${wait(p.waiting)}.` : ""}`;
       if (p.phase === "finish") cancel.remove();
     },
     end: finish,

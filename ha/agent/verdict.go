@@ -1,0 +1,228 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// Verdicts on an instance. One function decides which (Status.judge), and nothing
+// else says that all is well.
+const (
+	// VerdictHealthy: it was looked, and there is nothing to tell.
+	VerdictHealthy = "healthy"
+	// VerdictToKnow: nothing is wrong, and there are Caveats.
+	VerdictToKnow = "nothing is wrong, and there is something to know"
+	// VerdictToLookAt: there are Problems.
+	VerdictToLookAt = "there is something to look at"
+)
+
+// judge says how this instance and its cluster are. Whatever the status shows
+// that is not as it should be is among the problems or the caveats: the state of
+// an instance, what the newest backup lacks, an outlook that promises nothing.
+func (s *Status) judge(schedule scheduleView, troubles []string, now time.Time) {
+	var f findings
+	s.selfProblems(&f, schedule, now)
+	for _, text := range troubles {
+		f.problem(true, "%s", text)
+	}
+	s.clusterProblems(&f)
+	s.caveats(&f)
+	var good bool
+	if s.Outlook, good = outlook(*s); !good && len(f.problems)+len(f.caveats) == 0 {
+		f.caveat(true, "%s", s.Outlook)
+	}
+	s.Problems, s.Caveats = f.problems, f.caveats
+	s.Healthy = len(s.Problems) == 0
+	switch {
+	case !s.Healthy:
+		s.Verdict = VerdictToLookAt
+	case len(s.Caveats) > 0:
+		s.Verdict = VerdictToKnow
+	default:
+		s.Verdict = VerdictHealthy
+	}
+}
+
+// findings are what there is to say.
+type findings struct{ problems, caveats []string }
+
+func (f *findings) problem(when bool, format string, args ...any) {
+	if when {
+		f.problems = append(f.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *findings) caveat(when bool, format string, args ...any) {
+	if when {
+		f.caveats = append(f.caveats, fmt.Sprintf(format, args...))
+	}
+}
+
+// selfProblems are what is wrong on this instance.
+func (s *Status) selfProblems(f *findings, schedule scheduleView, now time.Time) {
+	active := s.Role == ha.RoleActive
+	f.problem(s.Refused != "", "%s", s.Refused)
+	f.problem(s.Bucket != "ok", "the bucket cannot be used: %s", s.Bucket)
+	f.problem(s.Override, "the application was started without the bucket, on an operator's word")
+	f.problem(s.AppError != "", "the application: %s", s.AppError)
+	f.problem(s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
+	f.problem(s.BackupError != "", "the last backup failed: %s", s.BackupError)
+	f.problem(s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
+	f.problem(s.Rehearsed.Error != "" && !active, "the rehearsal of backup %s failed: %s", s.Rehearsed.Backup, s.Rehearsed.Error)
+	f.problem(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
+	f.problem(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
+	f.problem(s.Demotion != nil, "this instance is stepping down")
+	if s.Waiting != nil {
+		f.problem(true, "what is under way here waits for %s", s.Waiting)
+	}
+	for _, b := range s.Blockers {
+		f.problem(true, "a promotion of this instance would fail: %s", b)
+	}
+	if text := reloadProblem(s.Reload); text != "" {
+		f.problem(true, "%s", text)
+	}
+	if p := s.Paused; p != nil {
+		f.problem(now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
+	}
+	if s.BackupOverdue > 0 && s.Config != nil {
+		late := time.Duration(s.BackupOverdue * float64(time.Second))
+		f.problem(true, "%s", overdueText(late, s.Config.Frequency, schedule.failing))
+	}
+	if fed := s.Federation; fed != nil {
+		f.problem(fed.Error != "", "%s", fed.Error)
+	}
+	if r := s.Retention; r != nil {
+		f.problem(r.NewestAtRisk != "", "%s", r.NewestAtRisk)
+		f.problems = append(f.problems, r.Problems...)
+	}
+}
+
+// tableOld is how old the table of instances may be, in seconds, before that is
+// a problem of its own.
+const tableOld = 180
+
+// clusterProblems are what the table of instances says that is not as it should
+// be.
+func (s *Status) clusterProblems(f *findings) {
+	switch {
+	case s.InstancesAge < 0:
+		f.problem(true, "the other instances' records have not been read yet")
+		return
+	case s.InstancesAge > tableOld:
+		f.problem(true, "the other instances' records have not been read for %s", seconds(s.InstancesAge))
+	}
+	f.problem(s.Role == ha.RoleActive && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
+	for _, i := range s.Instances {
+		if i.Self || i.State == StateRemoved {
+			continue
+		}
+		for _, text := range i.Troubles {
+			f.problem(true, "%s: %s", i.Name, text)
+		}
+		text, wrong := s.rowFinding(i)
+		f.problem(text != "" && wrong, "%s", text)
+		f.caveat(text != "" && !wrong, "%s", text)
+	}
+}
+
+// rowFinding says what a line of the table tells that is not as it should be,
+// and whether that is wrong, or only to be known.
+func (s *Status) rowFinding(i InstanceStatus) (text string, wrong bool) {
+	switch {
+	case i.State == StateRegistered:
+		return i.URL + " is registered, and has not joined yet", false
+	case strings.HasPrefix(i.State, StateUnreachable):
+		return i.Name + " is " + i.State, true
+	case i.State == StateRehearsalFailed:
+		return i.Name + ": the rehearsal of a backup failed: " + i.LastError, true
+	case len(i.Blockers) > 0:
+		return i.Name + " could not take over: " + strings.Join(i.Blockers, "; "), true
+	case i.Role == "", i.State == StateRefused, i.State == StateBlocked:
+		return nonEmpty(": ", i.Name+": "+i.State, i.LastError), true
+	case i.LastError != "":
+		return i.Name + ": " + i.LastError, true
+	case i.State == StateBehind, i.State == StateWaiting:
+		return fmt.Sprintf("%s: %s (the newest backup is %s old)", i.Name, i.State, seconds(s.LastBackupAge)), s.LastBackupAge > syncGrace
+	case i.State != StateActive && i.State != StateInSync:
+		return i.Name + ": " + i.State, false
+	case i.Role == ha.RoleStandby && !i.Ready:
+		return i.Name + " has not said yet whether its host has what a promotion needs", false
+	}
+	return "", false
+}
+
+// nonEmpty joins what is not empty.
+func nonEmpty(separator string, texts ...string) string {
+	var all []string
+	for _, t := range texts {
+		if t != "" {
+			all = append(all, t)
+		}
+	}
+	return strings.Join(all, separator)
+}
+
+// caveats are what is to be known, and is not wrong.
+func (s *Status) caveats(f *findings) {
+	standby := s.Role == ha.RoleStandby && s.Promotion == nil && s.Demotion == nil
+	f.caveat(s.LastBackup == nil && s.Head != nil, "there is no backup yet")
+	f.caveat(s.Paused != nil, "the schedule of backups is paused")
+	f.caveat(s.Promotion != nil, "a promotion is under way")
+	f.caveat(s.Handover != nil && s.Promotion == nil, "a handover is under way")
+	f.caveat(standby && s.Head != nil && !s.silent() && s.HeadAge > s.lively(), "the active %s was last seen %s ago", s.Active, seconds(s.HeadAge))
+	if standby && s.LastBackup != nil && s.Head != nil {
+		text, rehearsed := rehearsalOutlook(*s)
+		f.caveat(!rehearsed && s.Rehearsed.Error == "", "%s", text)
+		f.caveat(!s.Ready && len(s.Blockers) == 0, "whether this host has what a promotion needs has not been looked at yet")
+	}
+	f.caveat(s.Role == ha.RoleActive && s.Refused == "" && s.InstancesAge >= 0 && s.standbys() == 0, "there is no standby: nothing could take over from this host; join one with: understudy join")
+	for _, text := range s.Lacks {
+		f.caveat(true, "the newest backup lacks something: %s", text)
+	}
+	if s.Takeover != nil {
+		f.caveats = append(f.caveats, s.Takeover.Lost...)
+	}
+}
+
+// lively is for how long, in seconds, the head of an active that is well may be
+// seen unchanged: it is renewed every poll, and looked at every poll.
+func (s *Status) lively() float64 { return 3*s.poll.Seconds() + livelySlack }
+
+const livelySlack = 5
+
+// syncGrace is how long a backup may take to be cached and seen to be, in
+// seconds.
+const syncGrace = 180
+
+func (s *Status) standbys() (n int) {
+	for _, i := range s.Instances {
+		if i.Role == ha.RoleStandby && i.State != StateRemoved {
+			n++
+		}
+	}
+	return n
+}
+
+// covered reports whether a standby has the newest backup, or there is none
+// that could.
+func (s *Status) covered() bool {
+	for _, i := range s.Instances {
+		if i.State == StateInSync || i.State == StateRehearsalFailed && i.Lag == 0 {
+			return true
+		}
+	}
+	return s.standbys() == 0
+}
+
+// silent reports whether the active's heartbeat is stale.
+func (s *Status) silent() bool {
+	return s.Head == nil || s.HeadAge >= time.Duration(s.Head.Fencing.TTL+s.Head.Fencing.Margin).Seconds()
+}
+
+// seconds writes a number of seconds for people.
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
