@@ -33,6 +33,8 @@ type PostgresConfig struct {
 	// Jobs is how many tables and indexes a restore builds at a time; 0
 	// chooses.
 	Jobs int
+	// Now tells the time; nil for time.Now.
+	Now func() time.Time
 }
 
 // defaultLockTimeout outlasts what an application locks for in its daily work,
@@ -54,7 +56,7 @@ type Postgres struct {
 	cfg      PostgresConfig
 	url      connURL
 	admin    connURL
-	snapshot snapshotWatch
+	snapshot *snapshotWatch
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }
@@ -83,6 +85,9 @@ func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
 	if cfg.LockTimeout <= 0 {
 		cfg.LockTimeout = defaultLockTimeout
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	url, err := parseConnURL(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
@@ -97,7 +102,7 @@ func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
 	if admin.database == url.database {
 		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.database)
 	}
-	return &Postgres{name: name, cfg: cfg, url: url, admin: admin, fault: noFault}, nil
+	return &Postgres{name: name, cfg: cfg, url: url, admin: admin, snapshot: &snapshotWatch{now: cfg.Now}, fault: noFault}, nil
 }
 
 // Name implements Source.

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -75,11 +74,10 @@ func (c connURL) settle(ctx context.Context, conn *pgx.Conn) error {
 // programOptions are the same for libpq's programs, after those of the URL and of the
 // agent's environment. The programs set lock_timeout themselves.
 func (c connURL) programOptions(major int) string {
-	given := c.options
-	if given == "" {
-		given = os.Getenv("PGOPTIONS")
+	var all []string
+	if cfg, err := c.config(); err == nil { // it was parsed before
+		all = append(all, cfg.RuntimeParams["options"])
 	}
-	all := []string{given}
 	for _, p := range sessionParameters(major, 0) {
 		all = append(all, "-c "+p.name+"="+strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(p.value))
 	}

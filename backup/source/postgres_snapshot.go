@@ -38,7 +38,6 @@ type dumpSnapshot struct {
 	id      string
 	dumper  connURL // who dumps
 	super   bool    // and is a superuser
-	opened  time.Time
 	watch   *snapshotWatch
 	facts   postgresFacts
 	globals globals
@@ -54,7 +53,7 @@ func (p *Postgres) openDump(ctx context.Context) (*dumpSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &dumpSnapshot{conn: conn, dumper: admin, super: isSuper(conn), watch: &p.snapshot}
+	s := &dumpSnapshot{conn: conn, dumper: admin, super: isSuper(conn), watch: p.snapshot}
 	if !s.super && p.url.user() != admin.user() {
 		s.dumper = p.url
 		if conn, err = p.url.connect(ctx); err != nil {
@@ -80,8 +79,7 @@ func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
 	if s.facts.Major, err = serverMajor(s.conn); err != nil {
 		return err
 	}
-	s.opened = time.Now()
-	s.watch.begin(s.opened)
+	s.watch.begin()
 	// pg_dump runs for as long as it takes, with this transaction idle.
 	if _, err := s.conn.Exec(ctx, "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
@@ -107,7 +105,7 @@ func (s *dumpSnapshot) close(ctx context.Context) time.Duration {
 		return 0
 	}
 	closeConn(ctx, s.conn)
-	return s.watch.end(time.Now())
+	return s.watch.end()
 }
 
 // serverLSN is the server's position in its write-ahead log, as text.

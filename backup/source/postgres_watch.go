@@ -12,43 +12,46 @@ const longSnapshot = 30 * time.Minute
 // Snapshotter is a source whose dump holds a snapshot of a database, which is
 // a burden to its server for as long as it lasts.
 type Snapshotter interface {
-	// SnapshotOpen returns for how long, at the time now, a dump that is under
-	// way has held its snapshot (0 when there is none), and for how long the
-	// last one did that ended in this process.
-	SnapshotOpen(now time.Time) (age, last time.Duration)
+	// SnapshotAge returns for how long a dump that is under way has held its
+	// snapshot (0 when there is none), and for how long the last one held its
+	// own (0 when none has ended in this process).
+	SnapshotAge() (now, last time.Duration)
 }
 
-// SnapshotOpen implements Snapshotter.
-func (p *Postgres) SnapshotOpen(now time.Time) (age, last time.Duration) { return p.snapshot.read(now) }
+// SnapshotAge implements Snapshotter.
+func (p *Postgres) SnapshotAge() (now, last time.Duration) { return p.snapshot.age() }
 
 // snapshotWatch knows how old a snapshot is.
 type snapshotWatch struct {
+	now func() time.Time
+
 	mu    sync.Mutex
 	since time.Time // zero: none is open
 	last  time.Duration
 }
 
-func (w *snapshotWatch) begin(now time.Time) {
+func (w *snapshotWatch) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.since = now
+	w.since = w.now()
 }
 
-func (w *snapshotWatch) end(now time.Time) time.Duration {
+// end returns for how long the snapshot was open.
+func (w *snapshotWatch) end() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.since.IsZero() {
-		w.last = now.Sub(w.since)
+		w.last = w.now().Sub(w.since)
 	}
 	w.since = time.Time{}
 	return w.last
 }
 
-func (w *snapshotWatch) read(now time.Time) (age, last time.Duration) {
+func (w *snapshotWatch) age() (now, last time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.since.IsZero() {
-		age = now.Sub(w.since)
+		now = w.now().Sub(w.since)
 	}
-	return age, w.last
+	return now, w.last
 }

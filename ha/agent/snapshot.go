@@ -22,6 +22,7 @@ func (a *Agent) Status() Status {
 		Cached:    cached, Progress: progress, Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
 		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.bucket),
 	}
+	s.Stats.Snapshots = snapshots(a.live().Sources)
 	s.Waiting, s.FailoverWait = waitOf(core.Waiting, since), waitOf(core.FailoverWait, since)
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 )
 
 // stats counts, for concurrent use.
@@ -104,5 +105,17 @@ func (s *stats) read(b *Bucket) Stats {
 	defer b.mu.Unlock()
 	all.BucketRequests, all.BucketErrors = b.latency.total()
 	all.BucketSeconds, all.BucketLatency = b.took.Seconds(), b.latency.read()
+	return all
+}
+
+// snapshots tells for how long dumps hold snapshots of databases.
+func snapshots(sources []source.Source) map[string]Snapshot {
+	all := make(map[string]Snapshot)
+	for _, src := range sources {
+		if s, ok := src.(source.Snapshotter); ok {
+			now, last := s.SnapshotAge()
+			all[src.Name()] = Snapshot{Age: now.Seconds(), Last: last.Seconds()}
+		}
+	}
 	return all
 }

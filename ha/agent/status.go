@@ -133,6 +133,12 @@ type InstanceStatus struct {
 	Ready      bool           `json:"ready,omitempty"`    // that host was looked at lately, and lacks nothing
 }
 
+// Snapshot is for how long dumps of a source held a snapshot of its database.
+type Snapshot struct {
+	Age  float64 `json:"age_seconds"`  // of the one that is held now; 0: none is
+	Last float64 `json:"last_seconds"` // that the last one was held
+}
+
 // Stats counts what this process has done.
 type Stats struct {
 	BackupAttempts      int64       `json:"backup_attempts"`
@@ -167,6 +173,8 @@ type Stats struct {
 	// OldestPack is when the oldest pack that the last backup refers to was
 	// stored, by the store's clock.
 	OldestPack *time.Time `json:"oldest_pack,omitempty"`
+	// Snapshots are by the source.
+	Snapshots map[string]Snapshot `json:"snapshots,omitempty"`
 	// BucketLatency is by the operation.
 	BucketLatency map[string]Latency `json:"-"`
 }

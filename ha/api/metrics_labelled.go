@@ -69,6 +69,8 @@ var labelledMetrics = []labelled{
 		return counts
 	}),
 
+	gauges("snapshot_age_seconds", "source", "For how long a dump that is under way has held its snapshot of a database; 0: none is held. As long as it is, the server keeps every dead row.", ofSnapshots(func(s agent.Snapshot) float64 { return s.Age })),
+	gauges("snapshot_last_seconds", "source", "For how long the last dump of a database held its snapshot.", ofSnapshots(func(s agent.Snapshot) float64 { return s.Last })),
 	gauges("standby_lag_seconds", "name", "How much older a standby's newest cached backup is than the newest one.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
 		return i.Lag, i.Role == ha.RoleStandby && i.Lag >= 0
 	})),
@@ -137,5 +139,15 @@ func ofRetention(length func(agent.RetentionTimes) time.Duration) func(*agent.St
 		return map[string]float64{
 			"configured": length(s.Retention.Configured).Seconds(), "effective": length(s.Retention.Effective).Seconds(),
 		}
+	}
+}
+
+func ofSnapshots(value func(agent.Snapshot) float64) func(*agent.Status) map[string]float64 {
+	return func(s *agent.Status) map[string]float64 {
+		values := make(map[string]float64)
+		for name, snapshot := range s.Stats.Snapshots {
+			values[name] = value(snapshot)
+		}
+		return values
 	}
 }

@@ -37,6 +37,7 @@ func fullStatus(t *testing.T) agent.Status {
 	s := newFake(t).Status()
 	s.Stats.AttemptSeconds, s.Stats.OldestPack = 2, &then
 	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 1, Sum: 0.2}}
+	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}
 	s.Last = &ha.Result{Promoted: true, Downtime: ha.Duration(3 * time.Second)}
 	s.Retention = &agent.RetentionStatus{AppliedBy: agent.AppliedByBucket, RulesRead: &then, LastSweep: &then}
 	s.Instances[1].Rehearsals = []ha.Rehearsal{{Result: ha.RehearsalPassed, Took: ha.Duration(time.Second), Time: then}}
