@@ -38,7 +38,7 @@ func (p *Postgres) whyNot(ctx context.Context, s *dumpSnapshot, err error) error
 // locks without a session.
 const sqlLockHolders = `
 WITH exclusive AS (
-	SELECT l.pid, l.virtualtransaction, l.relation::regclass::text || CASE WHEN l.granted THEN '' ELSE ', which it waits for itself' END AS relation
+	SELECT l.pid, l.virtualtransaction, c.oid::regclass::text || CASE WHEN l.granted THEN '' ELSE ', which it waits for itself' END AS relation
 	FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 	WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relpersistence <> 't' AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 		AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
@@ -54,5 +54,6 @@ WITH exclusive AS (
 	FROM pids p JOIN pg_catalog.pg_stat_activity a USING (pid) ORDER BY a.xact_start LIMIT 3)
 UNION ALL
 (SELECT format('prepared transaction %L of role %s (%s old, table %s)', x.gid, x.owner, date_trunc('second', clock_timestamp() - x.prepared), min(e.relation))
-	FROM exclusive e JOIN pg_catalog.pg_prepared_xacts x ON e.virtualtransaction LIKE '%/' || x.transaction::text
+	FROM exclusive e JOIN pg_catalog.pg_locks l ON l.virtualtransaction = e.virtualtransaction AND l.locktype = 'transactionid' AND l.pid IS NULL
+		JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = l.transactionid
 	WHERE e.pid IS NULL GROUP BY x.gid, x.owner, x.prepared LIMIT 3)`

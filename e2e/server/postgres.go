@@ -16,19 +16,21 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgresUser is the superuser of the database, and the user as whom the
-// server runs when the tests run as root, which PostgreSQL refuses.
+// postgresUser is who owns a server, unless a test wants another superuser, and
+// the user as whom it runs when the tests run as root, which PostgreSQL refuses.
 const postgresUser = "postgres"
 
 // PostgresServer is a PostgreSQL server that trusts everybody on this host.
-// Its superuser is "postgres".
 type PostgresServer struct {
+	// Superuser is who the server was made with: "postgres".
+	Superuser string
 	// Dir holds its Unix socket, its data folder and its log.
 	Dir string
 	// Port is its port on 127.0.0.1 and the number in its socket's name.
 	Port int
 
 	initdb, postgres string
+	settings         []string
 	credential       *syscall.Credential // nil: this process's own
 	process          *process
 }
@@ -36,7 +38,14 @@ type PostgresServer struct {
 // Postgres starts a server with an empty database cluster for one test.
 func Postgres(tb testing.TB) *PostgresServer {
 	tb.Helper()
-	p, err := newPostgres()
+	return PostgresOf(tb, postgresUser)
+}
+
+// PostgresOf is Postgres with a superuser of the given name, and with settings
+// of the server's ("wal_level=logical").
+func PostgresOf(tb testing.TB, superuser string, settings ...string) *PostgresServer {
+	tb.Helper()
+	p, err := newPostgres(superuser, settings)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,7 +57,7 @@ func Postgres(tb testing.TB) *PostgresServer {
 func (p *PostgresServer) DSN(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
-		User:     url.User(postgresUser),
+		User:     url.User(p.Superuser),
 		Host:     fmt.Sprintf("127.0.0.1:%d", p.Port),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
@@ -59,7 +68,7 @@ func (p *PostgresServer) DSN(database string) string {
 // SocketDSN is DSN over the Unix socket.
 func (p *PostgresServer) SocketDSN(database string) string {
 	query := url.Values{"host": {p.Dir}, "port": {strconv.Itoa(p.Port)}, "sslmode": {"disable"}}
-	u := url.URL{Scheme: "postgres", User: url.User(postgresUser), Path: "/" + database, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "postgres", User: url.User(p.Superuser), Path: "/" + database, RawQuery: query.Encode()}
 	return u.String()
 }
 
@@ -91,8 +100,8 @@ func (p *PostgresServer) Start(tb testing.TB) {
 	}
 }
 
-func newPostgres() (*PostgresServer, error) {
-	p := &PostgresServer{}
+func newPostgres(superuser string, settings []string) (*PostgresServer, error) {
+	p := &PostgresServer{Superuser: superuser, settings: settings}
 	var err error
 	if p.initdb, err = findPostgres("initdb"); err != nil {
 		return nil, err
@@ -120,7 +129,7 @@ func (p *PostgresServer) create() error {
 			return fmt.Errorf("hand over data folder: %w", err)
 		}
 	}
-	initdb := p.command(p.initdb, "-D", p.data(), "-U", postgresUser, "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+	initdb := p.command(p.initdb, "-D", p.data(), "-U", p.Superuser, "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -135,6 +144,9 @@ func (p *PostgresServer) start() error {
 	// flushing it to the disk would only take time.
 	cmd := p.command(p.postgres, "-D", p.data(), "-p", strconv.Itoa(p.Port), "-c", "fsync=off",
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+p.Dir)
+	for _, s := range p.settings {
+		cmd.Args = append(cmd.Args, "-c", s)
+	}
 	process, err := launch(cmd, filepath.Join(p.Dir, "log"), syscall.SIGQUIT)
 	if err != nil {
 		return err
@@ -144,7 +156,7 @@ func (p *PostgresServer) start() error {
 }
 
 func (p *PostgresServer) health(ctx context.Context) error {
-	conn, err := pgconn.Connect(ctx, p.DSN(postgresUser))
+	conn, err := pgconn.Connect(ctx, p.DSN("postgres"))
 	if err != nil {
 		return err
 	}
