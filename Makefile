@@ -7,6 +7,7 @@ LINT  := $(TOOLS)/golangci-lint
 AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
 AXE   := e2e/tools/axe/node_modules/.package-lock.json
 GCS   := $(TOOLS)/fake-gcs-server
+POCKETBASE := $(TOOLS)/pocketbase
 PROMETHEUS := $(TOOLS)/prometheus
 
 # What demo passes on, and which packages test and bench are about.
@@ -37,7 +38,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	go build -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(GCS) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
+setup: packages $(MINIO) $(GCS) $(POCKETBASE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
 
 packages:
 	e2e/tools/packages
@@ -74,6 +75,9 @@ $(MINIO): e2e/tools/minio/go.mod e2e/tools/minio/go.sum
 
 $(GCS): e2e/tools/fakegcs/go.mod e2e/tools/fakegcs/go.sum
 	cd $(<D) && go build -o ../bin/fake-gcs-server github.com/fsouza/fake-gcs-server && touch ../bin/fake-gcs-server
+
+$(POCKETBASE): e2e/tools/pocketbase/go.mod e2e/tools/pocketbase/go.sum
+	cd $(<D) && go build -o ../bin/pocketbase github.com/pocketbase/pocketbase/examples/base && touch ../bin/pocketbase
 
 $(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
 	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint

@@ -58,7 +58,7 @@ func (o *ordeal) bucketAway() {
 		}
 		return nil
 	})
-	last, err := os.Stat(o.ledger.ledger)
+	last, err := os.Stat(o.apps[o.active].ledger)
 	if err != nil {
 		o.t.Fatal(err)
 	}

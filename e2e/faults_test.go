@@ -81,7 +81,7 @@ func newOrdeal(t *testing.T, prepare func(name, dir, app string)) *ordeal {
 
 func (o *ordeal) setUp() {
 	o.t.Helper()
-	if out, err := o.ledger.run(o.t, "start"); err != nil {
+	if out, err := o.apps[o.active].run(o.t, "start"); err != nil {
 		o.t.Fatalf("start the application: %v\n%s", err, out)
 	}
 	o.active.run("init")

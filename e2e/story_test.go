@@ -18,10 +18,15 @@ import (
 type story struct {
 	t       *testing.T
 	a, b, c *host
-	ledger  *sample // any of them: they share one
+	ledger  ledger
 	scratch int
 	gone    map[entry]bool       // commits that the failover lost
 	same    func(from, to *host) // compares files byte for byte
+}
+
+// ledger knows what the application's clients were told is kept.
+type ledger interface {
+	acknowledged(t *testing.T) []entry
 }
 
 // missing gives the acknowledged commits that are not among the rows, and were
@@ -40,7 +45,7 @@ func TestStoryPostgres(t *testing.T) {
 	for _, s := range apps {
 		execute(t, s.pg.DSN("postgres"), "CREATE DATABASE "+s.db)
 	}
-	newStory(t, c, apps).tell()
+	newSampleStory(t, c, apps).tell()
 }
 
 // TestStoryFiles is the same with directories and SQLite, compared byte for
@@ -50,7 +55,7 @@ func TestStoryFiles(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			bucket, env := p.open(t)
 			c := newCluster(t, bucket, env)
-			s := newStory(t, c, []*sample{{}, {}, {}})
+			s := newSampleStory(t, c, []*sample{{}, {}, {}})
 			static := filepath.Join(s.a.app.(*sample).dir, "static")
 			sourcetest.WriteTree(t, static, 7, sourcetest.TreeSize{Files: 60, Bytes: 4 << 20})
 			sourcetest.WriteOddities(t, static)
@@ -78,21 +83,35 @@ func newIn(dir string) func(string) bool {
 	}
 }
 
-func newStory(t *testing.T, c *cluster, apps []*sample) *story {
+// newSampleStory is a story of the sample application.
+func newSampleStory(t *testing.T, c *cluster, apps []*sample) *story {
 	t.Helper()
-	var hosts []*host
+	var all []application
 	ledger := filepath.Join(c.dir, "ledger")
 	for i, app := range apps {
-		name := fmt.Sprint("host-", string(rune('a'+i)))
-		app.dir, app.ledger = filepath.Join(c.dir, name+"-app"), ledger
+		app.dir, app.ledger = filepath.Join(c.dir, fmt.Sprint("app-", i)), ledger
 		for _, sub := range []string{"uploads", "static"} {
 			if err := os.MkdirAll(filepath.Join(app.dir, sub), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
-		hosts = append(hosts, c.host(name, app))
+		all = append(all, app)
 	}
-	return &story{t: t, a: hosts[0], b: hosts[1], c: hosts[2], ledger: apps[0], gone: map[entry]bool{}}
+	// The application runs before Understudy comes, as anybody's does.
+	if out, err := apps[0].run(t, "start"); err != nil {
+		t.Fatalf("start the application: %v\n%s", err, out)
+	}
+	return newStory(t, c, apps[0], all)
+}
+
+// newStory has a host for each application. The first one runs.
+func newStory(t *testing.T, c *cluster, l ledger, apps []application) *story {
+	t.Helper()
+	var hosts []*host
+	for i, app := range apps {
+		hosts = append(hosts, c.host(fmt.Sprint("host-", string(rune('a'+i))), app))
+	}
+	return &story{t: t, a: hosts[0], b: hosts[1], c: hosts[2], ledger: l, gone: map[entry]bool{}}
 }
 
 func (s *story) tell() {
@@ -105,10 +124,6 @@ func (s *story) tell() {
 
 func (s *story) setUp() {
 	s.t.Helper()
-	// The application runs before Understudy comes, as anybody's does.
-	if out, err := s.ledger.run(s.t, "start"); err != nil {
-		s.t.Fatalf("start the application: %v\n%s", err, out)
-	}
 	s.a.run("init")
 	s.a.serve()
 	for _, h := range []*host{s.b, s.c} {
@@ -173,6 +188,7 @@ func (s *story) switchover(from, to *host) {
 // after the restored backup is lost.
 func (s *story) failover(dead, to *host) {
 	s.t.Helper()
+	before := s.ledger.acknowledged(s.t)
 	s.replicate(dead, to, s.c)
 	s.moreWrites(30)
 	dead.killAgent()
@@ -184,6 +200,9 @@ func (s *story) failover(dead, to *host) {
 		s.t.Fatalf("promotion: %+v", p)
 	}
 	inBackup := s.restored(to, p.Backup)
+	if lost := s.missing(before, inBackup); len(lost) > 0 {
+		s.t.Fatalf("the backup lacks %d commits that were acknowledged before it was asked for: %v …", len(lost), lost[0])
+	}
 	want := s.missing(acknowledged, inBackup)
 	got := s.missing(acknowledged, to.app.rows(s.t))
 	if len(want) == 0 || !slices.Equal(got, want) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 )
 
 // errMissing ends every message about a missing binary.
@@ -55,4 +56,14 @@ func findPostgres(name string) (string, error) {
 		return "", fmt.Errorf("find PostgreSQL's %s, in PATH or in /usr/lib/postgresql: %w", name, errMissing)
 	}
 	return found[len(found)-1], nil
+}
+
+// PocketBase returns the path of its program.
+func PocketBase(tb testing.TB) string {
+	tb.Helper()
+	path, err := findTool("e2e/tools/bin/pocketbase")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return path
 }
