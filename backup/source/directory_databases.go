@@ -83,6 +83,7 @@ type directoryDatabases struct {
 	same    bool                      // the previous dump had the same policy
 	old     map[string]databaseRecord // of the previous dump
 
+	first map[string]taken     // before the walk, by path
 	mains map[string]*dumpItem // of the walk: files beside which SQLite's files lie
 
 	mu  sync.Mutex
@@ -146,8 +147,7 @@ func mainOf(name string) (string, bool) {
 // maybe tells whether an unchanged file may be a database that the previous dump
 // did not look for.
 func (d *directoryDatabases) maybe(n *Node) bool {
-	const smallest = 512 // page
-	return !d.same && n.Size >= smallest && n.Size%smallest == 0 && d.policy.wants(n.Path)
+	return !d.same && wholePages(n.Size) && d.policy.wants(n.Path)
 }
 
 // errDatabase says that a file that was to be read is a database.
@@ -169,13 +169,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why})
 		return false, nil
 	}
-	if done, err := j.keepDatabase(it, path); done || err != nil {
-		return done, err
-	}
-	got, err := (&storing{w: j.w, path: path, scratch: j.databases.scratch}).store(ctx)
-	if err == nil && got.look.quiet() {
-		err = readable(ctx, path) // nobody else has tried
-	}
+	one, err := j.takenOf(ctx, it)
 	if why, torn := notTaken(err); why != "" {
 		it.torn = torn
 		return plain(why)
@@ -183,32 +177,19 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	if err != nil {
 		return false, err
 	}
-	if err := it.node.database(path, got); err != nil {
-		return false, err
-	}
-	it.database, it.id, it.links = true, got.look.id(), uint64(got.look.stat.Nlink)
-	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: got.look.print})
-	return true, nil
-}
-
-// keepDatabase takes the previous dump of a database over when nothing was
-// committed since.
-func (j *dumpJob) keepDatabase(it *dumpItem, path string) (bool, error) {
-	known := j.databases.old[it.node.Path]
-	if known.Fingerprint == "" || it.old == nil {
-		return false, nil
-	}
-	print, err := fingerprint(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, errGone
-	}
-	if err != nil || print != known.Fingerprint || !j.w.Keep(it.old.Content) {
-		return false, err
-	}
-	n := &it.node
-	n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
 	it.database = true
-	j.databases.add(known)
+	if one.same {
+		n := &it.node
+		n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
+		j.databases.add(j.databases.old[n.Path])
+		return true, nil
+	}
+	look := one.got.look
+	if err := it.node.database(path, one.got); err != nil {
+		return false, err
+	}
+	it.id, it.links = look.id(), uint64(look.stat.Nlink)
+	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print})
 	return true, nil
 }
 

@@ -102,6 +102,9 @@ func (j *dumpJob) whole(ctx context.Context) (_ Entry, err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(j.databases.scratch)) }()
 	}
+	if err := j.takeFirst(ctx); err != nil {
+		return Entry{}, err
+	}
 	stream, err := j.run(ctx, max(4, runtime.GOMAXPROCS(0)+2))
 	if err != nil {
 		return Entry{}, err

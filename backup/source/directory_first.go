@@ -1,0 +1,145 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// The databases in a directory are taken before its files: an application
+// writes a file before the row that points to it, so each row of a database that
+// came first finds its file. The walk takes over what was taken when it comes to
+// the database. One that the previous dump does not know, other than in a first
+// dump, is taken when the walk finds it.
+
+// taken is what a database was like when it was taken.
+type taken struct {
+	id   fileID
+	same bool // as in the previous dump
+	got  stored
+}
+
+// firstAtOnce is how many databases are taken at the same time.
+const firstAtOnce = 2
+
+// takeFirst takes the databases that are known. One that cannot be taken is left
+// to the walk, which says why.
+func (j *dumpJob) takeFirst(ctx context.Context) error {
+	if j.databases.policy.Off {
+		return nil
+	}
+	paths, err := j.knownDatabases(ctx)
+	if err != nil {
+		return err
+	}
+	j.databases.first = make(map[string]taken, len(paths))
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(firstAtOnce)
+	for _, p := range paths {
+		group.Go(func() error {
+			one, err := j.take(ctx, p)
+			if err != nil {
+				return context.Cause(ctx)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			j.databases.first[p] = one
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// knownDatabases lists the databases of the previous dump; for want of one, those
+// that a walk finds.
+func (j *dumpJob) knownDatabases(ctx context.Context) (paths []string, err error) {
+	guests := j.d.guestsIn(j.root)
+	if j.databases.same {
+		for p, one := range j.databases.old {
+			if one.Fingerprint != "" && !guests.has(path.Dir(p), path.Base(p)) {
+				paths = append(paths, p)
+			}
+		}
+		return paths, nil
+	}
+	w := walk{root: j.root, exclude: j.d.cfg.Exclude, guests: guests, fault: noPathFault}
+	w.visit = func(f *found) error {
+		if f.stat.Mode&unix.S_IFMT == unix.S_IFREG && wholePages(f.stat.Size) && j.databases.policy.wants(f.path) && f.isDatabase() {
+			paths = append(paths, f.path)
+		}
+		return nil
+	}
+	// What fails here fails again in the walk of the dump.
+	if err := w.run(ctx); err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return paths, nil
+}
+
+// wholePages tells whether a file of this size may be a database.
+func wholePages(size int64) bool {
+	const smallest = 512 // page
+	return size >= smallest && size%smallest == 0
+}
+
+// isDatabase looks at the header of a file.
+func (f *found) isDatabase() bool {
+	fd, err := retryOpen(f.in.fd, f.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return isDatabase(fd)
+}
+
+// take takes a database as it stands in one transaction, unless nothing was
+// committed since the previous dump.
+func (j *dumpJob) take(ctx context.Context, name string) (taken, error) {
+	at := filepath.Join(j.root, name)
+	if known := j.databases.old[name].Fingerprint; known != "" {
+		var st unix.Stat_t
+		if err := unix.Stat(at, &st); err != nil {
+			return taken{}, &fs.PathError{Op: "stat", Path: at, Err: err}
+		}
+		print, err := fingerprint(at)
+		if err != nil || print == known {
+			return taken{id: fileID{uint64(st.Dev), st.Ino}, same: true}, err
+		}
+	}
+	return j.takeAnew(ctx, at)
+}
+
+// takeAnew takes a database whatever the previous dump has of it.
+func (j *dumpJob) takeAnew(ctx context.Context, at string) (taken, error) {
+	got, err := (&storing{w: j.w, path: at, scratch: j.databases.scratch}).store(ctx)
+	if err == nil && got.look.quiet() {
+		err = readable(ctx, at) // nobody else has tried
+	}
+	return taken{id: got.look.id(), got: got}, err
+}
+
+// takenOf returns what was taken of a database; one that was not, or is another
+// file by now, is taken.
+func (j *dumpJob) takenOf(ctx context.Context, it *dumpItem) (taken, error) {
+	one, ok := j.databases.first[it.node.Path]
+	if !ok || one.id != it.id {
+		var err error
+		if one, err = j.take(ctx, it.node.Path); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = errGone
+			}
+			return taken{}, err
+		}
+	}
+	if one.same && (it.old == nil || !j.w.Keep(it.old.Content)) {
+		return j.takeAnew(ctx, filepath.Join(j.root, it.node.Path))
+	}
+	return one, nil
+}
