@@ -66,6 +66,8 @@ type Status struct {
 	// Outlook says in one line whether promoting this instance would work now,
 	// and what would be lost.
 	Outlook string `json:"outlook"`
+	// OutlookGood says that this is all that one could wish for.
+	OutlookGood bool `json:"outlook_good"`
 	// Waiting is what a promotion or handover under way here waits for.
 	Waiting *Wait `json:"waiting,omitempty"`
 	// FailoverWait is for what, and how long, a failover that began now would wait

@@ -30,8 +30,7 @@ func (s *Status) judge(schedule scheduleView, troubles []string, now time.Time) 
 	}
 	s.clusterProblems(&f)
 	s.caveats(&f)
-	var good bool
-	if s.Outlook, good = outlook(*s); !good && len(f.problems)+len(f.caveats) == 0 {
+	if s.Outlook, s.OutlookGood = outlook(*s); !s.OutlookGood && len(f.problems)+len(f.caveats) == 0 {
 		f.caveat(true, "%s", s.Outlook)
 	}
 	s.Problems, s.Caveats = f.problems, f.caveats

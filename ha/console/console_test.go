@@ -73,7 +73,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 			Digest: "d", Frequency: ha.Duration(5 * time.Minute), Retention: ha.Duration(14 * 24 * time.Hour), ReuseWindow: ha.Duration(7 * 24 * time.Hour), Fencing: "available",
 			TTL: ha.Duration(time.Minute), StopTimeout: ha.Duration(20 * time.Second), Margin: ha.Duration(10 * time.Second), Instances: []ha.Member{},
 		},
-		Cached: []backup.Ref{}, Outlook: "this instance is the active",
+		Cached: []backup.Ref{}, Outlook: "this instance is the active", OutlookGood: true,
 	}
 	if role == ha.RoleStandby {
 		a.status.Instance, a.status.App, a.status.State = "host-01", "", agent.StateInSync

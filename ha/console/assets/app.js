@@ -119,7 +119,7 @@ function header() {
   replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
     : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",
       s.next_backup_seconds >= 0 ? ` Next in ${span(s.next_backup_seconds)}.` : ""]);
-  frame.line.className = `outlook ${s.healthy ? "" : "bad"}`;
+  frame.line.className = `outlook ${s.outlook_good ? "" : "bad"}`; // other hosts' problems are listed below
   const problems = s.problems ?? [], caveats = s.caveats ?? [];
   const said = problems.join("\n"), shown = JSON.stringify([problems, caveats]);
   if (frame.shown !== shown) {
