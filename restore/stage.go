@@ -35,12 +35,16 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	return nil
 }
 
-// Ready tells whether a backup is staged already and its seals hold. So it need
-// not be opened for a Stage, which takes longer the larger it is.
+// Ready tells whether a backup is staged already, its seals hold, and each entry
+// is as it was staged (Inspected says how many are). So it need not be opened for
+// a Stage, which takes longer the larger it is.
 func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	plan, err := s.plan(ctx, m)
+	if err == nil && plan.done() {
+		err = s.inspect(ctx, plan)
+	}
 	if err != nil {
 		return false, fmt.Errorf("look for the stage of backup %s: %w", m.ID, err)
 	}
@@ -146,6 +150,9 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 		}
 	}
 	plan, err := s.plan(ctx, m)
+	if err == nil {
+		err = s.inspect(ctx, plan)
+	}
 	if err != nil || plan.done() {
 		return err
 	}

@@ -33,6 +33,9 @@ type Swapper struct {
 
 	mu sync.Mutex // held by whatever changes the state
 
+	looks     sync.Mutex
+	inspected source.Inspection
+
 	// Replaced in tests.
 	statFS func(path string) (fileSystem, error)
 }

@@ -291,7 +291,10 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 			if err := writeList(ctx, r, e, s.listing); err != nil {
 				return err
 			}
-			return plantSound(ctx, r, e, listedNodes(s.listing), dir)
+			if err := plantSound(ctx, r, e, listedNodes(s.listing), dir); err != nil {
+				return err
+			}
+			return writeMarks(ctx, listedNodes(s.listing), dir, s.marking)
 		})
 	})
 	if err != nil {

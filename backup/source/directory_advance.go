@@ -19,7 +19,9 @@ import (
 // their metadata. No pass remembers more than the folders that it is in.
 type advance struct {
 	*planting       // of the new tree: list has it
-	from      nodes // the old one
+	from      nodes // the old one, without what is damaged
+	whole     nodes // with it
+	bad       *damage
 	delta     string
 	forced    map[string]bool // folders that were made writable though nothing in them changed
 	databases map[string]bool // of the new tree
@@ -473,8 +475,14 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 	if err != nil {
 		return err
 	}
-	a := &advance{planting: p, from: listedNodes(s.list), delta: s.delta}
+	a := &advance{planting: p, whole: listedNodes(s.list), delta: s.delta}
 	return s.advance(ctx, func() error {
+		if a.bad, _, err = inspect(ctx, a.whole, s.marks, s.staged); err != nil {
+			return err
+		}
+		if a.from, err = heal(ctx, a.whole, a.bad, s.staged); err != nil {
+			return err
+		}
 		if err := writeList(ctx, r, to, s.listing); err != nil {
 			return err
 		}
@@ -484,6 +492,10 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 		return a.prepare(ctx, &facts)
 	}, func(string) error {
 		// To stop half-way would cost the stage.
-		return a.apply(context.WithoutCancel(ctx))
+		ctx := context.WithoutCancel(ctx)
+		if err := a.apply(ctx); err != nil {
+			return err
+		}
+		return a.renewMarks(ctx, s.marks, s.marking)
 	})
 }

@@ -335,7 +335,7 @@ func TestDirectoryAdvanceThatCannotReadKeepsTheStage(t *testing.T) {
 	if after, err := to.Seal(t.Context()); err != nil || after != before {
 		t.Errorf("the seal changed: %v", err)
 	}
-	if left := besideTarget(t, to.cfg.Path, "live"); len(left) != 2 {
-		t.Errorf("beside the target: %q; want the stage and its list", left)
+	if left := besideTarget(t, to.cfg.Path, "live"); len(left) != 3 {
+		t.Errorf("beside the target: %q; want the stage, its list and its marks", left)
 	}
 }

@@ -24,6 +24,8 @@ type site struct {
 	delta    string // files on their way into the stage
 	list     string // the tree that is staged
 	listing  string // the tree that is going to be
+	marks    string // of what is staged, an entry each
+	marking  string // of what is going to be
 	note     string // what a swap keeps in mind; there from its begin to its end
 	fault    func(step string) error
 }
@@ -32,7 +34,8 @@ func newSite(target, folder string, place func(name string) string) site {
 	return site{
 		target: target, folder: folder,
 		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), dropped: asides(place("dropped")),
-		delta: place("delta"), list: place("list"), listing: place("listing"), note: place("swap.json"),
+		delta: place("delta"), list: place("list"), listing: place("listing"),
+		marks: place("marks"), marking: place("marking"), note: place("swap.json"),
 		fault: noFault,
 	}
 }
@@ -51,7 +54,7 @@ func (s *site) stage(ctx context.Context, build func(dir string) error) error {
 		return err
 	}
 	if err := build(s.staging); err != nil {
-		return errors.Join(err, s.remove(ctx, s.staging), removeFiles(s.listing))
+		return errors.Join(err, s.remove(ctx, s.staging), removeFiles(s.listing, s.marking))
 	}
 	return s.place()
 }
@@ -83,6 +86,13 @@ func (s *site) advance(ctx context.Context, prepare func() error, apply func(dir
 
 // place makes what was built the stage.
 func (s *site) place() error {
+	if there, err := exists(s.marking); err != nil {
+		return err
+	} else if there {
+		if err := s.move("marks", s.marking, s.marks); err != nil {
+			return err
+		}
+	}
 	if there, err := exists(s.listing); err != nil {
 		return err
 	} else if there {
@@ -105,7 +115,7 @@ func (s *site) ready() error {
 }
 
 func (s *site) dropDelta(ctx context.Context) error {
-	if err := removeFiles(s.listing); err != nil {
+	if err := removeFiles(s.listing, s.marking); err != nil {
 		return err
 	}
 	return s.remove(ctx, s.delta)
@@ -128,7 +138,7 @@ func (s *site) clear() error {
 			return err
 		}
 	}
-	return removeFiles(s.listing, s.list)
+	return removeFiles(s.listing, s.marking, s.list, s.marks)
 }
 
 // drop sets a folder aside: a folder under its own name is always whole.

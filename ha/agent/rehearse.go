@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
@@ -56,7 +57,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 		return failed(withOutput(err, s.output))
 	}
 	if s.proven {
-		return ha.Done{Note: "rehearsed"}
+		return ha.Done{Note: "rehearsed" + s.entries()}
 	}
 	if s.judged {
 		now := a.cfg.Clock.Now()
@@ -81,10 +82,11 @@ func (a *Agent) attest(one ha.Rehearsal) error {
 
 // staging is what came of putting a backup beside the live state.
 type staging struct {
-	bytes  int64
-	proven bool   // it was there, whole, and had passed the probe
-	judged bool   // the probe likes it
-	output string // of the probe
+	bytes   int64
+	checked source.Inspection
+	proven  bool   // it was there, whole, and had passed the probe
+	judged  bool   // the probe likes it
+	output  string // of the probe
 }
 
 // beside puts a backup beside the live state, verified and judged by the
@@ -141,14 +143,29 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 	for _, e := range m.Sources {
 		s.bytes += e.Size
 	}
-	if ready, err := a.swap().Ready(ctx, m); ready || err != nil {
+	ready, err := a.swap().Ready(ctx, m)
+	s.checked = a.swap().Inspected()
+	if ready || err != nil {
 		return s, false, err
 	}
 	reader, _, err := a.repo.Open(ctx, m, a.cache.Mending(a.repo))
 	if err != nil {
 		return s, false, err
 	}
-	return s, true, a.swap().Stage(ctx, reader, m, a.setProgress)
+	err = a.swap().Stage(ctx, reader, m, a.setProgress)
+	if found := a.swap().Inspected(); err == nil && found.Damaged > 0 {
+		a.stats.stageDamaged(found.Damaged)
+		a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("%d entries of the stage of backup %s were not as they were restored, and were restored again, %s first: somebody writes there, or the disk is bad", found.Damaged, ref.ID, found.First), nil)
+	}
+	return s, true, err
+}
+
+// entries says what was compared of a stage; "" where nothing was.
+func (s *staging) entries() string {
+	if s.checked.Entries == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and all %d entries are as they were restored", s.checked.Entries)
 }
 
 // fallBack stages the newest cached backup that has passed, where the rehearsal

@@ -43,6 +43,10 @@ func (s *stats) backupDone(at time.Time, took time.Duration, m *backup.Manifest)
 func (s *stats) rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
 func (s *stats) rehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailures++ }) }
 
+func (s *stats) stageDamaged(entries int64) {
+	s.change(func(s *Stats) { s.StageDamaged += entries })
+}
+
 func (s *stats) pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
 func (s *stats) pullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
 

@@ -153,6 +153,7 @@ type Stats struct {
 	PullFailures        int64       `json:"pull_failures"`
 	RehearsalAttempts   int64       `json:"rehearsal_attempts"`
 	RehearsalFailures   int64       `json:"rehearsal_failures"`
+	StageDamaged        int64       `json:"stage_damaged_entries"` // that were restored again
 	NotificationsSent   int64       `json:"notifications_sent"`
 	NotificationsFailed int64       `json:"notifications_failed"`
 	NotificationsGot    int64       `json:"notifications_received"`

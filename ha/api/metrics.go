@@ -132,6 +132,7 @@ var instanceMetrics = []metric{
 	counter("cache_packs_mended_total", "Cached packs that were damaged or missing, and were replaced by the bucket's.", func(s *agent.Stats) int64 { return s.CacheMended }),
 	counter("cache_packs_lost_total", "Times that a cached pack was damaged or missing, and could not be replaced.", func(s *agent.Stats) int64 { return s.CacheLost }),
 	counter("rehearsal_attempts_total", "Rehearsals of a backup begun.", func(s *agent.Stats) int64 { return s.RehearsalAttempts }),
+	counter("stage_damaged_entries_total", "Entries of the stage that were not as they were restored, and were restored again.", func(s *agent.Stats) int64 { return s.StageDamaged }),
 	counter("rehearsal_failures_total", "Rehearsals that failed.", func(s *agent.Stats) int64 { return s.RehearsalFailures }),
 	gauge("backup_overdue", "1 when no backup has been published for twice the interval and at least a quarter of an hour, though the schedule is not paused.", func(s *agent.Status) (float64, bool) { return flag(s.BackupOverdue > 0) }),
 	counter("webhooks_delivered_total", "Messages that reached a webhook.", func(s *agent.Stats) int64 { return s.WebhooksDelivered }),

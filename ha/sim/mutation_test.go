@@ -111,6 +111,11 @@ var mutations = []mutation{
 		wrap: undiscarded,
 	},
 	{
+		guard: "the comparison of the stage before the swap", broken: "what is staged of the chosen backup passes, whatever has become of it", catches: Restore,
+		wrap:   uninspected,
+		faults: Faults{Trouble: Weights{Harm: 1}, Every: 20 * time.Second},
+	},
+	{
 		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
 		wrap:   unverified,
 		faults: Faults{Corrupt: 0.3},
@@ -293,6 +298,16 @@ func unsealed(p *Process, next Runner) Runner {
 func unstopped(p *Process, next Runner) Runner {
 	return func(e ha.Effect, done func(ha.Done)) {
 		if s, ok := e.(ha.StopApp); ok && p.h.disk.journal.Promotion != nil {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func uninspected(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if s, ok := e.(ha.Stage); ok && p.h.disk.stage.backup == s.Ref.ID {
 			answers(p, done, ha.Done{ID: s.ID})
 			return
 		}

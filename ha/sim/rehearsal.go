@@ -20,7 +20,7 @@ func drawRehearsal(w *World) ha.RehearsalPolicy {
 
 // putBeside stages a backup, unless it is staged already.
 func (p *Process) putBeside(id uint64, backup string) ha.Done {
-	if p.h.disk.stage.backup == backup {
+	if s := p.h.disk.stage; s.backup == backup && p.h.w.verify(backup, s.state) {
 		return ha.Done{ID: id, Note: "rehearsed"}
 	}
 	if p.h.disk.swapped {

@@ -31,7 +31,7 @@ func (t Weights) pick(w *World) func(*Host) {
 	}{
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
-		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign},
+		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -48,6 +48,17 @@ func (t Weights) pick(w *World) func(*Host) {
 		n -= k.weight
 	}
 	return nil
+}
+
+// harm damages what a host has staged. That it does so between a promotion's look
+// at the stage and its swap is left out.
+func (h *Host) harm() {
+	d := &h.disk
+	if p := d.journal.Promotion; d.stage.state == nil || p != nil && p.Phase != ha.PhaseLease && p.Phase != ha.PhasePin {
+		return
+	}
+	h.w.trace("%s: the stage is damaged", h.id)
+	d.stage.state = d.stage.state.damaged()
 }
 
 // startForeign has somebody start the application on a standby: cron, the boot, a

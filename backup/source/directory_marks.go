@@ -1,0 +1,430 @@
+package source
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// A stage has a mark an entry, in the order of its list: what changes when
+// somebody writes to the entry, puts another in its place, or removes it. They are
+// what the change check of a dump looks at, as it was when the entry was written.
+
+// mark is a digest of that; noMark is none's.
+type mark uint64
+
+const (
+	noMark   mark = 0
+	markSize      = 8
+)
+
+// markOf is the mark of an entry as it is now.
+func markOf(st *unix.Stat_t, root bool) mark {
+	h := fnv.New64a()
+	kind := st.Mode & unix.S_IFMT
+	var b [8 * 9]byte
+	fields := []int64{int64(st.Ino), int64(st.Mode), int64(st.Uid), int64(st.Gid), st.Mtim.Sec, st.Mtim.Nsec}
+	if kind != unix.S_IFDIR {
+		fields = append(fields, st.Size)
+	}
+	// A swap renames the tree itself, and another name of a file may come and go.
+	if !root && (kind == unix.S_IFDIR || st.Nlink == 1) {
+		fields = append(fields, st.Ctim.Sec, st.Ctim.Nsec)
+	}
+	for i, v := range fields {
+		binary.LittleEndian.PutUint64(b[8*i:], uint64(v))
+	}
+	_, _ = h.Write(b[:8*len(fields)])
+	return max(mark(h.Sum64()), 1)
+}
+
+// statDeep is Fstatat for paths of any length. What is missing has no mark.
+func statDeep(root *openFolder, path string) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := root.stat(path, &st)
+	if err == unix.ENAMETOOLONG {
+		err = statLong(root.fd, path, &st)
+	}
+	switch err {
+	case nil:
+		return &st, nil
+	case unix.ENOENT, unix.ENOTDIR:
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+}
+
+func statLong(at int, path string, st *unix.Stat_t) error {
+	var opened []int
+	defer func() {
+		for _, fd := range opened {
+			_ = unix.Close(fd)
+		}
+	}()
+	for {
+		name, rest, more := strings.Cut(path, "/")
+		if !more {
+			return unix.Fstatat(at, name, st, unix.AT_SYMLINK_NOFOLLOW)
+		}
+		fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		opened = append(opened, fd)
+		at, path = fd, rest
+	}
+}
+
+func markAt(root *openFolder, path string) (mark, error) {
+	st, err := statDeep(root, path)
+	if err != nil || st == nil {
+		return noMark, err
+	}
+	return markOf(st, path == "."), nil
+}
+
+// Inspection is what a comparison of a stage with its marks found.
+type Inspection struct {
+	Entries int64  // compared
+	Damaged int64  // that are not as they were written, or gone
+	First   string // of these
+}
+
+// Inspector is a Restorer that compares its stage, entry by entry, with what it
+// was when it was written: not its content, but all that tells that somebody
+// wrote to it. It takes as long as there are entries, however large they are.
+type Inspector interface {
+	Inspect(ctx context.Context) (Inspection, error)
+}
+
+var (
+	_ Inspector = (*Directory)(nil)
+	_ Inspector = (*Prometheus)(nil)
+)
+
+// Inspect implements Inspector. A stage without marks is damaged.
+func (d *Directory) Inspect(ctx context.Context) (found Inspection, err error) {
+	err = d.do(func(p placement) error {
+		s := p.at()
+		_, found, err = inspect(ctx, listedNodes(s.list), s.marks, s.staged)
+		if errors.Is(err, fs.ErrNotExist) {
+			found, err = Inspection{Damaged: 1, First: s.staged}, nil
+		}
+		return err
+	})
+	if err != nil {
+		return found, fmt.Errorf("look at the stage of %s: %w", d.name, err)
+	}
+	return found, nil
+}
+
+// Inspect implements Inspector.
+func (p *Prometheus) Inspect(ctx context.Context) (Inspection, error) { return p.tree.Inspect(ctx) }
+
+// damage is which entries of a list are damaged, by their place in it.
+type damage struct{ bits []uint64 }
+
+func (d *damage) add(i int) {
+	for len(d.bits) <= i/64 {
+		d.bits = append(d.bits, 0)
+	}
+	d.bits[i/64] |= 1 << (i % 64)
+}
+
+func (d *damage) has(i int) bool { return i/64 < len(d.bits) && d.bits[i/64]&(1<<(i%64)) != 0 }
+
+// marked is one entry with the mark that it should have.
+type marked struct {
+	number int
+	path   string
+	mark   mark
+}
+
+const inspectBatch = 512
+
+// inspect compares the tree at dir, which a list describes, with its marks.
+func inspect(ctx context.Context, list nodes, marks, dir string) (*damage, Inspection, error) {
+	root, err := openRoot(dir)
+	if err != nil {
+		return nil, Inspection{}, err
+	}
+	defer root.release()
+	f, err := os.Open(marks)
+	if err != nil {
+		return nil, Inspection{}, err
+	}
+	defer f.Close()
+	var mu sync.Mutex
+	bad, found := new(damage), Inspection{}
+	group, ctx := errgroup.WithContext(ctx)
+	batches := make(chan []marked, 16)
+	group.Go(func() error {
+		defer close(batches)
+		return readMarked(ctx, list, bufio.NewReaderSize(f, 1<<16), batches)
+	})
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		group.Go(func() error {
+			for batch := range batches {
+				for _, c := range batch {
+					is, err := markAt(root, c.path)
+					if err != nil {
+						return err
+					}
+					if is == c.mark && is != noMark {
+						continue
+					}
+					mu.Lock()
+					bad.add(c.number)
+					if found.Damaged++; found.First == "" || c.path < found.First {
+						found.First = c.path
+					}
+					mu.Unlock()
+				}
+				mu.Lock()
+				found.Entries += int64(len(batch))
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	return bad, found, group.Wait()
+}
+
+func readMarked(ctx context.Context, list nodes, marks io.Reader, batches chan<- []marked) error {
+	batch := make([]marked, 0, inspectBatch)
+	send := func() error {
+		select {
+		case batches <- batch:
+			batch = make([]marked, 0, inspectBatch)
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	number := 0
+	for n, err := range list(ctx) {
+		if err != nil {
+			return err
+		}
+		m, err := readMark(marks)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, marked{number, n.Path, m})
+		number++
+		if len(batch) == inspectBatch {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	return send()
+}
+
+// readMark reads the next mark; a file that is cut short has none.
+func readMark(r io.Reader) (mark, error) {
+	var b [markSize]byte
+	switch _, err := io.ReadFull(r, b[:]); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return noMark, nil
+	case err != nil:
+		return noMark, err
+	}
+	return mark(binary.LittleEndian.Uint64(b[:])), nil
+}
+
+// writeMarks writes the marks of a tree that was just built.
+func writeMarks(ctx context.Context, list nodes, dir, path string) error {
+	return makeMarks(path, func(put func(mark) error) error {
+		root, err := openRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.release()
+		for n, err := range list(ctx) {
+			if err != nil {
+				return err
+			}
+			m, err := markAt(root, n.Path)
+			if err == nil {
+				err = put(m)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func makeMarks(path string, fill func(put func(mark) error) error) error {
+	return writeFile(path, os.O_TRUNC, func(w io.Writer) error {
+		out := bufio.NewWriterSize(w, 1<<16)
+		err := fill(func(m mark) error {
+			var b [markSize]byte
+			binary.LittleEndian.PutUint64(b[:], uint64(m))
+			_, err := out.Write(b[:])
+			return err
+		})
+		return errors.Join(err, out.Flush())
+	})
+}
+
+// renewMarks writes the marks of a tree that was brought forward. A file that was
+// not touched keeps its mark, whatever it is now: so what somebody did to it
+// meanwhile shows the next time.
+func (a *advance) renewMarks(ctx context.Context, old, path string) error {
+	f, err := os.Open(old)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	before := bufio.NewReaderSize(f, 1<<16)
+	return makeMarks(path, func(put func(mark) error) error {
+		root, err := openRoot(a.dest)
+		if err != nil {
+			return err
+		}
+		defer root.release()
+		number := -1
+		for p, err := range mergeTrees(a.whole(ctx), a.list(ctx)) {
+			if err != nil {
+				return err
+			}
+			was := noMark
+			if p.a != nil {
+				number++
+				if was, err = readMark(before); err != nil {
+					return err
+				}
+			}
+			if p.b == nil {
+				continue
+			}
+			st, err := statDeep(root, p.b.Path)
+			if err != nil {
+				return err
+			}
+			m := noMark
+			if st != nil {
+				m = markOf(st, p.b.Path == ".")
+			}
+			if st != nil && p.a != nil && untouched(p) && !a.bad.has(number) && st.Nlink == 1 {
+				m = was
+			}
+			if err := put(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// untouched reports whether bringing a tree forward leaves an entry alone. What
+// changes in a folder changes the folder too.
+func untouched(p nodePair) bool {
+	return p.b.Type != Folder && p.b.Type != HardLink && !otherEntry(p) && sameMeta(p.a, p.b)
+}
+
+// heal takes what is damaged out of the stage, and returns the list without it:
+// what is not there is made anew. A folder that is there is only given its
+// metadata again, and rid of what is not in the list.
+func heal(ctx context.Context, list nodes, bad *damage, dir string) (nodes, error) {
+	if len(bad.bits) == 0 {
+		return list, nil
+	}
+	strays, err := removeDamaged(ctx, list, bad, dir)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) iter.Seq2[*Node, error] {
+		return func(yield func(*Node, error) bool) {
+			number := -1
+			for n, err := range list(ctx) {
+				number++
+				if err == nil && bad.has(number) {
+					if !strays[n.Path] {
+						continue
+					}
+					again := *n
+					again.Mode ^= 0o7777 // so that it is set again
+					n = &again
+				}
+				if !yield(n, err) || err != nil {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// removeDamaged removes what is damaged, and what is in damaged folders and not in
+// the list. It returns these folders.
+func removeDamaged(ctx context.Context, list nodes, bad *damage, dir string) (map[string]bool, error) {
+	folders := map[string]bool{}
+	known := map[string]map[string]bool{} // what the list has in each
+	number := -1
+	for n, err := range list(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		number++
+		if in := filepath.Dir(n.Path); n.Path != "." && known[in] != nil {
+			known[in][filepath.Base(n.Path)] = true
+		}
+		if !bad.has(number) {
+			continue
+		}
+		path := filepath.Join(dir, n.Path)
+		info, err := os.Lstat(path)
+		if err == nil && info.IsDir() && n.Type == Folder {
+			folders[n.Path], known[n.Path] = true, map[string]bool{}
+			continue
+		}
+		if err == nil {
+			if _, err := deleteTree(ctx, path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for folder, names := range known {
+		if err := removeStrays(ctx, filepath.Join(dir, folder), names); err != nil {
+			return nil, err
+		}
+	}
+	return folders, nil
+}
+
+func removeStrays(ctx context.Context, dir string, known map[string]bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if known[e.Name()] {
+			continue
+		}
+		left, err := deleteTree(ctx, filepath.Join(dir, e.Name()))
+		if err == nil && left != nil {
+			err = errors.New(left.Reason)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
