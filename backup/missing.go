@@ -14,7 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// ErrMissing: packs that a backup needs are not in the bucket, or not whole.
+// ErrMissing means that packs that a backup needs are not in the bucket, or not whole.
 var ErrMissing = errors.New("packs are missing from the bucket")
 
 // Missing gives those of the packs that the bucket does not have, or has with

@@ -318,12 +318,15 @@ func (w *writing) putPack(ctx context.Context, info pack.Info, data []byte) (tim
 	return attrs.Time, nil
 }
 
-// dump writes every source, one after the other: each uses all cores. It goes on
-// when one has changed too much, so that all of them are named together.
+// dump writes every source, one after the other: each uses all cores. Entries
+// are in the order of the sources, which is not the one in which they are
+// captured. It goes on when one has changed too much, so that all of them are
+// named together.
 func (w *writing) dump(ctx context.Context) ([]source.Entry, error) {
-	entries := make([]source.Entry, 0, len(w.o.Sources))
+	entries := make([]source.Entry, len(w.o.Sources))
 	var refused ChangedError
-	for _, s := range w.o.Sources {
+	for _, i := range captureOrder(w.o.Sources) {
+		s := w.o.Sources[i]
 		e, changes, err := w.dumpOne(ctx, s)
 		if err != nil {
 			return nil, fmt.Errorf("dump %s %s: %w", s.Kind(), s.Name(), err)
@@ -331,7 +334,7 @@ func (w *writing) dump(ctx context.Context) ([]source.Entry, error) {
 		if len(changes) > 0 {
 			refused.Changes = append(refused.Changes, Change{Source: s.Name(), What: strings.Join(changes, "; ")})
 		}
-		entries = append(entries, e)
+		entries[i] = e
 	}
 	if len(refused.Changes) > 0 {
 		return nil, &refused
@@ -358,6 +361,22 @@ func (w *writing) dumpOne(ctx context.Context, s source.Source) (e source.Entry,
 	changes, err = w.changed(ctx, s, &e)
 	e.Warnings = shorten(e.Warnings)
 	return e, changes, err
+}
+
+// captureOrder gives the positions of sources in the order in which they are
+// captured: databases, and what a command prints, before files. An application
+// writes a file first, and then the row that points to it; so the files of all
+// rows that a database has are there when the files are captured after it.
+func captureOrder(sources []source.Source) []int {
+	order := make([]int, 0, len(sources))
+	for _, files := range []bool{false, true} {
+		for i, s := range sources {
+			if source.IsFiles(s.Kind()) == files {
+				order = append(order, i)
+			}
+		}
+	}
+	return order
 }
 
 // previousOf finds a source's part of the previous backup.

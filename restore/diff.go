@@ -178,7 +178,7 @@ func (d *differ) counter(p pair) func(int64) {
 		return nil
 	}
 	now := backup.Progress{Step: "compare " + p.b.Kind + " " + p.b.Name}
-	if p.b.Kind != "directory" && p.b.Kind != "prometheus" {
+	if !source.IsFiles(p.b.Kind) {
 		now.Total = p.a.Root.Size + p.b.Root.Size
 	}
 	d.opt.Progress(now)

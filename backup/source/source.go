@@ -55,6 +55,9 @@ type Previous struct {
 	Reader *pack.Reader
 }
 
+// IsFiles reports whether sources of a kind are trees of files.
+func IsFiles(kind string) bool { return kind == "directory" || kind == "prometheus" }
+
 // Source is one thing that is backed up.
 type Source interface {
 	Name() string
