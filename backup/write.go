@@ -127,7 +127,7 @@ func (w *writing) checked(ctx context.Context) error {
 		return ctx.Err()
 	case c.err != nil: // the backup is as good as without the look
 		w.o.Log.WarnContext(ctx, "it could not be looked whether packs are missing", "error", c.err)
-		return nil
+		return nil //nolint:nilerr // it is told
 	case len(c.missing) == 0:
 		return nil
 	}
