@@ -44,6 +44,10 @@
 //
 // # Stage
 //
+// Where a source can compare its stage entry by entry (source.Inspector), that is
+// done before the stage is brought forward, and before it counts as ready for a
+// promotion. What is damaged is restored again.
+//
 // A stage that is whole is sealed: the journal holds which backup it is (id and
 // digest of its manifest), which entry each source's stage was made from, and
 // the source's seal, which changes when somebody writes to the stage as far as

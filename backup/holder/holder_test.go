@@ -132,7 +132,7 @@ func TestMappingsAreFound(t *testing.T) {
 		_ = cmd.Wait()
 	})
 	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != "mapped" { //nolint:revive // what comes before is the test's own
+	for lines.Scan() && lines.Text() != "mapped" { // what comes before is the test's own
 	}
 	got := find(t, Place{Path: file}).Holders
 	if len(got) != 1 || got[0].How != "mapped for writing" || !got[0].Writes {

@@ -29,9 +29,12 @@ const Max = 256 << 10
 // file at path. It may close the pipe once it has returned.
 type Keeper func(pipe *os.File, path string) error
 
-// settle is how long after a program's end what it has printed may take to be
-// read, where something that it has left running goes on printing.
-const settle = 100 * time.Millisecond
+// settle is how many moments after a program's end what it has printed may take to
+// be read, where something that it has left running goes on printing.
+const (
+	settle = 100
+	moment = time.Millisecond
+)
 
 // Run runs a program to its end, with what it prints in the file at path, begun
 // anew, and the end of that in last. A file that cannot be
@@ -53,18 +56,21 @@ func Run(cmd *exec.Cmd, path string, last *Tail, keep Keeper) error {
 	if err == nil {
 		err = cmd.Wait()
 	}
-	for until := time.Now().Add(settle); !ended(done, time.Millisecond); {
-		if waiting(r) == 0 || time.Now().After(until) {
-			go linger(r, path, done, keep)
+	for range settle {
+		if ended(done) {
+			_ = r.Close()
 			return err
 		}
+		if waiting(r) == 0 {
+			break
+		}
 	}
-	_ = r.Close()
+	go linger(r, path, done, keep)
 	return err
 }
 
 // ended waits a moment for a pipe to be read to its end.
-func ended(done <-chan struct{}, moment time.Duration) bool {
+func ended(done <-chan struct{}) bool {
 	timer := time.NewTimer(moment)
 	defer timer.Stop()
 	select {
@@ -87,9 +93,12 @@ func waiting(r *os.File) (n int) {
 	return n
 }
 
+// longAgo, as a deadline, ends a read that is under way.
+var longAgo = time.Unix(1, 0)
+
 // linger sees to it that a pipe which something still has open is read.
 func linger(r *os.File, path string, done <-chan struct{}, keep Keeper) {
-	if keep != nil && r.SetReadDeadline(time.Now()) == nil {
+	if keep != nil && r.SetReadDeadline(longAgo) == nil {
 		<-done
 		if keep(r, path) == nil {
 			_ = r.Close()

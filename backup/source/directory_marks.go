@@ -27,10 +27,9 @@ import (
 // mark is a digest of that; noMark is none's.
 type mark uint64
 
-const (
-	noMark   mark = 0
-	markSize      = 8
-)
+const noMark mark = 0
+
+const markSize = 8 // in a file
 
 // markOf is the mark of an entry as it is now.
 func markOf(st *unix.Stat_t, root bool) mark {
@@ -315,23 +314,27 @@ func (a *advance) renewMarks(ctx context.Context, old, path string) error {
 			if p.b == nil {
 				continue
 			}
-			st, err := statDeep(root, p.b.Path)
+			m, err := a.newMark(root, p, was, number)
+			if err == nil {
+				err = put(m)
+			}
 			if err != nil {
-				return err
-			}
-			m := noMark
-			if st != nil {
-				m = markOf(st, p.b.Path == ".")
-			}
-			if st != nil && p.a != nil && untouched(p) && !a.bad.has(number) && st.Nlink == 1 {
-				m = was
-			}
-			if err := put(m); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+func (a *advance) newMark(root *openFolder, p nodePair, was mark, number int) (mark, error) {
+	st, err := statDeep(root, p.b.Path)
+	switch {
+	case err != nil || st == nil:
+		return noMark, err
+	case p.a != nil && untouched(p) && !a.bad.has(number) && st.Nlink == 1:
+		return was, nil
+	}
+	return markOf(st, p.b.Path == "."), nil
 }
 
 // untouched reports whether bringing a tree forward leaves an entry alone. What
