@@ -63,6 +63,16 @@ type Rehearsal struct {
 	Bytes  int64     `json:"bytes"`            // of the restored state
 	Output string    `json:"output,omitempty"` // the end of what the probe printed
 	Error  string    `json:"error,omitempty"`
+	// Doubts are what may be wrong with the backed-up state; Unchecked is what
+	// only the application can look at. Both are bounded.
+	Doubts    []string `json:"doubts,omitempty"`
+	Unchecked []string `json:"unchecked,omitempty"`
+}
+
+// Staged tells whether the rehearsal has left a stage that a promotion may swap
+// in.
+func (r *Rehearsal) Staged() bool {
+	return r.Result == RehearsalPassed || r.Result == RehearsalDoubtful
 }
 
 // Verdict is how a rehearsal went.
@@ -72,6 +82,9 @@ type Verdict string
 const (
 	RehearsalPassed Verdict = "passed" // restored, verified, and to the probe's liking
 	RehearsalFailed Verdict = "failed"
+	// RehearsalDoubtful is as good for a promotion as one that passed, and it is
+	// not known whether all of the state is: Doubts say why.
+	RehearsalDoubtful Verdict = "doubtful"
 )
 
 // workRehearsal is the work beside which pulls go on.

@@ -56,6 +56,8 @@ type sealed struct {
 	Source journalSource `json:"source"`
 	Entry  source.Entry  `json:"entry"`
 	Seal   string        `json:"seal"`
+	// Found is what was found out about it; nil for nothing.
+	Found *source.Findings `json:"found,omitempty"`
 }
 
 type journalSource struct {

@@ -78,6 +78,45 @@ func (j *journal) setStage(src source.Source, e source.Entry, seal string) {
 	}
 }
 
+// setFound notes what was found out about a source's stage.
+func (j *journal) setFound(src source.Source, found source.Findings) {
+	if at := j.indexOf(src); at >= 0 && !found.Empty() {
+		j.Stages = slices.Clone(j.Stages)
+		j.Stages[at].Found = &found
+	}
+}
+
+// sound tells whether nothing is wrong with what is staged.
+func (r *sealed) sound() bool { return r.Found == nil || len(r.Found.Damage) == 0 }
+
+func (r *sealed) found() source.Findings {
+	if r.Found == nil {
+		return source.Findings{}
+	}
+	return *r.Found
+}
+
+// Found is what was found out about the backup that is staged.
+func (s *Swapper) Found() (source.Findings, error) {
+	var all source.Findings
+	j, err := s.read()
+	for _, record := range j.Stages {
+		if record.Found != nil {
+			all.Damage = append(all.Damage, named(record.Source.Name, record.Found.Damage)...)
+			all.Unchecked = append(all.Unchecked, named(record.Source.Name, record.Found.Unchecked)...)
+		}
+	}
+	return all, err
+}
+
+func named(source string, texts []string) []string {
+	all := make([]string, len(texts))
+	for i, text := range texts {
+		all[i] = source + ": " + text
+	}
+	return all
+}
+
 // whole tells whether every source has its stage.
 func whole(held []*sealed) bool { return !slices.Contains(held, nil) }
 

@@ -134,7 +134,7 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	p := &plan{journal: j, to: to}
 	for i, src := range s.sources {
 		h := held[i]
-		p.parts = append(p.parts, part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i])})
+		p.parts = append(p.parts, part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i]) && (h.sound() || source.DamageAllowed(ctx))})
 	}
 	return p, nil
 }
@@ -186,6 +186,7 @@ func (s *Swapper) begin(p *plan) journal {
 			intact = false
 		} else {
 			j.setStage(part.Source, part.held.Entry, part.held.Seal)
+			j.setFound(part.Source, part.held.found())
 		}
 	}
 	switch {
@@ -221,8 +222,14 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 		part := p.parts[i]
 		if part.keep {
 			j.setStage(part.Source, e, part.held.Seal) // its facts may be newer
+			j.setFound(part.Source, part.held.found())
 			return nil
 		}
+		x := source.Examination{AllowDamage: source.DamageAllowed(ctx)}
+		if part.held != nil {
+			x.Before = part.held.Found
+		}
+		ctx := source.WithExamination(ctx, &x)
 		err := s.do("stage", part.Source, func() error {
 			return source.Gently(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
 		})
@@ -237,6 +244,7 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 			return fmt.Errorf("%w: the stage of %s is gone", ErrSeal, part.Name())
 		}
 		j.setStage(part.Source, e, seal)
+		j.setFound(part.Source, x.Findings)
 		j.Earlier = nil
 		return s.write(j, Staging)
 	})

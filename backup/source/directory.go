@@ -47,6 +47,7 @@ type Directory struct {
 	frozen   bool
 	busy     *sync.Mutex // held while something is staged or swapped
 	settling *settling
+	sound    *soundness
 	// others are the sources that may lie in the directory.
 	others []Placed
 	// fault, in tests, is called before a step on a path of the tree.
@@ -106,7 +107,7 @@ func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), settling: newSettling(), fault: noPathFault, swapFault: noFault}, nil
+	return &Directory{name: name, cfg: cfg, busy: new(sync.Mutex), settling: newSettling(), sound: newSoundness(), fault: noPathFault, swapFault: noFault}, nil
 }
 
 // cleanPatterns checks patterns of relative paths.

@@ -63,6 +63,13 @@ func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
 	if err := a.compare(want); err != nil {
 		return err
 	}
+	fresh := make(map[string]bool)
+	for _, one := range a.fresh {
+		fresh[one.path] = true
+	}
+	if err := judgeAgain(ctx, func(path string) bool { return a.databases[path] && !fresh[path] }); err != nil {
+		return err
+	}
 	for _, one := range a.fresh {
 		if err := examine(ctx, one.path, one.file); err != nil {
 			return err

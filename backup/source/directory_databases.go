@@ -86,8 +86,19 @@ type directoryDatabases struct {
 	first map[string]taken     // before the walk, by path
 	mains map[string]*dumpItem // of the walk: files beside which SQLite's files lie
 
-	mu  sync.Mutex
-	new []databaseRecord
+	checks *soundChecks
+	before []string // Damaged of the previous dump
+
+	mu      sync.Mutex
+	new     []databaseRecord
+	damaged Findings
+}
+
+// sound notes what is wrong with a database.
+func (d *directoryDatabases) sound(path string, damage []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.damaged.add(path, Findings{Damage: damage})
 }
 
 func (d *directoryDatabases) add(r databaseRecord) {
@@ -100,10 +111,14 @@ func (d *directoryDatabases) add(r databaseRecord) {
 func (j *dumpJob) openDatabases(ctx context.Context, r chunkReader, prev *Entry) {
 	d := &j.databases
 	d.old, d.mains = map[string]databaseRecord{}, map[string]*dumpItem{}
+	if j.d.sound != nil {
+		d.checks = j.d.sound.begin(j.facts.Started)
+	}
 	d.policy, j.facts.Policy = j.d.cfg.Databases, j.d.cfg.Databases.String()
 	if prev == nil {
 		return
 	}
+	d.before = prev.Damaged
 	var facts DirectoryFacts
 	d.same = json.Unmarshal(prev.Facts, &facts) == nil && facts.Policy == j.facts.Policy
 	all, err := readDatabases(ctx, r, *prev)
@@ -178,10 +193,12 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		return false, err
 	}
 	it.database = true
+	before := ofPart(j.databases.before, it.node.Path)
 	if one.same {
 		n := &it.node
 		n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
 		j.databases.add(j.databases.old[n.Path])
+		j.databases.sound(n.Path, before)
 		return true, nil
 	}
 	look := one.got.look
@@ -190,6 +207,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	}
 	it.id, it.links = look.id(), uint64(look.stat.Nlink)
 	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print})
+	j.databases.sound(it.node.Path, j.databases.checks.damage(ctx, path, one.got, before))
 	return true, nil
 }
 

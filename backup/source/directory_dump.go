@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -363,6 +364,10 @@ func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 	if err := j.old.failure(); err != nil {
 		j.warnings.add(fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
 	}
+	slices.Sort(j.databases.damaged.Damage)
+	for _, text := range damageWarnings(j.databases.damaged.Damage) {
+		j.warnings.add(text)
+	}
 	if n := j.facts.Skipped; n > 0 {
 		j.warnings.add(fmt.Sprintf("%d sockets were skipped", n))
 	}
@@ -373,7 +378,7 @@ func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 	return Entry{
 		Kind: j.d.Kind(), Name: j.d.name,
 		Size: j.facts.Bytes, Root: root, Extra: extra,
-		Facts: facts, Warnings: j.warnings.list(), Torn: j.torn.list(),
+		Facts: facts, Warnings: j.warnings.list(), Torn: j.torn.list(), Damaged: j.databases.damaged.Damage,
 	}, nil
 }
 

@@ -1,6 +1,9 @@
 package source
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Findings are what an examination of a source's state has found that the bytes
 // alone do not show.
@@ -43,8 +46,20 @@ type Examination struct {
 	// AllowDamage lets a damaged state be staged; otherwise Stage fails with a
 	// DamageError.
 	AllowDamage bool
+	// Before is what was found of the stage that an Advance brings forward.
+	Before *Findings
 	Findings
 }
+
+type allowKey struct{}
+
+// AllowDamage makes a Stage under the given context put up with a damaged state.
+func AllowDamage(ctx context.Context) context.Context {
+	return context.WithValue(ctx, allowKey{}, true)
+}
+
+// DamageAllowed tells whether the context is one of AllowDamage.
+func DamageAllowed(ctx context.Context) bool { return ctx.Value(allowKey{}) != nil }
 
 type examinationKey struct{}
 
@@ -65,6 +80,24 @@ func judge(ctx context.Context, part string, f Findings) error {
 		return &DamageError{Part: part, What: f.Damage[0]}
 	}
 	return nil
+}
+
+// judgeAgain takes over what was found before of the parts that stay as they
+// are.
+func judgeAgain(ctx context.Context, stays func(part string) bool) error {
+	x, _ := ctx.Value(examinationKey{}).(*Examination)
+	if x == nil || x.Before == nil {
+		return nil
+	}
+	only := func(texts []string) (of []string) {
+		for _, text := range texts {
+			if part, _, ok := strings.Cut(text, ": "); ok && stays(part) {
+				of = append(of, text)
+			}
+		}
+		return of
+	}
+	return judge(ctx, "", Findings{Damage: only(x.Before.Damage), Unchecked: only(x.Before.Unchecked)})
 }
 
 // DamageError says that a state is damaged, although it is what was dumped: the

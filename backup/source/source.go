@@ -25,6 +25,9 @@ type Entry struct {
 	// Torn are the files, at most a few of them, that changed each time that
 	// they were read: what the backup has of them may never have been so.
 	Torn []string `json:"torn,omitempty"`
+	// Damaged says what is wrong with databases, as far as it is known: the live
+	// ones are damaged.
+	Damaged []string `json:"damaged,omitempty"`
 }
 
 // CheckRestore tells whether src can be restored here, as far as that depends on

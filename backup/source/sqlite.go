@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
@@ -25,6 +27,8 @@ type SQLiteConfig struct {
 	// Scratch is a folder for a temporary copy, which a dump needs when the
 	// database is not in WAL mode.
 	Scratch string
+	// Now tells the time; nil for time.Now.
+	Now func() time.Time
 }
 
 // SQLite is one SQLite database file.
@@ -32,8 +36,9 @@ type SQLiteConfig struct {
 // A dump is the file itself, page for page, as it stands in one transaction:
 // pages that did not change are the same bytes in the next dump.
 type SQLite struct {
-	name string
-	cfg  SQLiteConfig
+	name  string
+	cfg   SQLiteConfig
+	sound *soundness
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }
@@ -57,10 +62,13 @@ func NewSQLite(name string, cfg SQLiteConfig) (*SQLite, error) {
 		return nil, fmt.Errorf("source %s: sqlite: %w", name, err)
 	}
 	cfg.Path = path
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if err := ownLocks(); err != nil {
 		return nil, fmt.Errorf("source %s: sqlite: %w", name, err)
 	}
-	return &SQLite{name: name, cfg: cfg, fault: noFault}, nil
+	return &SQLite{name: name, cfg: cfg, fault: noFault, sound: newSoundness()}, nil
 }
 
 // ownLocks makes SQLite's locks on database files survive when something else
@@ -172,7 +180,8 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 		return Entry{}, err
 	}
 	if e, ok := s.keep(w, prev, path, print); ok {
-		e.Warnings = warnings
+		e.Damaged = prev.Entry.Damaged
+		e.Warnings = append(warnings, damageWarnings(e.Damaged)...)
 		return e, nil
 	}
 	got, err := (&storing{w: w, path: path, scratch: s.cfg.Scratch}).store(ctx)
@@ -183,8 +192,21 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 		return Entry{}, err
 	}
 	e, err := s.entry(got.root, got.facts)
-	e.Warnings = warnings
+	var before []string
+	if prev != nil {
+		before = prev.Entry.Damaged
+	}
+	e.Damaged = s.sound.begin(s.cfg.Now()).damage(ctx, path, got, before)
+	e.Warnings = append(warnings, damageWarnings(e.Damaged)...)
 	return e, err
+}
+
+// damageWarnings says what is wrong with the live databases.
+func damageWarnings(damaged []string) []string {
+	if len(damaged) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the live state is damaged, and so is this backup: %s", strings.Join(damaged, "; "))}
 }
 
 // linkWarnings says what a database with several names is in danger of.

@@ -60,6 +60,12 @@ func showRehearsals(w io.Writer, b agent.BackupInfo) {
 		if r.Error != "" {
 			fmt.Fprintln(w, indented(r.Error))
 		}
+		for _, doubt := range r.Doubts {
+			fmt.Fprintln(w, indented("in doubt: "+doubt))
+		}
+		for _, text := range r.Unchecked {
+			fmt.Fprintln(w, indented("not checked: "+text))
+		}
 		if r.Output != "" {
 			fmt.Fprintf(w, "  the probe printed:\n%s\n", indented(r.Output))
 		}

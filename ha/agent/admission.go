@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -171,7 +172,7 @@ func sameRecord(x, y ha.Instance) bool {
 	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && slices.Equal(x.Blockers, y.Blockers) &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
-		slices.Equal(x.Rehearsals, y.Rehearsals) && slices.Equal(x.Troubles, y.Troubles)
+		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && slices.Equal(x.Troubles, y.Troubles)
 }
 
 // sameStanding reports whether two records tell the same of whether their

@@ -38,10 +38,11 @@ func (r *rehearsals) of(id string) (ha.Rehearsal, bool) {
 	return r.all[i], true
 }
 
-// passed reports whether the newest rehearsal of a backup passed.
-func (r *rehearsals) passed(id string) bool {
+// staged reports whether the newest rehearsal of a backup passed, with doubts or
+// without.
+func (r *rehearsals) staged(id string) bool {
 	one, found := r.of(id)
-	return found && one.Result == ha.RehearsalPassed
+	return found && one.Staged()
 }
 
 // list gives what is attested of the cached backups.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -31,10 +33,7 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 		return ha.Done{Note: "it is staged already"}
 	}
 	now := a.cfg.Clock.Now()
-	one := ha.Rehearsal{
-		Backup: ref.ID, Time: now.Wall, Result: ha.RehearsalPassed,
-		Took: ha.Duration((now.Mono - begun.Mono).Round(time.Millisecond)), Bytes: s.bytes, Output: s.output,
-	}
+	one := s.rehearsal(ref.ID, now, begun)
 	if err != nil {
 		one.Result, one.Error = ha.RehearsalFailed, err.Error()
 		a.stats.rehearsalFailed()
@@ -46,7 +45,25 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	}
 	d := failed(errors.Join(err, attested))
 	d.Note = fmt.Sprintf("restored and verified %s in %v", humanize.IBytes(uint64(max(0, one.Bytes))), one.Took)
+	for what, texts := range map[string][]string{"in doubt": one.Doubts, "not checked": one.Unchecked} {
+		if err == nil && len(texts) > 0 {
+			d.Note += fmt.Sprintf("; %s: %s", what, strings.Join(texts, "; "))
+		}
+	}
 	return d
+}
+
+// rehearsal is what is to be attested of a stage that the probe likes.
+func (s *staging) rehearsal(id string, now, begun ha.Now) ha.Rehearsal {
+	one := ha.Rehearsal{
+		Backup: id, Time: now.Wall, Result: ha.RehearsalPassed,
+		Took: ha.Duration((now.Mono - begun.Mono).Round(time.Millisecond)), Bytes: s.bytes, Output: s.output,
+		Doubts: s.doubts, Unchecked: s.unchecked,
+	}
+	if len(one.Doubts) > 0 {
+		one.Result = ha.RehearsalDoubtful
+	}
+	return one
 }
 
 // stage is a promotion's restore: a rehearsal that has passed is as good.
@@ -60,11 +77,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 		return ha.Done{Note: "rehearsed" + s.entries()}
 	}
 	if s.judged {
-		now := a.cfg.Clock.Now()
-		if err := a.attest(ha.Rehearsal{
-			Backup: e.Ref.ID, Time: now.Wall, Result: ha.RehearsalPassed,
-			Took: ha.Duration((now.Mono - begun.Mono).Round(time.Millisecond)), Bytes: s.bytes, Output: s.output,
-		}); err != nil {
+		if err := a.attest(s.rehearsal(e.Ref.ID, a.cfg.Clock.Now(), begun)); err != nil {
 			a.note(ctx, event.Warn, "rehearsal", err.Error(), nil)
 		}
 	}
@@ -87,6 +100,8 @@ type staging struct {
 	proven  bool   // it was there, whole, and had passed the probe
 	judged  bool   // the probe likes it
 	output  string // of the probe
+
+	damage, doubts, unchecked []string
 }
 
 // beside puts a backup beside the live state, verified and judged by the
@@ -98,7 +113,10 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 		return staging{}, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	passed := a.staged() == ref.ID && a.proofs.passed(ref.ID)
+	if anyway {
+		ctx = restore.AllowDamage(ctx)
+	}
+	passed := a.staged() == ref.ID && a.proofs.staged(ref.ID)
 	var fresh bool
 	if s, fresh, err = a.putBeside(ctx, ref); err != nil {
 		return s, err
@@ -110,7 +128,9 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
 		return s, nil
 	}
-	s.judged = err == nil
+	if s.judged = err == nil && len(s.damage) == 0; err == nil && !s.judged {
+		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, though it is damaged: %s", ref.ID, strings.Join(s.damage, "; ")), nil)
+	}
 	return s, err
 }
 
@@ -145,19 +165,28 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 	}
 	ready, err := a.swap().Ready(ctx, m)
 	s.checked = a.swap().Inspected()
-	if ready || err != nil {
-		return s, false, err
-	}
-	reader, _, err := a.repo.Open(ctx, m, a.cache.Mending(a.repo))
 	if err != nil {
 		return s, false, err
 	}
-	err = a.swap().Stage(ctx, reader, m, a.setProgress)
-	if found := a.swap().Inspected(); err == nil && found.Damaged > 0 {
+	if !ready {
+		reader, _, err := a.repo.Open(ctx, m, a.cache.Mending(a.repo))
+		if err != nil {
+			return s, false, err
+		}
+		if err := a.swap().Stage(ctx, reader, m, a.setProgress); err != nil {
+			return s, true, err
+		}
+		a.tellInspected(ctx, ref)
+	}
+	return s, !ready, s.examined(a.swap(), m)
+}
+
+// tellInspected says what was wrong with a stage that was brought forward.
+func (a *Agent) tellInspected(ctx context.Context, ref backup.Ref) {
+	if found := a.swap().Inspected(); found.Damaged > 0 {
 		a.stats.stageDamaged(found.Damaged)
 		a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("%d entries of the stage of backup %s were not as they were restored, and were restored again, %s first: somebody writes there, or the disk is bad", found.Damaged, ref.ID, found.First), nil)
 	}
-	return s, true, err
 }
 
 // entries says what was compared of a stage; "" where nothing was.
@@ -168,11 +197,36 @@ func (s *staging) entries() string {
 	return fmt.Sprintf(", and all %d entries are as they were restored", s.checked.Entries)
 }
 
+// maxDoubts bounds what a rehearsal says of each kind.
+const maxDoubts = 5
+
+// examined takes over what is known of what is staged.
+func (s *staging) examined(swapper *restore.Swapper, m *backup.Manifest) error {
+	found, err := swapper.Found()
+	s.damage, s.unchecked = found.Damage, few(found.Unchecked)
+	var doubts []string
+	for _, e := range m.Sources {
+		for _, path := range e.Torn {
+			doubts = append(doubts, fmt.Sprintf("%s: %q changed each time it was read", e.Name, path))
+		}
+	}
+	s.doubts = few(doubts)
+	return err
+}
+
+// few shortens a list.
+func few(texts []string) []string {
+	if len(texts) <= maxDoubts {
+		return texts
+	}
+	return append(slices.Clone(texts[:maxDoubts]), fmt.Sprintf("and %d more", len(texts)-maxDoubts))
+}
+
 // fallBack stages the newest cached backup that has passed, where the rehearsal
 // of another has taken its place and failed: a promotion to it stays a swap.
 func (a *Agent) fallBack(ctx context.Context, failed string) {
 	for _, ref := range a.cached() {
-		if ref.ID == failed || !a.proofs.passed(ref.ID) {
+		if ref.ID == failed || !a.proofs.staged(ref.ID) {
 			continue
 		}
 		if a.staged() == ref.ID {

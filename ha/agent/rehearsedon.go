@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -50,14 +51,19 @@ func addRehearsals(all map[string][]BackupRehearsal, instance string, of []ha.Re
 func (p *Preflight) checkRehearsal(a *Agent, req PromoteRequest, id string) {
 	c := Check{Name: "rehearsal", OK: true, Detail: "not rehearsed: the restore runs first"}
 	one, found := a.proofs.of(id)
-	when := fmt.Sprintf("%s, in %v", one.Time.UTC().Format(time.RFC3339), one.Took)
+	when := fmt.Sprintf("%s at %s, in %v", one.Result, one.Time.UTC().Format(time.RFC3339), one.Took)
 	switch {
 	case found && one.Result == ha.RehearsalFailed:
 		c.OK, c.Detail = req.AllowFailedRehearsal, ha.RefuseFailed(id, one.Error)
 	case found && a.view().Rehearsed == (ha.Rehearsed{Backup: id}):
-		c.Detail = "passed at " + when
+		c.Detail = when
 	case found:
-		c.Detail = "passed at " + when + ", and no longer staged: the restore runs first"
+		c.Detail = when + ", and no longer staged: the restore runs first"
+	}
+	for what, texts := range map[string][]string{"in doubt": one.Doubts, "not checked": one.Unchecked} {
+		if found && len(texts) > 0 {
+			c.Detail += fmt.Sprintf("; %s: %s", what, strings.Join(texts, "; "))
+		}
 	}
 	p.Checks = append(p.Checks, c)
 }

@@ -49,6 +49,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	now := a.cfg.Clock.Now()
 	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
 	a.warn(ctx, ref, m)
+	a.tellDoubts(ctx, m)
 	if len(o.Missing) > 0 || o.Full || lost {
 		a.storedAgain(ctx, o.Full)
 	}
@@ -58,6 +59,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 
 // makeSalvage keeps the present state if the successor does not have it.
 func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
+	a.doubtsOver(ctx)
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
 		return failed(err)

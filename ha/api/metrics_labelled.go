@@ -84,11 +84,17 @@ var labelledMetrics = []labelled{
 		return flag(!strings.HasPrefix(i.State, agent.StateUnreachable))
 	})),
 
-	gauges("rehearsal_passed", "name", "1 when a standby's newest rehearsal passed, 0 when it failed.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+	gauges("rehearsal_passed", "name", "1 when a standby's newest rehearsal passed, with doubts or without; 0 when it failed.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
 		if len(i.Rehearsals) == 0 {
 			return 0, false
 		}
-		return flag(passed(i.Rehearsals[0]))
+		return flag(i.Rehearsals[0].Staged())
+	})),
+	gauges("rehearsal_doubtful", "name", "1 when a standby's newest rehearsal is doubtful: it restored all that the backup has, of which something may never have been so.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
+		if len(i.Rehearsals) == 0 {
+			return 0, false
+		}
+		return flag(i.Rehearsals[0].Result == ha.RehearsalDoubtful)
 	})),
 	gauges("rehearsal_duration_seconds", "name", "What a standby's newest rehearsal took.", ofInstances(func(i *agent.InstanceStatus) (float64, bool) {
 		if len(i.Rehearsals) == 0 {
@@ -112,7 +118,7 @@ var labelledMetrics = []labelled{
 	})),
 }
 
-func passed(r ha.Rehearsal) bool { return r.Result == ha.RehearsalPassed }
+func passed(r ha.Rehearsal) bool { return r.Staged() }
 
 // ofInstances measures the table of instances. Those without a name have not
 // joined, and have nothing to measure.

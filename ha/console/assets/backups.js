@@ -76,7 +76,7 @@ export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.supers
 // rehearsed shows how each instance's rehearsal of a backup went.
 function rehearsed(b) {
   if (!b.rehearsals?.length) return h("span", { class: "faint" }, "–");
-  return b.rehearsals.map((r) => h("span", { class: "sub" }, badge(r.result, r.result === "passed" ? "good" : "bad"), ` on ${r.instance} in ${span(goDuration(r.took))}`, r.error && `: ${r.error}`));
+  return b.rehearsals.map((r) => h("span", { class: "sub" }, badge(r.result, { passed: "good", doubtful: "warn" }[r.result] || "bad"), ` on ${r.instance} in ${span(goDuration(r.took))}`, r.error && `: ${r.error}`, r.doubts && `: ${r.doubts.join("; ")}`));
 }
 
 function details(b, ctx, where) {

@@ -65,7 +65,7 @@ const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${sp
 function rehearsal(i) {
   const last = i.rehearsals?.[0];
   if (!last) return h("span", { class: "faint" }, "–");
-  return [badge(last.result, last.result === "passed" ? "good" : "bad"), h("span", { class: "sub" }, time(last.time)), last.error && h("span", { class: "sub bad" }, last.error)];
+  return [badge(last.result, { passed: "good", doubtful: "warn" }[last.result] || "bad"), h("span", { class: "sub" }, time(last.time)), last.error && h("span", { class: "sub bad" }, last.error), last.doubts && h("span", { class: "sub" }, last.doubts.join("; "))];
 }
 
 function add(ctx) {
