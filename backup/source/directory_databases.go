@@ -112,7 +112,7 @@ func (j *dumpJob) openDatabases(ctx context.Context, r chunkReader, prev *Entry)
 	d := &j.databases
 	d.old, d.mains = map[string]databaseRecord{}, map[string]*dumpItem{}
 	if j.d.sound != nil {
-		d.checks = j.d.sound.begin(j.facts.Started)
+		d.checks = j.d.sound.begin(j.d.cfg.Now)
 	}
 	d.policy, j.facts.Policy = j.d.cfg.Databases, j.d.cfg.Databases.String()
 	if prev == nil {

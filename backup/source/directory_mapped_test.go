@@ -48,7 +48,7 @@ func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 // memoryFolder is a folder on a file system in memory.
 func memoryFolder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-") //nolint:usetesting // on another file system
 	do(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if in, err := timeless(dir); err != nil || !in {

@@ -63,7 +63,7 @@ func NewSQLite(name string, cfg SQLiteConfig) (*SQLite, error) {
 	}
 	cfg.Path = path
 	if cfg.Now == nil {
-		cfg.Now = time.Now
+		cfg.Now = time.Now //nolint:forbidigo // the default
 	}
 	if err := ownLocks(); err != nil {
 		return nil, fmt.Errorf("source %s: sqlite: %w", name, err)
@@ -196,7 +196,7 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	if prev != nil {
 		before = prev.Entry.Damaged
 	}
-	e.Damaged = s.sound.begin(s.cfg.Now()).damage(ctx, path, got, before)
+	e.Damaged = s.sound.begin(s.cfg.Now).damage(ctx, path, got, before)
 	e.Warnings = append(warnings, damageWarnings(e.Damaged)...)
 	return e, err
 }

@@ -31,14 +31,15 @@ func newSoundness() *soundness {
 // soundChecks are the checks of one dump.
 type soundChecks struct {
 	*soundness
-	now time.Time
+	clock func() time.Time
+	now   time.Time
 
 	mu   sync.Mutex
 	left time.Duration
 }
 
-func (s *soundness) begin(now time.Time) *soundChecks {
-	return &soundChecks{soundness: s, now: now, left: s.budget}
+func (s *soundness) begin(clock func() time.Time) *soundChecks {
+	return &soundChecks{soundness: s, clock: clock, now: clock(), left: s.budget}
 }
 
 // damage returns what is wrong with a database that has just been stored: what a
@@ -54,9 +55,9 @@ func (c *soundChecks) damage(ctx context.Context, path string, got stored, befor
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.left)
 	defer cancel()
-	begun := time.Now()
+	begun := c.clock()
 	found, ok := examineLive(ctx, path, got)
-	c.left -= time.Since(begun)
+	c.left -= c.clock().Sub(begun)
 	if !ok {
 		return before
 	}

@@ -88,7 +88,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 		"backup_last_duration_seconds": 1.5, "backup_last_size_bytes{logical}": 30, "backup_last_size_bytes{new}": 20, "backup_last_size_bytes{stored}": 10,
 		"last_backup_age_seconds": 12, "next_backup_seconds": 30,
 		"standby_lag_seconds{b}": 300, "standby_cached_backups{b}": 1, "instance_last_seen_timestamp_seconds{b}": float64(then.Unix()),
-		"rehearsal_passed{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_last_success_timestamp_seconds{b}": float64(then.Unix()),
+		"rehearsal_passed{b}": 0, "rehearsal_doubtful{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_last_success_timestamp_seconds{b}": float64(then.Unix()),
 		"bucket_up": 1, "bucket_failing_seconds": 3, "bucket_errors_total{read}": 2,
 		"failures_total{swap}": 3, "failures_total{head.publish}": 0, "hook_failures_total{demote}": 1, "hook_failures_total{probe}": 0,
 		"instance_reachable{b}": 1, "backup_interval_seconds": 300, "backup_last_attempt_failed": 0,
