@@ -11,6 +11,9 @@ import (
 // of them are gone. A smaller one comes and goes.
 const manyFiles = 100
 
+// manyRows is how many rows a database had when it counts that all are gone.
+const manyRows = 100
+
 // Lost says that a source has lost so much since an earlier dump of it that
 // something else than its application may be the reason: a directory of 100
 // files or more has less than half of them, a database has become empty. ""
@@ -72,10 +75,13 @@ func (f *sqliteFacts) lost(was *sqliteFacts) string {
 }
 
 func (f *postgresFacts) lost(was *postgresFacts) string {
-	if was.Tables == 0 || f.Tables > 0 {
-		return ""
+	switch {
+	case was.Tables > 0 && f.Tables == 0:
+		return fmt.Sprintf("had %d tables, has none", was.Tables)
+	case was.Rows >= manyRows && f.Rows == 0:
+		return fmt.Sprintf("had about %s rows, has none", humanize.Comma(was.Rows))
 	}
-	return fmt.Sprintf("had %d tables, has none", was.Tables)
+	return ""
 }
 
 func (f *PrometheusFacts) lost(was *PrometheusFacts) string {

@@ -39,6 +39,7 @@ func (p *Postgres) dump(ctx context.Context, w *pack.Writer, prev *Previous) (En
 	if err != nil {
 		return Entry{}, p.whyNot(ctx, snap, err)
 	}
+	snap.countNone(ctx)
 	if open := snap.close(ctx); open > longSnapshot {
 		warnings = append(warnings, fmt.Sprintf("the dump held its snapshot for %s: for so long the server could remove no dead row; is the way to the bucket slow?", open.Round(time.Second)))
 	}

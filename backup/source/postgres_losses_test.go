@@ -160,3 +160,30 @@ func TestPostgresSnapshotsHaveAnAge(t *testing.T) {
 	now = now.Add(time.Minute)
 	check(0, time.Minute)
 }
+
+// A database whose rows are all gone is not taken for one whose statistics are.
+func TestPostgresTellsThatItBecameEmpty(t *testing.T) {
+	srv := server.Postgres(t)
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app")
+	sqlIn(t, srv.DSN("app"), "CREATE TABLE t WITH (autovacuum_enabled = off) AS SELECT 1 AS x FROM generate_series(1, 2000)")
+	p, s := newPostgresAt(t, srv, "app"), newShelf(t)
+	unknown, _ := s.backup(t, p)
+	sqlIn(t, srv.DSN("app"), "ANALYZE")
+	full, _ := s.backup(t, p)
+	if lost := Lost(full, unknown); lost != "" {
+		t.Errorf("without statistics: %s", lost)
+	}
+	sqlIn(t, srv.DSN("app"), "SELECT pg_stat_reset()")
+	reset, _ := s.backup(t, p)
+	if lost := Lost(full, reset); lost != "" {
+		t.Errorf("with its statistics gone: %s", lost)
+	}
+	for _, sql := range []string{"DELETE FROM t", "TRUNCATE t"} {
+		sqlIn(t, srv.DSN("app"), sql, "SELECT pg_stat_force_next_flush()")
+		sqlIn(t, srv.DSN("app"), "SELECT pg_stat_reset()") // whatever the statistics say
+		empty, _ := s.backup(t, p)
+		if lost := Lost(full, empty); lost != "had about 2,000 rows, has none" {
+			t.Errorf("after %s: %q", sql, lost)
+		}
+	}
+}
