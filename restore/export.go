@@ -22,7 +22,8 @@ type exportEntry func(ctx context.Context, r *pack.Reader, e source.Entry, path 
 
 // Export writes every source of a backup under dir, one entry per source,
 // named after it. dir must be missing or empty. If it fails it leaves nothing
-// behind. progress may be nil.
+// behind; with source.WithLosses in ctx it fails only when nothing more could be
+// written. progress may be nil.
 func Export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string, progress func(backup.Progress)) error {
 	if err := export(ctx, r, m, dir, progress, source.Export); err != nil {
 		return fmt.Errorf("export backup %s: %w", m.ID, err)

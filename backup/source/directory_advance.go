@@ -478,12 +478,13 @@ func (s *step) folder() (*openFolder, error) {
 
 // bringForward brings the stage at s forward to another dump.
 func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
-	p, facts, err := newPlanting(r, to, listedNodes(s.listing), s.staging)
+	unset := new(Losses)
+	p, facts, err := newPlanting(withUnset(ctx, unset), r, to, listedNodes(s.listing), s.staging)
 	if err != nil {
 		return err
 	}
 	a := &advance{planting: p, whole: listedNodes(s.list), delta: s.delta}
-	return s.advance(ctx, func() error {
+	err = s.advance(ctx, func() error {
 		if a.bad, _, err = inspect(ctx, a.whole, s.marks, s.staged); err != nil {
 			return err
 		}
@@ -505,4 +506,8 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 		}
 		return a.renewMarks(ctx, s.marks, s.marking)
 	})
+	if err != nil {
+		return err
+	}
+	return judgeUnset(ctx, unset)
 }

@@ -88,29 +88,62 @@ func remember[K comparable, V any](known map[K]V, key K, find func() V) V {
 	return v
 }
 
+// xattrs are the extended attributes of one thing: of an open file or folder, or
+// of what must not be opened or followed, by its name in an open folder.
+type xattrs struct {
+	list   func(buf []byte) (int, error)
+	get    func(name string, buf []byte) (int, error)
+	set    func(name string, value []byte) error
+	remove func(name string) error
+}
+
+func openXattrs(fd int) xattrs {
+	return xattrs{
+		list:   func(b []byte) (int, error) { return unix.Flistxattr(fd, b) },
+		get:    func(name string, b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) },
+		set:    func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) },
+		remove: func(name string) error { return unix.Fremovexattr(fd, name) },
+	}
+}
+
+// named are those of what has a name in f: a symlink, a fifo, a device.
+func (f *openFolder) named(name string) xattrs {
+	// By way of the open folder, as paths may be too long.
+	path := "/proc/self/fd/" + strconv.Itoa(f.fd) + "/" + name
+	return xattrs{
+		list:   func(b []byte) (int, error) { return unix.Llistxattr(path, b) },
+		get:    func(name string, b []byte) (int, error) { return unix.Lgetxattr(path, name, b) },
+		set:    func(name string, value []byte) error { return unix.Lsetxattr(path, name, value, 0) },
+		remove: func(name string) error { return unix.Lremovexattr(path, name) },
+	}
+}
+
 // readXattrs reads the extended attributes of an open file or folder, by name.
-func readXattrs(fd int) ([]Xattr, error) {
+func readXattrs(fd int) ([]Xattr, error) { return openXattrs(fd).read() }
+
+// read reads them, by name.
+func (x xattrs) read() ([]Xattr, error) {
 	var small [512]byte
-	list, err := readSized(small[:], func(b []byte) (int, error) { return unix.Flistxattr(fd, b) })
+	list, err := readSized(small[:], x.list)
 	if err == unix.ENOTSUP || len(list) == 0 && err == nil {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var xattrs []Xattr
+	var all []Xattr
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
-		value, err := readSized(small[:], func(b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+		value, err := readSized(small[:], func(b []byte) (int, error) { return x.get(name, b) })
 		if err == unix.ENODATA {
 			continue // removed meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		xattrs = append(xattrs, Xattr{Name: name, Value: bytes.Clone(value)})
+		all = append(all, Xattr{Name: name, Value: bytes.Clone(value)})
 	}
-	slices.SortFunc(xattrs, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
-	return xattrs, nil
+	slices.SortFunc(all, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // readSized reads something whose size is not known before into buf, or into
@@ -126,19 +159,6 @@ func readSized(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
 		}
 		buf = make([]byte, 2*n+64) // it may have grown
 	}
-}
-
-// writeXattrs sets extended attributes. Labels that belong to the host's own
-// policy, or that need a privilege which this process does not have, are set
-// where possible.
-func writeXattrs(fd int, xattrs []Xattr, root bool) error {
-	for _, x := range xattrs {
-		err := unix.Fsetxattr(fd, x.Name, x.Value, 0)
-		if err != nil && !hostPolicy(x.Name, root) {
-			return err
-		}
-	}
-	return nil
 }
 
 // dropXattrs removes the extended attributes that are not among those to keep.

@@ -191,9 +191,9 @@ func (j *dumpJob) finish(ctx context.Context, it *dumpItem) (bool, error) {
 	case n.Type == 0:
 		j.facts.Skipped++ // a socket: whoever listens makes it anew
 		return false, nil
-	case n.Type == HardLink:
+	case n.Type == HardLink, n.special() && it.links > 1 && j.isLink(it):
 		return true, nil
-	case n.Type == RegularFile && it.links > 1:
+	case n.Type != Folder && it.links > 1:
 		j.first[it.id] = firstName{path: n.Path, left: it.links - 1, database: it.database}
 	}
 	n.User, n.Group = j.names.user(n.UID), j.names.group(n.GID)

@@ -1,8 +1,10 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -27,7 +29,7 @@ import (
 // something in a folder changes the folder's time. Neither pass remembers more
 // than the folders that it is in.
 func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) error {
-	p, facts, err := newPlanting(r, e, list, dest)
+	p, facts, err := newPlanting(ctx, r, e, list, dest)
 	if err != nil {
 		return err
 	}
@@ -40,8 +42,10 @@ func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string)
 	if err := p.finishAll(ctx); err != nil {
 		return err
 	}
-	if err := p.compare(&facts); err != nil {
-		return err
+	if p.losses == nil || p.losses.Total() == 0 {
+		if err := p.compare(&facts); err != nil {
+			return err
+		}
 	}
 	return syncTree(dest)
 }
@@ -53,7 +57,11 @@ func plantSound(ctx context.Context, r chunkReader, e Entry, list nodes, dest st
 	if err != nil {
 		return err
 	}
-	if err := plant(ctx, r, e, list, dest); err != nil {
+	unset := new(Losses)
+	if err := plant(withUnset(ctx, unset), r, e, list, dest); err != nil {
+		return err
+	}
+	if err := judgeUnset(ctx, unset); err != nil {
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(databases)) {
@@ -64,7 +72,7 @@ func plantSound(ctx context.Context, r chunkReader, e Entry, list nodes, dest st
 	return nil
 }
 
-func newPlanting(r chunkReader, e Entry, list nodes, dest string) (*planting, DirectoryFacts, error) {
+func newPlanting(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) (*planting, DirectoryFacts, error) {
 	var facts DirectoryFacts
 	if e.Kind != "directory" {
 		return nil, facts, fmt.Errorf("restore %s: it is a %s, not a directory", e.Name, e.Kind)
@@ -72,7 +80,10 @@ func newPlanting(r chunkReader, e Entry, list nodes, dest string) (*planting, Di
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return nil, facts, fmt.Errorf("restore %s: read facts: %w", e.Name, err)
 	}
-	return &planting{r: r, e: e, list: list, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0}, facts, nil
+	return &planting{
+		r: r, e: e, list: list, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0,
+		losses: lossesOf(ctx), unset: unsetOf(ctx),
+	}, facts, nil
 }
 
 // planting is one restore of a directory.
@@ -85,6 +96,8 @@ type planting struct {
 	owners *ownerIDs
 	made   DirectoryFacts // by the first pass
 	bytes  atomic.Int64   // written
+	losses *Losses        // nil: the first failure is the end
+	unset  *Losses        // extended attributes that a stage goes without; nil: none may be missing
 }
 
 // folderStack is the chain of open folders down to where a pass is.
@@ -186,9 +199,16 @@ func (p *planting) writeFiles(ctx context.Context, find func(context.Context, ch
 func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 	var at folderStack
 	defer at.close()
+	var out leaving
 	for n, err := range p.list(ctx) {
 		if err != nil {
-			return err
+			return p.endOfList(err)
+		}
+		if out.has(n) {
+			if err := p.bear(n, leftOut, errFolderLost); err != nil {
+				return err
+			}
+			continue
 		}
 		in, err := at.top(n.depth(), stay)
 		if err != nil {
@@ -199,7 +219,11 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 		case Folder:
 			f, err := p.makeFolder(in, n)
 			if err != nil {
-				return err
+				if err := p.bear(n, leftOut, err); err != nil || in == nil {
+					return cmp.Or(err, errFolderLost)
+				}
+				out = leaving{n.Path + "/"}
+				continue
 			}
 			at.push(f, n)
 		case RegularFile:
@@ -214,6 +238,38 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 		}
 	}
 	return nil
+}
+
+// leaving is the path, with a slash, of a folder that is left out.
+type leaving struct{ folder string }
+
+func (l leaving) has(n *Node) bool { return l.folder != "" && strings.HasPrefix(n.Path, l.folder) }
+
+var errFolderLost = errors.New("its folder could not be made")
+
+// endOfList notes that the list of what was dumped cannot be read to its end.
+func (p *planting) endOfList(err error) error {
+	if p.losses.bears(Loss{Source: p.e.Name, What: leftOut}, fmt.Errorf("the list of its files cannot be read any further: %w", err)) {
+		return nil
+	}
+	return err
+}
+
+// bear is nil where the restore goes on without what failed.
+func (p *planting) bear(n *Node, what string, err error) error {
+	if err == nil || p.losses.bears(Loss{Source: p.e.Name, Path: n.Path, What: what}, err) {
+		return nil
+	}
+	if what == ofAttributes && refusedAttribute(err) && p.unset.bears(Loss{Source: p.e.Name, Path: n.Path, What: what}, err) {
+		return nil
+	}
+	return err
+}
+
+// refusedAttribute tells whether a file system, or the lack of a privilege, is why
+// an extended attribute was not set.
+func refusedAttribute(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOTSUP, unix.EPERM, unix.EACCES, unix.EINVAL, unix.E2BIG, unix.ERANGE, unix.ENOSPC}, func(why error) bool { return errors.Is(err, why) })
 }
 
 // order asks for a file to be written.
@@ -248,20 +304,33 @@ func (p *planting) makeOther(in *openFolder, n *Node) error {
 		err = makeNode(in, name, n.Type, n.Device)
 	}
 	if err != nil {
-		return p.failed("make", n, err)
+		return p.bear(n, leftOut, p.failed("make", n, err))
 	}
 	uid, gid := p.owner(n)
-	if err := chown(uid, gid, func(u, g int) error {
+	err = chown(uid, gid, func(u, g int) error {
 		return unix.Fchownat(in.fd, name, u, g, unix.AT_SYMLINK_NOFOLLOW)
-	}, p.root); err != nil {
-		return p.failed("change owner of", n, err)
+	}, p.root)
+	if err = p.step("change owner of", ofOwner, n, err); err != nil {
+		return err
+	}
+	if err := p.setXattrs(in.named(name), n); err != nil {
+		return err
 	}
 	if n.Type != Symlink {
-		if err := unix.Fchmodat(in.fd, name, n.Mode, 0); err != nil {
-			return p.failed("change mode of", n, err)
+		err := unix.Fchmodat(in.fd, name, n.Mode, 0)
+		if err = p.step("change mode of", ofMode, n, err); err != nil {
+			return err
 		}
 	}
 	return p.setTime(in, name, n)
+}
+
+// step is what becomes of a failure to set something.
+func (p *planting) step(op, what string, n *Node, err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.bear(n, what, p.failed(op, n, err))
 }
 
 // finishAll is the second pass.
@@ -273,9 +342,16 @@ func (p *planting) finishAll(ctx context.Context) error {
 		return err
 	}
 	defer root.release()
+	var out leaving
 	for n, err := range p.list(ctx) {
-		if err != nil {
+		if err != nil && p.losses == nil {
 			return err
+		}
+		if err != nil {
+			break // the first pass has noted it
+		}
+		if out.has(n) {
+			continue
 		}
 		in, err := at.top(n.depth(), p.finishFolder)
 		if err != nil {
@@ -284,12 +360,16 @@ func (p *planting) finishAll(ctx context.Context) error {
 		switch n.Type {
 		case Folder:
 			f, err := p.open(in, n)
+			if err != nil && p.losses != nil && in != nil {
+				out = leaving{n.Path + "/"} // likewise
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			at.push(f, n)
 		case HardLink:
-			if err := p.link(root, in, n); err != nil {
+			if err := p.bear(n, leftOut, p.link(root, in, n)); err != nil {
 				return err
 			}
 		}
@@ -329,8 +409,8 @@ func (f *openFolder) linked(n *Node) (at *openFolder, name string, st unix.Stat_
 		at = next
 	}
 	name = names[len(names)-1]
-	if err = at.stat(name, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		err = fmt.Errorf("%w: %q, to which it leads, is no regular file", errTree, n.Target)
+	if err = at.stat(name, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = fmt.Errorf("%w: %q, to which it leads, is a folder", errTree, n.Target)
 	}
 	if err != nil {
 		at.release()
@@ -361,18 +441,32 @@ func (p *planting) owner(n *Node) (uid, gid uint32) {
 // attribute may need the permission that the mode takes away.
 func (p *planting) setMeta(fd int, n *Node, uid, gid uint32) error {
 	err := chown(uid, gid, func(u, g int) error { return unix.Fchown(fd, u, g) }, p.root)
-	if err != nil {
-		return p.failed("change owner of", n, err)
+	if err = p.step("change owner of", ofOwner, n, err); err != nil {
+		return err
 	}
-	if err := writeXattrs(fd, n.Xattrs, p.root); err != nil {
-		return p.failed("set extended attributes of", n, err)
+	if err := p.setXattrs(openXattrs(fd), n); err != nil {
+		return err
 	}
-	mode := n.Mode
+	perm := n.Mode
 	if !p.root && n.Type == RegularFile && int(uid) != os.Geteuid() {
-		mode &^= unix.S_ISUID | unix.S_ISGID // not with somebody else's privileges
+		perm &^= unix.S_ISUID | unix.S_ISGID // not with somebody else's privileges
 	}
-	if err := unix.Fchmod(fd, mode); err != nil {
-		return p.failed("change mode of", n, err)
+	return p.step("change mode of", ofMode, n, unix.Fchmod(fd, perm))
+}
+
+// setXattrs sets extended attributes: each for itself, so that one that the file
+// system does not take keeps no other from being set. Labels that belong to the
+// host's own policy, or that need a privilege which this process does not have,
+// are set where possible.
+func (p *planting) setXattrs(at xattrs, n *Node) error {
+	for _, x := range n.Xattrs {
+		err := at.set(x.Name, x.Value)
+		if err == nil || hostPolicy(x.Name, p.root) {
+			continue
+		}
+		if err := p.bear(n, ofAttributes, p.failed("set extended attribute "+x.Name+" of", n, err)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -392,13 +486,10 @@ func chown(uid, gid uint32, set func(uid, gid int) error, root bool) error {
 func (p *planting) setTime(in *openFolder, name string, n *Node) error {
 	mtime, err := unix.TimeToTimespec(n.ModTime)
 	if err == nil {
-		times := []unix.Timespec{mtime, mtime}
-		err = unix.UtimesNanoAt(in.fd, name, times, unix.AT_SYMLINK_NOFOLLOW)
+		both := []unix.Timespec{mtime, mtime}
+		err = unix.UtimesNanoAt(in.fd, name, both, unix.AT_SYMLINK_NOFOLLOW)
 	}
-	if err != nil {
-		return p.failed("set time of", n, err)
-	}
-	return nil
+	return p.step("set time of", ofTime, n, err)
 }
 
 func (p *planting) failed(op string, n *Node, err error) error {

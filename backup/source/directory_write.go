@@ -15,33 +15,49 @@ import (
 // copyBuffer is what is written at a time.
 const copyBuffer = 256 << 10
 
-// writeFile makes a regular file with its content and metadata.
-func (p *planting) writeFile(ctx context.Context, t task, buf []byte) (err error) {
-	n, name := t.node, t.name
-	fd, err := retryOpen(t.in.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+// writeFile makes a regular file with its content and metadata. One that cannot
+// be had whole is left out, where the restore goes on at all.
+func (p *planting) writeFile(ctx context.Context, t task, buf []byte) error {
+	n := t.node
+	fd, err := retryOpen(t.in.fd, t.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return p.failed("make", n, err)
+		return p.bear(n, leftOut, p.failed("make", n, err))
 	}
-	defer func() {
+	err = p.writeWhole(ctx, fd, n, buf)
+	if err == nil {
+		err = p.setMeta(fd, n, t.uid, t.gid)
+		if err == nil {
+			err = p.setTime(t.in, t.name, n)
+		}
 		// Some file systems tell only here that the disk is full.
 		if closed := unix.Close(fd); err == nil && closed != nil {
 			err = p.failed("close", n, closed)
 		}
-	}()
-	if n.Size > 0 {
-		written, err := p.writeContent(ctx, fd, n, buf)
-		if err == nil && written != n.Content.Size {
-			err = fmt.Errorf("%d bytes instead of %d", written, n.Content.Size)
-		}
-		if err != nil {
-			return p.failed("write", n, err)
-		}
-		p.bytes.Add(n.Size)
-	}
-	if err := p.setMeta(fd, n, t.uid, t.gid); err != nil {
 		return err
 	}
-	return p.setTime(t.in, name, n)
+	_ = unix.Close(fd) // what went wrong before counts
+	if borne := p.bear(n, leftOut, err); borne != nil {
+		return borne
+	}
+	if err := unix.Unlinkat(t.in.fd, t.name, 0); err != nil {
+		return p.failed("remove what is not whole of", n, err)
+	}
+	return nil
+}
+
+func (p *planting) writeWhole(ctx context.Context, fd int, n *Node, buf []byte) error {
+	if n.Size == 0 {
+		return nil
+	}
+	written, err := p.writeContent(ctx, fd, n, buf)
+	if err == nil && written != n.Content.Size {
+		err = fmt.Errorf("%d bytes instead of %d", written, n.Content.Size)
+	}
+	if err != nil {
+		return p.failed("write", n, err)
+	}
+	p.bytes.Add(n.Size)
+	return nil
 }
 
 func (p *planting) writeContent(ctx context.Context, fd int, n *Node, buf []byte) (int64, error) {

@@ -143,16 +143,21 @@ func SameStage(a, b Entry) bool {
 // Export writes what one entry holds to path, for a person, needing nothing of
 // the host that it was dumped on: a folder, a database file, a folder with
 // dump.pgc (and roles.sql), a folder with output, a data folder of Prometheus.
-// path must not exist.
+// path must not exist. With Losses in ctx it goes on past what fails, where that
+// can be.
 func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 	export, ok := exporters[e.Kind]
 	if !ok {
 		return fmt.Errorf("export %s: unknown kind of source %q", e.Name, e.Kind)
 	}
-	if err := export(ctx, r, e, path); err != nil {
-		return fmt.Errorf("export %s: %w", e.Name, err)
+	err := export(ctx, r, e, path)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if lossesOf(ctx).bears(Loss{Source: e.Name, What: leftOut}, err) {
+		return removeTree(path) // of a kind that is whole or nothing
+	}
+	return fmt.Errorf("export %s: %w", e.Name, err)
 }
 
 // exporters are Export by kind.

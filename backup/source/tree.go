@@ -18,7 +18,7 @@ const (
 	RegularFile NodeType = 'f'
 	Folder      NodeType = 'd'
 	Symlink     NodeType = 'l'
-	HardLink    NodeType = 'h' // a further name of a regular file that came earlier in the tree
+	HardLink    NodeType = 'h' // a further name of what came earlier in the tree, and is no folder
 	Fifo        NodeType = 'p'
 	CharDevice  NodeType = 'c'
 	BlockDevice NodeType = 'b'
@@ -36,7 +36,7 @@ type Node struct {
 	User    string // name of UID on the dumping host; empty when it has none
 	Group   string // name of GID, likewise
 	ModTime time.Time
-	Xattrs  []Xattr // by name; files and folders only
+	Xattrs  []Xattr // by name
 
 	Target string // of a symlink, or a hard link's first path
 	Device uint64 // of a device, as makedev(3) has it
@@ -51,6 +51,11 @@ type Node struct {
 	// that was read. Changed is zero when it changed all the while.
 	Inode   uint64
 	Changed time.Time
+}
+
+// special tells whether the node is neither a file nor a folder.
+func (n *Node) special() bool {
+	return n.Type == Symlink || n.Type == Fifo || n.Type == CharDevice || n.Type == BlockDevice
 }
 
 // Extent is a part of a file.

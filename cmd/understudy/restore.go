@@ -7,13 +7,16 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/restore"
@@ -25,6 +28,12 @@ type restoredJSON struct {
 	From    string         `json:"from"` // "cache" or "bucket"
 	AsOf    *time.Time     `json:"as_of,omitempty"`
 	Entries []restoredPart `json:"entries"`
+	// LossesTotal counts what is not restored, or not in full; Losses are the
+	// first of them.
+	LossesTotal int           `json:"losses_total"`
+	Losses      []source.Loss `json:"losses,omitempty"`
+	// Owner is whom everything belongs to, where owners could not be kept.
+	Owner string `json:"owner,omitempty"`
 }
 
 // restoredPart is one source's part of what was restored.
@@ -37,6 +46,7 @@ type restoredPart struct {
 
 func newRestore(a *app) *cobra.Command {
 	var to, asOf string
+	var strict bool
 	cmd := &cobra.Command{
 		Use:   "restore ID --to DIR",
 		Short: "Write a backup's content into a folder",
@@ -46,6 +56,11 @@ NAME/output of a command.
 
 ID is a backup's id, or latest. No agent has to run: all that is needed is the key,
 and the bucket or this host's cache. It changes nothing but the folder.
+
+What cannot be restored, or not in full, holds up nothing else: a damaged file is left
+out, an owner or an attribute that cannot be set is not set. The end of the output says
+what (--json: losses), and the exit code is 1. With --strict the first failure is the
+end, and nothing is left in the folder. Without root everything belongs to you.
 
 With --as-of the bucket is read as it was at a time, whatever was overwritten or
 deleted there since: latest is then the newest backup of that time. The bucket has to
@@ -69,10 +84,11 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 			if err != nil {
 				return err
 			}
-			return a.restore(cmd.Context(), idOf(args), dir, at)
+			return a.restore(cmd.Context(), idOf(args), dir, at, strict)
 		},
 	}
 	cmd.Flags().StringVar(&asOf, "as-of", "", "read the bucket as it was at this time, like 2026-03-01T12:00:00Z or '2026-03-01 12:00' (this host's time zone)")
+	cmd.Flags().BoolVar(&strict, "strict", false, "stop at the first thing that cannot be restored in full, and leave nothing behind")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
 	return cmd
 }
@@ -92,7 +108,7 @@ func parseAsOf(text string) (time.Time, error) {
 
 // restore writes a backup's content into a folder, from the bucket as it was at
 // a time unless that is zero.
-func (a *app) restore(ctx context.Context, id, dir string, at time.Time) error {
+func (a *app) restore(ctx context.Context, id, dir string, at time.Time, strict bool) error {
 	find := a.findCopy
 	if !at.IsZero() {
 		find = func(ctx context.Context, id string) (*foundCopy, error) { return a.findCopyAt(ctx, id, at) }
@@ -103,31 +119,69 @@ func (a *app) restore(ctx context.Context, id, dir string, at time.Time) error {
 	}
 	defer func() { _ = found.release() }() // ends with the process anyway
 	p := a.progress()
-	err = found.export(ctx, dir, p.update)
+	// Where the bucket can be asked too, a damaged copy here is not the end.
+	losses := &source.Losses{StopAtDamage: found.from == fromCache && a.set.Bucket != ""}
+	export := func() error {
+		ctx := ctx
+		if !strict {
+			ctx = source.WithLosses(ctx, losses)
+		}
+		return found.export(ctx, dir, p.update)
+	}
+	err = export()
 	if errors.Is(err, pack.ErrCorrupt) && found.from == fromCache && a.set.Bucket != "" {
 		p.end()
 		a.printer().note("the cached copy is damaged (%v); the bucket's is taken", err)
 		if found, err = a.findInBucketOnly(ctx, found.ref.ID); err == nil {
-			err = found.export(ctx, dir, p.update)
+			losses = new(source.Losses)
+			err = export()
 		}
 	}
 	p.end()
 	if err != nil {
 		return err
 	}
-	result := restoredJSON{Backup: found.ref, From: found.from}
+	result := restoredJSON{Backup: found.ref, From: found.from, LossesTotal: losses.Total(), Losses: losses.First()}
+	if os.Geteuid() != 0 {
+		result.Owner = strconv.Itoa(os.Geteuid())
+	}
 	if !at.IsZero() {
 		result.AsOf = &at
 	}
 	for _, e := range found.manifest.Sources {
 		result.Entries = append(result.Entries, restoredPart{Name: e.Name, Kind: e.Kind, Path: filepath.Join(dir, e.Name), Size: e.Size})
 	}
-	return a.printer().show(result, func(w io.Writer) {
-		fmt.Fprintf(w, "Backup %s is restored from the %s:\n", found.ref.ID, found.from)
-		for _, e := range result.Entries {
-			fmt.Fprintf(w, "  %s (%s, %s)\n", e.Path, e.Kind, size(e.Size))
-		}
-	})
+	if err := a.printer().show(result, func(w io.Writer) { showRestored(w, result) }); err != nil {
+		return err
+	}
+	if n := result.LossesTotal; n > 0 {
+		return &kindError{kind: errFailed, err: fmt.Errorf("%d things are not restored, or not in full: see above", n)}
+	}
+	return nil
+}
+
+// shownLosses bounds what is printed for people.
+const shownLosses = 50
+
+func showRestored(w io.Writer, r restoredJSON) {
+	fmt.Fprintf(w, "Backup %s is restored from the %s:\n", r.Backup.ID, r.From)
+	for _, e := range r.Entries {
+		fmt.Fprintf(w, "  %s (%s, %s)\n", e.Path, e.Kind, size(e.Size))
+	}
+	if r.Owner != "" {
+		fmt.Fprintf(w, "Not run as root: everything belongs to user %s, whoever it belonged to.\n", r.Owner)
+	}
+	if r.LossesTotal == 0 {
+		return
+	}
+	fmt.Fprintf(w, "Not restored, or not in full (%d):\n", r.LossesTotal)
+	shown := r.Losses[:min(len(r.Losses), shownLosses)]
+	for _, l := range shown {
+		fmt.Fprintf(w, "  %s\n", l)
+	}
+	if more := r.LossesTotal - len(shown); more > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
+	}
 }
 
 // Where a copy of a backup is.
