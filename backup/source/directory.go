@@ -104,6 +104,9 @@ func NewDirectory(name string, cfg DirectoryConfig) (*Directory, error) {
 		*list = patterns
 	}
 	cfg.Path = filepath.Clean(cfg.Path)
+	if err := ownLocks(); err != nil { // before it takes a first database
+		return nil, fmt.Errorf("source %s: directory: %w", name, err)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

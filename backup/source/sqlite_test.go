@@ -18,6 +18,7 @@ const accounts, money = 200, 1000
 // openBank opens a database as an application would.
 func openBank(t testing.TB, path, journal string) *sql.DB {
 	t.Helper()
+	must(t, ownLocks())
 	db, err := sql.Open("sqlite", sqliteURI(path, "_pragma=busy_timeout(60000)&_pragma=journal_mode("+journal+")"))
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
