@@ -49,12 +49,16 @@ type aftermath struct {
 	lacks    []string
 	takeover *Takeover
 
-	at time.Duration // monotonic, when the bucket was last looked at; the goroutine's own
+	// The goroutine's own.
+	at   time.Duration // monotonic, when the bucket was last looked at
+	soon int           // how often it was looked at soon again in this epoch
 }
 
 const (
 	aftermathPause = 2 * time.Second // between two looks whether there is something new
 	aftermathEvery = time.Minute     // between two looks at the bucket while there is not
+	aftermathSoon  = 5 * time.Second // while the old active is back, and has not told yet what it kept
+	soonMost       = 20              // of these
 )
 
 // read returns what is known that fits the head.
@@ -84,8 +88,14 @@ func (a *Agent) lookAfter(ctx context.Context) {
 		return
 	}
 	f.mu.Lock()
-	newest, known := f.newest, f.takeover != nil && f.takeover.Epoch == h.Epoch
+	newest, known, t := f.newest, f.takeover != nil && f.takeover.Epoch == h.Epoch, f.takeover
 	f.mu.Unlock()
+	every := aftermathEvery
+	if !known {
+		f.soon = 0
+	} else if f.soon < soonMost && !t.told() && a.isBack(t) {
+		every = aftermathSoon
+	}
 	if h.Newest != nil && h.Newest.ID != newest {
 		// One that cannot be read is told of where it is needed.
 		if m, err := a.history.get(ctx, *h.Newest); err == nil {
@@ -95,18 +105,26 @@ func (a *Agent) lookAfter(ctx context.Context) {
 			a.troubled()
 		}
 	}
-	if h.Epoch < 2 || known && f.at != 0 && now-f.at < aftermathEvery {
+	if h.Epoch < 2 || known && f.at != 0 && now-f.at < every {
 		return
 	}
-	t, err := a.bucket.takeover(ctx, h.Epoch)
+	if every == aftermathSoon {
+		f.soon++
+	}
+	found, err := a.bucket.takeover(ctx, h.Epoch)
 	if err != nil {
 		return // the machine tells of a bucket that does not answer
 	}
 	f.at = now
 	f.mu.Lock()
-	f.takeover = t
+	f.takeover = found
 	f.mu.Unlock()
 	a.troubled()
+}
+
+// isBack reports whether the old active's record says that it knows of the epoch.
+func (a *Agent) isBack(t *Takeover) bool {
+	return slices.ContainsFunc(a.instances(a.view()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 }
 
 // lacksOf lists what a backup could not keep.
@@ -173,15 +191,18 @@ func refID(ref *backup.Ref) string {
 	return ref.ID
 }
 
+// told reports whether nothing more is to come from the old active: it handed
+// over, or has said what it kept.
+func (t *Takeover) told() bool {
+	return t.Mode != ha.ModeFailover || t.Old == t.Active ||
+		slices.ContainsFunc(t.Salvaged, func(s Salvaged) bool { return s.Epoch == t.Epoch && s.Instance == t.Old })
+}
+
 // lost says in sentences what is not here, and how to look at it.
 func (t *Takeover) lost() []string {
 	var all []string
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	told := t.Mode != ha.ModeFailover || t.Old == t.Active
 	for _, s := range t.Salvaged {
-		if s.Epoch == t.Epoch && s.Instance == t.Old {
-			told = true
-		}
 		if s.Backup != "" {
 			base := t.Restored
 			if base == "" || s.Epoch != t.Epoch {
@@ -191,7 +212,7 @@ func (t *Takeover) lost() []string {
 				s.Instance, s.Backup, base, s.Backup, s.Backup)
 		}
 	}
-	if !told {
+	if !t.told() {
 		say("what came after backup %s on %s is not here: the failover to epoch %d did without it; %s keeps it as a salvage backup once its agent runs again, and that is told here", t.Restored, t.Old, t.Epoch, t.Old)
 	}
 	if t.CutOff != "" {
