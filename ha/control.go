@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"slices"
+
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -218,10 +220,28 @@ func (m *Machine) writeHead() {
 			m.settle()
 		case Lost:
 			m.head = nil // somebody replaced it, perhaps an earlier attempt of ours: read and compare nonces
+		case Failed:
+			m.forgetAttempt(h.Nonce)
+			m.lookForMarker()
 		default:
 			m.lookForMarker()
 		}
 	})
+}
+
+// forgetAttempt drops the nonce of an attempt that has written nothing, and never
+// will. So an outage in which nothing reaches the store, or access is denied,
+// does not fill the journal, however long it is. Those whose outcome is not
+// known stay: each may yet land.
+func (m *Machine) forgetAttempt(nonce string) {
+	p := m.j.Pending
+	if p == nil {
+		return
+	}
+	p.Nonces = slices.DeleteFunc(slices.Clone(p.Nonces), func(n string) bool { return n == nonce })
+	if len(p.Nonces) == 0 {
+		m.j.Pending = nil
+	}
 }
 
 // resolve finds out what became of writes whose outcome is unknown. While the
@@ -294,13 +314,19 @@ func (m *Machine) lookForMarker() {
 	if m.j.Role != RoleActive || m.j.Demotion != nil {
 		return
 	}
-	m.read(KindMarker, MarkerKey(m.j.Epoch+1), "", func(d Done) {
-		if d.Outcome == OK {
+	m.control = m.expect(func(d Done) {
+		// That the marker can be read does not mean that the head can be written:
+		// the next attempt waits all the same.
+		switch d.Outcome {
+		case Unknown:
+			m.storeFailed(d.Err)
+		case OK:
 			mk := d.Object.(*Marker)
 			m.superseded(&Head{Epoch: mk.Epoch, Active: mk.Active, StartedFrom: mk.Restored, CutOff: mk.CutOff})
 			m.head = nil
 		}
 	})
+	m.emit(Read{ID: m.control, Kind: KindMarker, Key: MarkerKey(m.j.Epoch + 1)})
 }
 
 func errText(err error) string {

@@ -25,7 +25,8 @@ type Read struct {
 }
 
 // Write signs and writes a control object, once, without retries. Done carries
-// Token, or Lost (the condition did not hold), or Unknown for everything else.
+// Token, or Lost (the condition did not hold), or Failed where it is certain that
+// nothing was written, and never will be, or Unknown for everything else.
 type Write struct {
 	ID     uint64
 	Kind   Kind

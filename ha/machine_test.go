@@ -691,3 +691,40 @@ func TestTheApplicationIsStoppedBeforeEverySwap(t *testing.T) {
 		}
 	}
 }
+
+// A write that is known to have written nothing leaves no nonce behind, however
+// long that goes on; one whose outcome is not known does, and is recognised when
+// it lands late.
+func TestAnOutageDoesNotFillTheJournal(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		r := newRig(t)
+		a := r.active()
+		r.pass(20*time.Second, a)
+		var unknown any
+		r.fail = func(_ *instance, e Effect) (Done, bool) {
+			w, ok := e.(Write)
+			if !ok || w.Key != HeadKey {
+				return Done{}, false
+			}
+			d := Done{ID: w.ID, Outcome: Failed, Err: errors.New("access denied")}
+			if unknown == nil {
+				unknown, d.Outcome = w.Object, Unknown
+			}
+			return d, true
+		}
+		for range 2000 {
+			r.pass(time.Second, a)
+			if p := a.journal.Pending; p != nil && len(p.Nonces) > 2 {
+				t.Fatalf("%d nonces are in the journal", len(p.Nonces))
+			}
+		}
+		if late {
+			r.put(HeadKey, unknown)
+		}
+		r.fail = nil
+		r.pass(2*time.Minute, a)
+		if s := a.m.Status(); !s.Leading || s.Refused != "" || a.journal.Pending != nil {
+			t.Errorf("late=%t: leading %t, refused %q, pending %+v", late, s.Leading, s.Refused, a.journal.Pending)
+		}
+	}
+}

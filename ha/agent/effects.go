@@ -125,8 +125,18 @@ func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
 		return ha.Done{Token: token}
 	case errors.Is(err, blobstore.ErrPrecondition):
 		return ha.Done{Outcome: ha.Lost, Err: err}
+	case wroteNothing(err):
+		return ha.Done{Outcome: ha.Failed, Err: err}
 	}
 	return ha.Done{Outcome: ha.Unknown, Err: err}
+}
+
+// wroteNothing reports whether a conditional write that failed has written
+// nothing, and never will: that is what a store means by every kind of error but
+// one.
+func wroteNothing(err error) bool {
+	store := (*blobstore.Error)(nil)
+	return errors.As(err, &store) && !errors.Is(err, blobstore.ErrUnknownOutcome)
 }
 
 func level(l ha.Level) event.Level {

@@ -66,7 +66,7 @@ func (l *history) record(p *Process, next Runner) Runner {
 }
 
 func (l *history) end(op *operation, d ha.Done, unless blobstore.Token) {
-	if d.Outcome == ha.Unknown || d.Outcome == ha.Unverified || l.beaten[op.call.nonce] {
+	if d.Outcome == ha.Unknown || d.Outcome == ha.Failed || d.Outcome == ha.Unverified || l.beaten[op.call.nonce] {
 		return
 	}
 	l.now++

@@ -96,6 +96,7 @@ type fate struct {
 	known   bool          // the client hears the truth
 	beaten  bool          // the client hears that it lost, because it was sent twice on the way
 	damaged bool          // what is read cannot be verified
+	refused bool          // the client hears that a write has not reached the store
 }
 
 // lateBy is how long after it was sent a request can still land.
@@ -110,7 +111,7 @@ func (w *World) fate(h *Host, write bool) fate {
 	}
 	switch {
 	case h.cut == cutBoth:
-		return fate{lands: -1, answers: giveUp}
+		return fate{lands: -1, answers: giveUp, refused: giveUp == out+back} // nobody listens; a reset otherwise
 	case h.cut == cutAnswers:
 		return fate{lands: out, answers: giveUp}
 	case !w.fails(w.faults.Request):
@@ -152,6 +153,9 @@ func (p *Process) write(e ha.Write, done func(ha.Done)) {
 	w, f := p.h.w, p.send(true)
 	e.Object = copied(e.Object) // as it is when it is sent
 	d := ha.Done{ID: e.ID, Outcome: ha.Unknown, Err: errFault}
+	if f.refused {
+		d.Outcome = ha.Failed
+	}
 	if f.lands >= 0 {
 		w.after(f.lands, func() {
 			token, ok := w.store.swap(e)
