@@ -9,6 +9,12 @@ AXE   := e2e/tools/axe/node_modules/.package-lock.json
 GCS   := $(TOOLS)/fake-gcs-server
 POCKETBASE := $(TOOLS)/pocketbase
 PROMETHEUS := $(TOOLS)/prometheus
+VULN  := $(TOOLS)/govulncheck
+SBOM  := $(TOOLS)/cyclonedx-gomod
+
+# The same commit gives the same bytes on every machine: neither folders nor the
+# state of a work tree are in the program.
+BUILD := go build -trimpath -buildvcs=false
 
 # What demo passes on, and which packages test and bench are about.
 ARGS ?=
@@ -21,22 +27,30 @@ OUT   ?= docs/benchmarks.md
 # Where bench says how backups compare with others' tools.
 BESIDE ?= docs/beside.md
 
+# How long fuzz runs each target, and which ones (a regular expression).
+FUZZTIME ?= 1m
+FUZZ     ?= .
+
+# What release names its packages by.
+VERSION ?= 0.0.0
+ARCH    ?= amd64
+
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000
 FIRST ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo build setup packages test soak lint bench clean
+.PHONY: help demo build setup packages test soak fuzz lint vulncheck release bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 	bin/understudy demo $(ARGS)
 
 build: ## build bin/understudy
-	go build -o bin/understudy ./cmd/understudy
+	$(BUILD) -o bin/understudy ./cmd/understudy
 
 setup: packages $(MINIO) $(GCS) $(POCKETBASE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
 
@@ -55,10 +69,26 @@ test: setup ## run all tests (PKG=./blobstore/...: only those)
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
 	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)
 
-lint: $(LINT) ## check formatting, vet, and run the linters
+fuzz: ## run every fuzz target for a while (FUZZTIME=10m FUZZ=FuzzTree PKG=./backup/...)
+	@set -e; for p in $$(go list $(PKG)); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' | grep -E '$(FUZZ)' || :); do \
+			echo "$$p $$f"; go test $$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); \
+		done; done
+
+lint: $(LINT) ## check formatting, vet, run the linters, and check that modules are as they were published
 	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "run gofmt on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$(LINT) run
+	go mod verify
+
+vulncheck: $(VULN) ## look for known faults in what the program is made of; asks vuln.go.dev
+	$(VULN) ./cmd/...
+
+release: $(SBOM) ## build the program as it is shipped, with a bill of its materials, in bin/release (VERSION=1.2.3 ARCH=arm64)
+	mkdir -p bin/release
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(BUILD) -ldflags '-s -w -X main.release=$(VERSION)' -o bin/release/understudy-$(VERSION)-linux-$(ARCH) ./cmd/understudy
+	$(SBOM) bin -json -std -noserial -notimestamp -version v$(VERSION) -output bin/release/understudy-$(VERSION)-linux-$(ARCH).cdx.json bin/release/understudy-$(VERSION)-linux-$(ARCH)
+	cd bin/release && sha256sum understudy-$(VERSION)-linux-$(ARCH) understudy-$(VERSION)-linux-$(ARCH).cdx.json > understudy-$(VERSION)-linux-$(ARCH).sha256
 
 bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
@@ -81,6 +111,12 @@ $(POCKETBASE): e2e/tools/pocketbase/go.mod e2e/tools/pocketbase/go.sum
 
 $(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
 	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint
+
+$(VULN): e2e/tools/vuln/go.mod e2e/tools/vuln/go.sum
+	cd $(<D) && go build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck && touch ../bin/govulncheck
+
+$(SBOM): e2e/tools/sbom/go.mod e2e/tools/sbom/go.sum
+	cd $(<D) && go build -o ../bin/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod && touch ../bin/cyclonedx-gomod
 
 $(PROMETHEUS): e2e/tools/prometheus
 	e2e/tools/prometheus && touch -h $@

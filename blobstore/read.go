@@ -21,6 +21,9 @@ func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int
 		return nil, Attrs{}, err
 	}
 	defer body.Close() // read to the end or failed: closing tells nothing new
+	if attrs.Size < 0 {
+		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("the answer has %d bytes", attrs.Size)}
+	}
 	if attrs.Size > limit {
 		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrInvalid,
 			Err: fmt.Errorf("the blob has %d bytes, more than the %d allowed", attrs.Size, limit)}

@@ -9,20 +9,22 @@ import (
 	"testing"
 )
 
-// docs/promises.md names the tests that hold each promise.
+// docs/promises.md and docs/security.md name the tests that hold each line.
 func TestEveryPromiseHasItsTests(t *testing.T) {
-	text, err := os.ReadFile("../docs/promises.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	named := regexp.MustCompile("`((?:Test|Benchmark)[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
-	if len(named) < 30 {
-		t.Fatalf("the page names %d tests", len(named))
-	}
 	tests := testNames(t, "..")
-	for _, name := range named {
-		if !tests[name[1]] {
-			t.Errorf("there is no %s", name[1])
+	for _, page := range []string{"promises.md", "security.md"} {
+		text, err := os.ReadFile("../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile("`((?:Test|Benchmark|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+		if len(named) < 30 {
+			t.Fatalf("%s names %d tests", page, len(named))
+		}
+		for _, name := range named {
+			if !tests[name[1]] {
+				t.Errorf("%s: there is no %s", page, name[1])
+			}
 		}
 	}
 }
@@ -30,7 +32,7 @@ func TestEveryPromiseHasItsTests(t *testing.T) {
 // testNames are the tests of the whole repository.
 func testNames(t *testing.T, root string) map[string]bool {
 	t.Helper()
-	declared := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark)\w+)\(\w \*testing\.[TB]\)`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(\w \*testing\.[TBF]\)`)
 	names := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {

@@ -23,6 +23,7 @@ type sample struct {
 	dir    string
 	ledger string        // shared by all hosts: what was ever acknowledged to anybody
 	every  time.Duration // between two commits; 0: 5 ms
+	as     []string      // what runs it, as another user say
 	pg     *server.PostgresServer
 	db     string
 }
@@ -38,7 +39,8 @@ func (s *sample) args(verb string) []string {
 
 func (s *sample) run(t *testing.T, verb string) (string, error) {
 	t.Helper()
-	out, err := exec.Command(sampleBin, s.args(verb)...).CombinedOutput()
+	words := append(append(append([]string{}, s.as...), sampleBin), s.args(verb)...)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
 	return string(out), err
 }
 

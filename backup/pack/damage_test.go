@@ -6,8 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/understudy-ha/understudy/backup/seal"
 )
@@ -215,4 +218,40 @@ func FuzzIndex(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestABombIsRefused: a frame that expands to more than it says costs no more
+// memory than a chunk, whoever sealed it.
+func TestABombIsRefused(t *testing.T) {
+	c, err := newCodec(testCluster, testKeys())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := bomb.EncodeAll(make([]byte, 256<<20), nil)
+	if len(data) > maxChunkSize {
+		t.Fatalf("the bomb has %d bytes", len(data))
+	}
+	aead, err := c.aead(Salt{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []uint32{1, 1000, maxChunkSize} {
+		r := record{id: ID{1}, offset: packHeaderSize, size: size}
+		frame := aead.Seal(nil, nonce(r.offset), data, c.context[frameZstd])
+		r.length = uint32(len(frame))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := c.open(aead, r, frame, make([]byte, 0, maxChunkSize), make([]byte, 0, maxChunkSize))
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if spent := after.TotalAlloc - before.TotalAlloc; spent > 4<<20 {
+			t.Errorf("%d bytes: took %d bytes of memory", size, spent)
+		}
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,29 +21,9 @@ const stderrKept = 4 << 10
 // exitGrace is how long a program that was killed may keep its pipes open.
 const exitGrace = 2 * time.Second
 
-// secrets are the agent's own variables, which no child needs.
-var secrets = []string{"UNDERSTUDY_KEY=", "UNDERSTUDY_ADMIN_TOKEN="}
-
 // childEnviron is the agent's environment without its secrets, and then extra,
 // which wins.
-func childEnviron(extra ...string) []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !hasAnyPrefix(v, secrets) {
-			env = append(env, v)
-		}
-	}
-	return append(env, extra...)
-}
-
-func hasAnyPrefix(s string, prefixes []string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(s, p) {
-			return true
-		}
-	}
-	return false
-}
+func childEnviron(extra ...string) []string { return append(WithoutSecrets(os.Environ()), extra...) }
 
 // program says what to run. No shell has a part in it.
 type program struct {

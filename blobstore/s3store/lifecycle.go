@@ -91,7 +91,7 @@ func keepAnswer(body *[]byte) func(*s3.Options) {
 		if err != nil || !ok {
 			return out, metadata, err
 		}
-		data, err := io.ReadAll(answer.Body)
+		data, err := io.ReadAll(io.LimitReader(answer.Body, maxRules))
 		if err := errors.Join(err, answer.Body.Close()); err != nil {
 			return out, metadata, fmt.Errorf("read answer: %w", err)
 		}
@@ -102,6 +102,10 @@ func keepAnswer(body *[]byte) func(*s3.Options) {
 		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("KeepAnswer", keep), middleware.After)
 	})
 }
+
+// maxRules is the most that rules take, in bytes: a thousand of them, each with
+// the longest key as its prefix.
+const maxRules = 4 << 20
 
 // sendBody makes a call send a body of the caller's own, signed as ever.
 func sendBody(body []byte) func(*s3.Options) {

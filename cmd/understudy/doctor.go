@@ -256,7 +256,7 @@ func examineDataDir(dir, cluster string) finding {
 }
 
 func examineVersion(ctx context.Context, v versionSpec) []finding {
-	read := v.read(hookEnv(os.Environ()))
+	read := v.read(source.WithoutSecrets(os.Environ()))
 	if read == nil {
 		return []finding{{Name: "version", Result: warning, Detail: "application.version is not set: a backup of another version of the application would be restored without a question"}}
 	}

@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -29,7 +29,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 		return cfg, nil, err
 	}
 	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
-	cfg.Hooks.Env, cfg.KeepOutput = hookEnv(os.Environ()), keepOutput
+	cfg.Hooks.Env, cfg.KeepOutput = source.WithoutSecrets(os.Environ()), keepOutput
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)
 	if err != nil {
@@ -62,17 +62,6 @@ func (a *app) member(ctx context.Context) (agent.Config, error) {
 		Instance: a.set.Instance, URL: a.set.URL, Version: version(), Poll: a.set.Poll,
 		Logger: a.logger(),
 	}, nil
-}
-
-// secretVariables must not reach hooks, nor what they start.
-var secretVariables = []string{envPrefix + "KEY", envPrefix + "ADMIN_TOKEN"}
-
-// hookEnv is an environment without its secrets.
-func hookEnv(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains(secretVariables, name)
-	})
 }
 
 // read gives what tells the application's version; nil where nothing does.

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -20,6 +22,9 @@ func main() {
 		// to take twice as much on a host that belongs to the application.
 		debug.SetGCPercent(50)
 	}
+	// The key is in memory: no core dump of it, and no other process of the same
+	// user's that reads it. What this one starts is not concerned.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // no reason not to run
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.LookupEnv, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})

@@ -55,7 +55,7 @@ type variable struct {
 	name     string // of the flag
 	fallback string
 	usage    string
-	secret   bool
+	secret   bool // it has no flag
 	set      func(s *settings, value string) error
 }
 
@@ -77,6 +77,7 @@ var variables = []variable{
 	{name: "trusted-proxies", usage: "reverse proxies in front of API and console: addresses or prefixes with commas between; X-Forwarded-For is believed from them alone", set: setProxies},
 	{name: "admin-token", secret: true, set: func(s *settings, v string) error { s.AdminToken = secret(v); return nil }},
 	{name: "admin-token-file", usage: "file with the bearer token of the admin API over TCP", set: setPath(func(s *settings) *string { return &s.AdminTokenFile })},
+	{name: "inherit", secret: true, set: func(*settings, string) error { return nil }}, // read where programs are started: source.WithoutSecrets
 	{name: "data-dir", fallback: "/var/lib/understudy", usage: "folder of cache, journal and role", set: setPath(func(s *settings) *string { return &s.DataDir })},
 	{name: "config", fallback: "/etc/understudy/understudy.yaml", usage: "file that says what to back up", set: setPath(func(s *settings) *string { return &s.Config })},
 	{name: "poll", fallback: "10s", usage: "how often to look at the bucket", set: setPoll},

@@ -157,5 +157,8 @@ func readLines(r io.Reader, each func(Event)) error {
 			each(e)
 		}
 	}
-	return lines.Err()
+	if err := lines.Err(); !errors.Is(err, bufio.ErrTooLong) {
+		return err
+	}
+	return nil // what follows was not written by this program
 }
