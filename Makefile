@@ -2,6 +2,7 @@
 
 TOOLS := e2e/tools/bin
 MINIO := $(TOOLS)/minio
+MINIO_ADMIN := $(TOOLS)/minio-admin
 LINT  := $(TOOLS)/golangci-lint
 # npm's own record of what it has installed.
 AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
@@ -52,7 +53,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	$(BUILD) -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(GCS) $(POCKETBASE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
+setup: packages $(MINIO) $(MINIO_ADMIN) $(GCS) $(POCKETBASE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
 
 packages:
 	e2e/tools/packages
@@ -102,6 +103,9 @@ clean: ## remove what was built
 # program's nor another tool's.
 $(MINIO): e2e/tools/minio/go.mod e2e/tools/minio/go.sum
 	cd $(<D) && go build -o ../bin/minio github.com/minio/minio && touch ../bin/minio
+
+$(MINIO_ADMIN): e2e/tools/minio/go.mod e2e/tools/minio/go.sum e2e/tools/minio/admin/main.go
+	cd $(<D) && go build -o ../bin/minio-admin ./admin && touch ../bin/minio-admin
 
 $(GCS): e2e/tools/fakegcs/go.mod e2e/tools/fakegcs/go.sum
 	cd $(<D) && go build -o ../bin/fake-gcs-server github.com/fsouza/fake-gcs-server && touch ../bin/fake-gcs-server

@@ -83,8 +83,13 @@ func TestWhatSomebodySpoiltIsReadFromAnEarlierVersion(t *testing.T) {
 			if name != "deleted" && (err != nil || full != ref || m.ID != ref.ID) {
 				t.Errorf("by its name alone: %+v, %v", full, err)
 			}
-			if name == "deleted" && !errors.Is(err, blobstore.ErrNotFound) {
-				t.Errorf("a name that nothing pins, of a backup that may have expired: %v", err)
+			if name == "deleted" {
+				if !errors.Is(err, blobstore.ErrNotFound) {
+					t.Errorf("a name that nothing pins, of a backup that may have expired: %v", err)
+				}
+				if full, m, err := w.repo.LoadDeleted(t.Context(), named); err != nil || full != ref || m.ID != ref.ID {
+					t.Errorf("by its name, though it was deleted: %+v, %v", full, err)
+				}
 			}
 		})
 	}

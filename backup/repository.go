@@ -62,6 +62,18 @@ func (r *Repository) LoadNamed(ctx context.Context, ref Ref) (Ref, *Manifest, er
 	return full, m, err
 }
 
+// LoadDeleted is LoadNamed of a manifest that was deleted, in a bucket that keeps
+// versions: by somebody, or because it had expired.
+func (r *Repository) LoadDeleted(ctx context.Context, ref Ref) (Ref, *Manifest, error) {
+	signed, err := r.earlierManifest(ctx, ref)
+	if err != nil {
+		return ref, nil, err
+	}
+	ref.Digest = digestOf(signed)
+	m, err := r.Decode(ref, signed)
+	return ref, m, err
+}
+
 // Damaged reports whether an error of Load or Decode means that the manifest is
 // there and cannot be used, now or later: it was changed, cut short, is signed
 // by a key that is not known, or of another format.

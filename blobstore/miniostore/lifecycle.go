@@ -71,7 +71,7 @@ func (b bucketRules) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind, why := s3api.RulesError(kindOf(err), answered(err).Code, answered(err).StatusCode, brief(err))
+	kind, why := s3api.RulesError(kindOf(err), answered(err).Code, answered(err).StatusCode, s3api.Explain(op, answered(err).Code, brief(err)))
 	return edge.Fail(op, b.s.bucket, kind, why)
 }
 

@@ -77,7 +77,7 @@ func (b *bucketRules) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind, why := s3api.RulesError(kindOf(err), errorCode(err), errorStatus(err), brief(err))
+	kind, why := s3api.RulesError(kindOf(err), errorCode(err), errorStatus(err), s3api.Explain(op, errorCode(err), brief(err)))
 	return edge.Fail(op, b.bucket, kind, why)
 }
 

@@ -98,7 +98,7 @@ func (s *Store) GetVersion(ctx context.Context, key, id string, opt blobstore.Ge
 	}
 	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translate("get version", key, err)
 	}
 	size := aws.ToInt64(out.ContentLength)
 	if part := aws.ToString(out.ContentRange); part != "" {

@@ -177,3 +177,24 @@ func TestPackagesHaveWhatTheyName(t *testing.T) {
 		}
 	}
 }
+
+// The policies in the documentation are those that the tests give to users.
+func TestDocumentedPoliciesAreTheShippedOnes(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/stores.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("packaging/policies/*.json")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("policies %q, %v", files, err)
+	}
+	for _, file := range files {
+		policy, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(doc), "`"+filepath.Base(file)+"`:\n\n```json\n"+string(policy)+"```\n") {
+			t.Errorf("docs/stores.md does not show %s as it is", file)
+		}
+	}
+}

@@ -109,6 +109,18 @@ func (m *MinIOServer) Client(tb testing.TB) *minio.Client {
 	return client
 }
 
+// ClientOf is Client with the credentials of SetUser.
+func (m *MinIOServer) ClientOf(tb testing.TB, env []string) *minio.Client {
+	tb.Helper()
+	_, name, _ := strings.Cut(env[0], "=")
+	_, secret, _ := strings.Cut(env[1], "=")
+	client, err := minio.New(m.Address, &minio.Options{Creds: credentials.NewStaticV4(name, secret, ""), Region: minioRegion})
+	if err != nil {
+		tb.Fatalf("create MinIO client: %v", err)
+	}
+	return client
+}
+
 // Stop ends the server in an orderly way; its data and port stay its own.
 func (m *MinIOServer) Stop(tb testing.TB) {
 	tb.Helper()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -69,6 +70,13 @@ func (b *Bucket) named(ctx context.Context, known *manifests, id string) (backup
 	for _, r := range []backup.Ref{ref, ref.Salvaged()} {
 		full, m, err := known.named(ctx, r)
 		if errors.Is(err, blobstore.ErrNotFound) {
+			continue
+		}
+		return full, m, err
+	}
+	for _, r := range []backup.Ref{ref, ref.Salvaged()} {
+		full, m, err := known.repo.LoadDeleted(ctx, r)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		return full, m, err

@@ -54,3 +54,22 @@ func Kind(code string, status int) error {
 	}
 	return edge.Kind(status)
 }
+
+// permissions are what an operation needs, where Op names one.
+var permissions = map[string]string{
+	"get": "s3:GetObject", "stat": "s3:GetObject", "put": "s3:PutObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject",
+	"read lifecycle": "s3:GetLifecycleConfiguration", "write lifecycle": "s3:PutLifecycleConfiguration",
+	"read versioning of": "s3:GetBucketVersioning", "list versions": "s3:ListBucketVersions", "get version": "s3:GetObjectVersion",
+	"read object lock of": "s3:GetBucketObjectLockConfiguration", "read lock of": "s3:GetObjectRetention", "lock": "s3:PutObjectRetention",
+	"delete version of": "s3:DeleteObjectVersion",
+}
+
+// Explain adds to what a store said of an operation that it denied which
+// permission is needed.
+func Explain(op, code string, said error) error {
+	needed, known := permissions[op]
+	if !known || code != "AccessDenied" {
+		return said
+	}
+	return edge.Say(said, "%v: %s is needed", said, needed)
+}
