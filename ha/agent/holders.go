@@ -69,7 +69,7 @@ func (a *Agent) nobodyHas(ctx context.Context, where func() ([]holder.Place, err
 	if err != nil {
 		return "", err
 	}
-	for until := time.Now().Add(holdersGrace); ; {
+	for until := a.cfg.Clock.Now().Mono + holdersGrace; ; {
 		found, err := holder.Find(ctx, places, nil)
 		if err != nil {
 			return "", err
@@ -77,7 +77,7 @@ func (a *Agent) nobodyHas(ctx context.Context, where func() ([]holder.Place, err
 		if len(found.Holders) == 0 {
 			return found.Blind, nil
 		}
-		if time.Now().After(until) {
+		if a.cfg.Clock.Now().Mono >= until {
 			return "", fmt.Errorf("%w: %s: stop what runs there", errHeld, describeHolders(found.Holders))
 		}
 		if err := wait(ctx, holdersAgain); err != nil {
