@@ -138,6 +138,7 @@ func sameStream(a, b pack.Stream) bool {
 // comparers are Compare by kind.
 var comparers = map[string]func(context.Context, *comparison) (Difference, error){
 	"directory":  compareDirectories,
+	"file":       compareCommands, // byte for byte
 	"sqlite":     compareSQLite,
 	"postgres":   comparePostgres,
 	"command":    compareCommands,

@@ -31,9 +31,9 @@ func Lost(was, is Entry) string {
 		return lost[postgresFacts](was, is)
 	case "prometheus":
 		return lost[PrometheusFacts](was, is)
-	case "command":
+	case "command", "file":
 		if was.Size > 0 && is.Size == 0 {
-			return "its dump had " + humanize.IBytes(uint64(was.Size)) + ", and is empty"
+			return "it had " + humanize.IBytes(uint64(was.Size)) + ", and is empty"
 		}
 	}
 	return ""

@@ -48,7 +48,7 @@ func (d *Directory) Replaced() ([]holder.Place, error) {
 // Live implements Openable.
 func (s *SQLite) Live() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
-		places = filePlaces(at.path)
+		places = at.places(at.path)
 		return nil
 	})
 	return places, err
@@ -57,16 +57,16 @@ func (s *SQLite) Live() (places []holder.Place, err error) {
 // Replaced implements Openable.
 func (s *SQLite) Replaced() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
-		places = filePlaces(at.replaced())
+		places = at.places(at.replaced())
 		return nil
 	})
 	return places, err
 }
 
-// filePlaces are a database and what SQLite keeps beside it.
-func filePlaces(path string) []holder.Place {
+// places are a file and what belongs beside it.
+func (s *sqliteSite) places(path string) []holder.Place {
 	places := []holder.Place{{Path: path}}
-	for _, side := range withSides(path) {
+	for _, side := range s.withSides(path) {
 		places = append(places, holder.Place{Path: side})
 	}
 	return places

@@ -1,5 +1,5 @@
-// Package source knows the things that are backed up: directories, SQLite
-// files, PostgreSQL databases, commands. Each source's dump and restore stand
+// Package source knows the things that are backed up: directories, files, SQLite
+// databases, PostgreSQL databases, commands, the data of Prometheus. Each source's dump and restore stand
 // side by side in one file.
 package source
 
@@ -14,7 +14,7 @@ import (
 // Entry is what a manifest says of one source. It has all that a restore
 // needs besides the chunks.
 type Entry struct {
-	Kind  string          `json:"kind"` // "directory", "sqlite", "postgres", "command", "prometheus"
+	Kind  string          `json:"kind"` // "directory", "file", "sqlite", "postgres", "command", "prometheus"
 	Name  string          `json:"name"`
 	Size  int64           `json:"size"`            // logical bytes
 	Root  pack.Stream     `json:"root"`            // the source's main stream
@@ -58,8 +58,8 @@ type Previous struct {
 	Reader *pack.Reader
 }
 
-// IsFiles reports whether sources of a kind are trees of files.
-func IsFiles(kind string) bool { return kind == "directory" || kind == "prometheus" }
+// IsFiles reports whether sources of a kind are files.
+func IsFiles(kind string) bool { return kind == "directory" || kind == "file" || kind == "prometheus" }
 
 // Source is one thing that is backed up.
 type Source interface {
@@ -137,7 +137,13 @@ func SameStage(a, b Entry) bool {
 	if !Identical(a, b, true) {
 		return false
 	}
-	return a.Kind != "sqlite" || sameOwner(a, b)
+	switch a.Kind {
+	case "sqlite":
+		return sameOwner(a, b)
+	case "file":
+		return sameFile(a, b)
+	}
+	return true
 }
 
 // Export writes what one entry holds to path, for a person, needing nothing of
@@ -163,6 +169,7 @@ func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 // exporters are Export by kind.
 var exporters = map[string]func(context.Context, *pack.Reader, Entry, string) error{
 	"directory":  exportDirectory,
+	"file":       exportFile,
 	"sqlite":     exportSQLite,
 	"postgres":   exportPostgres,
 	"command":    exportCommand,

@@ -38,6 +38,7 @@ var sides = []string{"-journal", "-wal", "-shm"}
 // lead there, and what lies beside it.
 type sqliteSite struct {
 	path  string
+	sides []string // of sides; none for a file that is no database
 	fault func(step string) error
 }
 
@@ -64,7 +65,7 @@ func (s *SQLite) At(place string) Source {
 func (s *SQLite) do(verb string, what func(*sqliteSite) error) error {
 	path, err := s.real()
 	if err == nil {
-		err = what(&sqliteSite{path: path, fault: s.fault})
+		err = what(&sqliteSite{path: path, sides: sides, fault: s.fault})
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, s.name, err)
@@ -93,7 +94,7 @@ func (s *sqliteSite) state() (st sqliteState, err error) {
 			return st, err
 		}
 	}
-	for _, side := range sides {
+	for _, side := range s.sides {
 		there, err := exists(s.replaced() + side)
 		if err != nil {
 			return st, err
@@ -130,7 +131,7 @@ func (s *sqliteSite) seal() (string, error) {
 	if err != nil || seal == "" {
 		return "", err
 	}
-	for _, side := range sides[:2] {
+	for _, side := range s.logs() {
 		info, err := os.Lstat(s.staged() + side)
 		if err == nil && info.Size() > 0 {
 			return seal + "written to", nil
@@ -154,14 +155,17 @@ func sameOwner(a, b Entry) bool {
 // Stage implements Restorer. The earlier stage stays until the new one is
 // whole.
 func (s *SQLite) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
-	return s.do("stage", func(at *sqliteSite) error { return at.stage(ctx, r, e) })
+	return s.do("stage", func(at *sqliteSite) error {
+		var facts sqliteFacts
+		if err := json.Unmarshal(e.Facts, &facts); err != nil {
+			return fmt.Errorf("read facts: %w", err)
+		}
+		return at.stage(facts.parents(at.path), func() error { return at.build(ctx, r, e, facts) })
+	})
 }
 
-func (s *sqliteSite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
-	var facts sqliteFacts
-	if err := json.Unmarshal(e.Facts, &facts); err != nil {
-		return fmt.Errorf("read facts: %w", err)
-	}
+// stage has build make the file of the name staging, beneath folders like parents.
+func (s *sqliteSite) stage(parents []parent, build func() error) error {
 	st, err := s.state()
 	if err != nil {
 		return err
@@ -169,14 +173,14 @@ func (s *sqliteSite) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if st.replaced || st.absent || st.moved {
 		return errUnfinished
 	}
-	if err := makeParents(s.path, facts.parents(s.path)); err != nil {
+	if err := makeParents(s.path, parents); err != nil {
 		return err
 	}
-	if err := s.build(ctx, r, e, facts); err != nil {
+	if err := build(); err != nil {
 		return err
 	}
 	// Side files belong to the earlier stage: they go before it does.
-	if err := s.dropped().addFiles(withSides(s.staged())...); err != nil {
+	if err := s.dropped().addFiles(s.withSides(s.staged())...); err != nil {
 		return err
 	}
 	return s.step("staged", moveFile(s.staging(), s.staged()))
@@ -284,7 +288,7 @@ func (s *sqliteSite) swapBack() error {
 	if err := s.moveSides(s.replaced(), s.path); err != nil {
 		return err
 	}
-	if err := s.step("drop staged", s.dropped().addFiles(append(withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
+	if err := s.step("drop staged", s.dropped().addFiles(append(s.withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
 		return err
 	}
 	return s.step("drop absent", removeFiles(s.absent()))
@@ -298,7 +302,7 @@ func (s *sqliteSite) takeBack(st sqliteState) error {
 			return err
 		}
 	}
-	for _, side := range sides {
+	for _, side := range s.sides {
 		if err := s.step("drop"+side, s.dropped().addFiles(s.path+side)); err != nil {
 			return err
 		}
@@ -322,8 +326,8 @@ func (s *sqliteSite) discard() error {
 	if st.staged && (st.replaced || st.absent || st.moved) || st.replaced && !st.target {
 		return errUnfinished
 	}
-	paths := append(withSides(s.replaced()), s.replaced(), s.absent())
-	paths = append(append(paths, withSides(s.staged())...), s.staged(), s.staging())
+	paths := append(s.withSides(s.replaced()), s.replaced(), s.absent())
+	paths = append(append(paths, s.withSides(s.staged())...), s.staged(), s.staging())
 	for _, path := range paths {
 		if err := s.step("drop "+filepath.Base(path), s.dropped().addFiles(path)); err != nil {
 			return err
@@ -343,7 +347,7 @@ func (s *SQLite) Sweep(ctx context.Context) (left []Leftover, err error) {
 
 // moveSides moves the side files of one database beside another name.
 func (s *sqliteSite) moveSides(from, to string) error {
-	for _, side := range sides {
+	for _, side := range s.sides {
 		there, err := exists(from + side)
 		if err != nil {
 			return err
@@ -364,7 +368,7 @@ func (s *sqliteSite) moveSides(from, to string) error {
 // dropStagedSides removes what a reader of the staged database left beside it,
 // a probe for one, and fails when somebody wrote to it.
 func (s *sqliteSite) dropStagedSides() error {
-	for _, side := range sides[:2] {
+	for _, side := range s.logs() {
 		info, err := os.Lstat(s.staged() + side)
 		if err == nil && info.Size() > 0 {
 			return fmt.Errorf("%s was written to: stage it again", s.staged())
@@ -373,17 +377,25 @@ func (s *sqliteSite) dropStagedSides() error {
 			return err
 		}
 	}
-	return removeFiles(withSides(s.staged())...)
+	return removeFiles(s.withSides(s.staged())...)
 }
 
 // withSides names the side files of a database.
 func withSides(path string) []string {
-	paths := make([]string, len(sides))
-	for i, side := range sides {
+	return (&sqliteSite{sides: sides}).withSides(path)
+}
+
+// withSides names what lies beside the file of that name.
+func (s *sqliteSite) withSides(path string) []string {
+	paths := make([]string, len(s.sides))
+	for i, side := range s.sides {
 		paths[i] = path + side
 	}
 	return paths
 }
+
+// logs are the side files that have something which belongs into the database.
+func (s *sqliteSite) logs() []string { return s.sides[:min(len(s.sides), 2)] }
 
 // free refuses to overwrite a side file: somebody opened the database while it
 // was being swapped, and which of the two files is right cannot be known.

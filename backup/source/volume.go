@@ -83,8 +83,11 @@ func (d *Directory) volumes() ([]Volume, error) {
 
 func (p *Prometheus) volumes() ([]Volume, error) { return p.tree.volumes() }
 
-func (s *SQLite) volumes() ([]Volume, error) {
-	path, err := resolveTarget(s.cfg.Path)
+func (s *SQLite) volumes() ([]Volume, error) { return fileVolumes(s.cfg.Path) }
+
+// fileVolumes is the file system of a file.
+func fileVolumes(named string) ([]Volume, error) {
+	path, err := resolveTarget(named)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func (s *SQLite) volumes() ([]Volume, error) {
 		return nil, err
 	}
 	v, err := volumeOf(path, mounts)
-	v.Named = s.cfg.Path
+	v.Named = named
 	return []Volume{v}, err
 }
 

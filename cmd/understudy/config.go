@@ -154,7 +154,7 @@ func (r *reader) sources(list []sourceYAML) []source.Source {
 func (r *reader) source(place string, y sourceYAML) source.Source {
 	var kinds []string
 	for kind, there := range map[string]bool{
-		"directory": y.Directory != nil, "sqlite": y.SQLite != nil, "postgres": y.Postgres != nil, "command": y.Command != nil,
+		"directory": y.Directory != nil, "file": y.File != nil, "sqlite": y.SQLite != nil, "postgres": y.Postgres != nil, "command": y.Command != nil,
 		"prometheus": y.Prometheus != nil,
 	} {
 		if there {
@@ -164,7 +164,7 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 	slices.Sort(kinds)
 	switch {
 	case len(kinds) == 0:
-		r.mistake(place, "source %q has no kind; give it one of directory, sqlite, postgres, command, prometheus", y.Name)
+		r.mistake(place, "source %q has no kind; give it one of directory, file, sqlite, postgres, command, prometheus", y.Name)
 		return nil
 	case len(kinds) > 1:
 		r.mistake(place, "source %q has several kinds (%s); make a source of each", y.Name, strings.Join(kinds, ", "))
@@ -189,6 +189,8 @@ func (r *reader) check(place string, y sourceYAML) {
 	switch {
 	case y.Directory != nil:
 		r.own(place+".path", y.Name, y.Directory.Path)
+	case y.File != nil:
+		r.own(place+".path", y.Name, y.File.Path)
 	case y.SQLite != nil:
 		r.own(place+".path", y.Name, y.SQLite.Path)
 	case y.Postgres != nil:
@@ -214,6 +216,8 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 		return source.NewDirectory(y.Name, source.DirectoryConfig{
 			Path: y.Directory.Path, Exclude: y.Directory.Exclude, Databases: source.DatabasePolicy(y.Directory.Databases), Scratch: scratch,
 		})
+	case y.File != nil:
+		return source.NewFile(y.Name, source.FileConfig{Path: y.File.Path})
 	case y.SQLite != nil:
 		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
 	case y.Postgres != nil:

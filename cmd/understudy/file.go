@@ -29,17 +29,21 @@ type (
 		Version versionYAML `yaml:"version"`
 	}
 	sourceYAML struct {
-		Name       string         `yaml:"name"`
-		Directory  *directoryYAML `yaml:"directory"`
-		SQLite     *sqliteYAML    `yaml:"sqlite"`
-		Postgres   *postgresYAML  `yaml:"postgres"`
-		Command    *commandYAML   `yaml:"command"`
-		Prometheus *historyYAML   `yaml:"prometheus"`
+		Name       string          `yaml:"name"`
+		Directory  *directoryYAML  `yaml:"directory"`
+		File       *fileSourceYAML `yaml:"file"`
+		SQLite     *sqliteYAML     `yaml:"sqlite"`
+		Postgres   *postgresYAML   `yaml:"postgres"`
+		Command    *commandYAML    `yaml:"command"`
+		Prometheus *historyYAML    `yaml:"prometheus"`
 	}
 	directoryYAML struct {
 		Path      string        `yaml:"path"`
 		Exclude   []string      `yaml:"exclude"`
 		Databases databasesYAML `yaml:"databases"`
+	}
+	fileSourceYAML struct {
+		Path string `yaml:"path"`
 	}
 	sqliteYAML struct {
 		Path string `yaml:"path"`

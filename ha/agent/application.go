@@ -125,7 +125,7 @@ func (a *Agent) probe(ctx context.Context, ref backup.Ref) (string, error) {
 // path, or a database's name.
 type staged interface{ Staged() string }
 
-var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.Postgres)(nil), (*source.Command)(nil), (*source.Prometheus)(nil)}
+var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.File)(nil), (*source.Postgres)(nil), (*source.Command)(nil), (*source.Prometheus)(nil)}
 
 // envName makes a source's name part of a variable's: capital letters, digits
 // and underscores.
