@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -26,6 +27,10 @@ type storing struct {
 	w       chunkWriter
 	path    string
 	scratch string // a folder for a temporary copy
+
+	// In tests, otherwise than bounded has them.
+	walGrowth int64
+	walEvery  time.Duration
 }
 
 // stored is a database's state, and what the database was like just before.
@@ -184,7 +189,7 @@ func (s *storing) live(ctx context.Context) (stored, error) {
 }
 
 // pages stores the snapshot's pages. A reader of a WAL database holds nobody
-// up, so they go straight to w; in the other modes it keeps writers from
+// up, so they go straight to w as long as the WAL stays small; in the other modes it keeps writers from
 // committing, so they go to a temporary file first, which is much quicker than
 // a bucket.
 func (s *storing) pages(ctx context.Context, snap *snapshot) (_ pack.Stream, err error) {
@@ -194,7 +199,9 @@ func (s *storing) pages(ctx context.Context, snap *snapshot) (_ pack.Stream, err
 	}
 	defer func() { err = errors.Join(err, pages.Close()) }()
 	if snap.facts.JournalMode == "wal" {
-		return s.w.Write(ctx, pages, pack.Database)
+		b := s.bounded(snap, pages)
+		defer func() { err = errors.Join(err, b.Close()) }()
+		return s.w.Write(ctx, b, pack.Database)
 	}
 	spool, err := spoolPages(pages, s.scratch)
 	if err != nil {

@@ -359,7 +359,7 @@ func (a *Agent) putBack(ctx context.Context, p pack.Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.bucket.store.Put(ctx, p.Digest.Key(), data, blobstore.Always); err != nil {
+	if _, err := a.bucket.store.Put(ctx, p.Digest.Key(), data, blobstore.Always.Locked(a.lockFor(a.packLife()))); err != nil {
 		return false, fmt.Errorf("put back %s: %w", p.Digest.Key(), err)
 	}
 	return true, nil

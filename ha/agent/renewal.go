@@ -214,12 +214,18 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	if err != nil {
 		return false, err
 	}
-	life := keep
-	if _, c := a.configs.current(); c != nil {
-		life = a.standing(c).Effective.PackLife()
-	}
-	if _, err := a.bucket.store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(life))); err != nil {
+	if _, err := a.bucket.store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(max(keep, a.packLife())))); err != nil {
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil
+}
+
+// packLife is for how long packs live by the rules in force; 0 while these are not
+// known.
+func (a *Agent) packLife() time.Duration {
+	_, c := a.configs.current()
+	if c == nil {
+		return 0
+	}
+	return a.standing(c).Effective.PackLife()
 }
