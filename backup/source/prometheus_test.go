@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,14 +268,20 @@ func TestSwapNeedsPrometheusStopped(t *testing.T) {
 	r, e := newHistory(t, "2.42.0")
 	s := newStandIn(t)
 	do(t, os.WriteFile(filepath.Join(s.cfg.DataDir, "old", "wal"), nil, 0o600))
-	open, err := os.Open(filepath.Join(s.cfg.DataDir, "old", "wal"))
+	holder := exec.Command("sh", "-c", `exec <"$0"; echo open; exec sleep 1000`, filepath.Join(s.cfg.DataDir, "old", "wal"))
+	out, err := holder.StdoutPipe()
+	do(t, err)
+	do(t, holder.Start())
+	end := sync.OnceFunc(func() { _, _ = holder.Process.Kill(), holder.Wait() })
+	t.Cleanup(end)
+	_, err = io.ReadFull(out, make([]byte, len("open\n")))
 	do(t, err)
 	p := s.open(t)
 	do(t, p.Stage(t.Context(), r, e))
-	if err := p.Swap(t.Context()); err == nil || !strings.Contains(err.Error(), "still has files open") {
+	if err := p.Swap(t.Context()); err == nil || !strings.Contains(err.Error(), "(sleep, of ") {
 		t.Errorf("error %v", err)
 	}
-	do(t, open.Close())
+	end()
 	listening := httptest.NewServer(http.NotFoundHandler())
 	defer listening.Close()
 	s.cfg.URL = listening.URL
