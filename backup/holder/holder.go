@@ -126,7 +126,10 @@ const initialPIDs = "pid:[4026531836]"
 // blindness says what a look does not see.
 func blindness(hidden int) string {
 	var parts []string
-	if hidden > 0 {
+	switch {
+	case hidden > 0 && os.Geteuid() == 0:
+		parts = append(parts, fmt.Sprintf("processes that even root may not look at here: %d", hidden))
+	case hidden > 0:
 		parts = append(parts, fmt.Sprintf("%d processes of other users could not be looked at: run the agent as root, or with CAP_SYS_PTRACE", hidden))
 	}
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err != nil || ns != initialPIDs {

@@ -104,7 +104,7 @@ func leaseToStart(steps []ha.Step) (took time.Duration, rehearsed bool) {
 		case "old active":
 			continue
 		case "restore":
-			rehearsed = strings.HasSuffix(step.Note, ": rehearsed")
+			rehearsed = strings.Contains(step.Note, ": rehearsed")
 		}
 		took += time.Duration(step.Took)
 		if step.Name == "start" {
