@@ -59,34 +59,31 @@ func (s *File) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry,
 	if err := s.settling.settle(ctx, filepath.Dir(path)); err != nil {
 		warnings = append(warnings, err.Error())
 	}
-	if e, kept, err := s.keep(w, prev, path); kept || err != nil {
+	if e, kept := s.keep(w, prev, path); kept {
 		e.Warnings = warnings
-		return e, err
+		return e, nil
 	}
 	e, err := s.read(ctx, w, path, started)
 	e.Warnings = append(warnings, e.Warnings...)
 	return e, err
 }
 
-// keep takes the previous dump over when the file has not changed since.
-func (s *File) keep(w *pack.Writer, prev *Previous, path string) (Entry, bool, error) {
+// keep takes the previous dump over when the file has not changed since. What
+// goes wrong here goes wrong when the file is read, too.
+func (s *File) keep(w *pack.Writer, prev *Previous, path string) (Entry, bool) {
 	var facts fileFacts
-	if prev == nil || prev.Entry.Kind != s.Kind() || json.Unmarshal(prev.Entry.Facts, &facts) != nil {
-		return Entry{}, false, nil
-	}
-	if timeless, err := timeless(filepath.Dir(path)); timeless || err != nil {
-		return Entry{}, false, nil // the dump says what is wrong there
-	}
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil || !facts.same(&st) || !w.Keep(prev.Entry.Root) {
-		return Entry{}, false, nil
+	if prev == nil || prev.Entry.Kind != s.Kind() || json.Unmarshal(prev.Entry.Facts, &facts) != nil {
+		return Entry{}, false
 	}
-	err := facts.describe(path)
-	if err != nil {
-		return Entry{}, false, err
+	if nowhere, err := timeless(filepath.Dir(path)); nowhere || err != nil {
+		return Entry{}, false
+	}
+	if unix.Stat(path, &st) != nil || !facts.same(&st) || facts.describe(path) != nil {
+		return Entry{}, false
 	}
 	e, err := s.entry(prev.Entry.Root, facts)
-	return e, true, err
+	return e, err == nil && w.Keep(e.Root)
 }
 
 // same reports whether a file is as it was when it was read: see

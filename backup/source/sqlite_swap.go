@@ -380,11 +380,6 @@ func (s *sqliteSite) dropStagedSides() error {
 	return removeFiles(s.withSides(s.staged())...)
 }
 
-// withSides names the side files of a database.
-func withSides(path string) []string {
-	return (&sqliteSite{sides: sides}).withSides(path)
-}
-
 // withSides names what lies beside the file of that name.
 func (s *sqliteSite) withSides(path string) []string {
 	paths := make([]string, len(s.sides))

@@ -185,7 +185,9 @@ func TestNotificationsCostOneLook(t *testing.T) {
 			for range 500 {
 				b.agent.Notified()
 			}
-			time.Sleep(10 * time.Millisecond)
+			if err := wait(t.Context(), 10*time.Millisecond); err != nil { // on the clock of the test
+				t.Fatal(err)
+			}
 		}
 		// 200 ms: two looks, and what else is read meanwhile.
 		if after := reads(); after-before > 20 {
