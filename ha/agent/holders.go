@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/holder"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -125,15 +126,34 @@ func (a *Agent) lookForApplication(ctx context.Context) {
 		a.troubleOver(ctx, kindApplication, troubleRunsAnyway, "this instance is no standby any more, or is about to be none")
 		return
 	}
-	found, err := a.holders(ctx)
-	if err != nil {
-		return // a place that is not there, which shows elsewhere
-	}
-	if len(found.Holders) == 0 || !found.Holders[0].Writes {
+	who, err := a.whoWrites(ctx)
+	switch {
+	case who != "":
+		a.trouble(ctx, kindApplication, troubleRunsAnyway, fmt.Sprintf("an application runs on this standby: %s; what it writes is in no backup and is lost in a promotion: stop it, and see to it that nothing but Understudy starts it", who))
+	case err == nil: // a place or a server that is not there shows elsewhere
 		a.troubleOver(ctx, kindApplication, troubleRunsAnyway, "no application runs on this standby any more")
-		return
 	}
-	a.trouble(ctx, kindApplication, troubleRunsAnyway, fmt.Sprintf("an application runs on this standby: %s; what it writes is in no backup and is lost in a promotion: stop it, and see to it that nothing but Understudy starts it", found.Holders[0]))
+}
+
+// whoWrites names somebody who has the live state open for writing, or is
+// connected to it; "" for nobody.
+func (a *Agent) whoWrites(ctx context.Context) (string, error) {
+	found, err := a.holders(ctx)
+	if err == nil && len(found.Holders) > 0 && found.Holders[0].Writes {
+		return found.Holders[0].String(), nil
+	}
+	for _, src := range a.live().Sources {
+		c, ok := src.(source.Connected)
+		if !ok {
+			continue
+		}
+		sessions, failed := c.Sessions(ctx)
+		if len(sessions) > 0 {
+			return strings.Join(sessions, ", "), nil
+		}
+		err = errors.Join(err, failed)
+	}
+	return "", err
 }
 
 // holders looks who has the live state open, but for the programs that this

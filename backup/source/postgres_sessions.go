@@ -1,0 +1,38 @@
+package source
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Connected is a source whose state others connect to, so that no look at files
+// shows who uses it.
+type Connected interface {
+	// Sessions says who is connected to the live state, but for Understudy, for
+	// people: a few of them.
+	Sessions(ctx context.Context) ([]string, error)
+}
+
+var _ Connected = (*Postgres)(nil)
+
+// Sessions implements Connected.
+func (p *Postgres) Sessions(ctx context.Context) (all []string, err error) {
+	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `
+			SELECT pg_catalog.format('session %s of role %s (%s) in database %s', pid, usename, coalesce(nullif(application_name, ''), 'no name'), datname)
+			FROM pg_catalog.pg_stat_activity
+			WHERE datname = $1 AND backend_type = 'client backend' AND application_name <> 'understudy'
+			ORDER BY backend_start LIMIT 3`, p.target())
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look who is connected to %s: %w", p.name, err)
+	}
+	return all, nil
+}
