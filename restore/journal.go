@@ -115,12 +115,12 @@ func (s *Swapper) save(j *journal) error {
 	return writeDurably(s.journalPath(), data)
 }
 
-// forget removes the journal, durably.
+// forget removes the journal, durably, and what is known of a stage.
 func (s *Swapper) forget() error {
 	if err := os.Remove(s.journalPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(s.dir)
+	return errors.Join(s.forgetReread(), syncDir(s.dir))
 }
 
 // ErrSources means that the sources configured here are not those of the

@@ -34,24 +34,28 @@ func pinOf(m *backup.Manifest) (pin, error) {
 func (s *Swapper) held(ctx context.Context, j journal) ([]*sealed, error) {
 	held := make([]*sealed, len(s.sources))
 	for i, src := range s.sources {
-		record := j.stageOf(src)
-		if record == nil {
-			continue
-		}
-		if moved, err := j.moved(src); err != nil {
-			return nil, err
-		} else if moved {
-			continue // it lies where it is of no use any more
-		}
-		seal, err := src.Seal(ctx)
+		record, err := j.heldOf(ctx, src)
 		if err != nil {
 			return nil, err
 		}
-		if seal != "" && seal == record.Seal {
-			held[i] = record
-		}
+		held[i] = record
 	}
 	return held, nil
+}
+
+func (j *journal) heldOf(ctx context.Context, src source.Source) (*sealed, error) {
+	record := j.stageOf(src)
+	if record == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if moved, err := j.moved(src); err != nil || moved {
+		return nil, err // it lies where it is of no use any more
+	}
+	seal, err := src.Seal(ctx)
+	if err != nil || seal == "" || seal != record.Seal {
+		return nil, err
+	}
+	return record, nil
 }
 
 func (j *journal) stageOf(src source.Source) *sealed {

@@ -82,7 +82,7 @@ func (s *Swapper) open() error {
 func (s *Swapper) sweep() error {
 	entries, err := os.ReadDir(s.dir)
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+journalFile) || strings.HasPrefix(e.Name(), "."+asidesFile) {
+		if strings.HasPrefix(e.Name(), "."+journalFile) || strings.HasPrefix(e.Name(), "."+asidesFile) || strings.HasPrefix(e.Name(), "."+rereadFile) {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
 		}
 	}

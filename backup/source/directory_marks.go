@@ -56,7 +56,9 @@ func statDeep(root *openFolder, path string) (*unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := root.stat(path, &st)
 	if err == unix.ENAMETOOLONG {
-		err = statLong(root.fd, path, &st)
+		err = lookLong(root.fd, path, func(at int, name string) error {
+			return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		})
 	}
 	switch err {
 	case nil:
@@ -67,7 +69,8 @@ func statDeep(root *openFolder, path string) (*unix.Stat_t, error) {
 	return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 }
 
-func statLong(at int, path string, st *unix.Stat_t) error {
+// lookLong goes down a path of any length to the folder of its last name.
+func lookLong(at int, path string, look func(at int, name string) error) error {
 	var opened []int
 	defer func() {
 		for _, fd := range opened {
@@ -77,7 +80,7 @@ func statLong(at int, path string, st *unix.Stat_t) error {
 	for {
 		name, rest, more := strings.Cut(path, "/")
 		if !more {
-			return unix.Fstatat(at, name, st, unix.AT_SYMLINK_NOFOLLOW)
+			return look(at, name)
 		}
 		fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {

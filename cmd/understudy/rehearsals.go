@@ -41,6 +41,9 @@ func rehearsalLine(s agent.Status) string {
 	default:
 		text += ", staged is " + s.Staged
 	}
+	if s.StageRead != nil {
+		text += ", " + s.StageRead.String()
+	}
 	return text + "; " + policy
 }
 

@@ -75,6 +75,9 @@ type Agent struct {
 	admitted   chan struct{} // closed once the bucket may be used under this name
 	admitError atomic.Pointer[error]
 
+	// staging is held by steps that change what is staged, each beside the others,
+	// and alone by whoever does so while there is nothing to do.
+	staging    sync.RWMutex
 	membership sync.Mutex // one change of the shared configuration at a time
 	passwords  *Passwords
 
@@ -89,6 +92,7 @@ type Agent struct {
 	inCache  []backup.Ref // newest first
 	// besideNow is the id of the backup that is staged whole; "": none is.
 	besideNow string
+	readNow   *StageRead // when its content was last read
 	answers   map[string]chan ha.Answer
 	ended     map[string]PromotionStatus
 }
@@ -286,6 +290,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepNewest(gctx) })
 	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepScrubbed(gctx) })
+	g.Go(func() error { return a.keepReread(gctx) })
 	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })

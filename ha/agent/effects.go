@@ -47,6 +47,8 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	case ha.UseSources:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
 			defer a.lookBeside()
+			a.staging.RLock()
+			defer a.staging.RUnlock()
 			return failed(a.useSources(ctx))
 		})
 	case ha.Cancel:

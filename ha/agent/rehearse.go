@@ -74,7 +74,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 		return failed(withOutput(err, s.output))
 	}
 	if s.proven {
-		return ha.Done{Note: "rehearsed" + s.entries()}
+		return ha.Done{Note: "rehearsed" + s.entries() + a.readNote()}
 	}
 	if s.judged {
 		if err := a.attest(s.rehearsal(e.Ref.ID, a.cfg.Clock.Now(), begun)); err != nil {
@@ -178,6 +178,7 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 		}
 		a.tellInspected(ctx, ref)
 	}
+	a.troubleOver(ctx, stageKind, rottenKey, "what was not as it was restored is restored again")
 	return s, !ready, s.examined(a.swap(), m)
 }
 
@@ -262,9 +263,13 @@ func (a *Agent) staged() string {
 // lookBeside keeps what is staged for everybody to see.
 func (a *Agent) lookBeside() {
 	id := a.staged()
+	var read *StageRead
+	if id != "" {
+		read = a.stageRead()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.besideNow = id
+	a.besideNow, a.readNow = id, read
 }
 
 // startSwap is startStep for what changes what is staged.
@@ -272,6 +277,8 @@ func (a *Agent) startSwap(ctx context.Context, step string, id uint64, do func(c
 	a.startStep(ctx, step, id, func(ctx context.Context) ha.Done {
 		defer a.setAside()
 		defer a.lookBeside()
+		a.staging.RLock()
+		defer a.staging.RUnlock()
 		return do(ctx)
 	})
 }

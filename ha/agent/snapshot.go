@@ -9,6 +9,7 @@ func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
 	a.mu.Lock()
 	core, at, progress, cached, staged, late := a.core, a.coreAt, cmp.Or(a.progress, a.pulling), a.inCache, a.besideNow, a.late
+	read := a.readNow
 	a.mu.Unlock()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
@@ -50,6 +51,7 @@ func (a *Agent) Status() Status {
 	s.Blockers, s.Ready = a.readiness.read()
 	s.Changes = a.changes.list()
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
+	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()
 	s.judge(schedule, a.troubles.list(), now.Wall)
 	return s

@@ -47,6 +47,8 @@ func (s *stats) stageDamaged(entries int64) {
 	s.change(func(s *Stats) { s.StageDamaged += entries })
 }
 
+func (s *stats) stageRotten() { s.change(func(s *Stats) { s.StageRotten++ }) }
+
 func (s *stats) pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
 func (s *stats) pullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
 

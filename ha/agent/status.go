@@ -42,6 +42,7 @@ type Status struct {
 	Cached     []backup.Ref      `json:"cached"`                // in this instance's cache, newest first
 	Progress   *backup.Progress  `json:"progress,omitempty"`    // of the work under way
 	Staged     string            `json:"staged,omitempty"`      // id of the backup that is staged: a promotion to it is a swap
+	StageRead  *StageRead        `json:"stage_read,omitempty"`  // nil: nothing is staged whose content can be read again
 	Policy     string            `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
 	Retention  *RetentionStatus  `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig     `json:"config,omitempty"`      // in force; nil while it is not known
@@ -154,6 +155,7 @@ type Stats struct {
 	RehearsalAttempts   int64       `json:"rehearsal_attempts"`
 	RehearsalFailures   int64       `json:"rehearsal_failures"`
 	StageDamaged        int64       `json:"stage_damaged_entries"` // that were restored again
+	StageRotten         int64       `json:"stage_rotten_entries"`  // whose content was not the backup's
 	NotificationsSent   int64       `json:"notifications_sent"`
 	NotificationsFailed int64       `json:"notifications_failed"`
 	NotificationsGot    int64       `json:"notifications_received"`

@@ -133,6 +133,13 @@ var instanceMetrics = []metric{
 	counter("cache_packs_lost_total", "Times that a cached pack was damaged or missing, and could not be replaced.", func(s *agent.Stats) int64 { return s.CacheLost }),
 	counter("rehearsal_attempts_total", "Rehearsals of a backup begun.", func(s *agent.Stats) int64 { return s.RehearsalAttempts }),
 	counter("stage_damaged_entries_total", "Entries of the stage that were not as they were restored, and were restored again.", func(s *agent.Stats) int64 { return s.StageDamaged }),
+	counter("stage_rotten_entries_total", "Files of the stage that were read again and did not have the backup's content.", func(s *agent.Stats) int64 { return s.StageRotten }),
+	gauge("stage_last_read_timestamp_seconds", "When the content of what is staged was last read whole and compared with the backup.", func(s *agent.Status) (float64, bool) {
+		if s.StageRead == nil {
+			return 0, false
+		}
+		return timestamp(s.StageRead.LastRead)
+	}),
 	counter("rehearsal_failures_total", "Rehearsals that failed.", func(s *agent.Stats) int64 { return s.RehearsalFailures }),
 	gauge("backup_overdue", "1 when no backup has been published for twice the interval and at least a quarter of an hour, though the schedule is not paused.", func(s *agent.Status) (float64, bool) { return flag(s.BackupOverdue > 0) }),
 	counter("webhooks_delivered_total", "Messages that reached a webhook.", func(s *agent.Stats) int64 { return s.WebhooksDelivered }),

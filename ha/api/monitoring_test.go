@@ -35,6 +35,7 @@ const (
 func fullStatus(t *testing.T) agent.Status {
 	t.Helper()
 	s := newFake(t).Status()
+	s.StageRead = &agent.StageRead{LastRead: &then}
 	s.Stats.AttemptSeconds, s.Stats.OldestPack = 2, &then
 	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 1, Sum: 0.2}}
 	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}
