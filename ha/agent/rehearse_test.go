@@ -89,7 +89,7 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 			t.Errorf("preflight %+v, %v", p.Checks, err)
 		}
 		done := b.promote(PromoteRequest{Mode: ha.ModeFailover})
-		if i := slices.IndexFunc(done.Steps, func(s ha.Step) bool { return s.Name == "restore" }); i < 0 || !strings.Contains(done.Steps[i].Note, ": rehearsed, and all ") {
+		if i := slices.IndexFunc(done.Steps, func(s ha.Step) bool { return s.Name == "restore" }); i < 0 || !strings.Contains(done.Steps[i].Note, ": rehearsed, and all 2 entries are as they were restored; content ") {
 			t.Errorf("steps %+v", done.Steps)
 		}
 		if n := b.probes(); n != 2 {
