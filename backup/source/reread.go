@@ -357,7 +357,7 @@ func (s *SQLite) Distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spo
 			return err
 		}
 		bad = true
-		return at.dropped().addFiles(append(withSides(at.staged()), at.staged())...)
+		return at.dropped().addFiles(append((&sqliteSite{sides: sides}).withSides(at.staged()), at.staged())...)
 	})
 	return bad, err
 }
