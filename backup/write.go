@@ -393,7 +393,8 @@ func (w *writing) previousOf(s source.Source) *source.Previous {
 	return &source.Previous{Entry: w.previous.Sources[i], Reader: w.reader}
 }
 
-// shorten keeps warnings from filling the manifest.
+// shorten keeps warnings from filling the manifest. Of a long one the beginning
+// and the end stay: where a hook has printed much, the reason is at the end.
 func shorten(warnings []string) []string {
 	const most, length = 8, 240
 	for i, text := range warnings {
@@ -401,7 +402,7 @@ func shorten(warnings []string) []string {
 			return append(warnings[:most:most], fmt.Sprintf("and %d more", len(warnings)-most))
 		}
 		if runes := []rune(text); len(runes) > length {
-			warnings[i] = string(runes[:length]) + "…"
+			warnings[i] = string(runes[:length/2]) + "…" + string(runes[len(runes)-length/2:])
 		}
 	}
 	return warnings

@@ -340,3 +340,11 @@ func TestAManifestStaysSmall(t *testing.T) {
 		t.Errorf("a manifest that is too large: %v", err)
 	}
 }
+
+// A long warning keeps its end, where a hook that printed much has its reason.
+func TestALongWarningKeepsItsEnd(t *testing.T) {
+	got := shorten([]string{"run post_backup hook: " + strings.Repeat("a line of no interest ", 100) + "the moon is not mounted"})
+	if len(got) != 1 || !strings.HasPrefix(got[0], "run post_backup hook") || !strings.HasSuffix(got[0], "the moon is not mounted") || len([]rune(got[0])) > 241 {
+		t.Errorf("shortened to %q", got)
+	}
+}

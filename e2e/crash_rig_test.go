@@ -281,8 +281,8 @@ func (tr *trial) leftOver(h *host) error {
 }
 
 // staged is what lies beside a standby's state once it has rehearsed the newest
-// backup: each source's stage, a directory's with the list of what is in it, and
-// the journal with their seals. An active has nothing.
+// backup: each source's stage, a directory's with the list of what is in it and the
+// marks by which that is known again, and the journal with their seals. An active has nothing.
 func (tr *trial) staged(h *host) ([]string, error) {
 	if h == tr.active {
 		return nil, nil
@@ -301,8 +301,12 @@ func (tr *trial) staged(h *host) ([]string, error) {
 	if err := errors.Join(uploadsErr, staticErr, dbErr); err != nil {
 		return nil, err
 	}
-	list := func(d *source.Directory) string { return strings.TrimSuffix(d.Staged(), "staged") + "list" }
-	return []string{uploads.Staged(), list(uploads), static.Staged(), list(static), db.Staged(), h.path("data/swap/swap.json")}, nil
+	all := []string{db.Staged(), h.path("data/swap/swap.json")}
+	for _, d := range []*source.Directory{uploads, static} {
+		beside := strings.TrimSuffix(d.Staged(), "staged")
+		all = append(all, d.Staged(), beside+"list", beside+"marks")
+	}
+	return all, nil
 }
 
 // checkBackups finds every backup ever listed, and verifies those that are

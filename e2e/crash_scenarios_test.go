@@ -44,7 +44,7 @@ var scenarios = []scenario{
 		"journal.promotion.restore", "stage", "swapper.staging", "source.stage", "swapper.staged",
 		"journal.promotion.swap", "swap", "swapper.swapping", "source.swap", "swapper.swapped",
 		"journal.promotion.commit", "journal.commit", "head.commit", "journal.promotion.finish",
-		"marker", "journal.marked", "discard", "swapper.finishing", "source.discard", "swapper.idle",
+		"marker", "journal.marked", "swapper.finishing", "source.discard", "swapper.idle",
 		"application.start", "journal.promotion.started", "lease.release",
 		"journal.promotion.ended", "journal.first",
 	}, (*trial).switchoverCandidate, 1},

@@ -159,19 +159,29 @@ func TestNothingIsLostOnFullDisks(t *testing.T) {
 // noRoom is how the system says that a disk is full.
 const noRoom = "no space left on device"
 
-// fullDuringBackup fills the active's data folder. Without its journal the
-// agent may do nothing more, and ends; the application goes on.
+// fullDuringBackup fills the active's data folder. The agent has room kept for
+// its journal, and goes on; so does the application.
 func (o *ordeal) fullDuringBackup(data disk) {
 	o.begin("the active's disk is full during a backup")
 	app := o.apps[o.active]
 	app.misbehave(o.t, "pre_backup", data.filling())
 	o.await(o.active.background("backup"))
-	o.says(o.active, "level=ERROR", noRoom, data.dir)
+	o.outlives(o.active, data)
 	app.behave(o.t, "pre_backup")
 	o.moreWrites(10)
 	data.empty()
-	o.revived(o.active)
 	o.sound()
+}
+
+// outlives checks that an agent says that the disk of its data folder is full, and
+// goes on.
+func (o *ordeal) outlives(h *host, data disk) {
+	o.t.Helper()
+	o.says(h, "level=ERROR", "the disk of the data folder "+data.dir+" is full")
+	if h.ended() {
+		o.t.Errorf("%s: the agent has ended because its disk is full", h.name)
+		o.revived(h)
+	}
 }
 
 // fullDuringPull fills the standby's cache between the look at the free space
@@ -254,10 +264,9 @@ func (o *ordeal) fullDuringPromotion(data disk) {
 	app := o.apps[o.standby]
 	app.misbehave(o.t, "probe", data.filling())
 	r := o.await(o.standby.background("promote", "--yes"))
-	o.says(o.standby, "level=ERROR", noRoom, data.dir)
+	o.outlives(o.standby, data)
 	app.behave(o.t, "probe")
 	data.empty()
-	o.revived(o.standby)
 	if r.code == 0 {
 		o.turned()
 	} else {
