@@ -254,6 +254,10 @@ func (tr *trial) tidy(h *host) {
 	h.eventually("has tidied up", func() error { return tr.leftOver(h) })
 }
 
+// swapRecords are what the folder of swaps has besides the journal of one: where
+// something was ever set aside, and how far the reading of a stage has come.
+var swapRecords = []string{"aside.json", "reread.json"}
+
 func (tr *trial) leftOver(h *host) error {
 	left, err := filepath.Glob(filepath.Join(h.app.(held).dir, ".*understudy*"))
 	half, halfErr := filepath.Glob(h.path("data/.*"))
@@ -262,7 +266,9 @@ func (tr *trial) leftOver(h *host) error {
 		entries, readErr := os.ReadDir(h.path(path))
 		err = errors.Join(err, readErr)
 		for _, e := range entries {
-			left = append(left, h.path(path+"/"+e.Name()))
+			if !slices.Contains(swapRecords, e.Name()) {
+				left = append(left, h.path(path+"/"+e.Name()))
+			}
 		}
 	}
 	staged, stagedErr := tr.staged(h)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,7 +178,13 @@ func (o *ordeal) fullDuringBackup(data disk) {
 // goes on.
 func (o *ordeal) outlives(h *host, data disk) {
 	o.t.Helper()
-	o.says(h, "level=ERROR", "the disk of the data folder "+data.dir+" is full")
+	full := "the disk of the data folder " + data.dir + " is full"
+	h.eventually("has a full disk for a problem", func() error {
+		if s := h.status(); !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, full) }) {
+			return fmt.Errorf("problems %q", s.Problems)
+		}
+		return nil
+	})
 	if h.ended() {
 		o.t.Errorf("%s: the agent has ended because its disk is full", h.name)
 		o.revived(h)

@@ -48,7 +48,8 @@
 // done before the stage is brought forward, and before it counts as ready for a
 // promotion. What is damaged is restored again. Where a source can read its stage
 // (source.Rereader), Reread compares the content with the backup, a little at a
-// time; reread.json holds how far it has come.
+// time; reread.json holds how far it has come, and aside.json where something was
+// ever set aside.
 //
 // A stage that is whole is sealed: the journal holds which backup it is (id and
 // digest of its manifest), which entry each source's stage was made from, and
