@@ -118,6 +118,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		"host-02: behind (the newest backup is 42s old)", "the newest backup lacks something: uploads: 2 files have an ACL that could not be kept",
 		"host-09 had what never came here, and kept it as salvage backup 20260304T040000Z-e00000002-s00000812-5a7de70d; look: understudy backups diff 20260304T035500Z-e00000002-s00000811-0c1d2e3f 20260304T040000Z-e00000002-s00000812-5a7de70d; get it: understudy restore 20260304T040000Z-e00000002-s00000812-5a7de70d --to DIR",
 	}
+	a.status.Changes = []backup.Change{{Source: "uploads", What: "/srv/app/uploads lies on another device than in the newest backup (8:17 then, 8:1 now): is its volume mounted?"}}
 	kinds := []string{"backup", "pull", "instances", "config", "role"}
 	for i := range 500 {
 		level := event.Info
@@ -247,7 +248,7 @@ func TestPagesOfALargeCluster(t *testing.T) {
 					continue
 				}
 				t.Logf("%s opens in %v", tab.name, openTab(b, tab.hash, tab.seen))
-				for name, screen := range map[string]server.Screen{"light": server.Desktop, "phone": server.NightPhone} {
+				for name, screen := range map[string]server.Screen{"light": server.Desktop, "dark": server.Night, "phone": server.Phone, "phone-dark": server.NightPhone} {
 					b.Use(screen)
 					b.Shoot(fmt.Sprintf("large-%s-%s-%s", role, tab.hash, name))
 					b.FitsWidth(tab.name + ", " + name)

@@ -44,7 +44,7 @@ function row(i, s, editable, ctx) {
   const cells = [
     [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url))],
     i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : "–",
-    [badge(state(i), toneOf(i.state)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
+    [badge(state(i), tone(i)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
       i.role === "standby" && i.state === "in sync" && !i.ready && h("span", { class: "sub" }, "has not said yet what its host lacks")],
     i.role === "active" ? (s.last_backup ? `${span(s.last_backup_age_seconds)} ago` : "–") : i.lag_seconds >= 0 ? (i.lag_seconds === 0 ? "has the newest" : `${span(i.lag_seconds)} behind the newest`) : "–",
     i.role === "standby" ? String(i.cached?.length ?? 0) : "–",
@@ -57,6 +57,9 @@ function row(i, s, editable, ctx) {
   }
   return cells;
 }
+
+// tone is that of the state, but never good beside a trouble.
+const tone = (i) => i.troubles?.length && toneOf(i.state) === "good" ? "warn" : toneOf(i.state);
 
 // state adds to "behind" by how much.
 const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : i.state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());

@@ -93,7 +93,7 @@ function choose(content, ctx, watch, gone) {
 
 function draw(box, p) {
   replace(box,
-    h("p", { class: `notice ${p.ok ? "good" : "bad"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "What would be lost: ", p.loss.summary, "."),
+    h("p", { class: `notice ${!p.ok ? "bad" : p.mode === "failover" ? "" : "good"}` }, h("strong", {}, p.ok ? "It would work now. " : "It would be refused. "), "What would be lost: ", p.loss.summary, "."),
     h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : `: ${c.detail}`))),
     p.mode === "failover" && h("p", {}, h("strong", {}, "The wait: "), p.wait ? `once it has committed, for ${wait(p.wait)}. That is nearly all the time for which the application is down.` : "none for the old active's application.",
       p.wait?.word && " If you know that its host is off, say so under Exceptions."),
