@@ -125,11 +125,9 @@ func (m *Machine) headTrouble(text string) {
 // adopt takes in a head that was read. It reports false for a head that is
 // older than one already seen.
 func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
-	pos := Position{h.Epoch, h.Rev, h.Nonce}
-	seen := m.j.Seen
-	if pos.before(seen) || !seen.before(pos) && seen.Nonce != h.Nonce {
-		m.headTrouble("the head was rolled back: the bucket shows an older version (epoch " +
-			utoa(h.Epoch) + ", rev " + utoa(h.Rev) + ") than this instance has seen (epoch " + utoa(seen.Epoch) + ", rev " + utoa(seen.Rev) + ")")
+	pos, seen := h.Position(), m.j.Seen
+	if h.IsOlder(seen) {
+		m.headTrouble(OlderText(h, seen))
 		return false
 	}
 	if m.headToken != token {

@@ -27,7 +27,8 @@ type Status struct {
 	Rehearsed   Rehearsed        `json:"rehearsal"` // the newest one
 	NextBackup  time.Duration    `json:"-"`         // until the next scheduled one; negative: none is planned
 	Paused      *Pause           `json:"paused,omitempty"`
-	PauseLeft   time.Duration    `json:"-"` // until it ends by itself; negative: it does not
+	PauseLeft   time.Duration    `json:"-"`    // until it ends by itself; negative: it does not
+	Seen        Position         `json:"seen"` // the highest version of the head ever seen
 	Lease       *Lease           `json:"lease,omitempty"`
 	Handover    *HandoverJournal `json:"handover,omitempty"`
 	Promotion   *Promotion       `json:"promotion,omitempty"`
@@ -50,7 +51,7 @@ func (m *Machine) Status() Status {
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
 		BackupError: m.backupErr, PullError: m.pullErr, Rehearsed: m.rehearsed,
-		NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
+		Seen: j.Seen, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}
 	if h := m.knownHead(); h != nil {

@@ -51,6 +51,7 @@ Without a running agent it reads the bucket itself.`,
 			if err != nil {
 				return err
 			}
+			a.tellOlder(list.OlderHead)
 			if list.Backups == nil {
 				list.Backups = []agent.BackupInfo{}
 			}
@@ -146,6 +147,8 @@ func (a *app) findBackup(ctx context.Context, id string) (agent.BackupInfo, erro
 			return a.findInBucket(ctx, id)
 		case err != nil:
 			return agent.BackupInfo{}, err
+		case s.LastBackup == nil && s.Bucket != "ok":
+			return agent.BackupInfo{}, &kindError{kind: errBucket, err: fmt.Errorf("which backup is the newest is not known: %s", s.Bucket)}
 		case s.LastBackup == nil:
 			return agent.BackupInfo{}, refusedf("the cluster has no backup yet")
 		}

@@ -182,7 +182,7 @@ func (a *app) examineBucket(ctx context.Context, ring *seal.Ring) []finding {
 	var bucket *agent.Bucket
 	if ring != nil {
 		var more []finding
-		bucket, more = examineCluster(ctx, store, ring, a.set)
+		bucket, more = a.examineCluster(ctx, store, ring)
 		found = append(found, more...)
 		if bucket != nil {
 			found = append(found, a.examinePacks(ctx, bucket)...)
@@ -196,7 +196,7 @@ const clusterTimeout = 30 * time.Second
 
 // examineCluster finds out whether the key fits the cluster, and whether this
 // host belongs to it. The bucket is nil without a cluster that can be read.
-func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring, s *settings) (*agent.Bucket, []finding) {
+func (a *app) examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring) (*agent.Bucket, []finding) {
 	bucket, _, err := agent.OpenBucket(ctx, store, ring)
 	unanswered := (*blobstore.Error)(nil)
 	switch {
@@ -207,13 +207,17 @@ func examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring,
 	case err != nil:
 		return nil, []finding{is("key", err, "")}
 	}
+	a.compare(bucket)
 	found := []finding{is("key", nil, ring.String())}
 	head, err := bucket.Head(ctx)
 	if err != nil {
 		return bucket, append(found, is("cluster", err, ""))
 	}
 	found = append(found, is("cluster", nil, fmt.Sprintf("%s, active %s, epoch %d", bucket.Cluster(), head.Active.Name, head.Epoch)))
-	return bucket, append(found, examineDataDir(s.DataDir, bucket.Cluster()))
+	if text := a.older.text; text != "" {
+		found = append(found, finding{Name: "head", Result: bad, Detail: text})
+	}
+	return bucket, append(found, examineDataDir(a.set.DataDir, bucket.Cluster()))
 }
 
 // examinePacks looks whether the packs of the newest backup are in the bucket.

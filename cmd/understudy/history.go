@@ -24,6 +24,7 @@ func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
 	if err != nil {
 		return err
 	}
+	a.tellOlder(page.OlderHead)
 	slices.Reverse(page.Events)
 	return a.printer().show(page.Events, func(w io.Writer) {
 		for _, e := range page.Events {

@@ -251,6 +251,9 @@ func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *agent.Bu
 		bucket.TellRecovered(func(_ context.Context, key string, v blobstore.Version) {
 			a.printer().note("%s", agent.RecoveredText(key, v))
 		})
+		if at.IsZero() {
+			a.compare(bucket)
+		}
 	}
 	return store, bucket, err
 }

@@ -52,6 +52,17 @@ func (p printer) note(format string, args ...any) {
 	fmt.Fprintf(p.std.err, format+"\n", args...)
 }
 
+// warn says what has to be known before the result is believed; with --json as
+// {"warning": TEXT} on standard error.
+func (p printer) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if p.json {
+		_ = json.NewEncoder(p.std.err).Encode(map[string]string{"warning": text}) // no part of the result
+		return
+	}
+	fmt.Fprintln(p.std.err, "warning:", text)
+}
+
 // failureJSON is how a failed command ends on standard error with --json.
 type failureJSON struct {
 	Error    string `json:"error"`

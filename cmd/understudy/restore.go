@@ -46,7 +46,7 @@ type restoredPart struct {
 
 func newRestore(a *app) *cobra.Command {
 	var to, asOf string
-	var strict bool
+	var strict, older bool
 	cmd := &cobra.Command{
 		Use:   "restore ID --to DIR",
 		Short: "Write a backup's content into a folder",
@@ -61,6 +61,10 @@ What cannot be restored, or not in full, holds up nothing else: a damaged file i
 out, an owner or an attribute that cannot be set is not set. The end of the output says
 what (--json: losses), and the exit code is 1. With --strict the first failure is the
 end, and nothing is left in the folder. Without root everything belongs to you.
+
+On a host with a data folder latest is refused when the bucket shows an older head than
+this host's instance has seen: the bucket was put back to an earlier state, and its
+newest backup may not be the newest that there was. --older-head takes it all the same.
 
 With --as-of the bucket is read as it was at a time, whatever was overwritten or
 deleted there since: latest is then the newest backup of that time. The bucket has to
@@ -84,11 +88,13 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 			if err != nil {
 				return err
 			}
+			a.older.accepted = older
 			return a.restore(cmd.Context(), idOf(args), dir, at, strict)
 		},
 	}
 	cmd.Flags().StringVar(&asOf, "as-of", "", "read the bucket as it was at this time, like 2026-03-01T12:00:00Z or '2026-03-01 12:00' (this host's time zone)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "stop at the first thing that cannot be restored in full, and leave nothing behind")
+	cmd.Flags().BoolVar(&older, "older-head", false, "take the newest backup of a bucket that shows an older head than this host has seen")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
 	return cmd
 }
@@ -118,6 +124,11 @@ func (a *app) restore(ctx context.Context, id, dir string, at time.Time, strict 
 		return err
 	}
 	defer func() { _ = found.release() }() // ends with the process anyway
+	if id == "" {
+		if err := a.older.refusal("it is restored with --older-head; a backup by its id needs no such word"); err != nil {
+			return err
+		}
+	}
 	p := a.progress()
 	// Where the bucket can be asked too, a damaged copy here is not the end.
 	losses := &source.Losses{StopAtDamage: found.from == fromCache && a.set.Bucket != ""}

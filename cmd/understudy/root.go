@@ -20,6 +20,7 @@ type app struct {
 	readSettings func() error
 	// agentURL is the agent to talk to; "" for this host's.
 	agentURL string
+	older    olderHead
 }
 
 func (a *app) printer() printer { return printer{std: a.std, json: a.json} }

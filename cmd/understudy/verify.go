@@ -31,7 +31,9 @@ func newVerify(a *app) *cobra.Command {
 the chain, and that each of its packs is there with the right size. --deep reads,
 decrypts and checks every byte.
 
-ID is a backup's id, or latest (the default). No agent has to run.`,
+ID is a backup's id, or latest (the default). No agent has to run. Where the bucket
+shows an older head than this host's instance has seen, latest ends with exit code 1
+however good it is: it may not be the newest that there was.`,
 		Example: `  understudy verify --deep
   understudy verify latest --cached`,
 		Args: arguments(cobra.MaximumNArgs(1)),
@@ -74,13 +76,17 @@ func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
 	if err != nil {
 		return damage(err)
 	}
-	return a.printer().show(verifiedJSON{Backup: found.ref, In: found.from, Deep: deep, OK: true}, func(w io.Writer) {
+	shown := a.printer().show(verifiedJSON{Backup: found.ref, In: found.from, Deep: deep, OK: true}, func(w io.Writer) {
 		checked := "every pack is there with the right size"
 		if deep {
 			checked = "every byte is as it was backed up"
 		}
 		fmt.Fprintf(w, "Backup %s in the %s is good: %s.\n", found.ref.ID, found.from, checked)
 	})
+	if id == "" && shown == nil {
+		return a.older.failure()
+	}
+	return shown
 }
 
 // damage makes what is missing from a backup a failed check, not a problem

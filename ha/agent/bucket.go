@@ -41,6 +41,9 @@ type Bucket struct {
 
 	// recovered, when set, is told of what is read from earlier versions.
 	recovered func(ctx context.Context, key string, v blobstore.Version)
+	// older, when set, judges a head that is older than seen.
+	older func(text string) error
+	seen  ha.Position
 
 	mu      sync.Mutex
 	latency latencies
@@ -116,6 +119,13 @@ func (b *Bucket) TellRecovered(tell func(ctx context.Context, key string, v blob
 	b.recovered = tell
 }
 
+// CompareWith has each head that Head reads compared with the highest version that
+// this host has seen: of an older one it is told, and what older returns is Head's
+// error. Call it before all else.
+func (b *Bucket) CompareWith(seen ha.Position, older func(text string) error) {
+	b.seen, b.older = seen, older
+}
+
 // Head reads and verifies the head.
 func (b *Bucket) Head(ctx context.Context) (*ha.Head, error) {
 	object, _, err := b.read(ctx, ha.KindHead, ha.HeadKey, "")
@@ -125,7 +135,13 @@ func (b *Bucket) Head(ctx context.Context) (*ha.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return object.(*ha.Head), nil
+	h := object.(*ha.Head)
+	if b.older != nil && h.IsOlder(b.seen) {
+		if err := b.older(ha.OlderText(h, b.seen)); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
 }
 
 // read reads and verifies a control object. An object that is there and wrong

@@ -47,6 +47,9 @@ type ClusterHistory struct {
 	Events []ClusterEvent `json:"events" nullable:"false"`
 	// Next asks for the next page; empty: this is the last.
 	Next string `json:"next,omitempty"`
+	// OlderHead says that the bucket shows an older head than this instance has
+	// seen, so that the end of the history may be missing; "": it does not.
+	OlderHead string `json:"older_head,omitempty"`
 }
 
 // DefaultPage is how many cluster events a page has unless told otherwise.
@@ -99,6 +102,7 @@ func (b *Bucket) ClusterHistory(ctx context.Context, before string, limit int) (
 
 // ClusterHistory is Bucket.ClusterHistory, and remembers what it has verified.
 func (a *Agent) ClusterHistory(ctx context.Context, before string, limit int) (ClusterHistory, error) {
+	seen := a.view().Seen
 	h, err := a.bucket.Head(ctx)
 	if err != nil {
 		return ClusterHistory{}, err
@@ -107,7 +111,9 @@ func (a *Agent) ClusterHistory(ctx context.Context, before string, limit int) (C
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
 		keep = a.standing(c).Effective.Keep
 	}
-	return a.chronicle.page(ctx, h, keep, before, limit)
+	page, err := a.chronicle.page(ctx, h, keep, before, limit)
+	page.OlderHead = olderText(h, seen)
+	return page, err
 }
 
 // page merges what the control objects tell with the branches of the chain of

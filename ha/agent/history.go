@@ -25,6 +25,9 @@ type BackupList struct {
 	// Damaged are the control objects that cannot be verified. A backup that
 	// only such an object names is not listed.
 	Damaged []DamagedObject `json:"damaged,omitempty"`
+	// OlderHead says that the bucket shows an older head than this instance has
+	// seen, so that newer backups may be missing; "": it does not.
+	OlderHead string `json:"older_head,omitempty"`
 }
 
 // DamagedObject is an object of the bucket that cannot be verified.
@@ -146,6 +149,7 @@ func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) (BackupL
 }
 
 func (a *Agent) backups(ctx context.Context, p page) (BackupList, error) {
+	seen := a.view().Seen
 	h, err := a.bucket.Head(ctx)
 	if err != nil {
 		if unreachable(err) {
@@ -161,6 +165,7 @@ func (a *Agent) backups(ctx context.Context, p page) (BackupList, error) {
 	if err != nil {
 		return list, err
 	}
+	list.OlderHead = olderText(h, seen)
 	rehearsed := a.rehearsedOn()
 	for i := range list.Backups {
 		b := &list.Backups[i]
@@ -215,6 +220,15 @@ func (a *Agent) addDamage(b *BackupInfo) {
 	if text := a.packs.damage(b.ID); text != "" {
 		b.Warnings = append(slices.Clone(b.Warnings), text)
 	}
+}
+
+// olderText says that a head is older than one that this instance had seen before
+// it was read; "" when it is not.
+func olderText(h *ha.Head, seen ha.Position) string {
+	if h.IsOlder(seen) {
+		return ha.OlderText(h, seen)
+	}
+	return ""
 }
 
 func (a *Agent) isCached(id string) bool {

@@ -41,6 +41,9 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	if err != nil {
 		return p, choice{}, err
 	}
+	if text := olderText(h, s.Seen); text != "" {
+		p.check("head", errors.New(text))
+	}
 	info, m, err := a.backupInfo(ctx, h, req.Backup)
 	if err != nil {
 		return p, choice{}, err

@@ -11,13 +11,14 @@ const perPage = 50;
 function make(content, ctx) {
   const top = h("div", { class: "actions head" }), error = h("div", {}), list = h("div", {}), more = h("div", { class: "actions" }), plots = h("div", { class: "plots" });
   content.append(top, error, plots, list, more);
-  let all = [], newest, left = false, following, damaged = [], admin;
+  let all = [], newest, left = false, following, older, damaged = [], admin;
 
   const load = async (before) => {
     const page = await get(`api/v1/backups?limit=${perPage}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
     if (left) return;
     following = page.next;
     damaged = page.damaged ?? [];
+    older = page.older_head;
     all = before ? all.concat(page.backups) : page.backups;
     draw();
   };
@@ -33,14 +34,15 @@ function make(content, ctx) {
     ]), "No backup yet. The first one is made as soon as the active runs."));
     const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage && !b.damaged).map((b) => [Date.parse(b.time), value(b)]) }];
     replace(plots, plot("Size of the state", points((b) => b.size.logical), bytes), plot("Stored for each backup", points((b) => b.size.stored), bytes), plot("Duration", points((b) => b.duration_seconds), span));
-    const older = h("button", { type: "button", onclick: async () => {
+    const button = h("button", { type: "button", onclick: async () => {
       const n = all.length;
-      await busy(older, error, () => load(following));
+      await busy(button, error, () => load(following));
       const next = list.querySelectorAll("tbody tr")[n]?.querySelector("button"); // the first new one
       next?.focus();
       announce(`${all.length - n} more backups.`);
     } }, "Show older backups");
-    replace(more, h("span", { class: "faint" }, `${all.length} shown`), following && older,
+    replace(more, h("span", { class: "faint" }, `${all.length} shown`), following && button,
+      older && h("p", { class: "notice bad" }, h("strong", {}, "Newer backups may be missing. "), older),
       damaged.map((d) => h("p", { class: "notice bad" }, h("strong", {}, `${d.key} is damaged. `), "A backup that only this object names is not listed. ", d.reason)));
   };
   load().catch((e) => complain(error, e));
