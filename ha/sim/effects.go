@@ -165,11 +165,33 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 	default:
 		panic(fmt.Sprintf("unknown effect %T", e))
 	}
+	if _, ok := e.(ha.Pull); !ok {
+		t.onVolume(h, id)
+	}
 	d := w.between(50*time.Millisecond, 5*time.Second)
 	if w.chance(0.2) {
 		d = w.between(0, 40*time.Second)
 	}
 	p.begin(id, d, t)
+}
+
+// onVolume has a task fail, and do nothing, while the volume of the application's
+// data is not there: whoever carries it out looks first.
+func (t *task) onVolume(h *Host, id uint64) {
+	do, half := t.do, t.half
+	t.do = func() ha.Done {
+		if h.gone {
+			return failed(id, "look for the volume")
+		}
+		return do()
+	}
+	if half != nil {
+		t.half = func() {
+			if !h.gone {
+				half()
+			}
+		}
+	}
 }
 
 func failed(id uint64, text string) ha.Done {

@@ -19,6 +19,7 @@ type Host struct {
 
 	app        bool // the application runs
 	foreign    bool // somebody else has started the application, on a standby
+	gone       bool // the volume of the application's data is not mounted
 	cut        cut  // from the store
 	deaf       map[*Host]bool
 	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on

@@ -97,6 +97,11 @@ var mutations = []mutation{
 		wrap: falseStop,
 	},
 	{
+		guard: "the look for a source's volume", broken: "what is left where it was mounted is backed up", catches: Handover,
+		wrap:   unmounted,
+		faults: Faults{Trouble: Weights{Vanish: 1}, Every: 20 * time.Second},
+	},
+	{
 		guard: "the seal of the stage", broken: "whatever is staged passes for the chosen backup", catches: Restore,
 		wrap:   unsealed,
 		faults: Faults{Work: 0.1},
@@ -279,6 +284,16 @@ func falseStop(p *Process, next Runner) Runner {
 	return func(e ha.Effect, done func(ha.Done)) {
 		if s, ok := e.(ha.StopApp); ok && p.h.disk.journal.Handover != nil {
 			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+func unmounted(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if b, ok := e.(ha.MakeBackup); ok && p.h.gone && p.reaches() {
+			answers(p, done, ha.Done{ID: b.ID, Changed: true, Ref: p.h.w.keep("backup", b.Epoch, b.Sequence, b.Previous, empty())})
 			return
 		}
 		next(e, done)

@@ -46,7 +46,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -83,6 +83,6 @@ func draw(rng *rand.Rand) *Faults {
 		f.Trouble.Copy, f.Trouble.Rollback = weight(1), weight(1)
 	}
 	f.Discard, f.Stuck, f.Trouble.Foreign = some(0.9), some(0.5), weight(2)
-	f.Trouble.Harm = weight(2)
+	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)
 	return f
 }

@@ -27,6 +27,7 @@ func (w *World) heal() {
 		clear(h.deaf)
 		h.wakeUp()
 		h.foreign = false
+		h.mount()
 		if h.stopped {
 			h.goOn(h.proc)
 		}

@@ -32,6 +32,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
 		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
+		{t.Vanish, (*Host).vanish},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -59,6 +60,25 @@ func (h *Host) harm() {
 	}
 	h.w.trace("%s: the stage is damaged", h.id)
 	d.stage.state = d.stage.state.damaged()
+}
+
+// vanish takes the volume of the application's data away, and later mounts it
+// again. Meanwhile the application acknowledges nothing, and what is looked for
+// there is not found.
+func (h *Host) vanish() {
+	if h.gone {
+		return
+	}
+	h.w.trace("%s: the volume of the application's data is not there", h.id)
+	h.gone = true
+	h.w.after(h.w.pause(), h.mount)
+}
+
+func (h *Host) mount() {
+	if h.gone {
+		h.w.trace("%s: the volume is there again", h.id)
+		h.gone = false
+	}
 }
 
 // startForeign has somebody start the application on a standby: cron, the boot, a

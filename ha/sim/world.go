@@ -163,11 +163,11 @@ func (w *World) application() {
 		return
 	}
 	for _, h := range w.hosts {
-		if h.foreign && !h.asleep {
+		if h.foreign && !h.asleep && !h.gone {
 			h.disk.state = h.disk.state.add(-len(w.writes) - 1)
 			h.disk.state.saved = true // nobody was promised anything
 		}
-		if h.executing() {
+		if h.executing() && !h.gone {
 			h.disk.state = h.disk.state.add(len(w.writes) + 1)
 			w.writes = append(w.writes, h.disk.state)
 		}
