@@ -1,11 +1,13 @@
 package holder
 
 import (
+	"fmt"
 	"os"
 	"os/user"
-	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // spot is where something lies: a file system, and the path in it.
@@ -70,37 +72,20 @@ func (t *tables) of(pid, namespace string) *mountTable {
 // readMounts reads a table of mounts; one that cannot be read is empty, so that
 // paths count as they are.
 func readMounts(path string) *mountTable {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return &mountTable{}
+	}
+	defer f.Close()
+	mounts, err := mountinfo.GetMountsFromReader(f, nil)
 	if err != nil {
 		return &mountTable{}
 	}
 	t := new(mountTable)
-	for line := range strings.Lines(string(data)) {
-		// id, parent, device, root in the file system, mount point, …
-		if f := strings.Fields(line); len(f) > 4 {
-			t.mounts = append(t.mounts, mount{at: unescape(f[4]), spot: spot{f[2], unescape(f[3])}})
-		}
+	for _, m := range mounts {
+		t.mounts = append(t.mounts, mount{at: m.Mountpoint, spot: spot{fmt.Sprintf("%d:%d", m.Major, m.Minor), m.Root}})
 	}
 	return t
-}
-
-// unescape undoes the \040 that stands for a space.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // owner names the user of a process.

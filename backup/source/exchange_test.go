@@ -292,7 +292,7 @@ func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
 
 func TestMountPointsAreUnescaped(t *testing.T) {
 	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134`: `/a\`, `/plain`: "/plain", `/a\9`: `/a\9`} {
-		if got := unescapeMount(in); got != want {
+		if got := unescapeTable(in); got != want {
 			t.Errorf("%s gives %s", in, got)
 		}
 	}

@@ -10,61 +10,28 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
-
-// mountEntry is a line of mountinfo: see proc_pid_mountinfo(5).
-type mountEntry struct {
-	id                        string
-	root, point, kind, device string
-}
 
 const mountInfo = "/proc/self/mountinfo"
 
 // readMounts reads this process's view of what is mounted, in the order in which
 // it was. It is empty without /proc.
-func readMounts() ([]mountEntry, error) {
-	data, err := os.ReadFile(mountInfo)
+func readMounts() ([]*mountinfo.Info, error) {
+	f, err := os.Open(mountInfo)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return parseMounts(string(data)), nil
-}
-
-func parseMounts(text string) []mountEntry {
-	var all []mountEntry
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		// Optional fields end with a dash.
-		dash := slices.Index(f, "-")
-		if dash < 6 || len(f) < dash+3 {
-			continue
-		}
-		all = append(all, mountEntry{
-			id: f[0], root: unescapeMount(f[3]), point: unescapeMount(f[4]),
-			kind: f[dash+1], device: unescapeMount(f[dash+2]),
-		})
+	defer f.Close()
+	mounts, err := mountinfo.GetMountsFromReader(f, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", mountInfo, err)
 	}
-	return all
-}
-
-// unescapeMount undoes the \040 that stands for a space.
-func unescapeMount(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+	return mounts, nil
 }
 
 // mountPoints lists where file systems are mounted in this process's view.
@@ -72,17 +39,17 @@ func mountPoints() ([]string, error) {
 	mounts, err := readMounts()
 	points := make([]string, len(mounts))
 	for i, m := range mounts {
-		points[i] = m.point
+		points[i] = m.Mountpoint
 	}
 	return points, err
 }
 
 // mountsWithin lists the mount points below path.
-func mountsWithin(path string, mounts []mountEntry) []string {
+func mountsWithin(path string, mounts []*mountinfo.Info) []string {
 	var within []string
 	for _, m := range mounts {
-		if strings.HasPrefix(m.point, path+"/") && !slices.Contains(within, m.point) {
-			within = append(within, m.point)
+		if strings.HasPrefix(m.Mountpoint, path+"/") && !slices.Contains(within, m.Mountpoint) {
+			within = append(within, m.Mountpoint)
 		}
 	}
 	slices.Sort(within)
@@ -91,7 +58,7 @@ func mountsWithin(path string, mounts []mountEntry) []string {
 
 // volumeOf finds the file system that path lies on. Where path is missing it is
 // the one that it would be made on.
-func volumeOf(path string, mounts []mountEntry) (Volume, error) {
+func volumeOf(path string, mounts []*mountinfo.Info) (Volume, error) {
 	at, err := nearest(path)
 	if err != nil {
 		return Volume{}, err
@@ -114,22 +81,22 @@ func volumeOf(path string, mounts []mountEntry) (Volume, error) {
 	if err != nil {
 		return Volume{}, err
 	}
-	v := Volume{Path: path, Mount: m.point, Folder: m.folder(path), Type: m.kind, Device: m.device, UUID: uuidOf(uint64(st.Dev), m.device)}
-	if id := uint64(uint32(sf.Fsid.Val[0]))<<32 | uint64(uint32(sf.Fsid.Val[1])); id != 0 && !slices.Contains(fleeting, m.kind) {
+	v := Volume{Path: path, Mount: m.Mountpoint, Folder: folderIn(m, path), Type: m.FSType, Device: m.Source, UUID: uuidOf(uint64(st.Dev), m.Source)}
+	if id := uint64(uint32(sf.Fsid.Val[0]))<<32 | uint64(uint32(sf.Fsid.Val[1])); id != 0 && !slices.Contains(fleeting, m.FSType) {
 		v.FSID = fmt.Sprintf("%016x", id)
 	}
 	v.Unmounted, err = unmounted(path, mounts)
 	return v, err
 }
 
-// folder is what a path below the mount point is within the file system, which
+// folderIn is what a path below the mount point is within the file system, which
 // may have been mounted in part.
-func (m mountEntry) folder(path string) string {
-	within, err := filepath.Rel(m.point, path)
+func folderIn(m *mountinfo.Info, path string) string {
+	within, err := filepath.Rel(m.Mountpoint, path)
 	if err != nil {
 		within = path
 	}
-	return filepath.Join(m.root, within)
+	return filepath.Join(m.Root, within)
 }
 
 // fleeting are the types of file systems whose id is made of the device's number,
@@ -138,19 +105,19 @@ var fleeting = []string{"xfs", "vfat", "msdos", "exfat", "f2fs", "nfs", "nfs4", 
 
 // mountOf finds the mount that an open file is reached by. The kernel says which;
 // where it does not, the last one of the longest point above path is it.
-func mountOf(fd int, path string, mounts []mountEntry) (mountEntry, error) {
+func mountOf(fd int, path string, mounts []*mountinfo.Info) (*mountinfo.Info, error) {
 	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
 	if err == nil {
 		for line := range strings.Lines(string(info)) {
 			id, found := strings.CutPrefix(line, "mnt_id:")
-			if i := slices.IndexFunc(mounts, func(m mountEntry) bool { return found && m.id == strings.TrimSpace(id) }); i >= 0 {
+			if i := slices.IndexFunc(mounts, func(m *mountinfo.Info) bool { return found && strconv.Itoa(m.ID) == strings.TrimSpace(id) }); i >= 0 {
 				return mounts[i], nil
 			}
 		}
 	}
-	best := mountEntry{point: "/", root: "/"}
+	best := &mountinfo.Info{Mountpoint: "/", Root: "/"}
 	for _, m := range mounts {
-		if (path == m.point || m.point == "/" || strings.HasPrefix(path, m.point+"/")) && len(m.point) >= len(best.point) {
+		if (path == m.Mountpoint || m.Mountpoint == "/" || strings.HasPrefix(path, m.Mountpoint+"/")) && len(m.Mountpoint) >= len(best.Mountpoint) {
 			best = m
 		}
 	}
@@ -183,7 +150,7 @@ const mountTable = "/etc/fstab"
 
 // unmounted lists the mount points at path and above it which the host's table
 // of file systems names, and where nothing is mounted.
-func unmounted(path string, mounts []mountEntry) ([]string, error) {
+func unmounted(path string, mounts []*mountinfo.Info) ([]string, error) {
 	table, err := os.ReadFile(mountTable)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil, nil
@@ -194,7 +161,7 @@ func unmounted(path string, mounts []mountEntry) ([]string, error) {
 	return missingMounts(string(table), path, mounts), nil
 }
 
-func missingMounts(table, path string, mounts []mountEntry) []string {
+func missingMounts(table, path string, mounts []*mountinfo.Info) []string {
 	var missing []string
 	for line := range strings.Lines(table) {
 		f := strings.Fields(line)
@@ -204,16 +171,32 @@ func missingMounts(table, path string, mounts []mountEntry) []string {
 		if len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto") {
 			continue
 		}
-		point := filepath.Clean(unescapeMount(f[1]))
+		point := filepath.Clean(unescapeTable(f[1]))
 		if real, err := filepath.EvalSymlinks(point); err == nil {
 			point = real
 		}
 		if point == "/" || path != point && !strings.HasPrefix(path, point+"/") {
 			continue
 		}
-		if !slices.ContainsFunc(mounts, func(m mountEntry) bool { return m.point == point }) {
+		if !slices.ContainsFunc(mounts, func(m *mountinfo.Info) bool { return m.Mountpoint == point }) {
 			missing = append(missing, point)
 		}
 	}
 	return missing
+}
+
+// unescapeTable undoes the \040 that stands for a space: see fstab(5).
+func unescapeTable(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }

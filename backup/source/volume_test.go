@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -203,11 +204,9 @@ UUID=2 /srv/mounted ext4 defaults 0 2
 UUID=3 /srv/by-hand ext4 noauto,user 0 2
 UUID=4 none swap sw 0 0
 `
-	mounts := parseMounts("27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n" +
-		"31 27 8:17 /part /srv/mounted rw,relatime shared:5 - ext4 /dev/sdb1 rw\n" + "bad line\n")
-	if len(mounts) != 2 || mounts[1] != (mountEntry{id: "31", root: "/part", point: "/srv/mounted", kind: "ext4", device: "/dev/sdb1"}) {
-		t.Fatalf("mounts %+v", mounts)
-	}
+	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader("27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"+
+		"31 27 8:17 /part /srv/mounted rw,relatime shared:5 - ext4 /dev/sdb1 rw\n"), nil)
+	do(t, err)
 	for path, want := range map[string][]string{
 		"/srv/my app": {"/srv/my app"}, "/srv/my app/files": {"/srv/my app"},
 		"/srv/mounted/x": nil, "/srv/by-hand": nil, "/srv/my app2": nil, "/srv": nil,
@@ -223,7 +222,7 @@ UUID=4 none swap sw 0 0
 	if found := Moved([]Volume{v}, []Volume{v}, nothingHeld); found != nil {
 		t.Errorf("after it was confirmed: %q", found)
 	}
-	if f := mounts[1].folder("/srv/mounted/a/b"); f != "/part/a/b" {
+	if f := folderIn(mounts[1], "/srv/mounted/a/b"); f != "/part/a/b" {
 		t.Errorf("the folder within it is %s", f)
 	}
 }
