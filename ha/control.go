@@ -196,14 +196,14 @@ func (m *Machine) writeHead() {
 	}
 	h.Format, h.Cluster = Format, m.p.Cluster
 	h.Rev = m.head.Rev + 1
-	h.Nonce = m.random()
 	h.Active = m.p.Self
 	h.Time = m.now.Wall
 	if m.j.Pending == nil {
 		m.j.Pending = &Pending{Token: string(m.headToken), Commit: commit}
-		m.sentAt = m.t
+		m.sentAt, m.attempts = m.t, Attempts{}
 	}
-	m.j.Pending.Nonces = append(m.j.Pending.Nonces, h.Nonce)
+	h.Nonce = m.attempts.next(m.random)
+	m.j.Pending.add(h.Nonce)
 	m.j.sayFencing(m.head.Fencing, h.Fencing)
 	if hj := m.j.Handover; hj != nil && h.Handover != nil && h.Handover.State == Handed {
 		hj.Phase = HandoverSent
@@ -237,7 +237,7 @@ func (m *Machine) forgetAttempt(nonce string) {
 		return
 	}
 	p.Nonces = slices.DeleteFunc(slices.Clone(p.Nonces), func(n string) bool { return n == nonce })
-	if len(p.Nonces) == 0 {
+	if len(p.Nonces) == 0 && len(p.Earlier) == 0 {
 		m.j.Pending = nil
 	}
 }

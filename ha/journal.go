@@ -61,9 +61,10 @@ type Journal struct {
 
 // Pending is a write of the head that was sent and not yet resolved.
 type Pending struct {
-	Token  string   `json:"token"`            // the version that it replaces
-	Nonces []string `json:"nonces"`           // of every attempt
-	Commit bool     `json:"commit,omitempty"` // it is a promotion's commit
+	Token   string     `json:"token"`             // the version that it replaces
+	Nonces  []string   `json:"nonces"`            // of the attempts, the last ones at least
+	Earlier []Attempts `json:"earlier,omitempty"` // those before, which are too many to be named
+	Commit  bool       `json:"commit,omitempty"`  // it is a promotion's commit
 }
 
 // sayFencing notes that a head which says this is about to be sent.
@@ -75,8 +76,6 @@ func (j *Journal) sayFencing(now, next Fencing) {
 		j.Fencing = append(j.Fencing, next)
 	}
 }
-
-func (p *Pending) has(nonce string) bool { return slices.Contains(p.Nonces, nonce) }
 
 // HandoverPhase is how far the active has come in handing over.
 type HandoverPhase string
@@ -203,7 +202,7 @@ func (j *Journal) clone() Journal {
 	c.Incarnations = slices.Clone(j.Incarnations)
 	if j.Pending != nil {
 		p := *j.Pending
-		p.Nonces = slices.Clone(p.Nonces)
+		p.Nonces, p.Earlier = slices.Clone(p.Nonces), slices.Clone(p.Earlier)
 		c.Pending = &p
 	}
 	c.Handover = clone(j.Handover)

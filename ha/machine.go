@@ -71,11 +71,12 @@ type Machine struct {
 	failure   string        // why it failed last, in a few words
 	headErr   string        // why the head cannot be used
 
-	leading   bool    // this process has confirmed a head of its own, and none has replaced it
-	sentAt    instant // when the first unresolved attempt to write the head was sent
-	confirmed instant // when the last confirmed write of the head was sent
-	refused   string  // why this process must not be active though its journal says so
-	override  bool    // an operator started the application without the bucket
+	leading   bool     // this process has confirmed a head of its own, and none has replaced it
+	sentAt    instant  // when the first unresolved attempt to write the head was sent
+	attempts  Attempts // to write the head, of this process's, for what is pending
+	confirmed instant  // when the last confirmed write of the head was sent
+	refused   string   // why this process must not be active though its journal says so
+	override  bool     // an operator started the application without the bucket
 	nextPoll  instant
 	lastPoll  instant
 	pollStep  int

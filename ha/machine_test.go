@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -688,6 +689,99 @@ func TestTheApplicationIsStoppedBeforeEverySwap(t *testing.T) {
 			if !slices.Equal(order, want) {
 				t.Errorf("%s, a swap fails %v: %q, want %q", mode, fails, order, want)
 			}
+		}
+	}
+}
+
+// Hours of writes of which nobody knows what became leave a journal of a bounded
+// size, over restarts too, and any of them is recognised when it lands late. A
+// write is journalled before it is sent.
+func TestHoursOfUnansweredWritesDoNotFillTheJournal(t *testing.T) {
+	for _, lands := range []int{0, 40, 1500, -1} {
+		r := newRig(t)
+		a := r.active()
+		r.pass(20*time.Second, a)
+		var sent []any
+		r.fail = func(n *instance, e Effect) (Done, bool) {
+			w, ok := e.(Write)
+			if !ok || w.Key != HeadKey {
+				return Done{}, false
+			}
+			if p := n.journal.Pending; p == nil || !p.has(w.Object.(*Head).Nonce) {
+				t.Errorf("attempt %d is not in the journal", len(sent))
+			}
+			sent = append(sent, w.Object)
+			return Done{ID: w.ID, Outcome: Unknown, Err: errors.New("no answer")}, true
+		}
+		for i := range 8 * 3600 / 5 {
+			r.pass(5*time.Second, a)
+			if i%1000 == 999 {
+				a = r.start("a", a.reread())
+			}
+			if data, _ := json.Marshal(a.journal); len(data) > 4<<10 {
+				t.Fatalf("after %d attempts the journal has %d bytes", len(sent), len(data))
+			}
+		}
+		if len(sent) < 2000 {
+			t.Fatalf("only %d attempts", len(sent))
+		}
+		landed := -1
+		if lands >= 0 {
+			landed = lands
+			r.put(HeadKey, sent[lands])
+		}
+		r.fail = nil
+		r.pass(2*time.Minute, a)
+		if s := a.m.Status(); !s.Leading || s.Refused != "" || a.journal.Pending != nil {
+			t.Errorf("attempt %d landed: leading %t, refused %q, pending %+v", landed, s.Leading, s.Refused, a.journal.Pending)
+		}
+	}
+}
+
+// reread is the journal as the next process reads it.
+func (n *instance) reread() (j Journal) {
+	n.r.t.Helper()
+	data, err := json.Marshal(n.journal)
+	if err == nil {
+		err = json.Unmarshal(data, &j)
+	}
+	if err != nil {
+		n.r.t.Fatal(err)
+	}
+	return j
+}
+
+// A journal of an earlier version names each attempt. Another process's write is
+// none of them, not even one under the same prefix and number while those are
+// named.
+func TestAttemptsAreToldApart(t *testing.T) {
+	old := Pending{Nonces: []string{"n1", "n2"}}
+	for range 3 * maxNamed {
+		var a Attempts
+		old.add(a.next(func() string { return "p" }))
+	}
+	if !old.has("n1") || !old.has("n2") || len(old.Nonces) != maxNamed || old.has("n3") {
+		t.Errorf("%+v", old)
+	}
+	var p Pending
+	var a Attempts
+	n := 0
+	random := func() string { n++; return fmt.Sprint(n) }
+	var all []string
+	for range 3 * maxNamed {
+		all = append(all, a.next(random))
+		p.add(all[len(all)-1])
+	}
+	for _, nonce := range all {
+		if !p.has(nonce) {
+			t.Errorf("%s is not known: %+v", nonce, p)
+		}
+	}
+	for _, nonce := range []string{
+		"", "1", "1-", "1--", "1-0-2", "1-x-2", "2-1-3", fmt.Sprintf("1-%d-other", a.Count), fmt.Sprintf("1-%d-other", a.Count+1), "1-1-2-3",
+	} {
+		if p.has(nonce) {
+			t.Errorf("%q is taken for an attempt of %+v", nonce, p)
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package agent
 
-import "github.com/understudy-ha/understudy/ha"
+import (
+	"slices"
+
+	"github.com/understudy-ha/understudy/ha"
+)
 
 // journalStep names what a journal says that the one before it did not: the
 // rarest of it, for a heartbeat may be journalled in the same write.
@@ -84,7 +88,7 @@ func pendingStep(was, now *ha.Pending) string {
 	switch {
 	case now == nil && was != nil:
 		return "journal.settled"
-	case now == nil, was != nil && len(was.Nonces) == len(now.Nonces):
+	case now == nil, was != nil && slices.Equal(was.Nonces, now.Nonces):
 		return "journal.seen"
 	case now.Commit:
 		return "journal.commit"

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -175,6 +176,17 @@ func (w *World) markerWritten(key string, m *ha.Marker) {
 		w.fail(Chain, "there is a marker of epoch %d, which has not begun", m.Epoch)
 	case refID(m.Restored) != refID(h.StartedFrom), refID(m.CutOff) != refID(h.CutOff), m.Active.Name != h.Active.Name:
 		w.fail(Chain, "the marker of epoch %d says otherwise than its commit", m.Epoch)
+	}
+}
+
+// maxJournal is how many bytes a journal may have at the most, however long an
+// outage lasts; a process that ends in an outage adds some.
+const maxJournal = 16 << 10
+
+func (w *World) checkJournal(j ha.Journal) {
+	data, err := json.Marshal(j)
+	if err != nil || len(data) > maxJournal {
+		w.fail(Progress, "a journal has %d bytes: %v", len(data), err)
 	}
 }
 
