@@ -54,6 +54,8 @@ type Directory struct {
 	fault func(step, path string) error
 	// swapFault, in tests, is called before each step of a swap.
 	swapFault func(step string) error
+	// wait, in tests, is how long a database that is locked is waited for.
+	wait time.Duration
 	// mounted, in tests, stands in for isMountPoint.
 	mounted func(path string) (bool, error)
 }

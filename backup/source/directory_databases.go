@@ -55,6 +55,9 @@ type databaseRecord struct {
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Plain says why it was copied as an ordinary file, with what is beside it.
 	Plain string `json:"plain,omitempty"`
+	// Locked says that the reason was a lock: the next dump tries again, though
+	// nothing has changed.
+	Locked bool `json:"locked,omitempty"`
 }
 
 // readDatabases reads the records of a dumped directory.
@@ -179,15 +182,11 @@ func isDatabase(fd int) bool {
 // cannot be done it says why, and the file is read as any other is.
 func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, err error) {
 	path := filepath.Join(j.root, it.node.Path)
-	plain := func(why string) (bool, error) {
-		it.plain = why
-		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why})
-		return false, nil
-	}
 	one, err := j.takenOf(ctx, it)
 	if why, torn := notTaken(err); why != "" {
-		it.torn = torn
-		return plain(why)
+		it.plain, it.torn = why, torn
+		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why, Locked: isLocked(err)})
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -252,12 +251,22 @@ func notTaken(err error) (why string, torn bool) {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR:
 		return "SQLite cannot read it: " + reason(err), false
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL:
-		return "the application keeps it locked: " + reason(err), true
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 		return "SQLite cannot open it here: " + reason(err), true
 	}
+	if isLocked(err) {
+		return "the application keeps it locked: " + reason(err), true
+	}
 	return "", false
+}
+
+// isLocked reports that somebody else kept a database locked.
+func isLocked(err error) bool {
+	switch resultCode(err) {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL:
+		return true
+	}
+	return false
 }
 
 // readable tells whether SQLite can read a database that nobody writes to.

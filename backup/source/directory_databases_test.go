@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup/pack"
 )
@@ -164,6 +165,48 @@ func newTestWriter(t *testing.T, v *vault) *pack.Writer {
 	return w
 }
 
+// A database that its application keeps locked is waited for once in a backup, and
+// the backup says that it has a plain copy.
+func TestDirectoryWaitsOnceForALockedDatabase(t *testing.T) {
+	root, db := newTree(t, "delete")
+	must(t, db.Close())
+	app := startApplication(t, filepath.Join(root, "deep", "data.db"), "lock")
+	d, v := newTestDirectory(t, root), newVault(t)
+	d.wait = time.Millisecond
+	d.fault = func(step, path string) error {
+		if step == "open" && path == "deep/data.db" && app.cmd.ProcessState == nil { // the walk has come to it
+			app.stop(t)
+		}
+		return nil
+	}
+	e, _ := v.mustBackup(d)
+	if len(e.Warnings) == 0 || !strings.Contains(e.Warnings[0], `"deep/data.db" is a plain copy, which may be of no use: the application keeps it locked: database is locked (5)`) {
+		t.Errorf("warnings %q", e.Warnings)
+	}
+}
+
+// A database that is locked is doubtful in each backup as long as it is, and is
+// taken once it is not, though nothing has changed.
+func TestDirectoryTriesALockedDatabaseAgain(t *testing.T) {
+	root, db := newTree(t, "delete")
+	must(t, db.Close())
+	app := startApplication(t, filepath.Join(root, "deep", "data.db"), "lock")
+	d, v := newTestDirectory(t, root), newVault(t)
+	d.wait = time.Millisecond
+	for range 3 {
+		if e, _ := v.mustBackup(d); !slices.Equal(e.Torn, []string{"deep/data.db"}) || len(e.Warnings) != 2 {
+			t.Errorf("torn %q, warnings %q", e.Torn, e.Warnings)
+		}
+	}
+	app.stop(t)
+	if e, _ := v.mustBackup(d); len(e.Torn)+len(e.Warnings) != 0 {
+		t.Errorf("once it is not locked any more: torn %q, warnings %q", e.Torn, e.Warnings)
+	}
+	if n := checkTree(t, v); n != 4001 {
+		t.Errorf("%d transfers", n)
+	}
+}
+
 // What only looks like a database is copied as it is, with what is beside it,
 // and the backup says so each time.
 func TestDirectoryCopiesWhatSQLiteCannotRead(t *testing.T) {
@@ -174,7 +217,7 @@ func TestDirectoryCopiesWhatSQLiteCannotRead(t *testing.T) {
 	d, v := newTestDirectory(t, root), newVault(t)
 	for range 2 {
 		e, _ := v.mustBackup(d)
-		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], `"secret.db" is a plain copy`) {
+		if len(e.Warnings) != 1 || !strings.HasSuffix(e.Warnings[0], `"secret.db" is a plain copy, which may be of no use: SQLite cannot read it: file is not a database (26)`) {
 			t.Errorf("warnings %q", e.Warnings)
 		}
 		want := []string{"d .", "f notes-wal", "f secret.db", "f secret.db-wal"}

@@ -193,6 +193,7 @@ type dumpItem struct {
 	database bool   // it was taken as a database
 	plain    string // why a database was not taken as one
 	torn     bool   // it changed each time that it was read
+	same     bool   // it has not changed, and is read all the same
 }
 
 // later tells that the tree's writer reads it, if anybody has to.
@@ -319,16 +320,26 @@ func (j *dumpJob) keepFile(it *dumpItem, st *unix.Stat_t) bool {
 	if old == nil || !j.old.unchanged(old, st) || j.databases.maybe(old) || old.Content.Size > 0 && !j.w.Keep(old.Content) {
 		return false
 	}
-	n := &it.node
-	n.Content = old.Content
-	n.Xattrs = old.Xattrs // any change of them changes ctime
-	n.Size, n.Sparse, n.Data = old.Size, old.Sparse, old.Data
-	n.Inode, n.Changed = st.Ino, changeTime(st)
-	if known, ok := j.databases.old[n.Path]; ok && known.Plain != "" {
+	switch known := j.databases.old[old.Path]; {
+	case known.Locked: // it may not be so any more
+		it.same = true
+		return false
+	case known.Plain != "":
 		it.plain = known.Plain
 		j.databases.add(known)
 	}
+	it.keep()
+	it.node.Changed = changeTime(st)
 	return true
+}
+
+// keep takes over what the previous dump has of a file that has not changed.
+func (it *dumpItem) keep() {
+	n, old := &it.node, it.old
+	n.Content = old.Content
+	n.Xattrs = old.Xattrs // any change of them changes ctime
+	n.Size, n.Sparse, n.Data = old.Size, old.Sparse, old.Data
+	n.Inode, n.Changed = old.Inode, old.Changed
 }
 
 // isTwin reports whether another name of the same file came before, and

@@ -1,12 +1,14 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"path"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -23,13 +25,15 @@ type taken struct {
 	id   fileID
 	same bool // as in the previous dump
 	got  stored
+	// locked says that its application kept it locked for as long as one waits.
+	locked error
 }
 
 // firstAtOnce is how many databases are taken at the same time.
 const firstAtOnce = 2
 
 // takeFirst takes the databases that are known. One that cannot be taken is left
-// to the walk, which says why.
+// to the walk, which says why, and does not wait once more for one that is locked.
 func (j *dumpJob) takeFirst(ctx context.Context) error {
 	if j.databases.policy.Off {
 		return nil
@@ -45,8 +49,13 @@ func (j *dumpJob) takeFirst(ctx context.Context) error {
 	for _, p := range paths {
 		group.Go(func() error {
 			one, err := j.take(ctx, p)
-			if err != nil {
+			switch {
+			case ctx.Err() != nil:
 				return context.Cause(ctx)
+			case isLocked(err):
+				one = taken{locked: err}
+			case err != nil:
+				return nil
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -63,7 +72,7 @@ func (j *dumpJob) knownDatabases(ctx context.Context) (paths []string, err error
 	guests := j.d.guestsIn(j.root)
 	if j.databases.same {
 		for p, one := range j.databases.old {
-			if one.Fingerprint != "" && !guests.has(path.Dir(p), path.Base(p)) {
+			if (one.Fingerprint != "" || one.Locked) && !guests.has(path.Dir(p), path.Base(p)) {
 				paths = append(paths, p)
 			}
 		}
@@ -113,12 +122,21 @@ func (j *dumpJob) take(ctx context.Context, name string) (taken, error) {
 			return taken{id: fileID{uint64(st.Dev), st.Ino}, same: true}, err
 		}
 	}
-	return j.takeAnew(ctx, at)
+	return j.takeAnew(ctx, name)
 }
 
+// lockedAgain is how long a database is waited for that the previous dump found
+// locked: an application that keeps it so for good does not hold each backup up.
+const lockedAgain = 10 * time.Second
+
 // takeAnew takes a database whatever the previous dump has of it.
-func (j *dumpJob) takeAnew(ctx context.Context, at string) (taken, error) {
-	got, err := (&storing{w: j.w, path: at, scratch: j.databases.scratch}).store(ctx)
+func (j *dumpJob) takeAnew(ctx context.Context, name string) (taken, error) {
+	at := filepath.Join(j.root, name)
+	wait := busyTimeout
+	if j.databases.old[name].Locked {
+		wait = lockedAgain
+	}
+	got, err := (&storing{w: j.w, path: at, scratch: j.databases.scratch, wait: cmp.Or(j.d.wait, wait)}).store(ctx)
 	if err == nil && got.look.quiet() {
 		err = readable(ctx, at) // nobody else has tried
 	}
@@ -129,6 +147,9 @@ func (j *dumpJob) takeAnew(ctx context.Context, at string) (taken, error) {
 // file by now, is taken.
 func (j *dumpJob) takenOf(ctx context.Context, it *dumpItem) (taken, error) {
 	one, ok := j.databases.first[it.node.Path]
+	if one.locked != nil {
+		return taken{}, one.locked
+	}
 	if !ok || one.id != it.id {
 		var err error
 		if one, err = j.take(ctx, it.node.Path); err != nil {
@@ -139,7 +160,7 @@ func (j *dumpJob) takenOf(ctx context.Context, it *dumpItem) (taken, error) {
 		}
 	}
 	if one.same && (it.old == nil || !j.w.Keep(it.old.Content)) {
-		return j.takeAnew(ctx, filepath.Join(j.root, it.node.Path))
+		return j.takeAnew(ctx, it.node.Path)
 	}
 	return one, nil
 }

@@ -40,6 +40,10 @@ func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
 		if done, err := j.readDatabase(ctx, it); done || err != nil {
 			return err
 		}
+		if it.same {
+			it.keep()
+			return nil
+		}
 	}
 	var last *growing
 	var stale error

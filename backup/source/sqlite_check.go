@@ -126,7 +126,12 @@ func resultCode(err error) int {
 	return e.Code() & 0xff
 }
 
+// reason is what SQLite says, without the path that it was said of: that may be a
+// copy's, which has another one in each backup.
 func reason(err error) string {
+	if e := (*sqlite.Error)(nil); errors.As(err, &e) {
+		err = e
+	}
 	return strings.TrimPrefix(err.Error(), "SQL logic error: ")
 }
 

@@ -12,12 +12,13 @@ import (
 	"net/url"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// busyTimeout is how long, in milliseconds, a read waits for a writer.
-const busyTimeout = 60_000
+// busyTimeout is how long a read waits for a writer.
+const busyTimeout = time.Minute
 
 // sqliteURI names a database file to the driver.
 func sqliteURI(path, query string) string {
@@ -36,11 +37,16 @@ type snapshot struct {
 // though nothing is written: SQLite must be able to roll back what a killed
 // application left half-done.
 func openSnapshot(ctx context.Context, path string) (*snapshot, error) {
+	return openSnapshotWithin(ctx, path, busyTimeout)
+}
+
+// openSnapshotWithin waits otherwise long for a writer.
+func openSnapshotWithin(ctx context.Context, path string, wait time.Duration) (*snapshot, error) {
 	release, err := openedHere.hold(path)
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", sqliteURI(path, fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", busyTimeout)))
+	db, err := sql.Open("sqlite", sqliteURI(path, fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", wait.Milliseconds())))
 	if err != nil {
 		release()
 		return nil, err

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,10 @@ type storing struct {
 	path    string
 	scratch string // a folder for a temporary copy
 
-	// In tests, otherwise than bounded has them.
+	// In tests, otherwise than bounded and openSnapshot have them.
 	walGrowth int64
 	walEvery  time.Duration
+	wait      time.Duration
 }
 
 // stored is a database's state, and what the database was like just before.
@@ -174,7 +176,7 @@ func copyFile(from, to string, of fileID) error {
 
 // live stores a database that is in use.
 func (s *storing) live(ctx context.Context) (stored, error) {
-	snap, err := openSnapshot(ctx, s.path)
+	snap, err := openSnapshotWithin(ctx, s.path, cmp.Or(s.wait, busyTimeout))
 	if err != nil {
 		return stored{}, err
 	}

@@ -30,8 +30,12 @@ func TestSQLiteApplicationProcess(t *testing.T) {
 	must(t, err)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	if os.Getenv(bankJob) == "die" {
+	switch os.Getenv(bankJob) {
+	case "die":
 		dieInATransaction(t, db)
+	case "lock":
+		keepLocked(t, db)
+		return
 	}
 	stop := make(chan struct{})
 	go func() {
@@ -64,6 +68,16 @@ func dieInATransaction(t *testing.T, db *sql.DB) {
 	}
 	fmt.Println("\nwriting")
 	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// keepLocked keeps everybody else from reading, for as long as it runs.
+func keepLocked(t *testing.T, db *sql.DB) {
+	_, err := db.Exec("PRAGMA locking_mode = EXCLUSIVE")
+	must(t, err)
+	must(t, transfer(db, 1, 2))
+	fmt.Println("\nwriting")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	fmt.Println("\nwrote", 1)
 }
 
 // application is the test binary, started as an application.

@@ -123,7 +123,9 @@ func Moved(was, is []Volume, held func(path string) bool) []string {
 		switch {
 		case now < 0:
 			found = append(found, fmt.Sprintf("%s: was %s, is not mounted", v.Path, v))
-		case !v.same(is[now]):
+		case v.sameVolume(is[now]) && v.Folder != is[now].Folder:
+			found = append(found, fmt.Sprintf("%s: was on the folder %s of %s, is on its folder %s", is[now].Path, v.Folder, v.volume(), is[now].Folder))
+		case !v.sameVolume(is[now]):
 			found = append(found, fmt.Sprintf("%s: was on %s, is on %s", is[now].Path, v, is[now]))
 		}
 	}
@@ -139,10 +141,10 @@ func Moved(was, is []Volume, held func(path string) bool) []string {
 	return found
 }
 
-// same tells whether two are the same place on the same file system, wherever
-// that is mounted.
-func (v Volume) same(o Volume) bool {
-	if v.Type != o.Type || v.Folder != o.Folder {
+// sameVolume tells whether two are on the same file system, wherever that is
+// mounted.
+func (v Volume) sameVolume(o Volume) bool {
+	if v.Type != o.Type {
 		return false
 	}
 	switch {
@@ -156,6 +158,14 @@ func (v Volume) same(o Volume) bool {
 
 // String is for people.
 func (v Volume) String() string {
+	if v.Mount == "/" {
+		return v.volume()
+	}
+	return v.volume() + ", mounted at " + v.Mount + ", folder " + v.Folder
+}
+
+// volume names the file system, wherever it is mounted.
+func (v Volume) volume() string {
 	name := v.Type + " on " + v.Device
 	switch {
 	case v.UUID != "":
@@ -166,7 +176,7 @@ func (v Volume) String() string {
 	if v.Mount == "/" {
 		return "the root disk, " + name
 	}
-	return name + ", mounted at " + v.Mount + ", folder " + v.Folder
+	return name
 }
 
 // HeldIn tells which of the file systems mounted within a source had files when

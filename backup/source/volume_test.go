@@ -88,6 +88,16 @@ func TestAMountThatIsGoneIsAnotherVolume(t *testing.T) {
 			do(t, os.Symlink("volume", path))
 			return path, func() { umount(t, filepath.Join(dir, "volume")) }
 		},
+		"another folder of the same file system": func(t *testing.T, dir string) (string, func()) {
+			path := filepath.Join(dir, "link")
+			do(t, os.Mkdir(filepath.Join(dir, "one"), 0o755))
+			do(t, os.Mkdir(filepath.Join(dir, "other"), 0o755))
+			do(t, os.Symlink("one", path))
+			return path, func() {
+				do(t, os.Remove(path))
+				do(t, os.Symlink("other", path))
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, away := change(t, t.TempDir())
@@ -102,6 +112,9 @@ func TestAMountThatIsGoneIsAnotherVolume(t *testing.T) {
 			found := Moved(was, volumesOf(t, d), nothingHeld)
 			if len(found) != 1 || !strings.Contains(found[0], "was on") || !strings.Contains(found[0], " is on ") {
 				t.Errorf("found %q", found)
+			}
+			if was, is, _ := strings.Cut(found[0], ", is on "); strings.HasSuffix(was, "was on "+is) {
+				t.Errorf("it says nothing of what has changed: %q", found)
 			}
 			if found := Moved(wasDB, volumesOf(t, db), nothingHeld); len(found) != 1 {
 				t.Errorf("of the database: found %q", found)
