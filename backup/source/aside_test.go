@@ -101,13 +101,16 @@ func TestASweepLeavesOtherFileSystemsAlone(t *testing.T) {
 
 const immutable = 0x10 // FS_IMMUTABLE_FL
 
-// flag sets a file's flags.
+// flag sets a file's flags, of those that tests set.
 func flag(t *testing.T, path string, flags int) {
 	t.Helper()
 	f, err := os.Open(path)
 	do(t, err)
 	defer f.Close()
-	do(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags))
+	is, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	do(t, err)
+	const set = immutable | appendOnly | noDump | noAccess
+	do(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(is)&^set|flags))
 }
 
 // unlock clears the flags of the files in a folder.

@@ -196,6 +196,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	if one.same {
 		n := &it.node
 		n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
+		it.flags = j.flags.kept(it, it.in)
 		j.databases.add(j.databases.old[n.Path])
 		j.databases.sound(n.Path, before)
 		return true, nil
@@ -205,6 +206,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		return false, err
 	}
 	it.id, it.links = look.id(), uint64(look.stat.Nlink)
+	it.flags = j.flags.asked(it, it.in)
 	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print})
 	j.databases.sound(it.node.Path, j.databases.checks.damage(ctx, path, one.got, before))
 	return true, nil

@@ -60,6 +60,7 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	j.openDatabases(ctx, r, prev)
+	j.flags.before = flagsBefore(prev)
 	if nowhere, err := timeless(root); err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	} else if nowhere && !d.frozen {
@@ -146,6 +147,7 @@ type dumpJob struct {
 	work  chan *dumpItem // those of them that have to be read
 
 	databases directoryDatabases
+	flags     flagTally
 	seed      maphash.Seed  // of growing
 	settled   chan struct{} // closed when files may be read
 	unsettled error         // what went wrong with that
@@ -194,6 +196,7 @@ type dumpItem struct {
 	plain    string // why a database was not taken as one
 	torn     bool   // it changed each time that it was read
 	same     bool   // it has not changed, and is read all the same
+	flags    uint32 // of the inode, which are not kept
 }
 
 // later tells that the tree's writer reads it, if anybody has to.
@@ -258,6 +261,7 @@ func (j *dumpJob) meet(ctx context.Context, f *found) error {
 		return j.meetFile(ctx, it, f)
 	case unix.S_IFDIR:
 		it.node.Type = Folder
+		it.flags = j.flags.of(f.self.fd, it.id.dev)
 		it.node.Xattrs, err = readXattrs(f.self.fd)
 	case unix.S_IFLNK:
 		it.node.Type = Symlink
@@ -294,7 +298,7 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 	}
 	if main, ok := mainOf(f.path); ok && j.databases.mains[main] != nil {
 		// Whether it belongs to a database is known once that is read.
-		it.main, it.in, it.kept = j.databases.mains[main], f.in.hold(), j.keepFile(it, &f.stat)
+		it.main, it.in, it.kept = j.databases.mains[main], f.in.hold(), j.keepFile(it, f)
 		return send(ctx, j.queue, it)
 	}
 	if it.links > 1 && j.isTwin(it) {
@@ -302,7 +306,7 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 		it.twin, it.in = true, f.in.hold()
 		return send(ctx, j.queue, it)
 	}
-	if j.keepFile(it, &f.stat) {
+	if j.keepFile(it, f) {
 		return send(ctx, j.queue, it)
 	}
 	it.in, it.done = f.in.hold(), make(chan struct{})
@@ -315,8 +319,8 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 
 // keepFile takes the previous dump's content of a file over that has not
 // changed since.
-func (j *dumpJob) keepFile(it *dumpItem, st *unix.Stat_t) bool {
-	old := it.old
+func (j *dumpJob) keepFile(it *dumpItem, f *found) bool {
+	old, st := it.old, &f.stat
 	if old == nil || !j.old.unchanged(old, st) || j.databases.maybe(old) || old.Content.Size > 0 && !j.w.Keep(old.Content) {
 		return false
 	}
@@ -330,6 +334,7 @@ func (j *dumpJob) keepFile(it *dumpItem, st *unix.Stat_t) bool {
 	}
 	it.keep()
 	it.node.Changed = changeTime(st)
+	it.flags = j.flags.kept(it, f.in)
 	return true
 }
 
@@ -375,19 +380,21 @@ func (n *Node) stat(st *unix.Stat_t) {
 
 // entry is what the manifest says of the dump.
 func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
+	slices.Sort(j.databases.damaged.Damage)
+	all := damageWarnings(j.databases.damaged.Damage)
 	if <-j.settled; j.unsettled != nil {
-		j.warnings.add(j.unsettled.Error())
+		all = append(all, j.unsettled.Error())
 	}
 	if err := j.old.failure(); err != nil {
-		j.warnings.add(fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
+		all = append(all, fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))
 	}
-	slices.Sort(j.databases.damaged.Damage)
-	for _, text := range damageWarnings(j.databases.damaged.Damage) {
-		j.warnings.add(text)
+	if text := j.flags.warning(j.d.cfg.Path); text != "" {
+		all = append(all, text)
 	}
 	if n := j.facts.Skipped; n > 0 {
-		j.warnings.add(fmt.Sprintf("%d sockets were skipped", n))
+		all = append(all, fmt.Sprintf("%d sockets were skipped", n))
 	}
+	j.facts.Flags = &j.flags.now
 	facts, err := json.Marshal(j.facts)
 	if err != nil {
 		return Entry{}, err
@@ -395,7 +402,7 @@ func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 	return Entry{
 		Kind: j.d.Kind(), Name: j.d.name,
 		Size: j.facts.Bytes, Root: root, Extra: extra,
-		Facts: facts, Warnings: j.warnings.list(), Torn: j.torn.list(), Damaged: j.databases.damaged.Damage,
+		Facts: facts, Warnings: append(all, j.warnings.list()...), Torn: j.torn.list(), Damaged: j.databases.damaged.Damage,
 	}, nil
 }
 

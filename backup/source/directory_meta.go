@@ -109,7 +109,11 @@ func openXattrs(fd int) xattrs {
 // named are those of what has a name in f: a symlink, a fifo, a device.
 func (f *openFolder) named(name string) xattrs {
 	// By way of the open folder, as paths may be too long.
-	path := "/proc/self/fd/" + strconv.Itoa(f.fd) + "/" + name
+	return pathXattrs("/proc/self/fd/" + strconv.Itoa(f.fd) + "/" + name)
+}
+
+// pathXattrs are those of what a path itself leads to.
+func pathXattrs(path string) xattrs {
 	return xattrs{
 		list:   func(b []byte) (int, error) { return unix.Llistxattr(path, b) },
 		get:    func(name string, b []byte) (int, error) { return unix.Lgetxattr(path, name, b) },

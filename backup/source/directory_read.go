@@ -42,6 +42,7 @@ func (j *dumpJob) readWhole(ctx context.Context, it *dumpItem) error {
 		}
 		if it.same {
 			it.keep()
+			it.flags = j.flags.kept(it, it.in)
 			return nil
 		}
 	}
@@ -122,6 +123,7 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *growing) (stabl
 	}
 	whole := n.clip(wanted)
 	g.whole = whole && len(wanted) <= 1 && n.Sparse == 0
+	it.flags = j.flags.of(fd, it.id.dev)
 	if n.Xattrs, err = readXattrs(fd); err != nil {
 		return false, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
 	}
@@ -221,7 +223,7 @@ func (j *dumpJob) isLink(it *dumpItem) bool {
 		return false
 	}
 	it.database = first.database
-	it.node = Node{Path: it.node.Path, Type: HardLink, Target: first.path}
+	it.node, it.flags = Node{Path: it.node.Path, Type: HardLink, Target: first.path}, 0
 	if first.left--; first.left == 0 {
 		delete(j.first, it.id)
 	} else {
@@ -234,6 +236,7 @@ func (j *dumpJob) isLink(it *dumpItem) bool {
 func (j *dumpJob) count(it *dumpItem) {
 	n, f := &it.node, &j.facts
 	f.add(n)
+	j.flags.add(n, it.flags)
 	if n.Path == "." {
 		f.RootMode = fmt.Sprintf("%04o", n.Mode)
 	}

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -59,6 +58,11 @@ func (s *File) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry,
 	if err := s.settling.settle(ctx, filepath.Dir(path)); err != nil {
 		warnings = append(warnings, err.Error())
 	}
+	flags, err := flagWarnings(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, err
+	}
+	warnings = append(warnings, flags...)
 	if e, kept := s.keep(w, prev, path); kept {
 		e.Warnings = warnings
 		return e, nil
@@ -189,10 +193,7 @@ func (f *fileFacts) write(ctx context.Context, r *pack.Reader, e Entry, to *os.F
 	if err := copyStream(ctx, r, e.Root, to); err != nil {
 		return err
 	}
-	n := &Node{Path: filepath.Base(to.Name()), Type: RegularFile, Mode: f.Mode, Xattrs: f.Xattrs}
-	p := &planting{dest: filepath.Dir(to.Name()), root: os.Geteuid() == 0}
-	ids := newOwnerIDs()
-	if err := p.setMeta(int(to.Fd()), n, ids.user(f.User, f.UID), ids.group(f.Group, f.GID)); err != nil {
+	if err := stageMeta(ctx, to, e.Name, f.node(to.Name())); err != nil {
 		return err
 	}
 	mtime, err := unix.TimeToTimespec(f.Modified)
@@ -200,7 +201,7 @@ func (f *fileFacts) write(ctx context.Context, r *pack.Reader, e Entry, to *os.F
 		err = unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(to.Fd())), []unix.Timespec{mtime, mtime}, 0)
 	}
 	if err != nil {
-		return p.failed("set time of", n, err)
+		return &fs.PathError{Op: "set time of", Path: to.Name(), Err: err}
 	}
 	return nil
 }
@@ -212,12 +213,10 @@ func sameFile(a, b Entry) bool {
 		return false
 	}
 	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID && x.User == y.User && x.Group == y.Group &&
-		x.Modified.Equal(y.Modified) && slices.EqualFunc(x.Xattrs, y.Xattrs, func(a, b Xattr) bool {
-		return a.Name == b.Name && string(a.Value) == string(b.Value)
-	})
+		x.Modified.Equal(y.Modified) && sameXattrs(x.Xattrs, y.Xattrs)
 }
 
-// exportFile writes the file to path, with its mode and its time.
+// exportFile writes the file to path, with its metadata.
 func exportFile(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 	var facts fileFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
@@ -226,6 +225,9 @@ func exportFile(ctx context.Context, r *pack.Reader, e Entry, path string) error
 	if err := streamToFile(ctx, r, e.Root, path, os.O_EXCL); err != nil {
 		return err
 	}
-	err := errors.Join(os.Chmod(path, fs.FileMode(facts.Mode&0o777)), os.Chtimes(path, time.Time{}, facts.Modified))
+	if err := exportMeta(ctx, path, e.Name, facts.node(path)); err != nil {
+		return err
+	}
+	err := os.Chtimes(path, time.Time{}, facts.Modified)
 	return errors.Join(err, syncFolder(filepath.Dir(path)))
 }

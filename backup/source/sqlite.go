@@ -95,6 +95,8 @@ type sqliteFacts struct {
 	GID           uint32 `json:"gid"`
 	User          string `json:"user,omitempty"`  // the name of UID, which counts where it is known
 	Group         string `json:"group,omitempty"` // likewise
+	// Xattrs are the extended attributes; an ACL is such.
+	Xattrs []Xattr `json:"xattrs,omitempty"`
 	// Parents are the folders above the file, the nearest one first.
 	Parents []parent `json:"parents,omitempty"`
 	// Fingerprint changes with every commit on the host that dumped.
@@ -175,7 +177,7 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	if err != nil {
 		return Entry{}, err
 	}
-	warnings, err := linkWarnings(path)
+	warnings, err := fileWarnings(path)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -207,6 +209,16 @@ func damageWarnings(damaged []string) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("the live state is damaged, and so is this backup: %s", strings.Join(damaged, "; "))}
+}
+
+// fileWarnings says what is not kept of a database file.
+func fileWarnings(path string) ([]string, error) {
+	links, err := linkWarnings(path)
+	if err != nil {
+		return nil, err
+	}
+	flags, err := flagWarnings(path)
+	return append(links, flags...), err
 }
 
 // linkWarnings says what a database with several names is in danger of.
@@ -246,10 +258,13 @@ func (s *SQLite) keep(w *pack.Writer, prev *Previous, path, print string) (Entry
 }
 
 // describe takes over what the database itself does not tell: its owner's
-// names, and the folders above it.
+// names, its extended attributes, and the folders above it.
 func (f *sqliteFacts) describe(path string) (err error) {
 	names := newOwnerNames()
 	f.User, f.Group = names.user(f.UID), names.group(f.GID)
+	if f.Xattrs, err = pathXattrs(path).read(); err != nil {
+		return &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+	}
 	f.Parents, err = parentsOf(path)
 	return err
 }
@@ -263,9 +278,16 @@ func ownerOf(info fs.FileInfo) (mode, uid, gid uint32) {
 	return mode, uid, gid
 }
 
-// exportSQLite writes the database file to path.
+// exportSQLite writes the database file to path, with its metadata.
 func exportSQLite(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+	var facts sqliteFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil {
+		return fmt.Errorf("read facts: %w", err)
+	}
 	if err := streamToFile(ctx, r, e.Root, path, os.O_EXCL); err != nil {
+		return err
+	}
+	if err := exportMeta(ctx, path, e.Name, facts.node(path)); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))

@@ -143,13 +143,14 @@ func (s *sqliteSite) seal() (string, error) {
 	return seal, nil
 }
 
-// sameOwner tells whether two dumps gave the file the same mode and owner.
+// sameOwner tells whether two dumps gave the file the same mode, owner and
+// extended attributes.
 func sameOwner(a, b Entry) bool {
 	var x, y sqliteFacts
 	if json.Unmarshal(a.Facts, &x) != nil || json.Unmarshal(b.Facts, &y) != nil {
 		return false
 	}
-	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID && x.User == y.User && x.Group == y.Group
+	return x.Mode == y.Mode && x.UID == y.UID && x.GID == y.GID && x.User == y.User && x.Group == y.Group && sameXattrs(x.Xattrs, y.Xattrs)
 }
 
 // Stage implements Restorer. The earlier stage stays until the new one is
@@ -202,7 +203,7 @@ func (s *sqliteSite) build(ctx context.Context, r *pack.Reader, e Entry, facts s
 		if err := judge(ctx, "", findings); err != nil {
 			return err
 		}
-		return giveAway(f, fs.FileMode(facts.Mode), facts)
+		return stageMeta(ctx, f, e.Name, facts.node(s.path))
 	})
 }
 
@@ -217,18 +218,6 @@ func (f *sqliteFacts) parents(path string) []parent {
 		Name: filepath.Base(filepath.Dir(path)), Mode: 0o755,
 		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group,
 	}}
-}
-
-// giveAway sets an open file's mode and, when run by root, its owner: by name,
-// else by number.
-func giveAway(f *os.File, mode fs.FileMode, facts sqliteFacts) error {
-	if os.Geteuid() == 0 {
-		ids := newOwnerIDs()
-		if err := f.Chown(int(ids.user(facts.User, facts.UID)), int(ids.group(facts.Group, facts.GID))); err != nil {
-			return err
-		}
-	}
-	return f.Chmod(mode)
 }
 
 // Swap implements Restorer.
