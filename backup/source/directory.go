@@ -183,6 +183,9 @@ func (d *Directory) checkTarget() (path string, there bool, err error) {
 		return "", false, err
 	}
 	path = p.at().target
+	if err := d.checkObstacles(path); err != nil {
+		return path, false, err
+	}
 	if err := checkPlace(path, p.at().folder); err != nil {
 		return path, false, err
 	}

@@ -85,6 +85,9 @@ func (s *File) CheckRestore(context.Context) error { return s.check(true) }
 
 func (s *File) check(mayMiss bool) error {
 	return s.do("check", func(at *sqliteSite) error {
+		if err := at.checkObstacles(); err != nil {
+			return err
+		}
 		if err := checkWritable(filepath.Dir(at.path)); err != nil {
 			return err
 		}

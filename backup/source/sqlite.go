@@ -140,6 +140,9 @@ func (s *SQLite) check(ctx context.Context) (path string, there bool, err error)
 	if path, err = s.real(); err != nil {
 		return path, false, err
 	}
+	if err := (&sqliteSite{path: path, sides: sides}).checkObstacles(); err != nil {
+		return path, false, err
+	}
 	if err := checkWritable(filepath.Dir(path)); err != nil {
 		return path, false, err
 	}

@@ -81,6 +81,8 @@ type Preflight struct {
 	// Wait is for what, and how long, the promotion would wait once it has
 	// committed; nil: for nothing.
 	Wait *Wait `json:"wait,omitempty"`
+
+	notes []string // what the checks of this host found that keeps nothing from working
 }
 
 // Wait is a wait for somebody else.

@@ -16,7 +16,8 @@ import (
 type readiness struct {
 	mu       sync.Mutex
 	blockers []string
-	looked   bool // the host was looked at, and blockers is what it lacks
+	notes    []string // what is to be known, and keeps nothing from working
+	looked   bool     // the host was looked at, and blockers is what it lacks
 
 	// The goroutine's own.
 	newest string
@@ -40,13 +41,20 @@ func (r *readiness) read() (blockers []string, ready bool) {
 	return r.blockers, r.looked && len(r.blockers) == 0
 }
 
-// set notes what a look has found, or that there was none, and reports whether
-// that is something new.
-func (r *readiness) set(looked bool, blockers []string) (changed bool) {
+// known is what else is to be known of a promotion here.
+func (r *readiness) known() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	changed = r.looked != looked || !slices.Equal(r.blockers, blockers)
-	r.looked, r.blockers = looked, blockers
+	return r.notes
+}
+
+// set notes what a look has found, or that there was none, and reports whether
+// that is something new.
+func (r *readiness) set(looked bool, blockers, notes []string) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed = r.looked != looked || !slices.Equal(r.blockers, blockers) || !slices.Equal(r.notes, notes)
+	r.looked, r.blockers, r.notes = looked, blockers, notes
 	return changed
 }
 
@@ -65,7 +73,7 @@ func (a *Agent) keepReady(ctx context.Context) error {
 func (a *Agent) lookReady(ctx context.Context) {
 	r, core, now := &a.readiness, a.view(), a.cfg.Clock.Now().Mono
 	if core.Role != ha.RoleStandby || core.Promotion != nil || core.Demotion != nil || core.Head == nil || core.Head.Newest == nil {
-		if r.at = 0; r.set(false, nil) {
+		if r.at = 0; r.set(false, nil, nil) {
 			a.troubled()
 		}
 		return
@@ -94,7 +102,7 @@ func (a *Agent) lookReady(ctx context.Context) {
 		}
 	}
 	r.newest, r.live, r.at = ref.ID, live, now
-	if r.set(true, lacks) {
+	if r.set(true, lacks, p.notes) {
 		a.troubled() // the record says it to the others at once
 	}
 }

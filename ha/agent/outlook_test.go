@@ -2,8 +2,13 @@ package agent
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -41,5 +46,60 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		b.until("the active is silent", func(s Status) bool {
 			return strings.HasPrefix(s.Outlook, "by failover only: a is silent for")
 		})
+	})
+}
+
+// setFlags sets a file's inode flags until the end of the test.
+func setFlags(t *testing.T, path string, flags int) {
+	t.Helper()
+	set := func(flags int) {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	was, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(was | flags)
+	t.Cleanup(func() { set(was) })
+}
+
+// What a promotion could not rename is a blocker of the standby, and what it could
+// not delete is to be known there, before anybody promotes.
+func TestWhatASwapWouldMeetIsSaidBeforeAPromotion(t *testing.T) {
+	const immutable = 0x10
+	inBubble(t, func(t *testing.T, c *cluster) {
+		_, b, _, _ := threeHosts(t, c)
+		b.until("ready", func(s Status) bool { return s.Ready && s.Healthy })
+		locked := filepath.Join(b.app, "locked")
+		if err := os.WriteFile(locked, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		setFlags(t, locked, immutable)
+		b.until("what cannot be deleted is known", func(s Status) bool {
+			return s.Healthy && s.Ready && strings.Contains(strings.Join(s.Caveats, "\n"), `source files: what a promotion replaces here could not be deleted, and would take room until somebody does: "locked" is immutable`)
+		})
+		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Mode: ha.ModeSwitchover})
+		if err != nil || !p.OK || !slices.ContainsFunc(p.Checks, func(c Check) bool { return c.OK && strings.Contains(c.Detail, `"locked" is immutable`) }) {
+			t.Errorf("%+v, %v", p, err)
+		}
+		setFlags(t, b.app, immutable)
+		b.until("what cannot be replaced is known", func(s Status) bool {
+			return !s.Healthy && !s.Ready && strings.Contains(s.Outlook, "cannot be replaced, because it is immutable: chattr -i "+b.app)
+		})
+		if p, err := b.agent.Preflight(t.Context(), PromoteRequest{Mode: ha.ModeSwitchover}); err != nil || p.OK {
+			t.Errorf("and a promotion would work: %+v, %v", p, err)
+		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -80,10 +81,30 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 	p.check("version", a.versionCheck(ctx, m, anyVersion))
 	p.check("restore", a.swap().Check(ctx, m))
 	for _, src := range a.live().Sources {
-		p.check("source "+src.Name(), errors.Join(source.CheckRestore(ctx, src), a.volumes.check(ctx, src)))
+		p.checkSource(ctx, a, src)
 	}
 	a.checkHooks(p)
 	p.checkHolders(ctx, a)
+}
+
+// checkSource looks whether a source can be replaced here, and what of it would
+// stay behind.
+func (p *Preflight) checkSource(ctx context.Context, a *Agent, src source.Source) {
+	err := errors.Join(source.CheckRestore(ctx, src), a.volumes.check(ctx, src))
+	p.check("source "+src.Name(), err)
+	if err != nil {
+		return
+	}
+	lasting, err := source.Lasting(ctx, src)
+	if err != nil {
+		lasting = []string{"what of it can be deleted is not known: " + err.Error()}
+	}
+	if len(lasting) == 0 {
+		return
+	}
+	note := fmt.Sprintf("source %s: what a promotion replaces here could not be deleted, and would take room until somebody does: %s", src.Name(), strings.Join(lasting, ", "))
+	p.Checks[len(p.Checks)-1].Detail = note
+	p.notes = append(p.notes, note)
 }
 
 func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {

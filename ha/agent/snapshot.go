@@ -49,6 +49,7 @@ func (a *Agent) Status() Status {
 		s.Retention = a.retentionStatus(c)
 	}
 	s.Blockers, s.Ready = a.readiness.read()
+	s.notes = a.readiness.known()
 	s.Changes = a.changes.list()
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read

@@ -76,7 +76,8 @@ type Status struct {
 	FailoverWait *Wait `json:"failover_wait,omitempty"`
 	Stats        Stats `json:"stats"`
 
-	poll time.Duration
+	poll  time.Duration
+	notes []string // of the look for Blockers
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.

@@ -175,6 +175,7 @@ func (s *Status) caveats(f *findings) {
 	if standby && s.LastBackup != nil && s.Head != nil {
 		text, rehearsed := rehearsalOutlook(*s)
 		f.caveat(!rehearsed && s.Rehearsed.Error == "", "%s", text)
+		f.caveats = append(f.caveats, s.notes...)
 		f.caveat(!s.Ready && len(s.Blockers) == 0, "whether this host has what a promotion needs has not been looked at yet")
 	}
 	f.caveat(s.Role == ha.RoleActive && s.Refused == "" && s.InstancesAge >= 0 && s.standbys() == 0, "there is no standby: nothing could take over from this host; join one with: understudy join")
