@@ -91,6 +91,8 @@ type DirectoryFacts struct {
 	// Databases counts those that were taken as such, under the Policy.
 	Databases int64  `json:"databases,omitempty"`
 	Policy    string `json:"databases_policy,omitempty"`
+	// Tables is nil where databases are plain files.
+	Tables *directoryTables `json:"tables,omitempty"`
 	// Flags is nil in a backup of a version that did not look at them.
 	Flags *directoryFlags `json:"flags,omitempty"`
 }

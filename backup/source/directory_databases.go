@@ -53,6 +53,7 @@ func (p DatabasePolicy) wants(path string) bool {
 type databaseRecord struct {
 	Path        string `json:"path"`
 	Fingerprint string `json:"fingerprint,omitempty"`
+	Empty       bool   `json:"empty,omitempty"` // it has no table
 	// Plain says why it was copied as an ordinary file, with what is beside it.
 	Plain string `json:"plain,omitempty"`
 	// Locked says that the reason was a lock: the next dump tries again, though
@@ -94,6 +95,7 @@ type directoryDatabases struct {
 
 	mu      sync.Mutex
 	new     []databaseRecord
+	sizes   map[string]int64 // of those, by path
 	damaged Findings
 }
 
@@ -104,16 +106,17 @@ func (d *directoryDatabases) sound(path string, damage []string) {
 	d.damaged.add(path, Findings{Damage: damage})
 }
 
-func (d *directoryDatabases) add(r databaseRecord) {
+func (d *directoryDatabases) add(r databaseRecord, size int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.new = append(d.new, r)
+	d.sizes[r.Path] = size
 }
 
 // openDatabases reads what the previous dump says.
 func (j *dumpJob) openDatabases(ctx context.Context, r chunkReader, prev *Entry) {
 	d := &j.databases
-	d.old, d.mains = map[string]databaseRecord{}, map[string]*dumpItem{}
+	d.old, d.mains, d.sizes = map[string]databaseRecord{}, map[string]*dumpItem{}, map[string]int64{}
 	if j.d.sound != nil {
 		d.checks = j.d.sound.begin(j.d.cfg.Now)
 	}
@@ -185,7 +188,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	one, err := j.takenOf(ctx, it)
 	if why, torn := notTaken(err); why != "" {
 		it.plain, it.torn = why, torn
-		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why, Locked: isLocked(err)})
+		j.databases.add(databaseRecord{Path: it.node.Path, Plain: why, Locked: isLocked(err)}, 0)
 		return false, nil
 	}
 	if err != nil {
@@ -197,7 +200,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		n := &it.node
 		n.Content, n.Size, n.Xattrs = it.old.Content, it.old.Size, it.old.Xattrs
 		it.flags = j.flags.kept(it, it.in)
-		j.databases.add(j.databases.old[n.Path])
+		j.databases.add(j.databases.old[n.Path], n.Size)
 		j.databases.sound(n.Path, before)
 		return true, nil
 	}
@@ -207,7 +210,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	}
 	it.id, it.links = look.id(), uint64(look.stat.Nlink)
 	it.flags = j.flags.asked(it, it.in)
-	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print})
+	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print, Empty: one.got.facts.Empty}, it.node.Size)
 	j.databases.sound(it.node.Path, j.databases.checks.damage(ctx, path, one.got, before))
 	return true, nil
 }

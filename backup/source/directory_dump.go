@@ -330,7 +330,7 @@ func (j *dumpJob) keepFile(it *dumpItem, f *found) bool {
 		return false
 	case known.Plain != "":
 		it.plain = known.Plain
-		j.databases.add(known)
+		j.databases.add(known, 0)
 	}
 	it.keep()
 	it.node.Changed = changeTime(st)
@@ -395,6 +395,7 @@ func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 		all = append(all, fmt.Sprintf("%d sockets were skipped", n))
 	}
 	j.facts.Flags = &j.flags.now
+	j.facts.Tables = j.databases.tables((&walk{exclude: j.d.cfg.Exclude, guests: j.d.guestsIn(j.root)}).leavesOut)
 	facts, err := json.Marshal(j.facts)
 	if err != nil {
 		return Entry{}, err

@@ -64,7 +64,7 @@ func TestDirectoryTellsFacts(t *testing.T) {
 	f.Parents = nil
 	want := DirectoryFacts{
 		Path: live, RootMode: "1750", Files: 1, Folders: 3, Symlinks: 1, HardLinks: 1, Skipped: 1,
-		Bytes: 5000, DiskBytes: f.DiskBytes, Started: f.Started, Policy: "auto", Flags: &directoryFlags{},
+		Bytes: 5000, DiskBytes: f.DiskBytes, Started: f.Started, Policy: "auto", Tables: &directoryTables{}, Flags: &directoryFlags{},
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("facts are %+v, want %+v", f, want)

@@ -3,6 +3,7 @@ package source
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 )
@@ -16,7 +17,8 @@ const manyRows = 100
 
 // Lost says that a source has lost so much since an earlier dump of it that
 // something else than its application may be the reason: a directory of 100
-// files or more has less than half of them, a database has become empty. ""
+// files or more has less than half of them, a database has become empty, in a
+// directory too. ""
 // when it has not.
 func Lost(was, is Entry) string {
 	if was.Kind != is.Kind {
@@ -59,11 +61,15 @@ func lost[F any, P measured[F]](was, is Entry) string {
 func (f *DirectoryFacts) names() int64 { return f.Files + f.HardLinks + f.Symlinks + f.Specials }
 
 func (f *DirectoryFacts) lost(was *DirectoryFacts) string {
-	if was.names() < manyFiles || 2*f.names() >= was.names() {
-		return ""
+	var found []string
+	if was.names() >= manyFiles && 2*f.names() < was.names() {
+		found = append(found, fmt.Sprintf("had %s files (%s), has %s (%s)",
+			humanize.Comma(was.names()), humanize.IBytes(uint64(was.Bytes)), humanize.Comma(f.names()), humanize.IBytes(uint64(f.Bytes))))
 	}
-	return fmt.Sprintf("had %s files (%s), has %s (%s)",
-		humanize.Comma(was.names()), humanize.IBytes(uint64(was.Bytes)), humanize.Comma(f.names()), humanize.IBytes(uint64(f.Bytes)))
+	if text := f.Tables.lost(was.Tables); text != "" && f.Policy == was.Policy {
+		found = append(found, text)
+	}
+	return strings.Join(found, "; ")
 }
 
 func (f *sqliteFacts) lost(was *sqliteFacts) string {

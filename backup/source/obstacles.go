@@ -88,8 +88,8 @@ func writable(dir *openFolder, name string) bool {
 	return unix.Faccessat(dir.fd, name, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
 }
 
-// obstaclesNamed is how many are named.
-const obstaclesNamed = 5
+// maxNamed is how many things a message names.
+const maxNamed = 5
 
 // inFolder asks about each name that a swap would move, and gives the answers that
 // say something, at most a few of them.
@@ -114,7 +114,7 @@ func inFolder(folder string, ask func(dir *openFolder, name string) string) (fou
 		text := ask(dir, name)
 		switch {
 		case text == "":
-		case len(found) == obstaclesNamed:
+		case len(found) == maxNamed:
 			more++
 		default:
 			found = append(found, text)

@@ -70,14 +70,14 @@ func volume(t *testing.T, path string) Source {
 
 func TestMuchThatCannotBeRenamedIsCounted(t *testing.T) {
 	dir := t.TempDir()
-	for i := range obstaclesNamed + 3 {
+	for i := range maxNamed + 3 {
 		path := filepath.Join(dir, fmt.Sprint(i))
 		do(t, os.WriteFile(path, nil, 0o644))
 		flagged(t, path, immutable)
 	}
 	d := newTestDirectory(t, dir)
 	lasting, err := Lasting(t.Context(), d)
-	if err != nil || len(lasting) != obstaclesNamed+1 || lasting[obstaclesNamed] != "and 3 more" {
+	if err != nil || len(lasting) != maxNamed+1 || lasting[maxNamed] != "and 3 more" {
 		t.Errorf("%q, %v", lasting, err)
 	}
 }
