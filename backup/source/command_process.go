@@ -62,11 +62,18 @@ func (p program) failure(ctx context.Context, err error, stderr fmt.Stringer) er
 // run runs the program to its end. What it prints is dropped, but for the end
 // of its error output in the error.
 func (p program) run(ctx context.Context) error {
+	_, err := p.runSaid(ctx)
+	return err
+}
+
+// runSaid is run, and returns the end of the error output of a program that
+// succeeds, too.
+func (p program) runSaid(ctx context.Context) (said string, err error) {
 	stderr := &outlet.Tail{Max: stderrKept}
 	if err := p.command(ctx, stderr).Run(); err != nil {
-		return p.failure(ctx, err, stderr)
+		return "", p.failure(ctx, err, stderr)
 	}
-	return nil
+	return stderr.String(), nil
 }
 
 // running is a running program's standard output. Its end is io.EOF only when

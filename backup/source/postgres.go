@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,12 @@ type PostgresConfig struct {
 	// TrustSuperusers lets a restore make superusers of roles that were some
 	// where the backup was made.
 	TrustSuperusers bool
+	// RestoreURL names a role, without a superuser's rights, as which a dump is
+	// restored. Empty: one that is made for each restore.
+	RestoreURL string
+	// Trust names what of a dump is restored with a superuser's rights
+	// ("function public.f(integer)"); "all" for everything.
+	Trust []string
 	// LockTimeout is how long a dump waits for one lock; 0 chooses.
 	LockTimeout time.Duration
 	// Jobs is how many tables and indexes a restore builds at a time; 0
@@ -56,7 +63,10 @@ type Postgres struct {
 	cfg      PostgresConfig
 	url      connURL
 	admin    connURL
+	restore  connURL
 	snapshot *snapshotWatch
+	// restorable is whether a restore was seen to be able to connect as its role.
+	restorable atomic.Bool
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }
@@ -98,11 +108,17 @@ func newPostgres(name string, cfg PostgresConfig) (*Postgres, error) {
 			return nil, fmt.Errorf("admin_url: %w", err)
 		}
 	}
-	url.lockTimeout, admin.lockTimeout = cfg.LockTimeout, cfg.LockTimeout
+	var restore connURL
+	if cfg.RestoreURL != "" {
+		if restore, err = parseConnURL(cfg.RestoreURL); err != nil {
+			return nil, fmt.Errorf("restore_url: %w", err)
+		}
+	}
+	url.lockTimeout, admin.lockTimeout, restore.lockTimeout = cfg.LockTimeout, cfg.LockTimeout, cfg.LockTimeout
 	if admin.database == url.database {
 		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.database)
 	}
-	return &Postgres{name: name, cfg: cfg, url: url, admin: admin, snapshot: &snapshotWatch{now: cfg.Now}, fault: noFault}, nil
+	return &Postgres{name: name, cfg: cfg, url: url, admin: admin, restore: restore, snapshot: &snapshotWatch{now: cfg.Now}, fault: noFault}, nil
 }
 
 // Name implements Source.
@@ -151,6 +167,9 @@ func (p *Postgres) CheckRestore(ctx context.Context) error {
 	there, err := p.check(ctx)
 	if err == nil && there {
 		err = p.checkReplaceable(ctx)
+	}
+	if err == nil {
+		err = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.checkRestorer(ctx, conn) })
 	}
 	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)

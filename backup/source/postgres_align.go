@@ -68,36 +68,6 @@ func (a *aligner) local() *globals {
 	return &g
 }
 
-// asSuperusers calls load while roles that stand in for superusers are some:
-// without that they cannot own what superusers alone can own. All that was
-// theirs is the administrator's then, and roles that nothing names any more go.
-func (p *Postgres) asSuperusers(ctx context.Context, conn *pgx.Conn, a *aligner, load func() error) (err error) {
-	names := a.standIns()
-	if len(names) == 0 {
-		return load()
-	}
-	if a.super {
-		defer func() {
-			lowered := p.withAdmin(context.WithoutCancel(ctx), func(conn *pgx.Conn) error {
-				return eachRole(context.WithoutCancel(ctx), conn, "ALTER ROLE %s NOSUPERUSER", names)
-			})
-			err = errors.Join(err, lowered)
-			if err == nil {
-				err = p.dropUnused(ctx, names)
-			}
-		}()
-		if err := eachRole(ctx, conn, "ALTER ROLE %s SUPERUSER NOLOGIN", names); err != nil {
-			return err
-		}
-	}
-	if err := load(); err != nil {
-		return err
-	}
-	return p.admin.to(p.staging()).with(ctx, func(conn *pgx.Conn) error {
-		return eachRole(ctx, conn, "REASSIGN OWNED BY %s TO CURRENT_USER", names)
-	})
-}
-
 func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string) error {
 	for _, name := range names {
 		if err := execute(ctx, conn, fmt.Sprintf(format, ident(name))); err != nil {

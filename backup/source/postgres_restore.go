@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
@@ -94,6 +93,14 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
 		return err
 	}
+	entries, err := readTOC(p.archive())
+	if err != nil {
+		return err
+	}
+	plan, err := p.planRestore(entries, p.byAdmin(conn))
+	if err != nil {
+		return err
+	}
 	if err := p.remove(ctx, conn, p.staging(), p.outdated()); err != nil {
 		return err
 	}
@@ -101,26 +108,75 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 	if err != nil {
 		return err
 	}
-	local := roles.local()
-	if err := execute(ctx, conn, local.Database.create(p.staging())); err != nil {
-		return fmt.Errorf("create database %q: %w", p.staging(), explained(err))
+	if err := p.restoreAs(ctx, conn, roles, plan, pgRestore); err != nil {
+		return err
 	}
+	if err = p.rehearseRoles(ctx, conn, g); err == nil {
+		err = p.settleStage(ctx, conn, g)
+	}
+	if err != nil {
+		p.dropStaging(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// restoreAs makes the staging database, fills it, and gives it to its owner.
+func (p *Postgres) restoreAs(ctx context.Context, conn *pgx.Conn, roles *aligner, plan *restorePlan, pgRestore tool) (err error) {
+	var who *restorer
+	local := roles.local()
+	err = p.alone(ctx, conn, func() error {
+		if who, err = p.newRestorer(ctx, conn); err != nil {
+			return err
+		}
+		database := local.Database
+		database.Owner = who.role
+		if err := execute(ctx, conn, database.create(p.staging())); err != nil {
+			return fmt.Errorf("create database %q: %w", p.staging(), explained(err))
+		}
+		return nil
+	})
 	defer func() {
+		ctx := context.WithoutCancel(ctx)
 		if err != nil { // it takes room, and a new attempt begins afresh
-			p.dropStaging(context.WithoutCancel(ctx))
+			p.dropStaging(ctx)
+		}
+		if who != nil {
+			// The other connection ends when its context is cancelled.
+			err = errors.Join(err, p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.dropRestorer(ctx, conn, who) }))
 		}
 	}()
-	err = p.asSuperusers(ctx, conn, roles, func() error { return p.load(ctx, pgRestore, conn) })
 	if err != nil {
 		return err
 	}
-	if err := execute(ctx, conn, local.properties(p.staging())...); err != nil {
-		return fmt.Errorf("set properties of database %q: %w", p.staging(), err)
-	}
-	if err := p.rehearseRoles(ctx, conn, g); err != nil {
+	if err := who.enter(ctx, p.staging()); err != nil {
 		return err
 	}
-	return p.settleStage(ctx, conn, g)
+	p.restorable.Store(true)
+	said, err := p.load(ctx, &loading{tool: pgRestore, plan: plan, roles: roles, who: who})
+	if err != nil {
+		return err
+	}
+	if err := judge(ctx, "", Findings{Unchecked: said}); err != nil {
+		return err
+	}
+	if err := p.takeOver(ctx, conn, local, who); err != nil {
+		return err
+	}
+	return p.dropUnused(ctx, roles.standIns())
+}
+
+// takeOver gives a database that is filled to its owner, with its properties,
+// and ends what the restorer may do in it.
+func (p *Postgres) takeOver(ctx context.Context, conn *pgx.Conn, local *globals, who *restorer) error {
+	name := ident(p.staging())
+	if err := p.admin.to(p.staging()).with(ctx, func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
+		return fmt.Errorf("take over from role %q: %w", who.role, explained(err))
+	}
+	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.properties(p.staging())...)
+	if err := execute(ctx, conn, statements...); err != nil {
+		return fmt.Errorf("set properties of database %q: %w", p.staging(), explained(err))
+	}
+	return nil
 }
 
 // settleStage puts a stage that is whole into the place of the earlier one.
@@ -152,29 +208,6 @@ func (p *Postgres) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) 
 func (p *Postgres) dropStaging(ctx context.Context) {
 	// If this fails too, the next stage, or SwapBack, does it.
 	_ = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.remove(ctx, conn, p.staging()) })
-}
-
-// load runs pg_restore into the new database, and gathers the statistics that
-// the planner needs from the first query on. Rows are loaded before any table
-// has row security; what it is enabled for is the materialised views, which are
-// computed as their owners would, who may be subject to it themselves.
-func (p *Postgres) load(ctx context.Context, pgRestore tool, conn *pgx.Conn) error {
-	major, err := serverMajor(conn)
-	if err != nil {
-		return err
-	}
-	staging := p.admin.to(p.staging())
-	err = program{
-		argv: []string{
-			pgRestore.path, "--dbname=" + staging.public(), "--jobs=" + strconv.Itoa(p.cfg.Jobs),
-			"--exit-on-error", "--no-tablespaces", "--enable-row-security", "--no-password", p.archive(),
-		},
-		env: staging.environ(major),
-	}.run(ctx)
-	if err != nil {
-		return err
-	}
-	return staging.with(ctx, func(conn *pgx.Conn) error { return execute(ctx, conn, "ANALYZE") })
 }
 
 // readExtra reads the second stream.

@@ -29,6 +29,7 @@ var ownSession = []parameter{
 	{"array_nulls", "on"},
 	{"transform_null_equals", "off"},
 	{"bytea_output", "hex"},
+	{"standard_conforming_strings", "on"},
 	{"row_security", "on"},
 }
 

@@ -222,8 +222,8 @@ func newSource(y sourceYAML, scratch string) (source.Source, error) {
 		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
 	case y.Postgres != nil:
 		return source.NewPostgres(y.Name, source.PostgresConfig{
-			URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), Scratch: scratch,
-			LockTimeout: time.Duration(y.Postgres.LockTimeout), TrustSuperusers: y.Postgres.TrustSuperusers,
+			URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), RestoreURL: string(y.Postgres.RestoreURL), Scratch: scratch,
+			LockTimeout: time.Duration(y.Postgres.LockTimeout), TrustSuperusers: y.Postgres.TrustSuperusers, Trust: y.Postgres.Trust,
 		})
 	case y.Prometheus != nil:
 		return source.NewPrometheus(y.Name, source.PrometheusConfig{

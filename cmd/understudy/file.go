@@ -51,8 +51,10 @@ type (
 	postgresYAML struct {
 		URL             secret   `yaml:"url"`
 		AdminURL        secret   `yaml:"admin_url"`
+		RestoreURL      secret   `yaml:"restore_url"`
 		LockTimeout     duration `yaml:"lock_timeout"`
 		TrustSuperusers bool     `yaml:"trust_superusers"`
+		Trust           []string `yaml:"trust"`
 	}
 	commandYAML struct {
 		Dump    []string `yaml:"dump"`
