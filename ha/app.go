@@ -55,11 +55,36 @@ func (m *Machine) fencedOff() bool {
 	if !strict || m.override {
 		return false
 	}
-	if !m.leading {
+	if !m.leading && !m.dated {
 		// How old the last renewal of the process before is, nobody knows.
 		return m.failing
 	}
 	return m.due(at)
+}
+
+// longAgo is a renewal for which no fencing lets an application run on.
+const longAgo = -never / 2
+
+// dateRenewal journals when the head that was confirmed last was sent. The
+// caller saves.
+func (m *Machine) dateRenewal() {
+	m.confirmed, m.dated = m.sentAt, true
+	m.j.Renewed = &Renewal{Boot: m.p.Boot, At: Duration(m.now.Boot - (m.t - m.sentAt))}
+}
+
+// recoverRenewal takes up how old the last renewal of the process before is: a
+// bound that has passed while no agent ran holds at once, whether or not the
+// bucket answers. After a reboot nobody knows for how long the host was down, so
+// it has passed.
+func (m *Machine) recoverRenewal() {
+	r := m.j.Renewed
+	if r == nil {
+		return // by a version that did not note it
+	}
+	m.dated, m.confirmed = true, longAgo
+	if age := m.now.Boot - r.At.std(); r.Boot == m.p.Boot && r.Boot != "" && age >= 0 {
+		m.confirmed = m.t - age
+	}
 }
 
 // fenceAt is when, in strict mode, an application must be stopping unless the

@@ -275,11 +275,13 @@ func (m *Machine) settle() {
 	if p != nil && p.Commit {
 		m.committed(m.head.Epoch)
 	}
+	if mine {
+		m.dateRenewal()
+	}
 	m.save()
 	if !mine {
 		return // a write of the process before this one: claim it first
 	}
-	m.confirmed = m.sentAt
 	if !m.leading {
 		m.leading = true
 		m.override = false

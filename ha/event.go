@@ -106,6 +106,10 @@ type StartAnyway struct {
 // process is about to end in good order. It starts no application any more.
 type Farewell struct{ Request string }
 
+// Registered says that the record of this instance in the bucket is this
+// process's: the incarnations before it need not be known any more.
+type Registered struct{}
+
 // Notified is a peer's wake-up. It carries no authority.
 type Notified struct{}
 
@@ -121,6 +125,7 @@ func (ChangeSources) event()   {}
 func (SetPaused) event()       {}
 func (StartAnyway) event()     {}
 func (Farewell) event()        {}
+func (Registered) event()      {}
 func (Notified) event()        {}
 
 // Refusal is a request that is not carried out because it would be unsafe, or

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -73,5 +74,43 @@ func (r *rig) answersLost() func(n *instance, e Effect) (Done, bool) {
 			return Done{ID: e.ID, Outcome: Unknown, Err: errors.New("cut")}, true
 		}
 		return Done{}, false
+	}
+}
+
+// The bound counts on while no agent runs: a process that starts after it stops
+// the application with its first step, whatever the bucket says, and one that
+// starts before it stops the application when it has come.
+func TestABoundThatPassesWhileNoAgentRunsHolds(t *testing.T) {
+	const bound = 30 * time.Second // TTL - margin - stop time-out
+	for name, c := range map[string]struct {
+		down time.Duration
+		boot string
+		mode FencingMode
+		want time.Duration // after the start; negative: the application runs on
+	}{
+		"passed":             {time.Minute, "boot", Strict, 0},
+		"not passed":         {10 * time.Second, "boot", Strict, bound - 10*time.Second},
+		"after a reboot":     {10 * time.Second, "another boot", Strict, 0},
+		"available, however": {time.Minute, "boot", Available, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.head().Fencing.Mode = c.mode
+			a := r.active()
+			r.pass(20*time.Second, a) // the last renewal is sent now
+			m := New(Params{Cluster: "c", Self: Peer{Name: "a", Incarnation: "a9"}, Boot: c.boot, Poll: 10 * time.Second, Random: rand.NewChaCha8([32]byte{})}, a.journal)
+			stopped := time.Duration(-1)
+			for after := time.Duration(0); after <= time.Minute && stopped < 0; after += time.Second {
+				now := r.now + c.down + after
+				for _, e := range m.Step(Now{Mono: after, Boot: now, Wall: r.wall.Add(now)}, Tick{}) { // no request is ever answered
+					if _, ok := e.(StopApp); ok {
+						stopped = after
+					}
+				}
+			}
+			if stopped != c.want {
+				t.Errorf("the application was stopped %v after the start, want %v", stopped, c.want)
+			}
+		})
 	}
 }

@@ -45,6 +45,9 @@ type Journal struct {
 	Last    Position `json:"last"`              // the last head known to be this instance's own
 	Pending *Pending `json:"pending,omitempty"` // a write of the head whose outcome is not known
 
+	// Renewed is when the last head known to be this instance's own was sent.
+	Renewed *Renewal `json:"renewed,omitempty"`
+
 	// Fencing is what an active's heads say: that of the last one known to be its
 	// own and, while a change of it is pending, that one's too.
 	Fencing []Fencing `json:"fencing,omitempty"`
@@ -65,6 +68,13 @@ type Pending struct {
 	Nonces  []string   `json:"nonces"`            // of the attempts, the last ones at least
 	Earlier []Attempts `json:"earlier,omitempty"` // those before, which are too many to be named
 	Commit  bool       `json:"commit,omitempty"`  // it is a promotion's commit
+}
+
+// Renewal is a moment on a host's boot-time clock, which means nothing on another
+// host, nor after a reboot.
+type Renewal struct {
+	Boot string   `json:"boot"` // Params.Boot
+	At   Duration `json:"at"`
 }
 
 // sayFencing notes that a head which says this is about to be sent.
@@ -205,6 +215,7 @@ func (j *Journal) clone() Journal {
 		p.Nonces, p.Earlier = slices.Clone(p.Nonces), slices.Clone(p.Earlier)
 		c.Pending = &p
 	}
+	c.Renewed = clone(j.Renewed)
 	c.Handover = clone(j.Handover)
 	if j.Promotion != nil {
 		p := *j.Promotion

@@ -14,6 +14,7 @@ import (
 type Params struct {
 	Cluster string
 	Self    Peer          // with the incarnation of this process
+	Boot    string        // names the host's boot, since which its boot-time clock runs
 	Poll    time.Duration // how often the bucket is looked at
 	Random  io.Reader     // nonces
 	Fencing Fencing       // until a head says otherwise
@@ -74,7 +75,8 @@ type Machine struct {
 	leading   bool     // this process has confirmed a head of its own, and none has replaced it
 	sentAt    instant  // when the first unresolved attempt to write the head was sent
 	attempts  Attempts // to write the head, of this process's, for what is pending
-	confirmed instant  // when the last confirmed write of the head was sent
+	confirmed instant  // when the last confirmed write of the head was sent, by a process before this one perhaps
+	dated     bool     // confirmed is known, or known to be too long ago
 	refused   string   // why this process must not be active though its journal says so
 	override  bool     // an operator started the application without the bucket
 	nextPoll  instant
@@ -245,6 +247,8 @@ func (m *Machine) handle(ev Event) {
 		m.onStartAnyway(ev)
 	case Farewell:
 		m.onFarewell(ev)
+	case Registered:
+		m.j.Incarnations = []string{m.p.Self.Incarnation} // saved with whatever is saved next
 	case Notified:
 		m.nextPoll = min(m.nextPoll, max(m.t, m.lastPoll+notifiedEvery))
 	case Tick:
@@ -258,6 +262,7 @@ func (m *Machine) recover() {
 		m.j.Handover = nil // the head was never handed over
 	}
 	m.recoverPause()
+	m.recoverRenewal()
 	if p := m.j.Promotion; p != nil {
 		// A lease that a dead process took is not renewed; it is released.
 		switch {

@@ -66,7 +66,7 @@ func (r *rig) startWith(name string, j Journal, change func(*Params)) *instance 
 	r.writes++
 	n := &instance{r: r, name: name, journal: j, answers: map[string]error{}, done: map[string]bool{}}
 	p := Params{
-		Cluster: "c", Self: Peer{Name: name, URL: "http://" + name, Incarnation: fmt.Sprint(name, r.writes)},
+		Cluster: "c", Self: Peer{Name: name, URL: "http://" + name, Incarnation: fmt.Sprint(name, r.writes)}, Boot: "boot",
 		Poll: 10 * time.Second, Random: rand.NewChaCha8([32]byte{byte(r.writes)}),
 	}
 	change(&p)

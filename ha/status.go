@@ -41,6 +41,9 @@ type Status struct {
 	FailoverWait *Wait `json:"-"`
 }
 
+// NotRead is what Status says of a bucket that was not heard of yet.
+const NotRead = "not read yet"
+
 // Status describes the machine as of its last Step.
 func (m *Machine) Status() Status {
 	j := m.j.clone()
@@ -69,7 +72,7 @@ func (m *Machine) Status() Status {
 	if m.failing {
 		s.Bucket, s.BucketSince = m.trouble(), m.t-m.failSince
 	} else if m.knownHead() == nil {
-		s.Bucket = "not read yet"
+		s.Bucket = NotRead
 	}
 	if m.leading && m.frequency > 0 && j.Paused == nil {
 		s.NextBackup = max(0, m.nextBackup-m.t)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
@@ -27,6 +28,7 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 	}
 	for _, h := range hosts {
 		h.serve()
+		h.until("it has said which keys it knows", func() bool { return ask[agent.Status](h, "status").Bucket == "ok" })
 		h.stop()
 	}
 	for _, h := range hosts {

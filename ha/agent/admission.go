@@ -19,10 +19,27 @@ func (a *Agent) admit(ctx context.Context, role ha.Role) error {
 	err := a.tryAdmit(ctx, role)
 	if err != nil {
 		a.admitError.Store(&err)
-		return err
+	} else {
+		close(a.admitted)
 	}
-	close(a.admitted)
-	return nil
+	if !closed(a.looked) {
+		close(a.looked)
+	}
+	return err
+}
+
+// awaitAdmission waits for the first attempt at admission, and says why the
+// machine cannot use the bucket yet.
+func (a *Agent) awaitAdmission(ctx context.Context) error {
+	select {
+	case <-a.looked:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if a.isAdmitted() {
+		return nil
+	}
+	return *a.admitError.Load()
 }
 
 func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
@@ -88,9 +105,11 @@ func (a *Agent) removed(ctx context.Context) (bool, error) {
 	return found && m.Removed, nil
 }
 
-func (a *Agent) isAdmitted() bool {
+func (a *Agent) isAdmitted() bool { return closed(a.admitted) }
+
+func closed(ch <-chan struct{}) bool {
 	select {
-	case <-a.admitted:
+	case <-ch:
 		return true
 	default:
 		return false
@@ -107,13 +126,20 @@ const (
 
 // keepRegistered is admitted, and then keeps this instance's record current.
 func (a *Agent) keepRegistered(ctx context.Context) error {
-	for pause := admitPauseMin; !a.isAdmitted(); pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
+	for pause := admitPauseMin; ; pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
+		err := a.admit(ctx, a.view().Role)
+		if err == nil {
+			break
+		}
+		if !unreachable(err) {
+			return err
+		}
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
-		if err := a.admit(ctx, a.view().Role); err != nil && !unreachable(err) {
-			return err
-		}
+	}
+	if !a.registrar.mute {
+		a.post(ha.Registered{})
 	}
 	err := a.keepRecord(ctx)
 	if ha.IsRefusal(err) && a.view().Role == ha.RoleActive {

@@ -41,7 +41,7 @@ type Agent struct {
 	begun     ha.Journal // as the data folder had it when this process started
 
 	untrimmed  int        // backups made since the cache was trimmed; the work lane's
-	registrar  *registrar // used before Run, then by its own goroutine
+	registrar  *registrar // its own goroutine's
 	renewal    renewal    // the goroutine's that keeps the table
 	refusals   refusals
 	reloading  reloading
@@ -73,6 +73,7 @@ type Agent struct {
 	ran     atomic.Bool
 
 	admitted   chan struct{} // closed once the bucket may be used under this name
+	looked     chan struct{} // closed once that was tried, with or without success
 	admitError atomic.Pointer[error]
 
 	// staging is held by steps that change what is staged, each beside the others,
@@ -106,12 +107,11 @@ type input struct {
 // ErrNotMember means that the data folder belongs to no cluster yet.
 var ErrNotMember = errors.New("this instance is not part of a cluster yet")
 
-// Open opens the instance that the data folder holds, ready to Run. It refuses
-// a folder that another agent is using (ErrLocked), that belongs to no cluster
-// (ErrNotMember), another instance or another cluster (ErrBucket); a wrong key
-// (a kind of package seal); a store that ignores preconditions (ErrBucket);
-// and a name that somebody else has taken (*ha.Refusal). A bucket that does
-// not answer is no error: Run goes on trying.
+// Open opens the instance that the data folder holds, ready to Run. It asks the
+// bucket for nothing: fencing, and whoever asks the agent for its status, cannot
+// wait for a bucket that does not answer. It refuses a folder that another agent
+// is using (ErrLocked), that belongs to no cluster (ErrNotMember) or to another
+// instance.
 func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -147,6 +147,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		aside:    make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		admitted: make(chan struct{}),
+		looked:   make(chan struct{}),
 		changed:  make(chan struct{}),
 		answers:  make(map[string]chan ha.Answer),
 		ended:    make(map[string]PromotionStatus),
@@ -165,12 +166,6 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	a.saved = j
 	if err := a.announced("journal.start", func() error { return dir.saveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
-	}
-	if err := a.admit(ctx, j.Role); err != nil && !unreachable(err) {
-		return nil, errors.Join(err, a.closeEvents())
-	}
-	if a.isAdmitted() && !a.registrar.mute {
-		j.Incarnations = []string{incarnation}
 	}
 	a.listCached(ctx)
 	params, err := a.params()
@@ -233,7 +228,7 @@ func (a *Agent) openParts() (err error) {
 
 func (a *Agent) params() (ha.Params, error) {
 	p := ha.Params{
-		Cluster: a.bucket.Cluster(), Self: a.self, Poll: a.cfg.Poll, Random: a.cfg.Random,
+		Cluster: a.bucket.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
 		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal,
 	}
 	if _, c := a.configs.current(); c != nil {
@@ -270,9 +265,11 @@ func (a *Agent) Events() *event.Log { return a.events }
 const wakeEvery = time.Second
 
 // Run carries the protocol out until ctx is done, which is no error, or until
-// going on would be unsafe: the journal cannot be written, or somebody else
-// has taken this instance's name. The application is left as it is, except a
-// Config.Application, which ends with it.
+// going on would be unsafe: the journal cannot be written; the bucket holds
+// another cluster, or ignores preconditions (ErrBucket); the key is wrong (a kind
+// of package seal); somebody else has this instance's name (*ha.Refusal). A bucket
+// that does not answer is no error: it is tried again. The application is left as
+// it is, except a Config.Application, which ends with it.
 func (a *Agent) Run(ctx context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("run agent: it has run before")

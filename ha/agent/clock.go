@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +14,12 @@ import (
 // Clock reads an instance's clocks. Timers are the Go runtime's: they stand
 // still while a host is suspended, so nothing waits for one longer than
 // wakeEvery before it looks at the clock again.
-type Clock interface{ Now() ha.Now }
+type Clock interface {
+	Now() ha.Now
+	// Boot names the host's boot, since which the boot-time clock runs; "": it has
+	// no name.
+	Boot() string
+}
 
 // SystemClock is the host's own clocks: the monotonic one, the boot-time one
 // (which goes on while the host is suspended), and the wall clock.
@@ -21,6 +28,18 @@ func SystemClock() Clock {
 }
 
 type systemClock struct{ start time.Time }
+
+// bootID is random, and made anew by the kernel at every boot.
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// Boot implements Clock.
+func (c systemClock) Boot() string {
+	id, err := os.ReadFile(bootID)
+	if err != nil {
+		return "" // with which no renewal is dated
+	}
+	return strings.TrimSpace(string(id))
+}
 
 func (c systemClock) Now() ha.Now {
 	var boot unix.Timespec

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -80,6 +81,7 @@ type host struct {
 	store  *storetest.Faulty
 	hooks  *appHooks
 	change func(*Config) // of the usual configuration; may be nil
+	boots  int           // how often the host was rebooted
 	agent  *Agent
 	stop   func() error
 }
@@ -105,7 +107,7 @@ func (h *host) config() Config {
 		Store: h.store, Ring: h.ring, DataDir: h.data, Instance: h.name, URL: "http://" + h.name, Version: "test",
 		Federation: Federation{TargetsFile: h.targets(), Address: h.name + ":9090"},
 		Poll:       10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
-		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{}, hooks: h.hooks,
+		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{h.boots}, hooks: h.hooks,
 		Hooks: Hooks{Promote: Hook{Command: []string{"true"}}, Demote: Hook{Command: []string{"true"}}},
 	}
 	if h.change != nil {
@@ -118,9 +120,11 @@ func (h *host) config() Config {
 func (h *host) targets() string { return filepath.Join(filepath.Dir(h.data), "targets.json") }
 
 // bubbleClock reads the test's own clock.
-type bubbleClock struct{}
+type bubbleClock struct{ boots int }
 
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (c bubbleClock) Boot() string { return fmt.Sprint("boot ", c.boots) }
 
 func (bubbleClock) Now() ha.Now {
 	now := time.Now()

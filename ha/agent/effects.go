@@ -87,17 +87,9 @@ func failed(err error) ha.Done {
 	return ha.Done{}
 }
 
-// errNotAdmitted is why the machine cannot use the bucket yet.
-func (a *Agent) errNotAdmitted() error {
-	if err := a.admitError.Load(); err != nil {
-		return *err
-	}
-	return errors.New("the bucket has not been looked at yet")
-}
-
 func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
-	if !a.isAdmitted() {
-		return ha.Done{Outcome: ha.Unknown, Err: a.errNotAdmitted()}
+	if err := a.awaitAdmission(ctx); err != nil {
+		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	object, attrs, err := a.bucket.read(ctx, e.Kind, e.Key, e.IfChanged)
 	return ha.Done{Outcome: readOutcome(err), Object: object, Token: attrs.Token, Err: err}
@@ -118,8 +110,8 @@ func readOutcome(err error) ha.Outcome {
 }
 
 func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
-	if !a.isAdmitted() {
-		return ha.Done{Outcome: ha.Unknown, Err: a.errNotAdmitted()}
+	if err := a.awaitAdmission(ctx); err != nil {
+		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	token, err := a.bucket.write(ctx, e.Kind, e.Key, e.Object, e.Cond)
 	switch {

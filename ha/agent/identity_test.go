@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,13 +14,24 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// refusesToOpen opens an agent that must not start, and gives its error.
+// runOnce runs an agent, for a while at most, and gives why it has ended.
+func runOnce(t *testing.T, cfg Config) error {
+	t.Helper()
+	a, err := Open(t.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return errors.Join(a.Run(ctx), a.Close())
+}
+
+// refusesToOpen starts an agent that must not run, and gives its error.
 func (h *host) refusesToOpen(says ...string) error {
 	h.t.Helper()
-	a, err := Open(h.t.Context(), h.config())
+	err := runOnce(h.t, h.config())
 	if err == nil {
-		h.t.Errorf("open %s: want an error", h.name)
-		_ = a.Close()
+		h.t.Errorf("start %s: want an error", h.name)
 		return nil
 	}
 	for _, text := range says {

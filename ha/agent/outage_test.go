@@ -217,3 +217,55 @@ func TestADeniedBucketIsSaidToDeny(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAgentThatStartsWithoutItsBucketFencesFirst starts an agent whose bucket
+// never answers: nothing that needs no bucket waits for it.
+func TestAnAgentThatStartsWithoutItsBucketFencesFirst(t *testing.T) {
+	f := ha.DefaultConfig().Fencing
+	bound := time.Duration(f.TTL - f.Margin)
+	silence := func(ctx context.Context, _ storetest.Call, _ func(context.Context) error) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for name, down := range map[string]time.Duration{"its bound has passed": 2 * bound, "its bound has not passed": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				a := c.host("a")
+				a.init()
+				a.start()
+				a.untilLeading()
+				if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
+					t.Fatal(err)
+				}
+				a.halt() // which leaves the application as it is
+				ended := time.Now()
+				if err := wait(t.Context(), down); err != nil {
+					t.Fatal(err)
+				}
+				a.store.Inject(storetest.Fault{Times: storetest.Forever, Do: silence})
+				started := time.Now()
+				a.start()
+				if s := a.agent.Status(); time.Since(started) > 0 || s.Role != ha.RoleActive || s.Bucket != ha.NotRead {
+					t.Errorf("after %v: role %q, bucket %q", time.Since(started), s.Role, s.Bucket)
+				}
+				if down < bound && !a.hooks.isRunning() {
+					t.Error("the application is stopped at once, before its bound")
+				}
+				a.until("stopped", func(s Status) bool { return s.App == "stopped" })
+				if took := time.Since(started); down > bound && took > time.Second {
+					t.Errorf("the application was stopped %v after the start", took)
+				}
+				if took := time.Since(ended); down < bound && took > bound {
+					t.Errorf("the application was stopped %v after the last renewal, want %v at most", took, bound)
+				}
+				a.until("the silence is told", func(s Status) bool { return !s.Healthy && s.Bucket == "it does not answer" })
+				a.store.Heal()
+				a.untilLeading()
+				a.halt()
+				if j, err := ReadJournal(a.data); err != nil || len(j.Incarnations) != 1 {
+					t.Errorf("once the bucket has this process's incarnation the journal has %v, %v", j, err)
+				}
+			})
+		})
+	}
+}

@@ -46,11 +46,7 @@ func TestAStoreThatIgnoresPreconditionsIsRefused(t *testing.T) {
 				before := len(c.memory.Keys())
 				moved := a.config()
 				moved.Store = &liar{moved.Store, ignores}
-				agent, err := Open(t.Context(), moved)
-				refused("start", err)
-				if agent != nil {
-					agent.Close()
-				}
+				refused("start", runOnce(t, moved))
 				if after := len(c.memory.Keys()); after != before {
 					t.Errorf("left in the bucket: %v", c.memory.Keys())
 				}

@@ -177,7 +177,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 
 		d.halt()
 		d.ring = stages.old
-		if _, err := Open(t.Context(), d.config()); !errors.Is(err, seal.ErrUnknownKey) {
+		if err := runOnce(t, d.config()); !errors.Is(err, seal.ErrUnknownKey) {
 			t.Errorf("an agent with the retired key alone: %v", err)
 		}
 		a.promote(PromoteRequest{})

@@ -25,6 +25,9 @@ func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (stri
 	a.answers[id] = answer
 	a.mu.Unlock()
 	in := input{ev: of(id), taken: make(chan struct{})}
+	if _, now := in.ev.(ha.StartAnyway); !now {
+		a.awaitLook(ctx)
+	}
 	select {
 	case a.inbox <- in:
 	case <-a.stopped:
@@ -41,6 +44,27 @@ func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (stri
 		return id, answer, nil
 	case <-a.stopped:
 		return "", nil, errStopped
+	}
+}
+
+// awaitLook waits until the head has been read once, and claimed by an active, or
+// could not be: whoever asks an agent that has just been started is not refused for
+// that.
+func (a *Agent) awaitLook(ctx context.Context) {
+	for {
+		changed := a.Changed()
+		core := a.view()
+		claiming := core.Role == ha.RoleActive && !core.Leading && core.Refused == "" && core.Bucket == "ok"
+		if core.Bucket != ha.NotRead && !claiming {
+			return
+		}
+		select {
+		case <-changed:
+		case <-a.stopped:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

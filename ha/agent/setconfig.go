@@ -106,6 +106,7 @@ func (a *Agent) changeConfig(ctx context.Context, text string, change func(*ha.C
 }
 
 func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func(*ha.Config) error) error {
+	a.awaitLook(ctx)
 	if err := a.onlyActive("the configuration is changed"); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type fence struct {
 	relaxed bool          // since it was deposed, the fencing was not strict for a while
 
 	well       time.Duration // since when the agent runs, and the store answers it
-	resumed    time.Duration // when the agent last went on after it stood still
+	resumed    time.Duration // when the agent last went on after it stood still, or was down
 	stopFailed time.Duration // when a demote hook last failed, which no promise covers
 }
 
@@ -47,8 +47,8 @@ func strictBound(f ha.Fencing) time.Duration {
 }
 
 // resumeBound is how long an application runs on, under strict fencing, after
-// its agent stood still past its time: until the agent looks at the clock, and
-// then until it has stopped.
+// its agent stood still past its time, or was down: until the agent looks at the
+// clock, and then until it has stopped.
 func resumeBound(f ha.Fencing) time.Duration {
 	return wakeEvery + time.Duration(f.StopTimeout)
 }
@@ -109,7 +109,7 @@ func (w *World) checkDeposed(h *Host) {
 			return
 		}
 	}
-	if h.frozen() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(f)) {
+	if h.idle() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(f)) {
 		return
 	}
 	if w.now > since+h.clock.lasts(bound) {
@@ -118,12 +118,16 @@ func (w *World) checkDeposed(h *Host) {
 	}
 }
 
+// idle reports whether no agent looks after the application: it stands still, or
+// there is none.
+func (h *Host) idle() bool { return h.frozen() || h.proc == nil }
+
 // excused reports whether strict fencing lets a host's application run beside
-// another one: its agent stands still or just did, a copy of it leads, an
-// operator has overridden, a demote hook has failed.
+// another one: its agent stands still or is down, or just was, a copy of it leads,
+// an operator has overridden, a demote hook has failed.
 func (h *Host) excused() bool {
 	f, w := &h.fence, h.w
-	return h.frozen() || h.overridden() ||
+	return h.idle() || h.overridden() ||
 		f.resumed > 0 && w.now <= f.resumed+h.clock.lasts(resumeBound(f.under)) ||
 		f.stopFailed > 0 && w.now <= f.stopFailed+h.clock.lasts(failedBound(f.under)) ||
 		f.deposed && f.twin

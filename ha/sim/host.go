@@ -139,16 +139,12 @@ func (h *Host) boot() {
 	}
 	h.disk.journal.Incarnations = append(slices.Clone(p.known), p.incarnation)
 	h.stopped = false
+	h.fence.resumed = w.now
 	h.unwell(w.now)
-	switch p.admit() {
-	case refusedName:
+	if p.admit() == refusedName {
 		w.trace("%s: the agent ends: the name %s is another's", h.id, h.disk.name)
 		h.lock()
 		return
-	case nameTaken:
-		if !p.mute {
-			h.disk.journal.Incarnations = []string{p.incarnation}
-		}
 	}
 	w.trace("%s: agent %s starts", h.id, p.incarnation)
 	h.proc, h.ran[p.incarnation] = p, true
@@ -158,11 +154,12 @@ func (h *Host) boot() {
 	}
 	p.run = w.history.record(p, p.run)
 	p.m = ha.New(ha.Params{
-		Cluster: clusterID, Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
+		Cluster: clusterID, Boot: fmt.Sprint(h.id, " since ", h.clock.booted), Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
 		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Swapped: h.disk.swapped,
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})
+	p.registered()
 	if !p.admitted {
 		h.after(admitEvery, p.tryAgain)
 	}
@@ -170,7 +167,7 @@ func (h *Host) boot() {
 }
 
 // crash kills the agent. What it had under way is done, half done or not. With
-// strict fencing its supervisor stops the application too.
+// strict fencing its supervisor, where it has one, stops the application too.
 func (h *Host) crash(why string) {
 	p := h.proc
 	if p == nil {
@@ -185,7 +182,7 @@ func (h *Host) crash(why string) {
 			t.half()
 		}
 	}
-	if h.fence.under.Mode == ha.Strict || h.w.head.Fencing.Mode == ha.Strict {
+	if (h.fence.under.Mode == ha.Strict || h.w.head.Fencing.Mode == ha.Strict) && !h.w.fails(h.w.faults.Orphan) {
 		h.app = false
 	}
 	h.unwell(h.w.now)

@@ -56,7 +56,7 @@ var mutations = []mutation{
 		guard: "the look at both clocks after a sleep", broken: "the boot-time clock stands still in suspend", catches: Fencing,
 		clock:   func(_ *Host, now ha.Now) ha.Now { now.Boot = now.Mono; return now },
 		fencing: ha.Strict,
-		faults:  Faults{Trouble: Weights{Cut: 2, Suspend: 3}, Every: 15 * time.Second},
+		faults:  Faults{Trouble: Weights{Cut: 1, Suspend: 1}, Every: 30 * time.Second},
 	},
 	{
 		guard: "the fencing margin", broken: "one host's clocks run at less than half their rate", catches: Fencing,
@@ -68,6 +68,12 @@ var mutations = []mutation{
 		},
 		fencing: ha.Strict,
 		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the age of the last renewal of the process before", broken: "a process that starts takes it for one of just now", catches: Fencing,
+		wrap:    renewedNow,
+		fencing: ha.Strict,
+		faults:  Faults{Orphan: 1, Trouble: Weights{Cut: 2, Crash: 3}, Every: 10 * time.Second},
 	},
 	{
 		guard: "the bounds of each fencing that may be in force", broken: "the head says strict, and the active that has sent it does not know", catches: Fencing,
@@ -214,6 +220,14 @@ func falseClaim(p *Process, next Runner) Runner {
 		}
 		next(e, done)
 	}
+}
+
+// renewedNow changes the journal before the process reads it.
+func renewedNow(p *Process, next Runner) Runner {
+	if r := p.h.disk.journal.Renewed; r != nil {
+		p.h.disk.journal.Renewed = &ha.Renewal{Boot: r.Boot, At: ha.Duration(p.h.clock.read(p.h.w.now).Boot)}
+	}
+	return next
 }
 
 func pinnedReads(p *Process, next Runner) Runner {

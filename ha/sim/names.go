@@ -51,6 +51,13 @@ func (p *Process) admit() admission {
 	return nameTaken
 }
 
+// registered tells the machine that the record is its process's.
+func (p *Process) registered() {
+	if p.alive() && p.admitted && !p.mute {
+		p.deliver(ha.Registered{})
+	}
+}
+
 func (p *Process) tryAgain() {
 	if !p.alive() {
 		return
@@ -62,6 +69,7 @@ func (p *Process) tryAgain() {
 			return
 		case nameTaken:
 			p.h.unwell(p.h.w.now)
+			p.registered()
 			return
 		}
 	}

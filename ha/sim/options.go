@@ -35,6 +35,7 @@ type Faults struct {
 	Stuck   float64 // share of hosts on which they never can be, not even when everything has healed
 	Corrupt float64 // share of downloads that are corrupted
 	Crash   float64 // share of effects before or after which the agent crashes
+	Orphan  float64 // share of crashes that the application outlives under strict fencing: nothing supervises it
 	Drift   float64 // most that a clock goes too fast or too slow
 	Hooks   bool    // hooks hang, and take as long as they may
 
@@ -84,5 +85,6 @@ func draw(rng *rand.Rand) *Faults {
 	}
 	f.Discard, f.Stuck, f.Trouble.Foreign = some(0.9), some(0.5), weight(2)
 	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)
+	f.Orphan = some(1)
 	return f
 }
