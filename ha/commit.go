@@ -122,7 +122,7 @@ func (m *Machine) committed(epoch uint64) {
 	p := m.j.Promotion
 	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
 	m.j.Demotion, m.j.Handover = nil, nil
-	m.refused = ""
+	m.refused, m.j.Doubt, m.j.Missed = "", "", 0
 	m.replacedLeft = true
 	p.Phase = PhaseFinish
 	// An active that handed over has stopped its application already; so has one

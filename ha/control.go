@@ -19,11 +19,14 @@ func (m *Machine) planControl() {
 	switch {
 	case m.head == nil:
 		m.readHead(nil)
+	case m.frozen():
+		m.planFrozen()
 	case m.j.Pending != nil:
 		m.resolve()
 	case m.renewalDue():
 		m.writeHead()
 	case m.planUntold():
+	case m.planMissed():
 	case m.planPromotion():
 	case m.planDemotion():
 	case m.j.Role == RoleActive && m.refused == "":
@@ -136,6 +139,7 @@ func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 	}
 	m.setHead(h, token)
 	if seen.before(pos) {
+		m.noteMissed(seen.Epoch, h.Epoch)
 		m.j.Seen = pos
 		m.save()
 	}
@@ -145,43 +149,6 @@ func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 
 func (m *Machine) setHead(h *Head, token blobstore.Token) {
 	m.head, m.headToken, m.lastHead = h, token, h
-}
-
-// judge says what a head that was read means for an instance that is active by
-// its journal. Writes of its own that are unresolved come first.
-func (m *Machine) judge() {
-	h := m.head
-	if m.j.Role != RoleActive || m.j.Pending != nil {
-		return
-	}
-	switch {
-	case h.Epoch > m.j.Epoch:
-		m.superseded(h)
-	case h.Nonce == m.j.Last.Nonce:
-		m.refused, m.j.Demotion = "", nil
-		m.j.Fencing = []Fencing{h.Fencing} // saved with the next write, which comes first
-	default:
-		m.foreign(h)
-	}
-}
-
-// foreign stops an active that finds a head under its own name that it did not
-// write: a second host, a cloned or restored one, or a copied data folder.
-func (m *Machine) foreign(h *Head) {
-	m.leading = false
-	if m.refused != "" {
-		return
-	}
-	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (incarnation " + h.Active.Incarnation +
-		", rev " + utoa(h.Rev) + "; this data folder's last was rev " + utoa(m.j.Last.Rev) +
-		"): this data folder is a copy, or was restored from an old one, or a second host has this name; promote this instance, or join it afresh with: understudy join --replace"
-	if m.j.Demotion == nil {
-		// Should this be the original after all, it has what no backup has.
-		m.j.Demotion = &Demotion{Epoch: m.j.Epoch, Acked: true, Known: true}
-		m.save()
-	}
-	m.dropBackup(&Refusal{Reason: m.refused})
-	m.report(Alarm, "identity", "not active: %s", m.refused)
 }
 
 // writeHead sends the head as this instance wants it to be. Every attempt is
@@ -271,6 +238,7 @@ func (m *Machine) settle() {
 	pos := Position{m.head.Epoch, m.head.Rev, m.head.Nonce}
 	m.j.Last, m.j.Seen = pos, pos
 	m.j.Fencing = []Fencing{m.head.Fencing}
+	m.j.Demotion = nil // of a process that was refused: it is the true one after all
 	m.headErr = ""
 	if p != nil && p.Commit {
 		m.committed(m.head.Epoch)
@@ -322,7 +290,7 @@ func (m *Machine) lookForMarker() {
 			m.storeFailed(d.Err)
 		case OK:
 			mk := d.Object.(*Marker)
-			m.superseded(&Head{Epoch: mk.Epoch, Active: mk.Active, StartedFrom: mk.Restored, CutOff: mk.CutOff})
+			m.deposed(&Head{Epoch: mk.Epoch, Active: mk.Active, Newest: mk.Restored, StartedFrom: mk.Restored, CutOff: mk.CutOff})
 			m.head = nil
 		}
 	})

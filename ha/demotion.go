@@ -13,11 +13,16 @@ func (m *Machine) superseded(h *Head) {
 	if h.Epoch == m.j.Epoch+1 {
 		d.Restored, d.Tip, d.Known = h.StartedFrom, h.CutOff, true
 	}
-	if hj := m.j.Handover; hj != nil && (hj.Phase == HandoverSent || hj.Phase == HandoverReturning) {
+	// Where other epochs lie between, this instance may have led one of them, and
+	// been put back.
+	if hj := m.j.Handover; hj != nil && h.Epoch == m.j.Epoch+1 && (hj.Phase == HandoverSent || hj.Phase == HandoverReturning) {
 		d.Final = hj.Final
 	}
-	if old := m.j.Demotion; old != nil && old.Made {
-		d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it was refused, and has not run since
+	if old := m.j.Demotion; old != nil && old.Refused {
+		d.Silent = true // whether the original's application runs it does not know
+		if old.Made && h.Epoch <= old.Epoch+1 {
+			d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it has not run since
+		}
 	}
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
 		// It committed, and was superseded before it was through.
@@ -37,7 +42,7 @@ func (m *Machine) superseded(h *Head) {
 func (m *Machine) planDemotion() bool {
 	d := m.j.Demotion
 	switch {
-	case d == nil || m.j.Promotion != nil || m.j.Role == RoleActive:
+	case d == nil || m.j.Promotion != nil || m.j.Role == RoleActive || m.refused != "":
 		return false
 	case !d.Acked:
 		if m.app != appStopped {
@@ -67,14 +72,20 @@ func (m *Machine) planDemotion() bool {
 			m.save()
 		})
 		return true
+	case d.Made && d.Told:
+		m.steppedDown()
+		m.save()
+		return true
 	case d.Made:
-		m.tellSalvage(d, func() {
-			m.j.Demotion = nil
-			m.report(Info, "demotion", "stepped down: this instance is a standby")
-		})
+		m.tellSalvage(d, m.steppedDown)
 		return true
 	}
 	return false
+}
+
+func (m *Machine) steppedDown() {
+	m.j.Demotion = nil
+	m.report(Info, "demotion", "stepped down: this instance is a standby")
 }
 
 // planUntold has the bucket list what was salvaged before anything else: a
@@ -100,8 +111,10 @@ func (m *Machine) tellSalvage(d *Demotion, then func()) {
 }
 
 // tell writes an object that is written once. One that is there already is an
-// earlier attempt, or another instance's that says the same, which is looked at before that is believed:
-// whoever can write to the bucket can put something else there.
+// earlier attempt, or another instance's that says the same, which is looked at
+// before that is believed: whoever can write to the bucket can put something else
+// there, and a bucket that was put back has another history's. Nothing that is
+// signed is replaced: something else may lead to a backup by it.
 func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 	m.write(kind, key, object, blobstore.IfAbsent(), func(d Done) {
 		if d.Outcome == OK {
@@ -114,6 +127,9 @@ func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 		m.read(kind, key, "", func(d Done) {
 			switch d.Outcome {
 			case OK:
+				if !saysTheSame(object, d.Object) {
+					m.report(Alarm, "bucket", "%s is there already, and says something else than this instance has to say: it is left as it is", key)
+				}
 				then()
 				m.save()
 			case Unverified:
@@ -178,6 +194,31 @@ func (m *Machine) configDigest() string {
 		return h.Config
 	}
 	return ""
+}
+
+// saysTheSame reports whether two objects that are written once say the same, by
+// whomever and whenever they were written.
+func saysTheSame(x, y any) bool {
+	switch x := x.(type) {
+	case *Marker:
+		y, ok := y.(*Marker)
+		return ok && x.Epoch == y.Epoch && x.Active.Name == y.Active.Name && alike(x.Restored, y.Restored) && alike(x.CutOff, y.CutOff)
+	case *Ack:
+		y, ok := y.(*Ack)
+		return ok && x.Epoch == y.Epoch && x.Instance.Incarnation == y.Instance.Incarnation
+	case *SalvageRecord:
+		y, ok := y.(*SalvageRecord)
+		return ok && x.Epoch == y.Epoch && x.Instance.Name == y.Instance.Name && alike(x.Backup, y.Backup)
+	}
+	return false
+}
+
+// alike reports whether two name the same backup, or none.
+func alike(a, b *backup.Ref) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ID == b.ID && a.Digest == b.Digest
 }
 
 func same(a, b *backup.Ref) bool { return a != nil && b != nil && a.ID == b.ID }

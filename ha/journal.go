@@ -57,6 +57,13 @@ type Journal struct {
 	Promotion *Promotion       `json:"promotion,omitempty"`
 	Demotion  *Demotion        `json:"demotion,omitempty"`
 
+	// Doubt says why this data folder may be a copy, or put back; "": nothing says
+	// so. It lasts until an operator accepts the data folder, or promotes the instance.
+	Doubt string `json:"doubt,omitempty"`
+	// Missed is the first of the epochs before the head's of which it is not known
+	// who was active in them; 0: there is none.
+	Missed uint64 `json:"missed,omitempty"`
+
 	Marked uint64 `json:"marked,omitempty"` // the newest epoch whose marker is known to be there
 	First  bool   `json:"first,omitempty"`  // the epoch's first backup is still to be made
 	Paused *Pause `json:"paused,omitempty"`
@@ -185,7 +192,8 @@ type Demotion struct {
 	Final    *backup.Ref `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
 	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
 	Salvage  *backup.Ref `json:"salvage,omitempty"`
-	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup
+	Told     bool        `json:"told,omitempty"`    // the bucket lists the salvage backup
+	Refused  bool        `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application
 }
 
 // Pause keeps the schedule from making backups.

@@ -127,6 +127,7 @@ type Machine struct {
 	farewell string // the request for that, until it is answered
 
 	hold       hold
+	begun      string // the promotion that an operator asked this very process for
 	commitStep int
 	stepSince  instant
 	ackSince   instant
@@ -157,6 +158,7 @@ func New(p Params, j Journal) *Machine {
 		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
 	m.replacedLeft = p.Swapped && !j.Promotion.swapping()
+	m.refused = j.Doubt
 	m.j.Format, m.j.Cluster, m.j.Instance = Format, p.Cluster, p.Self.Name
 	if m.j.Role == "" {
 		m.j.Role = RoleStandby
@@ -258,6 +260,10 @@ func (m *Machine) handle(ev Event) {
 // recover settles what a journal from before a crash leaves half done, as far
 // as that needs no one else.
 func (m *Machine) recover() {
+	if m.frozen() {
+		m.report(Alarm, "identity", "not active: %s", m.j.Doubt)
+		return
+	}
 	if h := m.j.Handover; h != nil && h.Phase != HandoverSent && h.Phase != HandoverReturning {
 		m.j.Handover = nil // the head was never handed over
 	}

@@ -65,6 +65,7 @@ func (m *Machine) onPromote(ev Promote) {
 
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
 	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	m.begun, m.j.Pending = ev.Request, nil // none but a doubted data folder has one
 	m.save()
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
 	m.stepSince, m.workAt = m.t, 0

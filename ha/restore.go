@@ -17,7 +17,7 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.begin("swap", m.swapped)
 		m.emit(Swap{ID: m.work})
 	case PhaseRollback:
-		if p.Undone || !m.due(m.workAt) || p.Swapped && m.app != appStopped {
+		if p.Undone || !m.due(m.workAt) || p.Swapped && (m.app != appStopped || !m.maySwapBack()) {
 			return
 		}
 		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
@@ -41,6 +41,10 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.emit(Rollback{ID: m.work})
 	}
 }
+
+// maySwapBack reports whether it is known that what was swapped in was not
+// committed, as it was where the data folder was put back since.
+func (m *Machine) maySwapBack() bool { return m.knownHead() != nil && m.j.Missed == 0 }
 
 func (m *Machine) restored(id string, d Done) {
 	p := m.j.Promotion

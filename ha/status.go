@@ -16,6 +16,7 @@ type Status struct {
 	Bucket      string           `json:"bucket"`         // "ok", or what is wrong
 	BucketSince time.Duration    `json:"-"`              // for how long
 	Refused     string           `json:"refused,omitempty"`
+	Owes        bool             `json:"-"` // this instance's state may be in no backup, or is being replaced
 	Override    bool             `json:"override,omitempty"`
 	App         string           `json:"application"` // "running", "stopped", ""
 	AppError    string           `json:"application_error,omitempty"`
@@ -57,6 +58,7 @@ func (m *Machine) Status() Status {
 		Seen: j.Seen, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}
+	s.Owes = m.refused != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
 	if h := m.knownHead(); h != nil {
 		s.Head = clone(h)
 		if j.Role == RoleStandby {

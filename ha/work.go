@@ -12,7 +12,7 @@ func (m *Machine) planWork() {
 		m.planDiscard()
 	case m.mayReload():
 		m.changeSources()
-	case p != nil && p.Phase != PhaseFinish:
+	case p != nil && p.Phase != PhaseFinish && !m.frozen():
 		m.planRestore(p)
 	case d != nil && d.Acked && d.Known && !d.Made && m.planSalvage(d):
 	case m.j.Role == RoleActive:
@@ -21,7 +21,7 @@ func (m *Machine) planWork() {
 			return
 		}
 		m.planBackup()
-	case !m.missesBackup():
+	case m.refused == "" && !m.missesBackup():
 		m.planRehearsal()
 	}
 }

@@ -61,18 +61,30 @@ func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
 	return err
 }
 
-// takeName makes the record this process's own. A copy of an active's data
-// folder knows the record's incarnation, but not the head: it leaves the record
-// alone, or the original could not start again.
+// takeName makes the record this process's own. The instance that the head names,
+// and that knows the head, takes the record from whoever has it: a copy of its data
+// folder may have written it meanwhile. One that cannot be the true one leaves the
+// record alone; so does one whose name is another's, as long as its state may be in
+// no backup: it has to run to keep that.
 func (a *Agent) takeName(ctx context.Context) error {
-	if a.begun.Role == ha.RoleActive {
-		// When the head cannot be read, the machine tells what is wrong.
-		h, err := a.bucket.Head(ctx)
-		if err == nil && h.Epoch <= a.begun.Epoch && !a.begun.Knows(h) {
-			return a.registrar.yield(ctx)
-		}
+	h, err := a.bucket.Head(ctx)
+	if err != nil { // the machine tells what is wrong
+		return a.registrar.take(ctx, a.record(), false, false)
 	}
-	return a.registrar.take(ctx, a.record(), false, false)
+	j := &a.begun
+	named, knows := h.Active.Name == a.self.Name, j.Doubt == "" && j.Knows(h)
+	if j.Doubt != "" || named && j.Role == ha.RoleActive && !knows {
+		a.registrar.mute = true
+		return nil
+	}
+	a.registrar.force = named && knows
+	err = a.registrar.take(ctx, a.record(), false, false)
+	missed := j.Seen.Epoch > 0 && h.Epoch > j.Seen.Epoch+1
+	if owes := named || missed || j.Role == ha.RoleActive || j.Demotion != nil || j.Promotion != nil; owes && ha.IsRefusal(err) {
+		a.registrar.mute = true
+		return nil
+	}
+	return err
 }
 
 // registerAgain makes this instance's record anew, unless it is gone because
@@ -141,14 +153,52 @@ func (a *Agent) keepRegistered(ctx context.Context) error {
 	if !a.registrar.mute {
 		a.post(ha.Registered{})
 	}
-	err := a.keepRecord(ctx)
-	if ha.IsRefusal(err) && a.view().Role == ha.RoleActive {
-		// The head decides who is active: it fences this process if it has to.
-		a.note(ctx, event.Alarm, "identity", err.Error(), nil)
-		<-ctx.Done()
-		return ctx.Err()
+	return a.keepRecord(ctx)
+}
+
+// putRecord writes the record. The instance that leads takes it back from whoever
+// has written it: the head decides whose the name is. One whose name is another's,
+// and whose state may be in no backup, goes on without a record, in red.
+func (a *Agent) putRecord(ctx context.Context, rec ha.Instance) error {
+	r, core := a.registrar, a.view()
+	r.force = core.Leading
+	r.mute = r.mute && core.Owes && !core.Leading
+	err := r.put(ctx, rec)
+	if errors.Is(err, errDeregistered) {
+		err = a.registerAgain(ctx, core.Role)
+	}
+	const key = "name"
+	switch {
+	case ha.IsRefusal(err) && core.Owes:
+		r.mute = true
+		a.trouble(ctx, identityKind, key, err.Error())
+		return nil
+	case err == nil && !r.mute:
+		a.troubleOver(ctx, identityKind, key, "the name is this instance's own again")
+		a.tellThief(ctx)
 	}
 	return err
+}
+
+// identityKind is the kind of events about whose a name is.
+const identityKind = "identity"
+
+// theftTold is for how long it is told that another process has written this
+// instance's record.
+const theftTold = 10 * time.Minute
+
+// tellThief tells who else has written the record of this instance, lately.
+func (a *Agent) tellThief(ctx context.Context) {
+	const key = "record"
+	r, now := a.registrar, a.cfg.Clock.Now().Mono
+	switch {
+	case r.thief != "":
+		a.trouble(ctx, identityKind, key, fmt.Sprintf("another process under the name %s (incarnation %s) has written its record: a copy of its data folder runs, or ran, on another host; it is not the active: find it, stop its agent, and join it under another name with an empty data folder", a.self.Name, r.thief))
+		r.thief, r.stolen = "", now
+	case r.stolen != 0 && now-r.stolen > theftTold:
+		r.stolen = 0
+		a.troubleOver(ctx, identityKind, key, "no other process writes this instance's record any more")
+	}
 }
 
 // keepRecord writes the record once a minute, and soon after it changes.
@@ -160,12 +210,8 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 		changed := a.Changed()
 		rec := a.record()
 		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
-			a.registrar.mute = a.registrar.mute && !a.view().Leading
 			rec.Positions = a.positions(ctx)
-			err := a.registrar.put(ctx, rec)
-			if errors.Is(err, errDeregistered) {
-				err = a.registerAgain(ctx, a.view().Role)
-			}
+			err := a.putRecord(ctx, rec)
 			switch {
 			case err != nil && (!unreachable(err) || ctx.Err() != nil):
 				return err

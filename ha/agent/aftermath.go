@@ -111,7 +111,7 @@ func (a *Agent) lookAfter(ctx context.Context) {
 	if every == aftermathSoon {
 		f.soon++
 	}
-	found, err := a.bucket.takeover(ctx, h.Epoch)
+	found, err := a.bucket.takeover(ctx, a.history, h.Epoch)
 	if err != nil {
 		return // the machine tells of a bucket that does not answer
 	}
@@ -140,7 +140,7 @@ func lacksOf(m *backup.Manifest) []string {
 
 // takeover reads how an epoch began, and what was salvaged since; nil when its
 // marker is not there.
-func (b *Bucket) takeover(ctx context.Context, epoch uint64) (*Takeover, error) {
+func (b *Bucket) takeover(ctx context.Context, known *manifests, epoch uint64) (*Takeover, error) {
 	object, attrs, err := b.read(ctx, ha.KindMarker, ha.MarkerKey(epoch), "")
 	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, ErrUnverified) {
 		return nil, nil
@@ -154,6 +154,9 @@ func (b *Bucket) takeover(ctx context.Context, epoch uint64) (*Takeover, error) 
 		Active: mk.Active.Name, Old: mk.Old.Name, Restored: refID(mk.Restored), CutOff: refID(mk.CutOff),
 	}
 	if err := b.salvaged(ctx, t, attrs.Time); err != nil {
+		return nil, err
+	}
+	if err := b.salvagedUntold(ctx, known, t, attrs.Time); err != nil {
 		return nil, err
 	}
 	t.Lost = t.lost()
@@ -182,6 +185,19 @@ func (b *Bucket) salvaged(ctx context.Context, t *Takeover, since time.Time) err
 		t.Salvaged = append(t.Salvaged, Salvaged{Instance: rec.Instance.Name, Epoch: rec.Epoch, Backup: refID(rec.Backup)})
 	}
 	return nil
+}
+
+// salvagedUntold adds what was salvaged since, and has no record.
+func (b *Bucket) salvagedUntold(ctx context.Context, known *manifests, t *Takeover, since time.Time) error {
+	all, err := b.salvages(ctx, known, mostSalvages, func(ref backup.Ref, stored time.Time) bool {
+		return !stored.Before(since) && !slices.ContainsFunc(t.Salvaged, func(s Salvaged) bool { return s.Backup == ref.ID })
+	})
+	for _, s := range all {
+		if s.m != nil {
+			t.Salvaged = append(t.Salvaged, Salvaged{Instance: s.m.Instance, Epoch: s.ref.Epoch + 1, Backup: s.ref.ID})
+		}
+	}
+	return err
 }
 
 func refID(ref *backup.Ref) string {

@@ -126,11 +126,12 @@ func (c *chronicle) page(ctx context.Context, h *ha.Head, keep time.Duration, be
 	if err != nil {
 		return ClusterHistory{}, err
 	}
-	control, branches, err := c.demotions(ctx, h)
+	walker := c.bucket.walker(h, c.manifests, keep)
+	control, branches, err := c.demotions(ctx, h, walker)
 	if err != nil {
 		return ClusterHistory{}, err
 	}
-	m := merge{chronicle: c, control: control, branches: branches, newest: h.Newest, seen: make(map[string]bool), walker: c.bucket.walker(h, c.manifests, keep)}
+	m := merge{chronicle: c, control: control, branches: branches, newest: h.Newest, seen: make(map[string]bool), walker: walker}
 	m.oldest = m.walker.oldest
 	page := ClusterHistory{Events: []ClusterEvent{}}
 	for {
@@ -152,7 +153,7 @@ func (c *chronicle) page(ctx context.Context, h *ha.Head, keep time.Duration, be
 
 // demotions tells what the control objects tell, newest first, and gives the
 // tips of the branches.
-func (c *chronicle) demotions(ctx context.Context, h *ha.Head) ([]ClusterEvent, []*backup.Ref, error) {
+func (c *chronicle) demotions(ctx context.Context, h *ha.Head, w *walker) ([]ClusterEvent, []*backup.Ref, error) {
 	const folder = "demote/"
 	listed, names, err := c.bucket.names(ctx, folder)
 	if err != nil {
@@ -175,8 +176,34 @@ func (c *chronicle) demotions(ctx context.Context, h *ha.Head) ([]ClusterEvent, 
 	c.mu.Lock()
 	c.controls = known
 	c.mu.Unlock()
+	events, err = c.addSalvages(ctx, events, w)
+	if err != nil {
+		return nil, nil, err
+	}
 	slices.SortFunc(events, func(x, y ClusterEvent) int { return placeOf(y).compare(placeOf(x)) })
 	return events, branches, nil
+}
+
+// addSalvages tells of the salvage backups that no record tells of.
+func (c *chronicle) addSalvages(ctx context.Context, events []ClusterEvent, w *walker) ([]ClusterEvent, error) {
+	recorded := make(map[string]bool)
+	for _, e := range events {
+		recorded[e.Backup] = recorded[e.Backup] || e.Kind == salvageKind
+	}
+	all, err := c.bucket.salvages(ctx, c.manifests, mostSalvages, func(ref backup.Ref, _ time.Time) bool {
+		return !recorded[ref.ID] && !w.expired(ref)
+	})
+	for _, s := range all {
+		e := ClusterEvent{Key: s.ref.Key, Kind: unverifiedKind, Time: s.ref.Time.Truncate(time.Second), Epoch: s.ref.Epoch + 1, Backup: s.ref.ID}
+		if s.err != nil {
+			e.Text = fmt.Sprintf("the manifest of salvage backup %s cannot be used: %v", s.ref.ID, s.err)
+		} else {
+			e.Kind, e.Instance = salvageKind, s.m.Instance
+			e.Text = s.m.Instance + " kept its state: salvage backup " + s.ref.ID
+		}
+		events = append(events, e)
+	}
+	return events, err
 }
 
 // control tells what one control object tells. One that was told before, and

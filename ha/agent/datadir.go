@@ -23,6 +23,7 @@ type dataDir struct {
 	path    string
 	lock    *flock.Flock
 	reserve reserve
+	host    stamp // this host, as far as it can be told from others
 }
 
 // ErrLocked means that another agent is using the data folder.
@@ -33,7 +34,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	d := &dataDir{path: path, lock: flock.New(filepath.Join(path, "lock"))}
+	d := &dataDir{path: path, lock: flock.New(filepath.Join(path, "lock")), host: thisHost()}
 	free, err := d.lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder %s: %w", path, err)
@@ -79,18 +80,6 @@ const (
 	hooksFolder    = "hooks"
 )
 
-// loadJournal reads the journal; false when there is none.
-func (d *dataDir) loadJournal() (ha.Journal, bool, error) {
-	var j ha.Journal
-	found, err := d.load(journalFile, &j)
-	if err == nil && found && j.Format != ha.Format {
-		err = fmt.Errorf("read %s: it has format %d, this version reads format %d", d.file(journalFile), j.Format, ha.Format)
-	}
-	return j, found, err
-}
-
-func (d *dataDir) saveJournal(j ha.Journal) error { return d.save(journalFile, j) }
-
 // savedConfig is the configuration last in force, as it is kept on disk.
 type savedConfig struct {
 	Digest string     `json:"digest"`
@@ -128,12 +117,18 @@ func (d *dataDir) load(name string, v any) (bool, error) {
 // save replaces a file, atomically and durably.
 func (d *dataDir) save(name string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = d.replace(name, append(data, '\n'))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", d.file(name), err)
 	}
+	return d.saveBy(name, func() error { return d.replace(name, append(data, '\n')) })
+}
+
+// saveBy has a file replaced, from what is kept in reserve where the disk is full.
+func (d *dataDir) saveBy(name string, replace func() error) error {
+	err := replace()
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		d.reserve.spend()
-		err = d.replace(name, append(data, '\n'))
+		err = replace()
 	} else if err == nil {
 		d.reserve.keep()
 	}

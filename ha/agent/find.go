@@ -57,7 +57,9 @@ func (b *Bucket) find(ctx context.Context, h *ha.Head, known *manifests, id stri
 		return BackupInfo{}, nil, err
 	}
 	info := backupInfo(ref, m)
-	info.Salvage = ref.IsSalvage()
+	if info.Salvage = ref.IsSalvage(); info.Salvage {
+		return info, m, nil // it is in no chain: its signature and its place are all that there is
+	}
 	return info, m, b.locate(ctx, h, known, &info)
 }
 
@@ -91,7 +93,7 @@ func (b *Bucket) locate(ctx context.Context, h *ha.Head, known *manifests, info 
 	if err != nil {
 		return err
 	}
-	info.Superseded = !info.Salvage && tips.superseded(info.Ref)
+	info.Superseded = tips.superseded(info.Ref)
 	if tips.names(info.Ref) {
 		return nil
 	}
@@ -108,9 +110,6 @@ func (t *tips) names(ref backup.Ref) bool {
 // linked reports whether a later backup has this one as its predecessor: a
 // backup is only ever made on top of one that was published.
 func (w *walker) linked(ctx context.Context, ref backup.Ref) (bool, error) {
-	if ref.IsSalvage() {
-		return false, nil // nothing is made on top of one
-	}
 	soon, err := w.bucket.listBackups(ctx, ref.Key, nearSuccessors)
 	if err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,22 +135,38 @@ func TestANameInUseIsRefusedUnlessReplaced(t *testing.T) {
 
 func TestACopiedDataFolderIsRefused(t *testing.T) {
 	for _, role := range []string{"active", "standby"} {
-		t.Run(role, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, c *cluster) {
-				a, b, _, _ := threeHosts(t, c)
-				original := map[string]*host{"active": a, "standby": b}[role]
-				original.halt()
-				clone := c.host("clone")
-				clone.name = original.name
-				original.copyData(clone.data)
-				original.start()
-				original.until("admitted", func(Status) bool { return original.agent.isAdmitted() })
-				if err := clone.refusesToOpen("in use by another instance"); !ha.IsRefusal(err) {
-					t.Errorf("the copy: %v", err)
-				}
-				original.until("goes on", func(s Status) bool { return s.Bucket == "ok" && s.Refused == "" })
+		for _, seen := range []bool{true, false} {
+			t.Run(fmt.Sprint(role, " seen ", seen), func(t *testing.T) {
+				inBubble(t, func(t *testing.T, c *cluster) {
+					a, b, _, _ := threeHosts(t, c)
+					original := map[string]*host{"active": a, "standby": b}[role]
+					original.halt()
+					clone := c.host("clone")
+					clone.name = original.name
+					original.copyData(clone.data)
+					if !seen {
+						clone.unnoticed()
+					}
+					original.start()
+					original.until("admitted", func(Status) bool { return original.agent.isAdmitted() })
+					if role == "standby" && !seen {
+						if err := clone.refusesToOpen("in use by another instance"); !ha.IsRefusal(err) {
+							t.Errorf("the copy: %v", err)
+						}
+					} else {
+						clone.start()
+						s := clone.until("refused", func(s Status) bool { return s.State == StateRefused && s.App == "stopped" })
+						if s.Leading || s.Healthy || seen != strings.Contains(s.Refused, "understudy accept-host") || !strings.Contains(s.Refused, "join --replace") {
+							t.Errorf("%+v", s)
+						}
+					}
+					original.until("goes on", func(s Status) bool { return s.Bucket == "ok" && s.Refused == "" })
+					if role == "active" {
+						original.backup()
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -174,35 +191,35 @@ func TestACopyOfARunningActiveDoesNotLockItOut(t *testing.T) {
 }
 
 func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, _, _, _ := threeHosts(t, c)
-		a.halt()
-		old := filepath.Join(t.TempDir(), "old")
-		a.copyData(old)
-		a.start()
-		a.untilLeading()
-		a.write("state", "two")
-		id := a.backup()
-		a.halt()
-		if err := os.RemoveAll(a.data); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(a.data, os.DirFS(old)); err != nil {
-			t.Fatal(err)
-		}
-		a.refusesToOpen("understudy join --replace")
-		if _, err := Join(t.Context(), a.config(), false); !ha.IsRefusal(err) {
-			t.Errorf("join without --replace: %v", err)
-		}
-		a.write("state", "rolled back too")
-		a.join(true)
-		a.start()
-		a.untilCached(id)
-		a.until("the active is silent", func(s Status) bool { return s.silent() })
-		a.promote(PromoteRequest{Mode: ha.ModeFailover})
-		a.untilLeading()
-		a.has(map[string]string{"state": "two"})
-	})
+	for _, seen := range []bool{true, false} {
+		t.Run(fmt.Sprint("seen ", seen), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				a, b, _, _ := threeHosts(t, c)
+				a.halt()
+				old := filepath.Join(t.TempDir(), "old")
+				a.copyData(old)
+				a.start()
+				a.untilLeading()
+				a.write("state", "two")
+				id := a.backup()
+				a.halt()
+				a.putBack(old, seen)
+				if _, err := Join(t.Context(), a.config(), false); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "serve") {
+					t.Errorf("join without --replace: %v", err)
+				}
+				a.write("state", "rolled back too")
+				a.join(true)
+				a.start()
+				a.untilCached(id)
+				a.until("its state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Told })
+				b.lists("rolled back too")
+				a.until("the active is silent", func(s Status) bool { return s.silent() })
+				a.promote(PromoteRequest{Mode: ha.ModeFailover})
+				a.untilLeading()
+				a.has(map[string]string{"state": "two"})
+			})
+		})
+	}
 }
 
 func TestAHeadThatIsGoneIsAnAlarmNotANewCluster(t *testing.T) {

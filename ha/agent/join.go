@@ -61,7 +61,12 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (string, 
 			return "", err
 		}
 	}
-	j := standbyJournal(old, b.Cluster(), cfg.Instance)
+	j := standbyJournal(old, b.Cluster(), cfg.Instance, h)
+	if j.Demotion == nil && !found {
+		if j.Demotion, err = owedByRecord(ctx, r, h); err != nil {
+			return "", err
+		}
+	}
 	j.Incarnations = append(slices.Clone(old.Incarnations), incarnation)
 	if err := dir.saveJournal(j); err != nil {
 		return "", err
@@ -81,7 +86,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (string, 
 // was removed from it.
 func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head) error {
 	if old.Role == ha.RoleActive {
-		return &ha.Refusal{Reason: fmt.Sprintf("this data folder is that of the active %s: start it (understudy serve); if it must not go on as the active, join it afresh with --replace", old.Instance)}
+		return &ha.Refusal{Reason: fmt.Sprintf("this data folder is that of the active %s: start it (understudy serve); if it must not go on as the active, join it afresh with --replace: its agent then keeps its state as a salvage backup first", old.Instance)}
 	}
 	if old.Instance != r.self.Name {
 		return &ha.Refusal{Reason: fmt.Sprintf("this data folder belongs to the instance %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", old.Instance, old.Instance)}
@@ -99,13 +104,42 @@ func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head)
 }
 
 // standbyJournal is the journal to join with. Of an earlier one in the same
-// cluster it keeps the highest head seen, and what the instance still owes.
-func standbyJournal(old ha.Journal, cluster, instance string) ha.Journal {
-	j := ha.Journal{Format: ha.Format, Cluster: cluster, Instance: instance, Role: ha.RoleStandby}
-	if old.Cluster == cluster {
-		j.Seen, j.Demotion, j.Epoch = old.Seen, old.Demotion, old.Epoch
+// cluster it keeps the highest head seen, and what the instance still owes: the
+// state of an active is kept as a salvage backup before anything can replace it.
+func standbyJournal(old ha.Journal, cluster, instance string, h *ha.Head) ha.Journal {
+	j := ha.Journal{
+		Format: ha.Format, Cluster: cluster, Instance: instance, Role: ha.RoleStandby,
+		Seen: ha.Position{Epoch: h.Epoch, Rev: h.Rev, Nonce: h.Nonce},
+	}
+	if old.Cluster != cluster {
+		return j
+	}
+	j.Seen, j.Demotion, j.Epoch, j.Missed = old.Seen, old.Demotion, old.Epoch, old.Missed
+	if d := old.Demotion; old.Role == ha.RoleActive && (d == nil || !d.Made || d.Epoch != h.Epoch) {
+		j.Demotion = owed(old.Epoch, h)
 	}
 	return j
+}
+
+// owed is a salvage backup that an instance owes which does not know what became of
+// its state. Whether an application runs elsewhere it does not know either, so it
+// acknowledges nothing.
+func owed(epoch uint64, h *ha.Head) *ha.Demotion {
+	return &ha.Demotion{Epoch: epoch, Acked: true, Silent: true, Known: true, Restored: h.Newest}
+}
+
+// owedByRecord is what a host owes that has lost its data folder: by its record it
+// was the active, or had not finished stepping down. Nobody knows what of its state
+// is in a backup.
+func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, error) {
+	rec, _, err := r.current(ctx)
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == r.self.Name {
+		return owed(rec.Epoch, h), nil
+	}
+	return nil, nil
 }
 
 // Leave takes this instance out of its cluster: its record goes from the

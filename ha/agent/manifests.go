@@ -24,6 +24,13 @@ type manifests struct {
 	mu    sync.Mutex
 	known map[string]*backup.Manifest // by digest
 	links map[string]link             // by digest
+	names map[string]namedManifest    // of salvage backups, by key
+}
+
+// namedManifest is one that was found by its name.
+type namedManifest struct {
+	ref backup.Ref
+	m   *backup.Manifest
 }
 
 // link is a backup in its chain.
@@ -33,7 +40,7 @@ type link struct {
 }
 
 func newManifests(repo *backup.Repository, cache *restore.Cache) *manifests {
-	return &manifests{repo: repo, cache: cache, known: make(map[string]*backup.Manifest), links: make(map[string]link)}
+	return &manifests{repo: repo, cache: cache, known: make(map[string]*backup.Manifest), links: make(map[string]link), names: make(map[string]namedManifest)}
 }
 
 // get gives the manifest that ref pins, verified.
@@ -61,8 +68,29 @@ func (c *manifests) knows(ref backup.Ref) bool {
 }
 
 // named gives the manifest with a name whose digest is not known, and completes
-// the Ref.
+// the Ref. Those of salvage backups are remembered: each list shows them, and no
+// record needs to pin them.
 func (c *manifests) named(ctx context.Context, ref backup.Ref) (backup.Ref, *backup.Manifest, error) {
+	if !ref.IsSalvage() {
+		return c.loadNamed(ctx, ref)
+	}
+	c.mu.Lock()
+	n, known := c.names[ref.Key]
+	c.mu.Unlock()
+	if known {
+		return n.ref, n.m, nil
+	}
+	full, m, err := c.loadNamed(ctx, ref)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		forgetAny(c.names, maxManifests)
+		c.names[ref.Key] = namedManifest{full, m}
+	}
+	return full, m, err
+}
+
+func (c *manifests) loadNamed(ctx context.Context, ref backup.Ref) (backup.Ref, *backup.Manifest, error) {
 	if c.cache != nil {
 		if cached, m, err := c.cache.Manifest(c.repo, ref.ID); err == nil && cached.Key == ref.Key {
 			return cached, m, nil

@@ -24,6 +24,10 @@ type registrar struct {
 	cond blobstore.Condition // that the next write is under
 	look bool                // the record must be read before it is written
 	mute bool                // the record is left to another process
+
+	force  bool          // the head says that the name is this process's, whoever has written the record
+	thief  string        // incarnation of another process whose record was replaced
+	stolen time.Duration // when that last was, on this host's clock; 0: never
 }
 
 func newRegistrar(b *Bucket, self ha.Peer, known []string, random io.Reader) *registrar {
@@ -49,14 +53,21 @@ func (r *registrar) current(ctx context.Context) (*ha.Instance, blobstore.Attrs,
 	return object.(*ha.Instance), attrs, nil
 }
 
-// own reports whether a record was written by this data folder.
+// own reports whether a record may be replaced: this data folder wrote it, or the
+// head says that the name is this process's.
 func (r *registrar) own(rec *ha.Instance) bool {
-	return rec.Incarnation == r.self.Incarnation || slices.Contains(r.known, rec.Incarnation)
+	if rec.Incarnation == r.self.Incarnation || slices.Contains(r.known, rec.Incarnation) {
+		return true
+	}
+	if r.force {
+		r.thief = rec.Incarnation
+	}
+	return r.force
 }
 
 func (r *registrar) inUse(rec *ha.Instance, at time.Time) error {
 	return &ha.Refusal{Reason: fmt.Sprintf(
-		"the name %s is in use by another instance (incarnation %s, last seen %s): choose another name, or take it over with: understudy join --replace",
+		"the name %s is in use by another instance (incarnation %s, last seen %s): take it over with: understudy join --replace; or, on a host that was never in this cluster, choose another name",
 		r.self.Name, rec.Incarnation, at.UTC().Format(time.RFC3339))}
 }
 
@@ -79,20 +90,6 @@ func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace b
 	}
 	r.look = false
 	return r.put(ctx, rec)
-}
-
-// yield leaves the record to whoever writes it, or refuses when that is
-// somebody else's data folder.
-func (r *registrar) yield(ctx context.Context) error {
-	rec, attrs, err := r.current(ctx)
-	if err != nil {
-		return err
-	}
-	if rec != nil && !r.own(rec) {
-		return r.inUse(rec, attrs.Time)
-	}
-	r.mute = true
-	return nil
 }
 
 // put writes the record and resolves an unknown outcome: it is done when the

@@ -26,6 +26,9 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 			return BackupList{}, err
 		}
 	}
+	if err := w.addSalvages(ctx, p); err != nil {
+		return BackupList{}, err
+	}
 	list := p.cut(w.found)
 	list.Damaged = tips.damaged
 	return list, nil
@@ -90,6 +93,19 @@ func (w *walker) follow(ctx context.Context, t tip, p page) error {
 		}
 	}
 	return nil
+}
+
+// addSalvages finds the salvage backups that no record names.
+func (w *walker) addSalvages(ctx context.Context, p page) error {
+	all, err := w.bucket.salvages(ctx, w.known, p.size()+1, func(ref backup.Ref, _ time.Time) bool {
+		return !w.seen[ref.ID] && !w.expired(ref) && p.has(ref)
+	})
+	for _, s := range all {
+		info := s.info()
+		info.Salvage, info.Newest = true, w.isNewest(info.Ref)
+		w.found = append(w.found, info)
+	}
+	return err
 }
 
 // stride is one step back in a chain.

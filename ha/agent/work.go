@@ -2,11 +2,15 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -60,6 +64,10 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 // makeSalvage keeps the present state if the successor does not have it.
 func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	a.doubtsOver(ctx)
+	if a.isBlank(ctx) {
+		a.note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
+		return ha.Done{}
+	}
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
 		return failed(err)
@@ -78,6 +86,12 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	}
 	a.warn(ctx, ref, m)
 	return ha.Done{Ref: &ref, Changed: m.Changed}
+}
+
+// isBlank reports whether none of the sources is there, as on a host that was set
+// up anew.
+func (a *Agent) isBlank(ctx context.Context) bool {
+	return !slices.ContainsFunc(a.live().Sources, func(s source.Source) bool { return !errors.Is(s.Check(ctx), fs.ErrNotExist) })
 }
 
 // order is what every backup has in common.

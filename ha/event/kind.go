@@ -24,7 +24,7 @@ var Kinds = []Kind{
 	{"fencing", "an application that runs on an operator's word"},
 	{"handover", "handing over to a successor"},
 	{"head", "the head cannot be used"},
-	{"identity", "somebody else uses this instance's name"},
+	{"identity", "whose this instance's name and data folder are"},
 	{"instances", "other instances and their records"},
 	{"key", "the shared key and its rotation"},
 	{"lease", "the promotion lease"},

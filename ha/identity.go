@@ -1,0 +1,173 @@
+package ha
+
+// A name is no identity: a host that is copied, cloned or put back to an earlier
+// state has the name, the journal and the incarnations of its original, or of its
+// own past. What tells them apart is the head, whose nonces the true one knows, and
+// what the agent knows of its data folder (Journal.Doubt). Whoever cannot be the
+// true one is refused: its application stays stopped, it acknowledges nothing, and
+// what it has is kept as a salvage backup before anything can replace it.
+
+// judge says what a head that was read means for this instance. Writes of its own
+// that are unresolved come first.
+func (m *Machine) judge() {
+	h := m.head
+	if m.frozen() {
+		m.doubted(h)
+		return
+	}
+	if m.j.Pending != nil {
+		return
+	}
+	active := m.j.Role == RoleActive
+	switch {
+	case active && h.Epoch > m.j.Epoch:
+		m.deposed(h)
+	case active && h.Nonce == m.j.Last.Nonce:
+		m.refused, m.j.Demotion = "", nil
+		m.j.Fencing = []Fencing{h.Fencing} // saved with the next write, which comes first
+	case active || m.named(h):
+		m.foreign(h)
+	case m.refused != "":
+		m.refused = ""
+		m.report(Info, "identity", "%s is the active: this instance is a standby again", h.Active.Name)
+	}
+}
+
+// named reports whether a head names this instance as the active.
+func (m *Machine) named(h *Head) bool { return h.Active.Name == m.p.Self.Name }
+
+// deposed follows a head of a later epoch: another instance was promoted, or this
+// one was, and its data folder does not know, because it was put back or is a copy.
+func (m *Machine) deposed(h *Head) {
+	if m.named(h) {
+		m.foreign(h)
+		return
+	}
+	m.superseded(h)
+}
+
+// foreign refuses an instance that finds a head under its own name that it did not
+// write: a second host, a cloned or restored one, or a copied data folder. A
+// standby that finds one was the active, and was put back to before.
+func (m *Machine) foreign(h *Head) {
+	m.leading = false
+	m.endStale(h.Epoch)
+	if m.refused != "" {
+		return
+	}
+	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (epoch " + utoa(h.Epoch) +
+		", incarnation " + h.Active.Incarnation + ", rev " + utoa(h.Rev) + "; this data folder's last was " + m.lastWritten() +
+		"): this data folder is a copy, or was restored from an old one, or a second host has this name; its state is kept as a salvage backup; " +
+		"promote this instance with --failover or, once that backup is made, join it afresh with: understudy join --replace"
+	m.owe(h)
+	m.dropBackup(&Refusal{Reason: m.refused})
+	m.report(Alarm, "identity", "not active: %s", m.refused)
+}
+
+func (m *Machine) lastWritten() string {
+	if m.j.Last.Nonce == "" {
+		return "none"
+	}
+	return "epoch " + utoa(m.j.Last.Epoch) + ", rev " + utoa(m.j.Last.Rev)
+}
+
+// owe notes that a refused instance owes a salvage backup: should it be the
+// original after all, it has what no backup has. One that it made in this epoch has
+// everything: it has not run its application since.
+func (m *Machine) owe(h *Head) {
+	if d := m.j.Demotion; d != nil && d.Made && d.Refused && d.Epoch == h.Epoch {
+		return
+	}
+	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest}
+	m.salvageAt, m.salvageWait = 0, 0
+	m.save()
+}
+
+// frozen reports whether the data folder may be a copy, so that what is unfinished
+// in its journal is left alone: the original finishes it. An operator ends that, by
+// accepting the data folder, or by promoting the instance.
+func (m *Machine) frozen() bool {
+	p := m.j.Promotion
+	return m.j.Doubt != "" && (p == nil || p.ID != m.begun)
+}
+
+// doubted refuses an instance whose data folder may be a copy. Where it was the
+// active, its state may be in no backup.
+func (m *Machine) doubted(h *Head) {
+	m.leading = false
+	if m.j.Role == RoleActive || m.named(h) || m.j.Demotion != nil && !m.j.Demotion.Made {
+		m.owe(h)
+	}
+}
+
+// planFrozen keeps what a refused instance has, and looks at the head.
+func (m *Machine) planFrozen() {
+	switch {
+	case m.planUntold(), m.planMissed():
+	default:
+		m.planStandby()
+	}
+}
+
+// noteMissed notes the epochs that began and ended since a standby last looked.
+func (m *Machine) noteMissed(seen, now uint64) {
+	if m.j.Role != RoleActive && seen > 0 && now > seen+1 && m.j.Missed == 0 {
+		m.j.Missed = seen + 1
+	}
+}
+
+// planMissed reads who was active in epochs that a standby has not seen. It was
+// itself where its data folder was put back to before: then it has what it wrote as
+// the active, and that is kept before anything else.
+func (m *Machine) planMissed() bool {
+	if m.j.Missed == 0 {
+		return false
+	}
+	if m.j.Role == RoleActive || m.j.Missed >= m.head.Epoch {
+		m.j.Missed = 0
+		m.save()
+		return false
+	}
+	epoch := m.j.Missed
+	m.read(KindMarker, MarkerKey(epoch), "", func(d Done) {
+		if d.Outcome == Unknown {
+			return
+		}
+		if mk, ok := d.Object.(*Marker); ok && d.Outcome == OK && mk.Active.Name == m.p.Self.Name {
+			m.wasActive(epoch)
+		}
+		m.j.Missed = epoch + 1
+		m.save()
+	})
+	return true
+}
+
+// wasActive has a standby that was put back keep the state that it may have
+// written as the active of a later epoch than its journal knows.
+func (m *Machine) wasActive(epoch uint64) {
+	h := m.knownHead()
+	m.j.Demotion = &Demotion{Epoch: epoch, Acked: true, Known: true, Restored: h.Newest}
+	m.endStale(epoch)
+	m.abort("this data folder was put back to before epoch %d: its state is kept as a salvage backup first", epoch)
+	m.report(Alarm, "identity", "this data folder was put back, or is a copy: %s was the active in epoch %d, and the journal does not know; its state is kept as a salvage backup", m.p.Self.Name, epoch)
+}
+
+// endStale ends a promotion that the journal takes for unfinished though it was
+// committed, in this epoch or before: the data folder was put back. What it swapped
+// in has been written to since, so it is not swapped back.
+func (m *Machine) endStale(epoch uint64) {
+	p := m.j.Promotion
+	switch {
+	case p == nil || m.frozen():
+	case p.Phase == PhaseFinish:
+		m.endPromotion()
+	case !p.Swapped || p.Epoch == 0 || p.Epoch >= epoch:
+	case p.ID == m.begun:
+		m.abort("another process under the name of this instance became the active in epoch %d", epoch)
+	default:
+		m.replacedLeft = true
+		m.j.Promotion, m.hold = nil, hold{}
+		m.refuse(p.ID, "this data folder was put back to before the end of this promotion")
+		m.save()
+	}
+}
