@@ -18,12 +18,19 @@ func (s *Swapper) Inspected() source.Inspection {
 
 // inspect compares the stages that a plan would keep or bring forward, entry by
 // entry, with what they were when they were written. One that is damaged is brought forward to
-// itself: what is damaged in it is restored again.
+// itself: what is damaged in it is restored again. A stage that is a single file is
+// as its seal says.
 func (s *Swapper) inspect(ctx context.Context, p *plan) error {
 	var sum source.Inspection
 	for i, part := range p.parts {
 		inspector, ok := part.Source.(source.Inspector)
-		if !ok || part.held == nil {
+		if !ok {
+			if err := p.inspectWhole(part, &sum); err != nil {
+				return err
+			}
+			continue
+		}
+		if part.held == nil {
 			continue
 		}
 		found, err := inspector.Inspect(ctx)
@@ -45,5 +52,25 @@ func (s *Swapper) inspect(ctx context.Context, p *plan) error {
 	s.looks.Lock()
 	defer s.looks.Unlock()
 	s.inspected = sum
+	return nil
+}
+
+// inspectWhole counts a stage that is one file, which plan has compared with its
+// seal: it is as it was, or is built anew.
+func (p *plan) inspectWhole(part part, sum *source.Inspection) error {
+	record := p.stageOf(part.Source)
+	if _, file := part.Source.(source.Rereader); !file || record == nil {
+		return nil
+	}
+	if part.held != nil {
+		sum.Entries++
+		return nil
+	}
+	if moved, err := p.moved(part.Source); err != nil || moved {
+		return err
+	}
+	if sum.Damaged++; sum.First == "" {
+		sum.First = "that of " + part.Name()
+	}
 	return nil
 }

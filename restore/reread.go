@@ -44,7 +44,7 @@ type Rotten struct {
 // String names it.
 func (r Rotten) String() string {
 	if r.At.Path == "" {
-		return fmt.Sprintf("the database %s, from byte %d on", r.Source, r.At.Offset)
+		return fmt.Sprintf("what is staged of %s, from byte %d on", r.Source, r.At.Offset)
 	}
 	return fmt.Sprintf("%s in %s, from byte %d on", r.At.Path, r.Source, r.At.Offset)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -31,7 +32,12 @@ func newRestaged(t *testing.T, files int) *restaged {
 		}
 	}
 	standby.set(t, "old")
-	m, err := cl.repo.Load(t.Context(), cl.writeApp(t, active))
+	return stageAgain(t, cl, cl.writeApp(t, active), standby)
+}
+
+func stageAgain(t *testing.T, cl *cluster, ref backup.Ref, standby app) *restaged {
+	t.Helper()
+	m, err := cl.repo.Load(t.Context(), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +72,19 @@ func (s *restaged) staged(path string) string {
 // rotDatabase changes a byte of the staged database, as a bad disk does.
 func (s *restaged) rotDatabase(t *testing.T) {
 	t.Helper()
-	sourcetest.Flip(t, s.staged(s.app.db))
+	s.rotFile(t, s.staged(s.app.db), "sqlite")
+}
+
+// rotFile is rotDatabase for any stage that is one file.
+func (s *restaged) rotFile(t *testing.T, path, kind string) {
+	t.Helper()
+	sourcetest.Flip(t, path)
 	j, err := s.read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, src := range s.sources {
-		if src.Kind() != "sqlite" {
+		if src.Kind() != kind {
 			continue
 		}
 		seal, err := src.Seal(t.Context())
@@ -168,5 +180,79 @@ func TestTheStageIsReadInRotation(t *testing.T) {
 	}
 	if state, err := s.Rereads(); state.Last != nil || err != nil {
 		t.Errorf("of a stage that is gone: %+v, %v", state, err)
+	}
+}
+
+// singles makes an application of single files: a file, and what commands print
+// and read.
+func singles(t *testing.T, content string) app {
+	t.Helper()
+	dir := t.TempDir()
+	a := app{single: filepath.Join(dir, "settings"), printed: filepath.Join(dir, "printed"), scratch: filepath.Join(dir, "scratch")}
+	for _, path := range []string{a.single, a.printed} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// TestSingleFilesOfAStageAreReadAndCompared: the stage of a file, and of what a
+// command prints, is read in rotation as that of a directory is, and somebody who
+// writes to it is told of.
+func TestSingleFilesOfAStageAreReadAndCompared(t *testing.T) {
+	cl := newCluster(t)
+	text := string(noise(1, 200_000))
+	ref := cl.writeApp(t, singles(t, text))
+	for kind, path := range map[string]func(s *restaged) string{
+		"file":    func(s *restaged) string { return s.staged(s.app.single) },
+		"command": func(s *restaged) string { return filepath.Join(s.app.scratch, "staged") },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s := stageAgain(t, cl, ref, singles(t, "old"))
+			if !s.Rereadable() {
+				t.Fatal("nothing of it can be read")
+			}
+			if calls, found := s.round(t, 50_000); len(found) > 0 || calls < 4 {
+				t.Fatalf("%d calls, found %v", calls, found)
+			}
+			if state, err := s.Rereads(); err != nil || state.Last.Files != 2 || state.Last.Bytes != 400_000 {
+				t.Errorf("%+v, %v", state.Last, err)
+			}
+			s.rotFile(t, path(s), kind)
+			if ready, err := s.Ready(t.Context(), s.m); !ready || err != nil || s.Inspected().Entries != 2 {
+				t.Fatalf("the damage shows otherwise: %v, %v, %+v", ready, err, s.Inspected())
+			}
+			if err := s.forgetReread(); err != nil {
+				t.Fatal(err)
+			}
+			if _, found := s.round(t, 1<<20); len(found) != 1 || !strings.HasPrefix(found[0].String(), "what is staged of "+kind+", from byte ") {
+				t.Fatalf("found %v", found)
+			}
+			if ready, err := s.Ready(t.Context(), s.m); ready || err != nil {
+				t.Errorf("ready though damaged: %v, %v", ready, err)
+			}
+			if err := s.Stage(t.Context(), s.r, s.m, nil); err != nil {
+				t.Fatal(err)
+			}
+			// Somebody writes to it.
+			if err := os.WriteFile(path(s), []byte("nonsense"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Stage(t.Context(), s.r, s.m, nil); err != nil {
+				t.Fatal(err)
+			}
+			if found := s.Inspected(); found.Damaged != 1 || found.Entries != 1 || found.First != "that of "+kind {
+				t.Errorf("compared: %+v", found)
+			}
+			if err := s.Swap(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{s.app.single, s.app.printed} {
+				if got, err := os.ReadFile(path); err != nil || string(got) != text {
+					t.Errorf("%s holds %d bytes, %v", path, len(got), err)
+				}
+			}
+		})
 	}
 }

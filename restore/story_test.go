@@ -15,10 +15,12 @@ import (
 )
 
 // app is a small application's state: a folder with one file in it, and a
-// database with one row in it.
+// database with one row in it; or a file, and what a command prints.
 type app struct {
 	dir string
 	db  string
+
+	single, printed, scratch string
 }
 
 func newApp(t *testing.T) app {
@@ -71,6 +73,9 @@ func (a app) mustBe(t *testing.T, want string) {
 
 func (a app) sources(t *testing.T) []source.Source {
 	t.Helper()
+	if a.single != "" {
+		return a.singles(t)
+	}
 	uploads, err := source.NewDirectory("uploads", source.DirectoryConfig{Path: a.dir})
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +85,21 @@ func (a app) sources(t *testing.T) []source.Source {
 		t.Fatal(err)
 	}
 	return []source.Source{uploads, prefs}
+}
+
+func (a app) singles(t *testing.T) []source.Source {
+	t.Helper()
+	file, err := source.NewFile("file", source.FileConfig{Path: a.single})
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := source.NewCommand("command", source.CommandConfig{
+		Dump: []string{"cat", a.printed}, Restore: []string{"sh", "-c", "cat > " + a.printed}, Scratch: a.scratch,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []source.Source{file, command}
 }
 
 // writeApp backs the application up.

@@ -61,6 +61,8 @@ var (
 	_ Rereader = (*Directory)(nil)
 	_ Rereader = (*Prometheus)(nil)
 	_ Rereader = (*SQLite)(nil)
+	_ Rereader = (*File)(nil)
+	_ Rereader = (*Command)(nil)
 )
 
 // fileCost is what a file counts at least, so that many small ones are not read
@@ -302,62 +304,4 @@ func (p *Prometheus) OpenStaged(e Entry) (StagedContent, error) { return p.tree.
 // Distrust implements Rereader.
 func (p *Prometheus) Distrust(ctx context.Context, r *pack.Reader, e Entry, at Spot) (bool, error) {
 	return p.tree.Distrust(ctx, r, e, at)
-}
-
-// stagedFile is the content of a staged database file.
-type stagedFile struct{ portion }
-
-func (s *sqliteSite) openStaged(e Entry) (*stagedFile, error) {
-	f, err := os.OpenFile(s.staged(), os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	return &stagedFile{portion{file: f, data: []Extent{{0, e.Root.Size}}, stream: e.Root}}, nil
-}
-
-// Close implements StagedContent.
-func (f *stagedFile) Close() error { return f.close() }
-
-// Read implements StagedContent.
-func (f *stagedFile) Read(ctx context.Context, r *pack.Reader, from Spot, budget int64) (p Passage, err error) {
-	if from.Offset == pastEnd {
-		return Passage{Ended: true}, nil
-	}
-	next, ended, same, err := f.read(ctx, r, from.Offset, budget)
-	p = Passage{Next: Spot{Offset: next}, Ended: ended}
-	p.count(next - from.Offset)
-	switch {
-	case err != nil:
-	case !same:
-		p.Bad = &Spot{Offset: next}
-	case ended:
-		p.Next, p.Files = Spot{}, 1
-	}
-	return p, err
-}
-
-// OpenStaged implements Rereader.
-func (s *SQLite) OpenStaged(e Entry) (content StagedContent, err error) {
-	err = s.do("open the stage of", func(at *sqliteSite) error {
-		content, err = at.openStaged(e)
-		return err
-	})
-	return content, err
-}
-
-// Distrust implements Rereader: the file is set aside.
-func (s *SQLite) Distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spot) (bad bool, err error) {
-	err = s.do("read the stage of", func(at *sqliteSite) error {
-		f, err := at.openStaged(e)
-		if err != nil {
-			return err
-		}
-		_, _, same, err := f.read(ctx, r, spot.Offset, 1)
-		if err = errors.Join(err, f.Close()); err != nil || same {
-			return err
-		}
-		bad = true
-		return at.dropped().addFiles(append((&sqliteSite{sides: sides}).withSides(at.staged()), at.staged())...)
-	})
-	return bad, err
 }
