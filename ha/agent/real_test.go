@@ -3,12 +3,16 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -157,4 +161,82 @@ func (h *realHost) until(t *testing.T, what string, want func(Status) bool) {
 			t.Fatalf("%s: not so after a minute: %s\n%+v", h.cfg.Instance, what, h.agent.Status())
 		}
 	}
+}
+
+// TestAFileThatChangesEachTimeItIsReadIsDoubtful: the backup has something of it
+// that may never have been so. That is red on both hosts, the rehearsal is doubtful,
+// and it is over with the next backup that reads the file whole.
+func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
+	bucket, ring := t.TempDir(), newRing(t)
+	a, b := newRealHost(t, "a", bucket, ring), newRealHost(t, "b", bucket, ring)
+	a.file(t, "app/state", "one")
+	busy := filepath.Join(a.dir, "app", "busy")
+	if err := os.WriteFile(busy, make([]byte, 64<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rest := keepBusy(t, busy)
+	if _, err := Init(t.Context(), a.cfg, ha.DefaultConfig()); err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	a.until(t, "active", leading)
+	if _, err := Join(t.Context(), b.cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	b.start(t)
+	const text = `source files: the backup may be of no use in files that changed each time they were read ("busy")`
+	says := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), text) && !s.Healthy }
+	result := func(s Status) (of ha.Verdict) {
+		for _, i := range s.Instances {
+			if i.Name == "b" && len(i.Rehearsals) > 0 {
+				of = i.Rehearsals[0].Result
+			}
+		}
+		return of
+	}
+	for _, h := range []*realHost{a, b} {
+		h.until(t, "the state is in doubt", says)
+		h.until(t, "the rehearsal is in doubt", func(s Status) bool { return result(s) == ha.RehearsalDoubtful })
+	}
+	one := b.agent.proofs.list(b.agent.cached())[0]
+	if want := `files: "busy" changed each time it was read`; !slices.Equal(one.Doubts, []string{want}) {
+		t.Errorf("in doubt: %q", one.Doubts)
+	}
+	rest()
+	if _, err := a.agent.Backup(t.Context(), "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []*realHost{a, b} {
+		h.until(t, "the doubt is over", func(s Status) bool {
+			return !strings.Contains(strings.Join(s.Problems, "\n"), "changed each time") && result(s) == ha.RehearsalPassed
+		})
+	}
+}
+
+// keepBusy writes to a file all the while.
+func keepBusy(t *testing.T, path string) (rest func()) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		defer f.Close()
+		for n := uint64(0); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, n), int64(n%1024)<<12); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	rest = sync.OnceFunc(func() { close(stop); <-stopped })
+	t.Cleanup(rest)
+	return rest
 }
