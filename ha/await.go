@@ -100,6 +100,8 @@ func (m *Machine) waitsFor() *Wait {
 			return &Wait{For: h.Waits, Left: leftOf(h, 0)}
 		}
 	case p == nil:
+	case p.Phase == PhaseRollback && m.rollbackErr != "":
+		return &Wait{For: "everything to be as before: " + m.workError(), Left: -1}
 	case p.Phase == PhaseHandover:
 		if h := m.knownHead(); h != nil && h.Handover != nil && h.Handover.Lease == p.ID && h.Handover.Waits != "" {
 			return &Wait{For: h.Active.Name + ", which waits for " + h.Handover.Waits, Left: leftOf(h.Handover, m.t-m.headSince)}

@@ -116,6 +116,8 @@ type Machine struct {
 	rehearseWait time.Duration
 	staged       bool // a backup may be staged, or half staged
 
+	rollbackErr  string  // why the promotion could not be undone, the last time
+	discardErr   string  // why what was replaced could not be set aside, the last time
 	replacedLeft bool    // what a committed swap replaced is still to be set aside
 	discardAt    instant // not before
 	discardWait  time.Duration

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,6 +237,9 @@ func TestNothingWaitsForWhatCannotBeSetAside(t *testing.T) {
 	if last := b.m.Status().Last; last == nil || !last.Promoted || b.m.Status().Promotion != nil {
 		t.Fatalf("the promotion has not ended: %+v", last)
 	}
+	if text := b.m.Status().WorkError; !strings.Contains(text, "cannot be set aside") || !strings.Contains(text, "no luck") {
+		t.Errorf("the status says %q", text)
+	}
 	if n := b.count(func(e Effect) bool { _, ok := e.(MakeBackup); return ok }); n < 2 {
 		t.Errorf("%d backups were made", n)
 	}
@@ -249,6 +253,34 @@ func TestNothingWaitsForWhatCannotBeSetAside(t *testing.T) {
 	}
 	if s := b.m.Status(); s.Role != RoleStandby || s.Demotion != nil || s.Pulled != a.m.Status().Head.Newest.ID {
 		t.Errorf("b has not stepped down, or pulls nothing: %+v", s)
+	}
+}
+
+// TestWhatCannotBePutBackIsSaid: a promotion that failed, and cannot be undone
+// either, says so for as long as it tries.
+func TestWhatCannotBePutBackIsSaid(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(time.Minute, a, b)
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		switch e := e.(type) {
+		case Stage:
+			return Done{ID: e.ID, Outcome: Failed, Err: errors.New("no stage")}, true
+		case Rollback:
+			return Done{ID: e.ID, Outcome: Failed, Err: errors.New("something is in the way")}, true
+		}
+		return Done{}, false
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(time.Minute, a, b)
+	s := b.m.Status()
+	if s.Promotion == nil || s.Waiting == nil || !strings.Contains(s.Waiting.For, "something is in the way") || !strings.Contains(s.WorkError, "something is in the way") {
+		t.Errorf("waits for %+v, %q", s.Waiting, s.WorkError)
+	}
+	r.fail = nil
+	r.pass(time.Minute, a, b)
+	if s := b.m.Status(); s.Promotion != nil || s.WorkError != "" || b.answers["p"] == nil {
+		t.Errorf("once it can be: %+v, %q", s.Promotion, s.WorkError)
 	}
 }
 

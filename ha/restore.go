@@ -28,12 +28,14 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.begin("rollback", func(d Done) {
 			if d.Outcome != OK {
 				m.workFailed("rollback", d.Err)
+				m.rollbackErr = errText(d.Err)
 				if m.j.Promotion.Swapped {
 					m.doubtApp() // it may be what is in the way
 				}
 				return
 			}
 			m.workOK()
+			m.rollbackErr = ""
 			p := m.j.Promotion
 			p.Undone = true
 			m.save()
@@ -100,19 +102,30 @@ func (m *Machine) discardDue() bool {
 	return false
 }
 
+// workError says what a promotion has left behind that is tried again.
+func (m *Machine) workError() string {
+	switch {
+	case m.rollbackErr != "":
+		return "what a promotion did cannot be put back, which is tried again: " + m.rollbackErr
+	case m.discardErr != "":
+		return "what the last promotion replaced cannot be set aside, which is tried again: " + m.discardErr
+	}
+	return ""
+}
+
 // planDiscard sets aside what a swap replaced, once the commit is known.
 func (m *Machine) planDiscard() {
 	m.begin("discard", func(d Done) {
 		if d.Outcome != OK {
 			m.discardWait = min(max(workRetry, 2*m.discardWait), workRetryMax)
-			m.discardAt = m.t + m.discardWait
+			m.discardAt, m.discardErr = m.t+m.discardWait, errText(d.Err)
 			m.report(Alarm, "discard", "what the last promotion replaced could not be set aside (tried again in %v): %s", m.discardWait, errText(d.Err))
 			if p := m.j.Promotion; p != nil && p.Phase == PhaseRestore {
 				m.abort("what the last promotion replaced could not be set aside: %s", errText(d.Err))
 			}
 			return
 		}
-		m.replacedLeft, m.discardAt, m.discardWait = false, 0, 0
+		m.replacedLeft, m.discardAt, m.discardWait, m.discardErr = false, 0, 0, ""
 	})
 	m.emit(Discard{ID: m.work})
 }

@@ -7,36 +7,39 @@ import (
 
 // Status is a snapshot of a machine, for people.
 type Status struct {
-	Role        Role             `json:"role"`
-	Leading     bool             `json:"leading"` // active, and confirmed by the bucket in this process
-	Epoch       uint64           `json:"epoch"`
-	Head        *Head            `json:"head,omitempty"` // as last seen
-	HeadAge     time.Duration    `json:"-"`              // how long the head was seen unchanged
-	HeadAlive   bool             `json:"-"`              // the head has changed under this process's eyes, and lately
-	Bucket      string           `json:"bucket"`         // "ok", or what is wrong
-	BucketSince time.Duration    `json:"-"`              // for how long
-	Refused     string           `json:"refused,omitempty"`
-	Owes        bool             `json:"-"` // this instance's state may be in no backup, or is being replaced
-	Override    bool             `json:"override,omitempty"`
-	App         string           `json:"application"` // "running", "stopped", ""
-	AppError    string           `json:"application_error,omitempty"`
-	AppUntil    time.Duration    `json:"-"` // for how long it may run without another renewal; negative: without end
-	Work        string           `json:"work,omitempty"`
-	BackupError string           `json:"backup_error,omitempty"`
-	PullError   string           `json:"pull_error,omitempty"`
-	Pulled      string           `json:"pulled,omitempty"`
-	Rehearsed   Rehearsed        `json:"rehearsal"` // the newest one
-	NextBackup  time.Duration    `json:"-"`         // until the next scheduled one; negative: none is planned
-	Paused      *Pause           `json:"paused,omitempty"`
-	PauseLeft   time.Duration    `json:"-"`    // until it ends by itself; negative: it does not
-	Seen        Position         `json:"seen"` // the highest version of the head ever seen
-	Lease       *Lease           `json:"lease,omitempty"`
-	Handover    *HandoverJournal `json:"handover,omitempty"`
-	Promotion   *Promotion       `json:"promotion,omitempty"`
-	Demotion    *Demotion        `json:"demotion,omitempty"`
-	Last        *Result          `json:"last_promotion,omitempty"`
-	HeadSeen    bool             `json:"active_seen"` // the active has shown a sign of life since this process started
-	Waiting     *Wait            `json:"-"`           // for others, in a promotion or handover under way
+	Role        Role          `json:"role"`
+	Leading     bool          `json:"leading"` // active, and confirmed by the bucket in this process
+	Epoch       uint64        `json:"epoch"`
+	Head        *Head         `json:"head,omitempty"` // as last seen
+	HeadAge     time.Duration `json:"-"`              // how long the head was seen unchanged
+	HeadAlive   bool          `json:"-"`              // the head has changed under this process's eyes, and lately
+	Bucket      string        `json:"bucket"`         // "ok", or what is wrong
+	BucketSince time.Duration `json:"-"`              // for how long
+	Refused     string        `json:"refused,omitempty"`
+	Owes        bool          `json:"-"` // this instance's state may be in no backup, or is being replaced
+	Override    bool          `json:"override,omitempty"`
+	App         string        `json:"application"` // "running", "stopped", ""
+	AppError    string        `json:"application_error,omitempty"`
+	AppUntil    time.Duration `json:"-"` // for how long it may run without another renewal; negative: without end
+	Work        string        `json:"work,omitempty"`
+	BackupError string        `json:"backup_error,omitempty"`
+	PullError   string        `json:"pull_error,omitempty"`
+	// WorkError is why what a promotion did could not be put back, or what it
+	// replaced not be set aside, the last time that this was tried.
+	WorkError  string           `json:"work_error,omitempty"`
+	Pulled     string           `json:"pulled,omitempty"`
+	Rehearsed  Rehearsed        `json:"rehearsal"` // the newest one
+	NextBackup time.Duration    `json:"-"`         // until the next scheduled one; negative: none is planned
+	Paused     *Pause           `json:"paused,omitempty"`
+	PauseLeft  time.Duration    `json:"-"`    // until it ends by itself; negative: it does not
+	Seen       Position         `json:"seen"` // the highest version of the head ever seen
+	Lease      *Lease           `json:"lease,omitempty"`
+	Handover   *HandoverJournal `json:"handover,omitempty"`
+	Promotion  *Promotion       `json:"promotion,omitempty"`
+	Demotion   *Demotion        `json:"demotion,omitempty"`
+	Last       *Result          `json:"last_promotion,omitempty"`
+	HeadSeen   bool             `json:"active_seen"` // the active has shown a sign of life since this process started
+	Waiting    *Wait            `json:"-"`           // for others, in a promotion or handover under way
 	// FailoverWait is how long a failover that began now would wait for the active
 	// after its commit; nil: not at all.
 	FailoverWait *Wait `json:"-"`
@@ -54,7 +57,7 @@ func (m *Machine) Status() Status {
 		Waiting: m.waitsFor(), FailoverWait: m.failoverWait(),
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
-		BackupError: m.backupErr, PullError: m.pullErr, Rehearsed: m.rehearsed,
+		BackupError: m.backupErr, PullError: m.pullErr, WorkError: m.workError(), Rehearsed: m.rehearsed,
 		Seen: j.Seen, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}

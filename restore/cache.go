@@ -99,13 +99,17 @@ func (c *Cache) path(parts ...string) string {
 
 func (c *Cache) packPath(d pack.Digest) string { return c.path(filepath.FromSlash(d.Key())) }
 
-// change runs do while nobody else changes the cache.
+// change runs do while nobody else changes the cache. Somebody may have deleted
+// its folder.
 func (c *Cache) change(ctx context.Context, do func() error) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the cache: %w", ctx.Err())
+	}
+	if err := c.makeFolders(); err != nil {
+		return fmt.Errorf("lock cache: %w", err)
 	}
 	lock := flock.New(c.path("lock"))
 	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
@@ -126,6 +130,9 @@ func (c *Cache) List() ([]backup.Ref, error) {
 // list also names the folders that hold no readable backup.
 func (c *Cache) list() (refs []backup.Ref, broken []string, err error) {
 	entries, err := os.ReadDir(c.path("backups"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -138,6 +138,48 @@ func TestPurgeLeavesAnEmptyCacheThatStillWorks(t *testing.T) {
 	}
 }
 
+// TestACacheThatSomebodyDeletedIsMadeAgain, while the agent runs.
+func TestACacheThatSomebodyDeletedIsMadeAgain(t *testing.T) {
+	cl, data := newCluster(t), noise(1, 300_000)
+	ref, m := cl.write(t, 1, data)
+	gone := func(t *testing.T) *Cache {
+		t.Helper()
+		c := openCache(t, t.TempDir(), 3)
+		err := c.Pull(t.Context(), cl.repo, ref, nil)
+		if err := errors.Join(err, os.RemoveAll(c.dir)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	t.Run("list and pull", func(t *testing.T) {
+		c := gone(t)
+		if refs, err := c.List(); err != nil || len(refs) != 0 {
+			t.Errorf("listed %v, %v", refs, err)
+		}
+		if err := c.Pull(t.Context(), cl.repo, ref, nil); err != nil {
+			t.Fatal(err)
+		}
+		if refs, err := c.List(); err != nil || len(refs) != 1 {
+			t.Errorf("listed %v, %v", refs, err)
+		}
+	})
+	t.Run("read", func(t *testing.T) {
+		c := gone(t)
+		reader, _, err := cl.repo.Open(t.Context(), m, c.Mending(cl.repo))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(reader.Open(t.Context(), m.Sources[0].Root)); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("read %d bytes: %v", len(got), err)
+		}
+	})
+	t.Run("put", func(t *testing.T) {
+		if err := gone(t).PutPack(t.Context(), digest(data), data); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestABackupThatIsNotCachedIsNotFound(t *testing.T) {
 	cl, cache := newCluster(t), openCache(t, memoryDir(t), 10)
 	if _, _, err := cache.Manifest(cl.repo, "no-such"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no-such") {

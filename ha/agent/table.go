@@ -385,7 +385,7 @@ func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
 
 // lastError is the first thing that is wrong.
 func lastError(core ha.Status) string {
-	for _, text := range []string{core.Refused, core.AppError, core.BackupError, core.PullError, core.Rehearsed.Error} {
+	for _, text := range []string{core.Refused, core.AppError, core.WorkError, core.BackupError, core.PullError, core.Rehearsed.Error} {
 		if text != "" {
 			return text
 		}

@@ -70,11 +70,12 @@ func (s *Status) selfProblems(f *findings, schedule scheduleView, now time.Time)
 	f.problem(s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
 	f.problem(s.BackupError != "", "the last backup failed: %s", s.BackupError)
 	f.problem(s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
+	f.problem(s.WorkError != "", "%s", s.WorkError)
 	f.problem(s.Rehearsed.Error != "" && !active, "the rehearsal of backup %s failed: %s", s.Rehearsed.Backup, s.Rehearsed.Error)
 	f.problem(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
 	f.problem(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
 	f.problem(s.Demotion != nil, "this instance is stepping down")
-	if s.Waiting != nil {
+	if s.Waiting != nil && s.WorkError == "" {
 		f.problem(true, "what is under way here waits for %s", s.Waiting)
 	}
 	for _, b := range s.Blockers {

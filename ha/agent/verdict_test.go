@@ -26,7 +26,7 @@ func anyStatus(rng *rand.Rand) Status {
 			Role: []ha.Role{ha.RoleActive, ha.RoleStandby}[rng.IntN(2)], Leading: true, App: "running", Bucket: "ok", Epoch: 2,
 			Head:      &ha.Head{Epoch: 2, Active: ha.Peer{Name: "a"}, Newest: &newest, Fencing: ha.DefaultConfig().Fencing},
 			Rehearsed: ha.Rehearsed{Backup: "newest", Error: seldom("it does not start")}, Refused: seldom("a copy"), AppError: seldom("exit 1"),
-			BackupError: seldom("no room"), PullError: seldom("damaged"),
+			BackupError: seldom("no room"), PullError: seldom("damaged"), WorkError: seldom("it cannot be put back"),
 		},
 		Instance: "me", Active: "a", Staged: "newest", LastBackup: &newest, LastBackupAge: float64(rng.IntN(300)),
 		HeadAge: float64(rng.IntN(120)), InstancesAge: float64(rng.IntN(250)) - 10, Ready: rng.IntN(8) > 0, poll: 10 * time.Second,
@@ -87,7 +87,7 @@ func anyRow(rng *rand.Rand, name string, seldom func(string) string) InstanceSta
 // sound says, by another way than judge, whether everything that a status shows
 // is as it should be.
 func sound(s Status) bool {
-	well := s.Refused == "" && s.AppError == "" && s.BackupError == "" && s.PullError == "" && s.Bucket == "ok" && s.Demotion == nil && s.Promotion == nil &&
+	well := s.Refused == "" && s.AppError == "" && s.BackupError == "" && s.PullError == "" && s.WorkError == "" && s.Bucket == "ok" && s.Demotion == nil && s.Promotion == nil &&
 		s.Head != nil && s.LastBackup != nil && len(s.Blockers)+len(s.Lacks) == 0 && s.Takeover == nil && s.Paused == nil && s.InstancesAge >= 0 && s.InstancesAge <= 180
 	standbys := 0
 	for _, i := range s.Instances {
