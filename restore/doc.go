@@ -38,6 +38,10 @@
 // (before finishing) or Finish (from swapped) ends with every source old or
 // every source new.
 //
+// Where the journal is lost, or an older one, the sources themselves tell how far
+// they have come (source.Reach). Stage touches nothing then. Resolution says how
+// such a swap can end without a loss, and Resolve ends it.
+//
 // What is no longer needed is set aside, under a name that nothing else uses,
 // and deleted by Sweep. So nothing waits for a deletion, and something that cannot
 // be deleted is in nobody's way.

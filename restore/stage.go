@@ -156,6 +156,9 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	if err != nil || plan.done() {
 		return err
 	}
+	if err := s.unheard(ctx); err != nil {
+		return err
+	}
 	if err := s.acceptable(ctx, plan); err != nil {
 		return err
 	}
@@ -175,6 +178,21 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 		return errors.Join(err, s.settle(ctx, j))
 	}
 	return s.write(&j, Staged)
+}
+
+// unheard fails where a swap is unfinished of which the journal does not know: it
+// is lost, or an older one. What such a swap has put into place may hold what no
+// backup has, and nothing here may touch it.
+func (s *Swapper) unheard(ctx context.Context) error {
+	for _, src := range s.sources {
+		switch reach, err := src.Reach(ctx); {
+		case err != nil:
+			return err
+		case reach >= source.ReachBegun:
+			return fmt.Errorf("%s: %w", src.Name(), source.ErrUnfinished)
+		}
+	}
+	return nil
 }
 
 // begin is the journal with which a staging begins.

@@ -75,7 +75,10 @@ func (s *Swapper) open() error {
 	if err != nil || !j.State.replaced() {
 		return err
 	}
-	return s.match(s.unfinished(j), j.Sources)
+	if err := s.match(s.unfinished(j), j.Sources); err != nil {
+		return fmt.Errorf("%w: configure the sources as they were, until it has ended", err)
+	}
+	return nil
 }
 
 // sweep removes what a crash left of a journal that was being written.
@@ -174,7 +177,9 @@ func (s *Swapper) Rollback(ctx context.Context) error {
 	case j.State == Idle, j.State == Staged:
 		return nil
 	case j.State == Staging:
-		err = s.settle(ctx, j)
+		if err = s.unheard(ctx); err == nil {
+			err = s.settle(ctx, j)
+		}
 		if err != nil {
 			err = fmt.Errorf("roll back backup %s: %w", j.Backup, err)
 		}
@@ -242,7 +247,9 @@ func (s *Swapper) Drop(ctx context.Context) error {
 	case j.State.replaced():
 		err = fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
 	default:
-		err = s.rollback(ctx, j)
+		if err = s.unheard(ctx); err == nil {
+			err = s.rollback(ctx, j)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("drop the stage: %w", err)

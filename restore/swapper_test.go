@@ -18,7 +18,7 @@ import (
 // is no state.
 type disk map[string]*states
 
-type states struct{ live, staged, replaced string }
+type states struct{ live, staged, replaced, kept string }
 
 // oldStage is what a stage of another backup than the one under test is called.
 const oldStage = "older"
@@ -135,6 +135,28 @@ func (f *fake) Discard(ctx context.Context) error {
 	f.step("half discarded " + f.name)
 	f.states.replaced = ""
 	return nil
+}
+
+func (f *fake) Reach(ctx context.Context) (source.Reach, error) {
+	s := f.states
+	switch {
+	case s.replaced != "" && s.live != "" && s.staged == "":
+		return source.ReachPlaced, f.failure(ctx, "reach")
+	case s.replaced != "":
+		return source.ReachBegun, f.failure(ctx, "reach")
+	case s.staged != "":
+		return source.ReachStaged, f.failure(ctx, "reach")
+	}
+	return source.ReachNone, f.failure(ctx, "reach")
+}
+
+func (f *fake) Keep(ctx context.Context) (string, error) {
+	if err := f.failure(ctx, "keep"); err != nil || f.states.replaced == "" {
+		return "", err
+	}
+	f.states.kept, f.states.replaced = f.states.replaced, ""
+	f.step("kept " + f.name)
+	return "kept/" + f.name, nil
 }
 
 func (f *fake) failure(ctx context.Context, verb string) error {

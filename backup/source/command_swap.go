@@ -51,7 +51,7 @@ func (c *Command) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 	if kept, err := exists(c.replaced()); err != nil {
 		return err
 	} else if kept {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	if err := makeScratch(c.cfg.Scratch); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (c *Command) discard() error {
 		return err
 	}
 	if staged && kept {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	return c.drop(c.replaced(), c.loaded(), c.Staged())
 }

@@ -31,10 +31,6 @@ type exchange struct {
 	switchNames func(a, b string) error // gives each what the other one had, at once
 }
 
-// errSwapPending is the answer to a stage while a swap is neither finished nor
-// undone.
-var errSwapPending = errors.New("an earlier swap is neither finished nor rolled back; do that first")
-
 // marking is the content of the marker.
 type marking struct {
 	New uint64 `json:"new_inode"`

@@ -205,7 +205,7 @@ func TestStageIsRefusedWhileASwapIsPending(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	do(t, fill("old")(s.target))
 	swapped(s)
-	if err := s.whole().stage(s.t.Context(), fill("newer")); !errors.Is(err, errSwapPending) {
+	if err := s.whole().stage(s.t.Context(), fill("newer")); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("new", "", "old")

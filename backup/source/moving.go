@@ -133,7 +133,7 @@ func (m *moving) swap() error {
 		return nil
 	case "in":
 	default:
-		return fmt.Errorf("%w (%s)", errUnfinished, n.Phase)
+		return fmt.Errorf("%w (%s)", ErrUnfinished, n.Phase)
 	}
 	if err := m.moveAll(m.staged, m.target); err != nil {
 		return err
@@ -229,7 +229,7 @@ func (m *moving) discard() error {
 		return err
 	}
 	if n != nil && n.Phase != "done" {
-		return fmt.Errorf("%w (%s)", errUnfinished, n.Phase)
+		return fmt.Errorf("%w (%s)", ErrUnfinished, n.Phase)
 	}
 	if err := m.removeNote(); err != nil {
 		return err

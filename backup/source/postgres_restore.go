@@ -73,7 +73,7 @@ func (p *Postgres) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e 
 		return err
 	}
 	if st.replaced || st.absent {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	if err := p.checkServerSpace(ctx, conn, e, facts); err != nil {
 		return err

@@ -172,7 +172,7 @@ func (p *Postgres) discard(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if st.replaced && (st.staged || !st.target) || st.absent && st.staged {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	if err := p.setAside(ctx, conn, p.replaced()); err != nil {
 		return err

@@ -82,7 +82,7 @@ func (p *Prometheus) Swap(ctx context.Context) error {
 }
 
 func (p *Prometheus) swap(ctx context.Context) error {
-	begun, err := exists(p.swapping())
+	begun, err := p.begun(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (p *Prometheus) SwapBack(ctx context.Context) error {
 }
 
 func (p *Prometheus) swapBack(ctx context.Context) error {
-	begun, err := exists(p.swapping())
+	begun, err := p.begun(ctx)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type site struct {
 	staging  string // a stage being built, or changed
 	staged   string
 	replaced string
+	kept     string // and a number behind it: what was replaced, when nobody knew whether it is still needed
 	dropped  asides // what waits to be deleted
 	delta    string // files on their way into the stage
 	list     string // the tree that is staged
@@ -33,7 +34,7 @@ type site struct {
 func newSite(target, folder string, place func(name string) string) site {
 	return site{
 		target: target, folder: folder,
-		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), dropped: asides(place("dropped")),
+		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), kept: place("kept"), dropped: asides(place("dropped")),
 		delta: place("delta"), list: place("list"), listing: place("listing"),
 		marks: place("marks"), marking: place("marking"), note: place("swap.json"),
 		fault: noFault,
@@ -109,7 +110,7 @@ func (s *site) ready() error {
 	case err != nil:
 		return err
 	case there:
-		return fmt.Errorf("%s: %w", s.target, errSwapPending)
+		return fmt.Errorf("%s: %w", s.target, ErrUnfinished)
 	}
 	return nil
 }

@@ -104,6 +104,13 @@ type Restorer interface {
 	// Discard sets aside whatever staged or replaced state is left. It deletes
 	// nothing: so it is quick, and what cannot be deleted is in nobody's way.
 	Discard(ctx context.Context) error
+	// Reach tells by what lies beside the target how far a swap has come: for
+	// whoever has no journal of it, or an older one.
+	Reach(ctx context.Context) (Reach, error)
+	// Keep gives what a whole swap has replaced a name that no sweep deletes, and
+	// returns that name; "" where nothing was replaced. A Keep that was cut off may
+	// be run again.
+	Keep(ctx context.Context) (string, error)
 }
 
 // Sweeper is a Restorer that deletes what was set aside.

@@ -12,10 +12,11 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
-var (
-	errNothingStaged = errors.New("nothing is staged")
-	errUnfinished    = errors.New("an earlier swap was neither finished nor rolled back: do that first")
-)
+// ErrUnfinished is the answer to a stage while an earlier swap is neither
+// finished nor rolled back.
+var ErrUnfinished = errors.New("an earlier swap was neither finished nor rolled back: do that first")
+
+var errNothingStaged = errors.New("nothing is staged")
 
 // sides are what SQLite keeps beside a database. A WAL or a journal belongs to
 // one database file: beside another it would destroy that one.
@@ -172,7 +173,7 @@ func (s *sqliteSite) stage(parents []parent, build func() error) error {
 		return err
 	}
 	if st.replaced || st.absent || st.moved {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	if err := makeParents(s.path, parents); err != nil {
 		return err
@@ -313,7 +314,7 @@ func (s *sqliteSite) discard() error {
 		return err
 	}
 	if st.staged && (st.replaced || st.absent || st.moved) || st.replaced && !st.target {
-		return errUnfinished
+		return ErrUnfinished
 	}
 	paths := append(s.withSides(s.replaced()), s.replaced(), s.absent())
 	paths = append(append(paths, s.withSides(s.staged())...), s.staged(), s.staging())

@@ -23,6 +23,10 @@ a promotion starts it. The application's files and databases need not be there: 
 promotion makes them, and the folders above them. What keeps this host from taking
 over all the same is said; status and doctor say it too, until it is put right.
 
+A restore that a crash has interrupted here ends first, in the way that loses nothing:
+what was done, and where the earlier state is kept if nobody knows whether it is still
+needed, is said.
+
 A name that another host uses is refused. --replace takes it over: for a host that
 has lost its data folder, or whose data folder is a copy or an old version. On a
 host that is in this cluster already, join does nothing.`,
@@ -44,13 +48,16 @@ func (a *app) join(ctx context.Context, replace bool) error {
 			return err
 		}
 	}
-	cluster, err := agent.Join(ctx, cfg, replace)
+	joined, err := agent.Join(ctx, cfg, replace)
 	if err != nil {
 		return err
 	}
-	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg)}
+	result := memberJSON{Cluster: joined.Cluster, Settled: joined.Settled, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg)}
 	if err := a.printer().show(result, func(w io.Writer) {
-		fmt.Fprintf(w, "%s has joined cluster %s as a standby. Start it with: understudy serve\n", cfg.Instance, cluster)
+		if joined.Settled != nil {
+			fmt.Fprintf(w, "First, %v.\n", joined.Settled)
+		}
+		fmt.Fprintf(w, "%s has joined cluster %s as a standby. Start it with: understudy serve\n", cfg.Instance, joined.Cluster)
 		for _, why := range result.Blockers {
 			fmt.Fprintf(w, "It cannot take over yet: %s\n", why)
 		}
@@ -76,6 +83,8 @@ func blockers(ctx context.Context, cfg agent.Config) []string {
 type leftJSON struct {
 	Instance string `json:"instance"`
 	Left     bool   `json:"left"`
+	// Settled says how an interrupted restore ended.
+	Settled *agent.Settlement `json:"settled,omitempty"`
 }
 
 func newLeave(a *app) *cobra.Command {
@@ -88,14 +97,18 @@ host that still owes a salvage backup.`,
 		Example: `  systemctl stop understudy && understudy leave`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.member(cmd.Context())
+			cfg, _, err := a.instance(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if err := agent.Leave(cmd.Context(), cfg); err != nil {
+			left, err := agent.Leave(cmd.Context(), cfg)
+			if err != nil {
 				return err
 			}
-			return a.printer().show(leftJSON{Instance: cfg.Instance, Left: true}, func(w io.Writer) {
+			return a.printer().show(leftJSON{Instance: cfg.Instance, Left: true, Settled: left.Settled}, func(w io.Writer) {
+				if left.Settled != nil {
+					fmt.Fprintf(w, "First, %v.\n", left.Settled)
+				}
 				fmt.Fprintf(w, "%s has left its cluster, and its cache is empty.\n", cfg.Instance)
 			})
 		},

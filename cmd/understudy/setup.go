@@ -237,7 +237,12 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 	if req.Role == ha.RoleActive {
 		done.Cluster, done.Notes, err = makeCluster(ctx, cfg, req)
 	} else {
-		done.Cluster, err = agent.Join(ctx, cfg, false)
+		var joined agent.Joined
+		joined, err = agent.Join(ctx, cfg, false)
+		done.Cluster = joined.Cluster
+		if joined.Settled != nil {
+			done.Notes = append(done.Notes, joined.Settled.String())
+		}
 	}
 	if err != nil {
 		return done, errors.Join(err, forget())

@@ -35,7 +35,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	case ha.Rehearse:
 		a.startSwap(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return a.rehearse(ctx, e.Ref) })
 	case ha.Unstage:
-		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Drop(ctx)) })
+		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(withWayOut(a.swap().Drop(ctx))) })
 	case ha.Stage:
 		a.startSwap(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return a.stage(ctx, e) })
 	case ha.Swap:

@@ -31,7 +31,7 @@ var errHeld = errors.New("somebody has open what is replaced")
 // swapIn puts the staged state into place, with nobody having open what it
 // replaces, before or after.
 func (a *Agent) swapIn(ctx context.Context) ha.Done {
-	blind, err := a.nobodyHas(ctx, a.swap().Live)
+	blind, err := nobodyHas(ctx, a.cfg.Clock, a.swap().Live)
 	if err != nil {
 		return failed(err)
 	}
@@ -39,7 +39,7 @@ func (a *Agent) swapIn(ctx context.Context) ha.Done {
 		return failed(err)
 	}
 	// Somebody may have opened it just before it was replaced.
-	if _, err := a.nobodyHas(ctx, a.swap().Replaced); err != nil {
+	if _, err := nobodyHas(ctx, a.cfg.Clock, a.swap().Replaced); err != nil {
 		return failed(err)
 	}
 	if blind != "" {
@@ -56,7 +56,7 @@ func (a *Agent) rollBack(ctx context.Context) ha.Done {
 		return failed(err)
 	}
 	if state == restore.Swapped {
-		if _, err := a.nobodyHas(ctx, a.swap().Live); err != nil {
+		if _, err := nobodyHas(ctx, a.cfg.Clock, a.swap().Live); err != nil {
 			return failed(err)
 		}
 	}
@@ -65,12 +65,12 @@ func (a *Agent) rollBack(ctx context.Context) ha.Done {
 
 // nobodyHas waits, for a bounded time, until nobody has any of the places open,
 // and says what it could not look at.
-func (a *Agent) nobodyHas(ctx context.Context, where func() ([]holder.Place, error)) (blind string, err error) {
+func nobodyHas(ctx context.Context, clock Clock, where func() ([]holder.Place, error)) (blind string, err error) {
 	places, err := where()
 	if err != nil {
 		return "", err
 	}
-	for until := a.cfg.Clock.Now().Mono + holdersGrace; ; {
+	for until := clock.Now().Mono + holdersGrace; ; {
 		found, err := holder.Find(ctx, places, nil)
 		if err != nil {
 			return "", err
@@ -78,7 +78,7 @@ func (a *Agent) nobodyHas(ctx context.Context, where func() ([]holder.Place, err
 		if len(found.Holders) == 0 {
 			return found.Blind, nil
 		}
-		if a.cfg.Clock.Now().Mono >= until {
+		if clock.Now().Mono >= until {
 			return "", fmt.Errorf("%w: %s: stop what runs there", errHeld, describeHolders(found.Holders))
 		}
 		if err := wait(ctx, holdersAgain); err != nil {

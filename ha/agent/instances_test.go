@@ -66,11 +66,11 @@ func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
 func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		if err := Leave(t.Context(), b.config()); !errors.Is(err, ErrLocked) {
+		if _, err := Leave(t.Context(), b.config()); !errors.Is(err, ErrLocked) {
 			t.Errorf("leave while the agent runs: %v", err)
 		}
 		b.halt()
-		if err := Leave(t.Context(), b.config()); err != nil {
+		if _, err := Leave(t.Context(), b.config()); err != nil {
 			t.Fatal(err)
 		}
 		b.refusesToOpen("understudy join")

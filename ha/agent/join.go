@@ -7,79 +7,88 @@ import (
 	"slices"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/restore"
 )
 
-// Join makes this instance a standby of the cluster in the bucket, and gives
-// the cluster's id. A name that somebody else uses is a *ha.Refusal unless
+// Joined is what came of joining.
+type Joined struct {
+	Cluster string
+	Settled *Settlement // nil: there was nothing to settle
+}
+
+// Join makes this instance a standby of the cluster in the bucket. A restore that
+// was interrupted on this host ends first. A name that somebody else uses is a *ha.Refusal unless
 // replace is set, which takes the name over; so it also joins an instance
 // afresh that has lost its data folder, or must not go on with the one that it
 // has. No agent may be running on the data folder.
-func Join(ctx context.Context, cfg Config, replace bool) (cluster string, err error) {
+func Join(ctx context.Context, cfg Config, replace bool) (done Joined, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	dir, err := openDataDir(cfg.DataDir)
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
-	if cluster, err = join(ctx, cfg, dir, replace); err != nil {
-		return "", fmt.Errorf("join cluster: %w", err)
+	if done, err = join(ctx, cfg, dir, replace); err != nil {
+		return done, fmt.Errorf("join cluster: %w", err)
 	}
-	return cluster, nil
+	return done, nil
 }
 
-func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (string, error) {
+func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joined, err error) {
 	old, found, err := dir.loadJournal()
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	if err := checkStore(ctx, cfg); err != nil {
-		return "", err
+		return done, err
 	}
 	b, _, err := openBucket(ctx, cfg)
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	if found && old.Cluster != b.Cluster() {
-		return "", fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): leave that one first (understudy leave), or use another folder",
+		return done, fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): leave that one first (understudy leave), or use another folder",
 			ErrBucket, b.Cluster(), dir.path, old.Cluster)
 	}
 	h, err := b.Head(ctx)
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	incarnation, err := randomHex(cfg.Random, 16)
 	if err != nil {
-		return "", err
+		return done, err
 	}
 	r := newRegistrar(b, ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation}, old.Incarnations, cfg.Random)
 	if found && !replace {
 		if err := refuseMember(ctx, old, r, h); err != nil {
-			return "", err
+			return done, err
 		}
 	}
+	if _, done.Settled, err = settle(ctx, cfg, dir, old); err != nil {
+		return done, err
+	}
+	done.Cluster = b.Cluster()
 	j := standbyJournal(old, b.Cluster(), cfg.Instance, h)
 	if j.Demotion == nil && !found {
 		if j.Demotion, err = owedByRecord(ctx, r, h); err != nil {
-			return "", err
+			return done, err
 		}
 	}
 	j.Incarnations = append(slices.Clone(old.Incarnations), incarnation)
 	if err := dir.saveJournal(j); err != nil {
-		return "", err
+		return done, err
 	}
 	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Time: cfg.Clock.Now().Wall}
 	if err := r.take(ctx, rec, true, replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
 			err = errors.Join(err, dir.remove(journalFile))
 		}
-		return "", err
+		return done, err
 	}
 	j.Incarnations = []string{incarnation}
-	return b.Cluster(), dir.saveJournal(j)
+	return done, dir.saveJournal(j)
 }
 
 // refuseMember refuses an instance that is in the cluster already, unless it
@@ -140,70 +149,4 @@ func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, 
 		return owed(rec.Epoch, h), nil
 	}
 	return nil, nil
-}
-
-// Leave takes this instance out of its cluster: its record goes from the
-// bucket, its cache, stage and journal from this host, and the active's address
-// from its Prometheus. The active cannot leave (*ha.Refusal), nor can an instance
-// that still has something to salvage. No agent may be running on the data
-// folder.
-func Leave(ctx context.Context, cfg Config) (err error) {
-	cfg, err = cfg.complete()
-	if err != nil {
-		return err
-	}
-	dir, err := openDataDir(cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dir.close()) }()
-	if err := leave(ctx, cfg, dir); err != nil {
-		return fmt.Errorf("leave cluster: %w", err)
-	}
-	return nil
-}
-
-func leave(ctx context.Context, cfg Config, dir *dataDir) error {
-	j, err := memberJournal(ctx, cfg, dir)
-	if err != nil {
-		return err
-	}
-	switch {
-	case j.Role == ha.RoleActive:
-		return &ha.Refusal{Reason: fmt.Sprintf("%s is the active: promote another instance first", j.Instance)}
-	case j.Promotion != nil:
-		return &ha.Refusal{Reason: "a promotion is unfinished here: start the agent and let it end"}
-	case j.Demotion != nil:
-		return &ha.Refusal{Reason: "this instance has not finished stepping down (its state may have to be salvaged): start the agent and let it finish"}
-	}
-	b, _, err := openBucket(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if b.Cluster() != j.Cluster {
-		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder (%s)", ErrBucket, b.Cluster(), j.Cluster)
-	}
-	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
-		return err
-	}
-	swapper, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
-	if err == nil {
-		err = errors.Join(swapper.Drop(ctx), clearForGood(ctx, cfg, swapper))
-	}
-	if err != nil {
-		return err
-	}
-	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
-	if err == nil {
-		err = cache.Purge(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	if path := cfg.Federation.TargetsFile; path != "" {
-		if err := replaceTargets(path, ""); err != nil {
-			return err
-		}
-	}
-	return errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(volumesFile), dir.remove(configFile), dir.remove(journalFile))
 }

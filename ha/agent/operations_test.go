@@ -24,7 +24,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 			"remove a": a.agent.RemoveInstance(ctx, "a"),
 			"start":    b.agent.StartAnyway(ctx, "me"),
 			"cancel":   a.agent.CancelPromotion(ctx),
-			"leave":    func() error { a.halt(); defer a.start(); return Leave(ctx, a.config()) }(),
+			"leave":    func() error { a.halt(); defer a.start(); _, err := Leave(ctx, a.config()); return err }(),
 		} {
 			if !ha.IsRefusal(err) {
 				t.Errorf("%s: %v, want a refusal", name, err)

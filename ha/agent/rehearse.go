@@ -34,7 +34,7 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	}
 	now := a.cfg.Clock.Now()
 	one := s.rehearsal(ref.ID, now, begun)
-	if err != nil {
+	if err = withWayOut(err); err != nil {
 		one.Result, one.Error = ha.RehearsalFailed, err.Error()
 		a.stats.rehearsalFailed()
 	}
@@ -51,6 +51,15 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 		}
 	}
 	return d
+}
+
+// withWayOut says what to do about a restore that a crash has interrupted and that
+// no journal tells of any more.
+func withWayOut(err error) error {
+	if errors.Is(err, source.ErrUnfinished) || errors.Is(err, restore.ErrState) {
+		return fmt.Errorf("%w: stop this agent, run understudy join --replace, which ends it and loses nothing, and start the agent again", err)
+	}
+	return err
 }
 
 // rehearsal is what is to be attested of a stage that the probe likes.
@@ -70,7 +79,7 @@ func (s *staging) rehearsal(id string, now, begun ha.Now) ha.Rehearsal {
 func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 	begun := a.cfg.Clock.Now()
 	s, err := a.beside(ctx, e.Ref, e.AllowFailed)
-	if err != nil {
+	if err = withWayOut(err); err != nil {
 		return failed(withOutput(err, s.output))
 	}
 	if s.proven {

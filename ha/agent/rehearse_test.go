@@ -176,7 +176,7 @@ func TestLeavingDropsWhatOnlyAMemberHas(t *testing.T) {
 		if err := os.WriteFile(pending, []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := Leave(t.Context(), b.config()); err != nil {
+		if _, err := Leave(t.Context(), b.config()); err != nil {
 			t.Fatal(err)
 		}
 		b.alone()

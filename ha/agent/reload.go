@@ -167,7 +167,7 @@ func (a *Agent) useSources(ctx context.Context) error {
 	wanted := r.wanted
 	r.mu.Unlock()
 	if err := a.swap().Drop(ctx); err != nil {
-		return err
+		return withWayOut(err)
 	}
 	a.clear(ctx) // afterwards nobody knows where to look
 	if err := a.openSources(wanted); err != nil {

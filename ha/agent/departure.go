@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// Left is what came of leaving.
+type Left struct {
+	Settled *Settlement // nil: there was nothing to settle
+}
+
+// Leave takes this instance out of its cluster: its record goes from the
+// bucket, its cache, stage and journal from this host, and the active's address
+// from its Prometheus. A restore that was interrupted ends first. The active
+// cannot leave (*ha.Refusal), nor can an instance that still has something to
+// salvage. No agent may be running on the data folder.
+func Leave(ctx context.Context, cfg Config) (left Left, err error) {
+	cfg, err = cfg.complete()
+	if err != nil {
+		return left, err
+	}
+	dir, err := openDataDir(cfg.DataDir)
+	if err != nil {
+		return left, err
+	}
+	defer func() { err = errors.Join(err, dir.close()) }()
+	if left, err = leave(ctx, cfg, dir); err != nil {
+		return left, fmt.Errorf("leave cluster: %w", err)
+	}
+	return left, nil
+}
+
+// refuseToLeave refuses an instance that is the active, or may be it, or owes
+// something.
+func refuseToLeave(j ha.Journal) error {
+	switch {
+	case j.Role == ha.RoleActive:
+		return &ha.Refusal{Reason: fmt.Sprintf("%s is the active: promote another instance first", j.Instance)}
+	case j.Pending != nil && j.Pending.Commit, verdict(j) == restore.Committed:
+		return &ha.Refusal{Reason: "a promotion of this instance has committed, or may have: start the agent (understudy serve) and let it end"}
+	case j.Demotion != nil:
+		return &ha.Refusal{Reason: "this instance has not finished stepping down (its state may have to be salvaged): start the agent (understudy serve) and let it finish"}
+	}
+	return nil
+}
+
+func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error) {
+	j, err := memberJournal(ctx, cfg, dir)
+	if err == nil {
+		err = refuseToLeave(j)
+	}
+	if err != nil {
+		return left, err
+	}
+	b, _, err := openBucket(ctx, cfg)
+	if err != nil {
+		return left, err
+	}
+	if b.Cluster() != j.Cluster {
+		return left, fmt.Errorf("%w: it holds another cluster (%s) than the data folder (%s)", ErrBucket, b.Cluster(), j.Cluster)
+	}
+	swapper, settled, err := settle(ctx, cfg, dir, j)
+	left.Settled = settled
+	if err != nil {
+		return left, err
+	}
+	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
+		return left, err
+	}
+	if err := errors.Join(swapper.Drop(ctx), clearForGood(ctx, cfg, swapper)); err != nil {
+		return left, err
+	}
+	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
+	if err == nil {
+		err = cache.Purge(ctx)
+	}
+	if err != nil {
+		return left, err
+	}
+	if path := cfg.Federation.TargetsFile; path != "" {
+		if err := replaceTargets(path, ""); err != nil {
+			return left, err
+		}
+	}
+	return left, errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(volumesFile), dir.remove(configFile), dir.remove(journalFile))
+}
