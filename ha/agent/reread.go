@@ -78,6 +78,7 @@ type rereader struct {
 	a       *Agent
 	next    time.Duration // monotonic, when the next round may begin
 	doubted bool          // something in the stage is, or may be, to be restored again
+	failed  bool          // the last turn came to nothing
 }
 
 // keepReread reads a part of the stage now and then.
@@ -88,8 +89,11 @@ func (a *Agent) keepReread(ctx context.Context) error {
 		if !a.atRest() {
 			return rereadAgain
 		}
-		if r.doubted || a.cfg.Clock.Now().Mono >= r.next {
+		if r.doubted || r.failed || a.cfg.Clock.Now().Mono >= r.next {
 			r.turn(ctx)
+		}
+		if r.failed {
+			return rereadAgain
 		}
 		return rereadPause
 	})
@@ -128,8 +132,11 @@ func (r *rereader) turn(ctx context.Context) {
 	a := r.a
 	resting, cancel := a.whileAtRest(ctx)
 	defer cancel()
-	switch err := r.read(restore.Polite(resting)); {
+	err := r.read(restore.Polite(resting))
+	r.failed = err != nil
+	switch {
 	case resting.Err() != nil:
+	case errors.Is(err, restore.ErrVolume): // it is told, and over as soon as that is mounted
 	case err != nil:
 		a.trouble(ctx, stageKind, key, fmt.Sprintf("the content of the stage cannot be checked: %v", err))
 	default:

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,3 +49,49 @@ func TestTheReadingOfTheStageMakesWay(t *testing.T) {
 		}
 	})
 }
+
+// A volume that is not mounted is told as that, and is not told any more as soon
+// as it is: the reading of the stage, which comes by seldom, says nothing of it.
+func TestTheReadingOfTheStageSaysNothingOfAVolume(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		_, b, _ := rehearsingHosts(t, c)
+		b.stop()
+		was, err := openVolumes(b.agent.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		away, err := openVolumes(b.agent.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, known := range away.all {
+			known.Volumes[0].Type = "another"
+		}
+		if err := b.agent.dir.save(volumesFile, away.all); err != nil {
+			t.Fatal(err)
+		}
+		stage := filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged")
+		move(t, stage, stage+".away") // it lies there
+		b.start()
+		b.until("the volume is away", func(s Status) bool { return slices.ContainsFunc(s.Problems, isVolume) })
+		c.pass(2 * rereadAgain)
+		v := b.agent.volumes
+		v.mu.Lock()
+		v.all = was.all
+		v.mu.Unlock()
+		move(t, stage+".away", stage)
+		c.pass(2*readyAgain + rereadAgain)
+		if s := b.agent.Status(); len(s.Problems) > 0 {
+			t.Errorf("it is there again: %q", s.Problems)
+		}
+	})
+}
+
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func isVolume(text string) bool { return strings.Contains(text, "accept-change") }
