@@ -67,6 +67,8 @@ type Postgres struct {
 	snapshot *snapshotWatch
 	// restorable is whether a restore was seen to be able to connect as its role.
 	restorable atomic.Bool
+	// openedWith is what had been written to the stage when it was opened.
+	openedWith string
 	// fault, in tests, stops the swap after the named step.
 	fault func(step string) error
 }

@@ -168,13 +168,17 @@ func (p *Postgres) alignBack(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) 
 	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, true) }, nil
 }
 
-// dropRoleFiles removes the notes, but for those of the databases that keep
-// theirs.
-func (p *Postgres) dropRoleFiles(except ...string) error {
+// dropNotes removes the notes, but for those of the databases that keep theirs.
+func (p *Postgres) dropNotes(except ...string) error {
 	found, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "*roles*.json"))
 	if err != nil {
 		return err
 	}
+	left, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "left-*"))
+	if err != nil {
+		return err
+	}
+	found = append(found, left...)
 	return removeFiles(slices.DeleteFunc(found, func(path string) bool { return slices.Contains(except, path) })...)
 }
 
@@ -191,8 +195,12 @@ func writeGlobals(path string, g *globals) error {
 	if err != nil {
 		return err
 	}
+	return writeDurably(path, raw)
+}
+
+func writeDurably(path string, raw []byte) error {
 	next := path + ".new"
-	err = writeFile(next, os.O_TRUNC, func(w io.Writer) error {
+	err := writeFile(next, os.O_TRUNC, func(w io.Writer) error {
 		_, err := w.Write(raw)
 		return err
 	})

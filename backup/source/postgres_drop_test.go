@@ -75,6 +75,7 @@ func TestPostgresDropsWhatIsInUse(t *testing.T) {
 	s, e := newSmall(t, srv, "app")
 	p := newPostgresAt(t, srv, "app")
 	s.stage(t, p, e)
+	sqlIn(t, srv.DSN("postgres"), openTo(p.Staged()))
 	sqlIn(t, srv.DSN(p.Staged()), "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')",
 		"BEGIN", "INSERT INTO t VALUES ('x')", "PREPARE TRANSACTION 'stuck'")
 	must(t, p.SwapBack(t.Context()))

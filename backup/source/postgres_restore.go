@@ -190,7 +190,15 @@ func (p *Postgres) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) 
 	} else if there {
 		renames = append([]rename{{p.Staged(), p.outdated()}}, renames...)
 	}
-	if err := p.renameAll(ctx, conn, renames, nil); err != nil {
+	var left string
+	err := p.renameAll(ctx, conn, renames, func(tx pgx.Tx) (err error) {
+		left, err = p.shut(ctx, tx, p.Staged())
+		return err
+	})
+	if err == nil {
+		err = p.leave(ctx, conn, left)
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.remove(ctx, conn, p.outdated()); err != nil {
@@ -200,7 +208,7 @@ func (p *Postgres) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) 
 	if err != nil {
 		return err
 	}
-	return p.dropRoleFiles(p.rolesFile(oid))
+	return p.dropNotes(p.rolesFile(oid), p.leftFile(oid))
 }
 
 // dropStaging drops what was being built, over a connection of its own: the

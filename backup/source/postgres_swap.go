@@ -13,7 +13,7 @@ import (
 // The state of a swap can be read off the databases (S staged, T the target, R
 // replaced, A absent: an empty one that says that there was no target):
 //
-//	S, T       staged; T may be closed to connections already
+//	S, T       staged, and S is closed to connections; T may be already
 //	S          staged, for a server that has no target yet
 //	S, A       the same, about to be put into place, or just taken back
 //	T, R or A  swapped; R is closed to connections
@@ -93,6 +93,11 @@ func (p *Postgres) swap(ctx context.Context, conn *pgx.Conn) error {
 		return errNothingStaged
 	case st.target && (st.replaced || st.absent):
 		return fmt.Errorf("database %q was made again in the midst of a swap", p.target())
+	}
+	if left, err := p.asLeft(ctx, conn); err != nil {
+		return err
+	} else if !left {
+		return fmt.Errorf("database %q is not as it was left: somebody has opened it, or written to it", p.Staged())
 	}
 	var renames []rename
 	switch {
@@ -195,7 +200,7 @@ func (p *Postgres) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 	if err := p.setAside(ctx, conn, p.staging(), p.outdated(), p.Staged(), p.absent()); err != nil {
 		return err
 	}
-	return errors.Join(removeFiles(p.archive()), p.dropRoleFiles())
+	return errors.Join(removeFiles(p.archive()), p.dropNotes())
 }
 
 func closeTo(name string) string { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS false" }
@@ -252,9 +257,13 @@ func (p *Postgres) endSessions(ctx context.Context, conn *pgx.Conn, renames []re
 	for i, r := range renames {
 		names[i] = r.from
 	}
-	_, err := conn.Exec(ctx, `
-		SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-		WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()`, names)
+	ended, err := collectNames(ctx, conn, `
+		SELECT CASE WHEN ended AND datname = $2 AND backend_type = 'client backend' AND application_name <> 'understudy' THEN `+describedSession+` ELSE '' END
+		FROM (SELECT *, pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
+			WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()) s`, names, p.target())
+	if to, ok := ctx.Value(endedKey{}).(*Ended); ok {
+		to.add(ended)
+	}
 	if err = p.step("sessions ended", err); err != nil {
 		return fmt.Errorf("end sessions in %q: %w", p.target(), err)
 	}

@@ -56,7 +56,12 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage", "ALTER ROLE app_user CONNECTION LIMIT 4", "GRANT app_admin TO app_user")
 	must(t, makeScratch(p.cfg.Scratch))
 	must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
-		return p.keepRoles(t.Context(), conn, p.Staged(), &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}})
+		var left string
+		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) (err error) {
+			left, err = p.shut(t.Context(), tx, p.Staged())
+			return err
+		})
+		return errors.Join(err, p.leave(t.Context(), conn, left), p.keepRoles(t.Context(), conn, p.Staged(), &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}}))
 	}))
 	fault, stopped := stopAfter(n)
 	p.fault = fault
@@ -144,9 +149,16 @@ func TestPostgresSwapEndsSessions(t *testing.T) {
 	}()
 	p := newPostgresAt(t, srv, "app")
 	s.stage(t, p, e)
-	must(t, p.Swap(t.Context()))
+	named := connect(t, srv.DSN("app")+"&application_name=shop")
+	connect(t, srv.DSN("postgres")) // is nobody's business
+	var ended Ended
+	must(t, p.Swap(WithEnded(t.Context(), &ended)))
 	if err := idle.Ping(t.Context()); err == nil {
 		t.Error("a session outlived the swap")
+	}
+	want := fmt.Sprintf("session %d of role postgres (shop) in database app from 127.0.0.1", named.PgConn().PID())
+	if text := ended.String(); !strings.Contains(text, want) || strings.Contains(text, "database postgres") || strings.Contains(text, "understudy") {
+		t.Errorf("ended %q, want %q among them", text, want)
 	}
 	if got := ask(t, srv.DSN("app"), "SELECT state FROM t"); !cmp.Equal(got, []string{"new"}) {
 		t.Errorf("state %q", got)

@@ -111,14 +111,22 @@ func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
 
 // probe has the probe hook judge what is staged, and gives the end of what the
 // hook printed.
-func (a *Agent) probe(ctx context.Context, ref backup.Ref) (string, error) {
+func (a *Agent) probe(ctx context.Context, ref backup.Ref) (output string, err error) {
 	env := []string{"UNDERSTUDY_BACKUP=" + ref.ID}
 	for _, src := range a.live().Sources {
 		if s, ok := src.(staged); ok {
 			env = append(env, "UNDERSTUDY_STAGED_"+envName(src.Name())+"="+s.Staged())
 		}
 	}
-	return a.tryHook(ctx, "probe", a.live().Hooks.Probe, env)
+	h := a.live().Hooks.Probe
+	if len(h.Command) == 0 {
+		return a.tryHook(ctx, "probe", h, env)
+	}
+	err = source.Opened(ctx, a.live().Sources, func() error {
+		output, err = a.tryHook(ctx, "probe", h, env)
+		return err
+	})
+	return output, err
 }
 
 // staged is a source that can say where what it has staged is to be found: a

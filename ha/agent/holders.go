@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -35,17 +36,32 @@ func (a *Agent) swapIn(ctx context.Context) ha.Done {
 	if err != nil {
 		return failed(err)
 	}
-	if err := a.swap().Swap(ctx); err != nil {
+	var ended source.Ended
+	err = a.swap().Swap(source.WithEnded(ctx, &ended))
+	a.tellEnded(ctx, &ended)
+	if err != nil {
 		return failed(err)
 	}
 	// Somebody may have opened it just before it was replaced.
 	if _, err := nobodyHas(ctx, a.cfg.Clock, a.swap().Replaced); err != nil {
 		return failed(err)
 	}
-	if blind != "" {
-		return ha.Done{Note: "whether somebody has open what was replaced is not wholly known: " + blind}
+	var notes []string
+	if who := ended.String(); who != "" {
+		notes = append(notes, "it ended "+who)
 	}
-	return ha.Done{}
+	if blind != "" {
+		notes = append(notes, "whether somebody has open what was replaced is not wholly known: "+blind)
+	}
+	return ha.Done{Note: strings.Join(notes, "; ")}
+}
+
+// tellEnded names the sessions of a database that a swap has ended: what they had
+// not committed is gone, and what they were for may go on by itself.
+func (a *Agent) tellEnded(ctx context.Context, ended *source.Ended) {
+	if who := ended.String(); who != "" {
+		a.note(ctx, event.Warn, "promotion", "the swap ended "+who+": whoever was connected before a promotion should have been stopped by the demote hook", nil)
+	}
 }
 
 // rollBack puts the replaced state back, with nobody having open what it takes
@@ -60,7 +76,10 @@ func (a *Agent) rollBack(ctx context.Context) ha.Done {
 			return failed(err)
 		}
 	}
-	return failed(a.swap().Rollback(ctx))
+	var ended source.Ended
+	err = a.swap().Rollback(source.WithEnded(ctx, &ended))
+	a.tellEnded(ctx, &ended)
+	return failed(err)
 }
 
 // nobodyHas waits, for a bounded time, until nobody has any of the places open,

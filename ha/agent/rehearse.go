@@ -135,6 +135,10 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 	}
 	if s.output, err = a.probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
 		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
+		if errors.Is(err, source.ErrWritten) {
+			_, _, err := a.putBeside(ctx, ref)
+			return s, err
+		}
 		return s, nil
 	}
 	if s.judged = err == nil && len(s.damage) == 0; err == nil && !s.judged {
