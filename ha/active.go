@@ -46,12 +46,9 @@ func (m *Machine) activeHead() *Head {
 // writeMarker writes the marker of this instance's own epoch, from what the
 // head says of it.
 func (m *Machine) writeMarker() {
-	h := m.head
-	mk := &Marker{
-		Format: Format, Cluster: m.p.Cluster, Epoch: m.j.Epoch, Nonce: m.random(),
-		Active: m.p.Self, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
-	}
-	if p := m.j.Promotion; p != nil {
+	mk := m.marker(m.head)
+	mk.Active = m.p.Self
+	if p := m.j.Promotion; p != nil && mk.Recovery == nil {
 		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff
 	}
 	epoch := m.j.Epoch
@@ -60,6 +57,18 @@ func (m *Machine) writeMarker() {
 		m.j.Marked = max(m.j.Marked, epoch)
 		m.step("marker", "")
 	})
+}
+
+// marker is the marker of the epoch that a head is of, from what it says of it.
+func (m *Machine) marker(h *Head) *Marker {
+	mk := &Marker{
+		Format: Format, Cluster: m.p.Cluster, Epoch: h.Epoch, Nonce: m.random(),
+		Active: h.Active, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
+	}
+	if r := h.Recovery; r != nil && r.Epoch == h.Epoch {
+		mk.Recovery, mk.By, mk.Reason = r, r.By, r.Reason
+	}
+	return mk
 }
 
 // leaseView is the lease as last read.

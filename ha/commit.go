@@ -47,10 +47,7 @@ func (m *Machine) planCommit() bool {
 // there: its active may not have come to it, and nobody else would.
 func (m *Machine) leaveMarker() {
 	h := m.head
-	m.tell(KindMarker, MarkerKey(h.Epoch), &Marker{
-		Format: Format, Cluster: m.p.Cluster, Epoch: h.Epoch, Nonce: m.random(),
-		Active: h.Active, Restored: h.StartedFrom, CutOff: h.CutOff, Time: m.now.Wall,
-	}, func() {
+	m.tell(KindMarker, MarkerKey(h.Epoch), m.marker(h), func() {
 		m.j.Marked = max(m.j.Marked, h.Epoch)
 		m.commitStep = 3
 	})
@@ -107,12 +104,12 @@ func (m *Machine) lookBack() {
 			return
 		}
 		m.j.Pending = nil
-		m.save()
 		if mk, ok := d.Object.(*Marker); ok && mk.Active.Name == m.p.Self.Name {
 			m.committed(p.Epoch + 1)
 		} else {
 			m.commitLost()
 		}
+		m.save() // not before: a commit without a pending write is one that was never sent
 		m.judge()
 	})
 }

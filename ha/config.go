@@ -105,6 +105,8 @@ type Instance struct {
 	Missing  []string `json:"missing_packs,omitempty"`
 	Blockers []string `json:"blockers,omitempty"` // what a standby's host lacks for a promotion
 	Ready    bool     `json:"ready,omitempty"`    // a standby's host was looked at lately, and lacks nothing
+	// Older says that the bucket shows it an older head than it has seen.
+	Older *Sighting `json:"older_head,omitempty"`
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`

@@ -17,6 +17,8 @@ func (m *Machine) planControl() {
 		return
 	}
 	switch {
+	case m.recovering != nil:
+		m.planRecovery()
 	case m.head == nil:
 		m.readHead(nil)
 	case m.frozen():
@@ -130,9 +132,12 @@ func (m *Machine) headTrouble(text string) {
 func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 	pos, seen := h.Position(), m.j.Seen
 	if h.IsOlder(seen) {
+		m.older = older{h, token}
+		m.head = nil
 		m.headTrouble(OlderText(h, seen))
 		return false
 	}
+	m.older = older{}
 	if m.headToken != token {
 		m.alive = m.alive || m.headToken != ""
 		m.headSince = m.t
@@ -140,7 +145,10 @@ func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 	m.setHead(h, token)
 	if seen.before(pos) {
 		m.noteMissed(seen.Epoch, h.Epoch)
-		m.j.Seen = pos
+		if r := h.Recovery; r != nil && !m.j.SeenHead.after(r) {
+			m.j.Marked = min(m.j.Marked, r.Epoch-1) // markers of a history that is lost
+		}
+		m.j.Seen, m.j.SeenHead = pos, h
 		m.save()
 	}
 	m.judge()
@@ -218,6 +226,12 @@ func (m *Machine) resolve() {
 		m.settle()
 	case string(m.headToken) == p.Token:
 		m.writeHead()
+	case p.Commit && m.head.Recovery != nil && p.has(m.head.Recovery.Over.Nonce):
+		// It had landed before the bucket was put back: the newest head ever seen.
+		m.committed(m.j.Promotion.Epoch + 1)
+		m.inheritOrJudge()
+	case m.heir(m.head):
+		m.inherit(m.head)
 	case p.Commit && m.head.Epoch > m.j.Promotion.Epoch+1:
 		m.lookBack()
 	default:
@@ -236,7 +250,7 @@ func (m *Machine) settle() {
 	mine := m.head.Active.Incarnation == m.p.Self.Incarnation
 	m.j.Pending = nil
 	pos := Position{m.head.Epoch, m.head.Rev, m.head.Nonce}
-	m.j.Last, m.j.Seen = pos, pos
+	m.j.Last, m.j.Seen, m.j.SeenHead = pos, pos, m.head
 	m.j.Fencing = []Fencing{m.head.Fencing}
 	m.j.Demotion = nil // of a process that was refused: it is the true one after all
 	m.headErr = ""
@@ -290,6 +304,10 @@ func (m *Machine) lookForMarker() {
 			m.storeFailed(d.Err)
 		case OK:
 			mk := d.Object.(*Marker)
+			if mk.Recovery != nil && mk.Active.Name == m.p.Self.Name {
+				m.head = nil // the head says whether this instance goes on as the active
+				return
+			}
 			m.deposed(&Head{Epoch: mk.Epoch, Active: mk.Active, Newest: mk.Restored, StartedFrom: mk.Restored, CutOff: mk.CutOff})
 			m.head = nil
 		}

@@ -36,7 +36,9 @@ type Done struct {
 	Ref     *backup.Ref
 	Changed bool
 	Note    string // for people
-	Err     error
+	// Sightings are what all instances see.
+	Sightings []Sighting
+	Err       error
 }
 
 // Promote asks for a promotion of this instance.

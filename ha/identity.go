@@ -20,6 +20,8 @@ func (m *Machine) judge() {
 	}
 	active := m.j.Role == RoleActive
 	switch {
+	case m.heir(h):
+		m.inherit(h)
 	case active && h.Epoch > m.j.Epoch:
 		m.deposed(h)
 	case active && h.Nonce == m.j.Last.Nonce:

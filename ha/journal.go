@@ -40,10 +40,14 @@ type Journal struct {
 	// Incarnations are those that this data folder has used: the last one that
 	// the bucket is known to have, and the present process's.
 	Incarnations []string `json:"incarnations,omitempty"`
+	// Former are earlier ones, the last last: a bucket that is put back shows the
+	// record of one of them.
+	Former []string `json:"former_incarnations,omitempty"`
 
-	Seen    Position `json:"seen"`              // the highest version of the head ever seen
-	Last    Position `json:"last"`              // the last head known to be this instance's own
-	Pending *Pending `json:"pending,omitempty"` // a write of the head whose outcome is not known
+	Seen     Position `json:"seen"`                // the highest version of the head ever seen
+	SeenHead *Head    `json:"seen_head,omitempty"` // that version
+	Last     Position `json:"last"`                // the last head known to be this instance's own
+	Pending  *Pending `json:"pending,omitempty"`   // a write of the head whose outcome is not known
 
 	// Renewed is when the last head known to be this instance's own was sent.
 	Renewed *Renewal `json:"renewed,omitempty"`
@@ -82,6 +86,21 @@ type Pending struct {
 type Renewal struct {
 	Boot string   `json:"boot"` // Params.Boot
 	At   Duration `json:"at"`
+}
+
+// maxFormer is how many former incarnations a journal remembers.
+const maxFormer = 64
+
+// Settle leaves one incarnation, which the bucket is known to have, and remembers
+// the others.
+func (j *Journal) Settle(incarnation string) {
+	for _, i := range j.Incarnations {
+		if i != incarnation {
+			j.Former = append(j.Former, i)
+		}
+	}
+	j.Former = slices.Clone(j.Former[max(0, len(j.Former)-maxFormer):])
+	j.Incarnations = []string{incarnation}
 }
 
 // sayFencing notes that a head which says this is about to be sent.
@@ -217,7 +236,7 @@ func (j *Journal) Knows(h *Head) bool {
 // clone copies a journal deeply enough that later steps do not change it.
 func (j *Journal) clone() Journal {
 	c := *j
-	c.Incarnations = slices.Clone(j.Incarnations)
+	c.Incarnations, c.Former = slices.Clone(j.Incarnations), slices.Clone(j.Former)
 	if j.Pending != nil {
 		p := *j.Pending
 		p.Nonces, p.Earlier = slices.Clone(p.Nonces), slices.Clone(p.Earlier)

@@ -58,12 +58,14 @@ type Machine struct {
 	// A lane has at most one effect under way; 0 means idle.
 	control, work, pull, appLane uint64
 
-	head      *Head // as last seen; nil: must be read (again)
-	headToken blobstore.Token
-	headSince instant // when this version was first seen
-	lastHead  *Head   // kept for people while head is being read again
-	alive     bool    // the head was seen to change since the process started
-	lease     leaseView
+	older      older       // what the bucket shows that is older than what was seen; none: it does not
+	recovering *recovering // nil: none is under way
+	head       *Head       // as last seen; nil: must be read (again)
+	headToken  blobstore.Token
+	headSince  instant // when this version was first seen
+	lastHead   *Head   // kept for people while head is being read again
+	alive      bool    // the head was seen to change since the process started
+	lease      leaseView
 
 	retryAt   instant       // no request to the store before
 	retryWait time.Duration //
@@ -232,6 +234,8 @@ func (m *Machine) handle(ev Event) {
 		then(ev)
 	case Promote:
 		m.onPromote(ev)
+	case Recover:
+		m.onRecover(ev)
 	case CancelPromotion:
 		m.onCancel(ev)
 	case RequestBackup:
@@ -252,7 +256,7 @@ func (m *Machine) handle(ev Event) {
 	case Farewell:
 		m.onFarewell(ev)
 	case Registered:
-		m.j.Incarnations = []string{m.p.Self.Incarnation} // saved with whatever is saved next
+		m.j.Settle(m.p.Self.Incarnation) // saved with whatever is saved next
 	case Notified:
 		m.nextPoll = min(m.nextPoll, max(m.t, m.lastPoll+notifiedEvery))
 	case Tick:

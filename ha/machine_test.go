@@ -25,6 +25,7 @@ type rig struct {
 	tokens  map[string]blobstore.Token
 	writes  int
 	fail    func(n *instance, e Effect) (Done, bool) // scripted faults
+	survey  func() []Sighting                        // what all instances see
 }
 
 type instance struct {
@@ -124,6 +125,8 @@ func (n *instance) carryOut(e Effect) (Done, bool) {
 	case StopApp:
 		n.app = false
 		return Done{ID: e.ID}, true
+	case Survey:
+		return Done{ID: e.ID, Sightings: n.r.survey()}, true
 	case Answer:
 		n.answers[e.Request], n.done[e.Request] = e.Refused, true
 	default:

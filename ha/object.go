@@ -129,8 +129,10 @@ type Head struct {
 	// Stopped says that the active's agent has ended in good order, with its
 	// application. It starts no application before it has claimed the head again;
 	// so whoever replaces this very version need not wait for it.
-	Stopped bool      `json:"stopped,omitempty"`
-	Time    time.Time `json:"time"` // for people
+	Stopped bool `json:"stopped,omitempty"`
+	// Recovery is the last one from a bucket that was put back.
+	Recovery *Recovery `json:"recovery,omitempty"`
+	Time     time.Time `json:"time"` // for people
 }
 
 // AtRest reports whether no application runs as long as this version of the
@@ -226,8 +228,10 @@ type Marker struct {
 	Reason   string      `json:"reason,omitempty"`
 	// HostIsOff says that By has given their word that the old active's host is
 	// off: its application was not waited for.
-	HostIsOff bool      `json:"host_is_off,omitempty"`
-	Time      time.Time `json:"time"`
+	HostIsOff bool `json:"host_is_off,omitempty"`
+	// Recovery says that the epoch was begun by one, by nobody's promotion.
+	Recovery *Recovery `json:"recovery,omitempty"`
+	Time     time.Time `json:"time"`
 }
 
 // Ack says that a demoted instance's application has stopped.

@@ -32,6 +32,8 @@ type Status struct {
 	NextBackup time.Duration    `json:"-"`         // until the next scheduled one; negative: none is planned
 	Paused     *Pause           `json:"paused,omitempty"`
 	PauseLeft  time.Duration    `json:"-"`    // until it ends by itself; negative: it does not
+	Older      *OlderHead       `json:"-"`    // the bucket shows an older head than was seen; nil: it does not
+	SeenHead   *Head            `json:"-"`    // the highest version of the head ever seen, where it is known
 	Seen       Position         `json:"seen"` // the highest version of the head ever seen
 	Lease      *Lease           `json:"lease,omitempty"`
 	Handover   *HandoverJournal `json:"handover,omitempty"`
@@ -58,10 +60,13 @@ func (m *Machine) Status() Status {
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
 		BackupError: m.backupErr, PullError: m.pullErr, WorkError: m.workError(), Rehearsed: m.rehearsed,
-		Seen: j.Seen, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
+		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}
 	s.Owes = m.refused != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
+	if h := m.older.head; h != nil {
+		s.Older = &OlderHead{Head: h, Seen: m.seenHead(h)}
+	}
 	if h := m.knownHead(); h != nil {
 		s.Head = clone(h)
 		if j.Role == RoleStandby {

@@ -73,7 +73,7 @@ func (a *Agent) takeName(ctx context.Context) error {
 	}
 	j := &a.begun
 	named, knows := h.Active.Name == a.self.Name, j.Doubt == "" && j.Knows(h)
-	if j.Doubt != "" || named && j.Role == ha.RoleActive && !knows {
+	if j.Doubt != "" || named && j.Role == ha.RoleActive && !knows && !h.IsOlder(j.Seen) { // an older head than this folder has seen says nothing of copies
 		a.registrar.mute = true
 		return nil
 	}
@@ -244,7 +244,7 @@ func sameRecord(x, y ha.Instance) bool {
 	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && slices.Equal(x.Blockers, y.Blockers) &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
-		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && slices.Equal(x.Troubles, y.Troubles)
+		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && sameSighting(x.Older, y.Older) && slices.Equal(x.Troubles, y.Troubles)
 }
 
 // sameStanding reports whether two records tell the same of whether their

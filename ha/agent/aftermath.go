@@ -160,6 +160,9 @@ func (b *Bucket) takeover(ctx context.Context, known *manifests, epoch uint64) (
 		return nil, err
 	}
 	t.Lost = t.lost()
+	if mk.Recovery != nil {
+		t.Lost = append([]string{recoveryTells(mk.Recovery, mk.Active.Name)}, t.Lost...)
+	}
 	return t, nil
 }
 

@@ -53,6 +53,7 @@ type Agent struct {
 	lags       lags
 	mends      mends
 	packs      packs
+	sighting   sighting
 	troubles   troubles
 	volumes    *volumes
 	changes    changes
@@ -156,7 +157,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	a.passwords = NewPasswords(cfg.Random)
 	a.bucket.TellRecovered(a.tellRecovered())
 	a.repo = a.bucket.Repository()
-	a.registrar = newRegistrar(a.bucket, a.self, slices.Clone(j.Incarnations), cfg.Random)
+	a.registrar = newRegistrar(a.bucket, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)
 	if err := a.openParts(); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
@@ -289,6 +290,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepScrubbed(gctx) })
 	g.Go(func() error { return a.keepReread(gctx) })
 	g.Go(func() error { return a.keepPacks(gctx) })
+	g.Go(func() error { return a.keepReturned(gctx) })
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })

@@ -253,6 +253,10 @@ func controlTells(object any) (e ClusterEvent, cut *backup.Ref) {
 		return ClusterEvent{Kind: clusterKind, Time: o.Time, Text: "the cluster was made"}, nil
 	case *ha.Marker:
 		e = ClusterEvent{Kind: promotionKind, Time: o.Time, Epoch: o.Epoch, Instance: o.Active.Name, By: o.By, Reason: o.Reason, Mode: o.Mode}
+		if o.Recovery != nil {
+			e.Kind, e.Text = recoveryKind, recoveryTells(o.Recovery, o.Active.Name)
+			return e, o.CutOff
+		}
 		e.Text = o.Active.Name + " became the active"
 		if o.Old.Name != "" && o.Old.Name != o.Active.Name {
 			e.Text += " in place of " + o.Old.Name

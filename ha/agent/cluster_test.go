@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -403,6 +404,13 @@ func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
 	a := n.agents[req.URL.Host]
 	if n.cut || a == nil {
 		return nil, errors.New("no route to host")
+	}
+	if req.URL.Path == SightingPath {
+		answer, err := a.Sight(req.Context(), req.Header, body)
+		if err != nil {
+			return &http.Response{StatusCode: http.StatusUnauthorized, Status: "401", Body: http.NoBody, Request: req}, nil
+		}
+		return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(bytes.NewReader(answer)), Request: req}, nil
 	}
 	code := http.StatusNoContent
 	if err := a.VerifyNotification(req.Header, body); err != nil || req.URL.Path != NotificationPath {

@@ -51,6 +51,13 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 			defer a.staging.RUnlock()
 			return failed(a.useSources(ctx))
 		})
+	case ha.Survey:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
+			all, err := a.sightings(ctx)
+			d := failed(err)
+			d.Sightings = all
+			return d
+		})
 	case ha.Cancel:
 		if cancel := a.running[e.ID]; cancel != nil {
 			cancel()

@@ -87,7 +87,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 		}
 		return done, err
 	}
-	j.Incarnations = []string{incarnation}
+	j.Settle(incarnation)
 	return done, dir.saveJournal(j)
 }
 
@@ -123,6 +123,7 @@ func standbyJournal(old ha.Journal, cluster, instance string, h *ha.Head) ha.Jou
 	if old.Cluster != cluster {
 		return j
 	}
+	j.SeenHead, j.Former = old.SeenHead, old.Former
 	j.Seen, j.Demotion, j.Epoch, j.Missed = old.Seen, old.Demotion, old.Epoch, old.Missed
 	if d := old.Demotion; old.Role == ha.RoleActive && (d == nil || !d.Made || d.Epoch != h.Epoch) {
 		j.Demotion = owed(old.Epoch, h)

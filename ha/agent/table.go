@@ -143,6 +143,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		}
 		failing = err != nil
 		if err == nil {
+			a.noteRecords()
 			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.view()))
 			a.readmit(ctx)
 			a.renewKeys(ctx)
@@ -335,6 +336,7 @@ func (a *Agent) record() ha.Instance {
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
 		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Time: a.cfg.Clock.Now().Wall,
 	}
+	rec.Older = ownSighting(core, a.self.Name)
 	if core.Role == ha.RoleStandby {
 		rec.Blockers, rec.Ready = a.readiness.read()
 	}

@@ -43,6 +43,11 @@ type Agent interface {
 	// them.
 	AcceptChanges(ctx context.Context, sources []string) ([]backup.Change, error)
 
+	// PlanRecovery says what a bucket that was put back lacks; RecoverBucket has the
+	// cluster go on from it, or refuses to.
+	PlanRecovery(ctx context.Context, without []string) (agent.RecoveryPlan, error)
+	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
+
 	Preflight(ctx context.Context, req agent.PromoteRequest) (agent.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.
 	Promote(ctx context.Context, req agent.PromoteRequest) (id string, err error)
@@ -87,6 +92,8 @@ type Agent interface {
 	// one, and never blocks.
 	VerifyNotification(header http.Header, body []byte) error
 	Notified()
+	// Sight answers a peer's signed question with what this instance sees of the head.
+	Sight(ctx context.Context, header http.Header, body []byte) ([]byte, error)
 }
 
 var _ Agent = (*agent.Agent)(nil)

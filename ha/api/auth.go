@@ -15,6 +15,7 @@ var public = map[string]bool{
 	"GET /leader": true, "HEAD /leader": true,
 	"GET /metrics": true, "HEAD /metrics": true,
 	"POST /api/v1/notifications": true,
+	"POST /api/v1/sightings":     true,
 	"POST " + sessionsPath:       true,
 }
 

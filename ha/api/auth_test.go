@@ -15,7 +15,7 @@ func TestWithoutATokenTCPServesHealthAlone(t *testing.T) {
 	closed := []string{
 		"GET /api/v1/status", "GET /api/v1/instances", "GET /api/v1/backups", "GET /api/v1/backups/x", "GET /api/v1/events",
 		"POST /api/v1/backups", "POST /api/v1/promotions", "GET /api/v1/promotions/x", "DELETE /api/v1/promotions/x",
-		"PUT /api/v1/config", "GET /api/v1/config", "POST /api/v1/instances", "DELETE /api/v1/instances/b",
+		"PUT /api/v1/config", "GET /api/v1/config", "GET /api/v1/recovery", "POST /api/v1/recovery", "POST /api/v1/instances", "DELETE /api/v1/instances/b",
 		"POST /api/v1/schedule/pause", "POST /api/v1/schedule/resume", "POST /api/v1/application/start",
 		"GET /api/v1/openapi.json", "GET /nothing", "GET /api/v1/notifications", "POST /healthz",
 		"GET /healthz/../api/v1/status", "GET //api/v1/status",

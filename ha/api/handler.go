@@ -79,6 +79,7 @@ func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	a.addSchedule()
 	a.addWebhooks()
 	a.addNotifications()
+	a.addRecovery()
 	a.addMetrics(cfg.Version)
 	a.addSessions()
 	a.addUsers()

@@ -236,6 +236,18 @@ func (f *fakeAgent) AcceptChanges(_ context.Context, sources []string) ([]backup
 	return []backup.Change{{Source: "files", What: "had 100 files, has 0"}}, f.call("accept %q", sources)
 }
 
+func (f *fakeAgent) PlanRecovery(_ context.Context, without []string) (agent.RecoveryPlan, error) {
+	return agent.RecoveryPlan{Needed: true}, f.call("plan-recovery %v", without)
+}
+
+func (f *fakeAgent) RecoverBucket(_ context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error) {
+	return agent.RecoveryPlan{Needed: true, Epoch: 7}, f.call("recover-bucket %+v", req)
+}
+
+func (f *fakeAgent) Sight(_ context.Context, _ http.Header, body []byte) ([]byte, error) {
+	return []byte("{}"), f.call("sight %s", body)
+}
+
 func (f *fakeAgent) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
 	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight %+v", req)
 }

@@ -17,17 +17,21 @@ type notificationInput struct {
 	RawBody   []byte
 }
 
+func (in *notificationInput) header() http.Header {
+	header := http.Header{}
+	header.Set("webhook-id", in.ID)
+	header.Set("webhook-timestamp", in.Timestamp)
+	header.Set("webhook-signature", in.Signature)
+	return header
+}
+
 // addNotifications adds what peers call. A notification is a wake-up: it makes
 // the agent look at the bucket, and carries no authority.
 func (a *api) addNotifications() {
 	o := operation("notify", http.MethodPost, "/api/v1/notifications", "A peer's wake-up, with a Standard Webhooks signature", http.StatusUnauthorized)
 	o.DefaultStatus = http.StatusNoContent
 	register(a, o, func(ctx context.Context, in *notificationInput) (*struct{}, error) {
-		header := http.Header{}
-		header.Set("webhook-id", in.ID)
-		header.Set("webhook-timestamp", in.Timestamp)
-		header.Set("webhook-signature", in.Signature)
-		if err := a.agent.VerifyNotification(header, bytes.Clone(in.RawBody)); err != nil {
+		if err := a.agent.VerifyNotification(in.header(), bytes.Clone(in.RawBody)); err != nil {
 			a.log.DebugContext(ctx, "notification refused", slog.Any("error", err))
 			return nil, problem(http.StatusUnauthorized, "the signature of the notification does not hold, or its time is too far off")
 		}

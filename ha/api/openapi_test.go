@@ -18,7 +18,7 @@ var design = []string{
 	"POST /api/v1/promotions", "GET /api/v1/promotions/{id}", "DELETE /api/v1/promotions/{id}",
 	"GET /api/v1/config", "PUT /api/v1/config",
 	"POST /api/v1/schedule/pause", "POST /api/v1/schedule/resume", "POST /api/v1/application/start",
-	"POST /api/v1/notifications",
+	"POST /api/v1/notifications", "GET /api/v1/recovery", "POST /api/v1/recovery", "POST /api/v1/sightings",
 	"POST /api/v1/sessions", "GET /api/v1/sessions/current", "DELETE /api/v1/sessions/current",
 	"POST /api/v1/sources/accept", "GET /api/v1/users", "POST /api/v1/users", "DELETE /api/v1/users/{name}", "PUT /api/v1/users/{name}/password",
 	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags",

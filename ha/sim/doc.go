@@ -12,7 +12,8 @@
 // after every effect, are stopped and continued; the hosts are suspended (the
 // monotonic clock stands still, the boot-time clock goes on), rebooted, copied
 // while they run, put back to an older snapshot of their disk, and ended in good
-// order. Clocks drift
+// order. The bucket is put back to an earlier state, and hosts are pointed at a
+// replica that is behind. Clocks drift
 // by up to maxDrift, and wall clocks are anywhere. Hooks fail and hang, downloads
 // are corrupted, a swap stops half-way, what it replaced cannot be set aside, for a
 // while or for ever. Somebody starts the application on a

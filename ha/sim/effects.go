@@ -37,6 +37,8 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 			w.trace("%s: the application has stopped", h.id)
 			return ha.Done{ID: e.ID}
 		}, done: done, stop: true})
+	case ha.Survey:
+		p.begin(e.ID, w.between(100*time.Millisecond, 5*time.Second), &task{do: func() ha.Done { return ha.Done{ID: e.ID, Sightings: w.survey(h)} }, done: done})
 	case ha.Cancel:
 		p.cancel(e.ID)
 	case ha.Notify:
@@ -157,10 +159,10 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 			if h.stuck {
 				return failed(e.ID, "set the replaced state aside")
 			}
-			if h.waived {
+			if h.disk.givenUp {
 				h.disk.replaced.save() // given up, on an operator's word
 			}
-			h.disk.replaced, h.disk.swapped, h.waived = nil, false, false
+			h.disk.replaced, h.disk.swapped, h.disk.givenUp = nil, false, false
 			return ha.Done{ID: e.ID}
 		}
 	default:
@@ -218,17 +220,19 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 }
 
 // reaches reports whether the bucket can be used for data.
-func (p *Process) reaches() bool { return p.admitted && p.h.cut == cutNot }
+func (p *Process) reaches() bool { return p.admitted && p.h.cut == cutNot && !p.h.astray }
 
 // fetch downloads a backup, or takes it from the cache. What arrives may be
 // damaged.
 func (p *Process) fetch(id string) (*state, error) {
 	w, d := p.h.w, &p.h.disk
-	if d.rotten[id] && p.reaches() {
+	if d.rotten[id] && p.reaches() && !w.backups[id].gone {
 		delete(d.rotten, id) // replaced by the store's
 	}
 	switch {
 	case !d.cache[id] && !p.reaches():
+		return nil, errFault
+	case !d.cache[id] && w.backups[id].gone:
 		return nil, errFault
 	case d.rotten[id]:
 		return w.backups[id].state.damaged(), nil
@@ -264,6 +268,7 @@ func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 	}
 	d := &p.h.disk
 	d.replaced, d.state, d.swapped, d.stage = d.state, s, true, stage{}
+	d.givenUp, p.h.waived = p.h.waived, false
 	return ha.Done{ID: e.ID}
 }
 

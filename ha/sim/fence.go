@@ -104,6 +104,9 @@ func (w *World) checkDeposed(h *Host) {
 			since = h.fence.resumed
 		}
 	} else {
+		if h.older() {
+			h.unwell(w.now) // it keeps its application running, as it does without a bucket
+		}
 		since = max(since, h.fence.well)
 		if h.cut != cutNot || h.proc == nil || !h.proc.admitted {
 			return
@@ -127,7 +130,7 @@ func (h *Host) idle() bool { return h.frozen() || h.proc == nil }
 // an operator has overridden, a demote hook has failed.
 func (h *Host) excused() bool {
 	f, w := &h.fence, h.w
-	return h.idle() || h.overridden() ||
+	return h.idle() || h.overridden() || w.lastPutBack > 0 && w.now <= h.putBackGrace() ||
 		f.resumed > 0 && w.now <= f.resumed+h.clock.lasts(resumeBound(f.under)) ||
 		f.stopFailed > 0 && w.now <= f.stopFailed+h.clock.lasts(failedBound(f.under)) ||
 		f.deposed && f.twin
@@ -143,7 +146,7 @@ func (h *Host) overridden() bool { return h.proc != nil && h.override == h.proc 
 // the bucket; a host that was put back to a snapshot knows nothing of either, and
 // there an operator's word counts too.
 func (w *World) checkHandedOver(h *Host) {
-	if h.overridden() && (h.disks > 0 || w.head.Stopped) {
+	if w.again || h.overridden() && (h.disks > 0 || w.head.Stopped) {
 		return
 	}
 	if w.head.AtRest() && h.ran[w.head.Active.Incarnation] {

@@ -17,10 +17,12 @@ type Host struct {
 	disk  disk
 	proc  *Process // nil: the agent is down
 
-	app        bool // the application runs
-	foreign    bool // somebody else has started the application, on a standby
-	gone       bool // the volume of the application's data is not mounted
-	cut        cut  // from the store
+	app        bool          // the application runs
+	foreign    bool          // somebody else has started the application, on a standby
+	gone       bool          // the volume of the application's data is not mounted
+	astray     bool          // it looks at a replica of the bucket
+	back       time.Duration // when it last came back from there
+	cut        cut           // from the store
 	deaf       map[*Host]bool
 	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
 	asleep     bool          // suspended: everything stands still
@@ -48,6 +50,7 @@ type disk struct {
 	stage    stage
 	replaced *state
 	swapped  bool
+	givenUp  bool // replaced was, on an operator's word
 	cache    map[string]bool
 	rotten   map[string]bool // of the cache: what its disk returns is not what was written
 
@@ -135,9 +138,9 @@ func (h *Host) boot() {
 	w.processes++
 	p := &Process{
 		h: h, serial: w.processes, incarnation: fmt.Sprint(h.id, "#", w.processes),
-		begun: h.disk.journal, known: h.disk.journal.Incarnations, tasks: map[uint64]*task{},
+		begun: h.disk.journal, known: slices.Concat(h.disk.journal.Former, h.disk.journal.Incarnations), tasks: map[uint64]*task{},
 	}
-	h.disk.journal.Incarnations = append(slices.Clone(p.known), p.incarnation)
+	h.disk.journal.Incarnations = append(slices.Clone(h.disk.journal.Incarnations), p.incarnation)
 	h.stopped = false
 	h.fence.resumed = w.now
 	h.unwell(w.now)

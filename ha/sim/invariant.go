@@ -79,9 +79,13 @@ func (w *World) written(key string, value any) {
 func (w *World) headWritten(h *ha.Head) {
 	w.trace("head: epoch %d rev %d active %s newest %s handover %v", h.Epoch, h.Rev, h.Active.Incarnation, refID(h.Newest), h.Handover)
 	last := w.head
-	w.head = h
+	w.head, w.again = h, false
 	w.led[h.Active.Incarnation] = true
 	if last == nil {
+		return
+	}
+	if r := h.Recovery; r != nil && r.Nonce == h.Nonce {
+		w.recovered(h)
 		return
 	}
 	switch {
@@ -172,6 +176,7 @@ func (w *World) markerWritten(key string, m *ha.Marker) {
 	switch {
 	case key != ha.MarkerKey(m.Epoch):
 		w.fail(Chain, "the marker of epoch %d lies at %s", m.Epoch, key)
+	case h == nil && w.undone[m.Epoch] != nil:
 	case h == nil:
 		w.fail(Chain, "there is a marker of epoch %d, which has not begun", m.Epoch)
 	case refID(m.Restored) != refID(h.StartedFrom), refID(m.CutOff) != refID(h.CutOff), m.Active.Name != h.Active.Name:
@@ -223,13 +228,14 @@ type asked struct {
 	disks     int
 	committed bool
 	refused   bool
+	void      bool // the bucket was put back meanwhile
 }
 
 // answered checks what a request was told.
 func (w *World) answered(p *Process, e ha.Answer) {
 	w.trace("%s: answer to %s: %v", p.h.id, e.Request, e.Refused)
 	if a := w.promotions[e.Request]; a != nil {
-		if a.host == p.h && a.disks == p.h.disks {
+		if a.host == p.h && !a.void && a.disks == p.h.disks {
 			w.promotionEnded(a, e)
 		}
 		return

@@ -29,6 +29,7 @@ type operation struct {
 // call is what a client asked for: a read, or a write under a condition.
 type call struct {
 	write bool
+	put   bool // whatever was there
 	cond  blobstore.Condition
 	nonce string
 }
@@ -51,7 +52,7 @@ func (l *history) record(p *Process, next Runner) Runner {
 		case ha.Write:
 			key, c = e.Key, call{write: true, cond: e.Cond, nonce: nonceOf(e.Object)}
 		}
-		if key != ha.HeadKey && key != ha.LeaseKey {
+		if key != ha.HeadKey && key != ha.LeaseKey || p.h.astray {
 			next(e, done)
 			return
 		}
@@ -76,8 +77,19 @@ func (l *history) end(op *operation, d ha.Done, unless blobstore.Token) {
 	case d.Outcome == ha.NotModified:
 		op.heard.nonce = l.s.nonces[unless]
 	case d.Outcome == ha.OK:
-		op.heard.nonce = nonceOf(d.Object)
+		op.heard.nonce = l.s.nonces[d.Token]
 	}
+}
+
+// put notes that somebody has put a register back to an earlier version, in place of
+// the one that a token stands for.
+func (l *history) put(key string, before blobstore.Token, nonce string) {
+	l.now += 2
+	c := call{write: true, put: true, nonce: nonce}
+	if before != "" {
+		c.cond = blobstore.IfMatch(before)
+	}
+	l.keys[key] = append(l.keys[key], &operation{client: -1, call: c, at: l.now - 1, done: l.now})
 }
 
 // linearizable reports whether a register that is only ever compared and
@@ -115,7 +127,7 @@ func (l *history) effective(ops []*operation) map[*operation]bool {
 	}
 	effective := map[*operation]bool{}
 	for _, op := range ops {
-		if op.call.write && (seen[op.call.nonce] || op.done != 0 && op.heard.outcome == ha.OK) {
+		if op.call.write && (op.call.put && op.call.cond.Match() != "" || !op.call.put && seen[op.call.nonce] || op.done != 0 && op.heard.outcome == ha.OK && !op.call.put) {
 			replaced[op.call.cond.Match()] = true
 			effective[op] = true
 		}
@@ -136,6 +148,9 @@ func (l *history) effective(ops []*operation) map[*operation]bool {
 func (l *history) step(now string, op *operation, out heard) (bool, any) {
 	if !op.call.write {
 		return out.nonce == now, now
+	}
+	if op.call.put {
+		return true, op.call.nonce
 	}
 	holds := now == "" // as IfAbsent demands
 	if token := op.call.cond.Match(); token != "" {

@@ -127,6 +127,11 @@ var mutations = []mutation{
 		faults: Faults{Trouble: Weights{Harm: 1}, Every: 20 * time.Second},
 	},
 	{
+		guard: "that nobody sees a newer head when a cluster goes on from an older one", broken: "the survey says that everybody sees the older head", catches: History,
+		wrap:   falseSurvey,
+		faults: Faults{Trouble: Weights{Astray: 1}, Every: 30 * time.Second},
+	},
+	{
 		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
 		wrap:   unverified,
 		faults: Faults{Corrupt: 0.3},
@@ -351,6 +356,18 @@ func undiscarded(p *Process, next Runner) Runner {
 			return
 		}
 		next(e, done)
+	}
+}
+
+func falseSurvey(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		next(e, func(d ha.Done) {
+			for i := range d.Sightings {
+				shown := p.h.sees().objects[ha.HeadKey].value.(*ha.Head).Position()
+				d.Sightings[i].Shown = &shown
+			}
+			done(d)
+		})
 	}
 }
 

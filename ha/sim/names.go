@@ -42,7 +42,7 @@ func (p *Process) admit() admission {
 	if !p.owns() {
 		return refusedName
 	}
-	if j := &p.begun; j.Role == ha.RoleActive && w.head.Epoch <= j.Epoch && !j.Knows(w.head) {
+	if j := &p.begun; j.Role == ha.RoleActive && w.head.Epoch <= j.Epoch && !j.Knows(w.head) && !w.head.IsOlder(j.Seen) {
 		p.mute = true
 	} else {
 		w.names[p.h.disk.name] = p.incarnation

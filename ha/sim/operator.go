@@ -55,6 +55,8 @@ func (w *World) operator() {
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
+	case h.older():
+		w.recoverBucket(h)
 	case w.faults.Rash:
 		w.startAnyway(h)
 	}

@@ -47,7 +47,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -82,6 +82,9 @@ func draw(rng *rand.Rand) *Faults {
 	f.Trouble.Rot = f.Trouble.Deaf
 	if rng.IntN(3) == 0 { // needs an operator: not in every run
 		f.Trouble.Copy, f.Trouble.Rollback = weight(1), weight(1)
+	}
+	if rng.IntN(3) == 0 { // likewise
+		f.Trouble.PutBack, f.Trouble.Astray = weight(1), weight(1)
 	}
 	f.Discard, f.Stuck, f.Trouble.Foreign = some(0.9), some(0.5), weight(2)
 	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -24,6 +25,7 @@ func (w *World) heal() {
 	w.healed = true
 	for _, h := range w.hosts {
 		h.reconnect()
+		h.comeBack()
 		clear(h.deaf)
 		h.wakeUp()
 		h.foreign = false
@@ -77,7 +79,7 @@ func (w *World) atRest() bool {
 			return false
 		}
 		s := h.proc.m.Status()
-		if s.Promotion != nil || s.Demotion != nil || s.Handover != nil || s.Refused != "" || s.Head == nil || s.Head.Newest == nil {
+		if s.Older != nil || s.Promotion != nil || s.Demotion != nil || s.Handover != nil || s.Refused != "" || s.Head == nil || s.Head.Newest == nil {
 			return false
 		}
 		if s.Role == ha.RoleStandby {
@@ -97,6 +99,11 @@ func (w *World) atRest() bool {
 // help is the operator whom a copied host, or one that was put back, needs: a
 // failover to a standby ends the dispute about who is the active.
 func (w *World) help() {
+	if older := slices.IndexFunc(w.hosts, (*Host).older); older >= 0 {
+		w.recoverBucket(w.hosts[older])
+		w.after(w.between(time.Minute, 2*time.Minute), w.help)
+		return
+	}
 	var able []*Host
 	for _, h := range w.hosts {
 		if h.proc == nil || !h.proc.admitted {
@@ -118,7 +125,7 @@ func (w *World) help() {
 // checkEnd checks what only the end can show.
 func (w *World) checkEnd() {
 	for _, h := range w.hosts {
-		if h.waived && h.disk.swapped {
+		if h.disk.givenUp && h.disk.swapped {
 			h.disk.replaced.save() // given up, and still there
 		}
 	}

@@ -49,4 +49,5 @@ type stored struct {
 	ref       backup.Ref
 	previous  *backup.Ref
 	published bool // a head has named it
+	gone      bool // the bucket was put back to before it
 }

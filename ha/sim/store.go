@@ -23,6 +23,7 @@ type store struct {
 	w       *World
 	objects map[string]object
 	nonces  map[blobstore.Token]string // which version a token stands for
+	replica bool                       // a copy of the bucket
 }
 
 // swap is a conditional write as the store carries it out.
@@ -38,7 +39,11 @@ func (s *store) put(key string, value any) blobstore.Token {
 	token := blobstore.Token(fmt.Sprint("t", len(s.nonces)+1))
 	s.objects[key] = object{value: value, token: token}
 	s.nonces[token] = nonceOf(value)
-	s.w.written(key, value)
+	if s.replica {
+		s.w.replicaWritten(value)
+	} else {
+		s.w.written(key, value)
+	}
 	return token
 }
 
@@ -138,9 +143,10 @@ func (w *World) fate(h *Host, write bool) fate {
 func (p *Process) read(e ha.Read, done func(ha.Done)) {
 	f := p.send(false)
 	d := ha.Done{ID: e.ID, Outcome: ha.Unknown, Err: errFault}
+	store := p.h.sees()
 	p.h.w.after(max(0, f.lands), func() {
 		if f.known {
-			d = p.h.w.store.get(e)
+			d = store.get(e)
 		}
 		if f.damaged && e.Key == ha.HeadKey {
 			d = ha.Done{ID: e.ID, Outcome: ha.Unverified, Err: errFault}
@@ -156,9 +162,9 @@ func (p *Process) write(e ha.Write, done func(ha.Done)) {
 	if f.refused {
 		d.Outcome = ha.Failed
 	}
-	if f.lands >= 0 {
+	if store := p.h.sees(); f.lands >= 0 {
 		w.after(f.lands, func() {
-			token, ok := w.store.swap(e)
+			token, ok := store.swap(e)
 			switch {
 			case f.beaten:
 				w.history.beaten[nonceOf(e.Object)] = true

@@ -17,6 +17,9 @@ func (w *World) trouble() {
 	if do := w.faults.Trouble.pick(w); do != nil {
 		do(h)
 	}
+	if t := w.faults.Trouble; t.PutBack+t.Astray > 0 && w.chance(0.2) {
+		w.copyBucket()
+	}
 	if w.chance(0.2) {
 		h.snapshots = append(h.snapshots, h.disk.clone())
 	}
@@ -32,7 +35,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Crash, (*Host).fall}, {t.Reboot, (*Host).reboot}, {t.Cut, (*Host).cutOff}, {t.Deaf, (*Host).deafen},
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
 		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
-		{t.Vanish, (*Host).vanish},
+		{t.Vanish, (*Host).vanish}, {t.PutBack, (*Host).putBack}, {t.Astray, (*Host).goAstray},
 	}
 	sum := 0
 	for _, k := range kinds {

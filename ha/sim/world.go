@@ -42,7 +42,14 @@ type World struct {
 	processes int
 	names     map[string]string // records of the instances' names: the incarnation that has each
 
-	head       *ha.Head            // as the store has it
+	head        *ha.Head // as the store has it
+	copies      []bucketCopy
+	putBacks    int
+	again       bool                // the head is one that was put back: nobody has written it since
+	lastPutBack time.Duration       // 0: never
+	undone      map[uint64]*ha.Head // commits that were lost when the bucket was put back
+	replica     *store              // what hosts that have gone astray look at
+
 	led        map[string]bool     // incarnations that have ever led it
 	commits    map[uint64]*ha.Head // by epoch
 	sent       map[string]*attempt // writes of the head during a promotion, by nonce
@@ -58,7 +65,7 @@ func New(opt Options) *World {
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x756e64657273)) // decides everything
 	w := &World{
 		opt: opt, rng: rng, faults: opt.Faults,
-		names: map[string]string{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
+		names: map[string]string{}, undone: map[uint64]*ha.Head{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
 		promotions: map[string]*asked{}, backups: map[string]*stored{},
 	}
 	w.store = &store{w: w, objects: map[string]object{}, nonces: map[blobstore.Token]string{}}

@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// contents are a store's objects.
+func contents(t *testing.T, m *storetest.Memory) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, key := range m.Keys() {
+		data, _, err := blobstore.ReadAll(t.Context(), m, key, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[key] = data
+	}
+	return all
+}
+
+// putBack makes a store hold these objects and no others.
+func putBack(t *testing.T, m *storetest.Memory, all map[string][]byte) {
+	t.Helper()
+	for _, key := range m.Keys() {
+		if err := m.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, data := range all {
+		if _, err := m.Put(t.Context(), key, data, blobstore.Always); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// untilOlder waits until an instance says that its bucket was put back.
+func (h *host) untilOlder() {
+	h.t.Helper()
+	h.until("the bucket is seen to be put back", func(s Status) bool {
+		return s.Older != nil && strings.Contains(strings.Join(s.Problems, "; "), "understudy recover-bucket")
+	})
+}
+
+// recover has the cluster go on, asked for on this host.
+func (h *host) recover(without ...string) RecoveryPlan {
+	h.t.Helper()
+	p, err := h.agent.PlanRecovery(h.t.Context(), without)
+	if err == nil && p.Refused == "" {
+		p, err = h.agent.RecoverBucket(h.t.Context(), RecoveryRequest{By: "op", Reason: "test", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+	}
+	if err != nil || p.Refused != "" {
+		h.dump()
+		h.t.Fatalf("recover on %s: %v, %+v", h.name, err, p)
+	}
+	return p
+}
+
+// An active and two standbys, one of them without a URL, go on from a bucket that
+// was put back: nobody starts anew, the active leads, what the caches had is put
+// back, and what was lost is told everywhere.
+func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b, d := c.host("a"), c.host("b"), c.host("d")
+		d.change = func(cfg *Config) { cfg.URL = "" }
+		a.write("file", "first")
+		a.init()
+		a.start()
+		a.untilLeading()
+		for _, h := range []*host{b, d} {
+			h.join(false)
+			h.start()
+		}
+		first := a.backup()
+		d.untilCached(first)
+		copied := contents(t, c.memory)
+		// Since then: a process of each, so that their records are of earlier ones, an
+		// epoch, and backups.
+		for _, h := range []*host{a, b, d} {
+			h.halt()
+			h.start()
+		}
+		a.untilLeading()
+		b.promote(PromoteRequest{By: "test"})
+		b.untilLeading()
+		var lost []string
+		for _, content := range []string{"second", "third"} {
+			b.write("file", content)
+			lost = append(lost, b.backup())
+			a.untilCached(lost[len(lost)-1])
+			d.untilCached(lost[len(lost)-1])
+		}
+		newest := lost[len(lost)-1]
+		b.write("file", "never backed up")
+		putBack(t, c.memory, copied)
+		for _, h := range []*host{a, b, d} {
+			h.untilOlder()
+		}
+		a.until("d can be asked by its record", func(Status) bool {
+			p, err := a.agent.PlanRecovery(t.Context(), nil)
+			return err == nil && p.Refused == ""
+		})
+		// A process that starts now knows its own earlier records.
+		a.halt()
+		a.start()
+		a.untilOlder()
+		a.until("d can be asked again", func(Status) bool {
+			p, err := a.agent.PlanRecovery(t.Context(), nil)
+			return err == nil && p.Refused == ""
+		})
+		p := a.recover()
+		if p.Epoch != 3 || p.Active != "b" || p.Newest != newest || p.Missing == 0 || len(p.Cached) < len(lost) {
+			t.Errorf("plan %+v", p)
+		}
+		b.untilLeading()
+		b.until("a backup of the new epoch", func(s Status) bool { return s.LastBackup != nil && s.LastBackup.Epoch == 3 && s.Bucket == "ok" })
+		b.has(map[string]string{"file": "never backed up"})
+		now := b.agent.Status().LastBackup
+		for _, h := range []*host{a, d} {
+			h.untilCached(now.ID)
+			s := h.until("told what was lost", func(s Status) bool { return s.Takeover != nil && s.Takeover.Epoch == 3 })
+			if s.Role != ha.RoleStandby || s.Active != "b" || !strings.Contains(strings.Join(s.Takeover.Lost, "; "), "put back to an earlier state") {
+				t.Errorf("%s: %+v", h.name, s.Takeover)
+			}
+		}
+		list, err := d.agent.Backups(t.Context(), 0)
+		listed := map[string]bool{}
+		for _, one := range list {
+			listed[one.ID] = one.Damaged == ""
+		}
+		for _, id := range append(lost, first, now.ID) {
+			if err != nil || !listed[id] {
+				t.Errorf("backup %s is not listed, or damaged: %v", id, err)
+			}
+		}
+		h, err := d.agent.ClusterHistory(t.Context(), "", 0)
+		told := false
+		for _, e := range h.Events {
+			told = told || e.Kind == recoveryKind && e.By == "op" && e.Reason == "test"
+		}
+		if err != nil || !told {
+			t.Errorf("history %+v, %v", h.Events, err)
+		}
+		d.promote(PromoteRequest{By: "test"})
+		d.untilLeading()
+		d.has(map[string]string{"file": "never backed up"})
+	})
+}
+
+// A host that is pointed at a replica of the bucket, which is behind, does not go on
+// from it while an instance sees the bucket itself.
+func TestNobodyGoesOnFromAReplicaWhileTheBucketIsSeen(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b := c.host("a"), c.host("b")
+		a.init()
+		a.start()
+		a.untilLeading()
+		b.join(false)
+		b.start()
+		b.untilCached(a.backup())
+		replica := storetest.NewMemory()
+		putBack(t, replica, contents(t, c.memory))
+		b.untilCached(a.backup())
+		b.halt()
+		b.store = storetest.NewFaulty(replica)
+		b.start()
+		b.untilOlder()
+		before := contents(t, replica)[ha.HeadKey]
+		for _, without := range [][]string{nil, {"a"}} {
+			p, err := b.agent.PlanRecovery(t.Context(), without)
+			if err != nil || !strings.Contains(p.Refused, "a still sees a newer head") {
+				t.Errorf("plan without %v: %v, %+v", without, err, p)
+			}
+			_, err = b.agent.RecoverBucket(t.Context(), RecoveryRequest{By: "op", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+			if !ha.IsRefusal(err) {
+				t.Errorf("recover without %v: %v", without, err)
+			}
+		}
+		// Who cannot be asked takes a word.
+		c.net.setCut(true)
+		p, err := b.agent.PlanRecovery(t.Context(), nil)
+		if err != nil || !strings.Contains(p.Refused, "--without a") || string(contents(t, replica)[ha.HeadKey]) != string(before) {
+			t.Errorf("plan with a cut network: %v, %+v", err, p)
+		}
+		if p := b.recover("a"); p.Epoch != 2 || p.Active != "a" {
+			t.Errorf("recovered on a word: %+v", p)
+		}
+	})
+}
+
+// Who has no key cannot ask what an instance sees, nor answer for one.
+func TestSightingsAreSigned(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a := c.host("a")
+		a.init()
+		a.start()
+		a.untilLeading()
+		if _, err := a.agent.Sight(t.Context(), map[string][]string{}, []byte("{}")); err == nil {
+			t.Error("a question without a signature is answered")
+		}
+		s, err := a.agent.askSighting(t.Context(), "http://a")
+		if err != nil || s.Instance != "a" || s.Shown == nil {
+			t.Errorf("sighting %+v, %v", s, err)
+		}
+		answer, err := a.agent.cfg.Ring.Sign(a.agent.sightingScope("another question"), []byte(`{"instance":"a"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.agent.cfg.Ring.Verify(a.agent.sightingScope("this question"), answer); err == nil {
+			t.Error("an answer to another question passes")
+		}
+	})
+}

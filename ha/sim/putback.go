@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// The bucket is put back to an earlier state: its control objects, its backups and
+// the records of names. Or a host is pointed at such a state, a replica of the
+// bucket, while the others go on with the bucket itself.
+
+// copied is an earlier state of the bucket.
+type bucketCopy struct {
+	objects map[string]object
+	backups map[string]bool
+	head    *ha.Head
+	names   map[string]string
+}
+
+// mostPutBacks bounds how often a run's bucket is put back: each time takes an
+// operator, and their own time to rest.
+const mostPutBacks = 2
+
+// copyBucket keeps the bucket as it is now.
+func (w *World) copyBucket() {
+	c := bucketCopy{objects: maps.Clone(w.store.objects), backups: map[string]bool{}, head: w.head, names: maps.Clone(w.names)}
+	for id, b := range w.backups {
+		c.backups[id] = !b.gone
+	}
+	w.copies = append(w.copies, c)
+}
+
+// putBack puts the bucket back. What was only in the backups that are gone is lost,
+// by whoever did that.
+func (h *Host) putBack() {
+	w := h.w
+	if len(w.copies) == 0 || w.putBacks == mostPutBacks || slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.astray }) {
+		return
+	}
+	c := w.copies[w.rng.IntN(len(w.copies))]
+	if c.head.Newest == nil || c.head.Nonce == w.head.Nonce {
+		return
+	}
+	w.trace("the bucket is put back: epoch %d, rev %d", c.head.Epoch, c.head.Rev)
+	w.putBacks++
+	w.tainted, w.lastPutBack = true, w.now
+	before := w.store.objects
+	w.store.load(c.objects)
+	for _, key := range []string{ha.HeadKey, ha.LeaseKey} {
+		w.history.put(key, before[key].token, w.store.nonces[w.store.objects[key].token])
+	}
+	for id, b := range w.backups {
+		b.gone = !c.backups[id]
+	}
+	w.again = true
+	w.head, w.names = c.head, maps.Clone(c.names)
+	for epoch, head := range w.commits {
+		if epoch > c.head.Epoch {
+			w.undone[epoch] = head
+			delete(w.commits, epoch)
+		}
+	}
+	for _, a := range w.promotions {
+		a.void = true // what becomes of it nobody can say
+	}
+}
+
+// load fills a store with objects, each under a token of its own.
+func (s *store) load(objects map[string]object) {
+	s.objects = map[string]object{}
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		token := blobstore.Token(fmt.Sprint("t", len(s.nonces)+1))
+		s.objects[key] = object{value: objects[key].value, token: token}
+		s.nonces[token] = fmt.Sprint(nonceOf(objects[key].value), " again, as ", token)
+	}
+}
+
+// goAstray points a host at a replica of the bucket, which knows less than the host
+// does, and later back at the bucket.
+func (h *Host) goAstray() {
+	w := h.w
+	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || slices.ContainsFunc(w.hosts, (*Host).older) {
+		return
+	}
+	c := w.copies[w.rng.IntN(len(w.copies))]
+	if c.head.Newest == nil || !c.head.IsOlder(h.disk.journal.Seen) {
+		return
+	}
+	w.trace("%s: is pointed at a replica of the bucket: epoch %d, rev %d", h.id, c.head.Epoch, c.head.Rev)
+	if w.replica == nil || !slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.astray }) {
+		w.replica = &store{w: w, objects: map[string]object{}, nonces: map[blobstore.Token]string{}, replica: true}
+		w.replica.load(c.objects)
+	}
+	h.astray = true
+	h.unwell(w.now)
+	w.after(w.pause(), h.comeBack)
+}
+
+func (h *Host) comeBack() {
+	if h.astray {
+		h.w.trace("%s: is pointed at the bucket again", h.id)
+		h.astray, h.back = false, h.w.now
+		h.unwell(h.w.now + requestTimeout)
+	}
+}
+
+// sees is the store that a host looks at.
+func (h *Host) sees() *store {
+	if h.astray {
+		return h.w.replica
+	}
+	return h.w.store
+}
+
+// older reports whether a host's agent sees an older head than it has seen.
+func (h *Host) older() bool {
+	return h.proc != nil && h.proc.m != nil && h.proc.m.Status().Older != nil
+}
+
+// lookAgain is how long a recovery may take from when it asked a host what it sees.
+const lookAgain = time.Minute
+
+// replicaWritten checks what is written to a replica: nobody goes on from it while
+// somebody can be asked who sees the newer head.
+func (w *World) replicaWritten(value any) {
+	h, ok := value.(*ha.Head)
+	if !ok || h.Recovery == nil || h.Recovery.Nonce != h.Nonce || w.head.IsOlder(h.Recovery.Shown) || w.head.Position() == h.Recovery.Shown {
+		return
+	}
+	for _, o := range w.hosts {
+		if s := o.sighting(); !o.astray && w.now > o.back+lookAgain && s.Shown != nil && !slices.Contains(h.Recovery.Unasked, s.Instance) {
+			w.fail(History, "a second cluster begins in a replica, in epoch %d, and %s sees the bucket (epoch %d)", h.Epoch, o.id, w.head.Epoch)
+		}
+	}
+}
+
+// recovered checks a head by which an operator has the cluster go on.
+func (w *World) recovered(h *ha.Head) {
+	w.commits[h.Epoch] = h
+	if len(h.Recovery.Unasked) > 0 {
+		return // whatever those have seen, nobody could know
+	}
+	for _, o := range w.hosts {
+		if seen := o.disk.journal.Seen; seen.Epoch >= h.Epoch && o.proc != nil && seen.Nonce != h.Nonce {
+			w.fail(History, "the cluster goes on in epoch %d, and %s has seen epoch %d", h.Epoch, o.id, seen.Epoch)
+		}
+	}
+}
+
+// sighting is what a host sees when it is asked.
+func (h *Host) sighting() ha.Sighting {
+	s := ha.Sighting{Instance: h.disk.name, Error: "it does not answer"}
+	if h.proc == nil || h.proc.m == nil || !h.proc.admitted || h.frozen() || h.cut != cutNot {
+		return s
+	}
+	shown := h.w.head.Position()
+	if o, ok := h.sees().objects[ha.HeadKey]; ok {
+		shown = o.value.(*ha.Head).Position()
+	}
+	j := h.disk.journal
+	return ha.Sighting{Instance: s.Instance, Shown: &shown, Seen: j.Seen, Head: j.SeenHead, Leading: h.proc.m.Status().Leading && !h.older()}
+}
+
+// survey is what all hosts but one see.
+func (w *World) survey(asker *Host) (all []ha.Sighting) {
+	for _, h := range w.hosts {
+		if h != asker && h.disk.name != "" {
+			all = append(all, h.sighting())
+		}
+	}
+	return all
+}
+
+// recoverBucket has a host go on from the bucket as it is. Of those that do not
+// answer the operator says that they will never see the newer head again, which is
+// true unless the host has gone astray.
+func (w *World) recoverBucket(h *Host) {
+	if !h.older() {
+		return
+	}
+	older := h.proc.m.Status().Older
+	if shown := older.Head.Position(); h.astray && (w.head.IsOlder(shown) || w.head.Position() == shown) {
+		return // the replica knows as much as the bucket: nobody can tell which is which
+	}
+	ev := ha.Recover{By: "operator", Shown: older.Head.Position()}
+	if !h.astray {
+		for _, s := range w.survey(h) {
+			if s.Shown == nil {
+				ev.Unasked = append(ev.Unasked, s.Instance)
+			}
+		}
+		ev.Newest = w.returnCached(h, older)
+	}
+	w.ask(h, func(r string) ha.Event {
+		w.trace("%s: an operator has it go on from the bucket as it is, %s", h.id, r)
+		ev.Request = r
+		return ev
+	})
+}
+
+// returnCached puts back what a host has cached and the bucket lacks, and returns
+// the newest backup that it has then.
+func (w *World) returnCached(h *Host, older *ha.OlderHead) *backup.Ref {
+	for id := range h.disk.cache {
+		if b := w.backups[id]; !h.disk.rotten[id] {
+			b.gone = false
+		}
+	}
+	if newest := older.Seen.Newest; newest != nil && !w.backups[newest.ID].gone {
+		return newest
+	}
+	return nil
+}
+
+// putBackGrace is how long after the bucket was put back under strict fencing a host
+// may still run its application that another one leads without: until it has not
+// renewed its head for long enough.
+func (h *Host) putBackGrace() time.Duration {
+	return h.w.lastPutBack + h.clock.lasts(strictBound(h.fence.under)+time.Duration(h.fence.under.StopTimeout))
+}
