@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,12 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 	b.caches(second.ID)
 	a.stop()
 	a.write("app/file", "never published")
-	b.run("promote", first.ID, "--failover", "--yes")
+	// The machine is told what people are: what is lost, and how to look at it.
+	done := ask[promotedJSON](b, "promote", first.ID, "--failover", "--yes")
+	if done.State != agent.PromotionDone || done.Takeover == nil || done.Takeover.CutOff != second.ID ||
+		!slices.ContainsFunc(done.Takeover.Lost, func(line string) bool { return strings.Contains(line, "can still be restored: understudy backups") }) {
+		t.Errorf("promote --json: %+v, takeover %+v", done, done.Takeover)
+	}
 	a.serve()
 	var salvage agent.BackupInfo
 	a.until("is salvaged", func() bool {
@@ -42,6 +48,9 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 		return salvage.ID != ""
 	})
 	b.stop() // no agent is asked
+	if r := ask[restoredJSON](b, "restore", salvage.ID, "--to", b.path("salvaged")); !r.Salvage || len(r.Lacks) > 0 {
+		t.Errorf("restore --json: %+v", r)
+	}
 
 	d := ask[diffJSON](b, "backups", "diff", second.ID, salvage.ID)
 	want := []source.Change{{Change: source.Changed, Path: "file", Type: "file", What: []string{"content", "size", "mtime"}, SizeA: 17, SizeB: 15}}

@@ -45,6 +45,10 @@ A backup that this instance has rehearsed is swapped in at once; another one is
 restored first, which takes as long as its size has it. One whose rehearsal failed
 here is refused.
 
+With --json the answer has, beside the promotion, takeover (what was lost, who has kept
+it, and the commands to look at it; null while that is not known) and lacks (what the
+backup in force could not keep), as status has them.
+
 Exit codes: 3 when it is refused and nothing was begun, 1 when it was rolled back.`
 
 func newPromote(a *app) *cobra.Command {
@@ -224,27 +228,32 @@ func (p *promotion) begin(ctx context.Context, c *agentClient) error {
 	if err != nil {
 		return err
 	}
-	if err := p.app.printer().show(status, func(w io.Writer) {
-		if status.State == agent.PromotionDone {
-			fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", status.Epoch, status.Backup)
-			if status.Downtime > 0 {
-				fmt.Fprintf(w, "The application was stopped for %s.\n", inSeconds(status.Downtime))
-			}
-		}
-	}); err != nil {
-		return err
-	}
+	result := promotedJSON{PromotionStatus: status}
 	if status.State != agent.PromotionDone {
-		return outcome(status)
+		return errors.Join(p.app.printer().show(result, func(io.Writer) {}), outcome(status))
 	}
-	s, err := afterwards(ctx, c, status.Epoch)
-	if err != nil {
+	s, unknown := afterwards(ctx, c, status.Epoch)
+	result.Lacks, result.Takeover, result.AppError = s.Lacks, s.Takeover, s.AppError
+	if err := p.app.printer().show(result, func(w io.Writer) { showPromoted(w, result) }); err != nil {
 		return err
 	}
-	if !p.app.json {
-		showAftermath(p.app.std.out, s)
+	if unknown != nil {
+		return unknown
 	}
 	return applicationRuns(s)
+}
+
+// promotedJSON is what `promote` prints with --json once the promotion has ended:
+// the promotion, and what status says of it then.
+type promotedJSON struct {
+	agent.PromotionStatus
+	// Takeover says what was lost and how to look at it (lost), and who has kept what
+	// (salvaged); null while that could not be looked up.
+	Takeover *agent.Takeover `json:"takeover"`
+	// Lacks is what the backup that is in force could not keep.
+	Lacks []string `json:"lacks,omitempty"`
+	// AppError is why the application does not run.
+	AppError string `json:"application_error,omitempty"`
 }
 
 // afterwardsTries is how often an agent is asked what its promotion has lost,

@@ -64,9 +64,13 @@ func waitLine(p agent.Preflight) string {
 	return fmt.Sprintf("Would wait, once it has committed, for %s.", p.Wait)
 }
 
-// showAftermath writes what a promotion has lost, where that is, and what the
-// backup that is in force could not keep.
-func showAftermath(w io.Writer, s agent.Status) {
+// showPromoted writes what a promotion has done and lost, where that is, and what
+// the backup that is in force could not keep.
+func showPromoted(w io.Writer, s promotedJSON) {
+	fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", s.Epoch, s.Backup)
+	if s.Downtime > 0 {
+		fmt.Fprintf(w, "The application was stopped for %s.\n", inSeconds(s.Downtime))
+	}
 	if s.Takeover == nil {
 		fmt.Fprintln(w, "What was lost could not be looked up yet; understudy status tells it.")
 	} else {

@@ -32,6 +32,11 @@ type restoredJSON struct {
 	// first of them.
 	LossesTotal int           `json:"losses_total"`
 	Losses      []source.Loss `json:"losses,omitempty"`
+	// Lacks is what the backup itself could not keep.
+	Lacks []string `json:"lacks,omitempty"`
+	// Salvage says that it is a salvage backup: what an instance that was replaced
+	// had, and its successor lacks.
+	Salvage bool `json:"salvage,omitempty"`
 	// Owner is whom everything belongs to, where owners could not be kept.
 	Owner string `json:"owner,omitempty"`
 }
@@ -59,7 +64,8 @@ and the bucket or this host's cache. It changes nothing but the folder.
 
 What cannot be restored, or not in full, holds up nothing else: a damaged file is left
 out, an owner or an attribute that cannot be set is not set. The end of the output says
-what (--json: losses), and the exit code is 1. With --strict the first failure is the
+what (--json: losses), and the exit code is 1. What the backup itself could not keep is
+said too (--json: lacks). With --strict the first failure is the
 end, and nothing is left in the folder. Without root everything belongs to you.
 
 On a host with a data folder latest is refused when the bucket shows an older head than
@@ -159,6 +165,7 @@ func (a *app) restore(ctx context.Context, id, dir string, at time.Time, strict 
 	if !at.IsZero() {
 		result.AsOf = &at
 	}
+	result.Lacks, result.Salvage = agent.LacksOf(found.manifest), found.manifest.Trigger == backup.Salvage
 	for _, e := range found.manifest.Sources {
 		result.Entries = append(result.Entries, restoredPart{Name: e.Name, Kind: e.Kind, Path: filepath.Join(dir, e.Name), Size: e.Size})
 	}
@@ -181,6 +188,12 @@ func showRestored(w io.Writer, r restoredJSON) {
 	}
 	if r.Owner != "" {
 		fmt.Fprintf(w, "Not run as root: everything belongs to user %s, whoever it belonged to.\n", r.Owner)
+	}
+	if r.Salvage {
+		fmt.Fprintln(w, "It is a salvage backup: what an instance that was replaced had when it stepped down.")
+	}
+	for _, text := range r.Lacks {
+		fmt.Fprintf(w, "Not kept in the backup: %s\n", text)
 	}
 	if r.LossesTotal == 0 {
 		return

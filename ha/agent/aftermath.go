@@ -100,7 +100,7 @@ func (a *Agent) lookAfter(ctx context.Context) {
 		// One that cannot be read is told of where it is needed.
 		if m, err := a.history.get(ctx, *h.Newest); err == nil {
 			f.mu.Lock()
-			f.newest, f.lacks = h.Newest.ID, lacksOf(m)
+			f.newest, f.lacks = h.Newest.ID, LacksOf(m)
 			f.mu.Unlock()
 			a.troubled()
 		}
@@ -127,8 +127,8 @@ func (a *Agent) isBack(t *Takeover) bool {
 	return slices.ContainsFunc(a.instances(a.view()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 }
 
-// lacksOf lists what a backup could not keep.
-func lacksOf(m *backup.Manifest) []string {
+// LacksOf lists what a backup could not keep.
+func LacksOf(m *backup.Manifest) []string {
 	all := slices.Clone(m.Warnings)
 	for _, e := range m.Sources {
 		for _, w := range e.Warnings {
