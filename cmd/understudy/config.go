@@ -175,7 +175,7 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 	if len(r.mistakes) > before {
 		return nil
 	}
-	s, err := newSource(y, filepath.Join(r.dataDir, "scratch", y.Name))
+	s, err := newSource(y, filepath.Join(r.dataDir, agent.ScratchFolder, y.Name))
 	if err != nil {
 		r.mistake(place, "%v", err)
 		return nil

@@ -86,13 +86,3 @@ func describeLeftover(l source.Leftover) string {
 	}
 	return fmt.Sprintf("%s%s is no longer needed and cannot be deleted: %s; it is tried again every hour at the latest, and in nobody's way: remove what keeps it, or delete it by hand", l.Path, size, l.Reason)
 }
-
-// clearForGood deletes what was set aside for an instance that leaves its
-// cluster: what is left then is nobody's any more.
-func clearForGood(ctx context.Context, cfg Config, swapper *restore.Swapper) error {
-	left, err := swapper.Sweep(ctx)
-	for _, l := range left {
-		cfg.Logger.WarnContext(ctx, "something is left for you to delete", "path", l.Path, "reason", l.Reason)
-	}
-	return err
-}

@@ -78,6 +78,8 @@ const (
 	swapFolder     = "swap"
 	reserveFile    = "reserve"
 	hooksFolder    = "hooks"
+	// ScratchFolder has a folder for each source, for its temporary data.
+	ScratchFolder = "scratch"
 )
 
 // savedConfig is the configuration last in force, as it is kept on disk.

@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -12,6 +17,9 @@ import (
 // Left is what came of leaving.
 type Left struct {
 	Settled *Settlement // nil: there was nothing to settle
+	// Leftovers are copies of the application's state that could not be deleted.
+	// The instance has left all the same, and Leave may be run again.
+	Leftovers []source.Leftover
 }
 
 // Leave takes this instance out of its cluster: its record goes from the
@@ -72,15 +80,8 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error)
 	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
 		return left, err
 	}
-	if err := errors.Join(swapper.Drop(ctx), clearForGood(ctx, cfg, swapper)); err != nil {
-		return left, err
-	}
-	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
-	if err == nil {
-		err = cache.Purge(ctx)
-	}
-	if err != nil {
-		return left, err
+	if left.Leftovers, err = purge(ctx, cfg, dir, swapper); err != nil || len(left.Leftovers) > 0 {
+		return left, err // the journal stays: what is left is tried again
 	}
 	if path := cfg.Federation.TargetsFile; path != "" {
 		if err := replaceTargets(path, ""); err != nil {
@@ -88,4 +89,34 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error)
 		}
 	}
 	return left, errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(volumesFile), dir.remove(configFile), dir.remove(journalFile))
+}
+
+// purge deletes every copy of the application's state that this host has as a
+// member: what is staged or set aside beside the sources, the cache, scratch
+// folders, and what hooks have printed. It returns what is left.
+func purge(ctx context.Context, cfg Config, dir *dataDir, swapper *restore.Swapper) ([]source.Leftover, error) {
+	left, err := swapper.Purge(ctx)
+	if err != nil {
+		return left, err
+	}
+	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
+	if err == nil {
+		err = cache.Purge(ctx)
+	}
+	if err != nil {
+		left = append(left, source.Leftover{Path: dir.file(cacheFolder), Bytes: -1, Reason: err.Error()})
+	}
+	for _, path := range append(scratchFiles(dir.file(ScratchFolder)), dir.file(hooksFolder)) {
+		if err := os.RemoveAll(path); err != nil {
+			left = append(left, source.Leftover{Path: path, Bytes: -1, Reason: err.Error()})
+		}
+	}
+	return left, ctx.Err()
+}
+
+// scratchFiles are the files of the sources' scratch folders, but for what was kept
+// for an operator.
+func scratchFiles(folder string) []string {
+	all, _ := filepath.Glob(filepath.Join(folder, "*", "*")) // the pattern is a good one
+	return slices.DeleteFunc(all, func(path string) bool { return strings.HasPrefix(filepath.Base(path), "kept-") })
 }

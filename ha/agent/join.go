@@ -133,8 +133,11 @@ func standbyJournal(old ha.Journal, cluster, instance string, h *ha.Head) ha.Jou
 
 // owed is a salvage backup that an instance owes which does not know what became of
 // its state. Whether an application runs elsewhere it does not know either, so it
-// acknowledges nothing.
+// acknowledges nothing. The backup comes after the newest one, in no earlier epoch.
 func owed(epoch uint64, h *ha.Head) *ha.Demotion {
+	if h.Newest != nil {
+		epoch = max(epoch, h.Newest.Epoch)
+	}
 	return &ha.Demotion{Epoch: epoch, Acked: true, Silent: true, Known: true, Restored: h.Newest}
 }
 
