@@ -56,43 +56,19 @@ func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev
 		facts: DirectoryFacts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
 	}
 	defer j.old.close()
+	if !d.frozen {
+		j.settled = d.settling.begin()
+	}
 	if err := j.begin(); err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	j.openDatabases(ctx, r, prev)
 	j.flags.before = flagsBefore(prev)
-	if nowhere, err := timeless(root); err != nil {
-		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
-	} else if nowhere && !d.frozen {
-		j.old.settled = time.Time{} // everything is read
-	}
-	defer j.settle(ctx)()
 	e, err := j.whole(ctx)
 	if err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
 	return e, nil
-}
-
-// settle begins to have writes to mapped files show in the files' times. A file
-// that has changed is read after that; those that have not are known by the times
-// which the previous dump has seen to. The end waits for it, and says what went
-// wrong.
-func (j *dumpJob) settle(ctx context.Context) (end func()) {
-	j.settled = make(chan struct{})
-	if j.d.frozen {
-		close(j.settled)
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		defer close(j.settled)
-		j.unsettled = j.d.settling.settle(ctx, j.root)
-	}()
-	return func() {
-		cancel()
-		<-j.settled
-	}
 }
 
 // whole is the dump, with the databases in the directory.
@@ -148,9 +124,8 @@ type dumpJob struct {
 
 	databases directoryDatabases
 	flags     flagTally
-	seed      maphash.Seed  // of growing
-	settled   chan struct{} // closed when files may be read
-	unsettled error         // what went wrong with that
+	seed      maphash.Seed // of growing
+	settled   *settled     // of mapped files; nil where none changes
 
 	// Of the walk:
 	old   *oldTree
@@ -321,7 +296,7 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 // changed since.
 func (j *dumpJob) keepFile(it *dumpItem, f *found) bool {
 	old, st := it.old, &f.stat
-	if old == nil || !j.old.unchanged(old, st) || j.databases.maybe(old) || old.Content.Size > 0 && !j.w.Keep(old.Content) {
+	if old == nil || j.timeless(f) || !j.old.unchanged(old, st) || j.databases.maybe(old) || old.Content.Size > 0 && !j.w.Keep(old.Content) {
 		return false
 	}
 	switch known := j.databases.old[old.Path]; {
@@ -336,6 +311,19 @@ func (j *dumpJob) keepFile(it *dumpItem, f *found) bool {
 	it.node.Changed = changeTime(st)
 	it.flags = j.flags.kept(it, f.in)
 	return true
+}
+
+// timeless tells that no times show what has changed in a file.
+func (j *dumpJob) timeless(f *found) bool {
+	return j.settled != nil && j.settled.of(f.in.fd, uint64(f.stat.Dev)).device == timeless
+}
+
+// unsettled says what the dump may lack.
+func (j *dumpJob) unsettled() error {
+	if j.settled == nil {
+		return nil
+	}
+	return j.settled.failure(j.root)
 }
 
 // keep takes over what the previous dump has of a file that has not changed.
@@ -382,8 +370,8 @@ func (n *Node) stat(st *unix.Stat_t) {
 func (j *dumpJob) entry(root pack.Stream, extra *pack.Stream) (Entry, error) {
 	slices.Sort(j.databases.damaged.Damage)
 	all := damageWarnings(j.databases.damaged.Damage)
-	if <-j.settled; j.unsettled != nil {
-		all = append(all, j.unsettled.Error())
+	if err := j.unsettled(); err != nil {
+		all = append(all, err.Error())
 	}
 	if err := j.old.failure(); err != nil {
 		all = append(all, fmt.Sprintf("the previous list of files could not be read, so that every file after that was read: %v", err))

@@ -2,9 +2,10 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,45 +13,77 @@ import (
 
 // A program that has mapped a file shared writes to memory. The kernel sets the
 // file's times when a page of it becomes dirty, and not again as long as the page
-// is: what is written meanwhile shows in no time. So a dump has the file system
-// write its dirty pages down before it reads a file. Whatever is written to a page
+// is: what is written meanwhile shows in no time. So a dump has the dirty pages of
+// each file written down before it reads the file. Whatever is written to a page
 // after that sets the times once more, to a moment that the dump takes for its
-// own, and the next dump reads the file again.
+// own, and the next dump reads the file again. A file that has not changed since an
+// earlier dump read it needs nothing: its pages were clean then.
+
+// device is how writes to mapped files show on one file system.
+type device int
+
+const (
+	// byFile: a file's pages can be written down alone, at the cost of what is dirty.
+	byFile device = iota
+	// byWhole: the whole file system has to be written down, with what others have
+	// written there.
+	byWhole
+	// timeless: nothing is ever written down, so that times say nothing.
+	timeless
+)
+
+// deviceOf tells it of an open file or folder.
+func deviceOf(fd int) (device, error) {
+	var st unix.Statfs_t
+	if _, err := retry(func() (int, error) { return 0, unix.Fstatfs(fd, &st) }); err != nil {
+		return byWhole, err
+	}
+	switch int64(st.Type) {
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC:
+		return timeless, nil
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC: // all of ext2, ext3 and ext4
+		return byFile, nil
+	}
+	// Others may hand pages to a process of their own, compressed (btrfs), or keep
+	// them in another file (overlayfs).
+	return byWhole, nil
+}
 
 // settleTimeout bounds the wait for a disk that others keep busy.
 const settleTimeout = time.Minute
 
-// settling has file systems write their dirty pages down, one call at a time: it
-// cannot be cut off.
+// settling has dirty pages written down. A file system is written down by one call
+// at a time, as that cannot be cut off.
 type settling struct {
 	busy chan struct{}
-	sync func(fd int) error // unix.Syncfs, but in tests
 	wait time.Duration
+
+	// In tests, otherwise than here.
+	device func(fd int) (device, error)
+	sync   func(fd int) error // of a file system
 }
 
 func newSettling() *settling {
-	return &settling{busy: make(chan struct{}, 1), sync: unix.Syncfs, wait: settleTimeout}
+	return &settling{busy: make(chan struct{}, 1), sync: unix.Syncfs, wait: settleTimeout, device: deviceOf}
 }
 
-// settle settles the file system of a folder. The error says what may be missing
-// in the backup, which is no reason not to make it.
-func (s *settling) settle(ctx context.Context, root string) error {
-	const missing = "what programs have written to mapped files may not be in this backup"
+// whole settles the file system of an open file.
+func (s *settling) whole(ctx context.Context, fd int) error {
 	select {
 	case s.busy <- struct{}{}:
 	default:
-		return fmt.Errorf("%s: the disk of %s has not written its dirty pages down since an earlier backup", missing, root)
+		return errors.New("the disk has not written its dirty pages down since an earlier backup")
 	}
-	dir, err := os.Open(root)
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) // it outlives the wait
 	if err != nil {
 		<-s.busy
-		return nil // the walk says so
+		return err
 	}
 	done := make(chan error, 1)
 	go func() {
 		defer func() { <-s.busy }()
-		err := s.sync(int(dir.Fd()))
-		_ = dir.Close()
+		err := s.sync(fd)
+		_ = unix.Close(fd)
 		done <- err
 	}()
 	timer := time.NewTimer(s.wait)
@@ -58,26 +91,93 @@ func (s *settling) settle(ctx context.Context, root string) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		return nil // the walk ends with it
+		return nil // the dump ends with it
 	case <-timer.C:
 		err = fmt.Errorf("not done within %v", s.wait)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: have the disk of %s write its dirty pages down: %w", missing, root, err)
+		return fmt.Errorf("have the disk write its dirty pages down: %w", err)
 	}
 	return nil
 }
 
-// timeless tells whether a file system sets no times when a mapped file is
-// written to, as those in memory do: nothing is ever written down there.
-func timeless(root string) (bool, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(root, &st); err != nil {
-		return false, &fs.PathError{Op: "look at the file system of", Path: root, Err: err}
+// settled is what one dump has had written down.
+type settled struct {
+	settling *settling
+
+	mu      sync.Mutex
+	devices map[uint64]*settledDevice
+	failed  error // the first time
+}
+
+type settledDevice struct {
+	device
+	once sync.Once
+}
+
+func (s *settling) begin() *settled {
+	return &settled{settling: s, devices: map[uint64]*settledDevice{}}
+}
+
+// of looks at the file system that an open file or folder lies on, once.
+func (s *settled) of(fd int, dev uint64) *settledDevice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[dev]
+	if d == nil {
+		is, err := s.settling.device(fd)
+		if err != nil {
+			is = byWhole
+		}
+		d = &settledDevice{device: is}
+		s.devices[dev] = d
 	}
-	switch int64(st.Type) {
-	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC:
-		return true, nil
+	return d
+}
+
+// file has the pages of an open file written down, which is about to be read. What
+// goes wrong is no reason not to read it.
+func (s *settled) file(ctx context.Context, fd int, dev uint64) {
+	switch d := s.of(fd, dev); d.device {
+	case timeless:
+	case byFile:
+		_, err := retry(func() (int, error) {
+			return 0, unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE_AND_WAIT)
+		})
+		if err == nil {
+			return
+		}
+		fallthrough
+	default:
+		// A later file waits for the same call.
+		d.once.Do(func() { s.fail(s.settling.whole(ctx, fd)) })
 	}
-	return false, nil
+}
+
+func (s *settled) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = err
+	}
+}
+
+// failure says what may be missing in the backup, and why; nil for nothing.
+func (s *settled) failure(root string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		return nil
+	}
+	return fmt.Errorf("what programs have written to mapped files may not be in this backup: %s: %w", root, s.failed)
+}
+
+// deviceAt is deviceOf for what a path leads to.
+func (s *settling) deviceAt(path string) (device, error) {
+	fd, err := retryOpen(unix.AT_FDCWD, path, unix.O_PATH, 0)
+	if err != nil {
+		return byWhole, &fs.PathError{Op: "look at the file system of", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	return s.device(fd)
 }

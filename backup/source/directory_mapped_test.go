@@ -51,7 +51,7 @@ func memoryFolder(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-") //nolint:usetesting // on another file system
 	do(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if in, err := timeless(dir); err != nil || !in {
+	if is, err := newSettling().deviceAt(dir); err != nil || is != timeless {
 		t.Fatalf("%s is not in memory (%v)", dir, err)
 	}
 	return dir
@@ -61,11 +61,16 @@ func memoryFolder(t *testing.T) string {
 // backup says what it may lack.
 func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
 	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		do(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
 	d, v := newTestDirectory(t, dir), newVault(t)
-	hang := make(chan struct{})
+	d.settling.device = func(int) (device, error) { return byWhole, nil }
+	hang, calls := make(chan struct{}), 0
 	d.settling.wait = time.Millisecond
-	d.settling.sync = func(int) error { <-hang; return nil }
+	d.settling.sync = func(int) error { calls++; <-hang; return nil }
 	for _, want := range []string{"not done within 1ms", "since an earlier backup"} {
+		v.prev, v.index = nil, nil // all is read
 		e, _ := v.mustBackup(d)
 		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], want) || !strings.Contains(e.Warnings[0], "mapped files may not be in this backup") {
 			t.Errorf("warnings %q, want %q", e.Warnings, want)
@@ -74,8 +79,61 @@ func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
 	close(hang)
 	d.settling.busy <- struct{}{} // once the call has ended
 	<-d.settling.busy
-	d.settling.wait, d.settling.sync = time.Minute, func(int) error { return errors.New("lost a page") }
-	if e, _ := v.mustBackup(d); len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "lost a page") {
-		t.Errorf("warnings %q", e.Warnings)
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+	d.settling.wait, d.settling.sync = time.Minute, func(int) error { calls++; return errors.New("lost a page") }
+	v.prev, v.index = nil, nil
+	if e, _ := v.mustBackup(d); len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "lost a page") || calls != 2 {
+		t.Errorf("warnings %q after %d calls", e.Warnings, calls)
+	}
+	// What has not changed needs no call.
+	if e, _ := v.mustBackup(d); len(e.Warnings) > 0 || calls != 2 {
+		t.Errorf("unchanged: warnings %q after %d calls", e.Warnings, calls)
+	}
+}
+
+// Each file system that is mounted within a directory counts by itself.
+func TestDirectorySeesWritesToMappedFilesBelowAMountPoint(t *testing.T) {
+	dir := t.TempDir()
+	mounting(t, "understudy", filepath.Join(dir, "memory"), "tmpfs", 0)
+	m := mapped(t, filepath.Join(dir, "memory/map"))
+	do(t, os.WriteFile(filepath.Join(dir, "plain"), nil, 0o644))
+	d, v := newTestDirectory(t, dir), newVault(t)
+	opened := counted(d)
+	for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
+		copy(m, text)
+		first := v.prev == nil
+		v.mustBackup(d)
+		if n := opened(); n != 1 && !first {
+			t.Errorf("%d files were read", n)
+		}
+		to := filepath.Join(t.TempDir(), "out")
+		do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
+		if got := readText(t, filepath.Join(to, "memory/map"))[:4]; got != text {
+			t.Errorf("the backup has %q of %q", got, text)
+		}
+	}
+}
+
+// A single file likewise.
+func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
+	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": memoryFolder(t)} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, "map")
+			m := mapped(t, path)
+			src, err := NewFile("one", FileConfig{Path: path, Now: stillness})
+			do(t, err)
+			v := newVault(t)
+			for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
+				copy(m, text)
+				v.mustBackup(src)
+				to := filepath.Join(memoryFolder(t), "out")
+				do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
+				if got := readText(t, to)[:4]; got != text {
+					t.Errorf("the backup has %q of %q", got, text)
+				}
+			}
+		})
 	}
 }

@@ -23,11 +23,6 @@ const maxReads = 3
 // that vanished is marked as gone, any other failure is an error: a backup that
 // silently lacks a file is worse than none.
 func (j *dumpJob) read(ctx context.Context, it *dumpItem) error {
-	select {
-	case <-j.settled:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 	err := j.readWhole(ctx, it)
 	if err == errGone {
 		it.gone, err = true, nil
@@ -110,6 +105,9 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *growing) (stabl
 	n := &it.node
 	if it.plain == "" && j.databases.policy.wants(n.Path) && isDatabase(fd) {
 		return false, errDatabase
+	}
+	if j.settled != nil {
+		j.settled.file(ctx, fd, uint64(before.Dev))
 	}
 	n.stat(&before)
 	n.Inode, n.Changed = before.Ino, changeTime(&before)

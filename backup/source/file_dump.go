@@ -53,21 +53,19 @@ func (s *File) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry,
 	if err != nil {
 		return Entry{}, err
 	}
-	var warnings []string
-	// So that what was written to a mapped file shows in its times.
-	if err := s.settling.settle(ctx, filepath.Dir(path)); err != nil {
-		warnings = append(warnings, err.Error())
-	}
-	flags, err := flagWarnings(path)
+	warnings, err := flagWarnings(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Entry{}, err
 	}
-	warnings = append(warnings, flags...)
 	if e, kept := s.keep(w, prev, path); kept {
 		e.Warnings = warnings
 		return e, nil
 	}
-	e, err := s.read(ctx, w, path, started)
+	settled := s.settling.begin()
+	e, err := s.read(ctx, w, path, started, settled)
+	if err := settled.failure(path); err != nil {
+		warnings = append(warnings, err.Error())
+	}
 	e.Warnings = append(warnings, e.Warnings...)
 	return e, err
 }
@@ -80,7 +78,7 @@ func (s *File) keep(w *pack.Writer, prev *Previous, path string) (Entry, bool) {
 	if prev == nil || prev.Entry.Kind != s.Kind() || json.Unmarshal(prev.Entry.Facts, &facts) != nil {
 		return Entry{}, false
 	}
-	if nowhere, err := timeless(filepath.Dir(path)); nowhere || err != nil {
+	if is, err := s.settling.deviceAt(path); is == timeless || err != nil {
 		return Entry{}, false
 	}
 	if unix.Stat(path, &st) != nil || !facts.same(&st) || facts.describe(path) != nil {
@@ -99,13 +97,13 @@ func (f *fileFacts) same(st *unix.Stat_t) bool {
 }
 
 // read reads the file, again if it changes meanwhile.
-func (s *File) read(ctx context.Context, w chunkWriter, path string, started time.Time) (Entry, error) {
+func (s *File) read(ctx context.Context, w chunkWriter, path string, started time.Time, settled *settled) (Entry, error) {
 	var last *growing
 	var e Entry
 	seed := maphash.MakeSeed()
 	for try := 0; ; try++ {
 		now := newGrowing(seed, last)
-		root, facts, stable, err := readPlain(ctx, w, path, now)
+		root, facts, stable, err := readPlain(ctx, w, path, now, settled)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -130,7 +128,7 @@ func (s *File) read(ctx context.Context, w chunkWriter, path string, started tim
 
 // readPlain reads a file once, and reports whether it stayed the same all the
 // while.
-func readPlain(ctx context.Context, w chunkWriter, path string, g *growing) (_ pack.Stream, facts fileFacts, stable bool, err error) {
+func readPlain(ctx context.Context, w chunkWriter, path string, g *growing, settled *settled) (_ pack.Stream, facts fileFacts, stable bool, err error) {
 	f, before, err := openPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return pack.Stream{}, facts, false, missingFile(path)
@@ -139,6 +137,7 @@ func readPlain(ctx context.Context, w chunkWriter, path string, g *growing) (_ p
 		return pack.Stream{}, facts, false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	settled.file(ctx, int(f.Fd()), uint64(before.Dev)) // so that what is written to it by a mapping shows later
 	root, err := w.Write(ctx, g.watch(io.LimitReader(f, before.Size)), pack.Files)
 	if err != nil {
 		return pack.Stream{}, facts, false, err
