@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,16 +51,27 @@ func goodObjects(cluster string) map[string]struct {
 	const epoch = 3
 	peer := ha.Peer{Name: "a", Incarnation: "i"}
 	ref := backup.Ref{ID: "x", Epoch: epoch, Sequence: 7, Key: "backups/x.json", Digest: strings.Repeat("0", 64)}
+	config := ha.DefaultConfig()
+	config.Cluster = cluster
+	configText, err := json.Marshal(&config)
+	if err != nil {
+		panic(err)
+	}
 	return map[string]struct {
 		kind   ha.Kind
 		object any
 	}{
-		ha.ClusterKey:          {ha.KindCluster, &ha.Cluster{Format: ha.Format, ID: cluster}},
-		ha.HeadKey:             {ha.KindHead, &ha.Head{Format: ha.Format, Cluster: cluster, Epoch: epoch, Rev: 9, Active: peer, Newest: &ref}},
-		ha.LeaseKey:            {ha.KindLease, &ha.Lease{Format: ha.Format, Cluster: cluster, Epoch: epoch}},
-		ha.MarkerKey(epoch):    {ha.KindMarker, &ha.Marker{Format: ha.Format, Cluster: cluster, Epoch: epoch, Active: peer}},
-		ha.AckKey(epoch, peer): {ha.KindAck, &ha.Ack{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer}},
-		ha.InstanceKey("a"):    {ha.KindInstance, &ha.Instance{Format: ha.Format, Cluster: cluster, Name: "a"}},
+		ha.ClusterKey:                      {ha.KindCluster, &ha.Cluster{Format: ha.Format, ID: cluster}},
+		ha.HeadKey:                         {ha.KindHead, &ha.Head{Format: ha.Format, Cluster: cluster, Epoch: epoch, Rev: 9, Active: peer, Newest: &ref}},
+		ha.LeaseKey:                        {ha.KindLease, &ha.Lease{Format: ha.Format, Cluster: cluster, Epoch: epoch}},
+		ha.MarkerKey(epoch):                {ha.KindMarker, &ha.Marker{Format: ha.Format, Cluster: cluster, Epoch: epoch, Active: peer}},
+		ha.AckKey(epoch, peer):             {ha.KindAck, &ha.Ack{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer}},
+		ha.OldAckKey(epoch, "a"):           {ha.KindAck, &ha.Ack{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer}},
+		ha.SalvageKey(epoch, peer, &ref):   {ha.KindSalvage, &ha.SalvageRecord{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer, Backup: &ref}},
+		ha.SalvageKey(epoch, peer, nil):    {ha.KindSalvage, &ha.SalvageRecord{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer}},
+		ha.OldSalvageKey(epoch, "a"):       {ha.KindSalvage, &ha.SalvageRecord{Format: ha.Format, Cluster: cluster, Epoch: epoch, Instance: peer}},
+		ha.ConfigKey(digestOf(configText)): {ha.KindConfig, &config},
+		ha.InstanceKey("a"):                {ha.KindInstance, &ha.Instance{Format: ha.Format, Cluster: cluster, Name: "a"}},
 	}
 }
 
