@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -67,6 +68,9 @@ func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condit
 func (m *Machine) storeFailed(err error) {
 	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
 	m.retryAt = m.t + m.retryWait
+	if errors.Is(err, ErrJournal) {
+		return // the store was not asked
+	}
 	m.failure = failureText(err)
 	if !m.failing {
 		m.failing, m.failSince = true, m.t

@@ -6,13 +6,13 @@ import (
 )
 
 // Effect is something that a Machine asks for. Effects are carried out in
-// order: a Save is finished (and synced) before anything after it begins; the
-// others run at the same time as one another. Each effect with an ID is
-// answered by exactly one Done with that ID.
+// order: a Save is finished (and synced) before anything after it begins that
+// depends on it (Barrier); the others run at the same time as one another. Each
+// effect with an ID is answered by exactly one Done with that ID.
 type Effect interface{ effect() }
 
-// Save makes the journal durable. If that fails the instance must stop: what
-// it would do next depends on it.
+// Save makes the journal durable. It is tried again until that has worked: what
+// the machine would do next depends on it.
 type Save struct{ Journal Journal }
 
 // Read reads and verifies a control object. Done carries Object and Token, or

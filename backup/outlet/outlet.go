@@ -38,17 +38,23 @@ const (
 
 // Run runs a program to its end, with what it prints in the file at path, begun
 // anew, and the end of that in last. A file that cannot be
-// written keeps nothing from being run. keep may be nil: then what the program
+// written, and a disk that does not answer, keep nothing from being run. keep may be nil: then what the program
 // leaves running is read by this process for as long as that lives.
 func Run(cmd *exec.Cmd, path string, last *Tail, keep Keeper) error {
+	return runTo(cmd, beside(func() *Log { return Open(path, Max) }), path, last, keep)
+}
+
+func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Keeper) error {
 	r, w, err := os.Pipe()
 	if err != nil {
+		file.End()
 		return fmt.Errorf("make a pipe: %w", err)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(io.MultiWriter(last, Open(path, Max)), r) // its end is all that is expected of it
+		defer file.End()
+		_, _ = io.Copy(io.MultiWriter(last, file), r) // its end is all that is expected of it
 	}()
 	cmd.Stdout, cmd.Stderr = w, w
 	err = cmd.Start()
@@ -61,7 +67,7 @@ func Run(cmd *exec.Cmd, path string, last *Tail, keep Keeper) error {
 			_ = r.Close()
 			return err
 		}
-		if waiting(r) == 0 {
+		if waiting(r) == 0 && file.left.Load() == 0 {
 			break
 		}
 	}
@@ -105,7 +111,9 @@ func linger(r *os.File, path string, done <-chan struct{}, keep Keeper) {
 			return
 		}
 		_ = r.SetReadDeadline(time.Time{})
-		_, _ = io.Copy(Open(path, Max), r)
+		file := beside(func() *Log { return Open(path, Max) })
+		defer file.End()
+		_, _ = io.Copy(file, r)
 	}
 	<-done
 	_ = r.Close()
@@ -114,7 +122,9 @@ func linger(r *os.File, path string, done <-chan struct{}, keep Keeper) {
 // Keep reads a pipe to its end into the file at path: what a Keeper's process
 // does.
 func Keep(pipe io.Reader, path string) error {
-	_, err := io.Copy(Resume(path, Max), pipe)
+	file := beside(func() *Log { return Resume(path, Max) })
+	defer file.End()
+	_, err := io.Copy(file, pipe)
 	return err
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backup/outlet"
 )
 
 // app is what the commands share.
@@ -18,6 +20,8 @@ type app struct {
 	set    *settings // after the flags are parsed
 	// readSettings reads set, again where something has changed it.
 	readSettings func() error
+	// log is where the log goes; nil: to standard error.
+	log io.Writer
 	// agentURL is the agent to talk to; "" for this host's.
 	agentURL string
 	older    olderHead
@@ -36,10 +40,26 @@ func (a *app) progress() *progress {
 // logger writes to standard error as the settings ask.
 func (a *app) logger() *slog.Logger {
 	opt := &slog.HandlerOptions{Level: a.set.LogLevel}
-	if a.set.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.std.err, opt))
+	var out io.Writer = a.std.err
+	if a.log != nil {
+		out = a.log
 	}
-	return slog.New(slog.NewTextHandler(a.std.err, opt))
+	if a.set.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, opt))
+	}
+	return slog.New(slog.NewTextHandler(out, opt))
+}
+
+// logPatience is how long an agent waits for whoever takes its log.
+const logPatience = 100 * time.Millisecond
+
+// logBeside has the log written beside the agent: standard error may be a file on a
+// disk that does not answer, or a pipe that nobody reads. The caller calls end once
+// it logs no more.
+func (a *app) logBeside() (end func()) {
+	b := outlet.NewBeside(logPatience, func() io.Writer { return a.std.err })
+	a.log = b
+	return b.End
 }
 
 const rootHelp = `Understudy keeps a warm copy of a single-node application ready to take over,

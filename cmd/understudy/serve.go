@@ -43,6 +43,7 @@ one-time code that is logged, or by understudy init or understudy join.`,
 // serve runs the agent until ctx is done. It runs the application too where
 // runs, given this instance's configuration, makes one.
 func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Application, error)) (err error) {
+	defer a.logBeside()()
 	token, err := adminToken(a.set)
 	if err != nil {
 		return err

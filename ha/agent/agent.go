@@ -63,7 +63,7 @@ type Agent struct {
 	machine *ha.Machine
 	running map[uint64]context.CancelFunc // effects under way
 	told    string                        // digest of the configuration that the machine was told of
-	saved   ha.Journal                    // as it was last written
+	journal journaling
 	watch   backupWatch
 	effects sync.WaitGroup
 
@@ -164,7 +164,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	// The new incarnation is journalled before the bucket learns of it. All
 	// that the bucket may still show are kept until it is known which one does.
 	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
-	a.saved = j
+	a.journal.saved, a.journal.done = j, make(chan error, 1)
 	if err := a.announced("journal.start", func() error { return dir.saveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
@@ -266,7 +266,7 @@ func (a *Agent) Events() *event.Log { return a.events }
 const wakeEvery = time.Second
 
 // Run carries the protocol out until ctx is done, which is no error, or until
-// going on would be unsafe: the journal cannot be written; the bucket holds
+// going on would be unsafe: the bucket holds
 // another cluster, or ignores preconditions (ErrBucket); the key is wrong (a kind
 // of package seal); somebody else has this instance's name (*ha.Refusal). A bucket
 // that does not answer is no error: it is tried again. The application is left as
@@ -312,41 +312,39 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer a.endJournal()
 	next := input{ev: ha.Tick{}}
 	if digest, c := a.configs.current(); c != nil { // most likely still in force
 		next, a.told = input{ev: ha.UseConfig{Frequency: c.Frequency}}, digest
 	}
 	for {
-		if err := a.step(ctx, next); err != nil {
-			return err
-		}
+		a.step(ctx, next)
 		a.sleep(timer)
+		next = input{ev: ha.Tick{}}
 		select {
 		case <-ctx.Done():
 			a.leave(ctx)
 			return ctx.Err()
 		case next = <-a.inbox:
+		case err := <-a.journal.done:
+			a.journaled(ctx, err)
 		case <-a.wakeups:
 			next = input{ev: ha.Notified{}}
 		case <-timer.C:
-			next = input{ev: ha.Tick{}}
 		}
 	}
 }
 
 // step tells the machine one thing and sets what it wants going.
-func (a *Agent) step(ctx context.Context, in input) error {
+func (a *Agent) step(ctx context.Context, in input) {
 	if d, ok := in.ev.(ha.Done); ok {
 		delete(a.running, d.ID)
 	}
 	now := a.cfg.Clock.Now()
 	effects := a.machine.Step(now, in.ev)
 	a.snapshot(now)
-	for _, e := range effects {
-		if err := a.carryOut(ctx, e); err != nil {
-			return err
-		}
-	}
+	a.obey(ctx, a.journal.barrier.Add(now.Mono, effects...)...)
+	a.watchJournal(ctx, now.Mono)
 	a.followConfig(ctx)
 	late := a.watchBackups(ctx, a.view(), now)
 	a.mu.Lock()
@@ -355,7 +353,6 @@ func (a *Agent) step(ctx context.Context, in input) error {
 	if in.taken != nil {
 		close(in.taken)
 	}
-	return nil
 }
 
 // post hands an event to the loop, unless that has ended.

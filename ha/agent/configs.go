@@ -19,6 +19,7 @@ type configs struct {
 	bucket *Bucket
 	dir    *dataDir
 
+	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
 	now     savedConfig // in force, as far as is known
 	loading bool
@@ -57,9 +58,11 @@ func (c *configs) get(ctx context.Context, digest string) (*ha.Config, error) {
 // use keeps a configuration that is in force, on disk too.
 func (c *configs) use(digest string, config *ha.Config) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.now = savedConfig{Digest: digest, Config: config}
-	return c.dir.saveConfig(digest, config)
+	c.mu.Unlock()
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	return c.dir.saveConfig(c.current())
 }
 
 // put writes a configuration to the bucket and gives its digest. Its name

@@ -24,6 +24,7 @@ type dataDir struct {
 	lock    *flock.Flock
 	reserve reserve
 	host    stamp // this host, as far as it can be told from others
+	hangs   bool  // a write to it has not ended: its lock is kept
 }
 
 // ErrLocked means that another agent is using the data folder.
@@ -63,7 +64,12 @@ func (d *dataDir) sweep() error {
 	return err
 }
 
-func (d *dataDir) close() error { return d.lock.Close() }
+func (d *dataDir) close() error {
+	if d.hangs {
+		return fmt.Errorf("close data folder: the disk of %s does not answer", d.path)
+	}
+	return d.lock.Close()
+}
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 

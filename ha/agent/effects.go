@@ -10,14 +10,11 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// carryOut sets one effect going. Only a Save is finished when it returns; if
-// that fails the agent must stop.
-func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
+// carryOut sets one effect going.
+func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	switch e := e.(type) {
 	case ha.Save:
-		if err := a.save(e.Journal); err != nil {
-			return fmt.Errorf("keep the journal, without which nothing is safe: %w", err)
-		}
+		a.save(e.Journal)
 	case ha.Read:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
 	case ha.Write:
@@ -71,7 +68,6 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) error {
 	default:
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}
-	return nil
 }
 
 // start carries out an effect that takes time, and hands its Done to the loop.

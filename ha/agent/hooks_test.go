@@ -93,7 +93,7 @@ func TestWhatAHookStartsMayOutliveIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (execHooks{}).run(t.Context(), "demote", sh("kill "+string(text)), nil); err != nil {
+	if _, err := (execHooks{dir: dir}).run(t.Context(), "demote", sh("kill "+string(text)), nil); err != nil {
 		t.Errorf("the application has not outlived its hook: %v", err)
 	}
 }

@@ -30,16 +30,19 @@ func (a *Agent) leave(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := input{ev: ha.Farewell{Request: request}}
-	for a.step(ctx, next) == nil {
+	for {
+		a.step(ctx, next)
 		a.sleep(timer)
+		next = input{ev: ha.Tick{}}
 		select {
 		case <-said:
 			return
 		case <-ctx.Done():
 			return
+		case err := <-a.journal.done:
+			a.journaled(ctx, err)
 		case next = <-a.inbox:
 		case <-timer.C:
-			next = input{ev: ha.Tick{}}
 		}
 	}
 }

@@ -17,8 +17,9 @@ const maxRehearsals = 10
 type rehearsals struct {
 	dir *dataDir
 
-	mu  sync.Mutex
-	all []ha.Rehearsal
+	keeping sync.Mutex // held while the disk is written, which may take for ever
+	mu      sync.Mutex
+	all     []ha.Rehearsal
 }
 
 func openRehearsals(dir *dataDir) (*rehearsals, error) {
@@ -55,12 +56,15 @@ func (r *rehearsals) list(cached []backup.Ref) []ha.Rehearsal {
 // add attests a rehearsal in place of an earlier one of the same backup, and
 // forgets those of backups that are no longer cached.
 func (r *rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	others := slices.DeleteFunc(keepCached(r.all, cached), func(old ha.Rehearsal) bool { return old.Backup == one.Backup })
 	r.all = slices.Insert(others, 0, one)
 	r.all = r.all[:min(len(r.all), maxRehearsals)]
-	return r.dir.save(rehearsalsFile, r.all)
+	all := slices.Clone(r.all)
+	r.mu.Unlock()
+	return r.dir.save(rehearsalsFile, all)
 }
 
 func keepCached(all []ha.Rehearsal, cached []backup.Ref) []ha.Rehearsal {

@@ -120,13 +120,6 @@ func (a *Agent) announced(step string, do func() error) error {
 	return err
 }
 
-// save makes the journal durable.
-func (a *Agent) save(j ha.Journal) error {
-	err := a.announced(journalStep(a.saved, j), func() error { return a.dir.saveJournal(j) })
-	a.saved = j
-	return err
-}
-
 // startStep is start for an effect that is a durable step.
 func (a *Agent) startStep(ctx context.Context, step string, id uint64, do func(context.Context) ha.Done) {
 	a.start(ctx, id, func(ctx context.Context) (d ha.Done) {

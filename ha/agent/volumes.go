@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,8 +18,9 @@ import (
 type volumes struct {
 	dir *dataDir
 
-	mu  sync.Mutex
-	all map[string]knownVolumes // by the source's name
+	keeping sync.Mutex // held while the disk is written, which may take for ever
+	mu      sync.Mutex
+	all     map[string]knownVolumes // by the source's name
 }
 
 type knownVolumes struct {
@@ -65,17 +67,20 @@ func (v *volumes) learn(ctx context.Context, sources ...source.Source) error {
 			next[src.Name()] = knownVolumes{Kind: src.Kind(), Volumes: now}
 		}
 	}
+	v.keeping.Lock()
+	defer v.keeping.Unlock()
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	changed := false
 	for name, k := range next {
 		changed = changed || !reflect.DeepEqual(v.all[name], k)
 		v.all[name] = k
 	}
+	all := maps.Clone(v.all)
+	v.mu.Unlock()
 	if !changed {
 		return nil
 	}
-	return v.dir.save(volumesFile, v.all)
+	return v.dir.save(volumesFile, all)
 }
 
 // movedSince is backup.Order.Moved.

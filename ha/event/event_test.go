@@ -81,6 +81,9 @@ func TestTheLogIsBounded(t *testing.T) {
 	if got, want := texts(l.Recent(0, 0)), "96 95, 97 96, 98 97, 99 98, 100 99"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob(path + "*")
 	if err != nil || len(files) != 2 {
 		t.Fatalf("%v, %v", files, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 )
@@ -23,14 +22,14 @@ type Options struct {
 type Log struct {
 	opt Options
 
-	mu      sync.Mutex
-	file    *file
-	failing bool    // the file cannot be written; said once
-	recent  []Event // in memory, and all of them in the file
-	cut     bool    // the files have more events than recent
-	lastID  uint64
-	subs    map[*subscription]struct{}
-	closed  bool
+	disk *disk
+
+	mu     sync.Mutex
+	recent []Event // in memory
+	cut    bool    // the files have more events than recent
+	lastID uint64
+	subs   map[*subscription]struct{}
+	closed bool
 }
 
 // Open opens (and makes) the log at path, a file of JSON lines, and reads its
@@ -49,25 +48,31 @@ func Open(path string, opt Options) (*Log, error) {
 		opt.Keep = 4
 	}
 	l := &Log{opt: opt, subs: make(map[*subscription]struct{})}
-	var err error
-	l.file, err = openFile(path, opt.MaxBytes, opt.Keep, func(e Event) {
+	f, err := openFile(path, opt.MaxBytes, opt.Keep, func(e Event) {
 		l.lastID = max(l.lastID, e.ID)
 		l.remember(e)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open event log %s: %w", path, err)
 	}
+	l.disk = newDisk(f, opt)
 	return l, nil
 }
 
 // Add gives the event its ID, logs it, writes it to the file and hands it to
 // everybody who watches. A file that cannot be written is logged once; events
-// go on in memory.
+// go on in memory. It waits a moment for the disk, and not for one that does not
+// answer.
 func (l *Log) Add(ctx context.Context, e Event) {
+	l.disk.wait(l.add(ctx, e))
+}
+
+// add returns what is closed once the event is on the disk; nil: it will not be.
+func (l *Log) add(ctx context.Context, e Event) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return
+		return nil
 	}
 	l.lastID++
 	e.ID = l.lastID
@@ -77,14 +82,10 @@ func (l *Log) Add(ctx context.Context, e Event) {
 	}
 	l.opt.Logger.LogAttrs(ctx, e.Level.slog(), e.Text, e.attrs()...)
 	l.remember(e)
-	err := l.file.add(e)
-	if err != nil && !l.failing {
-		l.opt.Logger.LogAttrs(ctx, slog.LevelError, "events cannot be written to disk", slog.Any("error", err))
-	}
-	l.failing = err != nil
 	for s := range l.subs {
 		s.offer(e)
 	}
+	return l.disk.add(e)
 }
 
 // remember keeps an event in memory. l.mu is held.
@@ -106,13 +107,15 @@ func (l *Log) Select(f Filter) ([]Event, error) {
 	}
 	enough := !l.cut || l.closed || f.Limit > 0 && len(c.events) >= f.Limit ||
 		len(recent) > 0 && (recent[0].ID <= f.After+1 || recent[0].Time.Before(f.Since))
-	var files []*os.File
-	var err error
-	if !enough {
-		files, err = l.file.read()
-	}
 	l.mu.Unlock()
-	if err != nil || enough {
+	if enough {
+		return c.chosen(), nil
+	}
+	files, err := l.disk.read()
+	if errors.Is(err, errSilent) {
+		return c.chosen(), nil // what is in memory
+	}
+	if err != nil {
 		return c.chosen(), err
 	}
 	c = choice{filter: f}
@@ -143,16 +146,17 @@ func (l *Log) Recent(after uint64, limit int) []Event {
 // later are dropped.
 func (l *Log) Close() error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil
-	}
+	closed := l.closed
 	l.closed = true
 	for s := range l.subs {
 		close(s.events)
 	}
 	clear(l.subs)
-	if err := l.file.close(); err != nil {
+	l.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if err := l.disk.close(); err != nil {
 		return fmt.Errorf("close event log: %w", err)
 	}
 	return nil

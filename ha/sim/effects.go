@@ -21,8 +21,7 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 	h, w := p.h, p.h.w
 	switch e := e.(type) {
 	case ha.Save:
-		w.checkJournal(e.Journal)
-		h.disk.journal = e.Journal
+		p.save(e, done)
 	case ha.Read:
 		p.read(e, done)
 	case ha.Write:

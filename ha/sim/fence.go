@@ -108,7 +108,7 @@ func (w *World) checkDeposed(h *Host) {
 			h.unwell(w.now) // it keeps its application running, as it does without a bucket
 		}
 		since = max(since, h.fence.well)
-		if h.cut != cutNot || h.proc == nil || !h.proc.admitted {
+		if h.cut != cutNot || h.writes != diskWell || h.proc == nil || !h.proc.admitted {
 			return
 		}
 	}

@@ -24,6 +24,7 @@ type Host struct {
 	back       time.Duration // when it last came back from there
 	cut        cut           // from the store
 	deaf       map[*Host]bool
+	writes     diskState     // of the data folder
 	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
 	asleep     bool          // suspended: everything stands still
 	off        bool          // the machine is down, for a reboot
@@ -120,6 +121,7 @@ type Process struct {
 	admitted bool // may use the bucket under the instance's name
 	mute     bool // leaves the record of its name alone
 
+	barrier ha.Barrier
 	wake    int // counts timers: only the last one is in force
 	tasks   map[uint64]*task
 	backlog []ha.Event // what came while the process stood still
@@ -132,6 +134,10 @@ func (h *Host) boot() {
 		return
 	}
 	if h.proc != nil || h.locked || h.off {
+		return
+	}
+	if h.writes != diskWell {
+		h.after(time.Second, h.boot) // it waits for the disk, or ends at once and is started again
 		return
 	}
 	w := h.w
@@ -232,23 +238,12 @@ func (p *Process) deliver(ev ha.Event) {
 }
 
 func (p *Process) step(ev ha.Event) {
-	w := p.h.w
 	if _, ok := ev.(ha.Done); ok && p.crashPoint() {
 		return // what it did is done, and nobody has heard
 	}
-	now := p.h.clock.read(w.now)
-	if w.opt.Clock != nil {
-		now = w.opt.Clock(p.h, now)
-	}
-	for _, e := range p.m.Step(now, ev) {
-		if p.crashPoint() {
-			return
-		}
-		w.checkEffect(p, e)
-		p.run(e, func(d ha.Done) { p.deliver(d) })
-		if !p.alive() || p.crashPoint() {
-			return
-		}
+	now := p.clock()
+	if !p.obey(p.barrier.Add(now.Mono, p.m.Step(now, ev)...)) {
+		return
 	}
 	p.wake++
 	wake := p.wake
@@ -259,6 +254,29 @@ func (p *Process) step(ev ha.Event) {
 			}
 		})
 	}
+}
+
+// obey carries out effects. It reports whether the process lives.
+func (p *Process) obey(effects []ha.Effect) bool {
+	w := p.h.w
+	for _, e := range effects {
+		if p.crashPoint() {
+			return false
+		}
+		w.checkEffect(p, e)
+		done := func(d ha.Done) { p.deliver(d) }
+		if _, ok := e.(ha.Save); ok {
+			done = p.saved
+		}
+		p.run(e, done)
+		if !p.alive() || p.crashPoint() {
+			return false
+		}
+	}
+	for _, d := range p.barrier.Ended() {
+		p.h.after(time.Millisecond, func() { p.deliver(d) })
+	}
+	return true
 }
 
 // crashPoint kills the process now and then, more often while its journal

@@ -56,7 +56,7 @@ var mutations = []mutation{
 		guard: "the look at both clocks after a sleep", broken: "the boot-time clock stands still in suspend", catches: Fencing,
 		clock:   func(_ *Host, now ha.Now) ha.Now { now.Boot = now.Mono; return now },
 		fencing: ha.Strict,
-		faults:  Faults{Trouble: Weights{Cut: 1, Suspend: 1}, Every: 30 * time.Second},
+		faults:  Faults{Trouble: Weights{Cut: 1, Suspend: 1}, Every: 60 * time.Second},
 	},
 	{
 		guard: "the fencing margin", broken: "one host's clocks run at less than half their rate", catches: Fencing,
@@ -80,6 +80,17 @@ var mutations = []mutation{
 		wrap:    writes(ha.HeadKey, saysStrict),
 		fencing: ha.Available,
 		faults:  Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the stop that waits for no journal", broken: "it waits for the disk of the data folder", catches: Fencing,
+		wrap:    stopAfterJournal,
+		fencing: ha.Strict,
+		faults:  Faults{Trouble: Weights{Hang: 1}, Every: 20 * time.Second},
+	},
+	{
+		guard: "the wait for the journal", broken: "a journal is told as written before it is", catches: Promotion,
+		wrap:   saidSaved,
+		faults: Faults{Trouble: Weights{Hang: 2, Crash: 2}, Every: 15 * time.Second},
 	},
 	{
 		guard: "the wait for the old active under strict fencing", broken: "the store answers with an acknowledgement that nobody gave", catches: Fencing,
@@ -139,7 +150,7 @@ var mutations = []mutation{
 }
 
 // mutationSeeds is how many seeds a mutation may survive.
-const mutationSeeds = 100
+const mutationSeeds = 200
 
 // TestEveryGuardIsNeeded checks the checker: without any one guard the
 // simulator notices within a few seeds, and with it the very same runs pass.
@@ -233,6 +244,31 @@ func renewedNow(p *Process, next Runner) Runner {
 		p.h.disk.journal.Renewed = &ha.Renewal{Boot: r.Boot, At: ha.Duration(p.h.clock.read(p.h.w.now).Boot)}
 	}
 	return next
+}
+
+// stopAfterJournal stops the application once the disk works.
+func stopAfterJournal(p *Process, next Runner) Runner {
+	var run Runner
+	run = func(e ha.Effect, done func(ha.Done)) {
+		if _, ok := e.(ha.StopApp); ok && p.h.writes != diskWell {
+			p.h.after(journalPause, func() { run(e, done) })
+			return
+		}
+		next(e, done)
+	}
+	return run
+}
+
+// saidSaved has each journal written as soon as the disk lets it, if its process
+// still lives by then.
+func saidSaved(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if _, ok := e.(ha.Save); ok && p.h.writes != diskWell {
+			done(ha.Done{})
+			done = func(ha.Done) {}
+		}
+		next(e, done)
+	}
 }
 
 func pinnedReads(p *Process, next Runner) Runner {

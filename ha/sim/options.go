@@ -47,7 +47,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray, Hang int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -88,6 +88,6 @@ func draw(rng *rand.Rand) *Faults {
 	}
 	f.Discard, f.Stuck, f.Trouble.Foreign = some(0.9), some(0.5), weight(2)
 	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)
-	f.Orphan = some(1)
+	f.Orphan, f.Trouble.Hang = some(1), weight(2)
 	return f
 }

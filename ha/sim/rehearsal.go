@@ -56,6 +56,10 @@ func (p *Process) rehearse(e ha.Rehearse) ha.Done {
 // swapStaged puts the stage into place.
 func (p *Process) swapStaged(e ha.Swap) ha.Done {
 	d := &p.h.disk
+	if d.journal.Promotion == nil {
+		p.h.w.fail(Promotion, "%s: swap, and its journal knows of no promotion", p.h.id)
+		return failed(e.ID, "swap")
+	}
 	switch chosen := d.journal.Promotion.Backup.ID; {
 	case d.stage.state == nil:
 		return failed(e.ID, "nothing is staged")

@@ -26,6 +26,7 @@ func (w *World) heal() {
 	for _, h := range w.hosts {
 		h.reconnect()
 		h.comeBack()
+		h.mend()
 		clear(h.deaf)
 		h.wakeUp()
 		h.foreign = false

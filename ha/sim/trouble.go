@@ -36,6 +36,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
 		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
 		{t.Vanish, (*Host).vanish}, {t.PutBack, (*Host).putBack}, {t.Astray, (*Host).goAstray},
+		{t.Hang, (*Host).hang},
 	}
 	sum := 0
 	for _, k := range kinds {

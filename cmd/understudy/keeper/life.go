@@ -29,9 +29,9 @@ const lockEvery = 20 * time.Millisecond
 // lock waits until nothing is left of the command as an agent before this one
 // may have run it. The minder inherits the open file, and with it the lock.
 func (k *Keeper) lock(r *run) (*os.File, error) {
-	f, err := os.OpenFile(k.cfg.Lock, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := k.openLock(r)
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return nil, err
 	}
 	tick := time.NewTicker(lockEvery)
 	defer tick.Stop()
@@ -52,6 +52,34 @@ func (k *Keeper) lock(r *run) (*os.File, error) {
 			f.Close()
 			return nil, errStopped
 		}
+	}
+}
+
+// openLock opens the lock's file. A disk that does not answer does not hold up a
+// stop.
+func (k *Keeper) openLock(r *run) (*os.File, error) {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.OpenFile(k.cfg.Lock, os.O_CREATE|os.O_RDWR, 0o600)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return nil, fmt.Errorf("open lock: %w", o.err)
+		}
+		return o.f, nil
+	case <-r.stop:
+		go func() {
+			if o := <-done; o.err == nil {
+				o.f.Close()
+			}
+		}()
+		return nil, errStopped
 	}
 }
 

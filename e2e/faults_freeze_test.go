@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// frozen is an ext4 of a test's own, all writes to which can be held up.
+type frozen struct {
+	t   *testing.T
+	dir string
+}
+
+func newFrozen(t *testing.T, dir string) frozen {
+	t.Helper()
+	image := dir + ".img"
+	f, err := os.Create(image)
+	if err == nil {
+		err = f.Truncate(256 << 20)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "mkfs.ext4", "-q", "-F", image)
+	tool(t, "mount", "-o", "loop", image, dir)
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+	return frozen{t, dir}
+}
+
+func tool(t *testing.T, argv ...string) {
+	t.Helper()
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", argv, err, out)
+	}
+}
+
+func (f frozen) freeze() { f.t.Helper(); tool(f.t, "fsfreeze", "--freeze", f.dir) }
+func (f frozen) thaw()   { f.t.Helper(); tool(f.t, "fsfreeze", "--unfreeze", f.dir) }
+
+// TestAFrozenDiskHoldsUpNoStop freezes the file system on which an active's data
+// folder, its configuration and its log are: no write ends, as on a disk that
+// hangs. Under strict fencing the application is stopped by its bound all the same.
+func TestAFrozenDiskHoldsUpNoStop(t *testing.T) {
+	t.Parallel()
+	var disk frozen
+	o := newOrdeal(t, func(name, dir, _ string) {
+		if name == "host-a" {
+			disk = newFrozen(t, dir)
+		}
+	})
+	o.setUp()
+	a := o.active
+	a.run("config", "set", "fencing", "strict")
+	a.is("active")
+	o.begin("the active's disk is frozen")
+	disk.freeze()
+	thawed := false
+	thaw := func() {
+		if !thawed {
+			thawed = true
+			disk.thaw()
+		}
+	}
+	defer thaw()
+	since := time.Now()
+	within(t, ordealTTL-ordealMargin, "the application is stopped", func() error {
+		if o.apps[a].running(t) {
+			return fmt.Errorf("it runs %v after the disk has hung", time.Since(since))
+		}
+		return nil
+	})
+	t.Logf("the application had stopped %v after the disk hung", time.Since(since).Round(time.Millisecond))
+	a.eventually("the status says so", func() error {
+		asked := time.Now()
+		s := a.status()
+		if took := time.Since(asked); took > 2*time.Second {
+			t.Errorf("the status took %v", took)
+		}
+		if s.Healthy || !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "does not answer") }) {
+			return fmt.Errorf("problems %q", s.Problems)
+		}
+		return nil
+	})
+	if events := a.run("events"); !strings.Contains(events, "does not answer") {
+		t.Errorf("the events do not say so:\n%s", events)
+	}
+	thaw()
+	o.says(a, "the journal can be written again")
+	o.healed()
+	if !o.apps[a].running(t) {
+		t.Error("the application does not run though the disk works")
+	}
+}

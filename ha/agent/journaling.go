@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// journaling writes the journal beside the loop, which never waits for a disk: one
+// that hangs, or fails, holds up what depends on the journal and nothing else. It is
+// the loop's own.
+type journaling struct {
+	barrier ha.Barrier
+	done    chan error // how the write under way has ended; has room for it
+	writing bool
+	saved   ha.Journal    // as it was written last
+	begun   time.Duration // when the journal that is not durable yet was tried first
+	again   time.Duration // when one that has failed is tried again; 0: none has
+}
+
+const (
+	// journalPatience is how long a journal may take to be written before it is a
+	// trouble, and before what waits for it is given up.
+	journalPatience = 10 * time.Second
+	journalPause    = time.Second     // after an attempt that has failed
+	journalEnd      = 5 * time.Second // that an agent which ends waits for the write under way
+)
+
+const journalTrouble = "journal"
+
+// obey carries out what the machine asks for, as far as it waits for no journal.
+func (a *Agent) obey(ctx context.Context, effects ...ha.Effect) {
+	for _, e := range effects {
+		a.carryOut(ctx, e)
+	}
+	for _, d := range a.journal.barrier.Ended() {
+		a.effects.Go(func() { a.post(d) })
+	}
+}
+
+// save begins to make the journal durable.
+func (a *Agent) save(j ha.Journal) {
+	w := &a.journal
+	now := a.cfg.Clock.Now().Mono
+	if w.again == 0 {
+		w.begun = now
+	}
+	step := journalStep(w.saved, j)
+	w.writing, w.again, w.saved = true, 0, j
+	go func() { // not one of the effects: it may never end
+		w.done <- a.announced(step, func() error { return a.dir.saveJournal(j) })
+	}()
+}
+
+// journaled takes in how the write of a journal has ended.
+func (a *Agent) journaled(ctx context.Context, err error) {
+	w := &a.journal
+	w.writing = false
+	if err != nil {
+		w.again = a.cfg.Clock.Now().Mono + journalPause
+		a.trouble(ctx, journalTrouble, "", fmt.Sprintf("the journal cannot be written, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application: put the disk of the data folder right: %v", err))
+		return
+	}
+	a.obey(ctx, w.barrier.Saved()...)
+	if !w.writing {
+		a.troubleOver(ctx, journalTrouble, "", "the journal can be written again")
+	}
+}
+
+// watchJournal looks after a journal that is not durable yet.
+func (a *Agent) watchJournal(ctx context.Context, now time.Duration) {
+	w := &a.journal
+	if !w.writing && w.again == 0 {
+		return
+	}
+	if now-w.begun >= journalPatience {
+		if w.writing {
+			a.trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.path, journalPatience))
+		}
+		w.barrier.GiveUp(now - journalPatience)
+	}
+	if w.again != 0 && now >= w.again {
+		a.save(w.barrier.Again().Journal)
+	}
+	a.obey(ctx)
+}
+
+// endJournal waits for the write under way, but not for ever: then the lock of the
+// data folder stays with this process for as long as that lives, lest an older
+// journal replaces one of the next process.
+func (a *Agent) endJournal() {
+	if !a.journal.writing {
+		return
+	}
+	timer := time.NewTimer(journalEnd)
+	defer timer.Stop()
+	select {
+	case err := <-a.journal.done:
+		_ = err // a crash may leave an older journal just as well
+	case <-timer.C:
+		a.dir.hangs = true
+	}
+}
