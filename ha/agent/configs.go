@@ -160,10 +160,14 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 		err = a.configs.use(digest, config)
 	}
 	if err == nil {
+		a.troubleOver(ctx, configKind, "load", "the shared configuration is loaded")
 		a.post(ha.Tick{})
 		return
 	}
-	if ctx.Err() == nil && a.configs.firstFailure(digest) {
+	switch {
+	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, ErrUnverified):
+		a.trouble(ctx, configKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it writes it again, within the hour", err))
+	case ctx.Err() == nil && a.configs.firstFailure(digest):
 		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
 	}
 	_ = wait(ctx, configPause) // ends early when the agent stops

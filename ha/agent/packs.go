@@ -40,7 +40,10 @@ type packs struct {
 	hit     map[string]string // id of a backup that needs one → what is wrong with it
 	whole   bool              // the newest backup does without what is missing
 	full    bool              // the next backup is to be a full one
-	kick    chan struct{}     // somebody has seen that something is missing
+	// unlisted says that the newest backup's manifest was not there when it was
+	// looked for.
+	unlisted bool
+	kick     chan struct{} // somebody has seen that something is missing
 
 	returned []string // what the active said that it misses when this instance last put back what it could; its goroutine's
 }
@@ -139,14 +142,20 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 	for kicked := false; ; {
 		now := a.cfg.Clock.Now().Mono
 		switch leading := a.view().Leading; {
-		case leading && (kicked || now >= next):
+		case leading && (kicked || now >= next || a.packs.isUnlisted()):
+			a.lookForManifest(ctx)
 			a.lookForPacks(ctx)
+			a.lookForConfig(ctx)
 			next = now + packsEvery
 		case leading && !a.packs.isWhole():
 			a.recheckPacks(ctx)
 		case leading:
 		default:
 			a.returnPacks(ctx)
+			if now >= next {
+				a.lookForConfig(ctx)
+				next = now + packsEvery
+			}
 		}
 		timer := time.NewTimer(packsAgain)
 		select {
@@ -325,6 +334,18 @@ func (p *packs) isWhole() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.whole || len(p.missing) == 0
+}
+
+func (p *packs) setUnlisted(is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unlisted = is
+}
+
+func (p *packs) isUnlisted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unlisted
 }
 
 // beginBackup gives what the next backup is to do without, and whether it is to
