@@ -105,6 +105,10 @@ func (c *agentClient) translate(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &p) && p.Type == client.TypeStopping:
+		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", errAgentEnded, c.where)
+	case errors.As(err, &p) && p.Type == client.TypeSetUp:
+		return &kindError{kind: errRefused, err: &answerError{problem: p}}
 	case errors.As(err, &p):
 		return &kindError{kind: kindOf(p.Status), err: &answerError{problem: p}}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/ha/client"
 )
 
 // agentAt serves h at a socket in a new data folder, as an agent does.
@@ -45,6 +48,23 @@ func TestAnswersStatusDecidesTheExitCode(t *testing.T) {
 		_, stderr, code := understudy(t, nil, "pause", "--data-dir", dir)
 		if code != want || stderr != "understudy: because of this\n" {
 			t.Errorf("status %d: exit %d, want %d; stderr %q", status, code, want, stderr)
+		}
+	}
+}
+
+// An agent that is about to end, and one that belongs to no cluster, have no trouble
+// with the bucket: for scripts the first is as none, and the second refuses.
+func TestAnAgentThatCannotHelpIsNoBucketProblem(t *testing.T) {
+	for kind, want := range map[string]int{client.TypeStopping: exitFailed, client.TypeSetUp: exitRefused, "about:blank": exitBucket} {
+		dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprintf(w, `{"type":%q,"title":"No","detail":"promote: the agent is not running"}`, kind)
+		}))
+		for _, args := range [][]string{{"pause"}, {"status"}, {"promote", "--yes"}, {"backup"}, {"config"}} {
+			if _, stderr, code := understudy(t, nil, append(args, "--data-dir", dir)...); code != want {
+				t.Errorf("%s, %v: exit %d, want %d; %s", kind, args, code, want, stderr)
+			}
 		}
 	}
 }

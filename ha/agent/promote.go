@@ -118,7 +118,7 @@ func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, 
 		case <-ctx.Done():
 			return s, ctx.Err()
 		case <-a.stopped:
-			return s, errStopped
+			return s, ErrStopped
 		}
 	}
 }

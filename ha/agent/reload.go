@@ -96,7 +96,7 @@ func (a *Agent) Reload(ctx context.Context, next Live) error {
 	switch {
 	case err == nil:
 		a.reloaded(ctx, number, ReloadDone, nil)
-	case !errors.Is(err, errStopped) && ctx.Err() == nil:
+	case !errors.Is(err, ErrStopped) && ctx.Err() == nil:
 		a.reloaded(ctx, number, ReloadFailed, err)
 	}
 	return err

@@ -36,7 +36,7 @@ func (a *Agent) renewKeys(ctx context.Context) {
 	switch {
 	case err == nil:
 		a.renewal.done = true
-	case ha.IsRefusal(err), errors.Is(err, errStopped), ctx.Err() != nil, err.Error() == a.renewal.failed:
+	case ha.IsRefusal(err), errors.Is(err, ErrStopped), ctx.Err() != nil, err.Error() == a.renewal.failed:
 	default:
 		a.renewal.failed = err.Error()
 		a.note(ctx, event.Warn, "key", "what is in force cannot be brought under the active key: "+err.Error(), nil)

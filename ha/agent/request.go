@@ -10,8 +10,8 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// errStopped is what a request gets when the agent stops before it is done.
-var errStopped = errors.New("the agent is not running")
+// ErrStopped is what a request gets when the agent stops before it is done.
+var ErrStopped = errors.New("the agent is not running")
 
 // ask hands a request to the machine. The answer comes on the channel; when
 // ask returns it is there already if the machine refused at once.
@@ -31,7 +31,7 @@ func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (stri
 	select {
 	case a.inbox <- in:
 	case <-a.stopped:
-		err = errStopped
+		err = ErrStopped
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -43,7 +43,7 @@ func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (stri
 	case <-in.taken:
 		return id, answer, nil
 	case <-a.stopped:
-		return "", nil, errStopped
+		return "", nil, ErrStopped
 	}
 }
 
@@ -97,7 +97,7 @@ func (a *Agent) await(ctx context.Context, id string, answer <-chan ha.Answer) (
 		case e := <-answer:
 			return e.Ref, e.Refused
 		default:
-			return nil, errStopped
+			return nil, ErrStopped
 		}
 	}
 }

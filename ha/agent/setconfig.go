@@ -227,7 +227,7 @@ func (a *Agent) readmit(ctx context.Context) {
 			c.Instances = slices.DeleteFunc(c.Instances, func(other ha.Member) bool { return other.Name == m.Name })
 			return nil
 		})
-		if err != nil && !ha.IsRefusal(err) && !errors.Is(err, errStopped) && ctx.Err() == nil {
+		if err != nil && !ha.IsRefusal(err) && !errors.Is(err, ErrStopped) && ctx.Err() == nil {
 			a.note(ctx, event.Warn, "instances", err.Error(), nil)
 		}
 	}

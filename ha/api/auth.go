@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -21,12 +23,16 @@ var public = map[string]bool{
 
 // writeProblem answers outside of huma.
 func writeProblem(w http.ResponseWriter, status int, detail string) {
+	sendProblem(w, problem(status, detail))
+}
+
+func sendProblem(w http.ResponseWriter, p *huma.ErrorModel) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Del("Content-Length")
-	w.WriteHeader(status)
+	w.WriteHeader(p.Status)
 	// A failure to write means that nobody is there to tell.
-	_ = json.NewEncoder(w).Encode(problem(status, detail))
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 // withCaller notes on whose word a request acts: what happens because of it

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/client"
 )
 
 // bucketErrors are what makes bucket or key unusable.
@@ -64,8 +65,11 @@ func (a *api) problemOf(ctx context.Context, err error) error {
 		return problem(http.StatusConflict, refusal.Reason)
 	}
 	status := statusOf(err)
-	if status == http.StatusInternalServerError && a.isClosing() {
-		status = http.StatusServiceUnavailable // the agent goes too
+	goes := a.isClosing() && (status == http.StatusInternalServerError || errors.Is(err, context.Canceled))
+	if errors.Is(err, agent.ErrStopped) || goes {
+		p := problem(http.StatusServiceUnavailable, err.Error())
+		p.Type = client.TypeStopping
+		return p
 	}
 	if status == http.StatusInternalServerError {
 		a.log.ErrorContext(ctx, "request failed", slog.Any("error", err))

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/client"
 )
 
 // Setup is a host that is to become an instance. Errors of its methods are
@@ -113,7 +114,11 @@ func newSetup(cfg SetupConfig, closing <-chan struct{}) http.Handler {
 	})
 	mux.Handle("GET /{$}", cfg.Pages)
 	mux.Handle("GET "+pagesPath, cfg.Pages)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeProblem(w, http.StatusServiceUnavailable, waits) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		p := problem(http.StatusServiceUnavailable, waits)
+		p.Type = client.TypeSetUp
+		sendProblem(w, p)
+	})
 	return a.withDeadlines(withSafety(withPlainBody(withOwnName(cfg.Server, withCode(cfg, mux)))))
 }
 

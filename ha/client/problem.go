@@ -18,6 +18,13 @@ type Problem struct {
 	Errors []FieldDetail `json:"errors,omitempty"` // what is wrong with which part of the request
 }
 
+// Types of problems whose status alone does not tell what they are: both are 503,
+// as is a bucket that cannot be used.
+const (
+	TypeStopping = "urn:understudy:problem:stopping" // the agent is about to end
+	TypeSetUp    = "urn:understudy:problem:set-up"   // the agent belongs to no cluster yet
+)
+
 // FieldDetail is what is wrong with one part of a request.
 type FieldDetail struct {
 	Message  string `json:"message"`
