@@ -56,6 +56,8 @@ type Directory struct {
 	swapFault func(step string) error
 	// wait, in tests, is how long a database that is locked is waited for.
 	wait time.Duration
+	// storing, in tests, has a database stored otherwise.
+	storing func(*storing)
 	// mounted, in tests, stands in for isMountPoint.
 	mounted func(path string) (bool, error)
 }

@@ -136,7 +136,11 @@ func (j *dumpJob) takeAnew(ctx context.Context, name string) (taken, error) {
 	if j.databases.old[name].Locked {
 		wait = lockedAgain
 	}
-	got, err := (&storing{w: j.w, path: at, scratch: j.databases.scratch, wait: cmp.Or(j.d.wait, wait)}).store(ctx)
+	one := &storing{w: j.w, path: at, scratch: j.databases.scratch, wait: cmp.Or(j.d.wait, wait)}
+	if j.d.storing != nil {
+		j.d.storing(one)
+	}
+	got, err := one.store(ctx)
 	if err == nil && got.look.quiet() {
 		err = readable(ctx, at) // nobody else has tried
 	}

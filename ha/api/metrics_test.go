@@ -74,6 +74,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 	s.Stats.NotificationsFailed = 5
 	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 9, Errors: 2}}
 	s.Stats.Failures, s.Stats.HookFailures = map[string]int64{"swap": 3}, map[string]int64{"demote": 1}
+	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 7, Last: 40}}
 	s.Lease = &ha.Lease{}
 	s.Instances[1].Lag = 300
 	s.Instances[1].Rehearsals = []ha.Rehearsal{
@@ -91,6 +92,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 		"rehearsal_passed{b}": 0, "rehearsal_doubtful{b}": 0, "rehearsal_duration_seconds{b}": 3, "rehearsal_last_success_timestamp_seconds{b}": float64(then.Unix()),
 		"bucket_up": 1, "bucket_failing_seconds": 3, "bucket_errors_total{read}": 2,
 		"failures_total{swap}": 3, "failures_total{head.publish}": 0, "hook_failures_total{demote}": 1, "hook_failures_total{probe}": 0,
+		"snapshot_age_seconds{db}": 7, "snapshot_last_seconds{db}": 40,
 		"instance_reachable{b}": 1, "backup_interval_seconds": 300, "backup_last_attempt_failed": 0,
 		"clock_skew_seconds":         -1.5,
 		"notifications_failed_total": 5, "lease_held": 1, "promotion_running": 0,

@@ -1,0 +1,31 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/source"
+)
+
+// snapshotting is a source whose dump holds a snapshot.
+type snapshotting struct{ source.Source }
+
+func (snapshotting) SnapshotAge() (now, last time.Duration) { return 7 * time.Second, time.Minute }
+
+// The status of an agent says for how long its dumps hold snapshots of databases.
+func TestTheStatusSaysHowOldSnapshotsAre(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a := c.host("a")
+		a.init()
+		a.start()
+		a.untilLeading()
+		live := *a.agent.live()
+		live.Sources = []source.Source{snapshotting{live.Sources[0]}}
+		if err := a.agent.Reload(t.Context(), live); err != nil {
+			t.Fatal(err)
+		}
+		a.until("the age is there", func(s Status) bool {
+			return s.Stats.Snapshots["files"] == Snapshot{Age: 7, Last: 60}
+		})
+	})
+}
