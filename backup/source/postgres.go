@@ -67,6 +67,8 @@ type Postgres struct {
 	snapshot *snapshotWatch
 	// restorable is whether a restore was seen to be able to connect as its role.
 	restorable atomic.Bool
+	// locales are the last ones that the server was seen to have.
+	locales atomic.Pointer[string]
 	// openedWith is what had been written to the stage when it was opened.
 	openedWith string
 	// fault, in tests, stops the swap after the named step.

@@ -24,7 +24,10 @@ func (p *Postgres) Space(e Entry) (string, int64) { return p.cfg.Scratch, e.Root
 // an older one.
 func (p *Postgres) Accept(ctx context.Context, e Entry) error {
 	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		_, _, err := accept(ctx, conn, e)
+		facts, _, err := accept(ctx, conn, e)
+		if err == nil {
+			err = p.acceptLocales(ctx, conn, facts)
+		}
 		return err
 	})
 	if err != nil {
@@ -65,6 +68,9 @@ func (p *Postgres) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 
 func (p *Postgres) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e Entry) error {
 	facts, pgRestore, err := accept(ctx, conn, e)
+	if err == nil {
+		err = p.acceptLocales(ctx, conn, facts)
+	}
 	if err != nil {
 		return err
 	}

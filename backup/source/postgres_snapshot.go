@@ -20,6 +20,13 @@ type postgresFacts struct {
 	Collate    string            `json:"collate"`
 	CType      string            `json:"ctype"`
 	Extensions map[string]string `json:"extensions"` // versions by name
+	// Provider, Locale and Rules are what databaseProps has; nothing in backups of
+	// earlier versions of this program.
+	Provider string `json:"provider,omitempty"`
+	Locale   string `json:"locale,omitempty"`
+	Rules    string `json:"rules,omitempty"`
+	// Collations are those that the database needs of its server.
+	Collations []collationFact `json:"collations,omitempty"`
 	// Tables counts the tables, materialised views too, and Rows their rows, as
 	// far as the server knows without reading them: 0 is exact.
 	Tables int64 `json:"tables"`
@@ -92,6 +99,11 @@ func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
 	}
 	if s.globals, err = readGlobals(ctx, s.conn, user); err != nil {
 		return fmt.Errorf("read roles: %w", err)
+	}
+	d := s.globals.Database
+	s.facts.Provider, s.facts.Locale, s.facts.Rules = d.Provider, d.Locale, d.Rules
+	if s.facts.Collations, err = collect[collationFact](ctx, s.conn, sqlCollations); err != nil {
+		return fmt.Errorf("read collations: %w", err)
 	}
 	for _, r := range s.globals.Roles {
 		s.facts.Roles = append(s.facts.Roles, r.Name)

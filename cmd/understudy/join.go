@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -52,7 +53,7 @@ func (a *app) join(ctx context.Context, replace bool) error {
 	if err != nil {
 		return err
 	}
-	result := memberJSON{Cluster: joined.Cluster, Settled: joined.Settled, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg)}
+	result := memberJSON{Cluster: joined.Cluster, Settled: joined.Settled, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg, joined.Newest)}
 	if err := a.printer().show(result, func(w io.Writer) {
 		if joined.Settled != nil {
 			fmt.Fprintf(w, "First, %v.\n", joined.Settled)
@@ -68,15 +69,33 @@ func (a *app) join(ctx context.Context, replace bool) error {
 	return nil
 }
 
-// blockers lists what keeps this host from restoring a backup of its sources.
-func blockers(ctx context.Context, cfg agent.Config) []string {
+// blockers lists what keeps this host from restoring a backup of its sources, and
+// the newest one, if there is one.
+func blockers(ctx context.Context, cfg agent.Config, newest *backup.Manifest) []string {
 	var why []string
 	for _, s := range cfg.Sources {
-		if err := source.CheckRestore(ctx, s); err != nil {
+		err := source.CheckRestore(ctx, s)
+		if err == nil {
+			err = accepts(ctx, s, newest)
+		}
+		if err != nil {
 			why = append(why, err.Error())
 		}
 	}
 	return why
+}
+
+// accepts tells whether a source can restore its part of a backup here.
+func accepts(ctx context.Context, s source.Source, m *backup.Manifest) error {
+	if m == nil {
+		return nil
+	}
+	for _, e := range m.Sources {
+		if e.Name == s.Name() && e.Kind == s.Kind() {
+			return s.Accept(ctx, e)
+		}
+	}
+	return nil
 }
 
 // leftJSON is what `leave` prints with --json.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -13,6 +14,9 @@ import (
 type Joined struct {
 	Cluster string
 	Settled *Settlement // nil: there was nothing to settle
+	// Newest is the cluster's newest backup; nil when there is none, or it cannot
+	// be read.
+	Newest *backup.Manifest
 }
 
 // Join makes this instance a standby of the cluster in the bucket. A restore that
@@ -70,6 +74,9 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 		return done, err
 	}
 	done.Cluster = b.Cluster()
+	if h.Newest != nil {
+		done.Newest, _ = b.Repository().Load(ctx, *h.Newest) // its trouble shows once the agent runs
+	}
 	j := standbyJournal(old, b.Cluster(), cfg.Instance, h)
 	if j.Demotion == nil && !found {
 		if j.Demotion, err = owedByRecord(ctx, r, h); err != nil {
