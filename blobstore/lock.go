@@ -35,6 +35,13 @@ func (c Condition) Locked(l Lock) Condition {
 // Lock returns the lock of what is written; zero for none.
 func (c Condition) Lock() Lock { return c.lock }
 
+// DefaultLock is what a provider has whose buckets may lock what is written without
+// a lock of its own.
+type DefaultLock interface {
+	// DefaultLock reads for how long, and how; zero: the bucket has no such rule.
+	DefaultLock(ctx context.Context) (LockMode, time.Duration, error)
+}
+
 // Locks is what a provider has whose buckets can lock versions.
 type Locks interface {
 	Versions

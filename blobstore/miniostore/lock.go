@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/base64"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -31,6 +32,24 @@ func (s *Store) LockMode(ctx context.Context) (blobstore.LockMode, error) {
 		own = string(*mode)
 	}
 	return s.lock.Mode(enabled == "Enabled", own)
+}
+
+// DefaultLock implements blobstore.DefaultLock.
+func (s *Store) DefaultLock(ctx context.Context) (blobstore.LockMode, time.Duration, error) {
+	_, mode, validity, unit, err := s.core.GetObjectLockConfig(ctx, s.bucket)
+	if code := answered(err).Code; code == s3api.NoLockConfig || code == "NotImplemented" {
+		return blobstore.NoLock, 0, nil
+	}
+	if err != nil {
+		return blobstore.NoLock, 0, translate("read object lock of", s.bucket, err)
+	}
+	if mode == nil || validity == nil || unit == nil {
+		return blobstore.NoLock, 0, nil
+	}
+	if *unit == minio.Years {
+		return blobstore.LockMode(*mode), s3api.DefaultLockOf(0, int(*validity)), nil
+	}
+	return blobstore.LockMode(*mode), s3api.DefaultLockOf(int(*validity), 0), nil
 }
 
 // addLock asks for what is written to be locked, and returns the checksum that

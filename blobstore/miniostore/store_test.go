@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
@@ -153,5 +155,32 @@ func TestLocksHold(t *testing.T) {
 	}
 	if got, err := open(t, bucketURL(t, "cluster")).LockMode(t.Context()); err != nil || got != blobstore.NoLock {
 		t.Errorf("a bucket without lock: mode %q, %v", got, err)
+	}
+}
+
+func TestTheDefaultRetentionIsRead(t *testing.T) {
+	m := server.SharedMinIO(t)
+	m.Setenv(t)
+	raw := m.NewLockedBucket(t)
+	bucket, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "minio://"+m.Address+"/"+bucket.Host+"/cluster?tls=false")
+	want := func(mode blobstore.LockMode, length time.Duration) {
+		t.Helper()
+		if got, long, err := s.DefaultLock(t.Context()); err != nil || got != mode || long != length {
+			t.Errorf("default lock %q for %v, %v; want %q for %v", got, long, err, mode, length)
+		}
+	}
+	want(blobstore.NoLock, 0)
+	const day = 24 * time.Hour
+	mode := minio.Governance
+	for unit, each := range map[minio.ValidityUnit]time.Duration{minio.Days: day, minio.Years: 365 * day} {
+		n := uint(2)
+		if err := m.Client(t).SetBucketObjectLockConfig(t.Context(), bucket.Host, &mode, &n, &unit); err != nil {
+			t.Fatal(err)
+		}
+		want(blobstore.Governance, 2*each)
 	}
 }

@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -34,6 +35,23 @@ func (s *Store) LockMode(ctx context.Context) (blobstore.LockMode, error) {
 		own = string(rule.DefaultRetention.Mode)
 	}
 	return s.lock.Mode(config.ObjectLockEnabled == types.ObjectLockEnabledEnabled, own)
+}
+
+// DefaultLock implements blobstore.DefaultLock.
+func (s *Store) DefaultLock(ctx context.Context) (blobstore.LockMode, time.Duration, error) {
+	out, err := s.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: aws.String(s.bucket)})
+	if code := errorCode(err); code == s3api.NoLockConfig || code == "NotImplemented" {
+		return blobstore.NoLock, 0, nil
+	}
+	if err != nil {
+		return blobstore.NoLock, 0, translate("read object lock of", s.bucket, err)
+	}
+	config := out.ObjectLockConfiguration
+	if config == nil || config.Rule == nil || config.Rule.DefaultRetention == nil {
+		return blobstore.NoLock, 0, nil
+	}
+	rule := config.Rule.DefaultRetention
+	return blobstore.LockMode(rule.Mode), s3api.DefaultLockOf(int(aws.ToInt32(rule.Days)), int(aws.ToInt32(rule.Years))), nil
 }
 
 // addLock asks for what is written to be locked. Amazon wants a checksum with

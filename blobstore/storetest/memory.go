@@ -31,6 +31,9 @@ type Memory struct {
 	// Locking is how what is written is to be locked; nothing is refused for
 	// that, and a test looks at LockOf. Set it before first use.
 	Locking blobstore.LockMode
+	// LockedFor is the bucket's default retention; 0: it has none. Nothing is locked
+	// by it.
+	LockedFor time.Duration
 
 	mu     sync.Mutex
 	rules  []blobstore.Expiry

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -11,6 +12,14 @@ var _ blobstore.Locks = (*Memory)(nil)
 
 // LockMode implements blobstore.Locks.
 func (m *Memory) LockMode(context.Context) (blobstore.LockMode, error) { return m.Locking, nil }
+
+// DefaultLock implements blobstore.DefaultLock.
+func (m *Memory) DefaultLock(context.Context) (blobstore.LockMode, time.Duration, error) {
+	if m.LockedFor == 0 {
+		return blobstore.NoLock, 0, nil
+	}
+	return blobstore.Governance, m.LockedFor, nil
+}
 
 // LockOf implements blobstore.Locks.
 func (m *Memory) LockOf(ctx context.Context, key string) (blobstore.Lock, error) {

@@ -188,6 +188,7 @@ func (a *app) examineBucket(ctx context.Context, ring *seal.Ring) []finding {
 			found = append(found, a.examinePacks(ctx, bucket)...)
 		}
 	}
+	found = append(found, defaultLockFindings(ctx, store, bucket)...)
 	return append(found, lifecycleFindings(ctx, store.lifecycle, bucket)...)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -194,5 +195,32 @@ func TestAStoreWithoutRulesIsOneWhereTheActiveDeletes(t *testing.T) {
 	found := lifecycleFindings(t.Context(), m, nil)
 	if len(found) != 1 || found[0].Result != good {
 		t.Errorf("doctor: %+v", found)
+	}
+}
+
+// A default retention of the bucket that is shorter or longer than what backups are
+// locked for is told by doctor.
+func TestDoctorComparesTheDefaultRetention(t *testing.T) {
+	h, m := ruledHost(t)
+	m.Versioned, m.Locking = true, blobstore.Compliance
+	h.run("init")
+	const day = 24 * time.Hour
+	for length, want := range map[time.Duration]string{
+		0: "", 3 * day: "shorter than backups live", 14 * day: "locks whatever is written", 22 * day: "locks whatever is written", 90 * day: "longer than anything of a backup lives",
+	} {
+		m.LockedFor = length
+		var got []finding
+		out, stderr, _ := understudy(t, h.env, "doctor", "--json")
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatalf("%v: %s%s", err, out, stderr)
+		}
+		i := slices.IndexFunc(got, func(f finding) bool { return f.Name == "default lock" })
+		switch inside := length == 14*day || length == 22*day; {
+		case want == "" && i >= 0, want != "" && i < 0:
+			t.Errorf("%v: %+v", length, got)
+		case want == "":
+		case !strings.Contains(got[i].Detail, want), (got[i].Result == good) != inside, !strings.Contains(got[i].Detail, "packs for 22 days"):
+			t.Errorf("%v: %+v", length, got[i])
+		}
 	}
 }

@@ -205,7 +205,7 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	}
 	attrs, err := a.bucket.store.Stat(ctx, key)
 	switch {
-	case err == nil && attrs.Size == p.Size && a.bucket.storeTime().Sub(attrs.Time) < keep/freshPart:
+	case err == nil && attrs.Size == p.Size && a.bucket.storeTime().Sub(attrs.Time) < a.freshFor(keep):
 		return false, nil
 	case err != nil && !errors.Is(err, blobstore.ErrNotFound):
 		return false, fmt.Errorf("look at %s: %w", key, err)
@@ -218,6 +218,12 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil
+}
+
+// freshFor is how old a pack may be that needs no renewal: one that is left as it is
+// has to live, and to stay locked, for as long as the manifest that is put again now.
+func (a *Agent) freshFor(keep time.Duration) time.Duration {
+	return min(keep/freshPart, max(0, a.packLife()-keep))
 }
 
 // packLife is for how long packs live by the rules in force; 0 while these are not

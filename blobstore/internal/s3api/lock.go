@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"errors"
+	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -34,6 +35,11 @@ func ParseLock(value string) (LockSetting, error) {
 		return LockSetting{mode: blobstore.Compliance}, nil
 	}
 	return LockSetting{}, errors.New("the parameter lock is none of auto, compliance, governance and off")
+}
+
+// DefaultLockOf is how long a bucket's default retention of days and years is.
+func DefaultLockOf(days, years int) time.Duration {
+	return time.Duration(days+365*years) * 24 * time.Hour
 }
 
 // Off reports whether nothing is to be locked, whatever the bucket can.
