@@ -249,7 +249,9 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 		}
 		ctx := source.WithExamination(ctx, &x)
 		err := s.do("stage", part.Source, func() error {
-			return source.Gently(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
+			folder, need := part.need()
+			err := source.Gently(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
+			return source.SayFull(err, need, folder)
 		})
 		if err != nil {
 			return err

@@ -56,7 +56,7 @@ func (s *storing) store(ctx context.Context) (stored, error) {
 			return got, nil
 		}
 		if !errors.Is(err, errDatabaseChanged) || try == maxReads {
-			return stored{}, err
+			return stored{}, SayFull(err, 0, filepath.Dir(s.path), s.scratch)
 		}
 	}
 }
