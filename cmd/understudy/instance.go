@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 		return cfg, nil, err
 	}
 	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
-	cfg.Hooks.Env, cfg.KeepOutput = source.WithoutSecrets(os.Environ()), keepOutput
+	cfg.Hooks.Env, cfg.KeepOutput = source.WithoutSecrets(childEnviron()), keepOutput
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)
 	if err != nil {

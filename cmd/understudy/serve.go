@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -44,12 +45,14 @@ one-time code that is logged, or by understudy init or understudy join.`,
 // runs, given this instance's configuration, makes one.
 func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Application, error)) (err error) {
 	defer a.logBeside()()
+	debug.SetTraceback("crash") // systemd starts again what has died of a signal, and not what ends with wrong usage
+	systemd := newManager(ctx, a.logger())
 	token, err := adminToken(a.set)
 	if err != nil {
 		return err
 	}
 	if a.isNew() {
-		if err := a.setUp(ctx); err != nil || ctx.Err() != nil {
+		if err := a.setUp(ctx, systemd); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -70,6 +73,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 			cfg.Logger.WarnContext(ctx, problem)
 		}
 	}
+	cfg.Beat = systemd.beat
 	ag, err := agent.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -86,18 +90,22 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 		slog.String("instance", cfg.Instance), slog.String("cluster", ag.Status().Cluster), slog.String("version", version()),
 		slog.Any("address", server.Addr()), slog.String("socket", a.set.socket()))
 	reload := &reloader{path: a.set.Config, dataDir: a.set.DataDir, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
-	err = serveUntil(ctx, ag, server, func(ctx context.Context) error { return reload.run(ctx, hangups) })
+	err = serveUntil(ctx, ag, server,
+		func(ctx context.Context) error { return reload.run(ctx, hangups) },
+		func(ctx context.Context) error { return systemd.run(ctx, ag.Status) })
 	cfg.Logger.InfoContext(ctx, "agent stopped", slog.Bool("orderly", err == nil))
 	return err
 }
 
 // serveUntil runs agent, server and what goes on beside them until ctx is done,
 // or any of them fails, which ends the others.
-func serveUntil(ctx context.Context, ag *agent.Agent, server *api.Server, beside func(context.Context) error) error {
+func serveUntil(ctx context.Context, ag *agent.Agent, server *api.Server, beside ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
 	g.Go(func() error { return ag.Run(ctx) })
-	g.Go(func() error { return beside(ctx) })
+	for _, do := range beside {
+		g.Go(func() error { return do(ctx) })
+	}
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil // the context's end is no failure; a failure that ended it came first

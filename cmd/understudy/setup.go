@@ -52,7 +52,7 @@ const lookEvery = time.Second
 
 // setUp serves the set-up until this host belongs to a cluster, by what is
 // entered there or by understudy init or join, or until ctx is done.
-func (a *app) setUp(ctx context.Context) error {
+func (a *app) setUp(ctx context.Context, systemd *manager) error {
 	if err := a.set.needInstance(); err != nil {
 		return err
 	}
@@ -78,6 +78,7 @@ func (a *app) setUp(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go systemd.idle(ctx)
 	go func() {
 		defer cancel()
 		tick := time.NewTicker(lookEvery)

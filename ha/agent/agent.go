@@ -337,6 +337,9 @@ func (a *Agent) loop(ctx context.Context) error {
 
 // step tells the machine one thing and sets what it wants going.
 func (a *Agent) step(ctx context.Context, in input) {
+	if a.cfg.Beat != nil {
+		a.cfg.Beat()
+	}
 	if d, ok := in.ev.(ha.Done); ok {
 		delete(a.running, d.ID)
 	}

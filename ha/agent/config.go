@@ -65,6 +65,11 @@ type Config struct {
 	// taken. It is called from several goroutines. Tests end the process there.
 	Step func(point string)
 
+	// Beat, where there is one, is called with each turn of the agent's loop, which
+	// comes at least every second: while it is not, nothing is fenced. It must not
+	// block.
+	Beat func()
+
 	hooks hookRunner // replaced in tests
 }
 
