@@ -93,7 +93,7 @@ func runCheck(ctx context.Context, db querier, check string) (Findings, error) {
 		case violation.MatchString(text):
 			found.Unchecked = append(found.Unchecked, "rows break a rule of their table: "+text)
 		default:
-			found.Damage = append(found.Damage, text)
+			found.Damage = append(found.Damage, strings.ReplaceAll(text, "\n", "; ")) // it is one finding
 		}
 	}
 	return found, err

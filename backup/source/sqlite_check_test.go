@@ -1,8 +1,10 @@
 package source
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,5 +102,20 @@ func TestSQLiteStageOfDamageNeedsAWord(t *testing.T) {
 	must(t, db.QueryRow("SELECT count(*) FROM t NOT INDEXED").Scan(&n))
 	if n != 1 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// What SQLite says in several lines is one line in a warning.
+func TestADamagedPageIsOneFinding(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	must(t, newBank(t, path, "delete", 4000).Close())
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt(bytes.Repeat([]byte{0xff}, 64), 4096*20)
+	must(t, errors.Join(err, f.Close()))
+	got, err := examineFile(t.Context(), path)
+	must(t, err)
+	if len(got.Damage) == 0 || strings.Contains(strings.Join(got.Damage, ""), "\n") {
+		t.Errorf("found %q", got.Damage)
 	}
 }

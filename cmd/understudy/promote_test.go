@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -108,5 +109,18 @@ func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
 				t.Errorf("exit %d, want %d: %s, want %q in it", code, tt.code, stderr, tt.says)
 			}
 		})
+	}
+}
+
+// A preview of many superseded backups counts them, and names the newest.
+func TestThePreviewOfManySupersededBackupsIsShort(t *testing.T) {
+	p := agent.Preflight{OK: true}
+	for i := range 225 {
+		p.Loss.Newer = append(p.Loss.Newer, fmt.Sprint("backup-", 225-i))
+	}
+	var out strings.Builder
+	showPreflight(&out, p)
+	if text := out.String(); strings.Count(text, "\n") > 20 || !strings.Contains(text, "superseded: backup-225\n") || !strings.Contains(text, "superseded: 215 more") {
+		t.Errorf("shown: %s", text)
 	}
 }

@@ -47,11 +47,17 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 	for _, text := range lacksOf(p.Backup) {
 		fmt.Fprintf(w, "The backup lacks: %s\n", text)
 	}
-	for _, id := range p.Loss.Newer {
+	for _, id := range p.Loss.Newer[:min(len(p.Loss.Newer), mostSuperseded)] {
 		fmt.Fprintf(w, "Would be superseded: %s\n", id)
+	}
+	if n := len(p.Loss.Newer) - mostSuperseded; n > 0 {
+		fmt.Fprintf(w, "Would be superseded: %d more (--json names them)\n", n)
 	}
 	fmt.Fprintln(w)
 }
+
+// mostSuperseded is how many superseded backups are named.
+const mostSuperseded = 10
 
 // waitLine says how long a failover would wait for the old active.
 func waitLine(p agent.Preflight) string {
