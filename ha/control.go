@@ -297,7 +297,7 @@ func (m *Machine) headConfirmed() {
 // lookForMarker reads the marker of the next epoch when the head could not be
 // written: it may be readable where the head is not writable.
 func (m *Machine) lookForMarker() {
-	if m.j.Role != RoleActive || m.j.Demotion != nil {
+	if m.j.Role != RoleActive || m.j.Demotion != nil || m.j.Doubt != "" {
 		return
 	}
 	m.control = m.expect(func(d Done) {

@@ -155,9 +155,9 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 	if m.app != appStopped || !m.due(m.salvageAt) {
 		return false
 	}
-	var seq uint64
-	if d.Restored != nil {
-		seq = d.Restored.Sequence
+	epoch, seq := d.Epoch, uint64(0)
+	if d.Restored != nil { // one of a later epoch than this instance knows of, where it was put back
+		epoch, seq = max(epoch, d.Restored.Epoch), d.Restored.Sequence
 	}
 	if d.Tip != nil {
 		seq = max(seq, d.Tip.Sequence)
@@ -172,7 +172,7 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 		}
 		m.salvaged(d, r)
 	})
-	m.emit(MakeSalvage{ID: m.work, Epoch: d.Epoch, Sequence: seq + 1, Against: d.Restored, Config: m.configDigest()})
+	m.emit(MakeSalvage{ID: m.work, Epoch: epoch, Sequence: seq + 1, Against: d.Restored, Config: m.configDigest()})
 	return true
 }
 

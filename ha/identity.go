@@ -11,7 +11,7 @@ package ha
 // that are unresolved come first.
 func (m *Machine) judge() {
 	h := m.head
-	if m.frozen() {
+	if m.j.Doubt != "" {
 		m.doubted(h)
 		return
 	}
@@ -77,7 +77,7 @@ func (m *Machine) lastWritten() string {
 // original after all, it has what no backup has. One that it made in this epoch has
 // everything: it has not run its application since.
 func (m *Machine) owe(h *Head) {
-	if d := m.j.Demotion; d != nil && d.Made && d.Refused && d.Epoch == h.Epoch {
+	if d := m.j.Demotion; d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") {
 		return
 	}
 	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest}
@@ -93,11 +93,12 @@ func (m *Machine) frozen() bool {
 	return m.j.Doubt != "" && (p == nil || p.ID != m.begun)
 }
 
-// doubted refuses an instance whose data folder may be a copy. Where it was the
-// active, its state may be in no backup.
+// doubted refuses an instance whose data folder may be a copy, or put back. Its
+// journal says nothing of what it was since: its state may be in no backup. A swap
+// that is unfinished by the journal is settled first, once an operator has spoken.
 func (m *Machine) doubted(h *Head) {
 	m.leading = false
-	if m.j.Role == RoleActive || m.named(h) || m.j.Demotion != nil && !m.j.Demotion.Made {
+	if !m.frozen() || !m.j.Promotion.swapping() {
 		m.owe(h)
 	}
 }
@@ -161,6 +162,7 @@ func (m *Machine) endStale(epoch uint64) {
 	p := m.j.Promotion
 	switch {
 	case p == nil || m.frozen():
+	case p.Undone, p.Phase == PhaseRollback && m.workLabel == workRollback: // the head did not say so when that began
 	case p.Phase == PhaseFinish:
 		m.endPromotion()
 	case !p.Swapped || p.Epoch == 0 || p.Epoch >= epoch:
@@ -171,5 +173,47 @@ func (m *Machine) endStale(epoch uint64) {
 		m.j.Promotion, m.hold = nil, hold{}
 		m.refuse(p.ID, "this data folder was put back to before the end of this promotion")
 		m.save()
+	}
+}
+
+// JoinJournal is the journal with which an instance joins a cluster as a standby,
+// where the old one is zero or what its data folder has. Of an old one in the same
+// cluster it keeps the highest head seen, and what the instance owes: the state of
+// an active is kept as a salvage backup before anything can replace it.
+func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
+	j := Journal{
+		Format: Format, Cluster: cluster, Instance: instance, Role: RoleStandby,
+		Seen: Position{h.Epoch, h.Rev, h.Nonce},
+	}
+	if old.Cluster != cluster {
+		return j
+	}
+	j.SeenHead, j.Former = old.SeenHead, old.Former
+	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
+	d := old.Demotion
+	kept := d != nil && d.Made && d.Refused && d.Epoch == h.Epoch // it has run no application since
+	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.Seen.Epoch > 0 && h.Epoch > old.Seen.Epoch+1)
+	if !kept && (old.Role == RoleActive || old.Doubt != "" || renamed) {
+		j.Demotion, j.Missed = Owed(old.Epoch, h), 0 // whatever it was since
+	}
+	return j
+}
+
+// Owed is a salvage backup that an instance owes which does not know what became of
+// its state. Whether an application runs elsewhere it does not know either, so it
+// acknowledges nothing. The backup comes after the newest one, in no earlier epoch.
+func Owed(epoch uint64, h *Head) *Demotion {
+	if h.Newest != nil {
+		epoch = max(epoch, h.Newest.Epoch)
+	}
+	return &Demotion{Epoch: epoch, Acked: true, Silent: true, Known: true, Restored: h.Newest}
+}
+
+// Suspect notes that the data folder was found to be a copy, or put back. What its
+// journal says of a salvage backup that a refused process made is of before that.
+func (j *Journal) Suspect(why string) {
+	j.Doubt = why
+	if d := j.Demotion; d != nil && d.Refused {
+		j.Demotion = nil
 	}
 }

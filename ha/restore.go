@@ -25,7 +25,7 @@ func (m *Machine) planRestore(p *Promotion) {
 			m.save()
 			return
 		}
-		m.begin("rollback", func(d Done) {
+		m.begin(workRollback, func(d Done) {
 			if d.Outcome != OK {
 				m.workFailed("rollback", d.Err)
 				m.rollbackErr = errText(d.Err)
@@ -43,6 +43,9 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.emit(Rollback{ID: m.work})
 	}
 }
+
+// workRollback is the work that undoes what a promotion has done.
+const workRollback = "rollback"
 
 // maySwapBack reports whether it is known that what was swapped in was not
 // committed, as it was where the data folder was put back since.

@@ -15,6 +15,7 @@ func (m *Machine) planWork() {
 	case p != nil && p.Phase != PhaseFinish && !m.frozen():
 		m.planRestore(p)
 	case d != nil && d.Acked && d.Known && !d.Made && m.planSalvage(d):
+	case m.j.Role == RoleActive && m.refused != "":
 	case m.j.Role == RoleActive:
 		if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.app == appStopped && m.publish == nil {
 			m.finalBackup()

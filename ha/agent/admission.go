@@ -161,15 +161,16 @@ func (a *Agent) keepRegistered(ctx context.Context) error {
 // and whose state may be in no backup, goes on without a record, in red.
 func (a *Agent) putRecord(ctx context.Context, rec ha.Instance) error {
 	r, core := a.registrar, a.view()
+	owes := core.Owes || core.Head == nil // before the head was read nobody knows
 	r.force = core.Leading
-	r.mute = r.mute && core.Owes && !core.Leading
+	r.mute = r.mute && owes && !core.Leading
 	err := r.put(ctx, rec)
 	if errors.Is(err, errDeregistered) {
 		err = a.registerAgain(ctx, core.Role)
 	}
 	const key = "name"
 	switch {
-	case ha.IsRefusal(err) && core.Owes:
+	case ha.IsRefusal(err) && owes:
 		r.mute = true
 		a.trouble(ctx, identityKind, key, err.Error())
 		return nil
@@ -193,7 +194,7 @@ func (a *Agent) tellThief(ctx context.Context) {
 	r, now := a.registrar, a.cfg.Clock.Now().Mono
 	switch {
 	case r.thief != "":
-		a.trouble(ctx, identityKind, key, fmt.Sprintf("another process under the name %s (incarnation %s) has written its record: a copy of its data folder runs, or ran, on another host; it is not the active: find it, stop its agent, and join it under another name with an empty data folder", a.self.Name, r.thief))
+		a.trouble(ctx, identityKind, key, fmt.Sprintf("another process under the name %s (incarnation %s) has written its record: a copy of its data folder runs, or ran, on another host; it is not the active: find it, stop its agent, and join it under a name of its own (UNDERSTUDY_INSTANCE) with: understudy join --replace", a.self.Name, r.thief))
 		r.thief, r.stolen = "", now
 	case r.stolen != 0 && now-r.stolen > theftTold:
 		r.stolen = 0

@@ -47,6 +47,8 @@ func Leave(ctx context.Context, cfg Config) (left Left, err error) {
 // something.
 func refuseToLeave(j ha.Journal) error {
 	switch {
+	case j.Doubt != "":
+		return &ha.Refusal{Reason: "this data folder was copied, moved or put back: its record may be another's, and its state may be in no backup: accept it with: understudy accept-host, or join it afresh with: understudy join --replace, and start the agent (understudy serve) before it leaves"}
 	case j.Role == ha.RoleActive:
 		return &ha.Refusal{Reason: fmt.Sprintf("%s is the active: promote another instance first", j.Instance)}
 	case j.Pending != nil && j.Pending.Commit, verdict(j) == restore.Committed:

@@ -77,7 +77,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 	if h.Newest != nil {
 		done.Newest, _ = b.Repository().Load(ctx, *h.Newest) // its trouble shows once the agent runs
 	}
-	j := standbyJournal(old, b.Cluster(), cfg.Instance, h)
+	j := ha.JoinJournal(old, b.Cluster(), cfg.Instance, h)
 	if j.Demotion == nil && !found {
 		if j.Demotion, err = owedByRecord(ctx, r, h); err != nil {
 			return done, err
@@ -119,35 +119,6 @@ func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head)
 	return &ha.Refusal{Reason: fmt.Sprintf("%s has joined already (the active is %s): start it with: understudy serve", r.self.Name, h.Active.Name)}
 }
 
-// standbyJournal is the journal to join with. Of an earlier one in the same
-// cluster it keeps the highest head seen, and what the instance still owes: the
-// state of an active is kept as a salvage backup before anything can replace it.
-func standbyJournal(old ha.Journal, cluster, instance string, h *ha.Head) ha.Journal {
-	j := ha.Journal{
-		Format: ha.Format, Cluster: cluster, Instance: instance, Role: ha.RoleStandby,
-		Seen: ha.Position{Epoch: h.Epoch, Rev: h.Rev, Nonce: h.Nonce},
-	}
-	if old.Cluster != cluster {
-		return j
-	}
-	j.SeenHead, j.Former = old.SeenHead, old.Former
-	j.Seen, j.Demotion, j.Epoch, j.Missed = old.Seen, old.Demotion, old.Epoch, old.Missed
-	if d := old.Demotion; old.Role == ha.RoleActive && (d == nil || !d.Made || d.Epoch != h.Epoch) {
-		j.Demotion = owed(old.Epoch, h)
-	}
-	return j
-}
-
-// owed is a salvage backup that an instance owes which does not know what became of
-// its state. Whether an application runs elsewhere it does not know either, so it
-// acknowledges nothing. The backup comes after the newest one, in no earlier epoch.
-func owed(epoch uint64, h *ha.Head) *ha.Demotion {
-	if h.Newest != nil {
-		epoch = max(epoch, h.Newest.Epoch)
-	}
-	return &ha.Demotion{Epoch: epoch, Acked: true, Silent: true, Known: true, Restored: h.Newest}
-}
-
 // owedByRecord is what a host owes that has lost its data folder: by its record it
 // was the active, or had not finished stepping down. Nobody knows what of its state
 // is in a backup.
@@ -157,7 +128,7 @@ func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, 
 		return nil, err
 	}
 	if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == r.self.Name {
-		return owed(rec.Epoch, h), nil
+		return ha.Owed(rec.Epoch, h), nil
 	}
 	return nil, nil
 }

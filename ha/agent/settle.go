@@ -35,10 +35,11 @@ func (s *Settlement) String() string {
 
 // verdict is what a journal says of a promotion that was interrupted. One whose
 // commit may have landed counts as abandoned: its application was never started,
-// so the restored state holds nothing that the bucket lacks.
+// so the restored state holds nothing that the bucket lacks. Of a data folder that
+// was copied, or put back, nobody knows what became of it since.
 func verdict(j ha.Journal) restore.Verdict {
 	switch p := j.Promotion; {
-	case p == nil:
+	case p == nil, j.Doubt != "":
 		return restore.NotKnown
 	case p.Phase == ha.PhaseFinish:
 		return restore.Committed

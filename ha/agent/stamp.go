@@ -141,7 +141,7 @@ func (d *dataDir) loadJournal() (j ha.Journal, found bool, err error) {
 	if s.Format != ha.Format {
 		return s.Journal, true, fmt.Errorf("read %s: it has format %d, this version reads format %d", f.Name(), s.Format, ha.Format)
 	}
-	if s.Stamp == nil || s.Doubt != "" {
+	if s.Stamp == nil {
 		return s.Journal, true, nil
 	}
 	now, err := stampOf(f, d.host)
@@ -149,7 +149,7 @@ func (d *dataDir) loadJournal() (j ha.Journal, found bool, err error) {
 		return s.Journal, true, err
 	}
 	if why := now.differs(*s.Stamp); why != "" {
-		s.Doubt = fmt.Sprintf(doubtText, why)
+		s.Suspect(fmt.Sprintf(doubtText, why))
 	}
 	return s.Journal, true, nil
 }

@@ -212,6 +212,9 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 	if !p.reaches() {
 		return failed(e.ID, "write packs")
 	}
+	if e.Against != nil && (e.Against.Epoch > e.Epoch || e.Against.Sequence >= e.Sequence) {
+		w.fail(Chain, "a salvage backup of epoch %d, sequence %d is made on top of %s", e.Epoch, e.Sequence, e.Against.ID)
+	}
 	if e.Against != nil && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
 		return ha.Done{ID: e.ID}
 	}

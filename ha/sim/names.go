@@ -32,20 +32,25 @@ func (p *Process) owns() bool {
 	return holder == "" || holder == p.incarnation || slices.Contains(p.known, holder)
 }
 
-// admit takes the name. A copy of an active's data folder, which does not know
-// the head, leaves the record alone.
+// admit takes the name, as package agent does. Whoever cannot be the true one, or
+// has another's name and may have what no backup has, leaves the record alone.
 func (p *Process) admit() admission {
 	w := p.h.w
 	if p.h.cut != cutNot || w.fails(w.faults.Request) {
 		return notReached
 	}
-	if !p.owns() {
-		return refusedName
-	}
-	if j := &p.begun; j.Role == ha.RoleActive && w.head.Epoch <= j.Epoch && !j.Knows(w.head) && !w.head.IsOlder(j.Seen) {
+	j, name := &p.begun, p.h.disk.name
+	named, knows := w.head.Active.Name == name, j.Doubt == "" && j.Knows(w.head)
+	missed := j.Seen.Epoch > 0 && w.head.Epoch > j.Seen.Epoch+1
+	switch {
+	case j.Doubt != "", named && j.Role == ha.RoleActive && !knows && !w.head.IsOlder(j.Seen):
 		p.mute = true
-	} else {
-		w.names[p.h.disk.name] = p.incarnation
+	case named && knows, p.owns():
+		w.names[name] = p.incarnation
+	case named, missed, j.Role == ha.RoleActive, j.Demotion != nil, j.Promotion != nil:
+		p.mute = true
+	default:
+		return refusedName
 	}
 	p.admitted = true
 	return nameTaken
@@ -82,16 +87,17 @@ func (p *Process) register() {
 		return
 	}
 	s := p.m.Status()
+	owes := s.Owes || s.Head == nil
 	switch {
 	case !p.admitted || p.h.frozen() || p.h.cut != cutNot:
-	case p.mute && !s.Leading:
-	case p.owns():
+	case p.mute && owes && !s.Leading:
+	case s.Leading, p.owns():
 		p.mute, p.h.w.names[p.h.disk.name] = false, p.incarnation
-	case s.Role == ha.RoleStandby:
+	case owes:
+		p.mute = true
+	default:
 		p.h.lock()
 		return
-	default:
-		return // the head decides who is active
 	}
 	p.h.after(registerEvery, p.register)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -55,6 +56,9 @@ func (w *World) operator() {
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
+		if w.tainted {
+			w.remedy(h)
+		}
 	case h.older():
 		w.recoverBucket(h)
 	case w.faults.Rash:
@@ -111,21 +115,75 @@ func (w *World) startAnyway(h *Host) {
 	}
 }
 
-// rejoin joins a host afresh, as a standby under another name: what an operator
-// does with a copy whose name is taken. Its own state is given up.
-func (h *Host) rejoin() {
-	h.crash("the operator stops the agent")
-	h.w.trace("%s: the operator joins it afresh", h.id)
-	d := &h.disk
-	d.state.save()
-	if d.swapped {
-		d.state, d.replaced, d.swapped = d.replaced, nil, false
+// remedy is what an operator does who does what the messages of a refused instance
+// say: accepts its data folder, promotes it, or joins it afresh. Now and then a
+// standby that is well leaves, and joins again.
+func (w *World) remedy(h *Host) {
+	p := h.proc
+	if p == nil || h.frozen() {
+		return
 	}
-	d.state.save()
-	d.journal = ha.Journal{}
-	h.w.serial++
-	h.disk.name = fmt.Sprint(h.id, "-", h.w.serial)
-	h.app, h.foreign, h.locked = false, false, false
+	s := p.m.Status()
+	twin := w.healed && h.twin() // in the end it is not accepted, nor promoted
+	switch {
+	case h.disk.journal.Doubt != "" && w.chance(0.5) && !twin:
+		h.accept()
+	case s.Refused != "" && s.Promotion == nil && w.chance(0.5) && !twin:
+		w.ask(h, func(r string) ha.Event { return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"} })
+	case s.Refused != "":
+		h.rejoin()
+	case s.Role == ha.RoleStandby && s.Head != nil && !s.Owes && w.chance(0.3):
+		h.crash("the operator has it leave")
+		h.w.trace("%s: leaves, and joins again", h.id)
+		h.disk.journal, h.disk.stage = ha.Journal{}, stage{}
+		h.disk.cache, h.disk.rotten, h.disk.rehearsed = map[string]bool{}, map[string]bool{}, ha.Rehearsed{}
+		h.rejoin()
+	}
+}
+
+// twin reports whether another host has this one's name.
+func (h *Host) twin() bool {
+	return slices.ContainsFunc(h.w.hosts, func(o *Host) bool { return o != h && o.disk.name == h.disk.name })
+}
+
+// accept accepts a data folder that was moved.
+func (h *Host) accept() {
+	h.crash("the operator stops the agent")
+	h.w.trace("%s: the operator accepts the data folder", h.id)
+	h.disk.journal.Doubt = ""
+	h.boot()
+}
+
+// rejoin joins a host afresh, as a standby under its own name or another one, and
+// replaces whoever has it. What its journal owes goes along. A restore that is
+// unfinished by its journal is rolled back, unless the head says that it was not.
+func (h *Host) rejoin() {
+	if h.asleep || h.off {
+		h.w.after(time.Minute, h.rejoin)
+		return
+	}
+	h.crash("the operator stops the agent")
+	w, d := h.w, &h.disk
+	old, name := d.journal, d.name
+	w.serial++
+	if w.chance(0.5) || w.healed && h.twin() {
+		name = fmt.Sprint(h.id, "-", w.serial)
+	}
+	w.trace("%s: the operator joins it afresh, as %s", h.id, name)
+	p := old.Promotion
+	stale := p != nil && (old.Doubt != "" || w.head.Active.Name == d.name && w.head.Epoch > p.Epoch)
+	if d.swapped && (d.state.broken() || p != nil && p.Swapped && p.Phase != ha.PhaseFinish && !stale) {
+		h.app = false // nothing is swapped under a running application
+		d.state, d.replaced, d.swapped = d.replaced, nil, false
+	} else if d.swapped && stale {
+		d.replaced.save() // it is kept beside
+		d.replaced, d.swapped = nil, false
+	}
+	d.journal = ha.JoinJournal(old, clusterID, name, w.head)
+	d.name = name
+	joined := fmt.Sprint(h.id, "-joined-", w.serial)
+	w.names[name], d.journal.Incarnations = joined, []string{joined}
+	h.foreign, h.locked = false, false
 	h.disks++
 	h.boot()
 }

@@ -14,6 +14,7 @@ type Options struct {
 	Fencing  ha.FencingMode
 	Faults   *Faults
 	Duration time.Duration // of trouble; afterwards everything heals
+	Copies   bool          // hosts are copied and put back in every run, not in one of three
 	Trace    func(format string, args ...any)
 
 	// Wrap stands between every process and what carries out its effects.
@@ -47,7 +48,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray, Hang int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray, Hang, Revert int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -81,7 +82,7 @@ func draw(rng *rand.Rand) *Faults {
 	}
 	f.Trouble.Rot = f.Trouble.Deaf
 	if rng.IntN(3) == 0 { // needs an operator: not in every run
-		f.Trouble.Copy, f.Trouble.Rollback = weight(1), weight(1)
+		f.Trouble.Copy, f.Trouble.Rollback, f.Trouble.Revert = weight(1), weight(1), weight(2)
 	}
 	if rng.IntN(3) == 0 { // likewise
 		f.Trouble.PutBack, f.Trouble.Astray = weight(1), weight(1)

@@ -100,6 +100,11 @@ func (w *World) atRest() bool {
 // help is the operator whom a copied host, or one that was put back, needs: a
 // failover to a standby ends the dispute about who is the active.
 func (w *World) help() {
+	for _, h := range w.hosts { // a data folder is accepted before anything is said of the bucket
+		if h.proc != nil && h.proc.admitted && h.disk.journal.Doubt != "" {
+			w.remedy(h)
+		}
+	}
 	if older := slices.IndexFunc(w.hosts, (*Host).older); older >= 0 {
 		w.recoverBucket(w.hosts[older])
 		w.after(w.between(time.Minute, 2*time.Minute), w.help)
@@ -110,7 +115,12 @@ func (w *World) help() {
 		if h.proc == nil || !h.proc.admitted {
 			continue
 		}
-		if s := h.proc.m.Status(); s.Role == ha.RoleStandby && s.Demotion == nil {
+		s := h.proc.m.Status()
+		if s.Refused != "" {
+			w.remedy(h)
+			continue
+		}
+		if s.Role == ha.RoleStandby && s.Demotion == nil {
 			h.stuck = false // the refusal has named what is in the way
 			able = append(able, h)
 		}

@@ -37,6 +37,33 @@ func TestProtocolHoldsUnderFaults(t *testing.T) {
 	})
 }
 
+// TestCopiesAndRollbacksHideNothing runs the core where hosts of every role are
+// copied and put back, in every phase, with an operator who does what the messages
+// say.
+func TestCopiesAndRollbacksHideNothing(t *testing.T) {
+	at := func(seed uint64) Options {
+		o := options(seed)
+		o.Copies = true
+		return o
+	}
+	if *seed != 0 {
+		o := at(*seed)
+		if testing.Verbose() {
+			o.Trace = t.Logf
+		}
+		if err := New(o).Run(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var failures failures
+	forSeeds(*first, *seeds, func(s uint64) {
+		if err := New(at(s)).Run(); err != nil {
+			failures.add(t, s, err)
+		}
+	})
+}
+
 func options(seed uint64) Options { return Options{Seed: seed, Duration: 20 * time.Minute} }
 
 // forSeeds runs do for n seeds, on all processors.

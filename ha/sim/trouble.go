@@ -36,7 +36,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Stop, (*Host).stop}, {t.Suspend, (*Host).suspend}, {t.Copy, (*Host).copy}, {t.Rollback, (*Host).rollBack},
 		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
 		{t.Vanish, (*Host).vanish}, {t.PutBack, (*Host).putBack}, {t.Astray, (*Host).goAstray},
-		{t.Hang, (*Host).hang},
+		{t.Hang, (*Host).hang}, {t.Revert, (*Host).revert},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -233,6 +233,7 @@ func (h *Host) copy() {
 	c := w.newHost(h.id+"-copy-"+string(rune('a'+w.serial%26)), h.disk.name)
 	w.trace("%s: is copied, to %s", h.id, c.id)
 	c.disk, c.disks = h.disk.clone(), h.disks+1
+	c.doubt()
 	w.after(w.between(0, time.Minute), c.boot)
 }
 
@@ -250,6 +251,43 @@ func (h *Host) rollBack() {
 	h.disk = h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
 	h.disks++
 	h.locked = false
+	h.doubt()
+}
+
+// revert puts the data folder alone back, while the agent is stopped. The
+// application's data stays, and with it what was written since.
+func (h *Host) revert() {
+	if len(h.snapshots) == 0 || h.w.head.Newest == nil || h.asleep || h.off {
+		return
+	}
+	w := h.w
+	w.tainted = true
+	h.crash("the operator stops the agent")
+	if h.disk.state.broken() { // who puts it back amid a swap loses the way back
+		w.after(w.between(0, time.Minute), h.boot)
+		return
+	}
+	w.trace("%s: its data folder is put back", h.id)
+	old := h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
+	renamed := h.disk.name != old.name
+	h.disk.name, h.disk.journal = old.name, old.journal
+	h.disk.cache, h.disk.rotten, h.disk.rehearsed = old.cache, old.rotten, old.rehearsed
+	h.disks++
+	h.locked = false
+	if h.doubt(); renamed { // under another name nothing but the data folder tells
+		h.disk.journal.Suspect(seenCopied)
+	}
+	w.after(w.between(0, time.Minute), h.boot)
+}
+
+const seenCopied = "the data folder was copied"
+
+// doubt has a data folder that was copied, or put back, notice that: as often as
+// not it was done below the file system.
+func (h *Host) doubt() {
+	if h.w.chance(0.5) {
+		h.disk.journal.Suspect(seenCopied)
+	}
 }
 
 // rot spoils the cached copies of some backups.

@@ -74,6 +74,9 @@ func New(opt Options) *World {
 	if drawn := draw(rng); w.faults == nil {
 		w.faults = drawn
 	}
+	if t := &w.faults.Trouble; opt.Copies {
+		t.Copy, t.Rollback, t.Revert = t.Copy+1, t.Rollback+1, t.Revert+2
+	}
 	if opt.Hosts > 0 {
 		hosts = opt.Hosts
 	}
@@ -171,8 +174,7 @@ func (w *World) application() {
 	}
 	for _, h := range w.hosts {
 		if h.foreign && !h.asleep && !h.gone {
-			h.disk.state = h.disk.state.add(-len(w.writes) - 1)
-			h.disk.state.saved = true // nobody was promised anything
+			h.disk.state = h.disk.state.add(-len(w.writes) - 1) // nobody was promised anything of it
 		}
 		if h.executing() && !h.gone {
 			h.disk.state = h.disk.state.add(len(w.writes) + 1)
