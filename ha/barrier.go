@@ -156,6 +156,8 @@ func effectID(e Effect) uint64 {
 		return e.ID
 	case UseSources:
 		return e.ID
+	case Survey:
+		return e.ID
 	case Save, Cancel, Notify, Answer, Report:
 		return 0
 	}
