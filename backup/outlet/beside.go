@@ -43,21 +43,32 @@ func (b *Beside) Write(p []byte) (int, error) {
 	if b.ended {
 		return len(p), nil
 	}
-	patience := b.patience
-	if b.hangs {
-		patience = 0
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	part := bytes.Clone(p)
 	b.left.Add(1)
 	select {
-	case b.parts <- bytes.Clone(p):
+	case b.parts <- part:
 		b.hangs = false
-	case <-timer.C:
+		return len(p), nil
+	default:
+	}
+	if b.hangs || !b.wait(part) {
 		b.left.Add(-1)
 		b.hangs = true
 	}
 	return len(p), nil
+}
+
+// wait hands a part over once there is room for it. It reports false when there is
+// none in time.
+func (b *Beside) wait(part []byte) bool {
+	timer := time.NewTimer(b.patience)
+	defer timer.Stop()
+	select {
+	case b.parts <- part:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // End waits until everything is written, unless the disk does not answer.
