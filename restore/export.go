@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 )
@@ -17,15 +17,15 @@ import (
 // not touched.
 var ErrNotEmpty = errors.New("folder is not empty")
 
-// exportEntry is source.Export, replaced in tests.
-type exportEntry func(ctx context.Context, r *pack.Reader, e source.Entry, path string) error
+// exportEntry is source.ExportTo, replaced in tests.
+type exportEntry func(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Place) error
 
 // Export writes every source of a backup under dir, one entry per source,
 // named after it. dir must be missing or empty. If it fails it leaves nothing
 // behind; with source.WithLosses in ctx it fails only when nothing more could be
 // written. progress may be nil.
 func Export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string, progress func(backup.Progress)) error {
-	if err := export(ctx, r, m, dir, progress, source.Export); err != nil {
+	if err := export(ctx, r, m, dir, progress, source.ExportTo); err != nil {
 		return fmt.Errorf("export backup %s: %w", m.ID, err)
 	}
 	return nil
@@ -35,24 +35,24 @@ func export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string,
 	if err := checkNames(m.Sources); err != nil {
 		return err
 	}
-	made, err := makeEmpty(dir)
-	if errors.Is(err, ErrNotEmpty) {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, undoExport(m.Sources, dir, made))
-		}
-	}()
+	to, err := openEmpty(ctx, dir)
 	if err != nil {
 		return err
 	}
-	return eachEntry(m.Sources, progress, func(_ int, e source.Entry) error {
+	defer to.close()
+	err = eachEntry(m.Sources, progress, func(_ int, e source.Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return entry(ctx, r, e, filepath.Join(dir, e.Name))
+		if err := entry(ctx, r, e, fsx.Place{Dir: to.dir, Name: e.Name}); err != nil {
+			return fmt.Errorf("export %s: %w", e.Name, err)
+		}
+		return nil
 	})
+	if err != nil {
+		err = errors.Join(err, to.undo(ctx, m.Sources))
+	}
+	return err
 }
 
 // checkNames refuses names that are no plain file names, or the same twice.
@@ -70,38 +70,76 @@ func checkNames(entries []source.Entry) error {
 	return nil
 }
 
-// makeEmpty makes sure that dir is there and empty, and gives the outermost
-// folder that it made for that, or "".
-func makeEmpty(dir string) (made string, err error) {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		made = outermostMissing(dir)
-		return made, os.MkdirAll(dir, 0o700)
-	case err == nil && len(entries) > 0:
-		return "", fmt.Errorf("%w: %s: choose a folder that is missing or empty", ErrNotEmpty, dir)
-	}
-	return "", err
+// exported is the folder that is exported to. It is held: whoever owns the folders
+// above may put another one in its place.
+type exported struct {
+	dir  *fsx.Dir
+	made fsx.Place // the outermost folder that was made for that; its Dir is nil for none
 }
 
-func outermostMissing(path string) string {
-	for {
-		parent := filepath.Dir(path)
-		if _, err := os.Lstat(parent); parent == path || !errors.Is(err, fs.ErrNotExist) {
-			return path
+func (x *exported) close() {
+	x.dir.Close()
+	x.made.Close() // of no folder: nothing
+}
+
+// openEmpty makes sure that dir is there and empty, and holds it.
+func openEmpty(ctx context.Context, dir string) (*exported, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := fsx.Resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	there, err := p.Exists()
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	if !there {
+		return makeFolders(ctx, p)
+	}
+	defer p.Close()
+	d, err := p.Dir.Folder(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.Names()
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%w: %s: choose a folder that is missing or empty", ErrNotEmpty, dir)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return &exported{dir: d}, nil
+}
+
+// makeFolders makes the folders that are missing down to p, and p itself.
+func makeFolders(ctx context.Context, p fsx.Place) (*exported, error) {
+	names := append(slices.Clone(p.Missing), p.Name)
+	x := &exported{made: p.Beside(names[0])}
+	for at := p.Dir; len(names) > 0; names = names[1:] {
+		next, err := at.Make(names[0])
+		x.dir.Close()
+		if err != nil {
+			defer x.close()
+			return nil, errors.Join(err, x.undo(ctx, nil))
 		}
-		path = parent
+		x.dir, at = next, next
 	}
+	return x, nil
 }
 
-// undoExport removes what an export has made.
-func undoExport(entries []source.Entry, dir, made string) error {
-	if made != "" {
-		return os.RemoveAll(made)
+// undo removes what an export has made.
+func (x *exported) undo(ctx context.Context, entries []source.Entry) error {
+	if x.made.Dir != nil {
+		return source.Remove(ctx, x.made)
 	}
 	var errs []error
 	for _, e := range entries {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name)))
+		errs = append(errs, source.Remove(ctx, fsx.Place{Dir: x.dir, Name: e.Name}))
 	}
 	return errors.Join(errs...)
 }

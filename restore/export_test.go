@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 )
@@ -18,7 +19,8 @@ import (
 // exportFake writes a folder with one file for an entry, and fails with err
 // after that for the entry with the name bad.
 func exportFake(bad string, err error) exportEntry {
-	return func(_ context.Context, _ *pack.Reader, e source.Entry, path string) error {
+	return func(_ context.Context, _ *pack.Reader, e source.Entry, at fsx.Place) error {
+		path := at.Path()
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}

@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // Leftover is state that was set aside and cannot be deleted.
@@ -20,31 +23,26 @@ type Leftover struct {
 	Reason string
 }
 
-// asides are the names of what is set aside at one place: a prefix, and a
+// asides are the names of what is set aside in one folder: a prefix, and a
 // number behind it. What has such a name is no part of any state, and only waits
 // to be deleted. That something there cannot be deleted is in nobody's way: what
 // comes later gets another number.
-type asides string
+type asides struct {
+	in   *fsx.Dir // nil: it does not exist
+	name string
+}
 
 // names lists what is set aside.
 func (a asides) names() ([]string, error) {
-	dir, err := os.Open(filepath.Dir(string(a)))
-	if errors.Is(err, fs.ErrNotExist) {
+	if a.in == nil {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	all, err := dir.Readdirnames(-1)
-	var found []string
-	for _, name := range all {
-		rest, ok := strings.CutPrefix(name, filepath.Base(string(a)))
-		if number, numbered := strings.CutPrefix(rest, "-"); ok && (rest == "" || numbered && isNumber(number)) {
-			found = append(found, filepath.Join(filepath.Dir(string(a)), name))
-		}
-	}
-	return found, err
+	all, err := a.in.Names()
+	return slices.DeleteFunc(all, func(name string) bool {
+		rest, ok := strings.CutPrefix(name, a.name)
+		number, numbered := strings.CutPrefix(rest, "-")
+		return !ok || rest != "" && !(numbered && isNumber(number))
+	}), err
 }
 
 func isNumber(s string) bool {
@@ -52,33 +50,39 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// add sets what is at path aside, if anything is. It is durable once the folder
-// is synced.
-func (a asides) add(path string) (bool, error) {
-	for n := 1; ; n++ {
-		to := string(a) + "-" + strconv.Itoa(n)
-		taken, err := exists(to)
-		if err != nil {
+// maxAsides bounds the search for a name that nothing has.
+const maxAsides = 1 << 16
+
+// add sets what has a name aside, whatever it is, if anything has it. It is durable
+// once the folder is synced.
+func (a asides) add(name string) (bool, error) {
+	if a.in == nil {
+		return false, nil
+	}
+	for n := 1; n < maxAsides; n++ {
+		to := a.name + "-" + strconv.Itoa(n)
+		if taken, err := a.in.Exists(to); err != nil {
 			return false, err
-		}
-		if taken {
+		} else if taken {
 			continue
 		}
-		if err := os.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
+		switch err := a.in.RenameNew(name, a.in, to); {
+		case errors.Is(err, fs.ErrExist):
+		case errors.Is(err, fs.ErrNotExist):
 			return false, nil
-		} else if err != nil {
-			return false, err
+		default:
+			return err == nil, err
 		}
-		return true, nil
 	}
+	return false, fmt.Errorf("too much is set aside as %s: delete it", a.in.Path(a.name+"-*"))
 }
 
 // addFiles sets the files that exist aside, in order, durably.
-func (a asides) addFiles(paths ...string) error {
-	for _, p := range paths {
-		moved, err := a.add(p)
+func (a asides) addFiles(names ...string) error {
+	for _, name := range names {
+		moved, err := a.add(name)
 		if err == nil && moved {
-			err = syncFolder(filepath.Dir(p))
+			err = a.in.Sync()
 		}
 		if err != nil {
 			return err
@@ -96,8 +100,8 @@ func (a asides) sweep(ctx context.Context) ([]Leftover, error) {
 	}
 	var left []Leftover
 	err = gently(ctx, func() error {
-		for _, path := range names {
-			l, err := deleteTree(ctx, path)
+		for _, name := range names {
+			l, err := deleteTree(ctx, a.in, name)
 			if err != nil {
 				return err
 			}
@@ -120,20 +124,36 @@ type deletion struct {
 	reason  error // why the first one is left
 }
 
-// deleteTree deletes what is at path. It returns what is left of it; nil for
-// nothing.
-func deleteTree(ctx context.Context, path string) (*Leftover, error) {
-	in, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: filepath.Dir(path), Err: err}
-	}
-	defer unix.Close(in)
+// deleteTree deletes what has a name. It returns what is left of it; nil for nothing.
+func deleteTree(ctx context.Context, in *fsx.Dir, name string) (*Leftover, error) {
+	return deleteIn(ctx, in.FD(), name, in.Path(name))
+}
+
+// deleteIn is deleteTree in an open folder. path is for people.
+func deleteIn(ctx context.Context, in int, name, path string) (*Leftover, error) {
 	var d deletion
-	gone, err := d.remove(ctx, in, filepath.Base(path), path)
+	gone, err := d.remove(ctx, in, name, path)
 	if err != nil || gone {
 		return nil, err
 	}
 	return &Leftover{Path: path, Bytes: d.bytes, Reason: d.why()}, nil
+}
+
+// err says that something is left, where nothing may be.
+func (l *Leftover) err() error {
+	if l == nil {
+		return nil
+	}
+	return errors.New(l.Reason)
+}
+
+// removeAll deletes what has a name, all of it, whatever happens.
+func removeAll(ctx context.Context, in *fsx.Dir, name string) error {
+	left, err := deleteTree(context.WithoutCancel(ctx), in, name)
+	if err == nil {
+		err = left.err()
+	}
+	return err
 }
 
 func (d *deletion) why() string {
@@ -178,7 +198,7 @@ func (d *deletion) remove(ctx context.Context, in int, name, path string) (gone 
 
 func (d *deletion) removeFolder(ctx context.Context, in int, name, path string) (gone bool, err error) {
 	fd, failed := openOwn(in, name)
-	if failed == unix.EACCES && unix.Fchmodat(in, name, 0o700, 0) == nil {
+	if failed == unix.EACCES && fsx.Chmod(in, name, 0o700) == nil {
 		fd, failed = openOwn(in, name)
 	}
 	if failed != nil {

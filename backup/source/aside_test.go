@@ -20,7 +20,7 @@ func mustSweep(t *testing.T, s Sweeper) {
 // TestWhatCannotBeDeletedIsInNobodysWay replaces a folder that holds a file
 // which cannot be deleted, again and again.
 func TestWhatCannotBeDeletedIsInNobodysWay(t *testing.T) {
-	for name, make := range map[string]func(*testing.T) *Directory{"by rename": beside, "entry by entry": mount} {
+	for name, make := range map[string]func(*testing.T) *Directory{"by rename": byRename, "entry by entry": mount} {
 		t.Run(name, func(t *testing.T) {
 			g := newGenerations(t)
 			d := make(t)
@@ -56,8 +56,8 @@ func TestWhatCannotBeDeletedIsInNobodysWay(t *testing.T) {
 	}
 }
 
-// beside is a directory source whose folder is swapped by rename.
-func beside(t *testing.T) *Directory {
+// byRename is a directory source whose folder is swapped by rename.
+func byRename(t *testing.T) *Directory {
 	t.Helper()
 	d, err := NewDirectory("files", DirectoryConfig{Path: filepath.Join(t.TempDir(), "files")})
 	do(t, err)
@@ -81,7 +81,7 @@ func TestASweepLeavesOtherFileSystemsAlone(t *testing.T) {
 			do(t, unix.Unmount(at, unix.MNT_DETACH))
 		}
 	})
-	left, err := asides(filepath.Join(dir, "old")).sweep(t.Context())
+	left, err := asides{held(t, dir), "old"}.sweep(t.Context())
 	do(t, err)
 	if len(left) != 1 || !strings.Contains(left[0].Reason, "a file system is mounted there") {
 		t.Errorf("left: %+v", left)
@@ -94,7 +94,7 @@ func TestASweepLeavesOtherFileSystemsAlone(t *testing.T) {
 	}
 	do(t, unix.Unmount(at, 0))
 	mounted = false
-	if left, err := asides(filepath.Join(dir, "old")).sweep(t.Context()); err != nil || len(left) > 0 {
+	if left, err := (asides{held(t, dir), "old"}).sweep(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

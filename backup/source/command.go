@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -125,13 +125,12 @@ func (c *Command) limit(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, c.cfg.Timeout, fmt.Errorf("killed after %s", c.cfg.Timeout))
 }
 
-// exportCommand writes the dumped output to path/output.
-func exportCommand(ctx context.Context, r *pack.Reader, e Entry, path string) error {
-	if err := os.Mkdir(path, 0o700); err != nil {
+// exportCommand writes the dumped output to a file "output" in a new folder.
+func exportCommand(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
+	made, err := at.Dir.Make(at.Name)
+	if err != nil {
 		return err
 	}
-	if err := streamToFile(ctx, r, e.Root, filepath.Join(path, "output"), os.O_EXCL); err != nil {
-		return err
-	}
-	return syncFolder(path)
+	defer made.Close()
+	return newFile(made, "output", func(f *os.File) error { return copyStream(ctx, r, e.Root, f) })
 }

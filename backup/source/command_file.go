@@ -9,8 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -28,73 +27,44 @@ func copyStream(ctx context.Context, r chunkReader, s pack.Stream, w io.Writer) 
 	return nil
 }
 
-// streamToFile writes s to a new file at path, durably but for the folder's
-// entry; flag is os.O_EXCL to refuse an existing file, os.O_TRUNC to put the new
-// one in its place.
-func streamToFile(ctx context.Context, r chunkReader, s pack.Stream, path string, flag int) error {
-	return writeFile(path, flag, func(w io.Writer) error { return copyStream(ctx, r, s, w) })
+// The files below are in folders of this agent alone: nobody else changes what their
+// paths lead to. Where others may write, see fsx.
+
+// streamToFile writes s to a file at path, anew, durably but for the folder's
+// entry.
+func streamToFile(ctx context.Context, r chunkReader, s pack.Stream, path string) error {
+	return writeFile(path, func(w io.Writer) error { return copyStream(ctx, r, s, w) })
 }
 
-// writeFile makes the file at path (mode 0600) with what fill writes, synced.
+// writeFile makes the file at path anew (mode 0600) with what fill writes, synced.
 // A file that failed is removed.
-func writeFile(path string, flag int, fill func(io.Writer) error) error {
-	f, err := makeFile(path, flag)
+func writeFile(path string, fill func(io.Writer) error) error {
+	in, err := fsx.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return finishFile(f, func(f *os.File) error { return fill(f) })
+	defer in.Close()
+	return in.Write(filepath.Base(path), func(f *os.File) error { return fill(f) })
 }
 
-// writeNew is writeFile in the place of another file, by whatever fill does with
-// the open file.
-func writeNew(path string, fill func(*os.File) error) error {
-	f, err := makeFile(path, os.O_TRUNC)
+// newFile makes a new file in a folder with what fill writes, durably. Nothing may
+// have the name.
+func newFile(in *fsx.Dir, name string, fill func(*os.File) error) error {
+	f, err := in.Create(name)
 	if err != nil {
 		return err
 	}
-	return finishFile(f, fill)
-}
-
-func finishFile(f *os.File, fill func(*os.File) error) error {
-	err := fill(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", f.Name(), err)
-	}
-	return nil
-}
-
-// makeFile makes a new file (mode 0600) at path, to be read and written. What had
-// the name before is removed and never written to: whoever may write to the
-// folder could have put a link to something else there.
-func makeFile(path string, flag int) (*os.File, error) {
-	const tries = 3
-	for try := 1; ; try++ {
-		if flag&os.O_TRUNC != 0 {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-		}
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-		if err == nil || try == tries || flag&os.O_TRUNC == 0 || !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
+	return errors.Join(in.Fill(f, fill), in.Sync())
 }
 
 // syncFolder makes the folder's entries durable.
 func syncFolder(path string) error {
-	d, err := os.Open(path)
+	d, err := fsx.Open(path)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync folder %s: %w", path, err)
-	}
-	return nil
+	defer d.Close()
+	return d.Sync()
 }
 
 // moveFile renames a file within one folder, durably.

@@ -2,11 +2,13 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -26,7 +28,19 @@ func (c *Command) Staged() string { return filepath.Join(c.cfg.Scratch, "staged"
 
 func (c *Command) replaced() string { return filepath.Join(c.cfg.Scratch, "replaced") }
 func (c *Command) loaded() string   { return filepath.Join(c.cfg.Scratch, "loaded") }
-func (c *Command) dropped() asides  { return asides(filepath.Join(c.cfg.Scratch, "dropped")) }
+
+// folder does something in the scratch folder, which may be missing.
+func (c *Command) folder(do func(in *fsx.Dir) error) error {
+	in, err := fsx.Open(c.cfg.Scratch)
+	if errors.Is(err, fs.ErrNotExist) {
+		return do(nil)
+	}
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return do(in)
+}
 
 // Space implements Restorer: the staged state, and the replaced one, which is
 // taken to be of the same size.
@@ -36,7 +50,13 @@ func (c *Command) Space(e Entry) (string, int64) { return c.cfg.Scratch, 2 * e.S
 func (c *Command) Accept(context.Context, Entry) error { return nil }
 
 // Seal implements Restorer.
-func (c *Command) Seal(context.Context) (string, error) { return sealOf(c.Staged()) }
+func (c *Command) Seal(context.Context) (seal string, err error) {
+	err = c.folder(func(in *fsx.Dir) error {
+		seal, err = sealOf(in, filepath.Base(c.Staged()))
+		return err
+	})
+	return seal, err
+}
 
 // Stage implements Restorer. It keeps the output in a file; the restore command
 // runs in Swap, whose time therefore depends on the size of the state.
@@ -65,7 +85,7 @@ func (c *Command) stage(ctx context.Context, r *pack.Reader, e Entry) error {
 // keepFile makes the file at path appear at once, whole and durable.
 func (c *Command) keepFile(path string, fill func(io.Writer) error) error {
 	part := path + ".part"
-	if err := writeFile(part, os.O_TRUNC, fill); err != nil {
+	if err := writeFile(part, fill); err != nil {
 		return err
 	}
 	return moveFile(part, path)
@@ -170,20 +190,27 @@ func (c *Command) discard() error {
 
 // drop sets the given files aside, and then half-written ones.
 func (c *Command) drop(paths ...string) error {
-	for _, p := range paths {
-		if err := c.dropped().addFiles(p); err != nil {
-			return err
+	return c.folder(func(in *fsx.Dir) error {
+		dropped := asides{in, "dropped"}
+		for _, p := range paths {
+			if err := dropped.addFiles(filepath.Base(p)); err != nil {
+				return err
+			}
+			if err := c.fault("drop " + filepath.Base(p)); err != nil {
+				return err
+			}
 		}
-		if err := c.fault("drop " + filepath.Base(p)); err != nil {
-			return err
-		}
-	}
-	return c.dropped().addFiles(c.Staged()+".part", c.replaced()+".part")
+		return dropped.addFiles(filepath.Base(c.Staged())+".part", filepath.Base(c.replaced())+".part")
+	})
 }
 
 // Sweep implements Sweeper.
 func (c *Command) Sweep(ctx context.Context) ([]Leftover, error) {
-	left, err := c.dropped().sweep(ctx)
+	var left []Leftover
+	err := c.folder(func(in *fsx.Dir) (err error) {
+		left, err = asides{in, "dropped"}.sweep(ctx)
+		return err
+	})
 	if err != nil {
 		return left, fmt.Errorf("delete what is left of %s: %w", c.name, err)
 	}

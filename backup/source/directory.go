@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -59,7 +59,7 @@ type Directory struct {
 	// storing, in tests, has a database stored otherwise.
 	storing func(*storing)
 	// mounted, in tests, stands in for isMountPoint.
-	mounted func(path string) (bool, error)
+	mounted func(fsx.Place) (bool, error)
 }
 
 var (
@@ -182,27 +182,29 @@ func (d *Directory) check() error {
 // checkTarget looks whether the directory, which may be missing, could be
 // swapped.
 func (d *Directory) checkTarget() (path string, there bool, err error) {
-	p, err := d.place()
-	if err != nil {
-		return "", false, err
-	}
-	path = p.at().target
-	if err := d.checkObstacles(path); err != nil {
-		return path, false, err
-	}
-	if err := checkPlace(path, p.at().folder); err != nil {
-		return path, false, err
-	}
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return path, false, nil
-	case err != nil:
-		return path, false, err
-	case !info.IsDir():
-		return path, false, fmt.Errorf("%s is not a directory", path)
-	}
-	return path, true, nil
+	err = d.at(func(p placement) error {
+		at := p.at().place
+		path = at.Path()
+		_, inside := p.(*moving)
+		if err := checkObstacles(at, inside); err != nil {
+			return err
+		}
+		if err := checkPlace(at, inside); err != nil {
+			return err
+		}
+		st, err := at.Stat()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !isFolder(st):
+			return fmt.Errorf("%s is not a directory", path)
+		}
+		there = true
+		return nil
+	})
+	return path, there, err
 }
 
 // Place implements Placed.
@@ -218,12 +220,13 @@ func (d *Directory) At(place string) Source {
 // Space implements Restorer.
 func (d *Directory) Space(e Entry) (folder string, bytes int64) {
 	folder = filepath.Dir(d.cfg.Path)
-	if p, err := d.place(); err == nil {
+	_ = d.at(func(p placement) error { // Stage reports a path that leads nowhere
 		folder = p.at().folder
-		if there, err := exists(folder); err == nil && !there {
+		if p.at().in == nil {
 			folder = p.at().target
 		}
-	}
+		return nil
+	})
 	// A malformed entry is reported by Stage.
 	var facts DirectoryFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
@@ -238,18 +241,19 @@ func (d *Directory) Accept(context.Context, Entry) error { return nil }
 // placement is how a stage takes the place of a target.
 type placement interface {
 	at() *site
-	prepare() error // before a stage is built
+	prepare(parents []parent) error // before a stage is built
 	swap() error
 	swapped() (bool, error) // the target is the new state, whole
 	swapBack() error
 	discard() error
 	leave() error // once nothing is left of any
+	release()
 }
 
 // place tells how: by the exchange of two names, or entry by entry where the
 // target is a mount point, which has a name that cannot be changed.
 func (d *Directory) place() (placement, error) {
-	path, err := resolveTarget(d.cfg.Path)
+	at, err := fsx.Resolve(d.cfg.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -257,25 +261,42 @@ func (d *Directory) place() (placement, error) {
 	if mounted == nil {
 		mounted = isMountPoint
 	}
-	inside, err := mounted(path)
-	if err != nil {
-		return nil, err
+	inside, err := mounted(at)
+	var p placement
+	switch {
+	case err != nil:
+	case inside:
+		p, err = newMoving(at)
+	default:
+		p = newExchange(at)
 	}
-	var p placement = newExchange(path)
-	if inside {
-		p = newMoving(path)
+	if err != nil {
+		at.Close()
+		return nil, err
 	}
 	p.at().fault = d.swapFault
 	return p, nil
 }
 
-// Seal implements Restorer.
-func (d *Directory) Seal(context.Context) (string, error) {
+// at does something where the path leads now.
+func (d *Directory) at(what func(placement) error) error {
 	p, err := d.place()
 	if err != nil {
-		return "", err
+		return err
 	}
-	return sealOf(p.at().staged, p.at().list)
+	defer p.release()
+	return what(p)
+}
+
+// Seal implements Restorer.
+func (d *Directory) Seal(context.Context) (string, error) {
+	var seal string
+	err := d.at(func(p placement) (err error) {
+		s := p.at()
+		seal, err = sealOf(s.in, s.staged, s.list)
+		return err
+	})
+	return seal, err
 }
 
 // Stage implements Restorer. The stage is on the target's file system: beside
@@ -289,27 +310,30 @@ func (d *Directory) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 	err := d.do(func(p placement) error {
 		s := p.at()
-		if err := checkPlace(s.target, s.folder); err != nil {
+		_, inside := p.(*moving)
+		if err := checkPlace(s.place, inside); err != nil {
 			return err
 		}
 		var facts DirectoryFacts
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)
 		}
-		if err := makeParents(s.target, facts.Parents); err != nil {
+		if err := p.prepare(facts.Parents); err != nil {
 			return err
 		}
-		if err := p.prepare(); err != nil {
-			return err
-		}
-		return s.stage(ctx, func(dir string) error {
-			if err := writeList(ctx, r, e, s.listing); err != nil {
+		return s.stage(ctx, func(made *fsx.Dir) error {
+			if err := writeList(ctx, r, e, s.in, s.listing); err != nil {
 				return err
 			}
-			if err := plantSound(ctx, r, e, listedNodes(s.listing), dir); err != nil {
+			list, err := openList(s.in, s.listing)
+			if err != nil {
 				return err
 			}
-			return writeMarks(ctx, listedNodes(s.listing), dir, s.marking)
+			defer list.Close()
+			if err := plantSound(ctx, r, e, listedNodes(list), made); err != nil {
+				return err
+			}
+			return writeMarks(ctx, listedNodes(list), made, s.in, s.marking)
 		})
 	})
 	if err != nil {
@@ -332,12 +356,12 @@ func (d *Directory) advance(ctx context.Context, r chunkReader, to Entry) error 
 }
 
 // Swap implements Restorer. A target that does not exist yet is made.
-func (d *Directory) Swap(context.Context) error {
+func (d *Directory) Swap(ctx context.Context) error {
 	err := d.do(func(p placement) error {
 		if err := p.swap(); err != nil {
 			return err
 		}
-		return d.guestsIn(p.at().target).bring(p.at().replaced, p.at().target)
+		return d.guestsIn(p.at().target).bring(ctx, p.at().old(), p.at().place)
 	})
 	if err != nil {
 		return fmt.Errorf("swap %s: %w", d.name, err)
@@ -346,14 +370,14 @@ func (d *Directory) Swap(context.Context) error {
 }
 
 // SwapBack implements Restorer.
-func (d *Directory) SwapBack(context.Context) error {
+func (d *Directory) SwapBack(ctx context.Context) error {
 	err := d.do(func(p placement) error {
 		swapped, err := p.swapped()
 		if err != nil {
 			return err
 		}
 		if swapped {
-			if err := d.guestsIn(p.at().target).bring(p.at().target, p.at().replaced); err != nil {
+			if err := d.guestsIn(p.at().target).bring(ctx, p.at().place, p.at().old()); err != nil {
 				return err
 			}
 		}
@@ -375,14 +399,13 @@ func (d *Directory) Discard(context.Context) error {
 
 // Sweep implements Sweeper.
 func (d *Directory) Sweep(ctx context.Context) ([]Leftover, error) {
-	p, err := d.place()
-	if err != nil {
-		return nil, fmt.Errorf("delete what is left of %s: %w", d.name, err)
-	}
-	left, err := p.at().dropped.sweep(ctx)
-	if err == nil {
-		err = d.leave(p)
-	}
+	var left []Leftover
+	err := d.at(func(p placement) (err error) {
+		if left, err = p.at().asides().sweep(ctx); err == nil {
+			err = d.leave(p)
+		}
+		return err
+	})
 	if err != nil {
 		return left, fmt.Errorf("delete what is left of %s: %w", d.name, err)
 	}
@@ -401,41 +424,45 @@ func (d *Directory) leave(p placement) error {
 
 // Staged is the path of the staged folder.
 func (d *Directory) Staged() string {
-	p, err := d.place()
-	if err != nil {
-		return newExchange(d.cfg.Path).staged
-	}
-	return p.at().staged
+	path := besides(d.cfg.Path, "staged")
+	_ = d.at(func(p placement) error { // then nothing is staged
+		path = filepath.Join(p.at().folder, p.at().staged)
+		return nil
+	})
+	return path
 }
 
 func (d *Directory) do(what func(placement) error) error {
 	d.busy.Lock()
 	defer d.busy.Unlock()
-	p, err := d.place()
+	return d.at(what)
+}
+
+// exportDirectory writes a dumped directory to a place where nothing is.
+func exportDirectory(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
+	return exportTree(ctx, r, e, at)
+}
+
+func exportTree(ctx context.Context, r chunkReader, e Entry, at fsx.Place) error {
+	if there, err := at.Exists(); err != nil {
+		return err
+	} else if there {
+		return &fs.PathError{Op: "export to", Path: at.Path(), Err: fs.ErrExist}
+	}
+	partial := beside(at.Name, "partial")
+	if err := removeAll(ctx, at.Dir, partial); err != nil {
+		return err
+	}
+	made, err := at.Dir.Make(partial)
 	if err != nil {
 		return err
 	}
-	return what(p)
-}
-
-// exportDirectory writes a dumped directory to path, which must not exist.
-func exportDirectory(ctx context.Context, r *pack.Reader, e Entry, path string) error {
-	return exportTree(ctx, r, e, path)
-}
-
-func exportTree(ctx context.Context, r chunkReader, e Entry, path string) error {
-	if _, err := os.Lstat(path); err == nil {
-		return &fs.PathError{Op: "export to", Path: path, Err: fs.ErrExist}
+	defer made.Close()
+	if err := plant(ctx, r, e, dumpedNodes(r, e), made); err != nil {
+		return errors.Join(err, removeAll(ctx, at.Dir, partial))
 	}
-	partial := besides(path, "partial")
-	if err := removeTree(partial); err != nil {
+	if err := at.Dir.RenameNew(partial, at.Dir, at.Name); err != nil {
 		return err
 	}
-	if err := plant(ctx, r, e, dumpedNodes(r, e), partial); err != nil {
-		return errors.Join(err, removeTree(partial))
-	}
-	if err := os.Rename(partial, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return errors.Join(at.Dir.Still(at.Name, made.FD()), at.Dir.Sync())
 }

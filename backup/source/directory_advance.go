@@ -2,13 +2,17 @@ package source
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // advance brings a restored tree forward to another dump, writing only what
@@ -22,26 +26,20 @@ type advance struct {
 	from      nodes // the old one, without what is damaged
 	whole     nodes // with it
 	bad       *damage
-	delta     string
+	delta     *openFolder
 	forced    map[string]bool // folders that were made writable though nothing in them changed
 	databases map[string]bool // of the new tree
 	fresh     []freshDatabase // those of them that were written to delta
+	oldList   *os.File
+	newList   *os.File
 }
 
 // freshDatabase is a database whose content differs.
-type freshDatabase struct{ path, file string }
+type freshDatabase struct{ path, file string } // file: its name in delta
 
 // prepare fills delta.
 func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
-	if err := os.Mkdir(a.delta, 0o700); err != nil {
-		return err
-	}
-	delta, err := openRoot(a.delta)
-	if err != nil {
-		return err
-	}
-	defer delta.release()
-	err = a.writeFiles(ctx, func(ctx context.Context, tasks chan<- task) error {
+	err := a.writeFiles(ctx, func(ctx context.Context, tasks chan<- task) error {
 		return a.eachPair(ctx, func(number int, p nodePair) error {
 			if p.b == nil {
 				return nil
@@ -51,9 +49,9 @@ func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
 				return nil
 			}
 			if a.databases[p.b.Path] {
-				a.fresh = append(a.fresh, freshDatabase{p.b.Path, filepath.Join(a.delta, strconv.Itoa(number))})
+				a.fresh = append(a.fresh, freshDatabase{p.b.Path, strconv.Itoa(number)})
 			}
-			return a.order(ctx, tasks, delta, strconv.Itoa(number), p.b)
+			return a.order(ctx, tasks, a.delta, strconv.Itoa(number), p.b)
 		})
 	})
 	if err != nil {
@@ -71,31 +69,26 @@ func (a *advance) prepare(ctx context.Context, want *DirectoryFacts) error {
 		return err
 	}
 	for _, one := range a.fresh {
-		if err := examine(ctx, one.path, one.file); err != nil {
+		if err := examine(ctx, one.path, a.delta, one.file); err != nil {
 			return err
 		}
 	}
-	return syncTree(a.delta)
+	return syncTree(a.delta.fd, a.dest)
 }
 
 // apply changes the tree.
 func (a *advance) apply(ctx context.Context) error {
-	root, err := openRoot(a.dest)
-	if err != nil {
-		return err
-	}
-	defer root.release()
 	a.forced = map[string]bool{}
-	if err := a.change(ctx, root); err != nil {
+	if err := a.change(ctx, a.top); err != nil {
 		return err
 	}
-	if err := clearSides(root, a.databases); err != nil {
+	if err := clearSides(a.top, a.databases); err != nil {
 		return err
 	}
-	if err := a.finish(ctx, root); err != nil {
+	if err := a.finish(ctx, a.top); err != nil {
 		return err
 	}
-	return syncTree(a.dest)
+	return syncTree(a.top.fd, a.dest)
 }
 
 // eachPair walks both lists. A number is the place in the new one. What was in
@@ -122,9 +115,23 @@ func (a *advance) eachPair(ctx context.Context, do func(number int, p nodePair) 
 	return nil
 }
 
-// newContent tells whether a file has to be written.
+// newContent tells whether a file has to be written. One that becomes root's, or gives
+// whoever runs it more than that user has, is never made of a file in the stage that
+// belongs to somebody else, who may have written to it.
 func newContent(p nodePair) bool {
-	return p.b.Type == RegularFile && (p.a == nil || p.a.Type != RegularFile || !sameContent(p.a, p.b))
+	switch {
+	case p.b.Type != RegularFile:
+		return false
+	case p.a == nil || p.a.Type != RegularFile || !sameContent(p.a, p.b):
+		return true
+	}
+	return p.a.UID != 0 && p.b.privileged() && !sameMeta(p.a, p.b)
+}
+
+// privileged tells whether a file is trusted with more than its content.
+func (n *Node) privileged() bool {
+	return n.UID == 0 || n.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 ||
+		slices.ContainsFunc(n.Xattrs, func(x Xattr) bool { return x.Name == "security.capability" })
 }
 
 func sameContent(a, b *Node) bool {
@@ -138,7 +145,7 @@ func otherEntry(p nodePair) bool {
 	case p.a == nil || p.b == nil || p.a.Type != p.b.Type:
 		return true
 	case p.b.Type == RegularFile:
-		return !sameContent(p.a, p.b)
+		return newContent(p)
 	case p.b.Type == Folder:
 		return false
 	case p.b.Type == HardLink:
@@ -169,7 +176,7 @@ func (a *advance) change(ctx context.Context, root *openFolder) error {
 			return err
 		}
 		if p.b != nil && n.Type == Folder {
-			at.down(n)
+			at.down(p)
 		}
 		return nil
 	})
@@ -178,7 +185,7 @@ func (a *advance) change(ctx context.Context, root *openFolder) error {
 func (a *advance) changeOne(at *trail, number int, p nodePair) error {
 	if p.a != nil && p.b != nil && !otherEntry(p) {
 		if p.b.Type == RegularFile && !sameMeta(p.a, p.b) {
-			return a.remake(at, p.b)
+			return a.remake(at, p)
 		}
 		return nil
 	}
@@ -199,15 +206,16 @@ func (a *advance) changeOne(at *trail, number int, p nodePair) error {
 	case p.b == nil, n.Type == HardLink:
 		return nil
 	case n.Type == RegularFile:
-		from := filepath.Join(a.delta, strconv.Itoa(number))
-		if err := unix.Renameat(unix.AT_FDCWD, from, in.fd, filepath.Base(n.Path)); err != nil {
+		if err := unix.Renameat(a.delta.fd, strconv.Itoa(number), in.fd, filepath.Base(n.Path)); err != nil {
 			return a.failed("replace", n, err)
 		}
 		return nil
 	case n.Type == Folder:
-		if err := unix.Mkdirat(in.fd, filepath.Base(n.Path), 0o700); err != nil {
+		made, err := in.make(filepath.Base(n.Path))
+		if err != nil {
 			return a.failed("make folder", n, err)
 		}
+		made.release()
 		return nil
 	}
 	return a.makeOther(in, n)
@@ -231,8 +239,8 @@ func inTheWay(p nodePair) bool {
 // remove deletes what has a name, with all that is in it.
 func (a *advance) remove(in *openFolder, n *Node) error {
 	if n.Type == Folder {
-		// By way of the open folder, as paths may be too long.
-		return removeTree(filepath.Join("/proc/self/fd", strconv.Itoa(in.fd), filepath.Base(n.Path)))
+		left, err := deleteIn(context.Background(), in.fd, filepath.Base(n.Path), filepath.Join(a.dest, n.Path)) //nolint:forbidigo // half of it gone is worse
+		return errors.Join(err, left.err())
 	}
 	if err := unix.Unlinkat(in.fd, filepath.Base(n.Path), 0); err != nil && err != unix.ENOENT {
 		return a.failed("remove", n, err)
@@ -241,7 +249,8 @@ func (a *advance) remove(in *openFolder, n *Node) error {
 }
 
 // remake gives a file its new metadata.
-func (a *advance) remake(at *trail, n *Node) error {
+func (a *advance) remake(at *trail, p nodePair) error {
+	n := p.b
 	in, err := at.open()
 	if err != nil {
 		return err
@@ -250,7 +259,7 @@ func (a *advance) remake(at *trail, n *Node) error {
 	open := func() (int, error) { return retryOpen(in.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) }
 	fd, err := open()
 	if err == unix.EACCES {
-		if err = unix.Fchmodat(in.fd, name, 0o600, 0); err == nil {
+		if err = fsx.Chmod(in.fd, name, 0o600); err == nil {
 			fd, err = open()
 		}
 	}
@@ -258,11 +267,39 @@ func (a *advance) remake(at *trail, n *Node) error {
 		return a.failed("open", n, err)
 	}
 	defer unix.Close(fd)
+	if err := a.stillAs(fd, p.a); err != nil {
+		return a.failed("change", n, err)
+	}
 	if err := a.resetMeta(fd, n); err != nil {
 		return err
 	}
-	return a.setTime(in, name, n)
+	return a.setTime(in.fd, name, n)
 }
+
+// stillAs fails unless an open file or folder of the stage is as it was restored:
+// the application's user may have put another one there, which is not to be given
+// away.
+func (a *advance) stillAs(fd int, n *Node) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	same := st.Mode&unix.S_IFMT == unix.S_IFDIR == (n.Type == Folder)
+	if n.Type == RegularFile {
+		same = same && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == n.Size && n.ModTime.Sub(modTime(&st)).Abs() < coarseTime
+	}
+	if a.root {
+		uid, gid := a.owner(n)
+		same = same && st.Uid == uid && st.Gid == gid
+	}
+	if !same {
+		return fsx.ErrReplaced
+	}
+	return nil
+}
+
+// coarseTime is how exactly the coarsest of file systems keep times.
+const coarseTime = 2 * time.Second
 
 // resetMeta sets the metadata of something that had other metadata.
 func (a *advance) resetMeta(fd int, n *Node) error {
@@ -300,7 +337,7 @@ func (a *advance) finish(ctx context.Context, root *openFolder) error {
 		case HardLink:
 			return a.relink(root, at, n)
 		case Folder:
-			at.down(n).touched = p.a == nil || p.a.Type != Folder || !sameMeta(p.a, p.b) || a.forced[n.Path]
+			at.down(p).touched = p.a == nil || p.a.Type != Folder || !sameMeta(p.a, p.b) || a.forced[n.Path]
 		}
 		return nil
 	})
@@ -341,7 +378,7 @@ func (a *advance) relink(root *openFolder, at *trail, n *Node) error {
 }
 
 // leave gives a folder in which something changed its metadata.
-func (a *advance) leave(in *step, s *step) error {
+func (a *advance) leave(s *step) error {
 	if !s.touched {
 		return nil
 	}
@@ -351,10 +388,7 @@ func (a *advance) leave(in *step, s *step) error {
 	if err := a.resetMeta(s.open.fd, s.node); err != nil {
 		return err
 	}
-	if in == nil {
-		return a.setTime(&openFolder{fd: s.open.fd}, ".", s.node) // "." in the root is the root
-	}
-	return a.setTime(in.open, s.name, s.node)
+	return a.setTime(s.open.fd, ".", s.node)
 }
 
 // trail is the chain of folders down to where a pass is. They are opened when
@@ -370,6 +404,7 @@ type step struct {
 	t       *trail
 	in      *step // nil for the root
 	node    *Node
+	was     *Node // nil for one that was made just now
 	name    string
 	open    *openFolder // nil as long as nobody needs it
 	ready   bool        // what is in it may be changed
@@ -378,8 +413,11 @@ type step struct {
 
 func (a *advance) trail(root *openFolder) *trail { return &trail{a: a, root: root} }
 
-func (t *trail) down(n *Node) *step {
-	s := &step{t: t, node: n, name: filepath.Base(n.Path)}
+func (t *trail) down(p nodePair) *step {
+	s := &step{t: t, node: p.b, name: filepath.Base(p.b.Path)}
+	if p.a != nil && p.a.Type == Folder {
+		s.was = p.a
+	}
 	if last := len(t.steps); last > 0 {
 		s.in = t.steps[last-1]
 	}
@@ -388,12 +426,12 @@ func (t *trail) down(n *Node) *step {
 }
 
 // up leaves folders until the trail is as deep as a node's parents.
-func (t *trail) up(depth int, leave func(in, s *step) error) error {
+func (t *trail) up(depth int, leave func(s *step) error) error {
 	for len(t.steps) > depth {
 		s := t.steps[len(t.steps)-1]
 		var err error
 		if leave != nil {
-			err = leave(s.in, s)
+			err = leave(s)
 		}
 		t.steps = t.steps[:len(t.steps)-1]
 		s.close()
@@ -462,52 +500,102 @@ func (s *step) folder() (*openFolder, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.open, err = in.folder(s.name)
-	if err == unix.EACCES {
+	if s.open, err = in.folder(s.name); err == unix.EACCES {
 		s.t.a.forced[s.node.Path], s.touched = true, true
-		if err = unix.Fchmodat(in.fd, s.name, 0o700, 0); err == nil {
+		if err = fsx.Chmod(in.fd, s.name, 0o700); err == nil {
 			s.open, err = in.folder(s.name)
 		}
 	}
+	if err == nil {
+		err = s.still()
+	}
 	if err != nil {
-		s.open = nil
 		return nil, s.t.a.failed("open", s.node, err)
 	}
 	return s.open, nil
 }
 
+// still fails if what was opened is not the folder of the stage.
+func (s *step) still() error {
+	if s.was != nil {
+		return s.t.a.stillAs(s.open.fd, s.was)
+	}
+	own, err := fsx.Own(s.open.fd)
+	if err == nil && !own {
+		err = fsx.ErrReplaced
+	}
+	return err
+}
+
 // bringForward brings the stage at s forward to another dump.
 func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 	unset := new(Losses)
-	p, facts, err := newPlanting(withUnset(ctx, unset), r, to, listedNodes(s.listing), s.staging)
+	p, facts, err := newPlanting(withUnset(ctx, unset), r, to, nil, s.path(s.staged))
 	if err != nil {
 		return err
 	}
-	a := &advance{planting: p, whole: listedNodes(s.list), delta: s.delta}
-	err = s.advance(ctx, func() error {
-		if a.bad, _, err = inspect(ctx, a.whole, s.marks, s.staged); err != nil {
+	a := &advance{planting: p}
+	defer a.close()
+	err = s.advance(ctx, func(stage, delta *fsx.Dir) error {
+		if err := a.hold(s, stage, delta); err != nil {
 			return err
 		}
-		if a.from, err = heal(ctx, a.whole, a.bad, s.staged); err != nil {
+		if a.bad, _, err = inspect(ctx, a.whole, s.in, s.marks, a.top); err != nil {
 			return err
 		}
-		if err := writeList(ctx, r, to, s.listing); err != nil {
+		if a.from, err = heal(ctx, a.whole, a.bad, a.top, a.dest); err != nil {
 			return err
 		}
+		if err := writeList(ctx, r, to, s.in, s.listing); err != nil {
+			return err
+		}
+		if a.newList, err = openList(s.in, s.listing); err != nil {
+			return err
+		}
+		a.list = listedNodes(a.newList)
 		if a.databases, err = soundDatabases(ctx, r, to); err != nil {
 			return err
 		}
 		return a.prepare(ctx, &facts)
-	}, func(string) error {
+	}, func() error {
 		// To stop half-way would cost the stage.
 		ctx := context.WithoutCancel(ctx)
 		if err := a.apply(ctx); err != nil {
 			return err
 		}
-		return a.renewMarks(ctx, s.marks, s.marking)
+		return a.renewMarks(ctx, s.in, s.marks, s.marking)
 	})
 	if err != nil {
 		return err
 	}
 	return judgeUnset(ctx, unset)
+}
+
+// hold opens what is worked on, and keeps it open: the names may lead elsewhere
+// later.
+func (a *advance) hold(s *site, stage, delta *fsx.Dir) (err error) {
+	if a.top, err = openHere(stage); err != nil {
+		return err
+	}
+	if a.delta, err = openHere(delta); err != nil {
+		return err
+	}
+	if a.oldList, err = openList(s.in, s.list); err != nil {
+		return err
+	}
+	a.whole = listedNodes(a.oldList)
+	return nil
+}
+
+func (a *advance) close() {
+	for _, f := range []*openFolder{a.top, a.delta} {
+		if f != nil {
+			f.release()
+		}
+	}
+	for _, f := range []*os.File{a.oldList, a.newList} {
+		if f != nil {
+			_ = f.Close() // it was only read
+		}
+	}
 }

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -184,7 +183,6 @@ func isDatabase(fd int) bool {
 // readDatabase takes a database as it stands in one transaction. Where that
 // cannot be done it says why, and the file is read as any other is.
 func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, err error) {
-	path := filepath.Join(j.root, it.node.Path)
 	one, err := j.takenOf(ctx, it)
 	if why, torn := notTaken(err); why != "" {
 		it.plain, it.torn = why, torn
@@ -204,22 +202,34 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		j.databases.sound(n.Path, before)
 		return true, nil
 	}
-	look := one.got.look
-	if err := it.node.database(path, one.got); err != nil {
+	at, err := j.below(it.node.Path)
+	if err == nil {
+		defer at.Close()
+		err = it.node.database(at, one.got)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, errGone
+	}
+	if err != nil {
 		return false, err
 	}
+	look := one.got.look
 	it.id, it.links = look.id(), uint64(look.stat.Nlink)
 	it.flags = j.flags.asked(it, it.in)
 	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.print, Empty: one.got.facts.Empty}, it.node.Size)
-	j.databases.sound(it.node.Path, j.databases.checks.damage(ctx, path, one.got, before))
+	j.databases.sound(it.node.Path, j.databases.checks.damage(ctx, at, one.got, before))
 	return true, nil
 }
 
 // hasPending tells whether SQLite keeps something for a database beside this one
 // of its names.
 func (j *dumpJob) hasPending(it *dumpItem) bool {
-	path := filepath.Join(j.root, it.node.Path)
-	pending, err := pendingBeside(path, it.id)
+	at, err := j.below(it.node.Path)
+	if err != nil {
+		return false
+	}
+	defer at.Close()
+	pending, err := pendingBeside(at, it.id)
 	if pending {
 		j.warnings.add(fmt.Sprintf("the database %q has several names (hard links), and SQLite keeps beside this one what is not yet in it: the names are different files in this backup", it.node.Path))
 	}
@@ -228,18 +238,15 @@ func (j *dumpJob) hasPending(it *dumpItem) bool {
 
 // database makes a node of a stored database. Its ctime is not kept: it does not
 // tell whether the database is still the one that was read.
-func (n *Node) database(path string, got stored) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errGone
-	}
+func (n *Node) database(at fsx.Place, got stored) error {
+	f, err := at.Open()
 	if err != nil {
 		return err
 	}
 	defer openedHere.close(got.look.id(), f)
 	xattrs, err := readXattrs(int(f.Fd()))
 	if err != nil {
-		return &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+		return &fs.PathError{Op: "read extended attributes of", Path: at.Path(), Err: err}
 	}
 	n.stat(&got.look.stat)
 	n.Content, n.Size, n.Sparse, n.Data, n.Xattrs = got.root, got.root.Size, 0, nil, xattrs
@@ -275,8 +282,13 @@ func isLocked(err error) bool {
 }
 
 // readable tells whether SQLite can read a database that nobody writes to.
-func readable(ctx context.Context, path string) error {
-	db, err := openImmutable(path)
+func readable(ctx context.Context, at fsx.Place, id fileID) error {
+	f, err := at.Open()
+	if err != nil {
+		return err
+	}
+	defer openedHere.close(id, f)
+	db, err := openImmutable(f)
 	if err != nil {
 		return err
 	}

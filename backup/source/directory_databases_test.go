@@ -120,7 +120,7 @@ func TestDirectoryTakesWhatAKilledApplicationLeft(t *testing.T) {
 			app := startApplication(t, path, job)
 			must(t, app.cmd.Process.Kill())
 			_ = app.cmd.Wait()
-			before, err := lookAt(path)
+			before, err := lookAt(placed(t, path))
 			do(t, err)
 			if !before.pending || before.held {
 				t.Fatalf("it left nothing: %+v", before)
@@ -131,7 +131,7 @@ func TestDirectoryTakesWhatAKilledApplicationLeft(t *testing.T) {
 			if n < 4000 || job == "die" && n != 4000 || len(e.Warnings) > 0 {
 				t.Errorf("%d transfers, %q", n, e.Warnings)
 			}
-			if after, err := lookAt(path); err != nil || after.print != before.print {
+			if after, err := lookAt(placed(t, path)); err != nil || after.print != before.print {
 				t.Errorf("the backup changed the database (%v)", err)
 			}
 			again, _ := v.mustBackup(d)
@@ -148,9 +148,9 @@ func TestDirectoryTakesDatabasesOfAReadOnlyFileSystem(t *testing.T) {
 	must(t, transfer(db, 1, 2)) // in the WAL
 	path := filepath.Join(root, "deep", "data.db")
 	w := newTestWriter(t, newVault(t))
-	before, err := lookAt(path)
+	before, err := lookAt(placed(t, path))
 	do(t, err)
-	got, err := (&storing{w: w, path: path, scratch: filepath.Join(t.TempDir(), "s")}).copied(t.Context(), before)
+	got, err := (&storing{w: w, at: placed(t, path), scratch: filepath.Join(t.TempDir(), "s")}).copied(t.Context(), before)
 	do(t, err)
 	w.Abort()
 	if got.facts.Size != got.root.Size || got.facts.JournalMode != "wal" {

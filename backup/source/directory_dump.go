@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -37,15 +38,17 @@ func (d *Directory) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (E
 }
 
 func (d *Directory) dump(ctx context.Context, w chunkWriter, r chunkReader, prev *Entry) (Entry, error) {
-	root, err := resolveTarget(d.cfg.Path)
+	at, err := fsx.Resolve(d.cfg.Path)
 	if err != nil {
 		return Entry{}, fmt.Errorf("dump %s: %w", d.name, err)
 	}
+	defer at.Close()
+	root := at.Path()
 	// The walk is a few hundred names ahead of the tree, which bounds memory
 	// and open folders. More readers than processors, as some wait for a disk.
 	const ahead = 256
 	j := &dumpJob{
-		d: d, w: w, root: root,
+		d: d, w: w, root: root, at: at,
 		old:   openOldTree(ctx, r, prev, d.frozen),
 		queue: make(chan *dumpItem, ahead),
 		work:  make(chan *dumpItem, ahead),
@@ -96,10 +99,10 @@ func (j *dumpJob) whole(ctx context.Context) (_ Entry, err error) {
 
 // begin gathers the facts that the walk does not tell.
 func (j *dumpJob) begin() (err error) {
-	if there, err := exists(j.root); err != nil || !there {
+	if there, err := j.at.Exists(); err != nil || !there {
 		return cmp.Or(err, fmt.Errorf("directory %s is missing: %w", j.root, unix.ENOENT))
 	}
-	if j.facts.Parents, err = parentsOf(j.root); err != nil {
+	if j.facts.Parents, err = parentsOf(j.at.Dir); err != nil {
 		return err
 	}
 	mounts, err := readMounts()
@@ -117,7 +120,8 @@ func (j *dumpJob) begin() (err error) {
 type dumpJob struct {
 	d    *Directory
 	w    chunkWriter
-	root string
+	root string    // its path, for people
+	at   fsx.Place // where it is
 
 	queue chan *dumpItem // in order
 	work  chan *dumpItem // those of them that have to be read
@@ -191,7 +195,7 @@ func (j *dumpJob) run(ctx context.Context, readers int) (pack.Stream, error) {
 	group.Go(func() error {
 		defer close(j.queue)
 		defer close(j.work)
-		w := walk{root: j.root, exclude: j.d.cfg.Exclude, guests: j.d.guestsIn(j.root), fault: j.d.fault}
+		w := walk{root: j.root, at: j.at, exclude: j.d.cfg.Exclude, guests: j.d.guestsIn(j.root), fault: j.d.fault}
 		w.visit = func(f *found) error { return j.meet(ctx, f) }
 		return w.run(ctx)
 	})

@@ -2,10 +2,14 @@ package source
 
 import (
 	"context"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // soundDatabases are the paths of the databases in a dumped directory that can
@@ -26,8 +30,14 @@ func soundDatabases(ctx context.Context, r chunkReader, e Entry) (map[string]boo
 
 // examine holds a database that has been restored to a file to SQLite's own
 // check. Nobody else uses the file.
-func examine(ctx context.Context, path, file string) error {
-	findings, err := examineFile(ctx, file)
+func examine(ctx context.Context, path string, in *openFolder, file string) error {
+	fd, err := fsx.Beneath(in.fd, file, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	findings, err := examineFile(ctx, f)
 	if cannotOpen(err) {
 		findings, err = Findings{Unchecked: []string{"it could not be opened to be checked: " + reason(err)}}, nil
 	}

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // The databases in a directory are taken before its files: an application
@@ -78,7 +79,7 @@ func (j *dumpJob) knownDatabases(ctx context.Context) (paths []string, err error
 		}
 		return paths, nil
 	}
-	w := walk{root: j.root, exclude: j.d.cfg.Exclude, guests: guests, fault: noPathFault}
+	w := walk{root: j.root, at: j.at, exclude: j.d.cfg.Exclude, guests: guests, fault: noPathFault}
 	w.visit = func(f *found) error {
 		if f.stat.Mode&unix.S_IFMT == unix.S_IFREG && wholePages(f.stat.Size) && j.databases.policy.wants(f.path) && f.isDatabase() {
 			paths = append(paths, f.path)
@@ -100,7 +101,7 @@ func wholePages(size int64) bool {
 
 // isDatabase looks at the header of a file.
 func (f *found) isDatabase() bool {
-	fd, err := retryOpen(f.in.fd, f.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	fd, err := fsx.OpenIn(f.in.fd, f.name, unix.O_RDONLY)
 	if err != nil {
 		return false
 	}
@@ -108,21 +109,35 @@ func (f *found) isDatabase() bool {
 	return isDatabase(fd)
 }
 
+// below finds what has a path in the directory, and holds the folder that it is in.
+func (j *dumpJob) below(path string) (fsx.Place, error) {
+	root, err := openRoot(j.at)
+	if err != nil {
+		return fsx.Place{}, err
+	}
+	defer root.release()
+	return fsx.Below(root.fd, j.root, path)
+}
+
 // take takes a database as it stands in one transaction, unless nothing was
 // committed since the previous dump.
 func (j *dumpJob) take(ctx context.Context, name string) (taken, error) {
-	at := filepath.Join(j.root, name)
+	at, err := j.below(name)
+	if err != nil {
+		return taken{}, err
+	}
+	defer at.Close()
 	if known := j.databases.old[name].Fingerprint; known != "" {
-		var st unix.Stat_t
-		if err := unix.Stat(at, &st); err != nil {
-			return taken{}, &fs.PathError{Op: "stat", Path: at, Err: err}
+		st, err := at.Stat()
+		if err != nil {
+			return taken{}, err
 		}
 		print, err := fingerprint(at)
 		if err != nil || print == known {
 			return taken{id: fileID{uint64(st.Dev), st.Ino}, same: true}, err
 		}
 	}
-	return j.takeAnew(ctx, name)
+	return j.takeAnew(ctx, name, at)
 }
 
 // lockedAgain is how long a database is waited for that the previous dump found
@@ -130,19 +145,18 @@ func (j *dumpJob) take(ctx context.Context, name string) (taken, error) {
 const lockedAgain = 10 * time.Second
 
 // takeAnew takes a database whatever the previous dump has of it.
-func (j *dumpJob) takeAnew(ctx context.Context, name string) (taken, error) {
-	at := filepath.Join(j.root, name)
+func (j *dumpJob) takeAnew(ctx context.Context, name string, at fsx.Place) (taken, error) {
 	wait := busyTimeout
 	if j.databases.old[name].Locked {
 		wait = lockedAgain
 	}
-	one := &storing{w: j.w, path: at, scratch: j.databases.scratch, wait: cmp.Or(j.d.wait, wait)}
+	one := &storing{w: j.w, at: at, scratch: j.databases.scratch, wait: cmp.Or(j.d.wait, wait)}
 	if j.d.storing != nil {
 		j.d.storing(one)
 	}
 	got, err := one.store(ctx)
 	if err == nil && got.look.quiet() {
-		err = readable(ctx, at) // nobody else has tried
+		err = readable(ctx, at, got.look.id()) // nobody else has tried
 	}
 	return taken{id: got.look.id(), got: got}, err
 }
@@ -164,7 +178,12 @@ func (j *dumpJob) takenOf(ctx context.Context, it *dumpItem) (taken, error) {
 		}
 	}
 	if one.same && (it.old == nil || !j.w.Keep(it.old.Content)) {
-		return j.takeAnew(ctx, it.node.Path)
+		at, err := j.below(it.node.Path)
+		if err != nil {
+			return taken{}, err
+		}
+		defer at.Close()
+		return j.takeAnew(ctx, it.node.Path, at)
 	}
 	return one, nil
 }

@@ -1,10 +1,15 @@
 package source
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // A source may lie in a directory that is a source too: it is a guest there. The
@@ -66,52 +71,93 @@ func (g guests) has(folder, name string) bool {
 }
 
 // bring moves the guests of one tree to where they belong in another. It may be
-// cut off anywhere and run again.
-func (g guests) bring(from, to string) error {
-	if there, err := exists(to); err != nil || !there {
+// cut off anywhere and run again. Both trees belong to the application's user: so
+// all is done in held folders.
+func (g guests) bring(ctx context.Context, from, to fsx.Place) error {
+	if len(g) == 0 || from.Dir == nil || to.Dir == nil {
+		return nil
+	}
+	if there, err := to.Exists(); err != nil || !there {
 		return err
 	}
+	if there, err := from.Exists(); err != nil || !there {
+		return err
+	}
+	old, err := from.Dir.Folder(from.Name)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	new, err := to.Dir.Folder(to.Name)
+	if err != nil {
+		return err
+	}
+	defer new.Close()
 	for folder := range g {
-		if err := g.bringFrom(filepath.Join(from, folder), filepath.Join(to, folder), folder); err != nil {
+		if err := g.bringFrom(ctx, old, new, folder); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g guests) bringFrom(from, to, folder string) error {
-	entries, err := os.ReadDir(from)
-	if errors.Is(err, os.ErrNotExist) {
+func (g guests) bringFrom(ctx context.Context, old, new *fsx.Dir, folder string) error {
+	from, err := old.Down(folder)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	moved := false
-	for _, e := range entries {
-		if !g.has(folder, e.Name()) {
-			continue
-		}
-		if !moved {
-			models, err := parentsOf(filepath.Join(from, e.Name()))
-			if err != nil {
-				return err
-			}
-			if err := makeParents(filepath.Join(to, e.Name()), models); err != nil {
-				return err
-			}
-		}
-		moved = true
-		// A backup of the tree from before the guest was one may have it too.
-		if err := removeTree(filepath.Join(to, e.Name())); err != nil {
-			return err
-		}
-		if err := moveEntry(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
-			return err
-		}
+	defer from.Close()
+	names, err := from.Names()
+	if err != nil {
+		return err
 	}
-	if !moved {
+	names = slices.DeleteFunc(names, func(name string) bool { return !g.has(folder, name) })
+	if len(names) == 0 {
 		return nil
 	}
-	return errors.Join(syncFolder(from), syncFolder(to))
+	to, err := makeLike(from, new, folder)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	for _, name := range names {
+		// A backup of the tree from before the guest was one may have it too.
+		if err := removeAll(ctx, to, name); err != nil {
+			return err
+		}
+		if err := moveEntry(from, to, name); err != nil {
+			return err
+		}
+	}
+	return errors.Join(from.Sync(), to.Sync())
+}
+
+// makeLike holds the folder with a path below new. What is missing on the way is
+// made like what leads to from.
+func makeLike(from, new *fsx.Dir, path string) (*fsx.Dir, error) {
+	models, err := parentsOf(from)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(path, "/")
+	at, err := new.Down(".")
+	if err != nil || path == "." {
+		return at, err
+	}
+	for i, name := range names {
+		model := parent{Mode: 0o755, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+		if up := len(names) - 1 - i; up < len(models) {
+			model = models[up]
+		}
+		next, err := model.make(at, name)
+		at.Close()
+		if err != nil {
+			return nil, err
+		}
+		at = next
+	}
+	return at, nil
 }

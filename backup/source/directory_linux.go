@@ -2,7 +2,6 @@ package source
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,17 +9,8 @@ import (
 // syncTree makes a new folder durable with all that is in it. One syncfs is an
 // order of magnitude faster than an fsync of each file, and since Linux 5.8 it
 // reports what failed to be written.
-func syncTree(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	err = unix.Syncfs(int(dir.Fd()))
-	if err == unix.ENOSYS {
-		return syncEach(path)
-	}
-	if err != nil {
+func syncTree(fd int, path string) error {
+	if err := unix.Syncfs(fd); err != nil {
 		return fmt.Errorf("sync the file system of %s: %w", path, err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // A program that has mapped a file shared writes to memory. The kernel sets the
@@ -172,11 +174,14 @@ func (s *settled) failure(root string) error {
 	return fmt.Errorf("what programs have written to mapped files may not be in this backup: %s: %w", root, s.failed)
 }
 
-// deviceAt is deviceOf for what a path leads to.
-func (s *settling) deviceAt(path string) (device, error) {
-	fd, err := retryOpen(unix.AT_FDCWD, path, unix.O_PATH, 0)
+// deviceAt is deviceOf for what is at a place.
+func (s *settling) deviceAt(at fsx.Place) (device, error) {
+	if _, err := at.Stat(); err != nil {
+		return byWhole, err
+	}
+	fd, err := retryOpen(at.Dir.FD(), at.Name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return byWhole, &fs.PathError{Op: "look at the file system of", Path: path, Err: err}
+		return byWhole, &fs.PathError{Op: "look at the file system of", Path: at.Path(), Err: err}
 	}
 	defer unix.Close(fd)
 	return s.device(fd)

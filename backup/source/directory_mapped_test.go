@@ -51,7 +51,7 @@ func memoryFolder(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-") //nolint:usetesting // on another file system
 	do(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if is, err := newSettling().deviceAt(dir); err != nil || is != timeless {
+	if is, err := newSettling().deviceAt(placed(t, dir)); err != nil || is != timeless {
 		t.Fatalf("%s is not in memory (%v)", dir, err)
 	}
 	return dir

@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // A stage has a mark an entry, in the order of its list: what changes when
@@ -122,9 +124,9 @@ var (
 func (d *Directory) Inspect(ctx context.Context) (found Inspection, err error) {
 	err = d.do(func(p placement) error {
 		s := p.at()
-		_, found, err = inspect(ctx, listedNodes(s.list), s.marks, s.staged)
+		found, err = s.inspect(ctx)
 		if errors.Is(err, fs.ErrNotExist) {
-			found, err = Inspection{Damaged: 1, First: s.staged}, nil
+			found, err = Inspection{Damaged: 1, First: s.path(s.staged)}, nil
 		}
 		return err
 	})
@@ -132,6 +134,25 @@ func (d *Directory) Inspect(ctx context.Context) (found Inspection, err error) {
 		return found, fmt.Errorf("look at the stage of %s: %w", d.name, err)
 	}
 	return found, nil
+}
+
+// inspect compares the stage with its marks.
+func (s *site) inspect(ctx context.Context) (Inspection, error) {
+	if s.in == nil {
+		return Inspection{}, fs.ErrNotExist
+	}
+	stage, err := openRoot(fsx.Place{Dir: s.in, Name: s.staged})
+	if err != nil {
+		return Inspection{}, err
+	}
+	defer stage.release()
+	list, err := openList(s.in, s.list)
+	if err != nil {
+		return Inspection{}, err
+	}
+	defer list.Close()
+	_, found, err := inspect(ctx, listedNodes(list), s.in, s.marks, stage)
+	return found, err
 }
 
 // Inspect implements Inspector.
@@ -158,14 +179,9 @@ type marked struct {
 
 const inspectBatch = 512
 
-// inspect compares the tree at dir, which a list describes, with its marks.
-func inspect(ctx context.Context, list nodes, marks, dir string) (*damage, Inspection, error) {
-	root, err := openRoot(dir)
-	if err != nil {
-		return nil, Inspection{}, err
-	}
-	defer root.release()
-	f, err := os.Open(marks)
+// inspect compares a tree, which a list describes, with its marks.
+func inspect(ctx context.Context, list nodes, in *fsx.Dir, marks string, root *openFolder) (*damage, Inspection, error) {
+	f, err := in.Open(marks, unix.O_RDONLY)
 	if err != nil {
 		return nil, Inspection{}, err
 	}
@@ -250,9 +266,9 @@ func readMark(r io.Reader) (mark, error) {
 }
 
 // writeMarks writes the marks of a tree that was just built.
-func writeMarks(ctx context.Context, list nodes, dir, path string) error {
-	return makeMarks(path, func(put func(mark) error) error {
-		root, err := openRoot(dir)
+func writeMarks(ctx context.Context, list nodes, dir, in *fsx.Dir, name string) error {
+	return makeMarks(in, name, func(put func(mark) error) error {
+		root, err := openHere(dir)
 		if err != nil {
 			return err
 		}
@@ -273,8 +289,8 @@ func writeMarks(ctx context.Context, list nodes, dir, path string) error {
 	})
 }
 
-func makeMarks(path string, fill func(put func(mark) error) error) error {
-	return writeFile(path, os.O_TRUNC, func(w io.Writer) error {
+func makeMarks(in *fsx.Dir, name string, fill func(put func(mark) error) error) error {
+	return in.Write(name, func(w *os.File) error {
 		out := bufio.NewWriterSize(w, 1<<16)
 		err := fill(func(m mark) error {
 			var b [markSize]byte
@@ -289,19 +305,14 @@ func makeMarks(path string, fill func(put func(mark) error) error) error {
 // renewMarks writes the marks of a tree that was brought forward. A file that was
 // not touched keeps its mark, whatever it is now: so what somebody did to it
 // meanwhile shows the next time.
-func (a *advance) renewMarks(ctx context.Context, old, path string) error {
-	f, err := os.Open(old)
+func (a *advance) renewMarks(ctx context.Context, in *fsx.Dir, old, name string) error {
+	f, err := in.Open(old, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	before := bufio.NewReaderSize(f, 1<<16)
-	return makeMarks(path, func(put func(mark) error) error {
-		root, err := openRoot(a.dest)
-		if err != nil {
-			return err
-		}
-		defer root.release()
+	return makeMarks(in, name, func(put func(mark) error) error {
 		number := -1
 		for p, err := range mergeTrees(a.whole(ctx), a.list(ctx)) {
 			if err != nil {
@@ -317,7 +328,7 @@ func (a *advance) renewMarks(ctx context.Context, old, path string) error {
 			if p.b == nil {
 				continue
 			}
-			m, err := a.newMark(root, p, was, number)
+			m, err := a.newMark(a.top, p, was, number)
 			if err == nil {
 				err = put(m)
 			}
@@ -349,11 +360,11 @@ func untouched(p nodePair) bool {
 // heal takes what is damaged out of the stage, and returns the list without it:
 // what is not there is made anew. A folder that is there is only given its
 // metadata again, and rid of what is not in the list.
-func heal(ctx context.Context, list nodes, bad *damage, dir string) (nodes, error) {
+func heal(ctx context.Context, list nodes, bad *damage, root *openFolder, dir string) (nodes, error) {
 	if len(bad.bits) == 0 {
 		return list, nil
 	}
-	strays, err := removeDamaged(ctx, list, bad, dir)
+	strays, err := removeDamaged(ctx, list, bad, root, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -380,7 +391,7 @@ func heal(ctx context.Context, list nodes, bad *damage, dir string) (nodes, erro
 
 // removeDamaged removes what is damaged, and what is in damaged folders and not in
 // the list. It returns these folders.
-func removeDamaged(ctx context.Context, list nodes, bad *damage, dir string) (map[string]bool, error) {
+func removeDamaged(ctx context.Context, list nodes, bad *damage, root *openFolder, dir string) (map[string]bool, error) {
 	folders := map[string]bool{}
 	known := map[string]map[string]bool{} // what the list has in each
 	number := -1
@@ -395,38 +406,54 @@ func removeDamaged(ctx context.Context, list nodes, bad *damage, dir string) (ma
 		if !bad.has(number) {
 			continue
 		}
-		path := filepath.Join(dir, n.Path)
-		info, err := os.Lstat(path)
-		if err == nil && info.IsDir() && n.Type == Folder {
+		st, err := statDeep(root, n.Path)
+		if err == nil && st != nil && isFolder(*st) && n.Type == Folder {
 			folders[n.Path], known[n.Path] = true, map[string]bool{}
 			continue
 		}
-		if err == nil {
-			if _, err := deleteTree(ctx, path); err != nil {
-				return nil, err
-			}
+		if err == nil && st != nil {
+			err = removeBelow(ctx, root, dir, n.Path)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	for folder, names := range known {
-		if err := removeStrays(ctx, filepath.Join(dir, folder), names); err != nil {
+		if err := removeStrays(ctx, root, dir, folder, names); err != nil {
 			return nil, err
 		}
 	}
 	return folders, nil
 }
 
-func removeStrays(ctx context.Context, dir string, known map[string]bool) error {
-	entries, err := os.ReadDir(dir)
+// removeBelow deletes what has a path below a folder, as far as that is possible.
+func removeBelow(ctx context.Context, root *openFolder, dir, path string) error {
+	p, err := fsx.Below(root.fd, dir, path)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if known[e.Name()] {
+	defer p.Close()
+	_, err = deleteTree(ctx, p.Dir, p.Name)
+	return err
+}
+
+func removeStrays(ctx context.Context, root *openFolder, dir, path string, known map[string]bool) error {
+	p, err := fsx.Below(root.fd, dir, join(path, "."))
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	names, err := p.Dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if known[name] {
 			continue
 		}
-		left, err := deleteTree(ctx, filepath.Join(dir, e.Name()))
-		if err == nil && left != nil {
-			err = errors.New(left.Reason)
+		left, err := deleteTree(ctx, p.Dir, name)
+		if err == nil {
+			err = left.err()
 		}
 		if err != nil {
 			return err

@@ -50,7 +50,7 @@ func TestADamagedStageIsMadeGood(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := beside(t)
+			d := byRename(t)
 			do(t, d.Stage(t.Context(), g.readA, g.a))
 			if found, err := d.Inspect(t.Context()); err != nil || found.Damaged != 0 || found.Entries == 0 {
 				t.Fatalf("at first: %+v, %v", found, err)
@@ -142,9 +142,13 @@ func BenchmarkInspect(b *testing.B) {
 		}
 	}
 	marks := filepath.Join(b.TempDir(), "marks")
-	do(b, writeMarks(b.Context(), list, dir, marks))
+	in, stage := held(b, filepath.Dir(marks)), held(b, dir)
+	do(b, writeMarks(b.Context(), list, stage, in, "marks"))
+	root, err := openHere(stage)
+	do(b, err)
+	defer root.release()
 	for b.Loop() {
-		if _, found, err := inspect(b.Context(), list, marks, dir); err != nil || found.Damaged != 0 || found.Entries != folders*(each+1) {
+		if _, found, err := inspect(b.Context(), list, in, "marks", root); err != nil || found.Damaged != 0 || found.Entries != folders*(each+1) {
 			b.Fatal(found, err)
 		}
 	}

@@ -18,24 +18,33 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
-// plant restores a dumped directory, with the nodes of list, to the folder
-// dest, which it makes. What it leaves is whole and durable, and as much as the
-// entry says.
+// plant restores a dumped directory, with the nodes of list, to a folder that is
+// empty and this process's alone. What it leaves is whole and durable, and as much
+// as the entry says.
 //
 // The list is read twice. The first pass makes everything but hard links, the
 // second one these and then, on leaving it, each folder's metadata: making
 // something in a folder changes the folder's time. Neither pass remembers more
 // than the folders that it is in.
-func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) error {
-	p, facts, err := newPlanting(ctx, r, e, list, dest)
+func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest *fsx.Dir) error {
+	return plantAnd(ctx, r, e, list, dest, func(*openFolder) error { return nil })
+}
+
+// plantAnd looks at what it has made before anybody else can reach it: the folder
+// itself gets its owner and its mode at the very end.
+func plantAnd(ctx context.Context, r chunkReader, e Entry, list nodes, dest *fsx.Dir, look func(*openFolder) error) error {
+	p, facts, err := newPlanting(ctx, r, e, list, dest.Path())
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dest, 0o700); err != nil {
+	if p.top, err = openHere(dest); err != nil {
 		return err
 	}
+	defer p.top.release()
 	if err := p.makeAll(ctx); err != nil {
 		return err
 	}
@@ -47,29 +56,34 @@ func plant(ctx context.Context, r chunkReader, e Entry, list nodes, dest string)
 			return err
 		}
 	}
-	return syncTree(dest)
+	if err := look(p.top); err != nil {
+		return err
+	}
+	if err := p.finishTop(); err != nil {
+		return err
+	}
+	return syncTree(p.top.fd, p.dest)
 }
 
 // plantSound is plant for a stage: the databases in it are held to SQLite's own
 // check.
-func plantSound(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) error {
+func plantSound(ctx context.Context, r chunkReader, e Entry, list nodes, dest *fsx.Dir) error {
 	databases, err := soundDatabases(ctx, r, e)
 	if err != nil {
 		return err
 	}
 	unset := new(Losses)
-	if err := plant(withUnset(ctx, unset), r, e, list, dest); err != nil {
-		return err
-	}
-	if err := judgeUnset(ctx, unset); err != nil {
-		return err
-	}
-	for _, path := range slices.Sorted(maps.Keys(databases)) {
-		if err := examine(ctx, path, filepath.Join(dest, path)); err != nil {
+	return plantAnd(withUnset(ctx, unset), r, e, list, dest, func(top *openFolder) error {
+		if err := judgeUnset(ctx, unset); err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, path := range slices.Sorted(maps.Keys(databases)) {
+			if err := examine(ctx, path, top, path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func newPlanting(ctx context.Context, r chunkReader, e Entry, list nodes, dest string) (*planting, DirectoryFacts, error) {
@@ -91,8 +105,10 @@ type planting struct {
 	r      chunkReader
 	e      Entry
 	list   nodes
-	dest   string
-	root   bool // runs as root: may give files away
+	dest   string      // its path, for people
+	top    *openFolder // itself
+	topped *Node       // what it is to be like
+	root   bool        // runs as root: may give files away
 	owners *ownerIDs
 	made   DirectoryFacts // by the first pass
 	bytes  atomic.Int64   // written
@@ -142,7 +158,7 @@ func (s *folderStack) close() {
 // open opens a node's folder, which exists.
 func (p *planting) open(in *openFolder, n *Node) (*openFolder, error) {
 	if in == nil {
-		return openRoot(p.dest)
+		return p.top.hold(), nil
 	}
 	f, err := in.folder(filepath.Base(n.Path))
 	if err != nil {
@@ -286,12 +302,14 @@ func (p *planting) order(ctx context.Context, tasks chan<- task, in *openFolder,
 }
 
 func (p *planting) makeFolder(in *openFolder, n *Node) (*openFolder, error) {
-	if in != nil {
-		if err := unix.Mkdirat(in.fd, filepath.Base(n.Path), 0o700); err != nil {
-			return nil, p.failed("make folder", n, err)
-		}
+	if in == nil {
+		return p.open(in, n)
 	}
-	return p.open(in, n)
+	f, err := in.make(filepath.Base(n.Path))
+	if err != nil {
+		return nil, p.failed("make folder", n, err)
+	}
+	return f, nil
 }
 
 // makeOther makes a symlink, a fifo or a device.
@@ -317,12 +335,12 @@ func (p *planting) makeOther(in *openFolder, n *Node) error {
 		return err
 	}
 	if n.Type != Symlink {
-		err := unix.Fchmodat(in.fd, name, n.Mode, 0)
+		err := fsx.Chmod(in.fd, name, n.Mode)
 		if err = p.step("change mode of", ofMode, n, err); err != nil {
 			return err
 		}
 	}
-	return p.setTime(in, name, n)
+	return p.setTime(in.fd, name, n)
 }
 
 // step is what becomes of a failure to set something.
@@ -337,11 +355,6 @@ func (p *planting) step(op, what string, n *Node, err error) error {
 func (p *planting) finishAll(ctx context.Context) error {
 	var at folderStack
 	defer at.close()
-	root, err := openRoot(p.dest)
-	if err != nil {
-		return err
-	}
-	defer root.release()
 	var out leaving
 	for n, err := range p.list(ctx) {
 		if err != nil && p.losses == nil {
@@ -369,12 +382,12 @@ func (p *planting) finishAll(ctx context.Context) error {
 			}
 			at.push(f, n)
 		case HardLink:
-			if err := p.bear(n, leftOut, p.link(root, in, n)); err != nil {
+			if err := p.bear(n, leftOut, p.link(p.top, in, n)); err != nil {
 				return err
 			}
 		}
 	}
-	_, err = at.top(0, p.finishFolder)
+	_, err := at.top(0, p.finishFolder)
 	return err
 }
 
@@ -419,17 +432,30 @@ func (f *openFolder) linked(n *Node) (at *openFolder, name string, st unix.Stat_
 	return at, name, st, nil
 }
 
-// finishFolder gives a folder its metadata, once nothing more is made in it.
+// finishFolder gives a folder its metadata, once nothing more is made in it. The one
+// that holds all waits.
 func (p *planting) finishFolder(in, f *openFolder, n *Node) error {
+	if in == nil {
+		p.topped = n
+		return nil
+	}
+	return p.finishOne(f, n)
+}
+
+func (p *planting) finishOne(f *openFolder, n *Node) error {
 	uid, gid := p.owner(n)
 	if err := p.setMeta(f.fd, n, uid, gid); err != nil {
 		return err
 	}
-	if in == nil {
-		in = &openFolder{fd: f.fd} // "." in the root is the root
-		return p.setTime(in, ".", n)
+	return p.setTime(f.fd, ".", n)
+}
+
+// finishTop lets others in.
+func (p *planting) finishTop() error {
+	if p.topped == nil {
+		return nil // a list without a beginning, of which the losses tell
 	}
-	return p.setTime(in, filepath.Base(n.Path), n)
+	return p.finishOne(p.top, p.topped)
 }
 
 func (p *planting) owner(n *Node) (uid, gid uint32) {
@@ -483,11 +509,11 @@ func chown(uid, gid uint32, set func(uid, gid int) error, root bool) error {
 	return nil
 }
 
-func (p *planting) setTime(in *openFolder, name string, n *Node) error {
+func (p *planting) setTime(in int, name string, n *Node) error {
 	mtime, err := unix.TimeToTimespec(n.ModTime)
 	if err == nil {
 		both := []unix.Timespec{mtime, mtime}
-		err = unix.UtimesNanoAt(in.fd, name, both, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.UtimesNanoAt(in, name, both, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return p.step("set time of", ofTime, n, err)
 }

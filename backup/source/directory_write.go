@@ -2,12 +2,8 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +23,7 @@ func (p *planting) writeFile(ctx context.Context, t task, buf []byte) error {
 	if err == nil {
 		err = p.setMeta(fd, n, t.uid, t.gid)
 		if err == nil {
-			err = p.setTime(t.in, t.name, n)
+			err = p.setTime(t.in.fd, t.name, n)
 		}
 		// Some file systems tell only here that the disk is full.
 		if closed := unix.Close(fd); err == nil && closed != nil {
@@ -121,24 +117,4 @@ func (w *fileWriter) put(p []byte) (int, error) {
 		w.size += int64(n)
 	}
 	return len(p), nil
-}
-
-// syncEach makes a folder durable one file at a time.
-func syncEach(path string) error {
-	return filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if !e.IsDir() && !e.Type().IsRegular() {
-			return nil
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return fmt.Errorf("sync %s: %w", p, err)
-		}
-		return nil
-	})
 }

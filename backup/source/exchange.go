@@ -1,13 +1,12 @@
 package source
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // exchange puts a staged folder in the place of another and back again. Each
@@ -36,24 +35,53 @@ type marking struct {
 	New uint64 `json:"new_inode"`
 }
 
-func newExchange(target string) *exchange {
-	return &exchange{
-		site:        newSite(target, filepath.Dir(target), func(name string) string { return besides(target, name) }),
-		aside:       besides(target, "aside"),
-		switchNames: exchangeNames,
+func newExchange(p fsx.Place) *exchange {
+	in := p.Dir
+	if len(p.Missing) > 0 {
+		in = nil
 	}
+	x := &exchange{
+		site:  newSite(p, in, filepath.Dir(p.Path()), func(name string) string { return beside(p.Name, name) }),
+		aside: beside(p.Name, "aside"),
+	}
+	x.switchNames = func(a, b string) error { return x.in.Exchange(a, b) }
+	return x
 }
 
-// besides names a helper of path in the same folder.
+// beside is the name of a helper of a file or folder, in the same folder.
+func beside(name, suffix string) string { return "." + name + ".understudy-" + suffix }
+
+// besides is the path of such a helper.
 func besides(path, suffix string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".understudy-"+suffix)
+	return filepath.Join(filepath.Dir(path), beside(filepath.Base(path), suffix))
 }
 
 func (x *exchange) at() *site { return &x.site }
 
-func (x *exchange) prepare() error { return nil }
+// prepare makes the folders above that are missing.
+func (x *exchange) prepare(parents []parent) error {
+	if err := makeParents(&x.site.place, parents); err != nil {
+		return err
+	}
+	x.in = x.site.place.Dir
+	return nil
+}
 
 func (x *exchange) leave() error { return nil }
+
+// inodeOf gives the inode number of a folder; 0 for none.
+func (x *exchange) inodeOf(name string) (uint64, error) {
+	if x.in == nil {
+		return 0, nil
+	}
+	st, err := x.in.Stat(name)
+	if err == nil && st.Mode != 0 && !isFolder(st) {
+		err = fmt.Errorf("%s is not a folder", x.in.Path(name))
+	}
+	return st.Ino, err
+}
+
+func isFolder(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // swap puts the staged folder into place and keeps what it replaces.
 func (x *exchange) swap() error {
@@ -64,13 +92,13 @@ func (x *exchange) swap() error {
 	if err != nil {
 		return err
 	}
-	staged, err := inodeOf(x.staged)
+	staged, err := x.inodeOf(x.staged)
 	if err != nil {
 		return err
 	}
 	if m == nil {
 		if staged == 0 {
-			return fmt.Errorf("nothing is staged at %s", x.staged)
+			return fmt.Errorf("nothing is staged at %s", filepath.Join(x.folder, x.staged))
 		}
 		m = &marking{New: staged}
 		if err := x.writeMarker(m); err != nil {
@@ -78,7 +106,7 @@ func (x *exchange) swap() error {
 		}
 	}
 	if staged == m.New {
-		if err := x.place(); err != nil {
+		if err := x.exchange(); err != nil {
 			return err
 		}
 	}
@@ -87,14 +115,14 @@ func (x *exchange) swap() error {
 
 // keep gives what was replaced, if anything was, the name to keep it by.
 func (x *exchange) keep(m *marking) error {
-	target, err := inodeOf(x.target)
+	target, err := x.inodeOf(x.site.place.Name)
 	if err != nil {
 		return err
 	}
 	if target != m.New {
-		return fmt.Errorf("the folder that was staged is neither at %s nor at %s", x.staged, x.target)
+		return fmt.Errorf("the folder that was staged is neither at %s nor at %s", filepath.Join(x.folder, x.staged), x.target)
 	}
-	staged, err := inodeOf(x.staged)
+	staged, err := x.inodeOf(x.staged)
 	if err != nil || staged == 0 {
 		return err
 	}
@@ -107,7 +135,7 @@ func (x *exchange) swapped() (bool, error) {
 	if err != nil || m == nil {
 		return false, err
 	}
-	target, err := inodeOf(x.target)
+	target, err := x.inodeOf(x.site.place.Name)
 	return target == m.New, err
 }
 
@@ -138,7 +166,7 @@ func (x *exchange) swapBack() error {
 // undo leaves the old folder in place, if there was one, and the new one, if
 // it is anywhere, as the stage.
 func (x *exchange) undo(m *marking) error {
-	replaced, err := inodeOf(x.replaced)
+	replaced, err := x.inodeOf(x.replaced)
 	if err != nil {
 		return err
 	}
@@ -147,19 +175,19 @@ func (x *exchange) undo(m *marking) error {
 			return err
 		}
 	}
-	staged, err := inodeOf(x.staged)
+	staged, err := x.inodeOf(x.staged)
 	if err != nil {
 		return err
 	}
 	if staged != 0 && staged != m.New {
-		return x.place() // the old one goes back
+		return x.exchange() // the old one goes back
 	}
-	target, err := inodeOf(x.target)
+	target, err := x.inodeOf(x.site.place.Name)
 	if err != nil {
 		return err
 	}
 	if staged == 0 && target == m.New {
-		return x.move("unplace", x.target, x.staged) // it replaced nothing
+		return x.move("unplace", x.site.place.Name, x.staged) // it replaced nothing
 	}
 	return nil
 }
@@ -175,44 +203,44 @@ func (x *exchange) discard() error {
 	return x.clear()
 }
 
-// place exchanges the stage and the target, or moves the stage to a target
+// exchange exchanges the stage and the target, or moves the stage to a target
 // that does not exist.
-func (x *exchange) place() error {
-	target, err := inodeOf(x.target)
+func (x *exchange) exchange() error {
+	target, err := x.inodeOf(x.site.place.Name)
 	if err != nil {
 		return err
 	}
 	if target == 0 {
-		return x.move("place", x.staged, x.target)
+		return x.move("place", x.staged, x.site.place.Name)
 	}
 	if err := x.fault("exchange"); err != nil {
 		return err
 	}
-	err = x.switchNames(x.staged, x.target)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL) {
-		if err := x.move("put aside", x.target, x.aside); err != nil {
+	err = x.switchNames(x.staged, x.site.place.Name)
+	if fsx.Unsupported(err) {
+		if err := x.move("put aside", x.site.place.Name, x.aside); err != nil {
 			return err
 		}
 		return x.settle()
 	}
 	if err != nil {
-		return fmt.Errorf("exchange %s and %s: %w", x.staged, x.target, err)
+		return fmt.Errorf("exchange the stage and %s: %w", x.target, err)
 	}
 	return x.sync()
 }
 
 // settle ends an exchange by way of the name aside, which was cut off.
 func (x *exchange) settle() error {
-	aside, err := inodeOf(x.aside)
+	aside, err := x.inodeOf(x.aside)
 	if err != nil || aside == 0 {
 		return err
 	}
-	target, err := inodeOf(x.target)
+	target, err := x.inodeOf(x.site.place.Name)
 	if err != nil {
 		return err
 	}
 	if target == 0 {
-		if err := x.move("place", x.staged, x.target); err != nil {
+		if err := x.move("place", x.staged, x.site.place.Name); err != nil {
 			return err
 		}
 	}
@@ -228,38 +256,3 @@ func (x *exchange) readMarker() (*marking, error) {
 }
 
 func (x *exchange) writeMarker(m *marking) error { return x.writeNote("mark", m) }
-
-// inodeOf gives the inode number of a folder; 0 for none.
-func inodeOf(path string) (uint64, error) {
-	var st unix.Stat_t
-	switch err := unix.Lstat(path, &st); {
-	case err == unix.ENOENT:
-		return 0, nil
-	case err != nil:
-		return 0, &fs.PathError{Op: "stat", Path: path, Err: err}
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return 0, fmt.Errorf("%s is not a folder", path)
-	}
-	return st.Ino, nil
-}
-
-// removeTree deletes a folder, if it exists, with all that is in it; folders
-// that do not permit it are made to.
-func removeTree(path string) error {
-	err := os.RemoveAll(path)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	walked := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
-		if e != nil && e.IsDir() {
-			if err := os.Chmod(p, 0o700); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if walked != nil {
-		return errors.Join(err, walked)
-	}
-	return os.RemoveAll(path)
-}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // scene is a target with a stage beside it, whose operations can be stopped.
@@ -23,7 +25,7 @@ var errStop = errors.New("stopped here")
 
 // at gives the exchange of a new process, which stops before its nth step.
 func (s *scene) at(n int) (x *exchange, steps *int) {
-	x, steps = newExchange(s.target), new(int)
+	x, steps = newExchange(placed(s.t, s.target)), new(int)
 	if s.slow {
 		x.switchNames = func(string, string) error { return unix.EINVAL }
 	}
@@ -63,16 +65,44 @@ func fill(what string) func(string) error {
 	}
 }
 
+// filled is fill for a folder that was made.
+func filled(what string) func(*fsx.Dir) error {
+	return func(made *fsx.Dir) error {
+		return made.Write("what", func(f *os.File) error {
+			_, err := f.WriteString(what)
+			return err
+		})
+	}
+}
+
+// placed is where a path leads, held until the test's end.
+func placed(t testing.TB, path string) fsx.Place {
+	t.Helper()
+	p, err := fsx.Resolve(path)
+	do(t, err)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// held is a folder that is held until the test's end.
+func held(t testing.TB, path string) *fsx.Dir {
+	t.Helper()
+	d, err := fsx.Open(path)
+	do(t, err)
+	t.Cleanup(d.Close)
+	return d
+}
+
 // expect checks what each folder holds, and that nothing else is left.
 func (s *scene) expect(target, staged, replaced string) {
 	s.t.Helper()
-	x := newExchange(s.target)
-	got := [3]string{s.holds(x.target), s.holds(x.staged), s.holds(x.replaced)}
+	x := s.whole()
+	got := [3]string{s.holds(x.target), s.holds(x.path(x.staged)), s.holds(x.path(x.replaced))}
 	if want := [3]string{target, staged, replaced}; got != want {
 		s.t.Errorf("target, staged, replaced hold %q, want %q", got, want)
 	}
 	for _, p := range []string{x.staging, x.aside} {
-		if s.holds(p) != "" {
+		if s.holds(x.path(p)) != "" {
 			s.t.Errorf("%s is left", p)
 		}
 	}
@@ -110,7 +140,7 @@ func atEach(t *testing.T, before func(*scene), op func(*exchange) error, check f
 	}
 }
 
-func staged(s *scene) { do(s.t, s.whole().stage(s.t.Context(), fill("new"))) }
+func staged(s *scene) { do(s.t, s.whole().stage(s.t.Context(), filled("new"))) }
 
 func swapped(s *scene) {
 	staged(s)
@@ -175,18 +205,18 @@ func TestSwapBackStoppedTwiceGoesOn(t *testing.T) {
 }
 
 func TestStageStoppedAnywhereIsNoStage(t *testing.T) {
-	atEach(t, func(s *scene) { do(t, s.whole().stage(s.t.Context(), fill("older"))) }, func(x *exchange) error {
-		return x.stage(t.Context(), func(dir string) error {
+	atEach(t, func(s *scene) { do(t, s.whole().stage(s.t.Context(), filled("older"))) }, func(x *exchange) error {
+		return x.stage(t.Context(), func(made *fsx.Dir) error {
 			if err := x.fault("build"); err != nil {
-				return errors.Join(err, os.Mkdir(dir, 0o755))
+				return err
 			}
-			return fill("new")(dir)
+			return filled("new")(made)
 		})
 	}, func(s *scene, old string) {
-		if got := s.holds(newExchange(s.target).staged); got != "" && got != "older" && got != "new" {
+		if got := s.holds(besides(s.target, "staged")); got != "" && got != "older" && got != "new" {
 			t.Errorf("the stage holds %q", got)
 		}
-		do(t, s.whole().stage(s.t.Context(), fill("newest")))
+		do(t, s.whole().stage(s.t.Context(), filled("newest")))
 		s.expect(old, "newest", "")
 	})
 }
@@ -195,7 +225,7 @@ func TestStageAgainReplacesTheStage(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	do(t, fill("old")(s.target))
 	staged(s)
-	do(t, s.whole().stage(s.t.Context(), fill("newer")))
+	do(t, s.whole().stage(s.t.Context(), filled("newer")))
 	s.expect("old", "newer", "")
 	do(t, s.whole().swapBack())
 	s.expect("old", "", "")
@@ -205,7 +235,7 @@ func TestStageIsRefusedWhileASwapIsPending(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	do(t, fill("old")(s.target))
 	swapped(s)
-	if err := s.whole().stage(s.t.Context(), fill("newer")); !errors.Is(err, ErrUnfinished) {
+	if err := s.whole().stage(s.t.Context(), filled("newer")); !errors.Is(err, ErrUnfinished) {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("new", "", "old")
@@ -228,7 +258,7 @@ func TestSwapNoticesThatTheStageIsGone(t *testing.T) {
 	if err := x.swap(); !errors.Is(err, errStop) {
 		t.Fatal(err)
 	}
-	do(t, os.RemoveAll(x.staged))
+	do(t, os.RemoveAll(x.path(x.staged)))
 	if err := s.whole().swap(); err == nil || !strings.Contains(err.Error(), "neither at") {
 		t.Errorf("the error is %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/holder"
 )
 
@@ -88,10 +89,10 @@ func (s *File) check(mayMiss bool) error {
 		if err := at.checkObstacles(); err != nil {
 			return err
 		}
-		if err := checkWritable(filepath.Dir(at.path)); err != nil {
+		if err := checkWritable(at.Place); err != nil {
 			return err
 		}
-		f, _, err := openPlain(at.path)
+		f, _, err := openPlain(at.Place)
 		if errors.Is(err, fs.ErrNotExist) && mayMiss {
 			return nil
 		}
@@ -104,10 +105,7 @@ func (s *File) check(mayMiss bool) error {
 
 // do does something where the path leads now.
 func (s *File) do(verb string, what func(*sqliteSite) error) error {
-	path, err := s.Place()
-	if err == nil {
-		err = what(&sqliteSite{path: path, fault: s.fault})
-	}
+	err := atPlace(s.cfg.Path, func(p fsx.Place) error { return what(&sqliteSite{Place: p, fault: s.fault}) })
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, s.name, err)
 	}
@@ -116,20 +114,12 @@ func (s *File) do(verb string, what func(*sqliteSite) error) error {
 
 // Staged is the path of the staged file.
 func (s *File) Staged() string {
-	path, err := s.Place()
-	if err != nil {
-		path = s.cfg.Path
-	}
-	return besides(path, "staged")
+	return besides(placeOr(s.cfg.Path), "staged")
 }
 
 // Space implements Restorer.
 func (s *File) Space(e Entry) (string, int64) {
-	path, err := s.Place()
-	if err != nil {
-		path = s.cfg.Path // Stage reports it
-	}
-	return filepath.Dir(path), e.Size
+	return filepath.Dir(placeOr(s.cfg.Path)), e.Size // Stage reports a path that leads nowhere
 }
 
 // Accept implements Restorer.
@@ -170,7 +160,7 @@ func (s *File) Sweep(ctx context.Context) (left []Leftover, err error) {
 // Live implements Openable.
 func (s *File) Live() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
-		places = at.places(at.path)
+		places = at.places(at.Name)
 		return nil
 	})
 	return places, err
@@ -193,19 +183,20 @@ func missingFile(path string) error {
 }
 
 // openPlain opens a regular file that is no database.
-func openPlain(path string) (f *os.File, st unix.Stat_t, err error) {
-	// Not to hang if it is a fifo.
-	if f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
+func openPlain(at fsx.Place) (f *os.File, st unix.Stat_t, err error) {
+	f, err = at.Open()
+	if errors.Is(err, fsx.ErrNotFile) {
+		return nil, st, fmt.Errorf("%s is not a regular file: give the source the kind that fits it, such as directory", at.Path())
+	}
+	if err != nil {
 		return nil, st, err
 	}
 	fd := int(f.Fd())
 	switch err = unix.Fstat(fd, &st); {
 	case err != nil:
-		err = &fs.PathError{Op: "stat", Path: path, Err: err}
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%s is not a regular file: give the source the kind that fits it, such as directory", path)
+		err = &fs.PathError{Op: "stat", Path: at.Path(), Err: err}
 	case isDatabase(fd):
-		err = fmt.Errorf("%s is a SQLite database: give the source the kind sqlite", path)
+		err = fmt.Errorf("%s is a SQLite database: give the source the kind sqlite", at.Path())
 	}
 	if err != nil {
 		return nil, st, errors.Join(err, f.Close())

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -49,21 +50,22 @@ func (s *File) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry,
 
 func (s *File) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
 	started := s.cfg.Now()
-	path, err := s.Place()
+	at, err := fsx.Resolve(s.cfg.Path)
 	if err != nil {
 		return Entry{}, err
 	}
-	warnings, err := flagWarnings(path)
+	defer at.Close()
+	warnings, err := flagWarnings(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Entry{}, err
 	}
-	if e, kept := s.keep(w, prev, path); kept {
+	if e, kept := s.keep(w, prev, at); kept {
 		e.Warnings = warnings
 		return e, nil
 	}
 	settled := s.settling.begin()
-	e, err := s.read(ctx, w, path, started, settled)
-	if err := settled.failure(path); err != nil {
+	e, err := s.read(ctx, w, at, started, settled)
+	if err := settled.failure(at.Path()); err != nil {
 		warnings = append(warnings, err.Error())
 	}
 	e.Warnings = append(warnings, e.Warnings...)
@@ -72,16 +74,15 @@ func (s *File) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry,
 
 // keep takes the previous dump over when the file has not changed since. What
 // goes wrong here goes wrong when the file is read, too.
-func (s *File) keep(w *pack.Writer, prev *Previous, path string) (Entry, bool) {
+func (s *File) keep(w *pack.Writer, prev *Previous, at fsx.Place) (Entry, bool) {
 	var facts fileFacts
-	var st unix.Stat_t
 	if prev == nil || prev.Entry.Kind != s.Kind() || json.Unmarshal(prev.Entry.Facts, &facts) != nil {
 		return Entry{}, false
 	}
-	if is, err := s.settling.deviceAt(path); is == timeless || err != nil {
+	if is, err := s.settling.deviceAt(at); is == timeless || err != nil {
 		return Entry{}, false
 	}
-	if unix.Stat(path, &st) != nil || !facts.same(&st) || facts.describe(path) != nil {
+	if st, err := at.Stat(); err != nil || !facts.same(&st) || facts.describe(at) != nil {
 		return Entry{}, false
 	}
 	e, err := s.entry(prev.Entry.Root, facts)
@@ -97,13 +98,13 @@ func (f *fileFacts) same(st *unix.Stat_t) bool {
 }
 
 // read reads the file, again if it changes meanwhile.
-func (s *File) read(ctx context.Context, w chunkWriter, path string, started time.Time, settled *settled) (Entry, error) {
+func (s *File) read(ctx context.Context, w chunkWriter, at fsx.Place, started time.Time, settled *settled) (Entry, error) {
 	var last *growing
 	var e Entry
 	seed := maphash.MakeSeed()
 	for try := 0; ; try++ {
 		now := newGrowing(seed, last)
-		root, facts, stable, err := readPlain(ctx, w, path, now, settled)
+		root, facts, stable, err := readPlain(ctx, w, at, now, settled)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -115,12 +116,12 @@ func (s *File) read(ctx context.Context, w chunkWriter, path string, started tim
 		if facts.Started = started; !stable {
 			facts.Changed = time.Time{} // so that the next backup reads it again
 		}
-		if err := facts.describe(path); err != nil {
+		if err := facts.describe(at); err != nil {
 			return Entry{}, err
 		}
 		if e, err = s.entry(root, facts); torn {
-			e.Torn = []string{filepath.Base(path)}
-			e.Warnings = []string{fmt.Sprintf("%q changed each time it was read", path)}
+			e.Torn = []string{at.Name}
+			e.Warnings = []string{fmt.Sprintf("%q changed each time it was read", at.Path())}
 		}
 		return e, err
 	}
@@ -128,10 +129,10 @@ func (s *File) read(ctx context.Context, w chunkWriter, path string, started tim
 
 // readPlain reads a file once, and reports whether it stayed the same all the
 // while.
-func readPlain(ctx context.Context, w chunkWriter, path string, g *growing, settled *settled) (_ pack.Stream, facts fileFacts, stable bool, err error) {
-	f, before, err := openPlain(path)
+func readPlain(ctx context.Context, w chunkWriter, at fsx.Place, g *growing, settled *settled) (_ pack.Stream, facts fileFacts, stable bool, err error) {
+	f, before, err := openPlain(at)
 	if errors.Is(err, fs.ErrNotExist) {
-		return pack.Stream{}, facts, false, missingFile(path)
+		return pack.Stream{}, facts, false, missingFile(at.Path())
 	}
 	if err != nil {
 		return pack.Stream{}, facts, false, err
@@ -145,24 +146,24 @@ func readPlain(ctx context.Context, w chunkWriter, path string, g *growing, sett
 	g.whole = root.Size == before.Size
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return root, facts, false, &fs.PathError{Op: "stat", Path: path, Err: err}
+		return root, facts, false, &fs.PathError{Op: "stat", Path: at.Path(), Err: err}
 	}
 	facts = fileFacts{
 		Size: root.Size, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,
 		Modified: modTime(&st), Inode: st.Ino, Changed: changeTime(&st),
 	}
 	if facts.Xattrs, err = readXattrs(int(f.Fd())); err != nil {
-		return root, facts, false, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+		return root, facts, false, &fs.PathError{Op: "read extended attributes of", Path: at.Path(), Err: err}
 	}
 	return root, facts, g.whole && st.Size == before.Size && st.Mtim == before.Mtim && st.Ctim == before.Ctim, nil
 }
 
 // describe takes over what the file itself does not tell: its owner's names, and
 // the folders above it.
-func (f *fileFacts) describe(path string) (err error) {
+func (f *fileFacts) describe(at fsx.Place) (err error) {
 	names := newOwnerNames()
 	f.User, f.Group = names.user(f.UID), names.group(f.GID)
-	f.Parents, err = parentsOf(path)
+	f.Parents, err = parentsOf(at.Dir)
 	return err
 }
 
@@ -181,9 +182,7 @@ func (s *File) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)
 		}
-		return at.stage(facts.Parents, func() error {
-			return writeNew(at.staging(), func(f *os.File) error { return facts.write(ctx, r, e, f) })
-		})
+		return at.stage(facts.Parents, func(f *os.File) error { return facts.write(ctx, r, e, f) })
 	})
 }
 
@@ -192,17 +191,21 @@ func (f *fileFacts) write(ctx context.Context, r *pack.Reader, e Entry, to *os.F
 	if err := copyStream(ctx, r, e.Root, to); err != nil {
 		return err
 	}
-	if err := stageMeta(ctx, to, e.Name, f.node(to.Name())); err != nil {
+	if err := stageMeta(ctx, to, e.Name, f.node(filepath.Base(to.Name()))); err != nil {
 		return err
 	}
-	mtime, err := unix.TimeToTimespec(f.Modified)
-	if err == nil {
-		err = unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(to.Fd())), []unix.Timespec{mtime, mtime}, 0)
-	}
-	if err != nil {
+	if err := setTime(to, f.Modified); err != nil {
 		return &fs.PathError{Op: "set time of", Path: to.Name(), Err: err}
 	}
 	return nil
+}
+
+func setTime(f *os.File, to time.Time) error {
+	mtime, err := unix.TimeToTimespec(to)
+	if err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, heldFolders+strconv.Itoa(int(f.Fd())), []unix.Timespec{mtime, mtime}, 0)
 }
 
 // sameFile tells whether two dumps are of the same metadata.
@@ -215,18 +218,16 @@ func sameFile(a, b Entry) bool {
 		x.Modified.Equal(y.Modified) && sameXattrs(x.Xattrs, y.Xattrs)
 }
 
-// exportFile writes the file to path, with its metadata.
-func exportFile(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+// exportFile writes the file, with its metadata.
+func exportFile(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
 	var facts fileFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return fmt.Errorf("read facts: %w", err)
 	}
-	if err := streamToFile(ctx, r, e.Root, path, os.O_EXCL); err != nil {
-		return err
-	}
-	if err := exportMeta(ctx, path, e.Name, facts.node(path)); err != nil {
-		return err
-	}
-	err := os.Chtimes(path, time.Time{}, facts.Modified)
-	return errors.Join(err, syncFolder(filepath.Dir(path)))
+	return newFile(at.Dir, at.Name, func(f *os.File) error {
+		if err := copyStream(ctx, r, e.Root, f); err != nil {
+			return err
+		}
+		return errors.Join(giveMeta(ctx, f, e.Name, facts.node(at.Name), nil), setTime(f, facts.Modified))
+	})
 }

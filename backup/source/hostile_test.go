@@ -210,7 +210,8 @@ func FuzzRestore(f *testing.F) {
 		facts, err := json.Marshal(says(tree))
 		do(t, err)
 		list := func(context.Context) iter.Seq2[*Node, error] { return readTree(io.NopCloser(bytes.NewReader(tree))) }
-		_ = plant(t.Context(), noChunks{}, Entry{Kind: "directory", Facts: facts}, list, dest)
+		do(t, os.Mkdir(dest, 0o700))
+		_ = plant(t.Context(), noChunks{}, Entry{Kind: "directory", Facts: facts}, list, held(t, dest))
 		if after := look(); after != before {
 			t.Errorf("outside was\n%s and is\n%s", before, after)
 		}

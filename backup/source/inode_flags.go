@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // Inode flags are what chattr sets. No backup keeps them: a restored file that is
@@ -50,8 +52,8 @@ func flagNames(flags uint32) string {
 }
 
 // flagWarnings says which flags a single file has.
-func flagWarnings(path string) ([]string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+func flagWarnings(at fsx.Place) ([]string, error) {
+	f, err := at.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +64,7 @@ func flagWarnings(path string) ([]string, error) {
 	}
 	defer openedHere.close(fileID{uint64(st.Dev), st.Ino}, f)
 	if flags, err := lostFlags(int(f.Fd())); err == nil && flags != 0 {
-		return []string{fmt.Sprintf("%s has inode flags (chattr), which no backup keeps: %s", path, flagNames(flags))}, nil
+		return []string{fmt.Sprintf("%s has inode flags (chattr), which no backup keeps: %s", at.Path(), flagNames(flags))}, nil
 	}
 	return nil, nil
 }

@@ -30,12 +30,12 @@ func TestARestoreByHandLeavesOutWhatIsDamaged(t *testing.T) {
 	e, _ := v.mustBackup(d)
 	broken := brokenReader{chunkReader: v.last(), size: 4000}
 	to := filepath.Join(t.TempDir(), "strict")
-	if err := exportTree(t.Context(), broken, e, to); !errors.Is(err, pack.ErrCorrupt) {
+	if err := exportTree(t.Context(), broken, e, placed(t, to)); !errors.Is(err, pack.ErrCorrupt) {
 		t.Errorf("the error is %v", err)
 	}
 	to = filepath.Join(t.TempDir(), "restored")
 	losses := new(Losses)
-	do(t, exportTree(WithLosses(t.Context(), losses), broken, e, to))
+	do(t, exportTree(WithLosses(t.Context(), losses), broken, e, placed(t, to)))
 	if data, err := os.ReadFile(filepath.Join(to, "d", "kept")); string(data) != "kept" {
 		t.Errorf("the file that is whole: %q, %v", data, err)
 	}
@@ -46,12 +46,12 @@ func TestARestoreByHandLeavesOutWhatIsDamaged(t *testing.T) {
 		t.Errorf("losses %+v", first)
 	}
 	other := &Losses{StopAtDamage: true}
-	if err := exportTree(WithLosses(t.Context(), other), broken, e, filepath.Join(t.TempDir(), "x")); !errors.Is(err, pack.ErrCorrupt) {
+	if err := exportTree(WithLosses(t.Context(), other), broken, e, placed(t, filepath.Join(t.TempDir(), "x"))); !errors.Is(err, pack.ErrCorrupt) {
 		t.Errorf("with another copy to be had the error is %v", err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := exportTree(WithLosses(cancelled, new(Losses)), v.last(), e, filepath.Join(t.TempDir(), "y")); err == nil {
+	if err := exportTree(WithLosses(cancelled, new(Losses)), v.last(), e, placed(t, filepath.Join(t.TempDir(), "y"))); err == nil {
 		t.Error("it went on although it was cancelled")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // stageFolder is where a stage lies within a target that is a mount point. No
@@ -33,7 +35,10 @@ const lostAndFound = "lost+found"
 //
 // A phase begins when the moves of the one before are durable, so that within
 // one all that is in the target is of the same state.
-type moving struct{ site }
+type moving struct {
+	site
+	dir *fsx.Dir // the target
+}
 
 type movingNote struct {
 	Phase string     `json:"phase"`
@@ -50,49 +55,85 @@ type folderMeta struct {
 	Xattrs   []Xattr   `json:"xattrs,omitempty"`
 }
 
-func newMoving(target string) *moving {
-	folder := filepath.Join(target, stageFolder)
-	return &moving{newSite(target, folder, func(name string) string { return filepath.Join(folder, name) })}
+// newMoving works in a target that is a mount point. The stage lies in a folder of
+// this process's alone.
+func newMoving(p fsx.Place) (*moving, error) {
+	dir, err := p.Dir.Folder(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	m := &moving{dir: dir, site: newSite(p, nil, filepath.Join(p.Path(), stageFolder), func(name string) string { return name })}
+	if err := m.enterFolder(); err != nil {
+		m.release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// enterFolder holds the folder of the stage, if there is one.
+func (m *moving) enterFolder() error {
+	in, err := m.dir.Folder(stageFolder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.in = in
+	own, err := in.Own()
+	if err == nil && !own {
+		err = fmt.Errorf("%s is not this agent's: others may write to it; remove it", m.folder)
+	}
+	return err
+}
+
+func (m *moving) release() {
+	m.dir.Close()
+	m.site.release()
 }
 
 func (m *moving) at() *site { return &m.site }
 
 // prepare makes the folder of the stage.
-func (m *moving) prepare() error {
-	if there, err := exists(m.folder); err != nil || there {
-		return err
+func (m *moving) prepare([]parent) error {
+	if m.in != nil {
+		return nil
 	}
-	return m.keepTime(func() error { return os.Mkdir(m.folder, 0o700) })
+	return m.keepTime(func() (err error) {
+		m.in, err = m.dir.Make(stageFolder)
+		return err
+	})
 }
 
 // keepTime does something in the target, whose time stays as it is.
 func (m *moving) keepTime(do func() error) error {
-	info, err := os.Stat(m.target)
+	st, err := m.dir.Self()
 	if err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	if err := os.Chtimes(m.target, time.Time{}, info.ModTime()); err != nil {
-		return err
+	omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
+	if err := unix.UtimesNanoAt(m.dir.FD(), ".", []unix.Timespec{omit, st.Mtim}, 0); err != nil {
+		return &fs.PathError{Op: "set time of", Path: m.target, Err: err}
 	}
-	return syncFolder(m.target)
+	return m.dir.Sync()
 }
 
 // leave removes the folder of the stage, if nothing is left in it.
 func (m *moving) leave() error {
-	entries, err := os.ReadDir(m.folder)
-	if errors.Is(err, fs.ErrNotExist) {
+	if m.in == nil {
 		return nil
 	}
-	if err != nil || len(entries) > 0 {
+	names, err := m.in.Names()
+	if err != nil || len(names) > 0 {
 		return err
 	}
 	if err := m.fault("leave"); err != nil {
 		return err
 	}
-	return m.keepTime(func() error { return os.Remove(m.folder) })
+	return m.keepTime(func() error { return m.dir.RemoveFolder(stageFolder) })
 }
 
 // read gives the note; nil for none.
@@ -121,7 +162,7 @@ func (m *moving) swap() error {
 		}
 	}
 	if n.Phase == "out" {
-		if err := m.moveAll(m.target, m.replaced); err != nil {
+		if err := m.moveOut(m.replaced); err != nil {
 			return err
 		}
 		if err := m.enter(n, "in"); err != nil {
@@ -135,36 +176,43 @@ func (m *moving) swap() error {
 	default:
 		return fmt.Errorf("%w (%s)", ErrUnfinished, n.Phase)
 	}
-	if err := m.moveAll(m.staged, m.target); err != nil {
+	if err := m.moveIn(m.staged); err != nil {
 		return err
 	}
-	if err := n.New.set(m.target); err != nil {
+	if err := n.New.set(m.dir); err != nil {
 		return err
 	}
 	return m.enter(n, "done")
 }
 
 func (m *moving) begin() (*movingNote, error) {
-	there, err := exists(m.staged)
+	there, err := m.exists(m.staged)
 	if err != nil {
 		return nil, err
 	}
 	if !there {
-		return nil, fmt.Errorf("%w at %s", errNothingStaged, m.staged)
+		return nil, fmt.Errorf("%w at %s", errNothingStaged, filepath.Join(m.folder, m.staged))
 	}
-	n := new(movingNote)
-	if n.Old, err = metaOf(m.target); err != nil {
+	staged, err := m.in.Folder(m.staged)
+	if err != nil {
 		return nil, err
 	}
-	if n.New, err = metaOf(m.staged); err != nil {
+	defer staged.Close()
+	n := new(movingNote)
+	if n.Old, err = metaOf(m.dir); err != nil {
+		return nil, err
+	}
+	if n.New, err = metaOf(staged); err != nil {
 		return nil, err
 	}
 	if err := m.drop(m.replaced); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(m.replaced, 0o700); err != nil {
+	replaced, err := m.in.Make(m.replaced)
+	if err != nil {
 		return nil, err
 	}
+	replaced.Close()
 	return n, m.enter(n, "out")
 }
 
@@ -176,8 +224,8 @@ func (m *moving) swapped() (bool, error) {
 
 // swapBack puts what was replaced back into place and sets the stage aside.
 func (m *moving) swapBack() error {
-	if there, err := exists(m.folder); err != nil || !there {
-		return err
+	if m.in == nil {
+		return nil
 	}
 	n, err := m.read()
 	if err != nil {
@@ -206,23 +254,23 @@ func (m *moving) back(n *movingNote) error {
 		}
 	}
 	if n.Phase == "back out" {
-		if err := m.moveAll(m.target, m.staged); err != nil {
+		if err := m.moveOut(m.staged); err != nil {
 			return err
 		}
 		if err := m.enter(n, "back in"); err != nil {
 			return err
 		}
 	}
-	if err := m.moveAll(m.replaced, m.target); err != nil {
+	if err := m.moveIn(m.replaced); err != nil {
 		return err
 	}
-	return n.Old.set(m.target)
+	return n.Old.set(m.dir)
 }
 
 // discard sets aside whatever is left of a stage or a swap that is done.
 func (m *moving) discard() error {
-	if there, err := exists(m.folder); err != nil || !there {
-		return err
+	if m.in == nil {
+		return nil
 	}
 	n, err := m.read()
 	if err != nil {
@@ -237,103 +285,97 @@ func (m *moving) discard() error {
 	return m.clear()
 }
 
-// moveAll moves what is in one folder to another one, durably.
-func (m *moving) moveAll(from, to string) error {
-	entries, err := os.ReadDir(from)
+// moveOut moves what is in the target to a folder of the stage's, moveIn the other
+// way.
+func (m *moving) moveOut(name string) error {
+	to, err := m.in.Folder(name)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if e.Name() == stageFolder || e.Name() == lostAndFound {
+	defer to.Close()
+	return m.moveAll(m.dir, to)
+}
+
+func (m *moving) moveIn(name string) error {
+	from, err := m.in.Folder(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return m.moveAll(from, m.dir)
+}
+
+// moveAll moves what is in one folder to another one, durably.
+func (m *moving) moveAll(from, to *fsx.Dir) error {
+	names, err := from.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == stageFolder || name == lostAndFound {
 			continue
 		}
 		if err := m.fault("move"); err != nil {
 			return err
 		}
-		if err := moveEntry(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+		if err := moveEntry(from, to, name); err != nil {
 			return err
 		}
 	}
 	if err := m.fault("sync"); err != nil {
 		return err
 	}
-	return errors.Join(syncFolder(from), syncFolder(to))
+	return errors.Join(from.Sync(), to.Sync())
 }
 
-// moveEntry renames to a name that nothing has.
-func moveEntry(from, to string) error {
-	err := renameNew(from, to)
+// moveEntry moves what has a name to a folder in which nothing has it.
+func moveEntry(from, to *fsx.Dir, name string) error {
+	err := from.RenameNew(name, to, name)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s was made again in the midst of a swap", to.Path(name))
+	}
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	// A folder that is read-only for its owner may not be given another parent.
-	info, failed := os.Lstat(from)
-	if failed != nil || !info.IsDir() {
+	st, failed := from.Stat(name)
+	if failed != nil || !isFolder(st) {
 		return err
 	}
-	if failed := os.Chmod(from, info.Mode()|0o700); failed != nil {
+	if failed := fsx.Chmod(from.FD(), name, st.Mode&0o7777|0o700); failed != nil {
 		return err
 	}
 	at := from
-	if err = renameNew(from, to); err == nil {
+	if err = from.RenameNew(name, to, name); err == nil {
 		at = to
 	}
-	return errors.Join(err, os.Chmod(at, info.Mode()))
+	return errors.Join(err, fsx.Chmod(at.FD(), name, st.Mode&0o7777))
 }
 
-func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL) {
-		if there, err := exists(to); err != nil {
-			return err
-		} else if there {
-			return fmt.Errorf("%s was made again in the midst of a swap", to)
-		}
-		return os.Rename(from, to)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s was made again in the midst of a swap", to)
-	}
-	if err != nil {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
-	}
-	return nil
-}
-
-func metaOf(path string) (m folderMeta, err error) {
-	f, err := openRoot(path)
+func metaOf(d *fsx.Dir) (m folderMeta, err error) {
+	st, err := d.Self()
 	if err != nil {
 		return m, err
 	}
-	defer f.release()
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
-		return m, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
 	m = folderMeta{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid), Modified: modTime(&st)}
-	if m.Xattrs, err = readXattrs(f.fd); err != nil {
-		return m, &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+	if m.Xattrs, err = readXattrs(d.FD()); err != nil {
+		return m, &fs.PathError{Op: "read extended attributes of", Path: d.Path(), Err: err}
 	}
 	return m, nil
 }
 
 // set gives a folder the metadata.
-func (m *folderMeta) set(path string) error {
-	f, err := openRoot(path)
-	if err != nil {
-		return err
-	}
-	defer f.release()
+func (m *folderMeta) set(d *fsx.Dir) error {
 	n := &Node{Path: ".", Type: Folder, Mode: m.Mode, ModTime: m.Modified, Xattrs: m.Xattrs}
-	p := &planting{dest: path, root: os.Geteuid() == 0}
-	if err := dropXattrs(f.fd, m.Xattrs, p.root); err != nil {
+	p := &planting{dest: d.Path(), root: os.Geteuid() == 0}
+	if err := dropXattrs(d.FD(), m.Xattrs, p.root); err != nil {
 		return p.failed("remove extended attributes of", n, err)
 	}
-	if err := p.setMeta(f.fd, n, uint32(m.UID), uint32(m.GID)); err != nil {
+	if err := p.setMeta(d.FD(), n, uint32(m.UID), uint32(m.GID)); err != nil {
 		return err
 	}
-	if err := p.setTime(f, ".", n); err != nil {
+	if err := p.setTime(d.FD(), ".", n); err != nil {
 		return err
 	}
-	return syncFolder(path)
+	return d.Sync()
 }

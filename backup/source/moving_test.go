@@ -8,13 +8,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
 
 // always says that a folder is a mount point, so that tests which cannot mount
 // anything go the same way.
-func always(string) (bool, error) { return true, nil }
+func always(fsx.Place) (bool, error) { return true, nil }
 
 // mount gives a directory source on a mount point: a real one where this
 // process may mount, or else a folder that is taken for one.
@@ -33,6 +34,15 @@ func mount(t *testing.T) *Directory {
 	d := newTestDirectory(t, target)
 	d.mounted = always
 	return d
+}
+
+// movingAt is the swap of what is at a mount point.
+func movingAt(t *testing.T, target string) *moving {
+	t.Helper()
+	m, err := newMoving(placed(t, target))
+	do(t, err)
+	t.Cleanup(m.release)
+	return m
 }
 
 // generations are two dumped trees, which are kept to be compared with.
@@ -126,7 +136,7 @@ func TestMovingStoppedAnywhereGoesOnOrBack(t *testing.T) {
 				if err != nil && !errors.Is(err, errStop) {
 					t.Fatalf("stopped after %d steps: %v", n, err)
 				}
-				do(t, c.then(newMoving(m.target)))
+				do(t, c.then(movingAt(t, m.target)))
 				checkVolume(t, m.target, c.want)
 				if t.Failed() {
 					t.Fatalf("stopped after %d steps", n)
@@ -179,23 +189,23 @@ func newVolume(t *testing.T, root string) *moving {
 	for _, name := range []string{"a", "b", "old", lostAndFound} {
 		do(t, fill("old")(filepath.Join(target, name)))
 	}
-	m := newMoving(target)
-	do(t, m.prepare())
-	do(t, m.stage(t.Context(), func(dir string) error {
-		do(t, os.Mkdir(dir, 0o700))
+	m := movingAt(t, target)
+	do(t, m.prepare(nil))
+	do(t, m.stage(t.Context(), func(made *fsx.Dir) error {
+		dir := made.Path()
 		for _, name := range []string{"a", "b", "new"} {
 			do(t, fill("new")(filepath.Join(dir, name)))
 		}
 		do(t, os.Chmod(filepath.Join(dir, "a"), 0o500))
-		return os.WriteFile(m.listing, nil, 0o600)
+		return os.WriteFile(m.path(m.listing), nil, 0o600)
 	}))
 	return m
 }
 
 func checkVolume(t *testing.T, target, want string) {
 	t.Helper()
-	m := newMoving(target)
-	if left, err := m.dropped.sweep(t.Context()); err != nil || len(left) > 0 {
+	m := movingAt(t, target)
+	if left, err := m.asides().sweep(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	do(t, m.leave())

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // A swap renames. What refuses that is looked for before anything is begun, as
@@ -32,15 +34,18 @@ func fixed(dir int, name string) (flag, clear string, st unix.Statx_t) {
 	return "", "", st
 }
 
-// checkRename fails where what is at path, which may be missing, cannot be given
+// checkRename fails where what is at a place, which may be missing, cannot be given
 // another name in its folder.
-func checkRename(path string) error {
-	folder := filepath.Dir(path)
-	flag, clear, above := fixed(unix.AT_FDCWD, folder)
+func checkRename(at fsx.Place) error {
+	if len(at.Missing) > 0 {
+		return nil
+	}
+	path, folder := at.Path(), at.Dir.Path()
+	flag, clear, above := fixed(at.Dir.FD(), ".")
 	if flag != "" {
 		return fmt.Errorf("nothing in %s can be replaced, because that folder is %s: %s %s", folder, flag, clear, folder)
 	}
-	flag, clear, st := fixed(unix.AT_FDCWD, path)
+	flag, clear, st := fixed(at.Dir.FD(), at.Name)
 	if flag != "" {
 		return fmt.Errorf("%s cannot be replaced, because it is %s: %s %s", path, flag, clear, path)
 	}
@@ -58,12 +63,13 @@ func checkSticky(path string, above, st unix.Statx_t) error {
 }
 
 // checkMoves fails where something in a folder cannot be moved into another one.
-func checkMoves(folder string) error {
-	flag, clear, above := fixed(unix.AT_FDCWD, folder)
+func checkMoves(at fsx.Place) error {
+	folder := at.Path()
+	flag, clear, above := fixed(at.Dir.FD(), at.Name)
 	if flag != "" {
 		return fmt.Errorf("nothing in %s can be replaced, because it is %s: %s %s", folder, flag, clear, folder)
 	}
-	found, err := inFolder(folder, func(dir *openFolder, name string) string {
+	found, err := inFolder(at, func(dir *openFolder, name string) string {
 		flag, clear, st := fixed(dir.fd, name)
 		path := filepath.Join(folder, name)
 		switch {
@@ -93,8 +99,8 @@ const maxNamed = 5
 
 // inFolder asks about each name that a swap would move, and gives the answers that
 // say something, at most a few of them.
-func inFolder(folder string, ask func(dir *openFolder, name string) string) (found []string, err error) {
-	dir, err := openRoot(folder)
+func inFolder(at fsx.Place, ask func(dir *openFolder, name string) string) (found []string, err error) {
+	dir, err := openRoot(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -104,7 +110,7 @@ func inFolder(folder string, ask func(dir *openFolder, name string) string) (fou
 	defer dir.release()
 	names, err := dir.names(make([]byte, 64<<10))
 	if err != nil {
-		return nil, &fs.PathError{Op: "list", Path: folder, Err: err}
+		return nil, &fs.PathError{Op: "list", Path: at.Path(), Err: err}
 	}
 	more := 0
 	for _, name := range names {
@@ -127,25 +133,19 @@ func inFolder(folder string, ask func(dir *openFolder, name string) string) (fou
 }
 
 // checkObstacles fails where a swap of the directory would be refused.
-func (d *Directory) checkObstacles(path string) error {
-	mounted := d.mounted
-	if mounted == nil {
-		mounted = isMountPoint
-	}
-	inside, err := mounted(path)
-	if err != nil {
-		return err
-	}
+func checkObstacles(at fsx.Place, inside bool) error {
 	if inside {
-		return checkMoves(path)
+		return checkMoves(at)
 	}
-	return checkRename(path)
+	return checkRename(at)
 }
 
 // checkObstacles fails where a swap of the file would be refused.
 func (s *sqliteSite) checkObstacles() error {
-	for _, path := range append(s.withSides(s.path), s.path) {
-		if err := checkRename(path); err != nil {
+	for _, name := range append(s.withSides(s.Name), s.Name) {
+		at := s.Place
+		at.Name = name
+		if err := checkRename(at); err != nil {
 			return err
 		}
 	}
@@ -165,11 +165,12 @@ func Lasting(ctx context.Context, src Source) ([]string, error) {
 	default:
 		return nil, nil // a file that can be renamed can be deleted
 	}
-	path, err := d.Place()
+	at, err := fsx.Resolve(d.cfg.Path)
 	if err != nil {
 		return nil, fmt.Errorf("look at source %s: %w", src.Name(), err)
 	}
-	found, err := inFolder(path, func(dir *openFolder, name string) string {
+	defer at.Close()
+	found, err := inFolder(at, func(dir *openFolder, name string) string {
 		flag, _, st := fixed(dir.fd, name)
 		switch {
 		case flag != "":

@@ -24,31 +24,31 @@ var (
 
 // Live implements Openable.
 func (d *Directory) Live() ([]holder.Place, error) {
-	p, err := d.place()
-	if err != nil {
-		return nil, err
-	}
-	s := p.at()
-	live := holder.Place{Path: s.target}
-	if m, ok := p.(*moving); ok {
-		live.Except = []string{m.folder}
-	}
-	return []holder.Place{live}, nil
+	var live holder.Place
+	err := d.at(func(p placement) error {
+		live.Path = p.at().target
+		if m, ok := p.(*moving); ok {
+			live.Except = []string{m.folder}
+		}
+		return nil
+	})
+	return []holder.Place{live}, err
 }
 
 // Replaced implements Openable.
 func (d *Directory) Replaced() ([]holder.Place, error) {
-	p, err := d.place()
-	if err != nil {
-		return nil, err
-	}
-	return []holder.Place{{Path: p.at().replaced}}, nil
+	var replaced holder.Place
+	err := d.at(func(p placement) error {
+		replaced.Path = p.at().path(p.at().replaced)
+		return nil
+	})
+	return []holder.Place{replaced}, err
 }
 
 // Live implements Openable.
 func (s *SQLite) Live() (places []holder.Place, err error) {
 	err = s.do("find", func(at *sqliteSite) error {
-		places = at.places(at.path)
+		places = at.places(at.Name)
 		return nil
 	})
 	return places, err
@@ -64,10 +64,10 @@ func (s *SQLite) Replaced() (places []holder.Place, err error) {
 }
 
 // places are a file and what belongs beside it.
-func (s *sqliteSite) places(path string) []holder.Place {
-	places := []holder.Place{{Path: path}}
-	for _, side := range s.withSides(path) {
-		places = append(places, holder.Place{Path: side})
+func (s *sqliteSite) places(name string) []holder.Place {
+	places := []holder.Place{{Path: s.Dir.Path(name)}}
+	for _, side := range s.withSides(name) {
+		places = append(places, holder.Place{Path: s.Dir.Path(side)})
 	}
 	return places
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // parent is a folder above a source's path, as it is on the host that dumps. A
@@ -25,75 +27,87 @@ type parent struct {
 // maxParents keeps a manifest small. Nobody's application is deeper.
 const maxParents = 8
 
-// parentsOf describes the folders above path, the nearest one first. Those of
+// parentsOf describes a folder and those above it, the nearest one first. Those of
 // the root of the file system are the host's own.
-func parentsOf(path string) ([]parent, error) {
+func parentsOf(folder *fsx.Dir) ([]parent, error) {
+	chain, err := folder.Chain(maxParents)
+	if err != nil {
+		return nil, err
+	}
 	names := newOwnerNames()
-	var all []parent
-	for dir := filepath.Dir(path); dir != filepath.Dir(dir) && len(all) < maxParents; dir = filepath.Dir(dir) {
-		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err != nil {
-			return nil, &fs.PathError{Op: "stat", Path: dir, Err: err}
-		}
-		all = append(all, parent{
-			Name: filepath.Base(dir), Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,
+	all := make([]parent, len(chain))
+	path := folder.Path()
+	for i, st := range chain {
+		all[i] = parent{
+			Name: filepath.Base(path), Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,
 			User: names.user(st.Uid), Group: names.group(st.Gid),
-		})
+		}
+		path = filepath.Dir(path)
 	}
 	return all, nil
 }
 
-// makeParents makes the folders above path that are missing, durably. Each is
+// makeParents makes the folders above a place that are missing, durably, and has
+// the place in the last one. Each is
 // like the one of the same name at the same height above the source where that
 // was dumped; one that has no such model belongs to this process, for all to
 // read. Folders that exist are left as they are. A rollback leaves the made
 // ones, which are empty then.
-func makeParents(path string, models []parent) error {
-	var missing []string // the nearest one first
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		there, err := exists(dir)
-		if err != nil {
-			return err
-		}
-		if there || dir == filepath.Dir(dir) {
-			break
-		}
-		missing = append(missing, dir)
-	}
+func makeParents(p *fsx.Place, models []parent) error {
+	// The nearest one first, as in models.
+	missing := slices.Clone(p.Missing)
+	slices.Reverse(missing)
 	known := 0
-	for known < min(len(missing), len(models)) && filepath.Base(missing[known]) == models[known].Name {
+	for known < min(len(missing), len(models)) && missing[known] == models[known].Name {
 		known++
 	}
-	for i, dir := range slices.Backward(missing) {
+	for i, name := range slices.Backward(missing) {
 		model := parent{Mode: 0o755, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
 		if i < known {
 			model = models[i]
 		}
-		if err := model.make(dir); err != nil {
-			return fmt.Errorf("make the folder of %s, which this host lacks: %w", path, err)
+		made, err := model.make(p.Dir, name)
+		if err != nil {
+			return fmt.Errorf("make the folder of %s, which this host lacks: %w", p.Path(), err)
 		}
+		p.Close()
+		p.Dir, p.Missing = made, p.Missing[1:]
 	}
 	return nil
 }
 
-func (p parent) make(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+// make makes the folder, and holds it. One that is there by now is left as it is.
+func (p parent) make(in *fsx.Dir, name string) (*fsx.Dir, error) {
+	made, err := in.Make(name)
+	if errors.Is(err, fs.ErrExist) {
+		return in.Folder(name)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(p.give(made), in.Sync()); err != nil {
+		made.Close()
+		return nil, err
+	}
+	return made, nil
+}
+
+// give gives a new folder its owner and its mode.
+func (p parent) give(made *fsx.Dir) error {
 	mode := p.Mode
 	if os.Geteuid() == 0 {
 		ids := newOwnerIDs()
-		if err := os.Lchown(dir, int(ids.user(p.User, p.UID)), int(ids.group(p.Group, p.GID))); err != nil {
-			return err
+		if err := unix.Fchown(made.FD(), int(ids.user(p.User, p.UID)), int(ids.group(p.Group, p.GID))); err != nil {
+			return &fs.PathError{Op: "change owner of", Path: made.Path(), Err: err}
 		}
 	} else {
 		mode |= 0o700 // this process still has to make something in it
 	}
 	// After the owner, which takes bits of the mode away.
-	if err := unix.Chmod(dir, mode); err != nil {
-		return &fs.PathError{Op: "change mode of", Path: dir, Err: err}
+	if err := unix.Fchmod(made.FD(), mode); err != nil {
+		return &fs.PathError{Op: "change mode of", Path: made.Path(), Err: err}
 	}
-	return syncFolder(filepath.Dir(dir))
+	return nil
 }
 
 // nearest is the folder at path or, where that is missing, the first one above
@@ -108,15 +122,11 @@ func nearest(path string) (string, error) {
 	}
 }
 
-// checkWritable fails where a folder, or the first one that exists above it,
-// does not let this process make something in it.
-func checkWritable(folder string) error {
-	at, err := nearest(folder)
-	if err != nil {
-		return err
-	}
-	if err := unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("write to %s: %w", at, err)
+// checkWritable fails where the folder of a place, or the first one above it that
+// exists, does not let this process make something in it.
+func checkWritable(p fsx.Place) error {
+	if err := unix.Faccessat(p.Dir.FD(), ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return fmt.Errorf("write to %s: %w", p.Dir.Path(), err)
 	}
 	return nil
 }

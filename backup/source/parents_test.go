@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -81,15 +82,23 @@ func TestABlankHostGetsTheFoldersAbove(t *testing.T) {
 // A backup of an earlier version does not describe the folders above.
 func TestABlankHostNeedsNoModelsOfTheFoldersAbove(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "a", "b", "x")
-	do(t, makeParents(target, nil))
-	do(t, makeParents(target, []parent{{Name: "b", Mode: 0o700}})) // which is there
+	makeAt := func(path string, models []parent) error {
+		p, err := fsx.Resolve(path)
+		if err != nil {
+			return err
+		}
+		defer func() { p.Close() }()
+		return makeParents(&p, models)
+	}
+	do(t, makeAt(target, nil))
+	do(t, makeAt(target, []parent{{Name: "b", Mode: 0o700}})) // which is there
 	var st unix.Stat_t
 	do(t, unix.Stat(filepath.Dir(target), &st))
 	if st.Mode&0o7777 != 0o755 || int(st.Uid) != os.Geteuid() {
 		t.Errorf("mode %o, owner %d", st.Mode, st.Uid)
 	}
 	do(t, os.WriteFile(target, nil, 0o600))
-	if err := makeParents(filepath.Join(target, "y", "z"), nil); err == nil {
+	if err := makeAt(filepath.Join(target, "y", "z"), nil); err == nil {
 		t.Error("a folder was made in a file")
 	}
 }

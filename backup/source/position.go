@@ -30,11 +30,12 @@ func (p *Postgres) Position(ctx context.Context) (string, error) {
 
 // Position implements Positioner: a digest that every commit changes.
 func (s *SQLite) Position(context.Context) (string, error) {
-	path, err := s.real()
+	p, err := s.real()
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", s.name, err)
 	}
-	at, err := fingerprint(path)
+	defer p.Close()
+	at, err := fingerprint(p)
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", s.name, err)
 	}

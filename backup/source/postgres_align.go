@@ -200,7 +200,7 @@ func writeGlobals(path string, g *globals) error {
 
 func writeDurably(path string, raw []byte) error {
 	next := path + ".new"
-	err := writeFile(next, os.O_TRUNC, func(w io.Writer) error {
+	err := writeFile(next, func(w io.Writer) error {
 		_, err := w.Write(raw)
 		return err
 	})

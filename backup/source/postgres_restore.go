@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -96,7 +96,7 @@ func (p *Postgres) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, 
 		return err
 	}
 	defer func() { err = errors.Join(err, removeFiles(p.archive())) }()
-	if err := streamToFile(ctx, r, e.Root, p.archive(), os.O_TRUNC); err != nil {
+	if err := streamToFile(ctx, r, e.Root, p.archive()); err != nil {
 		return err
 	}
 	entries, err := readTOC(p.archive())
@@ -273,8 +273,8 @@ func sameDevice(a, b string) bool {
 	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev
 }
 
-// exportPostgres writes path/dump.pgc and path/roles.sql.
-func exportPostgres(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+// exportPostgres writes dump.pgc and roles.sql in a new folder.
+func exportPostgres(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
 	var facts postgresFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return fmt.Errorf("read facts: %w", err)
@@ -283,18 +283,16 @@ func exportPostgres(ctx context.Context, r *pack.Reader, e Entry, path string) e
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return err
-	}
-	if err := streamToFile(ctx, r, e.Root, filepath.Join(path, "dump.pgc"), os.O_EXCL); err != nil {
-		return err
-	}
-	err = writeFile(filepath.Join(path, "roles.sql"), os.O_EXCL, func(w io.Writer) error {
-		_, err := io.WriteString(w, g.script(facts.Database))
-		return err
-	})
+	made, err := at.Dir.Make(at.Name)
 	if err != nil {
 		return err
 	}
-	return syncFolder(path)
+	defer made.Close()
+	if err := newFile(made, "dump.pgc", func(f *os.File) error { return copyStream(ctx, r, e.Root, f) }); err != nil {
+		return err
+	}
+	return newFile(made, "roles.sql", func(f *os.File) error {
+		_, err := io.WriteString(f, g.script(facts.Database))
+		return err
+	})
 }

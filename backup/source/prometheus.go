@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
@@ -216,10 +219,10 @@ func asDirectory(e Entry) Entry {
 	return e
 }
 
-// exportPrometheus writes a dumped history to path, which must not exist: a
+// exportPrometheus writes a dumped history to a place where nothing is: a
 // folder for --storage.tsdb.path.
-func exportPrometheus(ctx context.Context, r *pack.Reader, e Entry, path string) error {
-	return exportTree(ctx, r, asDirectory(e), path)
+func exportPrometheus(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
+	return exportTree(ctx, r, asDirectory(e), at)
 }
 
 // blockMeta is what a block's meta.json tells.
@@ -232,20 +235,39 @@ type blockMeta struct {
 	} `json:"stats"`
 }
 
+// maxBlockMeta is more than any block says of itself.
+const maxBlockMeta = 16 << 20
+
+func readBlock(snapshot *fsx.Dir, name string) (m blockMeta, err error) {
+	block, err := snapshot.Folder(name)
+	if err != nil {
+		return m, err
+	}
+	defer block.Close()
+	f, err := block.Open("meta.json", unix.O_RDONLY)
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	if err := json.NewDecoder(io.LimitReader(f, maxBlockMeta)).Decode(&m); err != nil {
+		return m, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return m, nil
+}
+
 // countBlocks reads what the blocks in a snapshot say of themselves.
-func (f *PrometheusFacts) countBlocks(snapshot string) error {
-	found, err := filepath.Glob(filepath.Join(snapshot, "*", "meta.json"))
+func (f *PrometheusFacts) countBlocks(snapshot *fsx.Dir) error {
+	blocks, err := snapshot.Names()
 	if err != nil {
 		return err
 	}
-	for _, path := range found {
-		data, err := os.ReadFile(path)
+	for _, name := range blocks {
+		m, err := readBlock(snapshot, name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			continue // it is no block
+		}
 		if err != nil {
 			return err
-		}
-		var m blockMeta
-		if err := json.Unmarshal(data, &m); err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
 		}
 		f.Blocks++
 		f.Series += m.Stats.Series

@@ -93,7 +93,7 @@ func (p *Prometheus) makeSnapshot(ctx context.Context) (string, error) {
 	if err := p.call(ctx, p.cfg.Timeout, http.MethodPost, "/api/v1/admin/tsdb/snapshot", &made); err != nil {
 		return "", err
 	}
-	if made.Name == "" || made.Name != filepath.Base(made.Name) {
+	if !filepath.IsLocal(made.Name) || made.Name == "." || made.Name != filepath.Base(made.Name) {
 		return "", fmt.Errorf("ask Prometheus at %s: a snapshot cannot have the name %q", p.url.Redacted(), made.Name)
 	}
 	return made.Name, nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -26,7 +27,7 @@ func (p *Prometheus) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (
 }
 
 func (p *Prometheus) dump(ctx context.Context, w *pack.Writer, prev *Previous) (e Entry, err error) {
-	if err := p.sweep(); err != nil {
+	if err := p.sweep(ctx); err != nil {
 		return e, err
 	}
 	version, err := p.version(ctx)
@@ -37,7 +38,7 @@ func (p *Prometheus) dump(ctx context.Context, w *pack.Writer, prev *Previous) (
 	// A snapshot that stays keeps blocks on the disk which the server has
 	// dropped, but it is no reason to be without a backup.
 	defer func() {
-		if failed := p.sweep(); failed != nil && err == nil {
+		if failed := p.sweep(ctx); failed != nil && err == nil {
 			e.Warnings = append(e.Warnings, failed.Error())
 		}
 	}()
@@ -62,15 +63,34 @@ func (p *Prometheus) dumpSnapshot(ctx context.Context, w *pack.Writer, prev *Pre
 		return e, err
 	}
 	facts.Path = p.cfg.DataDir
-	if facts.Parents, err = parentsOf(p.cfg.DataDir); err != nil {
-		return e, err
+	err = atPlace(p.cfg.DataDir, func(at fsx.Place) (err error) {
+		facts.Parents, err = parentsOf(at.Dir)
+		return err
+	})
+	if err == nil {
+		err = p.count(&facts, filepath.Base(path))
 	}
-	if err := facts.countBlocks(path); err != nil {
+	if err != nil {
 		return e, err
 	}
 	e.Kind = p.Kind()
 	e.Facts, err = json.Marshal(facts)
 	return e, err
+}
+
+// count reads what the blocks of a snapshot say.
+func (p *Prometheus) count(facts *PrometheusFacts, name string) error {
+	in, err := p.openSnapshots()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	snapshot, err := in.Folder(name)
+	if err != nil {
+		return err
+	}
+	defer snapshot.Close()
+	return facts.countBlocks(snapshot)
 }
 
 // snapshotNote is kept on disk while there is a snapshot.
@@ -115,7 +135,7 @@ func (p *Prometheus) takeNote(n snapshotNote) error {
 		return err
 	}
 	part := p.notePath() + ".part"
-	err = writeFile(part, os.O_TRUNC, func(w io.Writer) error {
+	err = writeFile(part, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
@@ -132,7 +152,7 @@ const snapshotDelay = 10 * time.Second
 // sweep removes the snapshot that was noted, if any, and then the note. Others
 // are a person's: of those whose name was not told, which have the time in it,
 // only one that was begun just when it was asked for is taken.
-func (p *Prometheus) sweep() error {
+func (p *Prometheus) sweep(ctx context.Context) error {
 	data, err := os.ReadFile(p.notePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -142,7 +162,7 @@ func (p *Prometheus) sweep() error {
 		err = json.Unmarshal(data, &n)
 	}
 	if err == nil {
-		err = p.removeSnapshots(n)
+		err = p.removeSnapshots(ctx, n)
 	}
 	if err != nil {
 		return fmt.Errorf("remove the last snapshot from %s: %w", p.snapshots(), err)
@@ -150,21 +170,38 @@ func (p *Prometheus) sweep() error {
 	return removeFiles(p.notePath())
 }
 
-func (p *Prometheus) removeSnapshots(n snapshotNote) error {
-	if n.Name != "" {
-		return os.RemoveAll(filepath.Join(p.snapshots(), n.Name))
-	}
-	entries, err := os.ReadDir(p.snapshots())
+func (p *Prometheus) removeSnapshots(ctx context.Context, n snapshotNote) error {
+	in, err := p.openSnapshots()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, e := range entries {
-		text, _, _ := strings.Cut(e.Name(), "-")
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if n.Name != "" {
+		return removeAll(ctx, in, n.Name)
+	}
+	names, err := in.Names()
+	for _, name := range names {
+		text, _, _ := strings.Cut(name, "-")
 		at, bad := time.Parse("20060102T150405Z", text)
 		if bad != nil || at.Before(n.Begun.Truncate(time.Second)) || at.After(n.Begun.Add(snapshotDelay)) {
 			continue
 		}
-		err = errors.Join(err, os.RemoveAll(filepath.Join(p.snapshots(), e.Name())))
+		err = errors.Join(err, removeAll(ctx, in, name))
 	}
 	return err
+}
+
+// openSnapshots holds the folder of snapshots, which the server's user may replace.
+func (p *Prometheus) openSnapshots() (in *fsx.Dir, err error) {
+	err = atPlace(p.snapshots(), func(at fsx.Place) error {
+		if len(at.Missing) > 0 {
+			return fs.ErrNotExist
+		}
+		in, err = at.Dir.Folder(at.Name)
+		return err
+	})
+	return in, err
 }

@@ -3,10 +3,8 @@ package source
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
@@ -34,7 +32,7 @@ func (p *Prometheus) Seal(ctx context.Context) (string, error) { return p.tree.S
 
 // Stage implements Restorer. The server may run.
 func (p *Prometheus) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
-	err := p.sweep()
+	err := p.sweep(ctx)
 	if err == nil {
 		err = p.readable(ctx, e)
 	}
@@ -87,8 +85,10 @@ func (p *Prometheus) swap(ctx context.Context) error {
 		return err
 	}
 	if !begun {
-		if staged, err := exists(p.Staged()); err != nil || !staged {
-			return errors.Join(err, fmt.Errorf("%w at %s", errNothingStaged, p.Staged()))
+		if seal, err := p.Seal(ctx); err != nil {
+			return err
+		} else if seal == "" {
+			return fmt.Errorf("%w at %s", errNothingStaged, p.Staged())
 		}
 		if err := p.begin(); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (p *Prometheus) begin() error {
 	if err := makeScratch(p.cfg.Scratch); err != nil {
 		return err
 	}
-	if err := writeFile(p.swapping(), os.O_TRUNC, func(io.Writer) error { return nil }); err != nil {
+	if err := writeFile(p.swapping(), func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
 	return syncFolder(p.cfg.Scratch)

@@ -328,8 +328,8 @@ func TestForgottenSnapshotIsRemoved(t *testing.T) {
 			do(t, os.MkdirAll(filepath.Join(p.snapshots(), dir, "block"), 0o755))
 		}
 		do(t, p.takeNote(note))
-		do(t, p.sweep())
-		do(t, p.sweep())
+		do(t, p.sweep(t.Context()))
+		do(t, p.sweep(t.Context()))
 		left, err := os.ReadDir(p.snapshots())
 		do(t, err)
 		if len(left) != 3 || left[0].Name() != "20260203T030507Z-2b" {

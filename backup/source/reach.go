@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // Reach is how far the swap of one source has come.
@@ -21,10 +23,10 @@ const (
 )
 
 // freeName returns the first of the names prefix-1, prefix-2, … that nothing has.
-func freeName(prefix string) (string, error) {
+func freeName(in *fsx.Dir, prefix string) (string, error) {
 	for n := 1; ; n++ {
 		name := prefix + "-" + strconv.Itoa(n)
-		if taken, err := exists(name); err != nil || !taken {
+		if taken, err := in.Exists(name); err != nil || !taken {
 			return name, err
 		}
 	}
@@ -32,21 +34,21 @@ func freeName(prefix string) (string, error) {
 
 // keepReplaced renames what was replaced.
 func (s *site) keepReplaced() (string, error) {
-	there, err := exists(s.replaced)
+	there, err := s.exists(s.replaced)
 	if err != nil || !there {
 		return "", err
 	}
-	to, err := freeName(s.kept)
+	to, err := freeName(s.in, s.kept)
 	if err != nil {
 		return "", err
 	}
-	return to, s.move("keep for good", s.replaced, to)
+	return s.path(to), s.move("keep for good", s.replaced, to)
 }
 
 // Reach implements Restorer.
 func (d *Directory) Reach(context.Context) (reach Reach, err error) {
 	err = d.do(func(p placement) error {
-		begun, err := exists(p.at().note)
+		begun, err := p.at().exists(p.at().note)
 		if err != nil {
 			return err
 		}
@@ -58,7 +60,7 @@ func (d *Directory) Reach(context.Context) (reach Reach, err error) {
 			}
 			return err
 		}
-		staged, err := exists(p.at().staged)
+		staged, err := p.at().exists(p.at().staged)
 		if staged {
 			reach = ReachStaged
 		}
@@ -142,18 +144,18 @@ func (s *sqliteSite) reach() (Reach, error) {
 // keep renames what was replaced: what SQLite kept beside it first, so that the
 // name of the database itself tells that all is done.
 func (s *sqliteSite) keep() (string, error) {
-	there, err := exists(s.replaced())
+	there, err := s.exists(s.replaced())
 	if err != nil || !there {
 		return "", err
 	}
-	to, err := freeName(besides(s.path, "kept"))
+	to, err := freeName(s.Dir, beside(s.Name, "kept"))
 	if err != nil {
 		return "", err
 	}
 	if err := s.moveSides(s.replaced(), to); err != nil {
 		return "", err
 	}
-	return to, s.step("keep for good", moveFile(s.replaced(), to))
+	return s.Dir.Path(to), s.step("keep for good", s.Dir.Move(s.replaced(), to))
 }
 
 // Reach implements Restorer.
@@ -182,14 +184,19 @@ func (c *Command) Keep(context.Context) (string, error) {
 	if err != nil || !there {
 		return "", err
 	}
-	to, err := freeName(filepath.Join(c.cfg.Scratch, "kept"))
-	if err == nil {
-		err = moveFile(c.replaced(), to)
-	}
+	var kept string
+	err = c.folder(func(in *fsx.Dir) error {
+		to, err := freeName(in, "kept")
+		if err != nil {
+			return err
+		}
+		kept = in.Path(to)
+		return in.Move(filepath.Base(c.replaced()), to)
+	})
 	if err != nil {
 		return "", fmt.Errorf("keep what was replaced of %s: %w", c.name, err)
 	}
-	return to, nil
+	return kept, nil
 }
 
 // Reach implements Restorer.

@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -142,11 +142,14 @@ type stagedTree struct {
 }
 
 func openStagedTree(s *site) (*stagedTree, error) {
-	root, err := openRoot(s.staged)
+	if s.in == nil {
+		return nil, &fs.PathError{Op: "open", Path: s.path(s.staged), Err: unix.ENOENT}
+	}
+	root, err := openRoot(fsx.Place{Dir: s.in, Name: s.staged})
 	if err != nil {
 		return nil, err
 	}
-	list, err := os.Open(s.list)
+	list, err := openList(s.in, s.list)
 	if err != nil {
 		root.release()
 		return nil, err
@@ -162,7 +165,7 @@ func (t *stagedTree) Close() error {
 
 // nodes is the list that was opened, whatever has its name by now.
 func (t *stagedTree) nodes() nodes {
-	return listedNodes("/proc/self/fd/" + strconv.Itoa(int(t.list.Fd())))
+	return listedNodes(t.list)
 }
 
 // Read implements StagedContent.
@@ -222,7 +225,7 @@ func (t *stagedTree) readOne(ctx context.Context, r *pack.Reader, n *Node, p *Pa
 }
 
 func (t *stagedTree) compare(ctx context.Context, r *pack.Reader, n *Node, from, budget int64) (next int64, ended, same bool, err error) {
-	fd, err := openDeep(t.root, n.Path)
+	fd, err := fsx.Beneath(t.root.fd, n.Path, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		if err == unix.EACCES || err == unix.EPERM {
 			return from, false, true, &fs.PathError{Op: "open", Path: n.Path, Err: err}
@@ -236,20 +239,6 @@ func (t *stagedTree) compare(ctx context.Context, r *pack.Reader, n *Node, from,
 	one := &portion{file: os.NewFile(uintptr(fd), n.Path), data: data, stream: n.Content}
 	next, ended, same, err = one.read(ctx, r, from, budget)
 	return next, ended, same, errors.Join(err, one.close())
-}
-
-// openDeep opens a file for reading, at a path of any length.
-func openDeep(root *openFolder, path string) (int, error) {
-	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	fd, err := retryOpen(root.fd, path, flags, 0)
-	if err != unix.ENAMETOOLONG {
-		return fd, err
-	}
-	err = lookLong(root.fd, path, func(at int, name string) error {
-		fd, err = retryOpen(at, name, flags, 0)
-		return err
-	})
-	return fd, err
 }
 
 // OpenStaged implements Rereader.
@@ -281,7 +270,7 @@ func (d *Directory) Distrust(ctx context.Context, r *pack.Reader, _ Entry, at Sp
 				return err
 			}
 			bad = true
-			return spoilMark(p.at().marks, number)
+			return spoilMark(p.at(), number)
 		}
 		return nil
 	})
@@ -289,8 +278,8 @@ func (d *Directory) Distrust(ctx context.Context, r *pack.Reader, _ Entry, at Sp
 }
 
 // spoilMark takes the mark of one entry away, durably.
-func spoilMark(marks string, number int64) error {
-	f, err := os.OpenFile(marks, os.O_WRONLY, 0)
+func spoilMark(s *site, number int64) error {
+	f, err := s.in.Open(s.marks, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
 // stagedFile is the content of a stage that is one file.
 type stagedFile struct{ portion }
 
-func openStagedFile(path string, e Entry) (*stagedFile, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func openStagedFile(at fsx.Place, e Entry) (*stagedFile, error) {
+	f, err := at.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +42,8 @@ func (f *stagedFile) Read(ctx context.Context, r *pack.Reader, from Spot, budget
 }
 
 // distrustFile reads a staged file again, and has it set aside if it is bad.
-func distrustFile(ctx context.Context, r *pack.Reader, path string, e Entry, spot Spot, aside func() error) (bad bool, err error) {
-	f, err := openStagedFile(path, e)
+func distrustFile(ctx context.Context, r *pack.Reader, at fsx.Place, e Entry, spot Spot, aside func() error) (bad bool, err error) {
+	f, err := openStagedFile(at, e)
 	if err != nil {
 		return false, err
 	}
@@ -59,7 +57,7 @@ func distrustFile(ctx context.Context, r *pack.Reader, path string, e Entry, spo
 // OpenStaged implements Rereader.
 func (s *SQLite) OpenStaged(e Entry) (content StagedContent, err error) {
 	err = s.do("open the stage of", func(at *sqliteSite) error {
-		content, err = openStagedFile(at.staged(), e)
+		content, err = openStagedFile(at.Beside(at.staged()), e)
 		return err
 	})
 	return content, err
@@ -75,7 +73,7 @@ func (s *SQLite) Distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spo
 }
 
 func (s *sqliteSite) distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spot) (bad bool, err error) {
-	return distrustFile(ctx, r, s.staged(), e, spot, func() error {
+	return distrustFile(ctx, r, s.Beside(s.staged()), e, spot, func() error {
 		return s.dropped().addFiles(append(s.withSides(s.staged()), s.staged())...)
 	})
 }
@@ -83,7 +81,7 @@ func (s *sqliteSite) distrust(ctx context.Context, r *pack.Reader, e Entry, spot
 // OpenStaged implements Rereader.
 func (s *File) OpenStaged(e Entry) (content StagedContent, err error) {
 	err = s.do("open the stage of", func(at *sqliteSite) error {
-		content, err = openStagedFile(at.staged(), e)
+		content, err = openStagedFile(at.Beside(at.staged()), e)
 		return err
 	})
 	return content, err
@@ -99,17 +97,24 @@ func (s *File) Distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spot)
 }
 
 // OpenStaged implements Rereader.
-func (c *Command) OpenStaged(e Entry) (StagedContent, error) {
-	f, err := openStagedFile(c.Staged(), e)
+func (c *Command) OpenStaged(e Entry) (content StagedContent, err error) {
+	err = atPlace(c.Staged(), func(p fsx.Place) error {
+		content, err = openStagedFile(p, e)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the stage of %s: %w", c.name, err)
 	}
-	return f, nil
+	return content, nil
 }
 
 // Distrust implements Rereader: the file is set aside.
 func (c *Command) Distrust(ctx context.Context, r *pack.Reader, e Entry, spot Spot) (bool, error) {
-	bad, err := distrustFile(ctx, r, c.Staged(), e, spot, func() error { return c.dropped().addFiles(c.Staged()) })
+	var bad bool
+	err := atPlace(c.Staged(), func(p fsx.Place) (err error) {
+		bad, err = distrustFile(ctx, r, p, e, spot, func() error { return asides{p.Dir, "dropped"}.addFiles(p.Name) })
+		return err
+	})
 	if err != nil {
 		return bad, fmt.Errorf("read the stage of %s: %w", c.name, err)
 	}

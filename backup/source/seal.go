@@ -1,28 +1,28 @@
 package source
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
-// sealOf describes files and folders by what changes when somebody writes to
+// sealOf describes files and folders in a folder by what changes when somebody writes to
 // them or puts others in their place. Empty when the first one is missing.
-func sealOf(paths ...string) (string, error) {
+func sealOf(in *fsx.Dir, names ...string) (string, error) {
+	if in == nil {
+		return "", nil
+	}
 	var b strings.Builder
-	for i, path := range paths {
-		var st unix.Stat_t
-		err := unix.Lstat(path, &st)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", &fs.PathError{Op: "stat", Path: path, Err: err}
+	for i, name := range names {
+		st, err := in.Stat(name)
+		if err != nil {
+			return "", err
 		}
-		if err != nil && i == 0 {
+		if st.Mode == 0 && i == 0 {
 			return "", nil
 		}
-		fmt.Fprintf(&b, "%s %d %d %d.%09d %d.%09d\n", path, st.Ino, st.Size,
+		fmt.Fprintf(&b, "%s %d %d %d.%09d %d.%09d\n", in.Path(name), st.Ino, st.Size,
 			st.Mtim.Sec, st.Mtim.Nsec, st.Ctim.Sec, st.Ctim.Nsec)
 	}
 	return b.String(), nil

@@ -28,27 +28,18 @@ func stageMeta(ctx context.Context, f *os.File, source string, n *Node) error {
 	return judgeUnset(ctx, unset)
 }
 
-// exportMeta is giveMeta for a file that is exported.
-func exportMeta(ctx context.Context, path, source string, n *Node) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return finishFile(f, func(f *os.File) error { return giveMeta(ctx, f, source, n, nil) })
-}
-
 // node is the file of a restored database.
-func (f *sqliteFacts) node(path string) *Node {
+func (f *sqliteFacts) node(name string) *Node {
 	return &Node{
-		Path: filepath.Base(path), Type: RegularFile, Mode: f.Mode & 0o777,
+		Path: name, Type: RegularFile, Mode: f.Mode & 0o777,
 		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group, Xattrs: f.Xattrs,
 	}
 }
 
 // node is the restored file.
-func (f *fileFacts) node(path string) *Node {
+func (f *fileFacts) node(name string) *Node {
 	return &Node{
-		Path: filepath.Base(path), Type: RegularFile, Mode: f.Mode,
+		Path: name, Type: RegularFile, Mode: f.Mode,
 		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group, Xattrs: f.Xattrs,
 	}
 }

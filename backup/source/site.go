@@ -6,22 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // site is where a directory's stage is built, on the file system of its
-// target, and what lies there. What has the name of the stage is whole.
+// target, and what lies there: names in a held folder. What has the name of the
+// stage is whole.
 type site struct {
-	target   string
-	folder   string // holds the names below
-	staging  string // a stage being built, or changed
+	place  fsx.Place // of the target
+	target string    // its path, for people
+
+	in       *fsx.Dir // holds the names below; nil as long as it does not exist
+	folder   string   // its path, for people
+	staging  string   // a stage being built, or changed
 	staged   string
 	replaced string
 	kept     string // and a number behind it: what was replaced, when nobody knew whether it is still needed
-	dropped  asides // what waits to be deleted
+	dropped  string // what waits to be deleted: see asides
 	delta    string // files on their way into the stage
 	list     string // the tree that is staged
 	listing  string // the tree that is going to be
@@ -31,82 +34,124 @@ type site struct {
 	fault    func(step string) error
 }
 
-func newSite(target, folder string, place func(name string) string) site {
+func newSite(place fsx.Place, in *fsx.Dir, folder string, name func(string) string) site {
 	return site{
-		target: target, folder: folder,
-		staging: place("staging"), staged: place("staged"), replaced: place("replaced"), kept: place("kept"), dropped: asides(place("dropped")),
-		delta: place("delta"), list: place("list"), listing: place("listing"),
-		marks: place("marks"), marking: place("marking"), note: place("swap.json"),
+		place: place, target: place.Path(), in: in, folder: folder,
+		staging: name("staging"), staged: name("staged"), replaced: name("replaced"), kept: name("kept"), dropped: name("dropped"),
+		delta: name("delta"), list: name("list"), listing: name("listing"),
+		marks: name("marks"), marking: name("marking"), note: name("swap.json"),
 		fault: noFault,
 	}
 }
 
-// stage has build make a folder, and gives it the name of the stage once that
-// has succeeded. build makes it durable, and writes listing. An earlier stage
-// makes room first.
-func (s *site) stage(ctx context.Context, build func(dir string) error) error {
+// release lets go of the folders.
+func (s *site) release() {
+	s.place.Close()
+	s.in.Close()
+}
+
+// asides are what waits to be deleted.
+func (s *site) asides() asides { return asides{s.in, s.dropped} }
+
+// path is where something with one of the names is, for people.
+func (s *site) path(name string) string { return filepath.Join(s.folder, name) }
+
+// old is where the replaced state lies.
+func (s *site) old() fsx.Place { return fsx.Place{Dir: s.in, Name: s.replaced} }
+
+// exists tells whether something has one of the names.
+func (s *site) exists(name string) (bool, error) {
+	if s.in == nil {
+		return false, nil
+	}
+	return s.in.Exists(name)
+}
+
+// stage makes a folder, has build fill it, and gives it the name of the stage once
+// that has succeeded. build makes it durable, and writes listing. An earlier stage
+// makes room first. Until build has ended nobody else can be in the folder.
+func (s *site) stage(ctx context.Context, build func(made *fsx.Dir) error) error {
 	if err := s.ready(); err != nil {
 		return err
 	}
 	if err := s.clear(); err != nil {
 		return err
 	}
-	if _, err := s.dropped.sweep(ctx); err != nil {
+	if _, err := s.asides().sweep(ctx); err != nil {
 		return err
 	}
-	if err := build(s.staging); err != nil {
-		return errors.Join(err, s.remove(ctx, s.staging), removeFiles(s.listing, s.marking))
+	made, err := s.in.Make(s.staging)
+	if err == nil {
+		defer made.Close()
+		err = build(made)
 	}
-	return s.place()
+	if err == nil {
+		err = s.put(made)
+	}
+	if err != nil {
+		return errors.Join(err, s.remove(ctx, s.staging), s.removeFiles(s.listing, s.marking))
+	}
+	return nil
 }
 
 // advance changes the stage. Up to the end of prepare, which fills delta and
 // writes listing, the stage is as it was; while apply changes it, and makes it
 // durable, it has another name.
-func (s *site) advance(ctx context.Context, prepare func() error, apply func(dir string) error) error {
+func (s *site) advance(ctx context.Context, prepare func(stage, delta *fsx.Dir) error, apply func() error) error {
 	if err := s.ready(); err != nil {
 		return err
+	}
+	if s.in == nil {
+		return fmt.Errorf("%w at %s", errNothingStaged, s.path(s.staged))
 	}
 	if err := s.dropDelta(ctx); err != nil {
 		return err
 	}
-	if err := prepare(); err != nil {
+	stage, err := s.in.Folder(s.staged)
+	if err != nil {
+		return err
+	}
+	defer stage.Close()
+	delta, err := s.in.Make(s.delta)
+	if err == nil {
+		defer delta.Close()
+		err = prepare(stage, delta)
+	}
+	if err != nil {
 		return errors.Join(err, s.dropDelta(ctx))
 	}
 	if err := s.move("advance", s.staged, s.staging); err != nil {
 		return err
 	}
-	if err := apply(s.staging); err != nil {
-		return errors.Join(err, s.clear())
+	if err = apply(); err == nil {
+		err = s.put(stage)
 	}
-	if err := s.place(); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, s.clear())
 	}
 	return s.dropDelta(ctx)
 }
 
-// place makes what was built the stage.
-func (s *site) place() error {
-	if there, err := exists(s.marking); err != nil {
-		return err
-	} else if there {
-		if err := s.move("marks", s.marking, s.marks); err != nil {
+// put makes what was built the stage.
+func (s *site) put(built *fsx.Dir) error {
+	for _, f := range []struct{ step, from, to string }{{"marks", s.marking, s.marks}, {"list", s.listing, s.list}} {
+		there, err := s.exists(f.from)
+		if err == nil && there {
+			err = s.move(f.step, f.from, f.to)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if there, err := exists(s.listing); err != nil {
+	if err := s.move("stage", s.staging, s.staged); err != nil {
 		return err
-	} else if there {
-		if err := s.move("list", s.listing, s.list); err != nil {
-			return err
-		}
 	}
-	return s.move("stage", s.staging, s.staged)
+	return s.in.Still(s.staged, built.FD())
 }
 
 // ready refuses to stage while a swap is neither finished nor undone.
 func (s *site) ready() error {
-	switch there, err := exists(s.note); {
+	switch there, err := s.exists(s.note); {
 	case err != nil:
 		return err
 	case there:
@@ -116,41 +161,66 @@ func (s *site) ready() error {
 }
 
 func (s *site) dropDelta(ctx context.Context) error {
-	if err := removeFiles(s.listing, s.marking); err != nil {
+	if err := s.removeFiles(s.listing, s.marking); err != nil {
 		return err
 	}
 	return s.remove(ctx, s.delta)
 }
 
+// removeFiles removes the files that exist, in order, durably.
+func (s *site) removeFiles(names ...string) error {
+	for _, name := range names {
+		there, err := s.in.Stat(name)
+		switch {
+		case err != nil:
+			return err
+		case there.Mode == 0:
+			continue
+		case isFolder(there):
+			err = s.drop(name) // nobody who restores has made it
+		default:
+			err = errors.Join(s.in.Remove(name), s.in.Sync())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // remove sets a folder aside and deletes what can be deleted of it.
-func (s *site) remove(ctx context.Context, path string) error {
-	if err := s.drop(path); err != nil {
+func (s *site) remove(ctx context.Context, name string) error {
+	if err := s.drop(name); err != nil {
 		return err
 	}
 	// To stop half-way gains nothing, and what is left is the next sweep's.
-	_, err := s.dropped.sweep(context.WithoutCancel(ctx))
+	_, err := s.asides().sweep(context.WithoutCancel(ctx))
 	return err
 }
 
 // clear sets all aside that a stage or a swap has left. The note is not there.
 func (s *site) clear() error {
-	for _, path := range []string{s.staging, s.staged, s.replaced, s.delta} {
-		if err := s.drop(path); err != nil {
+	if s.in == nil {
+		return nil
+	}
+	for _, name := range []string{s.staging, s.staged, s.replaced, s.delta} {
+		if err := s.drop(name); err != nil {
 			return err
 		}
 	}
-	return removeFiles(s.listing, s.marking, s.list, s.marks)
+	return s.removeFiles(s.listing, s.marking, s.list, s.marks)
 }
 
-// drop sets a folder aside: a folder under its own name is always whole.
-func (s *site) drop(path string) error {
-	if n, err := inodeOf(path); err != nil || n == 0 {
+// drop sets a folder aside: a folder under its own name is always whole. Something
+// else that somebody has put there goes the same way.
+func (s *site) drop(name string) error {
+	if there, err := s.exists(name); err != nil || !there {
 		return err
 	}
 	if err := s.fault("drop"); err != nil {
 		return err
 	}
-	if _, err := s.dropped.add(path); err != nil {
+	if _, err := s.asides().add(name); err != nil {
 		return err
 	}
 	return s.sync()
@@ -161,7 +231,7 @@ func (s *site) move(step, from, to string) error {
 	if err := s.fault(step); err != nil {
 		return err
 	}
-	if err := os.Rename(from, to); err != nil {
+	if err := s.in.Rename(from, to); err != nil {
 		return err
 	}
 	return s.sync()
@@ -171,12 +241,18 @@ func (s *site) sync() error {
 	if err := s.fault("sync"); err != nil {
 		return err
 	}
-	return syncFolder(s.folder)
+	return s.in.Sync()
 }
+
+// maxNote is more than any note takes.
+const maxNote = 1 << 20
 
 // readNote reads the note into v, and tells whether there is one.
 func (s *site) readNote(v any) (bool, error) {
-	data, err := os.ReadFile(s.note)
+	if s.in == nil {
+		return false, nil
+	}
+	data, err := s.in.ReadOwn(s.note, maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -184,7 +260,7 @@ func (s *site) readNote(v any) (bool, error) {
 		return false, err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return false, fmt.Errorf("read %s: %w", s.note, err)
+		return false, fmt.Errorf("read %s: %w", s.in.Path(s.note), err)
 	}
 	return true, nil
 }
@@ -197,8 +273,8 @@ func (s *site) writeNote(step string, v any) error {
 	if err := s.fault(step); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.note, data, 0o600, renameio.WithTempDir(filepath.Dir(s.note))); err != nil {
-		return fmt.Errorf("write %s: %w", s.note, err)
+	if err := s.in.Replace(s.note, data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", s.in.Path(s.note), err)
 	}
 	return s.sync()
 }
@@ -207,11 +283,11 @@ func (s *site) removeNote() error {
 	if err := s.fault("unmark"); err != nil {
 		return err
 	}
-	err := os.Remove(s.note)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nor need its folder exist
+	there, err := s.exists(s.note) // nor need its folder exist
+	if err != nil || !there {
+		return err
 	}
-	if err != nil {
+	if err := s.in.Remove(s.note); err != nil {
 		return err
 	}
 	return s.sync()

@@ -7,7 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -159,22 +162,38 @@ func SameStage(a, b Entry) bool {
 // path must not exist. With Losses in ctx it goes on past what fails, where that
 // can be.
 func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
-	export, ok := exporters[e.Kind]
-	if !ok {
-		return fmt.Errorf("export %s: unknown kind of source %q", e.Name, e.Kind)
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("export %s: %w", e.Name, err)
 	}
-	err := export(ctx, r, e, path)
-	if err == nil {
-		return nil
+	err = atPlace(path, func(p fsx.Place) error { return ExportTo(ctx, r, e, p) })
+	if err != nil {
+		return fmt.Errorf("export %s: %w", e.Name, err)
 	}
-	if lossesOf(ctx).bears(Loss{Source: e.Name, What: leftOut}, err) {
-		return removeTree(path) // of a kind that is whole or nothing
-	}
-	return fmt.Errorf("export %s: %w", e.Name, err)
+	return nil
 }
 
+// ExportTo is Export in a held folder.
+func ExportTo(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
+	export, ok := exporters[e.Kind]
+	if !ok {
+		return fmt.Errorf("unknown kind of source %q", e.Kind)
+	}
+	if len(at.Missing) > 0 {
+		return &fs.PathError{Op: "write to", Path: at.Path(), Err: fs.ErrNotExist}
+	}
+	err := export(ctx, r, e, at)
+	if err != nil && lossesOf(ctx).bears(Loss{Source: e.Name, What: leftOut}, err) {
+		return removeAll(ctx, at.Dir, at.Name) // of a kind that is whole or nothing
+	}
+	return err
+}
+
+// Remove deletes what an export has made, all of it.
+func Remove(ctx context.Context, at fsx.Place) error { return removeAll(ctx, at.Dir, at.Name) }
+
 // exporters are Export by kind.
-var exporters = map[string]func(context.Context, *pack.Reader, Entry, string) error{
+var exporters = map[string]func(context.Context, *pack.Reader, Entry, fsx.Place) error{
 	"directory":  exportDirectory,
 	"file":       exportFile,
 	"sqlite":     exportSQLite,

@@ -10,12 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -72,13 +71,13 @@ func NewSQLite(name string, cfg SQLiteConfig) (*SQLite, error) {
 }
 
 // ownLocks makes SQLite's locks on database files survive when something else
-// in this process reads such a file: a directory source, for one.
+// in this process reads such a file: a directory source, for one. And it has SQLite
+// open files in held folders.
 var ownLocks = sync.OnceValue(func() error {
-	_, err := sqlite.OFDLocking(true)
-	if errors.Is(err, sqlite.ErrOFDLockingUnavailable) {
-		return nil
+	if _, err := sqlite.OFDLocking(true); err != nil && !errors.Is(err, sqlite.ErrOFDLockingUnavailable) {
+		return err
 	}
-	return err
+	return openHeld()
 })
 
 // sqliteFacts are what the manifest says of a database file.
@@ -112,11 +111,7 @@ func (s *SQLite) Kind() string { return "sqlite" }
 // Check opens the database, and looks whether its folder can be written to.
 // When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (s *SQLite) Check(ctx context.Context) error {
-	path, there, err := s.check(ctx)
-	if err == nil && !there {
-		err = missingDatabase(path)
-	}
-	if err != nil {
+	if err := s.check(ctx, false); err != nil {
 		return fmt.Errorf("source %s: %w", s.name, err)
 	}
 	return nil
@@ -129,34 +124,40 @@ func missingDatabase(path string) error {
 // CheckRestore is the part of Check that a restore needs: neither the database
 // nor the folders above it have to exist, because they are made.
 func (s *SQLite) CheckRestore(ctx context.Context) error {
-	if _, _, err := s.check(ctx); err != nil {
+	if err := s.check(ctx, true); err != nil {
 		return fmt.Errorf("source %s: %w", s.name, err)
 	}
 	return nil
 }
 
-// check opens the database, if it is there.
-func (s *SQLite) check(ctx context.Context) (path string, there bool, err error) {
-	if path, err = s.real(); err != nil {
-		return path, false, err
+// check opens the database, which may be missing.
+func (s *SQLite) check(ctx context.Context, mayMiss bool) error {
+	at, err := s.real()
+	if err != nil {
+		return err
 	}
-	if err := (&sqliteSite{path: path, sides: sides}).checkObstacles(); err != nil {
-		return path, false, err
+	defer at.Close()
+	if err := (&sqliteSite{Place: at, sides: sides}).checkObstacles(); err != nil {
+		return err
 	}
-	if err := checkWritable(filepath.Dir(path)); err != nil {
-		return path, false, err
+	if err := checkWritable(at); err != nil {
+		return err
 	}
 	if err := makeScratch(s.cfg.Scratch); err != nil {
-		return path, false, err
+		return err
 	}
-	if there, err := exists(path); err != nil || !there {
-		return path, false, err
+	there, err := at.Exists()
+	if err == nil && !there && !mayMiss {
+		err = missingDatabase(at.Path())
 	}
-	snap, err := openSnapshot(ctx, path)
+	if err != nil || !there {
+		return err
+	}
+	snap, err := openSnapshot(ctx, at)
 	if err != nil {
-		return path, false, err
+		return err
 	}
-	return path, true, snap.Close()
+	return snap.Close()
 }
 
 // Dump implements Source.
@@ -169,31 +170,32 @@ func (s *SQLite) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 }
 
 func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
-	path, err := s.real()
+	at, err := s.real()
 	if err != nil {
 		return Entry{}, err
 	}
-	print, err := fingerprint(path)
+	defer at.Close()
+	print, err := fingerprint(at)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Entry{}, missingDatabase(path)
+		return Entry{}, missingDatabase(at.Path())
 	}
 	if err != nil {
 		return Entry{}, err
 	}
-	warnings, err := fileWarnings(path)
+	warnings, err := fileWarnings(at)
 	if err != nil {
 		return Entry{}, err
 	}
-	if e, ok := s.keep(w, prev, path, print); ok {
+	if e, ok := s.keep(w, prev, at, print); ok {
 		e.Damaged = prev.Entry.Damaged
 		e.Warnings = append(warnings, damageWarnings(e.Damaged)...)
 		return e, nil
 	}
-	got, err := (&storing{w: w, path: path, scratch: s.cfg.Scratch}).store(ctx)
+	got, err := (&storing{w: w, at: at, scratch: s.cfg.Scratch}).store(ctx)
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := got.facts.describe(path); err != nil {
+	if err := got.facts.describe(at); err != nil {
 		return Entry{}, err
 	}
 	e, err := s.entry(got.root, got.facts)
@@ -201,7 +203,7 @@ func (s *SQLite) dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entr
 	if prev != nil {
 		before = prev.Entry.Damaged
 	}
-	e.Damaged = s.sound.begin(s.cfg.Now).damage(ctx, path, got, before)
+	e.Damaged = s.sound.begin(s.cfg.Now).damage(ctx, at, got, before)
 	e.Warnings = append(warnings, damageWarnings(e.Damaged)...)
 	return e, err
 }
@@ -215,25 +217,22 @@ func damageWarnings(damaged []string) []string {
 }
 
 // fileWarnings says what is not kept of a database file.
-func fileWarnings(path string) ([]string, error) {
-	links, err := linkWarnings(path)
+func fileWarnings(at fsx.Place) ([]string, error) {
+	links, err := linkWarnings(at)
 	if err != nil {
 		return nil, err
 	}
-	flags, err := flagWarnings(path)
+	flags, err := flagWarnings(at)
 	return append(links, flags...), err
 }
 
 // linkWarnings says what a database with several names is in danger of.
-func linkWarnings(path string) ([]string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+func linkWarnings(at fsx.Place) ([]string, error) {
+	st, err := at.Stat()
+	if err != nil || st.Nlink < 2 {
+		return nil, err
 	}
-	if st.Nlink < 2 {
-		return nil, nil
-	}
-	return []string{fmt.Sprintf("%s has %d names (hard links): what is written through another one may not be in this backup, and after a restore that one is another file; use a symbolic link instead", path, st.Nlink)}, nil
+	return []string{fmt.Sprintf("%s has %d names (hard links): what is written through another one may not be in this backup, and after a restore that one is another file; use a symbolic link instead", at.Path(), st.Nlink)}, nil
 }
 
 func (s *SQLite) entry(root pack.Stream, facts sqliteFacts) (Entry, error) {
@@ -245,7 +244,7 @@ func (s *SQLite) entry(root pack.Stream, facts sqliteFacts) (Entry, error) {
 }
 
 // keep takes the previous dump over when nothing was committed since.
-func (s *SQLite) keep(w *pack.Writer, prev *Previous, path, print string) (Entry, bool) {
+func (s *SQLite) keep(w *pack.Writer, prev *Previous, at fsx.Place, print string) (Entry, bool) {
 	if prev == nil || prev.Entry.Kind != s.Kind() {
 		return Entry{}, false
 	}
@@ -253,7 +252,7 @@ func (s *SQLite) keep(w *pack.Writer, prev *Previous, path, print string) (Entry
 	if err := json.Unmarshal(prev.Entry.Facts, &facts); err != nil || facts.Fingerprint != print {
 		return Entry{}, false
 	}
-	if err := facts.describe(path); err != nil {
+	if err := facts.describe(at); err != nil {
 		return Entry{}, false
 	}
 	e, err := s.entry(prev.Entry.Root, facts)
@@ -262,36 +261,26 @@ func (s *SQLite) keep(w *pack.Writer, prev *Previous, path, print string) (Entry
 
 // describe takes over what the database itself does not tell: its owner's
 // names, its extended attributes, and the folders above it.
-func (f *sqliteFacts) describe(path string) (err error) {
+func (f *sqliteFacts) describe(at fsx.Place) (err error) {
 	names := newOwnerNames()
 	f.User, f.Group = names.user(f.UID), names.group(f.GID)
-	if f.Xattrs, err = pathXattrs(path).read(); err != nil {
-		return &fs.PathError{Op: "read extended attributes of", Path: path, Err: err}
+	if f.Xattrs, err = pathXattrs(at.Held()).read(); err != nil {
+		return &fs.PathError{Op: "read extended attributes of", Path: at.Path(), Err: err}
 	}
-	f.Parents, err = parentsOf(path)
+	f.Parents, err = parentsOf(at.Dir)
 	return err
 }
 
-// ownerOf gives a file's permission bits and owner.
-func ownerOf(info fs.FileInfo) (mode, uid, gid uint32) {
-	mode = uint32(info.Mode().Perm())
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		uid, gid = st.Uid, st.Gid
-	}
-	return mode, uid, gid
-}
-
-// exportSQLite writes the database file to path, with its metadata.
-func exportSQLite(ctx context.Context, r *pack.Reader, e Entry, path string) error {
+// exportSQLite writes the database file, with its metadata.
+func exportSQLite(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
 	var facts sqliteFacts
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return fmt.Errorf("read facts: %w", err)
 	}
-	if err := streamToFile(ctx, r, e.Root, path, os.O_EXCL); err != nil {
-		return err
-	}
-	if err := exportMeta(ctx, path, e.Name, facts.node(path)); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return newFile(at.Dir, at.Name, func(f *os.File) error {
+		if err := copyStream(ctx, r, e.Root, f); err != nil {
+			return err
+		}
+		return giveMeta(ctx, f, e.Name, facts.node(at.Name), nil)
+	})
 }

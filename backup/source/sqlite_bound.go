@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // While somebody reads a snapshot, SQLite cannot take what is committed out of the
@@ -21,7 +23,7 @@ const (
 // boundedPages are the pages of a snapshot for somebody who may read slowly.
 type boundedPages struct {
 	from    *snapshot
-	wal     string // its path
+	wal     fsx.Place
 	scratch string
 	bound   int64 // of the WAL's size
 	end     chan struct{}
@@ -36,7 +38,7 @@ type boundedPages struct {
 // bounded begins to watch the WAL.
 func (s *storing) bounded(from *snapshot, pages *pageReader) *boundedPages {
 	b := &boundedPages{
-		from: from, pages: pages, wal: s.path + "-wal", scratch: s.scratch,
+		from: from, pages: pages, wal: s.at.With("-wal"), scratch: s.scratch,
 		end: make(chan struct{}), ended: make(chan struct{}),
 	}
 	b.bound = b.size() + cmp.Or(s.walGrowth, max(walGrowth, from.facts.Size))
@@ -46,11 +48,11 @@ func (s *storing) bounded(from *snapshot, pages *pageReader) *boundedPages {
 
 // size is how large the WAL is.
 func (b *boundedPages) size() int64 {
-	info, err := os.Stat(b.wal)
+	st, err := b.wal.Stat()
 	if err != nil {
 		return 0 // a WAL that is not there does not grow
 	}
-	return info.Size()
+	return st.Size
 }
 
 func (b *boundedPages) watch(every time.Duration) {

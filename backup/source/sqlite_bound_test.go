@@ -63,7 +63,7 @@ func newSlowlyStored(t *testing.T) (db *sql.DB, s *storing, store *slowStore) {
 		}
 	}
 	must(t, transfer(db, 3, 4)) // in the WAL alone
-	return db, &storing{w: store, path: path, scratch: t.TempDir(), walGrowth: 64 << 10, walEvery: time.Millisecond}, store
+	return db, &storing{w: store, at: placed(t, path), scratch: t.TempDir(), walGrowth: 64 << 10, walEvery: time.Millisecond}, store
 }
 
 // A store that stands still does not make the WAL grow without end: the snapshot
@@ -102,7 +102,7 @@ func TestASlowStoreDoesNotHoldTheWALOfADatabaseInADirectory(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, s, store := newSlowlyStored(t)
-	d := newTestDirectory(t, filepath.Dir(s.path))
+	d := newTestDirectory(t, filepath.Dir(s.at.Path()))
 	d.storing = func(one *storing) { one.walGrowth, one.walEvery = s.walGrowth, s.walEvery }
 	d.cfg.Scratch = s.scratch
 	e, err := d.dump(ctx, slowDatabases{slowStore: store}, nil, nil)
@@ -122,7 +122,7 @@ func TestASlowStoreEndsWhereTheRestCannotBePutAside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	db, s, _ := newSlowlyStored(t)
-	s.scratch = filepath.Join(s.path, "no folder")
+	s.scratch = filepath.Join(s.at.Path(), "no folder")
 	if _, err := s.live(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("stored without a place for the rest: %v", err)
 	}

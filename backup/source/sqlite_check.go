@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -14,23 +16,23 @@ import (
 
 // examineFile runs SQLite's own check on a database file that nobody else uses,
 // and leaves no file beside it.
-func examineFile(ctx context.Context, path string) (_ Findings, err error) {
-	db, err := openImmutable(path)
+func examineFile(ctx context.Context, f *os.File) (_ Findings, err error) {
+	db, err := openImmutable(f)
 	if err != nil {
 		return Findings{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	found, err := examineDatabase(ctx, db)
 	if err != nil {
-		return Findings{}, fmt.Errorf("check the integrity of %s: %w", path, err)
+		return Findings{}, fmt.Errorf("check the integrity of %s: %w", f.Name(), err)
 	}
 	return found, nil
 }
 
-// openImmutable opens a database that nobody writes to, and ignores what is
-// beside it.
-func openImmutable(path string) (*sql.DB, error) {
-	return sql.Open("sqlite", sqliteURI(path, "mode=ro&immutable=1"))
+// openImmutable opens a database that nobody writes to, by way of its open file, and
+// ignores what is beside it.
+func openImmutable(f *os.File) (*sql.DB, error) {
+	return sql.Open("sqlite", sqliteURI(heldFolders+strconv.Itoa(int(f.Fd())), "mode=ro&immutable=1"))
 }
 
 // querier is a connection to a database, or several.

@@ -61,7 +61,7 @@ func TestSQLiteDamageIsToldFromWhatOnlyTheApplicationReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := rewrite(t, c.from, c.to, c.stmts...)
-			got, err := examineFile(t.Context(), path)
+			got, err := examineFile(t.Context(), opened(t, path))
 			must(t, err)
 			if damage := strings.Join(got.Damage, "; "); (damage == "") != (c.damage == "") || !strings.Contains(damage, c.damage) {
 				t.Errorf("damage %q, want %q", damage, c.damage)
@@ -113,7 +113,7 @@ func TestADamagedPageIsOneFinding(t *testing.T) {
 	must(t, err)
 	_, err = f.WriteAt(bytes.Repeat([]byte{0xff}, 64), 4096*20)
 	must(t, errors.Join(err, f.Close()))
-	got, err := examineFile(t.Context(), path)
+	got, err := examineFile(t.Context(), opened(t, path))
 	must(t, err)
 	if len(got.Damage) == 0 || strings.Contains(strings.Join(got.Damage, ""), "\n") {
 		t.Errorf("found %q", got.Damage)

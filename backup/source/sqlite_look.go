@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // databaseMagic is what each SQLite database begins with.
@@ -76,17 +78,17 @@ func (f *sqliteFacts) take(st unix.Stat_t) {
 
 // lookAt looks at a database. The fingerprint comes first: what changes later
 // shows in the next one.
-func lookAt(path string) (l databaseLook, err error) {
-	if l.print, err = fingerprint(path); err != nil {
+func lookAt(at fsx.Place) (l databaseLook, err error) {
+	if l.print, err = fingerprint(at); err != nil {
 		return l, err
 	}
-	f, err := os.Open(path)
+	f, err := at.Open()
 	if err != nil {
 		return l, err
 	}
 	if err := unix.Fstat(int(f.Fd()), &l.stat); err != nil {
 		_ = f.Close()
-		return l, &fs.PathError{Op: "stat", Path: path, Err: err}
+		return l, &fs.PathError{Op: "stat", Path: at.Path(), Err: err}
 	}
 	defer openedHere.close(l.id(), f)
 	l.header = make([]byte, headerSize+pageHeadSize)
@@ -95,7 +97,7 @@ func lookAt(path string) (l databaseLook, err error) {
 		return l, err
 	}
 	l.header = l.header[:n]
-	if l.pending, err = pendingBeside(path, l.id()); err != nil {
+	if l.pending, err = pendingBeside(at, l.id()); err != nil {
 		return l, err
 	}
 	l.writing, l.held = lockedBy(f)
@@ -104,15 +106,15 @@ func lookAt(path string) (l databaseLook, err error) {
 
 // pendingBeside tells whether a WAL or a journal beside a database has anything
 // that may belong into it.
-func pendingBeside(path string, of fileID) (bool, error) {
-	info, err := os.Stat(path + "-wal")
-	if err == nil && info.Size() > 0 {
+func pendingBeside(at fsx.Place, of fileID) (bool, error) {
+	wal, err := at.With("-wal").Stat()
+	if err == nil && wal.Size > 0 {
 		return true, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	journal, err := os.Open(path + "-journal")
+	journal, err := at.With("-journal").Open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

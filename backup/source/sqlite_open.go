@@ -4,7 +4,7 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // openDatabases knows which databases SQLite has open in this process. When a
@@ -25,10 +25,10 @@ type openDatabase struct {
 var openedHere = openDatabases{open: map[fileID]*openDatabase{}}
 
 // hold notes that SQLite has the database file open until release.
-func (o *openDatabases) hold(path string) (release func(), err error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
+func (o *openDatabases) hold(at fsx.Place) (release func(), err error) {
+	st, err := at.Stat()
+	if err != nil {
+		return nil, err
 	}
 	id := fileID{uint64(st.Dev), st.Ino}
 	o.mu.Lock()

@@ -10,11 +10,10 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
-	"os"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // busyTimeout is how long a read waits for a writer.
@@ -36,33 +35,33 @@ type snapshot struct {
 // openSnapshot begins a read transaction. The database is opened for writing,
 // though nothing is written: SQLite must be able to roll back what a killed
 // application left half-done.
-func openSnapshot(ctx context.Context, path string) (*snapshot, error) {
-	return openSnapshotWithin(ctx, path, busyTimeout)
+func openSnapshot(ctx context.Context, at fsx.Place) (*snapshot, error) {
+	return openSnapshotWithin(ctx, at, busyTimeout)
 }
 
 // openSnapshotWithin waits otherwise long for a writer.
-func openSnapshotWithin(ctx context.Context, path string, wait time.Duration) (*snapshot, error) {
-	release, err := openedHere.hold(path)
+func openSnapshotWithin(ctx context.Context, at fsx.Place, wait time.Duration) (*snapshot, error) {
+	release, err := openedHere.hold(at)
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", sqliteURI(path, fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", wait.Milliseconds())))
+	db, err := sql.Open("sqlite", sqliteURI(at.Held(), fmt.Sprintf("mode=rw&_pragma=busy_timeout(%d)", wait.Milliseconds())))
 	if err != nil {
 		release()
 		return nil, err
 	}
 	s := &snapshot{db: db, release: release}
 	if s.conn, err = db.Conn(ctx); err == nil {
-		err = s.begin(ctx, path)
+		err = s.begin(ctx, at)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", at.Path(), err), s.Close())
 	}
 	return s, nil
 }
 
 // begin begins the transaction with a first read, and gathers the facts in it.
-func (s *snapshot) begin(ctx context.Context, path string) error {
+func (s *snapshot) begin(ctx context.Context, at fsx.Place) error {
 	if _, err := s.conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -83,11 +82,11 @@ func (s *snapshot) begin(ctx context.Context, path string) error {
 		}
 	}
 	f.Size = f.PageSize * f.PageCount
-	info, err := os.Stat(path)
+	st, err := at.Stat()
 	if err != nil {
 		return err
 	}
-	f.Mode, f.UID, f.GID = ownerOf(info)
+	f.take(st)
 	return nil
 }
 
@@ -166,19 +165,19 @@ const (
 
 // fingerprint returns a digest that every commit changes. An error wraps
 // fs.ErrNotExist when there is no database.
-func fingerprint(path string) (string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "", &fs.PathError{Op: "stat", Path: path, Err: err}
+func fingerprint(at fsx.Place) (string, error) {
+	st, err := at.Stat()
+	if err != nil {
+		return "", err
 	}
 	h, id := sha256.New(), fileID{uint64(st.Dev), st.Ino}
 	for _, part := range []struct {
-		path  string
+		side  string
 		head  int64
 		times times // readers touch the shared memory, and whoever opens a WAL its inode
-	}{{path, headerSize, allTimes}, {path + "-wal", walHeaderSize, writeTime}, {path + "-shm", indexHeaderSize, noTimes}} {
-		err := hashHead(h, part.path, part.head, part.times, id)
-		if err != nil && (part.path == path || !errors.Is(err, fs.ErrNotExist)) {
+	}{{"", headerSize, allTimes}, {"-wal", walHeaderSize, writeTime}, {"-shm", indexHeaderSize, noTimes}} {
+		err := hashHead(h, at.With(part.side), part.head, part.times, id)
+		if err != nil && (part.side == "" || !errors.Is(err, fs.ErrNotExist)) {
 			return "", err
 		}
 	}
@@ -196,13 +195,13 @@ const (
 
 // hashHead hashes a file's first bytes and, if asked to, identity and times. of
 // is the database that the file is, or belongs to.
-func hashHead(h io.Writer, path string, head int64, t times, of fileID) error {
-	f, err := os.Open(path)
+func hashHead(h io.Writer, at fsx.Place, head int64, t times, of fileID) error {
+	f, err := at.Open()
 	if err != nil {
 		return err
 	}
 	defer openedHere.close(of, f)
-	fmt.Fprintln(h, path)
+	fmt.Fprintln(h, at.Path())
 	if t >= writeTime {
 		info, err := f.Stat()
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // A damaged database is told on the host where it is damaged, at a bounded cost: a
@@ -44,7 +46,8 @@ func (s *soundness) begin(clock func() time.Time) *soundChecks {
 
 // damage returns what is wrong with a database that has just been stored: what a
 // check finds, or else what the previous dump has said.
-func (c *soundChecks) damage(ctx context.Context, path string, got stored, before []string) []string {
+func (c *soundChecks) damage(ctx context.Context, at fsx.Place, got stored, before []string) []string {
+	path := at.Path()
 	if !c.due(path, len(before) > 0) {
 		return before
 	}
@@ -56,7 +59,7 @@ func (c *soundChecks) damage(ctx context.Context, path string, got stored, befor
 	ctx, cancel := context.WithTimeout(ctx, c.left)
 	defer cancel()
 	begun := c.clock()
-	found, ok := examineLive(ctx, path, got)
+	found, ok := examineLive(ctx, at, got)
 	c.left -= c.clock().Sub(begun)
 	if !ok {
 		return before
@@ -80,19 +83,23 @@ func (c *soundChecks) checked(path string) {
 
 // examineLive checks a database in its place; ok says whether that came to its
 // end. One in use that is not in WAL mode is left alone: its writers would wait.
-func examineLive(ctx context.Context, path string, got stored) (found Findings, ok bool) {
+func examineLive(ctx context.Context, at fsx.Place, got stored) (found Findings, ok bool) {
 	switch {
 	case got.look.quiet():
-		found, err := examineFile(ctx, path)
+		f, err := at.Open()
 		if err != nil {
 			return found, false
 		}
-		after, err := lookAt(path)
+		defer openedHere.close(got.look.id(), f)
+		if found, err = examineFile(ctx, f); err != nil {
+			return found, false
+		}
+		after, err := lookAt(at)
 		return found, err == nil && after.print == got.look.print
 	case got.facts.JournalMode != "wal" || !got.look.held:
 		return found, false
 	}
-	snap, err := openSnapshot(ctx, path)
+	snap, err := openSnapshot(ctx, at)
 	if err != nil {
 		return found, false
 	}

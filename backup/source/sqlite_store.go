@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -26,7 +27,7 @@ import (
 // is in use is read through SQLite.
 type storing struct {
 	w       chunkWriter
-	path    string
+	at      fsx.Place
 	scratch string // a folder for a temporary copy
 
 	// In tests, otherwise than bounded and openSnapshot have them.
@@ -45,7 +46,7 @@ type stored struct {
 // store is what storing is for.
 func (s *storing) store(ctx context.Context) (stored, error) {
 	for try := 1; ; try++ {
-		before, err := lookAt(s.path)
+		before, err := lookAt(s.at)
 		if err != nil {
 			return stored{}, err
 		}
@@ -56,7 +57,7 @@ func (s *storing) store(ctx context.Context) (stored, error) {
 			return got, nil
 		}
 		if !errors.Is(err, errDatabaseChanged) || try == maxReads {
-			return stored{}, SayFull(err, 0, filepath.Dir(s.path), s.scratch)
+			return stored{}, SayFull(err, 0, filepath.Dir(s.at.Path()), s.scratch)
 		}
 	}
 }
@@ -71,7 +72,7 @@ func (s *storing) once(ctx context.Context, before databaseLook, last bool) (sto
 	switch {
 	case last:
 	case before.quiet():
-		return s.plain(ctx, s.path, before)
+		return s.plain(ctx, s.at, before)
 	case !before.held && before.pageSize() > 0:
 		got, err := s.copied(ctx, before)
 		if !errors.Is(err, unix.ENOSPC) {
@@ -96,8 +97,8 @@ func cannotOpen(err error) bool {
 }
 
 // plain stores the bytes of a database file that nobody writes to.
-func (s *storing) plain(ctx context.Context, path string, before databaseLook) (_ stored, err error) {
-	f, err := os.Open(path)
+func (s *storing) plain(ctx context.Context, at fsx.Place, before databaseLook) (_ stored, err error) {
+	f, err := at.Open()
 	if err != nil {
 		return stored{}, err
 	}
@@ -107,7 +108,7 @@ func (s *storing) plain(ctx context.Context, path string, before databaseLook) (
 	if err != nil {
 		return stored{}, err
 	}
-	after, err := lookAt(path)
+	after, err := lookAt(at)
 	if err != nil {
 		return stored{}, err
 	}
@@ -128,13 +129,17 @@ func (s *storing) copied(ctx context.Context, before databaseLook) (_ stored, er
 		return stored{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	to := filepath.Join(dir, "database")
+	to, err := fsx.Resolve(filepath.Join(dir, "database"))
+	if err != nil {
+		return stored{}, err
+	}
+	defer to.Close()
 	for _, side := range []string{"", "-journal", "-wal"} {
-		if err := copyFile(s.path+side, to+side, before.id()); err != nil && (side == "" || !errors.Is(err, os.ErrNotExist)) {
-			return stored{}, fmt.Errorf("copy %s to put it in order: %w", s.path, err)
+		if err := copyFile(s.at.With(side), to.With(side), before.id()); err != nil && (side == "" || !errors.Is(err, os.ErrNotExist)) {
+			return stored{}, fmt.Errorf("copy %s to put it in order: %w", s.at.Path(), err)
 		}
 	}
-	after, err := lookAt(s.path)
+	after, err := lookAt(s.at)
 	if err != nil {
 		return stored{}, err
 	}
@@ -154,7 +159,7 @@ func (s *storing) copied(ctx context.Context, before databaseLook) (_ stored, er
 		return stored{}, err
 	}
 	if !inOrder.quiet() {
-		return stored{}, fmt.Errorf("put a copy of %s in order: SQLite left something beside it", s.path)
+		return stored{}, fmt.Errorf("put a copy of %s in order: SQLite left something beside it", s.at.Path())
 	}
 	got, err := s.plain(ctx, to, inOrder)
 	got.facts.take(before.stat)
@@ -162,13 +167,13 @@ func (s *storing) copied(ctx context.Context, before databaseLook) (_ stored, er
 }
 
 // copyFile copies a file that is, or belongs to, a database.
-func copyFile(from, to string, of fileID) error {
-	f, err := os.Open(from)
+func copyFile(from, to fsx.Place, of fileID) error {
+	f, err := from.Open()
 	if err != nil {
 		return err
 	}
 	defer openedHere.close(of, f)
-	return writeFile(to, os.O_EXCL, func(w io.Writer) error {
+	return to.Dir.Write(to.Name, func(w *os.File) error {
 		_, err := io.Copy(w, f)
 		return err
 	})
@@ -176,7 +181,7 @@ func copyFile(from, to string, of fileID) error {
 
 // live stores a database that is in use.
 func (s *storing) live(ctx context.Context) (stored, error) {
-	snap, err := openSnapshotWithin(ctx, s.path, cmp.Or(s.wait, busyTimeout))
+	snap, err := openSnapshotWithin(ctx, s.at, cmp.Or(s.wait, busyTimeout))
 	if err != nil {
 		return stored{}, err
 	}
@@ -185,7 +190,7 @@ func (s *storing) live(ctx context.Context) (stored, error) {
 		return stored{}, err
 	}
 	if root.Size != snap.facts.Size {
-		return stored{}, fmt.Errorf("read %d bytes of %s instead of %d", root.Size, s.path, snap.facts.Size)
+		return stored{}, fmt.Errorf("read %d bytes of %s instead of %d", root.Size, s.at.Path(), snap.facts.Size)
 	}
 	return stored{root: root, facts: snap.facts}, nil
 }

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -36,24 +36,36 @@ var sides = []string{"-journal", "-wal", "-shm"}
 // ever has another's side files beside it.
 
 // sqliteSite is where a database file is replaced: the real file, whatever links
-// lead there, and what lies beside it.
+// lead there, and what lies beside it, all in one held folder.
 type sqliteSite struct {
-	path  string
+	fsx.Place
 	sides []string // of sides; none for a file that is no database
 	fault func(step string) error
 }
 
-func (s *sqliteSite) staged() string   { return besides(s.path, "staged") }
-func (s *sqliteSite) staging() string  { return besides(s.path, "staging") } // being built
-func (s *sqliteSite) replaced() string { return besides(s.path, "replaced") }
-func (s *sqliteSite) absent() string   { return besides(s.path, "absent") }
-func (s *sqliteSite) dropped() asides  { return asides(besides(s.path, "dropped")) }
+func (s *sqliteSite) staged() string   { return beside(s.Name, "staged") }
+func (s *sqliteSite) staging() string  { return beside(s.Name, "staging") } // being built
+func (s *sqliteSite) replaced() string { return beside(s.Name, "replaced") }
+func (s *sqliteSite) absent() string   { return beside(s.Name, "absent") }
+func (s *sqliteSite) dropped() asides {
+	if len(s.Missing) > 0 {
+		return asides{}
+	}
+	return asides{s.Dir, beside(s.Name, "dropped")}
+}
+
+// exists tells whether something in the folder has the name.
+func (s *sqliteSite) exists(name string) (bool, error) {
+	p := s.Place
+	p.Name = name
+	return p.Exists()
+}
 
 // real is the database file that the path leads to now.
-func (s *SQLite) real() (string, error) { return resolveTarget(s.cfg.Path) }
+func (s *SQLite) real() (fsx.Place, error) { return fsx.Resolve(s.cfg.Path) }
 
 // Place implements Placed.
-func (s *SQLite) Place() (string, error) { return s.real() }
+func (s *SQLite) Place() (string, error) { return resolveTarget(s.cfg.Path) }
 
 // At implements Placed.
 func (s *SQLite) At(place string) Source {
@@ -64,10 +76,9 @@ func (s *SQLite) At(place string) Source {
 
 // do does something where the path leads now.
 func (s *SQLite) do(verb string, what func(*sqliteSite) error) error {
-	path, err := s.real()
-	if err == nil {
-		err = what(&sqliteSite{path: path, sides: sides, fault: s.fault})
-	}
+	err := atPlace(s.cfg.Path, func(p fsx.Place) error {
+		return what(&sqliteSite{Place: p, sides: sides, fault: s.fault})
+	})
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, s.name, err)
 	}
@@ -76,11 +87,7 @@ func (s *SQLite) do(verb string, what func(*sqliteSite) error) error {
 
 // Staged is the path of the staged database file.
 func (s *SQLite) Staged() string {
-	path, err := s.real()
-	if err != nil {
-		path = s.cfg.Path
-	}
-	return besides(path, "staged")
+	return besides(placeOr(s.cfg.Path), "staged")
 }
 
 // sqliteState is which of the files exist.
@@ -88,15 +95,15 @@ type sqliteState struct{ staged, target, replaced, absent, moved bool }
 
 func (s *sqliteSite) state() (st sqliteState, err error) {
 	for _, f := range []struct {
-		path string
+		name string
 		to   *bool
-	}{{s.staged(), &st.staged}, {s.path, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
-		if *f.to, err = exists(f.path); err != nil {
+	}{{s.staged(), &st.staged}, {s.Name, &st.target}, {s.replaced(), &st.replaced}, {s.absent(), &st.absent}} {
+		if *f.to, err = s.exists(f.name); err != nil {
 			return st, err
 		}
 	}
 	for _, side := range s.sides {
-		there, err := exists(s.replaced() + side)
+		there, err := s.exists(s.replaced() + side)
 		if err != nil {
 			return st, err
 		}
@@ -107,11 +114,7 @@ func (s *sqliteSite) state() (st sqliteState, err error) {
 
 // Space implements Restorer.
 func (s *SQLite) Space(e Entry) (string, int64) {
-	path, err := s.real()
-	if err != nil {
-		path = s.cfg.Path // Stage reports it
-	}
-	return filepath.Dir(path), e.Size
+	return filepath.Dir(placeOr(s.cfg.Path)), e.Size // Stage reports a path that leads nowhere
 }
 
 // Accept implements Restorer.
@@ -127,18 +130,21 @@ func (s *SQLite) Seal(context.Context) (seal string, err error) {
 }
 
 func (s *sqliteSite) seal() (string, error) {
+	if len(s.Missing) > 0 {
+		return "", nil
+	}
 	// The file of an index that readers share says nothing.
-	seal, err := sealOf(s.staged())
+	seal, err := sealOf(s.Dir, s.staged())
 	if err != nil || seal == "" {
 		return "", err
 	}
 	for _, side := range s.logs() {
-		info, err := os.Lstat(s.staged() + side)
-		if err == nil && info.Size() > 0 {
-			return seal + "written to", nil
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		st, err := s.Dir.Stat(s.staged() + side)
+		if err != nil {
 			return "", err
+		}
+		if st.Size > 0 {
+			return seal + "written to", nil
 		}
 	}
 	return seal, nil
@@ -162,12 +168,12 @@ func (s *SQLite) Stage(ctx context.Context, r *pack.Reader, e Entry) error {
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)
 		}
-		return at.stage(facts.parents(at.path), func() error { return at.build(ctx, r, e, facts) })
+		return at.stage(facts.parents(at.Place), func(f *os.File) error { return facts.build(ctx, r, e, f) })
 	})
 }
 
-// stage has build make the file of the name staging, beneath folders like parents.
-func (s *sqliteSite) stage(parents []parent, build func() error) error {
+// stage has build fill the file of the name staging, beneath folders like parents.
+func (s *sqliteSite) stage(parents []parent, build func(*os.File) error) error {
 	st, err := s.state()
 	if err != nil {
 		return err
@@ -175,48 +181,77 @@ func (s *sqliteSite) stage(parents []parent, build func() error) error {
 	if st.replaced || st.absent || st.moved {
 		return ErrUnfinished
 	}
-	if err := makeParents(s.path, parents); err != nil {
+	if err := makeParents(&s.Place, parents); err != nil {
 		return err
 	}
-	if err := build(); err != nil {
+	if err := s.clearWay(s.staging()); err != nil {
 		return err
 	}
-	// Side files belong to the earlier stage: they go before it does.
-	if err := s.dropped().addFiles(s.withSides(s.staged())...); err != nil {
-		return err
-	}
-	return s.step("staged", moveFile(s.staging(), s.staged()))
-}
-
-// build makes the file that is to be staged: verified, and its owner's.
-func (s *sqliteSite) build(ctx context.Context, r *pack.Reader, e Entry, facts sqliteFacts) error {
-	return writeNew(s.staging(), func(f *os.File) error {
-		if err := copyStream(ctx, r, e.Root, f); err != nil {
-			return err
+	return s.Dir.Write(s.staging(), func(f *os.File) error {
+		err := build(f)
+		if err == nil {
+			err = f.Sync()
 		}
-		if err := f.Sync(); err != nil {
-			return err
-		}
-		findings, err := examineFile(ctx, s.staging())
 		if err != nil {
 			return err
 		}
-		if err := judge(ctx, "", findings); err != nil {
+		// Side files belong to the earlier stage: they go before it does.
+		if err := s.dropped().addFiles(s.withSides(s.staged())...); err != nil {
 			return err
 		}
-		return stageMeta(ctx, f, e.Name, facts.node(s.path))
+		return s.step("staged", s.put(f))
 	})
+}
+
+// put gives the file that was built the name of the stage.
+func (s *sqliteSite) put(f *os.File) error {
+	err := s.clearWay(s.staged())
+	if err == nil {
+		err = s.Dir.Move(s.staging(), s.staged())
+	}
+	if err != nil {
+		return err
+	}
+	return s.Dir.Still(s.staged(), int(f.Fd()))
+}
+
+// clearWay sets a folder aside that has the name of a file: nobody who restores has
+// made it.
+func (s *sqliteSite) clearWay(name string) error {
+	there, err := s.Dir.Stat(name)
+	if err == nil && isFolder(there) {
+		err = s.dropped().addFiles(name)
+	}
+	return err
+}
+
+// build fills the file that is to be staged: verified, and its owner's.
+func (f *sqliteFacts) build(ctx context.Context, r *pack.Reader, e Entry, to *os.File) error {
+	if err := copyStream(ctx, r, e.Root, to); err != nil {
+		return err
+	}
+	if err := to.Sync(); err != nil {
+		return err
+	}
+	findings, err := examineFile(ctx, to)
+	if err != nil {
+		return err
+	}
+	if err := judge(ctx, "", findings); err != nil {
+		return err
+	}
+	return stageMeta(ctx, to, e.Name, f.node(filepath.Base(to.Name())))
 }
 
 // parents are the models of the folders above the database. A backup of an
 // earlier version has none: then its folder, to which the application writes,
 // gets the database's owner.
-func (f *sqliteFacts) parents(path string) []parent {
+func (f *sqliteFacts) parents(at fsx.Place) []parent {
 	if len(f.Parents) > 0 {
 		return f.Parents
 	}
 	return []parent{{
-		Name: filepath.Base(filepath.Dir(path)), Mode: 0o755,
+		Name: filepath.Base(filepath.Dir(at.Path())), Mode: 0o755,
 		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group,
 	}}
 }
@@ -237,24 +272,24 @@ func (s *sqliteSite) swap() error {
 	case !st.staged:
 		return errNothingStaged
 	case st.target && (st.replaced || st.absent):
-		return fmt.Errorf("%s was made again in the midst of a swap", s.path)
+		return fmt.Errorf("%s was made again in the midst of a swap", s.Path())
 	}
 	if err := s.dropStagedSides(); err != nil {
 		return err
 	}
-	if err := s.moveSides(s.path, s.replaced()); err != nil {
+	if err := s.moveSides(s.Name, s.replaced()); err != nil {
 		return err
 	}
 	switch {
 	case st.target:
-		err = s.step("replace", moveFile(s.path, s.replaced()))
+		err = s.step("replace", s.Dir.Move(s.Name, s.replaced()))
 	case !st.replaced && !st.absent:
 		err = s.step("absent", s.markAbsent())
 	}
 	if err != nil {
 		return err
 	}
-	return s.step("place", moveFile(s.staged(), s.path))
+	return s.step("place", s.Dir.Move(s.staged(), s.Name))
 }
 
 // SwapBack implements Restorer.
@@ -269,38 +304,38 @@ func (s *sqliteSite) swapBack() error {
 	}
 	if st.replaced || st.absent {
 		if st.target && st.staged {
-			return fmt.Errorf("%s was made again in the midst of a swap", s.path)
+			return fmt.Errorf("%s was made again in the midst of a swap", s.Path())
 		}
 		if err := s.takeBack(st); err != nil {
 			return err
 		}
 	}
-	if err := s.moveSides(s.replaced(), s.path); err != nil {
+	if err := s.moveSides(s.replaced(), s.Name); err != nil {
 		return err
 	}
 	if err := s.step("drop staged", s.dropped().addFiles(append(s.withSides(s.staged()), s.staged(), s.staging())...)); err != nil {
 		return err
 	}
-	return s.step("drop absent", removeFiles(s.absent()))
+	return s.step("drop absent", s.remove(s.absent()))
 }
 
 // takeBack takes the new database out of its place, with the side files that
 // it may have got there, and puts the replaced one in.
 func (s *sqliteSite) takeBack(st sqliteState) error {
 	if st.target {
-		if err := s.step("take", moveFile(s.path, s.staged())); err != nil {
+		if err := s.step("take", s.Dir.Move(s.Name, s.staged())); err != nil {
 			return err
 		}
 	}
 	for _, side := range s.sides {
-		if err := s.step("drop"+side, s.dropped().addFiles(s.path+side)); err != nil {
+		if err := s.step("drop"+side, s.dropped().addFiles(s.Name+side)); err != nil {
 			return err
 		}
 	}
 	if !st.replaced {
 		return nil
 	}
-	return s.step("put back", moveFile(s.replaced(), s.path))
+	return s.step("put back", s.Dir.Move(s.replaced(), s.Name))
 }
 
 // Discard implements Restorer.
@@ -316,10 +351,10 @@ func (s *sqliteSite) discard() error {
 	if st.staged && (st.replaced || st.absent || st.moved) || st.replaced && !st.target {
 		return ErrUnfinished
 	}
-	paths := append(s.withSides(s.replaced()), s.replaced(), s.absent())
-	paths = append(append(paths, s.withSides(s.staged())...), s.staged(), s.staging())
-	for _, path := range paths {
-		if err := s.step("drop "+filepath.Base(path), s.dropped().addFiles(path)); err != nil {
+	names := append(s.withSides(s.replaced()), s.replaced(), s.absent())
+	names = append(append(names, s.withSides(s.staged())...), s.staged(), s.staging())
+	for _, name := range names {
+		if err := s.step("drop "+name, s.dropped().addFiles(name)); err != nil {
 			return err
 		}
 	}
@@ -338,7 +373,7 @@ func (s *SQLite) Sweep(ctx context.Context) (left []Leftover, err error) {
 // moveSides moves the side files of one database beside another name.
 func (s *sqliteSite) moveSides(from, to string) error {
 	for _, side := range s.sides {
-		there, err := exists(from + side)
+		there, err := s.exists(from + side)
 		if err != nil {
 			return err
 		}
@@ -348,7 +383,7 @@ func (s *sqliteSite) moveSides(from, to string) error {
 		if err := s.free(to + side); err != nil {
 			return err
 		}
-		if err := s.step("move"+side, moveFile(from+side, to+side)); err != nil {
+		if err := s.step("move"+side, s.Dir.Move(from+side, to+side)); err != nil {
 			return err
 		}
 	}
@@ -359,24 +394,24 @@ func (s *sqliteSite) moveSides(from, to string) error {
 // a probe for one, and fails when somebody wrote to it.
 func (s *sqliteSite) dropStagedSides() error {
 	for _, side := range s.logs() {
-		info, err := os.Lstat(s.staged() + side)
-		if err == nil && info.Size() > 0 {
-			return fmt.Errorf("%s was written to: stage it again", s.staged())
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		st, err := s.Dir.Stat(s.staged() + side)
+		if err != nil {
 			return err
 		}
+		if st.Size > 0 {
+			return fmt.Errorf("%s was written to: stage it again", s.Dir.Path(s.staged()))
+		}
 	}
-	return removeFiles(s.withSides(s.staged())...)
+	return s.remove(s.withSides(s.staged())...)
 }
 
 // withSides names what lies beside the file of that name.
-func (s *sqliteSite) withSides(path string) []string {
-	paths := make([]string, len(s.sides))
+func (s *sqliteSite) withSides(name string) []string {
+	names := make([]string, len(s.sides))
 	for i, side := range s.sides {
-		paths[i] = path + side
+		names[i] = name + side
 	}
-	return paths
+	return names
 }
 
 // logs are the side files that have something which belongs into the database.
@@ -384,26 +419,40 @@ func (s *sqliteSite) logs() []string { return s.sides[:min(len(s.sides), 2)] }
 
 // free refuses to overwrite a side file: somebody opened the database while it
 // was being swapped, and which of the two files is right cannot be known.
-func (s *sqliteSite) free(path string) error {
-	taken, err := exists(path)
+func (s *sqliteSite) free(name string) error {
+	taken, err := s.exists(name)
 	if err != nil {
 		return err
 	}
 	if taken {
-		return fmt.Errorf("%s was opened in the midst of a swap: %s is in the way", s.path, path)
+		return fmt.Errorf("%s was opened in the midst of a swap: %s is in the way", s.Path(), s.Dir.Path(name))
 	}
 	return nil
 }
 
 func (s *sqliteSite) markAbsent() error {
-	f, err := makeFile(s.absent(), os.O_TRUNC)
+	f, err := s.Dir.Anew(s.absent())
 	if err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(s.absent()))
+	return s.Dir.Sync()
+}
+
+// remove removes the files that exist, in order, durably.
+func (s *sqliteSite) remove(names ...string) error {
+	for _, name := range names {
+		there, err := s.exists(name)
+		if err == nil && there {
+			err = errors.Join(s.Dir.Remove(name), s.Dir.Sync())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // step passes a step's error on and, in tests, stops after the step.

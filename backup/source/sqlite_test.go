@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
@@ -68,7 +70,7 @@ func transfer(db *sql.DB, from, to int) error {
 // mustBeSound holds a database file that nobody uses to SQLite's own check.
 func mustBeSound(t testing.TB, path string) {
 	t.Helper()
-	found, err := examineFile(t.Context(), path)
+	found, err := examineFile(t.Context(), opened(t, path))
 	must(t, err)
 	if !found.Empty() {
 		t.Errorf("%s: %+v", path, found)
@@ -143,14 +145,14 @@ func TestSQLiteUnchangedIsKeptAndLittleChangeIsLittleData(t *testing.T) {
 			db := newBank(t, path, journal, 6000) // stays open, as an application's would
 			src, s := newSQLite(t, path), newShelf(t)
 			first, _ := s.backup(t, src)
-			print, err := fingerprint(path)
+			print, err := fingerprint(placed(t, path))
 			must(t, err)
 			for range 2 {
 				again, stats := s.backup(t, src)
 				if stats.New != 0 || fmt.Sprint(again.Root) != fmt.Sprint(first.Root) {
 					t.Errorf("unchanged database: %d new bytes", stats.New)
 				}
-				if now, err := fingerprint(path); err != nil || now != print {
+				if now, err := fingerprint(placed(t, path)); err != nil || now != print {
 					t.Errorf("a backup itself looks like a change, and has the next one read all again (%v)", err)
 				}
 			}
@@ -173,7 +175,7 @@ func TestSQLiteFingerprintChangesWithEveryCommit(t *testing.T) {
 		seen := map[string]bool{}
 		for i := range 300 {
 			must(t, transfer(db, i%accounts+1, 1))
-			print, err := fingerprint(path)
+			print, err := fingerprint(placed(t, path))
 			must(t, err)
 			if seen[print] {
 				t.Fatalf("%s: commit %d did not change the fingerprint", journal, i)
@@ -284,11 +286,10 @@ func TestSQLiteKeepsModeAndMakesTheFolder(t *testing.T) {
 	must(t, src.Swap(t.Context()))
 	must(t, src.Discard(t.Context()))
 	for _, p := range []string{path, elsewhere} {
-		info, err := os.Stat(p)
-		must(t, err)
-		mode, uid, gid := ownerOf(info)
-		if os.Geteuid() == 0 && (uid != 1234 || gid != 5678) || mode != 0o660 {
-			t.Errorf("%s: mode %o, owner %d:%d", p, mode, uid, gid)
+		var st unix.Stat_t
+		must(t, unix.Stat(p, &st))
+		if os.Geteuid() == 0 && (st.Uid != 1234 || st.Gid != 5678) || st.Mode&0o777 != 0o660 {
+			t.Errorf("%s: mode %o, owner %d:%d", p, st.Mode, st.Uid, st.Gid)
 		}
 	}
 }
@@ -296,7 +297,7 @@ func TestSQLiteKeepsModeAndMakesTheFolder(t *testing.T) {
 func TestSQLitePageReaderCrossesPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	must(t, newBank(t, path, "delete", 100).Close())
-	snap, err := openSnapshot(t.Context(), path)
+	snap, err := openSnapshot(t.Context(), placed(t, path))
 	must(t, err)
 	defer snap.Close()
 	pages, err := snap.pages(t.Context())
@@ -317,3 +318,12 @@ func TestSQLitePageReaderCrossesPages(t *testing.T) {
 }
 
 var _ pack.Packs = (*shelf)(nil)
+
+// opened is a file that is open until the test's end.
+func opened(t testing.TB, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}

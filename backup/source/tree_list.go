@@ -4,7 +4,12 @@ import (
 	"context"
 	"io"
 	"iter"
+	"math"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // nodes yields the nodes of a tree. It may be run several times.
@@ -15,16 +20,15 @@ func dumpedNodes(r chunkReader, e Entry) nodes {
 	return func(ctx context.Context) iter.Seq2[*Node, error] { return tree(ctx, r, e) }
 }
 
-// listedNodes reads the tree in the file at path, which writeList wrote.
-func listedNodes(path string) nodes {
+// openList opens the file of a list. Whatever has its name later, this one is read.
+func openList(in *fsx.Dir, name string) (*os.File, error) { return in.Open(name, unix.O_RDONLY) }
+
+// listedNodes reads the tree in an open file, which writeList wrote.
+func listedNodes(list *os.File) nodes {
 	return func(ctx context.Context) iter.Seq2[*Node, error] {
 		return func(yield func(*Node, error) bool) {
-			f, err := os.Open(path)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for n, err := range readTree(f) {
+			text := io.NewSectionReader(list, 0, math.MaxInt64)
+			for n, err := range readTree(io.NopCloser(text)) {
 				if err == nil && ctx.Err() != nil {
 					err = context.Cause(ctx)
 				}
@@ -38,8 +42,8 @@ func listedNodes(path string) nodes {
 
 // writeList keeps the tree of a dumped directory in a file, durably: to find
 // out what changed when another one is to be staged in its place.
-func writeList(ctx context.Context, r chunkReader, e Entry, path string) error {
-	return streamToFile(ctx, r, e.Root, path, os.O_TRUNC)
+func writeList(ctx context.Context, r chunkReader, e Entry, in *fsx.Dir, name string) error {
+	return in.Write(name, func(f *os.File) error { return copyStream(ctx, r, e.Root, f) })
 }
 
 // readTree yields the nodes of a tree stream, and closes it. It ends after the

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // Volume is the file system that a folder or a file lies on, as it is told apart
@@ -218,11 +220,13 @@ func Holds(ctx context.Context, src Source) (string, error) {
 
 // count is how many names lead to what is not a folder.
 func (d *Directory) count(ctx context.Context) (n int64, err error) {
-	root, err := resolveTarget(d.cfg.Path)
+	at, err := fsx.Resolve(d.cfg.Path)
 	if err != nil {
 		return 0, err
 	}
-	w := walk{root: root, exclude: d.cfg.Exclude, guests: d.guestsIn(root), fault: noPathFault, visit: func(f *found) error {
+	defer at.Close()
+	root := at.Path()
+	w := walk{root: root, at: at, exclude: d.cfg.Exclude, guests: d.guestsIn(root), fault: noPathFault, visit: func(f *found) error {
 		if f.self == nil {
 			n++
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // found is something that a walk met.
@@ -26,9 +28,10 @@ type found struct {
 // walk visits a folder and everything beneath it in the canonical order of a
 // tree, without what is excluded.
 type walk struct {
-	root    string
-	exclude []string // doublestar patterns of relative paths
-	guests  guests   // are left out too
+	root    string    // its path, for people
+	at      fsx.Place // where it is
+	exclude []string  // doublestar patterns of relative paths
+	guests  guests    // are left out too
 	visit   func(*found) error
 	fault   func(step, path string) error // called before a system call, in tests
 	dirents []byte
@@ -44,7 +47,7 @@ const statShare = 128
 
 func (w *walk) run(ctx context.Context) error {
 	w.dirents = make([]byte, 64<<10)
-	root, err := openRoot(w.root)
+	root, err := openRoot(w.at)
 	if err != nil {
 		return err
 	}
@@ -66,9 +69,9 @@ func (w *walk) run(ctx context.Context) error {
 // stillThere fails when the folder's path leads elsewhere than when the walk
 // began: names that were not found may be found there.
 func (w *walk) stillThere(was fileID) error {
-	var now unix.Stat_t
-	if err := unix.Lstat(w.root, &now); err != nil {
-		return &fs.PathError{Op: "look again at", Path: w.root, Err: err}
+	now, err := w.at.Stat()
+	if err != nil {
+		return fmt.Errorf("look again: %w", err)
 	}
 	if was != (fileID{uint64(now.Dev), now.Ino}) {
 		return fmt.Errorf("%s was replaced by another folder, or another file system, while it was read", w.root)

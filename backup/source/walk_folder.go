@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // openFolder is an open folder that several goroutines may work in; the last
@@ -38,11 +40,26 @@ func (f *openFolder) release() {
 
 const folderFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
-// openRoot opens the folder at path.
-func openRoot(path string) (*openFolder, error) {
-	fd, err := retryOpen(unix.AT_FDCWD, path, folderFlags, 0)
+// openRoot opens the folder at a place.
+func openRoot(at fsx.Place) (*openFolder, error) {
+	if len(at.Missing) > 0 {
+		return nil, &fs.PathError{Op: "open", Path: at.Path(), Err: unix.ENOENT}
+	}
+	fd, err := retryOpen(at.Dir.FD(), at.Name, folderFlags, 0)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: at.Path(), Err: err}
+	}
+	return newOpenFolder(fd), nil
+}
+
+// openHere opens a held folder.
+func openHere(d *fsx.Dir) (*openFolder, error) { return openRoot(fsx.Place{Dir: d, Name: "."}) }
+
+// make makes a folder in f, which belongs to this process alone at first.
+func (f *openFolder) make(name string) (*openFolder, error) {
+	fd, err := fsx.MakeIn(f.fd, name)
+	if err != nil {
+		return nil, err
 	}
 	return newOpenFolder(fd), nil
 }

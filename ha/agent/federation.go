@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -169,14 +168,16 @@ func replaceTargets(path, target string) error {
 		return fmt.Errorf("write the targets of Prometheus: %w", err)
 	}
 	data = append(data, '\n')
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
+	// The folder may be of Prometheus's user.
+	at, err := fsx.Resolve(path)
+	if err == nil {
+		defer at.Close()
+		err = at.Replace(data, 0o644)
 	}
-	folder := filepath.Dir(path)
-	if err := renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(folder), renameio.WithStaticPermissions(0o644)); err != nil {
+	if err != nil {
 		return fmt.Errorf("write the targets of Prometheus: %w", err)
 	}
-	return syncFolder(folder)
+	return nil
 }
 
 // silentRecord reports whether an instance's record, last written at seen, was
