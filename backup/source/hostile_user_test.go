@@ -212,11 +212,12 @@ func (p *prey) ops(t *testing.T) []op {
 	return []op{
 		stage, {"look", func(ctx context.Context) error { _, err := p.src.Seal(ctx); return err }},
 		advance, {"inspect", p.inspect}, swap, {"swap back", p.src.SwapBack},
-		stage, swap, {"discard", p.src.Discard}, {"sweep", func(ctx context.Context) error { _, err := p.src.(Sweeper).Sweep(ctx); return err }},
+		stage, swap, {"reach", func(ctx context.Context) error { _, err := p.src.Reach(ctx); return err }}, {"discard", p.src.Discard}, {"sweep", func(ctx context.Context) error { _, err := p.src.(Sweeper).Sweep(ctx); return err }},
+		{"restore check", func(ctx context.Context) error { return CheckRestore(ctx, p.src) }},
 		{"export", func(ctx context.Context) error {
 			return Export(ctx, p.readA, p.a, filepath.Join(filepath.Dir(p.target), "exported"))
 		}},
-		{"dump", func(ctx context.Context) error { return p.dump(t, ctx) }},
+		{"dump", func(ctx context.Context) error { return p.dump(ctx, t) }},
 	}
 }
 
@@ -229,7 +230,7 @@ func (p *prey) inspect(ctx context.Context) error {
 }
 
 // dump makes a backup, and looks that nothing in it is from outside.
-func (p *prey) dump(t *testing.T, ctx context.Context) error {
+func (p *prey) dump(ctx context.Context, t *testing.T) error {
 	src := p.src
 	if m, ok := src.(*Prometheus); ok {
 		src = m.snapshotTree(p.target)
