@@ -18,8 +18,8 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// The active looks whether the packs of the newest backup are in the bucket,
-// once an hour, with a list. What is missing is put back from a cache that has
+// The active looks whether the packs that its chain of backups refers to are in the
+// bucket, once an hour, with a list. What is missing is put back from a cache that has
 // it, and until then no backup refers to it: the next one reads and stores again
 // what was in it.
 const (
@@ -45,6 +45,7 @@ type packs struct {
 	unlisted bool
 	kick     chan struct{} // somebody has seen that something is missing
 
+	referred referred // its goroutine's
 	returned []string // what the active said that it misses when this instance last put back what it could; its goroutine's
 }
 
@@ -178,15 +179,16 @@ func (a *Agent) lookForPacks(ctx context.Context) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		a.trouble(ctx, packsKind, key, fmt.Sprintf("it cannot be looked whether the packs of the newest backup are in the bucket: %v", err))
+		a.trouble(ctx, packsKind, key, fmt.Sprintf("it cannot be looked whether the packs of the backups are in the bucket: %v", err))
 	default:
-		a.troubleOver(ctx, packsKind, key, "the packs of the newest backup can be looked at again")
+		a.troubleOver(ctx, packsKind, key, "the packs of the backups can be looked at again")
 		a.lostPacks(ctx, missing)
 		a.recheckPacks(ctx)
 	}
 }
 
-// missingPacks gives the packs that the newest backup needs and the bucket lacks.
+// missingPacks gives the packs that the chain of backups needs, as far as it was
+// read, and the bucket lacks.
 func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 	h := a.view().Head
 	if h == nil || h.Newest == nil {
@@ -196,14 +198,19 @@ func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	needed := m.Named()
 	_, index, err := a.repo.Open(ctx, m, a.cache.Through(a.repo))
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, pack.ErrCorrupt):
-		return a.repo.Missing(ctx, m.Named())
 	case err != nil:
 		return nil, err
+	default:
+		needed = index.Packs()
 	}
-	return a.repo.Missing(ctx, index.Packs())
+	if err := a.packs.referred.read(ctx, a, *h.Newest, a.oldestKept(ctx, h)); err != nil {
+		return nil, err
+	}
+	return a.repo.Missing(ctx, a.packs.referred.packs(needed))
 }
 
 // lostPacks takes in that packs are missing: what this instance's own cache has
@@ -250,13 +257,7 @@ func (a *Agent) tellMissing(ctx context.Context) {
 	if len(missing) > len(names) {
 		names = append(names, "…")
 	}
-	a.packs.mu.Lock()
-	ids := make([]string, 0, len(a.packs.hit))
-	for id := range a.packs.hit {
-		ids = append(ids, id)
-	}
-	a.packs.mu.Unlock()
-	slices.Sort(ids)
+	ids := a.packs.hitIDs()
 	hit := "the newest backup needs them"
 	if len(ids) > 0 {
 		hit = fmt.Sprintf("%d backups need them, from %s to %s", len(ids), ids[0], ids[len(ids)-1])
@@ -269,7 +270,7 @@ func (a *Agent) tellMissing(ctx context.Context) {
 const mostHit = 500
 
 // findHit finds the backups that need what is missing, from the newest on
-// backwards: a pack is in use in one stretch of the chain.
+// backwards.
 func (a *Agent) findHit(ctx context.Context) {
 	gone, h := a.packs.gone(), a.view().Head
 	if h == nil {
@@ -290,9 +291,6 @@ func (a *Agent) findHit(ctx context.Context) {
 			}
 		} else if errors.Is(err, fs.ErrNotExist) || errors.Is(err, pack.ErrCorrupt) {
 			needs = 1
-		}
-		if needs == 0 && n > 0 {
-			return
 		}
 		if needs > 0 {
 			a.packs.mu.Lock()

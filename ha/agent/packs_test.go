@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,51 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 		if !told {
 			t.Error("no alarm names the backup that is hit")
 		}
+		info, _, err := a.agent.BackupInfo(t.Context(), old)
+		if err != nil || len(info.Warnings) == 0 {
+			t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
+		}
+	})
+}
+
+// A pack that only an older backup needs is looked for as well. What was in it is
+// no longer there to be stored again: the backup says that it is hit, and so does
+// the status.
+func TestLostPacksOfOlderBackupsAreNoticed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a := c.host("a")
+		a.init()
+		a.start()
+		a.untilLeading()
+		first := a.backup()
+		before := c.keys("packs/")
+		a.write("state", strings.Repeat("one", 1000))
+		old := a.backup()
+		var lost []string
+		for _, key := range c.keys("packs/") {
+			if !slices.Contains(before, key) {
+				lost = append(lost, key)
+			}
+		}
+		a.write("state", strings.Repeat("two", 1000))
+		newest := a.backup()
+		for _, key := range lost {
+			c.replace(key, nil)
+			if err := os.Remove(filepath.Join(a.data, "cache", key)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		if c.whole(old) == nil || c.whole(newest) != nil {
+			t.Fatal("another backup than the older one is hit")
+		}
+		c.pass(2 * packsEvery)
+		s := a.until("the older backup is known to be hit", func(s Status) bool { return slices.Contains(s.Hit, old) })
+		if slices.Contains(s.Hit, first) || slices.Contains(s.Hit, newest) {
+			t.Errorf("hit: %q, of %s, %s and %s", s.Hit, first, old, newest)
+		}
+		a.until("the status says so", func(s Status) bool {
+			return slices.ContainsFunc(s.Caveats, func(text string) bool { return strings.Contains(text, old) }) && s.Verdict != VerdictHealthy
+		})
 		info, _, err := a.agent.BackupInfo(t.Context(), old)
 		if err != nil || len(info.Warnings) == 0 {
 			t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)

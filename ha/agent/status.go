@@ -56,6 +56,9 @@ type Status struct {
 	// this standby.
 	Blockers []string `json:"blockers,omitempty"`
 	Ready    bool     `json:"ready"` // this standby's host was looked at lately, and lacks nothing
+	// Hit are the ids of the backups that need packs which are missing from the
+	// bucket, as far as this instance knows.
+	Hit []string `json:"hit,omitempty"`
 	// Lacks is what the newest backup could not keep.
 	Lacks []string `json:"lacks,omitempty"`
 	// Takeover is the promotion that began the present epoch; nil: there was none,
