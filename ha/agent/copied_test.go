@@ -223,7 +223,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		b.untilLeading()
 		clone.start()
 		clone.until("refused", func(s Status) bool { return s.State == StateRefused })
-		time.Sleep(10 * time.Second)
+		c.pass(10 * time.Second)
 		red := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), "has written its record") }
 		b.until("red", red)
 		for _, h := range []*host{a, d} {
