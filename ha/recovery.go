@@ -115,6 +115,7 @@ type recovering struct {
 	looked    bool // and the head was looked at since
 	sightings []Sighting
 	marked    bool     // the older head's epoch has its marker
+	doubt     bool     // the head is to be looked at for what became of an attempt
 	nonces    []string // of every attempt
 }
 
@@ -158,6 +159,9 @@ func (m *Machine) planRecovery() {
 		m.write(KindMarker, MarkerKey(m.head.Epoch), m.marker(m.head), blobstore.IfAbsent(), func(Done) { m.endRecovery(nil) })
 	case m.head != nil, m.older.head == nil, m.older.head.Epoch != r.Shown.Epoch:
 		m.endRecovery(&Refusal{Reason: "somebody else has written the head meanwhile: look again"})
+	case r.doubt:
+		r.doubt = false
+		m.readHead(nil)
 	case !r.asked:
 		m.control = m.expect(m.surveyed)
 		m.emit(Survey{ID: m.control})
@@ -210,7 +214,8 @@ func (m *Machine) surveyed(d Done) {
 func (m *Machine) writeRecovery() {
 	r := m.recovering
 	h := m.recoveredHead(m.older.head)
-	r.nonces, r.looked = append(r.nonces, h.Nonce), false
+	r.nonces = append(r.nonces, h.Nonce)
+	r.doubt, r.asked, r.looked = true, false, false // what they saw is old by the next attempt
 	m.write(KindHead, HeadKey, h, blobstore.IfMatch(m.older.token), func(d Done) {
 		if d.Outcome == Failed {
 			m.endRecovery(fmt.Errorf("write the head: %w", d.Err))
