@@ -82,10 +82,12 @@ func (s *store) load(objects map[string]object) {
 }
 
 // goAstray points a host at a replica of the bucket, which knows less than the host
-// does, and later back at the bucket.
+// does, and later back at the bucket. That somebody does so amid its promotion is
+// left out: the marker that it then leaves in the replica is missing from the bucket
+// until the next promotion writes it.
 func (h *Host) goAstray() {
 	w := h.w
-	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || slices.ContainsFunc(w.hosts, (*Host).older) {
+	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || h.disk.journal.Promotion != nil || slices.ContainsFunc(w.hosts, (*Host).older) {
 		return
 	}
 	c := w.copies[w.rng.IntN(len(w.copies))]
