@@ -30,12 +30,16 @@ const (
 	Kept    Resolution = "kept aside" // the new states stay, and the old ones are kept
 )
 
+// ErrUnseen means that a source cannot be looked at, and that the journal knows of
+// nothing that was replaced.
+var ErrUnseen = errors.New("not every source can be looked at")
+
 // Resolution tells how Resolve would end what is unfinished here. It goes back
 // where it is certain that nothing ran on the new states, and forward where they
 // were promoted to. Otherwise the new states stay, for they may hold what no
 // backup has, and the old ones are kept, for the same reason. The sources
 // themselves are looked at, not the journal alone: that may be lost, or an older
-// one.
+// one. One that cannot be looked at is ErrUnseen, unless the journal says more.
 func (s *Swapper) Resolution(ctx context.Context, v Verdict) (Resolution, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,14 +55,20 @@ func (s *Swapper) Resolution(ctx context.Context, v Verdict) (Resolution, error)
 }
 
 func (s *Swapper) resolution(ctx context.Context, j journal, v Verdict) (Resolution, error) {
+	unseen := func(err error) error {
+		if !j.State.replaced() {
+			return fmt.Errorf("%w: %w", ErrUnseen, err)
+		}
+		return err
+	}
 	if err := s.checkVolumes(ctx, j.placed(s.sources)); err != nil {
-		return Settled, err
+		return Settled, unseen(err)
 	}
 	var staged, begun, placed bool
 	for _, src := range j.placed(s.sources) {
 		reach, err := src.Reach(ctx)
 		if err != nil {
-			return Settled, err
+			return Settled, unseen(err)
 		}
 		staged, begun, placed = staged || reach == source.ReachStaged, begun || reach == source.ReachBegun, placed || reach == source.ReachPlaced
 	}

@@ -71,6 +71,7 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 	}
 
 	a.serve()
+	a.until("has looked at the bucket", func() bool { return !strings.Contains(ask[agent.Status](a, "status").Bucket, "not read") })
 	if list := ask[[]agent.BackupInfo](a, "backups"); len(list) == 0 {
 		t.Errorf("backups: %+v", list)
 	}

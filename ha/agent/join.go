@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/restore"
 )
 
 // Joined is what came of joining.
@@ -70,7 +71,9 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 			return done, err
 		}
 	}
-	if _, done.Settled, err = settle(ctx, cfg, dir, old); err != nil {
+	// What cannot be looked at yet, on a blank host, is among what keeps the standby
+	// from taking over; should something unfinished lie there, no stage is made.
+	if _, done.Settled, err = settle(ctx, cfg, dir, old); err != nil && !errors.Is(err, restore.ErrUnseen) {
 		return done, err
 	}
 	done.Cluster = b.Cluster()
