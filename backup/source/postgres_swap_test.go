@@ -41,6 +41,20 @@ func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
 	}
 }
 
+// leaveStaged leaves the staged database as a restore does.
+func leaveStaged(t *testing.T, p *Postgres, roles *globals) {
+	t.Helper()
+	must(t, makeScratch(p.cfg.Scratch))
+	must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
+		var left string
+		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) (err error) {
+			left, err = p.shut(t.Context(), tx, p.Staged())
+			return err
+		})
+		return errors.Join(err, p.leave(t.Context(), conn, left), p.keepRoles(t.Context(), conn, p.Staged(), roles))
+	}))
+}
+
 func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n int) bool {
 	name := fmt.Sprintf("%q, %s, stop %d", old, end, n)
 	kept := old != "" && end != "finish" && n > 1 // by the run before this one
@@ -54,15 +68,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	p := newPostgresAt(t, srv, "app")
 	// Staging itself is not what is tested here, and takes longer than this.
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage", "ALTER ROLE app_user CONNECTION LIMIT 4", "GRANT app_admin TO app_user")
-	must(t, makeScratch(p.cfg.Scratch))
-	must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
-		var left string
-		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) (err error) {
-			left, err = p.shut(t.Context(), tx, p.Staged())
-			return err
-		})
-		return errors.Join(err, p.leave(t.Context(), conn, left), p.keepRoles(t.Context(), conn, p.Staged(), &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}}))
-	}))
+	leaveStaged(t, p, &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}})
 	fault, stopped := stopAfter(n)
 	p.fault = fault
 	err := p.Swap(t.Context())

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -238,10 +236,7 @@ func reachDatabase(t *testing.T, srv *server.PostgresServer, n int) (reach Reach
 	p := newPostgresAt(t, srv, name)
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+name, "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage")
 	sqlIn(t, srv.DSN(name), "CREATE TABLE before ()")
-	must(t, makeScratch(p.cfg.Scratch))
-	must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
-		return p.keepRoles(t.Context(), conn, p.Staged(), &globals{})
-	}))
+	leaveStaged(t, p, &globals{})
 	if reach, err := p.Reach(t.Context()); err != nil || reach != ReachStaged {
 		t.Errorf("staged: %v, %v", reach, err)
 	}
