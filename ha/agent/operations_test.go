@@ -67,20 +67,23 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 	})
 }
 
-func TestAnAgentThatCannotJournalStops(t *testing.T) {
+func TestAnAgentThatCannotJournalSaysSoAndGoesOn(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		journal := filepath.Join(a.data, journalFile)
 		if err := errors.Join(os.Remove(journal), os.Mkdir(journal, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.ended(); err == nil || !strings.Contains(err.Error(), "journal") {
-			t.Errorf("it ends with: %v", err)
-		}
-		a.stop = nil
+		red := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), "journal") }
+		a.until("red", red)
 		if !a.hooks.isRunning() {
 			t.Error("the application is not left as it is")
 		}
+		if err := os.Remove(journal); err != nil {
+			t.Fatal(err)
+		}
+		a.until("well again", func(s Status) bool { return s.Leading && !red(s) })
+		a.backup()
 	})
 }
 
