@@ -80,7 +80,9 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 // in event.Kinds, so one that is missing there could not be chosen.
 func TestEveryKindOfEventIsListed(t *testing.T) {
 	told := regexp.MustCompile(`(?:report|note)\((?:ctx, )?(?:event\.)?(?:Info|Warn|Alarm|level), "([a-z]+)"|reportBy\([^,]+, \w+, "([a-z]+)"|workFailed\("([a-z]+)"`)
-	found := 0
+	named := regexp.MustCompile(`(?:trouble|troubleOver)\(ctx, (\w+)|note\(ctx, event\.\w+, (\w+)`)
+	constant := regexp.MustCompile(`(?m)^\s*(?:const )?(\w+) += "([a-z]+)"`)
+	found, constants, names := 0, map[string]string{}, map[string]string{}
 	for _, pattern := range []string{"../*.go", "*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
@@ -91,6 +93,12 @@ func TestEveryKindOfEventIsListed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for _, match := range constant.FindAllStringSubmatch(string(text), -1) {
+				constants[match[1]] = match[2]
+			}
+			for _, match := range named.FindAllStringSubmatch(string(text), -1) {
+				names[match[1]+match[2]] = name
+			}
 			for _, match := range told.FindAllStringSubmatch(string(text), -1) {
 				kind := match[1] + match[2] + match[3]
 				if found++; !event.KnownKind(kind) {
@@ -99,7 +107,12 @@ func TestEveryKindOfEventIsListed(t *testing.T) {
 			}
 		}
 	}
-	if found < 40 {
-		t.Errorf("%d places that tell were found: the pattern no longer fits", found)
+	for name, file := range names {
+		if kind, ok := constants[name]; ok && !event.KnownKind(kind) {
+			t.Errorf("%s tells of kind %q: add it to event.Kinds", file, kind)
+		}
+	}
+	if found < 40 || len(names) < 10 {
+		t.Errorf("%d places that tell, and %d kinds with names, were found: the pattern no longer fits", found, len(names))
 	}
 }
