@@ -33,6 +33,7 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	default:
 		return p, choice{}, invalid("there is no promotion mode %q: it is %s or %s", req.Mode, ha.ModeSwitchover, ha.ModeFailover)
 	}
+	a.awaitLook(ctx)
 	s := a.Status()
 	p.check("role", roleCheck(s, req))
 	h, err := a.bucket.Head(ctx)
