@@ -287,7 +287,7 @@ func TestCopiedDataFolderDoesNotLead(t *testing.T) {
 		if s.Leading || s.App == "running" {
 			t.Fatalf("the copy leads: %+v", s)
 		}
-		if !strings.Contains(s.Refused, "copy") || s.Healthy {
+		if !strings.Contains(s.Refused, "copied") || s.Healthy {
 			return fmt.Errorf("refused %q, problems %q", s.Refused, s.Problems)
 		}
 		return nil

@@ -94,13 +94,13 @@ func TestStoresThatLieAreRefusedByName(t *testing.T) {
 		do     func() storetest.NetAction
 		breaks []string
 	}{
-		"a proxy that strips precondition headers": {
+		"stripped conditions": {
 			func() storetest.NetAction {
 				return storetest.StripConditions(storetest.SignS3(m.AccessKey, m.SecretKey, "us-east-1"))
 			},
 			[]string{"create-if-absent", "create-if-absent-contended", "compare-and-swap", "compare-and-swap-contended"},
 		},
-		"a proxy that serves stale reads": {
+		"stale reads": {
 			storetest.StaleReads,
 			[]string{"read-after-write", "read-after-overwrite", "list-after-write"},
 		},
