@@ -16,7 +16,7 @@ func TestAFullDiskIsCalledThat(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "volume")
 	must(t, os.Mkdir(dir, 0o755))
 	if err := unix.Mount("understudy", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skip("this process may not mount")
+		t.Fatalf("mount a volume (the tests run as root): %v", err)
 	}
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	path := filepath.Join(dir, "app.db")

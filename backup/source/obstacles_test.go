@@ -90,9 +90,7 @@ func TestWhatAnAgentWithoutRootCannotRenameIsSaidBefore(t *testing.T) {
 		tellObstacles(t, dir)
 		return
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("only root can have another user's folders made")
-	}
+	needRoot(t)
 	dir := t.TempDir()
 	do(t, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // for the other user
 	for _, name := range []string{"sticky/state", "own/state/roots", "own/state/ours", "rooted/state"} {

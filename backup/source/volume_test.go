@@ -1,7 +1,6 @@
 package source
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +16,9 @@ func mounting(t *testing.T, device, point, kind string, flags uintptr) {
 	t.Helper()
 	do(t, os.MkdirAll(point, 0o755))
 	err := unix.Mount(device, point, kind, flags, "")
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skip("this process may not mount")
+	if err != nil {
+		t.Fatalf("mount a volume (the tests run as root): %v", err)
 	}
-	do(t, err)
 	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) })
 }
 

@@ -21,11 +21,8 @@ func (h *testHost) volume(name string) {
 		h.t.Fatal(err)
 	}
 	err := unix.Mount("understudy", h.path(name), "tmpfs", 0, "size=256m")
-	if err == unix.EPERM || err == unix.EACCES {
-		h.t.Skip("this process may not mount")
-	}
 	if err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("mount a volume (the tests run as root): %v", err)
 	}
 	h.t.Cleanup(func() { _ = unix.Unmount(h.path(name), unix.MNT_DETACH) })
 }
