@@ -143,8 +143,11 @@ func (s *settled) file(ctx context.Context, fd int, dev uint64) {
 	switch d := s.of(fd, dev); d.device {
 	case timeless:
 	case byFile:
+		// A page is protected from writes, so that the next one sets the times, when
+		// its writing begins: nobody waits for its end. One whose writing had begun
+		// before may have been written to since: that one is waited for.
 		_, err := retry(func() (int, error) {
-			return 0, unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE_AND_WAIT)
+			return 0, unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE)
 		})
 		if err == nil {
 			return
