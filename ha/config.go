@@ -78,6 +78,16 @@ func (c *Config) Member(name string) (Member, bool) {
 	return Member{}, false
 }
 
+// Removed reports whether an instance was removed from the cluster; nil for a
+// configuration that is not known.
+func (c *Config) Removed(name string) bool {
+	if c == nil {
+		return false
+	}
+	m, found := c.Member(name)
+	return found && m.Removed
+}
+
 // Instance is what an instance says of itself.
 type Instance struct {
 	Format      int      `json:"format"`

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
@@ -172,21 +170,5 @@ func TestTheDefaultRetentionIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, storetest.WithPath(t, raw, "/cluster"))
-	want := func(mode blobstore.LockMode, length time.Duration) {
-		t.Helper()
-		if got, long, err := s.DefaultLock(t.Context()); err != nil || got != mode || long != length {
-			t.Errorf("default lock %q for %v, %v; want %q for %v", got, long, err, mode, length)
-		}
-	}
-	want(blobstore.NoLock, 0)
-	const day = 24 * time.Hour
-	mode := minio.Governance
-	for unit, each := range map[minio.ValidityUnit]time.Duration{minio.Days: day, minio.Years: 365 * day} {
-		n := uint(2)
-		if err := m.Client(t).SetBucketObjectLockConfig(t.Context(), bucket.Host, &mode, &n, &unit); err != nil {
-			t.Fatal(err)
-		}
-		want(blobstore.Governance, 2*each)
-	}
+	storetest.RunDefaultLock(t, open(t, storetest.WithPath(t, raw, "/cluster")), func(n uint, years bool) error { return m.LockByDefault(t, bucket.Host, n, years) })
 }

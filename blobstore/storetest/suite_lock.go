@@ -101,3 +101,27 @@ func versionIDs(t *testing.T, l blobstore.Locks, key string) (ids []string) {
 	}
 	return ids
 }
+
+// RunDefaultLock checks that the rule of a bucket with object lock is read by which
+// it locks what is written without a lock. There is none yet; set makes one of the
+// mode Governance, for so many days or years.
+func RunDefaultLock(t *testing.T, s blobstore.Store, set func(n uint, years bool) error) {
+	l, ok := s.(blobstore.DefaultLock)
+	if !ok {
+		t.Fatalf("%T reads no default lock", s)
+	}
+	want := func(mode blobstore.LockMode, length time.Duration) {
+		t.Helper()
+		if got, long, err := l.DefaultLock(t.Context()); err != nil || got != mode || long != length {
+			t.Errorf("default lock %q for %v, %v; want %q for %v", got, long, err, mode, length)
+		}
+	}
+	want(blobstore.NoLock, 0)
+	const n, day = 2, 24 * time.Hour
+	for years, each := range map[bool]time.Duration{false: day, true: 365 * day} {
+		if err := set(n, years); err != nil {
+			t.Fatal(err)
+		}
+		want(blobstore.Governance, n*each)
+	}
+}

@@ -132,7 +132,7 @@ func (p *promotion) run(ctx context.Context) error {
 	}
 	if ask {
 		p.req.Shown = newestShown(found)
-		if err := p.confirm(ctx); err != nil {
+		if err := p.app.confirm(ctx, "Promote this instance?", "not promoted, and nothing was begun"); err != nil {
 			return err
 		}
 	}
@@ -201,21 +201,6 @@ func newestShown(found agent.Preflight) string {
 		return found.Loss.Newer[0]
 	}
 	return found.Backup.ID
-}
-
-func (p *promotion) confirm(ctx context.Context) error {
-	fmt.Fprint(p.app.std.err, "Promote this instance? Type yes: ")
-	answer, err := readLine(ctx, p.app.std.in)
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("not promoted, and nothing was begun")
-	case err != nil && !errors.Is(err, io.EOF):
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {
-		return refusedf("not promoted: it was not confirmed")
-	}
-	return nil
 }
 
 // begin begins the promotion and follows it to its end.

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -105,18 +103,7 @@ func (a *app) confirmRecovery(ctx context.Context) error {
 	if !isTerminal(a.std.in) || a.json {
 		return usagef("this asks for confirmation, and there is no terminal: say --yes")
 	}
-	fmt.Fprint(a.std.err, "Go on from the bucket as it is? What it lacks is then lost. Type yes: ")
-	answer, err := readLine(ctx, a.std.in)
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("nothing was done")
-	case err != nil && !errors.Is(err, io.EOF):
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {
-		return refusedf("nothing was done: it was not confirmed")
-	}
-	return nil
+	return a.confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
 }
 
 // showRecovery writes a plan for people.

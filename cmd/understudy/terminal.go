@@ -3,8 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -13,6 +16,23 @@ import (
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// confirm asks a question on a terminal, which "yes" confirms. otherwise says what
+// has come of it if it is not confirmed.
+func (a *app) confirm(ctx context.Context, question, otherwise string) error {
+	fmt.Fprint(a.std.err, question+" Type yes: ")
+	answer, err := readLine(ctx, a.std.in)
+	switch {
+	case ctx.Err() != nil:
+		return errors.New(otherwise)
+	case err != nil && !errors.Is(err, io.EOF):
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {
+		return refusedf("%s: it was not confirmed", otherwise)
+	}
+	return nil
 }
 
 // readLine reads one line, unless ctx ends first: a read from a terminal cannot

@@ -61,6 +61,17 @@ func (m *MinIOServer) NewLockedBucket(tb testing.TB) string {
 	return m.newBucket(tb, minio.MakeBucketOptions{Region: minioRegion, ObjectLocking: true})
 }
 
+// LockByDefault gives a bucket the rule that what is written there is locked in
+// governance mode, for so many days or years.
+func (m *MinIOServer) LockByDefault(tb testing.TB, bucket string, n uint, years bool) error {
+	tb.Helper()
+	mode, unit := minio.Governance, minio.Days
+	if years {
+		unit = minio.Years
+	}
+	return m.Client(tb).SetBucketObjectLockConfig(tb.Context(), bucket, &mode, &n, &unit)
+}
+
 func (m *MinIOServer) newBucket(tb testing.TB, options minio.MakeBucketOptions) string {
 	tb.Helper()
 	name := "test-" + strings.ToLower(rand.Text()[:16])

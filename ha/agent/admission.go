@@ -113,8 +113,7 @@ func (a *Agent) removed(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	m, found := c.Member(a.self.Name)
-	return found && m.Removed, nil
+	return c.Removed(a.self.Name), nil
 }
 
 func (a *Agent) isAdmitted() bool { return closed(a.admitted) }

@@ -95,15 +95,8 @@ func (a *Agent) peers() []string {
 			urls = append(urls, u)
 		}
 	}
-	removed := func(name string) bool {
-		if config == nil {
-			return false
-		}
-		m, found := config.Member(name)
-		return found && m.Removed
-	}
 	for name, r := range a.table.reading().rows {
-		if r.rec != nil && name != a.self.Name && !removed(name) {
+		if r.rec != nil && name != a.self.Name && !config.Removed(name) {
 			add(r.rec.URL)
 		}
 	}

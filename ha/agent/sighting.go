@@ -142,13 +142,6 @@ func (a *Agent) others() []ha.Peer {
 		}
 	}
 	_, config := a.configs.current()
-	removed := func(name string) bool {
-		if config == nil {
-			return false
-		}
-		m, found := config.Member(name)
-		return found && m.Removed
-	}
 	for name, r := range a.table.reading().rows {
 		if r.rec != nil {
 			add(name, r.rec.URL)
@@ -167,7 +160,7 @@ func (a *Agent) others() []ha.Peer {
 	}
 	var all []ha.Peer
 	for name, url := range known {
-		if !removed(name) {
+		if !config.Removed(name) {
 			all = append(all, ha.Peer{Name: name, URL: url})
 		}
 	}

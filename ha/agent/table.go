@@ -224,10 +224,8 @@ func (a *Agent) instances(core ha.Status) []InstanceStatus {
 			continue
 		}
 		s := rowStatus(name, r, core.Head, read, a.cfg.Poll)
-		if config != nil && r.rec != nil {
-			if m, found := config.Member(name); found && m.Removed {
-				s.State = StateRemoved
-			}
+		if r.rec != nil && config.Removed(name) {
+			s.State = StateRemoved
 		}
 		urls[s.URL] = true
 		all = append(all, s)

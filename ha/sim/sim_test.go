@@ -18,34 +18,22 @@ var (
 )
 
 // TestProtocolHoldsUnderFaults runs the core through whatever each seed draws.
-func TestProtocolHoldsUnderFaults(t *testing.T) {
-	if *seed != 0 {
-		o := options(*seed)
-		if testing.Verbose() {
-			o.Trace = t.Logf
-		}
-		if err := New(o).Run(); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	var failures failures
-	forSeeds(*first, *seeds, func(s uint64) {
-		if err := New(options(s)).Run(); err != nil {
-			failures.add(t, s, err)
-		}
-	})
-}
+func TestProtocolHoldsUnderFaults(t *testing.T) { holds(t, options) }
 
 // TestCopiesAndRollbacksHideNothing runs the core where hosts of every role are
 // copied and put back, in every phase, with an operator who does what the messages
 // say.
 func TestCopiesAndRollbacksHideNothing(t *testing.T) {
-	at := func(seed uint64) Options {
+	holds(t, func(seed uint64) Options {
 		o := options(seed)
 		o.Copies = true
 		return o
-	}
+	})
+}
+
+// holds runs the seeds that were asked for.
+func holds(t *testing.T, at func(seed uint64) Options) {
+	t.Helper()
 	if *seed != 0 {
 		o := at(*seed)
 		if testing.Verbose() {
