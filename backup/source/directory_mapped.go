@@ -19,7 +19,9 @@ import (
 // each file written down before it reads the file. Whatever is written to a page
 // after that sets the times once more, to a moment that the dump takes for its
 // own, and the next dump reads the file again. A file that has not changed since an
-// earlier dump read it needs nothing: its pages were clean then.
+// earlier dump read it needs nothing: its pages were clean then. Nor does one that
+// nobody has open for writing: a mapping that is made later sets the times with its
+// first write.
 
 // device is how writes to mapped files show on one file system.
 type device int
@@ -143,6 +145,9 @@ func (s *settled) file(ctx context.Context, fd int, dev uint64) {
 	switch d := s.of(fd, dev); d.device {
 	case timeless:
 	case byFile:
+		if !heldForWriting(fd) {
+			return
+		}
 		// A page is protected from writes, so that the next one sets the times, when
 		// its writing begins: nobody waits for its end. One whose writing had begun
 		// before may have been written to since: that one is waited for.
@@ -157,6 +162,18 @@ func (s *settled) file(ctx context.Context, fd int, dev uint64) {
 		// A later file waits for the same call.
 		d.once.Do(func() { s.fail(s.settling.whole(ctx, fd)) })
 	}
+}
+
+// heldForWriting tells whether somebody may have an open file open for writing, as whoever
+// has it mapped to write to it does. The kernel grants a lease only on a file that
+// nobody has; who opens it in that moment waits for it, and its first write sets the
+// times. Where no lease can be had somebody may.
+func heldForWriting(fd int) bool {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		return true
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	return err != nil
 }
 
 func (s *settled) fail(err error) {

@@ -137,3 +137,30 @@ func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
 		})
 	}
 }
+
+// Whoever may write to a file is known by a lease, which keeps nobody waiting
+// afterwards.
+func TestWhoMayWriteToAFileIsKnown(t *testing.T) {
+	dir := t.TempDir()
+	m := mapped(t, filepath.Join(dir, "mapped")) // its descriptor is closed
+	m[0] = 1
+	do(t, os.WriteFile(filepath.Join(dir, "quiet"), []byte("x"), 0o644))
+	do(t, os.WriteFile(filepath.Join(dir, "written"), []byte("x"), 0o644))
+	writer, err := os.OpenFile(filepath.Join(dir, "written"), os.O_WRONLY, 0)
+	do(t, err)
+	defer writer.Close()
+	for name, want := range map[string]bool{"mapped": true, "written": true, "quiet": false} {
+		f, err := os.Open(filepath.Join(dir, name))
+		do(t, err)
+		defer f.Close()
+		if got := heldForWriting(int(f.Fd())); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		later, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			t.Errorf("%s cannot be opened at once: %v", name, err)
+			continue
+		}
+		do(t, later.Close())
+	}
+}
