@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/blobstore/probe"
+	"github.com/understudy-ha/understudy/blobstore/conformance"
 )
 
 // examineStore finds out whether the store keeps its promises, what this host
 // may do there, and how fast it is. The first finding sums the promises up.
 func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding {
 	steps := a.steps()
-	report, err := probe.Full(ctx, probe.Config{Store: store, Random: rand.Reader, Now: time.Now, Began: steps.begin})
+	report, err := conformance.Full(ctx, conformance.Config{Store: store, Random: rand.Reader, Now: time.Now, Began: steps.begin})
 	if err == nil {
 		steps.begin("object lock")
-		if lock, has := probe.Lock(ctx, probe.Config{Store: store, Random: rand.Reader}); has {
+		if lock, has := conformance.Lock(ctx, conformance.Config{Store: store, Random: rand.Reader}); has {
 			report = append(report, lock)
 		}
 	}
@@ -42,7 +42,7 @@ func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding
 }
 
 // sumUp says in one finding whether the store may be used.
-func sumUp(report probe.Report) finding {
+func sumUp(report conformance.Report) finding {
 	if broken := report.Broken(); len(broken) > 0 {
 		return finding{Name: "bucket", Result: bad, Detail: "the store must not be used: it breaks " + strings.Join(broken, ", ")}
 	}
@@ -60,8 +60,8 @@ var networkShares = map[uint32]string{
 	unix.CEPH_SUPER_MAGIC: "Ceph", unix.AFS_SUPER_MAGIC: "AFS", unix.V9FS_MAGIC: "9P", unix.FUSE_SUPER_MAGIC: "FUSE",
 }
 
-// examineFolder warns about a bucket that is a folder on a network share: a
-// probe from one host cannot prove that two keep a rename and a lock in order.
+// examineFolder warns about a bucket that is a folder on a network share: an
+// examination from one host cannot prove that two keep a rename and a lock in order.
 func examineFolder(bucket string) []finding {
 	u, err := url.Parse(bucket)
 	if err != nil || u.Scheme != "file" {
@@ -93,7 +93,7 @@ const clearLine = "\r\x1b[K"
 
 func (s steps) begin(step string) {
 	if s.out != nil {
-		fmt.Fprintf(s.out, "%sprobing the bucket: %s …", clearLine, step)
+		fmt.Fprintf(s.out, "%sexamining the bucket: %s …", clearLine, step)
 	}
 }
 

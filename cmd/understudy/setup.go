@@ -18,7 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/blobstore/probe"
+	"github.com/understudy-ha/understudy/blobstore/conformance"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -179,7 +179,7 @@ func (s *setup) ProveBucket(ctx context.Context, bucket string) (api.BucketProof
 	if err != nil {
 		return api.BucketProof{Detail: err.Error()}, nil
 	}
-	report, err := probe.Safety(ctx, probe.Config{Store: store, Random: rand.Reader})
+	report, err := conformance.Safety(ctx, conformance.Config{Store: store, Random: rand.Reader})
 	if err == nil {
 		err = report.Err()
 	}

@@ -1,4 +1,4 @@
-package probe
+package conformance
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// lockProbe is for how long the version stays locked with which a lock is
+// lockTrial is for how long the version stays locked with which a lock is
 // proved.
-const lockProbe = 2 * time.Minute
+const lockTrial = 2 * time.Minute
 
 const objectLock = "object-lock"
 
@@ -76,7 +76,7 @@ func (l *lockTest) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock := blobstore.Lock{Mode: l.mode, Until: now.Time.Add(lockProbe).Truncate(time.Second)}
+	lock := blobstore.Lock{Mode: l.mode, Until: now.Time.Add(lockTrial).Truncate(time.Second)}
 	if _, err := l.put(ctx, l.key, l.body, blobstore.IfAbsent().Locked(lock)); errors.Is(err, blobstore.ErrDenied) {
 		return &explainedError{"a locked object cannot be written, and no backup can: s3:PutObjectRetention is needed, or lock=off in the bucket's URL: " + err.Error(), err}
 	} else if err != nil {

@@ -1,4 +1,4 @@
-package probe_test
+package conformance_test
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/blobstore/probe"
+	"github.com/understudy-ha/understudy/blobstore/conformance"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -37,26 +37,26 @@ func TestALockIsProved(t *testing.T) {
 	locking := func() *storetest.Memory { return &storetest.Memory{Versioned: true, Locking: blobstore.Compliance} }
 	for name, tt := range map[string]struct {
 		store   blobstore.Store
-		outcome probe.Outcome
+		outcome conformance.Outcome
 		says    string
 	}{
-		"no lock":              {at(m.NewBucket(t), "auto"), probe.OK, "no object lock"},
-		"a lock":               {at(m.NewLockedBucket(t), "auto"), probe.OK, "(COMPLIANCE): a locked version was not deleted"},
-		"off":                  {at(m.NewLockedBucket(t), "off"), probe.OK, "it is off"},
-		"who may lift it":      {at(m.NewLockedBucket(t), "governance"), probe.Warning, "s3:BypassGovernanceRetention"},
-		"a lock in memory":     {locking(), probe.OK, "was not deleted"},
-		"a store that forgets": {forgetful{locking()}, probe.Failed, "says that it is locked"},
-		"a store that deletes": {obedient{locking()}, probe.Failed, "was deleted"},
-		"asked for, not there": {at(m.NewBucket(t), "compliance"), probe.Failed, "the bucket has none"},
+		"no lock":              {at(m.NewBucket(t), "auto"), conformance.OK, "no object lock"},
+		"a lock":               {at(m.NewLockedBucket(t), "auto"), conformance.OK, "(COMPLIANCE): a locked version was not deleted"},
+		"off":                  {at(m.NewLockedBucket(t), "off"), conformance.OK, "it is off"},
+		"who may lift it":      {at(m.NewLockedBucket(t), "governance"), conformance.Warning, "s3:BypassGovernanceRetention"},
+		"a lock in memory":     {locking(), conformance.OK, "was not deleted"},
+		"a store that forgets": {forgetful{locking()}, conformance.Failed, "says that it is locked"},
+		"a store that deletes": {obedient{locking()}, conformance.Failed, "was deleted"},
+		"asked for, not there": {at(m.NewBucket(t), "compliance"), conformance.Failed, "the bucket has none"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			check, has := probe.Lock(t.Context(), probe.Config{Store: tt.store, Random: rand.Reader})
+			check, has := conformance.Lock(t.Context(), conformance.Config{Store: tt.store, Random: rand.Reader})
 			if !has || check.Outcome != tt.outcome || !strings.Contains(check.Detail, tt.says) {
 				t.Errorf("%t, %s: %q; want %s with %q", has, check.Outcome, check.Detail, tt.outcome, tt.says)
 			}
 		})
 	}
-	if _, has := probe.Lock(t.Context(), probe.Config{Store: struct{ blobstore.Store }{locking()}, Random: rand.Reader}); has {
-		t.Error("a store without locks was probed")
+	if _, has := conformance.Lock(t.Context(), conformance.Config{Store: struct{ blobstore.Store }{locking()}, Random: rand.Reader}); has {
+		t.Error("a store without locks was examined")
 	}
 }

@@ -1,4 +1,4 @@
-package probe
+package conformance
 
 import (
 	"bytes"
@@ -10,12 +10,12 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// reads are the ways of reading that save traffic, and what a killed probe
+// reads are the ways of reading that save traffic, and what a killed examination
 // left behind.
 var reads = []test{
 	{"ranges", "a part of an object can be read alone", ranges},
 	{"conditional-get", "an object that has not changed is not transferred again", conditionalGet},
-	{"leftovers", "what killed probes left behind is removed", func(ctx context.Context, s *scratch) (finding, error) { return s.sweep(ctx) }},
+	{"leftovers", "what killed examinations left behind is removed", func(ctx context.Context, s *scratch) (finding, error) { return s.sweep(ctx) }},
 }
 
 func ranges(ctx context.Context, s *scratch) (finding, error) {

@@ -1,4 +1,4 @@
-package probe
+package conformance
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// Prefix is where probes keep their scratch objects. Nobody else reads there.
+// Prefix is where examinations keep their scratch objects. Nobody else reads there.
 const Prefix = "probe/"
 
 const (
@@ -26,11 +26,11 @@ const (
 	// maxSmall bounds what is read of a small scratch object.
 	maxSmall = 4 << 10
 	// leftover is the age, in the store's time, from which an object below
-	// Prefix belongs to no probe that still runs.
+	// Prefix belongs to no examination that still runs.
 	leftover = time.Hour
 )
 
-// scratch is a folder of the store that one probe has to itself. It is safe
+// scratch is a folder of the store that one examination has to itself. It is safe
 // for concurrent use.
 type scratch struct {
 	store  blobstore.Store
@@ -157,7 +157,7 @@ func (s *scratch) listed(ctx context.Context, key string) (blobstore.Attrs, bool
 	return blobstore.Attrs{}, false, nil
 }
 
-// clean deletes every scratch object, even if the probe was interrupted.
+// clean deletes every scratch object, even if the examination was interrupted.
 func (s *scratch) clean(ctx context.Context) (finding, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer cancel()
@@ -170,7 +170,7 @@ func (s *scratch) clean(ctx context.Context) (finding, error) {
 	return saw("%d scratch objects deleted", len(keys))
 }
 
-// sweep deletes what killed probes have left behind.
+// sweep deletes what killed examinations have left behind.
 func (s *scratch) sweep(ctx context.Context) (finding, error) {
 	key := s.key("now")
 	now, err := s.put(ctx, key, s.body(key), blobstore.Always)

@@ -1,4 +1,4 @@
-package probe_test
+package conformance_test
 
 import (
 	"bytes"
@@ -15,22 +15,22 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/blobstore/probe"
+	"github.com/understudy-ha/understudy/blobstore/conformance"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
-func safety(t *testing.T, s blobstore.Store) probe.Report {
+func safety(t *testing.T, s blobstore.Store) conformance.Report {
 	t.Helper()
-	report, err := probe.Safety(t.Context(), probe.Config{Store: s, Random: rand.Reader})
+	report, err := conformance.Safety(t.Context(), conformance.Config{Store: s, Random: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report
 }
 
-func full(t *testing.T, s blobstore.Store, now func() time.Time) probe.Report {
+func full(t *testing.T, s blobstore.Store, now func() time.Time) conformance.Report {
 	t.Helper()
-	report, err := probe.Full(t.Context(), probe.Config{Store: s, Random: rand.Reader, Now: now})
+	report, err := conformance.Full(t.Context(), conformance.Config{Store: s, Random: rand.Reader, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,19 +38,19 @@ func full(t *testing.T, s blobstore.Store, now func() time.Time) probe.Report {
 }
 
 // outcomes are the names of the checks that did not go well, with how.
-func outcomes(r probe.Report) map[string]probe.Outcome {
-	found := map[string]probe.Outcome{}
+func outcomes(r conformance.Report) map[string]conformance.Outcome {
+	found := map[string]conformance.Outcome{}
 	for _, c := range r {
-		if c.Outcome != probe.OK {
+		if c.Outcome != conformance.OK {
 			found[c.Name] = c.Outcome
 		}
 	}
 	return found
 }
 
-func get(t *testing.T, r probe.Report, name string) probe.Check {
+func get(t *testing.T, r conformance.Report, name string) conformance.Check {
 	t.Helper()
-	i := slices.IndexFunc(r, func(c probe.Check) bool { return c.Name == name })
+	i := slices.IndexFunc(r, func(c conformance.Check) bool { return c.Name == name })
 	if i < 0 {
 		t.Fatalf("no check %s in %+v", name, r)
 	}
@@ -59,7 +59,7 @@ func get(t *testing.T, r probe.Report, name string) probe.Check {
 
 func TestAGoodStoreIsSafeAndLeftClean(t *testing.T) {
 	memory := storetest.NewMemory()
-	for name, report := range map[string]probe.Report{"safety": safety(t, memory), "full": full(t, memory, time.Now)} {
+	for name, report := range map[string]conformance.Report{"safety": safety(t, memory), "full": full(t, memory, time.Now)} {
 		if err := report.Err(); err != nil || len(outcomes(report)) > 0 {
 			t.Errorf("%s: %v: %v", name, err, outcomes(report))
 		}
@@ -205,11 +205,11 @@ func TestStoresThatLieAreFoundOut(t *testing.T) {
 			report := safety(t, tt.store)
 			for _, promise := range tt.breaks {
 				c := get(t, report, promise)
-				if c.Outcome != probe.Failed || !errors.Is(c.Err, probe.ErrUnsafe) {
+				if c.Outcome != conformance.Failed || !errors.Is(c.Err, conformance.ErrUnsafe) {
 					t.Errorf("%s: %+v", promise, c)
 				}
 			}
-			if err := report.Err(); !errors.Is(err, probe.ErrUnsafe) || !strings.Contains(err.Error(), tt.breaks[0]) || !strings.Contains(err.Error(), tt.says) {
+			if err := report.Err(); !errors.Is(err, conformance.ErrUnsafe) || !strings.Contains(err.Error(), tt.breaks[0]) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v", err)
 			}
 			if broken := report.Broken(); !slices.Contains(broken, tt.breaks[0]) {
@@ -280,7 +280,7 @@ func TestAStoreThatDoesNotAnswerIsNotCalledUnsafe(t *testing.T) {
 		store := storetest.NewFaulty(storetest.NewMemory())
 		store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(kind)})
 		err := safety(t, store).Err()
-		if !errors.Is(err, kind) || errors.Is(err, probe.ErrUnsafe) {
+		if !errors.Is(err, kind) || errors.Is(err, conformance.ErrUnsafe) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -290,11 +290,11 @@ func TestAStoreThatDoesNotAnswerIsNotCalledUnsafe(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began := time.Now()
-		report, err := probe.Safety(ctx, probe.Config{Store: store, Random: rand.Reader})
+		report, err := conformance.Safety(ctx, conformance.Config{Store: store, Random: rand.Reader})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := report.Err(); !errors.Is(err, blobstore.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, probe.ErrUnsafe) {
+		if err := report.Err(); !errors.Is(err, blobstore.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, conformance.ErrUnsafe) {
 			t.Errorf("unavailable: %v", err)
 		}
 		if took := time.Since(began); took > 2*time.Minute {
@@ -324,14 +324,14 @@ func TestWritesOfUnknownOutcomeAreSettled(t *testing.T) {
 func TestEachPermissionIsNamedWithWhatBreaks(t *testing.T) {
 	for op, tt := range map[storetest.Op]struct {
 		check   string
-		outcome probe.Outcome
+		outcome conformance.Outcome
 		says    string
 	}{
-		storetest.Put:    {"permission-put", probe.Failed, "s3:PutObject"},
-		storetest.Get:    {"permission-get", probe.Failed, "s3:GetObject"},
-		storetest.Stat:   {"permission-stat", probe.Failed, "attributes"},
-		storetest.List:   {"permission-list", probe.Failed, "s3:ListBucket"},
-		storetest.Delete: {"permission-delete", probe.Warning, "s3:DeleteObject"},
+		storetest.Put:    {"permission-put", conformance.Failed, "s3:PutObject"},
+		storetest.Get:    {"permission-get", conformance.Failed, "s3:GetObject"},
+		storetest.Stat:   {"permission-stat", conformance.Failed, "attributes"},
+		storetest.List:   {"permission-list", conformance.Failed, "s3:ListBucket"},
+		storetest.Delete: {"permission-delete", conformance.Warning, "s3:DeleteObject"},
 	} {
 		t.Run(string(op), func(t *testing.T) {
 			store := storetest.NewFaulty(storetest.NewMemory())
@@ -341,27 +341,27 @@ func TestEachPermissionIsNamedWithWhatBreaks(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 			for _, c := range report {
-				if strings.HasPrefix(c.Name, "permission-") && c.Name != tt.check && c.Outcome == probe.Warning {
+				if strings.HasPrefix(c.Name, "permission-") && c.Name != tt.check && c.Outcome == conformance.Warning {
 					t.Errorf("%+v", c)
 				}
 			}
 			if unsafe := report.Broken(); len(unsafe) > 0 {
 				t.Errorf("called unsafe: %v", unsafe)
 			}
-			if want := tt.outcome == probe.Failed; (report.Err() != nil) != want {
+			if want := tt.outcome == conformance.Failed; (report.Err() != nil) != want {
 				t.Errorf("error %v", report.Err())
 			}
 		})
 	}
 }
 
-func TestAProbeCleansUpWhatEverHappens(t *testing.T) {
+func TestAnExaminationCleansUpWhatEverHappens(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) {
 		memory := storetest.NewMemory()
 		store := storetest.NewFaulty(memory)
 		ctx, cancel := context.WithCancel(t.Context())
 		store.Inject(storetest.Fault{Op: storetest.Conditional, After: 9, Do: storetest.Then(func(error) { cancel() })})
-		report, err := probe.Full(ctx, probe.Config{Store: store, Random: rand.Reader, Now: time.Now})
+		report, err := conformance.Full(ctx, conformance.Config{Store: store, Random: rand.Reader, Now: time.Now})
 		if err != nil || report.Err() == nil {
 			t.Errorf("was not interrupted: %v", err)
 		}
@@ -373,19 +373,19 @@ func TestAProbeCleansUpWhatEverHappens(t *testing.T) {
 		now := time.Now().Add(-2 * time.Hour)
 		memory := storetest.NewMemory()
 		memory.Now = func() time.Time { return now }
-		for _, key := range []string{probe.Prefix + "dead/created", "packs/aa/old"} {
+		for _, key := range []string{conformance.Prefix + "dead/created", "packs/aa/old"} {
 			if _, err := memory.Put(t.Context(), key, []byte("x"), blobstore.Always); err != nil {
 				t.Fatal(err)
 			}
 		}
 		now = now.Add(2 * time.Hour)
-		if _, err := memory.Put(t.Context(), probe.Prefix+"alive/created", []byte("x"), blobstore.Always); err != nil {
+		if _, err := memory.Put(t.Context(), conformance.Prefix+"alive/created", []byte("x"), blobstore.Always); err != nil {
 			t.Fatal(err)
 		}
 		if err := full(t, memory, time.Now).Err(); err != nil {
 			t.Error(err)
 		}
-		if left := memory.Keys(); !slices.Equal(left, []string{"packs/aa/old", probe.Prefix + "alive/created"}) {
+		if left := memory.Keys(); !slices.Equal(left, []string{"packs/aa/old", conformance.Prefix + "alive/created"}) {
 			t.Errorf("left: %v", left)
 		}
 	})
@@ -394,12 +394,12 @@ func TestAProbeCleansUpWhatEverHappens(t *testing.T) {
 func TestClockAndTimesAreJudged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		skew    time.Duration
-		outcome probe.Outcome
+		outcome conformance.Outcome
 	}{
-		"agree":   {0, probe.OK},
-		"seconds": {20 * time.Second, probe.OK},
-		"behind":  {-time.Minute, probe.Warning},
-		"far":     {10 * time.Minute, probe.Failed},
+		"agree":   {0, conformance.OK},
+		"seconds": {20 * time.Second, conformance.OK},
+		"behind":  {-time.Minute, conformance.Warning},
+		"far":     {10 * time.Minute, conformance.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			memory := storetest.NewMemory()
@@ -415,7 +415,7 @@ func TestClockAndTimesAreJudged(t *testing.T) {
 		})
 	}
 	report := full(t, lying(&liar{zero: true}), time.Now)
-	if c := get(t, report, "time"); !errors.Is(c.Err, probe.ErrUnsafe) {
+	if c := get(t, report, "time"); !errors.Is(c.Err, conformance.ErrUnsafe) {
 		t.Errorf("a store that does not tell the time: %+v", c)
 	}
 }
@@ -446,11 +446,11 @@ func TestSpeedIsMeasuredInBoundedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, tt := range map[string]struct {
 			store   far
-			latency probe.Outcome
+			latency conformance.Outcome
 			within  time.Duration
 		}{
-			"near": {far{latency: 20 * time.Millisecond, rate: 10 << 20}, probe.OK, 10 * time.Second},
-			"slow": {far{latency: 3 * time.Second, rate: 100 << 10}, probe.Warning, 3 * time.Minute},
+			"near": {far{latency: 20 * time.Millisecond, rate: 10 << 20}, conformance.OK, 10 * time.Second},
+			"slow": {far{latency: 3 * time.Second, rate: 100 << 10}, conformance.Warning, 3 * time.Minute},
 		} {
 			tt.store.Memory = storetest.NewMemory()
 			began := time.Now()

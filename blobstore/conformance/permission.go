@@ -1,4 +1,4 @@
-package probe
+package conformance
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const (
 )
 
 // withoutDelete is what does not work where nothing may be deleted.
-const withoutDelete = "deleting is denied: backups and promotions work; removing an instance, leaving and expiry by the agent itself do not, and probes leave their small objects behind (on S3 the permission is s3:DeleteObject)"
+const withoutDelete = "deleting is denied: backups and promotions work; removing an instance, leaving and expiry by the agent itself do not, and examinations leave their small objects behind (on S3 the permission is s3:DeleteObject)"
 
 // permissions are tried one by one. Only what is denied counts here: the other
 // ways to fail show in what needs the permission.

@@ -1,4 +1,4 @@
-package probe
+package conformance
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// Config says what is probed, and with what.
+// Config says what is examined, and with what.
 type Config struct {
 	Store  blobstore.Store
 	Random io.Reader        // names the scratch folder, and fills what is measured
@@ -132,4 +132,4 @@ func together(ctx context.Context, s *scratch, tests []test) Report {
 	return report
 }
 
-var cleanup = test{"cleanup", "what a probe writes can be deleted", func(ctx context.Context, s *scratch) (finding, error) { return s.clean(ctx) }}
+var cleanup = test{"cleanup", "what an examination writes can be deleted", func(ctx context.Context, s *scratch) (finding, error) { return s.clean(ctx) }}
