@@ -18,14 +18,14 @@ const (
 
 // Comparison is one line of a comparison of rules. Either side may be zero.
 type Comparison struct {
-	Wanted  blobstore.Expiry
-	InForce blobstore.Expiry
+	Wanted  blobstore.Rule
+	InForce blobstore.Rule
 	Verdict Verdict
 }
 
 // Compare puts the rules that are wanted beside those that a bucket has, and
 // then the bucket's others. A rule of the same prefix does, whoever made it.
-func Compare(wanted, inForce []blobstore.Expiry) []Comparison {
+func Compare(wanted, inForce []blobstore.Rule) []Comparison {
 	var all []Comparison
 	prefixes := make(map[string]bool)
 	for _, w := range wanted {
@@ -46,7 +46,7 @@ func Compare(wanted, inForce []blobstore.Expiry) []Comparison {
 
 // Lost reports whether a bucket that has just been given the wanted rules does
 // not have one of those that delete current blobs.
-func Lost(wanted, inForce []blobstore.Expiry) bool {
+func Lost(wanted, inForce []blobstore.Rule) bool {
 	for _, w := range wanted {
 		found := w.Days == 0
 		for _, rule := range inForce {
@@ -61,8 +61,8 @@ func Lost(wanted, inForce []blobstore.Expiry) bool {
 
 // matching puts together what rules of the same prefix do, as far as that is
 // what the wanted one is about.
-func matching(wanted blobstore.Expiry, inForce []blobstore.Expiry) blobstore.Expiry {
-	have := blobstore.Expiry{Prefix: wanted.Prefix}
+func matching(wanted blobstore.Rule, inForce []blobstore.Rule) blobstore.Rule {
+	have := blobstore.Rule{Prefix: wanted.Prefix}
 	sooner := func(into *int, days, of int) {
 		if of > 0 && days > 0 && (*into == 0 || days < *into) {
 			*into = days
@@ -82,7 +82,7 @@ func matching(wanted blobstore.Expiry, inForce []blobstore.Expiry) blobstore.Exp
 	return have
 }
 
-func verdict(wanted, have blobstore.Expiry) Verdict {
+func verdict(wanted, have blobstore.Rule) Verdict {
 	switch {
 	case wanted.Days > 0 && have.Days == 0:
 		return RuleMissing

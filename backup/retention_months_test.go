@@ -41,11 +41,11 @@ func (m *months) configure(r Retention) {
 // apply is what `understudy lifecycle apply` does.
 func (m *months) apply() {
 	rules, _ := Promised(m.configured, m.terms, m.now)
-	must(m.t, m.store.SetExpiries(m.t.Context(), rules.Rules()))
+	must(m.t, m.store.SetRules(m.t.Context(), rules.Rules()))
 }
 
 func (m *months) standing() Standing {
-	rules, err := m.store.Expiries(m.t.Context())
+	rules, err := m.store.Rules(m.t.Context())
 	must(m.t, err)
 	return m.configured.Under(rules)
 }
@@ -160,7 +160,7 @@ func TestARuleForTheWholeBucketCostsNoLiveBackup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMonths(t)
-			m.store.AddRule(blobstore.Expiry{Name: "tidy", Days: days})
+			m.store.AddRule(blobstore.Rule{Name: "tidy", Days: days})
 			m.apply()
 			m.pass(25, rand.New(rand.NewPCG(7, 8)))
 			m.gone(time.Duration(days)*day, time.Duration(days)*day)

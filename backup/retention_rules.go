@@ -40,16 +40,16 @@ func (r Retention) VersionLife(data bool) time.Duration {
 // rounded up. control are the keys, and the beginnings of keys, of control
 // objects, of which only earlier versions expire. No rule is for more than what
 // the store itself writes.
-func (r Retention) Rules(control ...string) []blobstore.Expiry {
-	rules := make([]blobstore.Expiry, 0, len(Folders)+len(control))
+func (r Retention) Rules(control ...string) []blobstore.Rule {
+	rules := make([]blobstore.Rule, 0, len(Folders)+len(control))
 	for _, folder := range Folders {
-		rules = append(rules, blobstore.Expiry{
+		rules = append(rules, blobstore.Rule{
 			Name: ruleName(folder), Prefix: folder, Days: wholeDays(r.Life(folder)),
 			NoncurrentDays: wholeDays(r.VersionLife(true)), UploadDays: uploadDays,
 		})
 	}
 	for _, key := range control {
-		rules = append(rules, blobstore.Expiry{
+		rules = append(rules, blobstore.Rule{
 			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(r.VersionLife(false)),
 		})
 	}
@@ -60,7 +60,7 @@ func ruleName(prefix string) string { return "understudy " + strings.TrimSuffix(
 
 // ShortVersions says of each rule that deletes earlier versions sooner than
 // Rules would, one sentence each, what is lost by that, and what to do.
-func (r Retention) ShortVersions(rules []blobstore.Expiry, control ...string) []string {
+func (r Retention) ShortVersions(rules []blobstore.Rule, control ...string) []string {
 	var all []string
 	for _, rule := range rules {
 		var short []string
@@ -101,9 +101,9 @@ func (s Standing) ByBucket() bool { return len(s.Left) == 0 }
 // them. The shortest that touches a folder counts, because it may delete
 // there; for the bucket to do all deletion a rule has to be about the whole
 // folder.
-func (r Retention) Under(rules []blobstore.Expiry) Standing {
+func (r Retention) Under(rules []blobstore.Rule) Standing {
 	s := Standing{Wanted: r.explicit()}
-	soonest := make(map[string]blobstore.Expiry)
+	soonest := make(map[string]blobstore.Rule)
 	for _, folder := range Folders {
 		rule, found := shortest(rules, folder)
 		if found {
@@ -157,7 +157,7 @@ func (r Retention) within(manifests, packs int) Retention {
 }
 
 // remedy is what to do about a rule that is too short.
-func remedy(rule blobstore.Expiry) string {
+func remedy(rule blobstore.Rule) string {
 	if rule.Own {
 		return "put the rules right with: understudy lifecycle apply"
 	}
@@ -165,7 +165,7 @@ func remedy(rule blobstore.Expiry) string {
 }
 
 // shortest finds the rule that may delete the soonest in a folder.
-func shortest(rules []blobstore.Expiry, folder string) (soonest blobstore.Expiry, found bool) {
+func shortest(rules []blobstore.Rule, folder string) (soonest blobstore.Rule, found bool) {
 	for _, rule := range rules {
 		if Touches(rule, folder) && (!found || rule.Days < soonest.Days) {
 			soonest, found = rule, true
@@ -175,7 +175,7 @@ func shortest(rules []blobstore.Expiry, folder string) (soonest blobstore.Expiry
 }
 
 // emptied reports whether a rule deletes all that is old in a folder.
-func emptied(rules []blobstore.Expiry, folder string) bool {
+func emptied(rules []blobstore.Rule, folder string) bool {
 	for _, rule := range rules {
 		if rule.Days > 0 && !rule.Narrowed && strings.HasPrefix(folder, rule.Prefix) {
 			return true
@@ -186,7 +186,7 @@ func emptied(rules []blobstore.Expiry, folder string) bool {
 
 // Touches reports whether a rule may delete a current blob whose key has the
 // prefix.
-func Touches(rule blobstore.Expiry, prefix string) bool {
+func Touches(rule blobstore.Rule, prefix string) bool {
 	return rule.Days > 0 && overlaps(prefix, rule.Prefix)
 }
 
@@ -194,7 +194,7 @@ func Touches(rule blobstore.Expiry, prefix string) bool {
 func overlaps(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
 // RuleName is what to call a rule in a sentence.
-func RuleName(rule blobstore.Expiry) string {
+func RuleName(rule blobstore.Rule) string {
 	where := "for all keys"
 	if rule.Prefix != "" {
 		where = "for " + rule.Prefix

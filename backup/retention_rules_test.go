@@ -12,7 +12,7 @@ import (
 
 func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
 	rules := Retention{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules("head.json", "config/")
-	want := []blobstore.Expiry{
+	want := []blobstore.Rule{
 		{Name: "understudy backups", Prefix: "backups/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
 		{Name: "understudy salvage", Prefix: "salvage/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
 		{Name: "understudy packs", Prefix: "packs/", Days: 3, NoncurrentDays: 3, UploadDays: 1},
@@ -29,13 +29,13 @@ func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
 
 func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 	own := Retention{}.Rules()
-	foreign := func(prefix string, days int) []blobstore.Expiry {
-		return append([]blobstore.Expiry{{Name: "tidy", Prefix: prefix, Days: days}}, own...)
+	foreign := func(prefix string, days int) []blobstore.Rule {
+		return append([]blobstore.Rule{{Name: "tidy", Prefix: prefix, Days: days}}, own...)
 	}
 	all := []string{"backups/", "salvage/", "packs/"}
 	tests := map[string]struct {
 		wanted      Retention
-		rules       []blobstore.Expiry
+		rules       []blobstore.Rule
 		keep, reuse time.Duration
 		left        []string
 		problems    int
@@ -52,10 +52,10 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 		"one that leaves no room":        {rules: foreign("", 1), keep: 12 * time.Hour, reuse: NoReuse, problems: 3},
 		"one for some packs":             {rules: foreign("packs/00", 18), keep: 14 * day, reuse: 3 * day, problems: 1},
 		"one for other keys":             {rules: foreign("logs/", 1), keep: 14 * day, reuse: 7 * day},
-		"a narrowed one may delete":      {rules: []blobstore.Expiry{{Prefix: "packs/", Days: 18, Narrowed: true}}, keep: 14 * day, reuse: 3 * day, left: all, problems: 1},
+		"a narrowed one may delete":      {rules: []blobstore.Rule{{Prefix: "packs/", Days: 18, Narrowed: true}}, keep: 14 * day, reuse: 3 * day, left: all, problems: 1},
 		"one for manifests alone":        {rules: foreign("backups/", 5), keep: 5 * day, reuse: 7 * day, problems: 1},
 		"no reuse was wanted":            {wanted: Retention{Reuse: NoReuse}, rules: foreign("", 10), keep: 9 * day, reuse: NoReuse, problems: 3},
-		"versions and uploads count not": {rules: []blobstore.Expiry{{NoncurrentDays: 1, UploadDays: 1}}, keep: 14 * day, reuse: 7 * day, left: all},
+		"versions and uploads count not": {rules: []blobstore.Rule{{NoncurrentDays: 1, UploadDays: 1}}, keep: 14 * day, reuse: 7 * day, left: all},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -107,10 +107,10 @@ func TestPacksKeepTheirLongerRuleUntilOlderBackupsHaveExpired(t *testing.T) {
 
 func TestComparisonNamesEveryRule(t *testing.T) {
 	wanted := Retention{}.Rules("head.json", "lease.json")
-	own := func(prefix string, days int) blobstore.Expiry {
-		return blobstore.Expiry{Prefix: prefix, Days: days, Own: true}
+	own := func(prefix string, days int) blobstore.Rule {
+		return blobstore.Rule{Prefix: prefix, Days: days, Own: true}
 	}
-	inForce := []blobstore.Expiry{
+	inForce := []blobstore.Rule{
 		{Prefix: "backups/", Days: 14, NoncurrentDays: 22, UploadDays: 1, Own: true}, own("packs/", 10), own("old/", 3),
 		{Name: "tidy", Days: 90}, {Prefix: "head.json", NoncurrentDays: 1}, {Name: "by hand", Prefix: "salvage/", Days: 30},
 	}
@@ -131,20 +131,20 @@ func TestComparisonNamesEveryRule(t *testing.T) {
 // versions after a day, those of packs and of the head too.
 func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
 	control := []string{"head.json", "config/"}
-	whole := func(days int, own bool) blobstore.Expiry { return blobstore.Expiry{NoncurrentDays: days, Own: own} }
+	whole := func(days int, own bool) blobstore.Rule { return blobstore.Rule{NoncurrentDays: days, Own: own} }
 	for name, tt := range map[string]struct {
-		rules []blobstore.Expiry
+		rules []blobstore.Rule
 		want  []string // in the one problem
 	}{
 		"wanted":            {rules: Retention{}.Rules(control...)},
-		"longer":            {rules: []blobstore.Expiry{whole(22, false)}},
-		"current blobs":     {rules: []blobstore.Expiry{{Days: 1}}},
-		"elsewhere":         {rules: []blobstore.Expiry{{Prefix: "logs/", NoncurrentDays: 1}}},
-		"an older version":  {[]blobstore.Expiry{whole(1, true)}, []string{"packs/, head.json, config/", "1 days instead of 22", "lifecycle apply"}},
-		"somebody else's":   {[]blobstore.Expiry{whole(1, false)}, []string{"it is not understudy's"}},
-		"short for data":    {[]blobstore.Expiry{whole(14, false)}, []string{"(backups/, salvage/, packs/)", "14 days instead of 22"}},
-		"some packs":        {[]blobstore.Expiry{{Prefix: "packs/00", NoncurrentDays: 21}}, []string{"(packs/)"}},
-		"some tagged blobs": {[]blobstore.Expiry{{NoncurrentDays: 13, Narrowed: true}}, []string{"head.json"}},
+		"longer":            {rules: []blobstore.Rule{whole(22, false)}},
+		"current blobs":     {rules: []blobstore.Rule{{Days: 1}}},
+		"elsewhere":         {rules: []blobstore.Rule{{Prefix: "logs/", NoncurrentDays: 1}}},
+		"an older version":  {[]blobstore.Rule{whole(1, true)}, []string{"packs/, head.json, config/", "1 days instead of 22", "lifecycle apply"}},
+		"somebody else's":   {[]blobstore.Rule{whole(1, false)}, []string{"it is not understudy's"}},
+		"short for data":    {[]blobstore.Rule{whole(14, false)}, []string{"(backups/, salvage/, packs/)", "14 days instead of 22"}},
+		"some packs":        {[]blobstore.Rule{{Prefix: "packs/00", NoncurrentDays: 21}}, []string{"(packs/)"}},
+		"some tagged blobs": {[]blobstore.Rule{{NoncurrentDays: 13, Narrowed: true}}, []string{"head.json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Retention{}.ShortVersions(tt.rules, control...)

@@ -13,9 +13,9 @@ var ErrRulesLost = errors.New("the store accepted the lifecycle rules, and does 
 // itself.
 var ErrNoRules = errors.New("the store has no lifecycle rules")
 
-// Expiry is one rule by which a bucket deletes on its own, as far as it
+// Rule is one rule by which a bucket deletes on its own, as far as it
 // touches a store's keys. Ages are whole days in the store's time.
-type Expiry struct {
+type Rule struct {
 	// Name is how the provider's own tools show the rule; may be empty.
 	Name string
 	// Prefix is of the keys that the rule is about, relative to the store; "" is
@@ -29,7 +29,7 @@ type Expiry struct {
 	// UploadDays is the age at which an upload goes that was never completed;
 	// 0: the rule is not about those.
 	UploadDays int
-	// Own is true of the rules that SetExpiries made for this store.
+	// Own is true of the rules that SetRules made for this store.
 	Own bool
 	// Narrowed is true when the rule has further conditions (tags, sizes, …),
 	// so that it may spare what it seems to be about.
@@ -39,14 +39,14 @@ type Expiry struct {
 // Lifecycle is what a provider has whose buckets delete by rules. A store
 // that does not implement it has none: its user deletes for itself.
 type Lifecycle interface {
-	// Expiries reads the rules in force that touch the store's keys. A bucket
+	// Rules reads the rules in force that touch the store's keys. A bucket
 	// without rules has none, without an error. A store that has no rules at
-	// all is ErrNoRules, here and in SetExpiries.
-	Expiries(ctx context.Context) ([]Expiry, error)
-	// SetExpiries makes these the store's own rules, and leaves all others in
+	// all is ErrNoRules, here and in SetRules.
+	Rules(ctx context.Context) ([]Rule, error)
+	// SetRules makes these the store's own rules, and leaves all others in
 	// the bucket as they are. What of them a store does not take (uploads,
 	// versions) it leaves out. It does not read them back: some stores forget
 	// what they accepted. The bucket's rules are replaced as a whole and
 	// without a condition, so that two at once may undo each other.
-	SetExpiries(ctx context.Context, own []Expiry) error
+	SetRules(ctx context.Context, own []Rule) error
 }

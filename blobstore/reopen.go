@@ -147,13 +147,13 @@ func (r *reopening) List(ctx context.Context, prefix, after string) iter.Seq2[At
 // reopeningRules is reopening where the store has rules.
 type reopeningRules struct{ *reopening }
 
-// Expiries implements Lifecycle.
-func (r *reopeningRules) Expiries(ctx context.Context) ([]Expiry, error) {
-	return again(ctx, r.reopening, func(s Store) ([]Expiry, error) { return s.(Lifecycle).Expiries(ctx) })
+// Rules implements Lifecycle.
+func (r *reopeningRules) Rules(ctx context.Context) ([]Rule, error) {
+	return again(ctx, r.reopening, func(s Store) ([]Rule, error) { return s.(Lifecycle).Rules(ctx) })
 }
 
-// SetExpiries implements Lifecycle.
-func (r *reopeningRules) SetExpiries(ctx context.Context, own []Expiry) error {
-	_, err := again(ctx, r.reopening, func(s Store) (struct{}, error) { return struct{}{}, s.(Lifecycle).SetExpiries(ctx, own) })
+// SetRules implements Lifecycle.
+func (r *reopeningRules) SetRules(ctx context.Context, own []Rule) error {
+	_, err := again(ctx, r.reopening, func(s Store) (struct{}, error) { return struct{}{}, s.(Lifecycle).SetRules(ctx, own) })
 	return err
 }

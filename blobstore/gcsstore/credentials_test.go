@@ -94,7 +94,7 @@ func TestEveryRequestCarriesTheCredentials(t *testing.T) {
 	if err := s.Delete(ctx, "k"); err != nil {
 		t.Error(err)
 	}
-	if err := s.SetExpiries(ctx, nil); err != nil { // two requests
+	if err := s.SetRules(ctx, nil); err != nil { // two requests
 		t.Error(err)
 	}
 	if requests.Load() != 7 || tokens.Load() != 1 {
@@ -112,7 +112,7 @@ func TestNoCredentialsMeansDenied(t *testing.T) {
 	}
 	_, err = s.Stat(t.Context(), "k")
 	storetest.WantKind(t, "stat", err, blobstore.ErrDenied)
-	_, err = s.Expiries(t.Context())
+	_, err = s.Rules(t.Context())
 	storetest.WantKind(t, "read rules", err, blobstore.ErrDenied)
 }
 

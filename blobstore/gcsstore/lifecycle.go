@@ -13,18 +13,18 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
 
-// ruleTries is how often SetExpiries reads the rules again because somebody
+// ruleTries is how often SetRules reads the rules again because somebody
 // else has changed the bucket.
 const ruleTries = 5
 
-// Expiries implements blobstore.Lifecycle. A rule that does not go by age
+// Rules implements blobstore.Lifecycle. A rule that does not go by age
 // alone is given the least age at which it may delete.
-func (s *Store) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
+func (s *Store) Rules(ctx context.Context) ([]blobstore.Rule, error) {
 	set, err := s.rules.get(ctx)
 	if err != nil {
 		return nil, translate("read lifecycle", s.bucket.BucketName(), err)
 	}
-	var found []blobstore.Expiry
+	var found []blobstore.Rule
 	for _, raw := range set.rules {
 		r, err := parseRule(raw)
 		if err != nil {
@@ -39,8 +39,8 @@ func (s *Store) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
 
 // merge adds an expiry. The store's own are put together by prefix: a rule of
 // Google's has one age, and may delete as soon as that is reached.
-func merge(found []blobstore.Expiry, e blobstore.Expiry) []blobstore.Expiry {
-	i := slices.IndexFunc(found, func(f blobstore.Expiry) bool { return f.Own && f.Prefix == e.Prefix })
+func merge(found []blobstore.Rule, e blobstore.Rule) []blobstore.Rule {
+	i := slices.IndexFunc(found, func(f blobstore.Rule) bool { return f.Own && f.Prefix == e.Prefix })
 	if !e.Own || i < 0 {
 		return append(found, e)
 	}
@@ -57,11 +57,11 @@ func sooner(a, b int) int {
 	return min(a, b)
 }
 
-// SetExpiries implements blobstore.Lifecycle. Uploads are left out: this store
+// SetRules implements blobstore.Lifecycle. Uploads are left out: this store
 // makes none that could stay incomplete. A rule for a whole bucket cannot be
 // told from somebody else's: it is added if there is none like it, and never
 // taken away.
-func (s *Store) SetExpiries(ctx context.Context, own []blobstore.Expiry) error {
+func (s *Store) SetRules(ctx context.Context, own []blobstore.Rule) error {
 	fail := func(kind, err error) error {
 		return edge.Fail("write lifecycle", s.bucket.BucketName(), kind, err)
 	}
@@ -111,7 +111,7 @@ func (s *Store) replaceOwn(all, wanted []json.RawMessage) ([]json.RawMessage, er
 }
 
 // encode makes rules of expiries, one for each age.
-func (s *Store) encode(own []blobstore.Expiry) ([]json.RawMessage, error) {
+func (s *Store) encode(own []blobstore.Rule) ([]json.RawMessage, error) {
 	var encoded []json.RawMessage
 	for _, e := range own {
 		if err := blobstore.CheckPrefix(e.Prefix); err != nil {

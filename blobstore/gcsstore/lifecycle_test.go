@@ -85,7 +85,7 @@ func (s *ruleServer) want(rules ...string) {
 }
 
 func TestRulesAreReadAsWhatTheyDeleteOfTheStore(t *testing.T) {
-	type expiry = blobstore.Expiry
+	type expiry = blobstore.Rule
 	tests := []struct {
 		name, rule string
 		want       []expiry
@@ -116,7 +116,7 @@ func TestRulesAreReadAsWhatTheyDeleteOfTheStore(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s, _ := withRules(t, "/cluster", test.rule)
-			got, err := s.Expiries(t.Context())
+			got, err := s.Rules(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,19 +130,19 @@ func TestRulesAreReadAsWhatTheyDeleteOfTheStore(t *testing.T) {
 func TestOwnRulesReadBackAsTheyWereSet(t *testing.T) {
 	for _, prefix := range []string{"", "/cluster"} {
 		s, server := withRules(t, prefix)
-		if got, err := s.Expiries(t.Context()); err != nil || len(got) > 0 {
+		if got, err := s.Rules(t.Context()); err != nil || len(got) > 0 {
 			t.Errorf("without rules: %+v, %v", got, err)
 		}
-		want := []blobstore.Expiry{
+		want := []blobstore.Rule{
 			{Prefix: "backups/", Days: 14, NoncurrentDays: 1, Own: true},
 			{Prefix: "packs/", Days: 22, NoncurrentDays: 2, Own: true},
 			{Prefix: "salvage/", Days: 14, Own: true},
 		}
 		for range 2 { // setting them again changes nothing
-			if err := s.SetExpiries(t.Context(), want); err != nil {
+			if err := s.SetRules(t.Context(), want); err != nil {
 				t.Fatal(err)
 			}
-			got, err := s.Expiries(t.Context())
+			got, err := s.Rules(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestOwnRulesReadBackAsTheyWereSet(t *testing.T) {
 				t.Errorf("prefix %q: %d rules, want 5: %s", prefix, len(server.rules), server.rules)
 			}
 		}
-		if err := s.SetExpiries(t.Context(), nil); err != nil || len(server.rules) > 0 {
+		if err := s.SetRules(t.Context(), nil); err != nil || len(server.rules) > 0 {
 			t.Errorf("prefix %q: after removing all: %s, %v", prefix, server.rules, err)
 		}
 	}
@@ -174,14 +174,14 @@ var foreign = []string{
 func TestForeignRulesStayAsTheyAre(t *testing.T) {
 	old := `{"action":{"type":"Delete"},"condition":{"age":99,"matchesPrefix":["cluster/old/"]}}`
 	s, server := withRules(t, "/cluster", append([]string{old}, foreign...)...)
-	err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22, NoncurrentDays: 1, UploadDays: 1}})
+	err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 22, NoncurrentDays: 1, UploadDays: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.want(append(foreign[:len(foreign):len(foreign)],
 		`{"action":{"type":"Delete"},"condition":{"age":22,"matchesPrefix":["cluster/packs/"]}}`,
 		`{"action":{"type":"Delete"},"condition":{"daysSinceNoncurrentTime":1,"matchesPrefix":["cluster/packs/"]}}`)...)
-	if err := s.SetExpiries(t.Context(), nil); err != nil {
+	if err := s.SetRules(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	server.want(foreign...)
@@ -191,13 +191,13 @@ func TestARuleForAWholeBucketIsAddedOnce(t *testing.T) {
 	versions := `{"action":{"type":"Delete"},"condition":{"daysSinceNoncurrentTime":1}}`
 	s, server := withRules(t, "", foreign[1])
 	for range 2 {
-		if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{NoncurrentDays: 1}}); err != nil {
+		if err := s.SetRules(t.Context(), []blobstore.Rule{{NoncurrentDays: 1}}); err != nil {
 			t.Fatal(err)
 		}
 		server.want(foreign[1], versions)
 	}
-	got, err := s.Expiries(t.Context())
-	if want := []blobstore.Expiry{{Days: 365}, {NoncurrentDays: 1}}; err != nil || !cmp.Equal(got, want) {
+	got, err := s.Rules(t.Context())
+	if want := []blobstore.Rule{{Days: 365}, {NoncurrentDays: 1}}; err != nil || !cmp.Equal(got, want) {
 		t.Errorf("expiries %+v, %v; want %+v", got, err, want)
 	}
 }
@@ -210,7 +210,7 @@ func TestRulesThatChangeMeanwhileAreNotLost(t *testing.T) {
 			server.metageneration++
 		}
 	}
-	if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22}}); err != nil {
+	if err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 22}}); err != nil {
 		t.Fatal(err)
 	}
 	server.want(foreign[0], foreign[1], foreign[2],
@@ -218,7 +218,7 @@ func TestRulesThatChangeMeanwhileAreNotLost(t *testing.T) {
 
 	server.patches = 0
 	server.beforePatch = func() { server.metageneration++ } // somebody always is
-	err := s.SetExpiries(t.Context(), nil)
+	err := s.SetRules(t.Context(), nil)
 	storetest.WantKind(t, "set", err, blobstore.ErrPrecondition)
 	if server.patches != ruleTries {
 		t.Errorf("%d attempts, want %d", server.patches, ruleTries)
@@ -227,18 +227,18 @@ func TestRulesThatChangeMeanwhileAreNotLost(t *testing.T) {
 
 func TestBadRulesAreRefused(t *testing.T) {
 	s, server := withRules(t, "/cluster")
-	for _, bad := range []blobstore.Expiry{
+	for _, bad := range []blobstore.Rule{
 		{Prefix: "../", Days: 1}, {Prefix: "packs/", Days: -1}, {Prefix: "packs/", NoncurrentDays: -1}, {Prefix: "packs/", Days: 3_000_000_000},
 	} {
-		storetest.WantKind(t, "set", s.SetExpiries(t.Context(), []blobstore.Expiry{bad}), blobstore.ErrInvalid)
+		storetest.WantKind(t, "set", s.SetRules(t.Context(), []blobstore.Rule{bad}), blobstore.ErrInvalid)
 	}
 	if server.patches > 0 {
 		t.Error("a bad rule reached the bucket")
 	}
 	server.rules = []json.RawMessage{json.RawMessage(`{"action":{"type":"Delete"},"condition":{"age":"soon"}}`)}
-	_, err := s.Expiries(t.Context())
+	_, err := s.Rules(t.Context())
 	storetest.WantKind(t, "read what cannot be read", err, blobstore.ErrUnavailable)
-	storetest.WantKind(t, "set beside it", s.SetExpiries(t.Context(), nil), blobstore.ErrUnavailable)
+	storetest.WantKind(t, "set beside it", s.SetRules(t.Context(), nil), blobstore.ErrUnavailable)
 	if server.patches > 0 {
 		t.Error("a rule that cannot be read was written back")
 	}
@@ -256,23 +256,23 @@ func TestRefusedRulesSayWhy(t *testing.T) {
 	}
 	for _, test := range tests {
 		s, _ := answering(t, test.status, refusal(test.status, test.reason, test.message))
-		_, err := s.Expiries(t.Context())
+		_, err := s.Rules(t.Context())
 		storetest.WantKind(t, "read", err, test.want)
 		want := "read lifecycle bucket: " + test.want.Error() + ": " + test.reason + ": " + test.message
 		if err.Error() != want {
 			t.Errorf("error %q, want %q", err, want)
 		}
-		storetest.WantKind(t, "set", s.SetExpiries(t.Context(), nil), test.want)
+		storetest.WantKind(t, "set", s.SetRules(t.Context(), nil), test.want)
 	}
 }
 
 // The emulator accepts rules and forgets them: who sets rules reads them back.
 func TestAForgetfulStoreIsFoundOutByReadingBack(t *testing.T) {
 	s := open(t, bucketURL(t, "/cluster"))
-	if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22}}); err != nil {
+	if err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 22}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Expiries(t.Context()); err != nil || len(got) > 0 {
+	if got, err := s.Rules(t.Context()); err != nil || len(got) > 0 {
 		t.Errorf("read back %+v, %v; want nothing", got, err)
 	}
 }

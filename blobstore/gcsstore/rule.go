@@ -79,7 +79,7 @@ func (r rule) own(prefix string) bool {
 }
 
 // expiries says what a rule deletes of a store with the prefix.
-func (r rule) expiries(prefix string) []blobstore.Expiry {
+func (r rule) expiries(prefix string) []blobstore.Rule {
 	effect, deletes := r.effect()
 	if !deletes {
 		return nil
@@ -89,7 +89,7 @@ func (r rule) expiries(prefix string) []blobstore.Expiry {
 	if len(matches) == 0 {
 		matches = []string{""}
 	}
-	var found []blobstore.Expiry
+	var found []blobstore.Rule
 	for _, match := range matches {
 		below, ok := strings.CutPrefix(match, prefix)
 		if !ok && !strings.HasPrefix(prefix, match) {
@@ -105,14 +105,14 @@ func (r rule) expiries(prefix string) []blobstore.Expiry {
 }
 
 // effect says what a rule deletes, wherever, and whether it does so at all.
-func (r rule) effect() (blobstore.Expiry, bool) {
+func (r rule) effect() (blobstore.Rule, bool) {
 	c := r.Condition
-	effect := blobstore.Expiry{Narrowed: c.further}
+	effect := blobstore.Rule{Narrowed: c.further}
 	switch {
 	case r.Action.Type == actionAbort:
 		effect.UploadDays = days(c.Age)
 	case r.Action.Type != actionDelete:
-		return blobstore.Expiry{}, false
+		return blobstore.Rule{}, false
 	case c.NoncurrentDays != nil:
 		effect.NoncurrentDays = days(c.NoncurrentDays)
 		effect.Narrowed = c.further || c.Age != nil

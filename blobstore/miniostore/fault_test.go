@@ -70,7 +70,7 @@ func TestErrorsTellInOneLineWhatTheStoreSaid(t *testing.T) {
 	if want := "put key: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
-	_, err = s.Expiries(t.Context())
+	_, err = s.Rules(t.Context())
 	if want := "read lifecycle bucket: access denied: SignatureDoesNotMatch: made up"; err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
@@ -209,7 +209,7 @@ func TestUnreachableRulesTellNoSignature(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	srv.Close() // nobody listens there any more
 	want := "read lifecycle bucket: store unavailable: dial tcp " + srv.Listener.Addr().String() + ": connect: connection refused"
-	if _, err := openAt(t, srv.URL).Expiries(t.Context()); err == nil || err.Error() != want {
+	if _, err := openAt(t, srv.URL).Rules(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 }

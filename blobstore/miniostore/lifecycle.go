@@ -28,16 +28,16 @@ const (
 	maxRules = 4 << 20
 )
 
-// Expiries implements blobstore.Lifecycle. See package s3api for what the
+// Rules implements blobstore.Lifecycle. See package s3api for what the
 // rules of others are seen as.
-func (s *Store) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
-	return s.rules().Expiries(ctx)
+func (s *Store) Rules(ctx context.Context) ([]blobstore.Rule, error) {
+	return s.rules().Rules(ctx)
 }
 
-// SetExpiries implements blobstore.Lifecycle. Own rules are known by their
+// SetRules implements blobstore.Lifecycle. Own rules are known by their
 // IDs, which begin with "understudy" and the store's prefix.
-func (s *Store) SetExpiries(ctx context.Context, own []blobstore.Expiry) error {
-	return s.rules().SetExpiries(ctx, own)
+func (s *Store) SetRules(ctx context.Context, own []blobstore.Rule) error {
+	return s.rules().SetRules(ctx, own)
 }
 
 func (s *Store) rules() s3api.Rules {

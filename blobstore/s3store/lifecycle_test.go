@@ -41,7 +41,7 @@ func TestRulesGoOverTheWireAsTheyCame(t *testing.T) {
 	}))
 	defer srv.Close()
 	s := openAt(t, srv.URL)
-	if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22, UploadDays: 1}}); err != nil {
+	if err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 22, UploadDays: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(saved, foreign) || !strings.Contains(saved, "<Prefix>prefix/packs/</Prefix>") {
@@ -52,9 +52,9 @@ func TestRulesGoOverTheWireAsTheyCame(t *testing.T) {
 func TestRulesThatCannotBeReadAreNotReplaced(t *testing.T) {
 	for status, want := range map[int]error{403: blobstore.ErrDenied, 500: blobstore.ErrUnavailable, 404: blobstore.ErrInvalid} {
 		s, requests := answering(t, status, map[int]string{404: "NoSuchBucket", 403: "AccessDenied", 500: "InternalError"}[status])
-		_, err := s.Expiries(t.Context())
+		_, err := s.Rules(t.Context())
 		storetest.WantKind(t, "read", err, want)
-		storetest.WantKind(t, "write", s.SetExpiries(t.Context(), nil), want)
+		storetest.WantKind(t, "write", s.SetRules(t.Context(), nil), want)
 		if got := requests.Load(); got != 2 {
 			t.Errorf("%d requests, want one each, to read", got)
 		}
@@ -69,15 +69,15 @@ func TestAStoreThatKnowsNoRulesIsSaidToHaveNone(t *testing.T) {
 		code   string
 	}{{501, "NotImplemented"}, {405, "MethodNotAllowed"}, {501, "SomethingElse"}, {400, "NotImplemented"}} {
 		s, _ := answering(t, test.status, test.code)
-		if _, err := s.Expiries(t.Context()); !errors.Is(err, blobstore.ErrNoRules) {
+		if _, err := s.Rules(t.Context()); !errors.Is(err, blobstore.ErrNoRules) {
 			t.Errorf("%d %s: read: %v", test.status, test.code, err)
 		}
-		if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 22}}); !errors.Is(err, blobstore.ErrNoRules) {
+		if err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 22}}); !errors.Is(err, blobstore.ErrNoRules) {
 			t.Errorf("%d %s: write: %v", test.status, test.code, err)
 		}
 	}
 	none, _ := answering(t, 404, "NoSuchLifecycleConfiguration")
-	if rules, err := none.Expiries(t.Context()); err != nil || len(rules) > 0 {
+	if rules, err := none.Rules(t.Context()); err != nil || len(rules) > 0 {
 		t.Errorf("a bucket that has none: %v, %v", rules, err)
 	}
 }

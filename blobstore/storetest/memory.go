@@ -36,7 +36,7 @@ type Memory struct {
 	LockedFor time.Duration
 
 	mu     sync.Mutex
-	rules  []blobstore.Expiry
+	rules  []blobstore.Rule
 	blobs  map[string]version
 	past   map[string][]version // every version, the oldest first, where they are kept
 	writes uint64

@@ -13,8 +13,8 @@ const day = 24 * time.Hour
 
 var _ blobstore.Lifecycle = (*Memory)(nil)
 
-// Expiries implements blobstore.Lifecycle. Own rules come after all others.
-func (m *Memory) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
+// Rules implements blobstore.Lifecycle. Own rules come after all others.
+func (m *Memory) Rules(ctx context.Context) ([]blobstore.Rule, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fail("read lifecycle", "", blobstore.ErrUnavailable, err)
 	}
@@ -26,9 +26,9 @@ func (m *Memory) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
 	return slices.Clone(m.rules), nil
 }
 
-// SetExpiries implements blobstore.Lifecycle. Nothing is deleted before
+// SetRules implements blobstore.Lifecycle. Nothing is deleted before
 // Expire.
-func (m *Memory) SetExpiries(ctx context.Context, own []blobstore.Expiry) error {
+func (m *Memory) SetRules(ctx context.Context, own []blobstore.Rule) error {
 	if err := ctx.Err(); err != nil {
 		return fail("write lifecycle", "", blobstore.ErrUnavailable, err)
 	}
@@ -40,7 +40,7 @@ func (m *Memory) SetExpiries(ctx context.Context, own []blobstore.Expiry) error 
 	if m.ForgetRules {
 		return nil
 	}
-	rules := slices.DeleteFunc(slices.Clone(m.rules), func(r blobstore.Expiry) bool { return r.Own })
+	rules := slices.DeleteFunc(slices.Clone(m.rules), func(r blobstore.Rule) bool { return r.Own })
 	for _, rule := range own {
 		rule.Own = true
 		rules = append(rules, rule)
@@ -51,11 +51,11 @@ func (m *Memory) SetExpiries(ctx context.Context, own []blobstore.Expiry) error 
 
 // AddRule adds a rule that is not the store's own, as somebody does who sets
 // up the bucket.
-func (m *Memory) AddRule(rule blobstore.Expiry) {
+func (m *Memory) AddRule(rule blobstore.Rule) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rule.Own = false
-	m.rules = append([]blobstore.Expiry{rule}, m.rules...)
+	m.rules = append([]blobstore.Rule{rule}, m.rules...)
 }
 
 // Expire deletes what the rules say at a time, and returns its keys in order.
@@ -67,7 +67,7 @@ func (m *Memory) Expire(now time.Time) []string {
 	defer m.mu.Unlock()
 	var gone []string
 	for key, v := range m.blobs {
-		if slices.ContainsFunc(m.rules, func(r blobstore.Expiry) bool { return expires(r, v.attrs, now) }) {
+		if slices.ContainsFunc(m.rules, func(r blobstore.Rule) bool { return expires(r, v.attrs, now) }) {
 			gone = append(gone, key)
 			delete(m.blobs, key)
 		}
@@ -76,7 +76,7 @@ func (m *Memory) Expire(now time.Time) []string {
 	return gone
 }
 
-func expires(r blobstore.Expiry, blob blobstore.Attrs, now time.Time) bool {
+func expires(r blobstore.Rule, blob blobstore.Attrs, now time.Time) bool {
 	return r.Days > 0 && !r.Narrowed && strings.HasPrefix(blob.Key, r.Prefix) &&
 		!now.Before(blob.Time.Add(time.Duration(r.Days)*day))
 }

@@ -12,15 +12,15 @@ func TestMemoryExpiresByItsRulesAlone(t *testing.T) {
 	start := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	clock := start
 	m := &Memory{Now: func() time.Time { return clock }}
-	m.AddRule(blobstore.Expiry{Name: "foreign", Prefix: "logs/", Days: 1})
-	m.AddRule(blobstore.Expiry{Name: "tagged", Days: 1, Narrowed: true})
+	m.AddRule(blobstore.Rule{Name: "foreign", Prefix: "logs/", Days: 1})
+	m.AddRule(blobstore.Rule{Name: "tagged", Days: 1, Narrowed: true})
 	for range 2 { // the second time replaces the first
-		own := []blobstore.Expiry{{Prefix: "backups/", Days: 14}, {Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}
-		if err := m.SetExpiries(t.Context(), own); err != nil {
+		own := []blobstore.Rule{{Prefix: "backups/", Days: 14}, {Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}
+		if err := m.SetRules(t.Context(), own); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rules, err := m.Expiries(t.Context())
+	rules, err := m.Rules(t.Context())
 	if err != nil || len(rules) != 5 || rules[0].Own || rules[1].Own || !rules[2].Own {
 		t.Fatalf("rules %+v, %v; want two foreign ones and three own", rules, err)
 	}
@@ -52,10 +52,10 @@ func TestMemoryExpiresByItsRulesAlone(t *testing.T) {
 
 func TestMemoryCanForgetItsRules(t *testing.T) {
 	m := &Memory{ForgetRules: true}
-	if err := m.SetExpiries(t.Context(), []blobstore.Expiry{{Days: 1}}); err != nil {
+	if err := m.SetRules(t.Context(), []blobstore.Rule{{Days: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if rules, err := m.Expiries(t.Context()); err != nil || len(rules) > 0 {
+	if rules, err := m.Rules(t.Context()); err != nil || len(rules) > 0 {
 		t.Errorf("rules %+v, %v; want none", rules, err)
 	}
 }

@@ -42,22 +42,22 @@ type ruled struct {
 }
 
 // set sets a store's own rules.
-func (r *ruled) set(t *testing.T, prefix string, own ...blobstore.Expiry) {
+func (r *ruled) set(t *testing.T, prefix string, own ...blobstore.Rule) {
 	t.Helper()
-	if err := r.open(prefix).(blobstore.Lifecycle).SetExpiries(t.Context(), own); err != nil {
+	if err := r.open(prefix).(blobstore.Lifecycle).SetRules(t.Context(), own); err != nil {
 		t.Fatalf("set rules of %q: %v", prefix, err)
 	}
 }
 
 // want checks what rules a store sees, in any order. It looks at the names of
 // others' rules only.
-func (r *ruled) want(t *testing.T, prefix string, want ...blobstore.Expiry) {
+func (r *ruled) want(t *testing.T, prefix string, want ...blobstore.Rule) {
 	t.Helper()
-	got, err := r.open(prefix).(blobstore.Lifecycle).Expiries(t.Context())
+	got, err := r.open(prefix).(blobstore.Lifecycle).Rules(t.Context())
 	if err != nil {
 		t.Fatalf("read rules of %q: %v", prefix, err)
 	}
-	seen, wanted := make(map[blobstore.Expiry]int), make(map[blobstore.Expiry]int)
+	seen, wanted := make(map[blobstore.Rule]int), make(map[blobstore.Rule]int)
 	for _, e := range got {
 		if e.Own && e.Name == "" {
 			t.Errorf("store %q: rule %+v has no name", prefix, e)
@@ -83,16 +83,16 @@ func testNoRules(t *testing.T, r *ruled) {
 
 func testRulesKept(t *testing.T, r *ruled) {
 	for _, prefix := range []string{"cluster", "some/deep/prefix", ""} {
-		r.set(t, prefix, blobstore.Expiry{Prefix: "backups/", Days: 14}, blobstore.Expiry{Prefix: "packs/", Days: 22},
-			blobstore.Expiry{Prefix: "a=b+c@d/", Days: 3, NoncurrentDays: 2}, blobstore.Expiry{NoncurrentDays: 1})
-		want := []blobstore.Expiry{
+		r.set(t, prefix, blobstore.Rule{Prefix: "backups/", Days: 14}, blobstore.Rule{Prefix: "packs/", Days: 22},
+			blobstore.Rule{Prefix: "a=b+c@d/", Days: 3, NoncurrentDays: 2}, blobstore.Rule{NoncurrentDays: 1})
+		want := []blobstore.Rule{
 			{Prefix: "backups/", Days: 14, Own: true}, {Prefix: "packs/", Days: 22, Own: true},
 			{Prefix: "a=b+c@d/", Days: 3, NoncurrentDays: 2, Own: true}, {NoncurrentDays: 1, Own: true},
 		}
 		r.want(t, prefix, want...)
 		// The second time replaces the first.
-		r.set(t, prefix, blobstore.Expiry{Prefix: "backups/", Days: 30})
-		r.want(t, prefix, blobstore.Expiry{Prefix: "backups/", Days: 30, Own: true})
+		r.set(t, prefix, blobstore.Rule{Prefix: "backups/", Days: 30})
+		r.want(t, prefix, blobstore.Rule{Prefix: "backups/", Days: 30, Own: true})
 		r.set(t, prefix)
 		r.want(t, prefix)
 		if left := r.bucket.Rules(t); len(left) > 0 {
@@ -100,8 +100,8 @@ func testRulesKept(t *testing.T, r *ruled) {
 		}
 	}
 	// MinIO, for one, takes no rule about uploads.
-	r.set(t, "cluster", blobstore.Expiry{Prefix: "packs/", Days: 22}, blobstore.Expiry{NoncurrentDays: 1, UploadDays: 1})
-	rules, err := r.open("cluster").(blobstore.Lifecycle).Expiries(t.Context())
+	r.set(t, "cluster", blobstore.Rule{Prefix: "packs/", Days: 22}, blobstore.Rule{NoncurrentDays: 1, UploadDays: 1})
+	rules, err := r.open("cluster").(blobstore.Lifecycle).Rules(t.Context())
 	if err != nil || len(rules) != 2 || rules[0].Days != 22 || rules[1].NoncurrentDays != 1 || rules[1].UploadDays > 1 {
 		t.Errorf("rules with one about uploads: %+v, %v", rules, err)
 	}
@@ -130,7 +130,7 @@ func testForeignRules(t *testing.T, r *ruled) {
 		disabled, keeping, dated,
 	)
 	before := r.bucket.Rules(t)
-	foreign := []blobstore.Expiry{
+	foreign := []blobstore.Rule{
 		{Name: "whole bucket", Days: 365},
 		{Name: "tagged", Days: 6, Narrowed: true},
 		{Name: "all of it", Prefix: "packs/", Days: 7, Narrowed: true},
@@ -140,12 +140,12 @@ func testForeignRules(t *testing.T, r *ruled) {
 	}
 	for id := range before { // the server gives a name to what has none
 		if !slices.Contains([]string{"unrelated", "neighbour", "whole bucket", "tagged", "all of it", "large", "disabled", "keeping", "dated"}, id) {
-			foreign = append(foreign, blobstore.Expiry{Name: id, Days: 11})
+			foreign = append(foreign, blobstore.Rule{Name: id, Days: 11})
 		}
 	}
 	r.want(t, "cluster", foreign...)
-	r.set(t, "cluster", blobstore.Expiry{Prefix: "packs/", Days: 22})
-	r.want(t, "cluster", append(foreign, blobstore.Expiry{Prefix: "packs/", Days: 22, Own: true})...)
+	r.set(t, "cluster", blobstore.Rule{Prefix: "packs/", Days: 22})
+	r.want(t, "cluster", append(foreign, blobstore.Rule{Prefix: "packs/", Days: 22, Own: true})...)
 	if after := r.bucket.foreignRules(t); !maps.Equal(after, before) {
 		t.Errorf("rules of others\n was %v\n are %v", before, after)
 	}
@@ -156,15 +156,15 @@ func testForeignRules(t *testing.T, r *ruled) {
 }
 
 func testNeighbourRules(t *testing.T, r *ruled) {
-	r.set(t, "a", blobstore.Expiry{Prefix: "b/packs/", Days: 5})
-	r.set(t, "a/b", blobstore.Expiry{Prefix: "packs/", Days: 9})
-	r.set(t, "c", blobstore.Expiry{Prefix: "packs/", Days: 7})
+	r.set(t, "a", blobstore.Rule{Prefix: "b/packs/", Days: 5})
+	r.set(t, "a/b", blobstore.Rule{Prefix: "packs/", Days: 9})
+	r.set(t, "c", blobstore.Rule{Prefix: "packs/", Days: 7})
 	bucket := r.bucket.Rules(t)
 	if len(bucket) != 3 {
 		t.Fatalf("the bucket's rules are %v, want three", bucket)
 	}
 	var name string // of a's rule
-	rules, err := r.open("a").(blobstore.Lifecycle).Expiries(t.Context())
+	rules, err := r.open("a").(blobstore.Lifecycle).Rules(t.Context())
 	if err != nil || len(rules) != 2 {
 		t.Fatalf("rules of a: %+v, %v", rules, err)
 	}
@@ -176,19 +176,19 @@ func testNeighbourRules(t *testing.T, r *ruled) {
 			name = rule.Name
 		}
 	}
-	r.want(t, "a/b", blobstore.Expiry{Name: name, Prefix: "packs/", Days: 5}, blobstore.Expiry{Prefix: "packs/", Days: 9, Own: true})
+	r.want(t, "a/b", blobstore.Rule{Name: name, Prefix: "packs/", Days: 5}, blobstore.Rule{Prefix: "packs/", Days: 9, Own: true})
 	r.set(t, "a/b")
-	r.want(t, "a", blobstore.Expiry{Prefix: "b/packs/", Days: 5, Own: true})
-	r.want(t, "c", blobstore.Expiry{Prefix: "packs/", Days: 7, Own: true})
+	r.want(t, "a", blobstore.Rule{Prefix: "b/packs/", Days: 5, Own: true})
+	r.want(t, "c", blobstore.Rule{Prefix: "packs/", Days: 7, Own: true})
 }
 
 func testRefusedRules(t *testing.T, r *ruled) {
-	r.set(t, "cluster", blobstore.Expiry{Prefix: "packs/", Days: 7})
-	for _, bad := range []blobstore.Expiry{{Prefix: "../", Days: 1}, {Days: -1}, {NoncurrentDays: -1}, {UploadDays: -1}} {
-		err := r.open("cluster").(blobstore.Lifecycle).SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/", Days: 9}, bad})
+	r.set(t, "cluster", blobstore.Rule{Prefix: "packs/", Days: 7})
+	for _, bad := range []blobstore.Rule{{Prefix: "../", Days: 1}, {Days: -1}, {NoncurrentDays: -1}, {UploadDays: -1}} {
+		err := r.open("cluster").(blobstore.Lifecycle).SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/", Days: 9}, bad})
 		wantKind(t, "set rules", err, blobstore.ErrInvalid)
 	}
-	r.want(t, "cluster", blobstore.Expiry{Prefix: "packs/", Days: 7, Own: true})
+	r.want(t, "cluster", blobstore.Rule{Prefix: "packs/", Days: 7, Own: true})
 }
 
 // testDateRule lets the server delete for real: the one rule that does so
@@ -201,7 +201,7 @@ func testDateRule(t *testing.T, r *ruled) {
 	today := time.Now().UTC().Truncate(day)
 	r.bucket.SetRules(t, lifecycle.Rule{ID: "today", Status: "Enabled", RuleFilter: lifecycle.Filter{Prefix: "cluster/backups/"},
 		Expiration: lifecycle.Expiration{Date: lifecycle.ExpirationDate{Time: today}}})
-	r.want(t, "cluster", blobstore.Expiry{Name: "today", Prefix: "backups/", Days: 1})
+	r.want(t, "cluster", blobstore.Rule{Name: "today", Prefix: "backups/", Days: 1})
 	_, err := s.Stat(t.Context(), "backups/b")
 	WantKind(t, "stat what has expired", err, blobstore.ErrNotFound)
 	wantKeys(t, "what is left", list(t, s, "", ""), []string{"packs/p"})

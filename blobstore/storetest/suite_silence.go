@@ -120,7 +120,7 @@ func testHung(t *testing.T, dial func(*testing.T, string) blobstore.Store) {
 		},
 	}
 	if rules, ok := s.(blobstore.Lifecycle); ok {
-		calls["rules"] = func(ctx context.Context) error { _, err := rules.Expiries(ctx); return err }
+		calls["rules"] = func(ctx context.Context) error { _, err := rules.Rules(ctx); return err }
 	}
 	for name, call := range calls {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -103,12 +103,12 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 	if err != nil {
 		return err
 	}
-	var inForce []blobstore.Expiry
+	var inForce []blobstore.Rule
 	if store.lifecycle != nil {
 		if apply {
 			inForce, err = applyRules(ctx, store.lifecycle, promise.Rules)
 		} else {
-			inForce, err = store.lifecycle.Expiries(ctx)
+			inForce, err = store.lifecycle.Rules(ctx)
 		}
 		if errors.Is(err, blobstore.ErrNoRules) {
 			store.lifecycle, err = nil, nil
@@ -129,12 +129,12 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 
 // applyRules sets the rules of a retention and reads them back. That they are
 // not there then is ErrRulesLost.
-func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) ([]blobstore.Expiry, error) {
+func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) ([]blobstore.Rule, error) {
 	wanted := agent.Rules(r)
-	if err := lifecycle.SetExpiries(ctx, wanted); err != nil {
+	if err := lifecycle.SetRules(ctx, wanted); err != nil {
 		return nil, err
 	}
-	inForce, err := lifecycle.Expiries(ctx)
+	inForce, err := lifecycle.Rules(ctx)
 	if err == nil && backup.Lost(wanted, inForce) {
 		err = blobstore.ErrRulesLost
 	}
@@ -142,7 +142,7 @@ func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Ret
 }
 
 // viewRules compares what is wanted with what is in force.
-func viewRules(supported bool, p agent.Promise, inForce []blobstore.Expiry) lifecycleJSON {
+func viewRules(supported bool, p agent.Promise, inForce []blobstore.Rule) lifecycleJSON {
 	standing := p.Configured.Under(inForce)
 	v := lifecycleJSON{
 		Supported: supported, AppliedBy: agent.AppliedByBucket,
@@ -210,7 +210,7 @@ func showLifecycle(w io.Writer, v lifecycleJSON) {
 }
 
 // ruleAges says what a rule deletes, and when.
-func ruleAges(e blobstore.Expiry) string {
+func ruleAges(e blobstore.Rule) string {
 	var parts []string
 	add := func(what string, n int) {
 		if n > 0 {

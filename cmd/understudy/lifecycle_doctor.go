@@ -17,10 +17,10 @@ import (
 // has none; bucket is nil while there is no cluster, or no key.
 func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucket *agent.Bucket) []finding {
 	const name = "lifecycle"
-	var inForce []blobstore.Expiry
+	var inForce []blobstore.Rule
 	err := blobstore.ErrNoRules
 	if lifecycle != nil {
-		inForce, err = lifecycle.Expiries(ctx)
+		inForce, err = lifecycle.Rules(ctx)
 	}
 	switch {
 	case errors.Is(err, blobstore.ErrNoRules):
@@ -43,7 +43,7 @@ func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucke
 }
 
 // ruleFindings says how the rules in force compare with those that are wanted.
-func ruleFindings(p agent.Promise, inForce []blobstore.Expiry) []finding {
+func ruleFindings(p agent.Promise, inForce []blobstore.Rule) []finding {
 	const name = "lifecycle"
 	standing := p.Configured.Under(inForce)
 	var found []finding

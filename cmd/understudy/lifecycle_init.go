@@ -14,7 +14,7 @@ import (
 // what has expired from now on, and in a sentence why and when.
 func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) (by, text string) {
 	ages := fmt.Sprintf("backups after %s, their packs after %s", days(r.ManifestLife()), days(r.PackLife()))
-	var inForce []blobstore.Expiry
+	var inForce []blobstore.Rule
 	err := blobstore.ErrNoRules
 	if lifecycle != nil {
 		inForce, err = applyRules(ctx, lifecycle, r)

@@ -54,7 +54,7 @@ func TestInitGivesTheBucketItsRules(t *testing.T) {
 		}
 	}
 
-	m.AddRule(blobstore.Expiry{Name: "tidy", Days: 10})
+	m.AddRule(blobstore.Rule{Name: "tidy", Days: 10})
 	v = ask[lifecycleJSON](h, "lifecycle", "apply")
 	if !slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Name == "tidy" && r.Verdict == backup.RuleForeign && !r.Own }) {
 		t.Errorf("a rule that is not understudy's must stay: %+v", v.Rules)
@@ -95,8 +95,8 @@ func TestAppliedRulesFollowTheConfiguration(t *testing.T) {
 func TestRulesOfAnEarlierVersionAreNamedAndReplaced(t *testing.T) {
 	h, m := ruledHost(t)
 	h.run("init")
-	old := []blobstore.Expiry{{Prefix: "backups/", Days: 14}, {Prefix: "salvage/", Days: 14}, {Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}
-	if err := m.SetExpiries(t.Context(), old); err != nil {
+	old := []blobstore.Rule{{Prefix: "backups/", Days: 14}, {Prefix: "salvage/", Days: 14}, {Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}
+	if err := m.SetRules(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
 	if out := h.run("lifecycle", "show"); !strings.Contains(out, "deletes earlier versions") || !strings.Contains(out, "not wanted any more") {
@@ -149,25 +149,25 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		}
 		return warned
 	}
-	m.AddRule(blobstore.Expiry{Prefix: "logs/", Days: 1})
-	m.AddRule(blobstore.Expiry{NoncurrentDays: 1, UploadDays: 1})
+	m.AddRule(blobstore.Rule{Prefix: "logs/", Days: 1})
+	m.AddRule(blobstore.Rule{NoncurrentDays: 1, UploadDays: 1})
 	if got := results(); len(got) != 0 {
 		t.Errorf("warnings %q about harmless rules", got)
 	}
-	m.AddRule(blobstore.Expiry{Name: "tidy", Prefix: "config/", Days: 30})
+	m.AddRule(blobstore.Rule{Name: "tidy", Prefix: "config/", Days: 30})
 	if got := results(); len(got) != 1 || !strings.Contains(got[0], `"tidy"`) || !strings.Contains(got[0], "30 days") || strings.Contains(got[0], "head.json") {
 		t.Errorf("warnings %q, want one that names the rule, its days and what it deletes", got)
 	}
 
 	promise := agent.Promise{Configured: backup.Retention{}, Rules: backup.Retention{}}
 	tests := map[string]struct {
-		rules []blobstore.Expiry
+		rules []blobstore.Rule
 		want  result
 		words string
 	}{
 		"no rules":  {nil, warning, "understudy lifecycle apply"},
 		"as wanted": {agent.Rules(promise.Rules), good, "packs after 22 days"},
-		"too short": {append(agent.Rules(promise.Rules), blobstore.Expiry{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
+		"too short": {append(agent.Rules(promise.Rules), blobstore.Rule{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
 		"too long":  {agent.Rules(backup.Retention{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
 	}
 	for name, tt := range tests {

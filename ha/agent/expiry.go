@@ -28,7 +28,7 @@ const (
 // this process has deleted. It is safe for concurrent use.
 type expiry struct {
 	mu      sync.Mutex
-	rules   []blobstore.Expiry
+	rules   []blobstore.Rule
 	readAt  *time.Time // by the store's clock; nil: not yet, or there is nothing to read
 	failure string     // why they could not be read last
 	until   time.Time  // the rule for packs stays longer until then
@@ -44,7 +44,7 @@ func (e *expiry) change(do func(*expiry)) {
 }
 
 // inForce gives the rules as last read back.
-func (e *expiry) inForce() []blobstore.Expiry {
+func (e *expiry) inForce() []blobstore.Rule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.rules
@@ -108,7 +108,7 @@ func (a *Agent) readRules(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.RequestTimeout)
 	defer cancel()
-	rules, err := a.cfg.Lifecycle.Expiries(ctx)
+	rules, err := a.cfg.Lifecycle.Rules(ctx)
 	if errors.Is(err, blobstore.ErrNoRules) {
 		rules, err = nil, nil // so the active deletes
 	}
@@ -160,21 +160,21 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 var controlKeys = []string{ha.ClusterKey, ha.HeadKey, ha.LeaseKey, "config/", "demote/", ha.InstancesPrefix}
 
 // Rules are the rules that a retention wants its bucket to have.
-func Rules(r backup.Retention) []blobstore.Expiry {
-	return append(r.Rules(controlKeys...), blobstore.Expiry{
+func Rules(r backup.Retention) []blobstore.Rule {
+	return append(r.Rules(controlKeys...), blobstore.Rule{
 		Name: "understudy probe", Prefix: scratchFolder, NoncurrentDays: int(scratchLife / (24 * time.Hour)),
 	})
 }
 
 // ShortVersions says of each rule that deletes earlier versions sooner than
 // Rules would what is lost by that, and what to do.
-func ShortVersions(r backup.Retention, rules []blobstore.Expiry) []string {
+func ShortVersions(r backup.Retention, rules []blobstore.Rule) []string {
 	return r.ShortVersions(rules, controlKeys...)
 }
 
 // Threats says of each rule that would delete control objects what it does,
 // after how many days, and what to do about it.
-func Threats(rules []blobstore.Expiry) []string {
+func Threats(rules []blobstore.Rule) []string {
 	var all []string
 	for _, rule := range rules {
 		var touched []string

@@ -156,7 +156,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 func TestRulesOfTheBucketAreLeftToTheBucket(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		clock := c.movable()
-		if err := c.memory.SetExpiries(t.Context(), backup.Retention{}.Rules()); err != nil {
+		if err := c.memory.SetRules(t.Context(), backup.Retention{}.Rules()); err != nil {
 			t.Fatal(err)
 		}
 		a, newest := c.paused(3, func(cfg *Config) { cfg.Lifecycle = c.memory })
@@ -170,7 +170,7 @@ func TestRulesOfTheBucketAreLeftToTheBucket(t *testing.T) {
 			t.Errorf("problems %q: nothing keeps the newest backup %s", s.Problems, newest)
 		}
 
-		c.memory.AddRule(blobstore.Expiry{Name: "tidy", Days: 10})
+		c.memory.AddRule(blobstore.Rule{Name: "tidy", Days: 10})
 		c.pass(2 * time.Hour)
 		if e := a.agent.Status().Retention.Effective; e.Retention != ha.Duration(8*day) || e.ReuseWindow != ha.Duration(day) {
 			t.Errorf("effective %+v under a rule of 10 days", e)

@@ -19,7 +19,7 @@ import (
 func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		clock := c.movable()
-		if err := c.memory.SetExpiries(t.Context(), backup.Retention{}.Rules()); err != nil {
+		if err := c.memory.SetRules(t.Context(), backup.Retention{}.Rules()); err != nil {
 			t.Fatal(err)
 		}
 		a, b, d, newest := threeHosts(t, c)

@@ -30,13 +30,13 @@ type Rules struct {
 	Prefix string // of all its keys; "", or with a slash at its end
 }
 
-// Expiries is that of blobstore.Lifecycle.
-func (s Rules) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
+// Rules is that of blobstore.Lifecycle.
+func (s Rules) Rules(ctx context.Context) ([]blobstore.Rule, error) {
 	d, err := s.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var found []blobstore.Expiry
+	var found []blobstore.Rule
 	for i := range d.Rules {
 		if e, ok := s.expiry(&d.Rules[i]); ok {
 			found = append(found, e)
@@ -45,9 +45,9 @@ func (s Rules) Expiries(ctx context.Context) ([]blobstore.Expiry, error) {
 	return found, nil
 }
 
-// SetExpiries is that of blobstore.Lifecycle. A bucket that refuses rules
+// SetRules is that of blobstore.Lifecycle. A bucket that refuses rules
 // about uploads, or then about noncurrent versions, gets none of those.
-func (s Rules) SetExpiries(ctx context.Context, own []blobstore.Expiry) error {
+func (s Rules) SetRules(ctx context.Context, own []blobstore.Rule) error {
 	if err := check(own); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s Rules) load(ctx context.Context) (*document, error) {
 	return d, nil
 }
 
-func check(own []blobstore.Expiry) error {
+func check(own []blobstore.Rule) error {
 	for _, e := range own {
 		err := blobstore.CheckPrefix(e.Prefix)
 		if err == nil && (e.Days < 0 || e.NoncurrentDays < 0 || e.UploadDays < 0) {
@@ -96,11 +96,11 @@ func check(own []blobstore.Expiry) error {
 }
 
 // reduce leaves out what a store is likeliest not to know, if there is any.
-func reduce(own []blobstore.Expiry) (fewer []blobstore.Expiry, less bool) {
+func reduce(own []blobstore.Rule) (fewer []blobstore.Rule, less bool) {
 	fewer = slices.Clone(own)
-	for _, days := range []func(*blobstore.Expiry) *int{
-		func(e *blobstore.Expiry) *int { return &e.UploadDays },
-		func(e *blobstore.Expiry) *int { return &e.NoncurrentDays },
+	for _, days := range []func(*blobstore.Rule) *int{
+		func(e *blobstore.Rule) *int { return &e.UploadDays },
+		func(e *blobstore.Rule) *int { return &e.NoncurrentDays },
 	} {
 		for i := range fewer {
 			less = less || *days(&fewer[i]) > 0
@@ -114,7 +114,7 @@ func reduce(own []blobstore.Expiry) (fewer []blobstore.Expiry, less bool) {
 }
 
 // merge returns the others' rules as they are, and the store's own after them.
-func (s Rules) merge(d *document, own []blobstore.Expiry) *document {
+func (s Rules) merge(d *document, own []blobstore.Rule) *document {
 	merged := new(document)
 	for _, r := range d.Rules {
 		if !s.owns(r.ID) {
@@ -130,7 +130,7 @@ func (s Rules) merge(d *document, own []blobstore.Expiry) *document {
 }
 
 // encode writes a rule of the store's own.
-func (s Rules) encode(e blobstore.Expiry, number int) []byte {
+func (s Rules) encode(e blobstore.Rule, number int) []byte {
 	var b bytes.Buffer
 	id := strings.TrimSpace(fmt.Sprintf("%s%d %s", s.ownID(), number, e.Prefix))
 	fmt.Fprintf(&b, "<ID>%s</ID><Status>%s</Status><Filter><Prefix>%s</Prefix></Filter>",
@@ -165,16 +165,16 @@ func (s Rules) ownID() string {
 func (s Rules) owns(id string) bool { return strings.HasPrefix(id, s.ownID()) }
 
 // expiry is what a rule means for the store; false if nothing.
-func (s Rules) expiry(r *rule) (blobstore.Expiry, bool) {
+func (s Rules) expiry(r *rule) (blobstore.Rule, bool) {
 	prefix := r.prefix()
 	below, within := strings.CutPrefix(prefix, s.Prefix)
 	if !within && !strings.HasPrefix(s.Prefix, prefix) || r.Status != enabled {
-		return blobstore.Expiry{}, false
+		return blobstore.Rule{}, false
 	}
 	if !within {
 		below = ""
 	}
-	e := blobstore.Expiry{
+	e := blobstore.Rule{
 		Name:           r.ID,
 		Prefix:         below,
 		Days:           r.days(),
@@ -189,7 +189,7 @@ func (s Rules) expiry(r *rule) (blobstore.Expiry, bool) {
 	return e, deletes(e)
 }
 
-func deletes(e blobstore.Expiry) bool { return e.Days > 0 || e.NoncurrentDays > 0 || e.UploadDays > 0 }
+func deletes(e blobstore.Rule) bool { return e.Days > 0 || e.NoncurrentDays > 0 || e.UploadDays > 0 }
 
 // days is the youngest age at which the rule deletes a current blob; 0: never.
 func (r *rule) days() int {

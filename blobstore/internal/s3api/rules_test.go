@@ -61,8 +61,8 @@ func documentOf(rules ...string) string {
 
 func TestRulesOfOthersAreSeenAsWhatTheyDelete(t *testing.T) {
 	s := Rules{Bucket: &fakeBucket{document: documentOf(foreign...)}, Prefix: "cluster/"}
-	got, err := s.Expiries(t.Context())
-	want := []blobstore.Expiry{
+	got, err := s.Rules(t.Context())
+	want := []blobstore.Rule{
 		{Name: "a & b", Prefix: "packs/", Days: 30, Narrowed: true},
 		{Days: 1},
 		{Name: "everything", UploadDays: 7},
@@ -79,8 +79,8 @@ func TestRulesOfOthersAreSeenAsWhatTheyDelete(t *testing.T) {
 func TestRulesOfOthersAreKeptToTheLetter(t *testing.T) {
 	bucket := &fakeBucket{document: documentOf(foreign...)}
 	s := Rules{Bucket: bucket, Prefix: "cluster/"}
-	for _, own := range [][]blobstore.Expiry{{{Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}, {{Prefix: "backups/", Days: 14}}, nil} {
-		if err := s.SetExpiries(t.Context(), own); err != nil {
+	for _, own := range [][]blobstore.Rule{{{Prefix: "packs/", Days: 22}, {NoncurrentDays: 1, UploadDays: 1}}, {{Prefix: "backups/", Days: 14}}, nil} {
+		if err := s.SetRules(t.Context(), own); err != nil {
 			t.Fatal(err)
 		}
 		for _, rule := range foreign {
@@ -95,23 +95,23 @@ func TestRulesOfOthersAreKeptToTheLetter(t *testing.T) {
 }
 
 func TestWhatAStoreDoesNotTakeIsLeftOut(t *testing.T) {
-	own := []blobstore.Expiry{{Prefix: "packs/", Days: 22}, {Prefix: "tmp/", UploadDays: 2}, {NoncurrentDays: 1, UploadDays: 1}}
+	own := []blobstore.Rule{{Prefix: "packs/", Days: 22}, {Prefix: "tmp/", UploadDays: 2}, {NoncurrentDays: 1, UploadDays: 1}}
 	tests := []struct {
 		refuse []string
-		want   []blobstore.Expiry
+		want   []blobstore.Rule
 		fails  bool
 	}{
 		{nil, own, false},
-		{[]string{"AbortIncomplete"}, []blobstore.Expiry{{Prefix: "packs/", Days: 22}, {NoncurrentDays: 1}}, false},
-		{[]string{"AbortIncomplete", "Noncurrent"}, []blobstore.Expiry{{Prefix: "packs/", Days: 22}}, false},
+		{[]string{"AbortIncomplete"}, []blobstore.Rule{{Prefix: "packs/", Days: 22}, {NoncurrentDays: 1}}, false},
+		{[]string{"AbortIncomplete", "Noncurrent"}, []blobstore.Rule{{Prefix: "packs/", Days: 22}}, false},
 		{[]string{"Expiration"}, nil, true},
 	}
 	for _, test := range tests {
 		s := Rules{Bucket: &fakeBucket{refuse: test.refuse}, Prefix: "cluster/"}
-		if err := s.SetExpiries(t.Context(), own); (err != nil) != test.fails {
+		if err := s.SetRules(t.Context(), own); (err != nil) != test.fails {
 			t.Errorf("refused %q: %v", test.refuse, err)
 		}
-		got, err := s.Expiries(t.Context())
+		got, err := s.Rules(t.Context())
 		for i := range got {
 			if !got[i].Own || got[i].Name == "" {
 				t.Errorf("rule %+v is not the store's own", got[i])
@@ -127,14 +127,14 @@ func TestWhatAStoreDoesNotTakeIsLeftOut(t *testing.T) {
 func TestNoRulesNeedNoDocument(t *testing.T) {
 	bucket := &fakeBucket{}
 	s := Rules{Bucket: bucket}
-	if err := s.SetExpiries(t.Context(), nil); err != nil || bucket.saves != 0 {
+	if err := s.SetRules(t.Context(), nil); err != nil || bucket.saves != 0 {
 		t.Errorf("no rules set where there are none: %v, %d requests to write", err, bucket.saves)
 	}
-	if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Prefix: "packs/"}}); err != nil || bucket.document != "" {
+	if err := s.SetRules(t.Context(), []blobstore.Rule{{Prefix: "packs/"}}); err != nil || bucket.document != "" {
 		t.Errorf("a rule that deletes nothing: %v, document %q", err, bucket.document)
 	}
 	for _, days := range []int{5, 0} {
-		if err := s.SetExpiries(t.Context(), []blobstore.Expiry{{Days: days}}); err != nil || (bucket.document == "") != (days == 0) {
+		if err := s.SetRules(t.Context(), []blobstore.Rule{{Days: days}}); err != nil || (bucket.document == "") != (days == 0) {
 			t.Errorf("%d days: %v, document %q", days, err, bucket.document)
 		}
 	}
@@ -145,7 +145,7 @@ func TestIDsAreShortAndKeepStoresApart(t *testing.T) {
 	stores := []Rules{{Prefix: ""}, {Prefix: "a/"}, {Prefix: "a/b/"}, {Prefix: "understudy/"}, {Prefix: long + "/"}, {Prefix: long[1:] + "/"}}
 	for i, s := range stores {
 		for n, prefix := range []string{"", "b/packs/", "#1", strings.Repeat("x", 200) + "/"} {
-			d, err := parse([]byte(documentOf(string(s.encode(blobstore.Expiry{Prefix: prefix, Days: 1}, n+1)))))
+			d, err := parse([]byte(documentOf(string(s.encode(blobstore.Rule{Prefix: prefix, Days: 1}, n+1)))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,10 +165,10 @@ func TestIDsAreShortAndKeepStoresApart(t *testing.T) {
 func TestWhatIsNoDocumentIsAnError(t *testing.T) {
 	for _, document := range []string{"<html>", "no XML", documentOf("<Expiration><Days>many</Days></Expiration>")} {
 		s := Rules{Bucket: &fakeBucket{document: document}}
-		if got, err := s.Expiries(t.Context()); err == nil {
+		if got, err := s.Rules(t.Context()); err == nil {
 			t.Errorf("%q: rules %+v, want an error", document, got)
 		}
-		if err := s.SetExpiries(t.Context(), nil); err == nil {
+		if err := s.SetRules(t.Context(), nil); err == nil {
 			t.Errorf("%q: rules were set on it", document)
 		}
 	}
