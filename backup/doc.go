@@ -103,9 +103,9 @@
 // business (package source): a list of files, or a dump. A stream with a depth
 // lists the chunks that hold the list of its chunks.
 //
-// # Expiry
+// # Retention
 //
 // A bucket's own rules delete old objects, with no garbage collection: a
-// manifest after R, a pack after R, W and a day. See Retention for why nothing
-// goes that is still needed.
+// manifest after R, a pack after R, W and a day. Package retention says why
+// nothing goes that is still needed.
 package backup

@@ -31,6 +31,8 @@ type value struct {
 	err   error
 }
 
+const day = 24 * time.Hour
+
 func (v *value) Name() string                { return v.name }
 func (v *value) Kind() string                { return "value" }
 func (v *value) Check(context.Context) error { return nil }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -55,7 +56,7 @@ func (r *Repository) unlisted(ctx context.Context, packs []pack.Info) (suspect [
 	if len(packs) == 0 {
 		return nil, nil
 	}
-	for attrs, err := range r.Store.List(ctx, PacksFolder, "") {
+	for attrs, err := range r.Store.List(ctx, retention.Packs, "") {
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -73,7 +74,7 @@ func (w *world) readNear() pack.Packs { return pack.FirstOf(w.local, w.repo.Buck
 
 // packKeys are the keys of the packs in the bucket.
 func (w *world) packKeys() (keys []string) {
-	for attrs, err := range w.store.List(w.t.Context(), PacksFolder, "") {
+	for attrs, err := range w.store.List(w.t.Context(), retention.Packs, "") {
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -54,8 +55,8 @@ type Order struct {
 	// and extend those that end too early: they were written under a shorter
 	// retention, or before there were locks.
 	ExtendLocks bool
-	Retention   time.Duration // 0 is DefaultRetention
-	ReuseWindow time.Duration // 0 is DefaultReuseWindow, less is NoReuse
+	Retention   time.Duration // 0 is retention.DefaultKeep
+	ReuseWindow time.Duration // 0 is retention.DefaultReuse, less is retention.NoReuse
 	Keys        seal.DataKeys
 	Sources     []source.Source
 	// Moved says what is different about where a source lies, on this host, since
@@ -120,7 +121,9 @@ func (o Order) complete() (Order, error) {
 	return o, nil
 }
 
-func (o Order) rules() Retention { return Retention{Keep: o.Retention, Reuse: o.ReuseWindow} }
+func (o Order) rules() retention.Policy {
+	return retention.Policy{Keep: o.Retention, Reuse: o.ReuseWindow}
+}
 
 // progress tells of a step from several goroutines, one at a time.
 type progress struct {

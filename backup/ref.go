@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup/retention"
 )
 
 // Ref names one backup and pins its manifest: the digest is that of the signed
@@ -22,12 +24,6 @@ type Ref struct {
 	Time     time.Time `json:"time"` // for people
 }
 
-// Folders of manifests in the bucket.
-const (
-	backupsFolder = "backups/"
-	salvageFolder = "salvage/"
-)
-
 const keySuffix = ".json"
 
 // newRef names a new backup. The digest is added when the manifest is signed.
@@ -36,9 +32,9 @@ func newRef(o Order, t time.Time) (Ref, error) {
 	if _, err := io.ReadFull(o.Random, random[:]); err != nil {
 		return Ref{}, fmt.Errorf("make the name of a backup: %w", err)
 	}
-	folder := backupsFolder
+	folder := retention.Backups
 	if o.Salvage {
-		folder = salvageFolder
+		folder = retention.Salvage
 	}
 	id := fmt.Sprintf("%s-e%08d-s%08d-%s", t.Format("20060102T150405Z"), o.Epoch, o.Sequence, hex.EncodeToString(random[:]))
 	return Ref{
@@ -63,7 +59,7 @@ func ParseID(id string) (Ref, error) {
 	if err != nil {
 		return Ref{}, fmt.Errorf("%q is no backup's id: %w", id, err)
 	}
-	ref := Ref{ID: id, Time: t, Key: backupsFolder + t.Format(time.DateOnly) + "/" + id + keySuffix}
+	ref := Ref{ID: id, Time: t, Key: retention.Backups + t.Format(time.DateOnly) + "/" + id + keySuffix}
 	ref.Epoch, _ = strconv.ParseUint(part[2], 10, 64) // digits that fit, as the pattern says
 	ref.Sequence, _ = strconv.ParseUint(part[3], 10, 64)
 	return ref, nil
@@ -85,12 +81,12 @@ func ParseKey(key string) (Ref, error) {
 
 // Salvaged is the same name for a salvage backup.
 func (r Ref) Salvaged() Ref {
-	r.Key = salvageFolder + strings.TrimPrefix(r.Key, backupsFolder)
+	r.Key = retention.Salvage + strings.TrimPrefix(r.Key, retention.Backups)
 	return r
 }
 
 // IsSalvage reports whether the backup is a salvage backup.
-func (r Ref) IsSalvage() bool { return strings.HasPrefix(r.Key, salvageFolder) }
+func (r Ref) IsSalvage() bool { return strings.HasPrefix(r.Key, retention.Salvage) }
 
 // check refuses a reference whose parts do not fit each other.
 func (r Ref) check() error {

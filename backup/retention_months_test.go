@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -13,8 +14,8 @@ import (
 // bucket's rules before each, and a configuration that changes.
 type months struct {
 	*world
-	configured Retention
-	terms      []Term // ended
+	configured retention.Policy
+	terms      []retention.Period // ended
 	live       []madeBackup
 }
 
@@ -33,18 +34,18 @@ func newMonths(t *testing.T) *months {
 }
 
 // configure changes the configuration; the rules stay as they are.
-func (m *months) configure(r Retention) {
-	m.terms = append(m.terms, Term{Retention: m.configured, Until: m.now})
+func (m *months) configure(r retention.Policy) {
+	m.terms = append(m.terms, retention.Period{Policy: m.configured, Until: m.now})
 	m.configured = r
 }
 
 // apply is what `understudy lifecycle apply` does.
 func (m *months) apply() {
-	rules, _ := Promised(m.configured, m.terms, m.now)
+	rules, _ := retention.Promised(m.configured, m.terms, m.now)
 	must(m.t, m.store.SetRules(m.t.Context(), rules.Rules()))
 }
 
-func (m *months) standing() Standing {
+func (m *months) standing() retention.Effect {
 	rules, err := m.store.Rules(m.t.Context())
 	must(m.t, err)
 	return m.configured.Under(rules)
@@ -53,9 +54,9 @@ func (m *months) standing() Standing {
 // delete has expire what the bucket, or the active, deletes now.
 func (m *months) delete() {
 	m.store.Expire(m.now)
-	rules, _ := Promised(m.configured, m.terms, m.now)
+	rules, _ := retention.Promised(m.configured, m.terms, m.now)
 	spare := map[string]bool{}
-	for attrs, err := range m.repo.Expired(m.t.Context(), rules, m.standing().Left, m.now, spare) {
+	for attrs, err := range retention.Expired(m.t.Context(), m.store, rules, m.standing().Left, m.now, spare) {
 		must(m.t, err)
 		must(m.t, m.store.Delete(m.t.Context(), attrs.Key))
 	}
@@ -97,10 +98,10 @@ func (m *months) oldest(folder string) (age time.Duration) {
 // gone checks that what should go has gone.
 func (m *months) gone(manifests, packs time.Duration) {
 	m.t.Helper()
-	if age := m.oldest(backupsFolder); age > manifests {
+	if age := m.oldest(retention.Backups); age > manifests {
 		m.t.Errorf("%s: a manifest is %s old, more than %s", m.now, age, manifests)
 	}
-	if age := m.oldest(PacksFolder); age > packs {
+	if age := m.oldest(retention.Packs); age > packs {
 		m.t.Errorf("%s: a pack is %s old, more than %s", m.now, age, packs)
 	}
 }
@@ -122,16 +123,16 @@ func TestNoLiveBackupLosesAPackOverMonths(t *testing.T) {
 			m.pass(30, random)
 			m.gone(14*day, 22*day)
 
-			m.configure(Retention{Keep: 21 * day, Reuse: 10 * day})
+			m.configure(retention.Policy{Keep: 21 * day, Reuse: 10 * day})
 			m.pass(3, random) // longer rules first, and then the longer window
 			apply()
 			m.pass(40, random)
 			m.gone(21*day, 32*day)
 
-			m.configure(Retention{Keep: 21 * day, Reuse: 2 * day}) // W shrank
+			m.configure(retention.Policy{Keep: 21 * day, Reuse: 2 * day}) // W shrank
 			apply()
 			m.pass(8, random)
-			if age := m.oldest(PacksFolder); age <= 24*day {
+			if age := m.oldest(retention.Packs); age <= 24*day {
 				t.Errorf("the oldest pack is %s old: those that older backups refer to must stay", age)
 			}
 			m.pass(15, random)
@@ -139,12 +140,12 @@ func TestNoLiveBackupLosesAPackOverMonths(t *testing.T) {
 			m.pass(3, random)
 			m.gone(21*day, 24*day)
 
-			m.configure(Retention{Keep: 5 * day, Reuse: 2 * day}) // R shrank
+			m.configure(retention.Policy{Keep: 5 * day, Reuse: 2 * day}) // R shrank
 			apply()
 			m.pass(2, random)
 			m.gone(5*day, 8*day)
 
-			m.configure(Retention{Keep: 14 * day, Reuse: 7 * day})
+			m.configure(retention.Policy{Keep: 14 * day, Reuse: 7 * day})
 			m.pass(1, random)
 			apply()
 			m.pass(25, random)
@@ -187,7 +188,7 @@ func TestWhatIsSparedDoesNotExpire(t *testing.T) {
 	}
 	w.now = w.now.Add(400 * day)
 	var gone []string
-	for attrs, err := range w.repo.Expired(t.Context(), Retention{}, Folders, w.now, spare) {
+	for attrs, err := range retention.Expired(t.Context(), w.store, retention.Policy{}, retention.Folders, w.now, spare) {
 		must(t, err)
 		gone = append(gone, attrs.Key)
 	}

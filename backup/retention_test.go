@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/retention"
 )
 
 // expire deletes what the bucket's lifecycle rules would.
-func (w *world) expire(rules Retention) {
+func (w *world) expire(rules retention.Policy) {
 	for a, err := range w.store.List(w.t.Context(), "", "") {
 		must(w.t, err)
 		life := rules.ManifestLife()
@@ -28,7 +29,7 @@ func (w *world) expire(rules Retention) {
 // than the retention can be read, and renewal is spread.
 func TestNothingExpiresThatIsStillNeeded(t *testing.T) {
 	w := newWorld(t)
-	rules := Retention{}
+	rules := retention.Policy{}
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 40 {
 		w.app.state = append(w.app.state, noise(uint64(i), 30_000))
@@ -52,7 +53,7 @@ func TestNothingExpiresThatIsStillNeeded(t *testing.T) {
 			all = append(all, made{ref, w.now, w.content()})
 			w.checkAges(m)
 		}
-		for len(all) > 0 && w.now.Sub(all[0].at) >= DefaultRetention {
+		for len(all) > 0 && w.now.Sub(all[0].at) >= retention.DefaultKeep {
 			all = all[1:]
 		}
 		for i, b := range all { // the oldest of them are what is at risk
@@ -75,7 +76,7 @@ func (w *world) checkAges(m *Manifest) {
 	_, index, err := w.repo.Open(w.t.Context(), m, w.repo.BucketPacks())
 	must(w.t, err)
 	for _, p := range index.Packs() {
-		if age := w.now.Sub(p.Time); age >= DefaultReuseWindow {
+		if age := w.now.Sub(p.Time); age >= retention.DefaultReuse {
 			w.t.Fatalf("a backup refers to %s, which is %s old", p.Digest.Key(), age)
 		}
 	}
@@ -100,7 +101,7 @@ func TestAWrongClockCannotPublishWhatWouldExpire(t *testing.T) {
 }
 
 func TestRenewalIsSpreadOverTheWindow(t *testing.T) {
-	rules := Retention{Keep: 20 * day, Reuse: 8 * day}
+	rules := retention.Policy{Keep: 20 * day, Reuse: 8 * day}
 	stored := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	perDay := make([]int, 10)
 	random := rand.New(rand.NewPCG(3, 4))

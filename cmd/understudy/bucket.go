@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/azstore"
@@ -71,7 +71,7 @@ func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Ti
 	// Packs are the bulk of the data. Control objects and manifests are small,
 	// and must never wait behind it: a heartbeat that comes too late costs the
 	// active its role.
-	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: backup.PacksFolder, Upload: s.UploadLimit, Download: s.DownloadLimit})
+	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: retention.Packs, Upload: s.UploadLimit, Download: s.DownloadLimit})
 	return &bucketStore{Store: store, lifecycle: lifecycle}, nil
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -61,7 +61,7 @@ func (a *app) init(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	by, expiry := firstRules(ctx, cfg.Lifecycle, backup.Retention{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
+	by, expiry := firstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
 	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleActive, Keys: cfg.Ring.IDs(), ExpiryBy: by}
 	if err := a.printer().show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "Cluster %s is made, and %s is its active.\n\n", cluster, cfg.Instance)

@@ -12,7 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -32,19 +32,19 @@ type lifecycleJSON struct {
 // ruleJSON is a rule that is wanted, in force, or both. Ages are in days; 0 is
 // none.
 type ruleJSON struct {
-	Prefix               string         `json:"prefix"`
-	Name                 string         `json:"name,omitempty"`
-	WantedDays           int            `json:"wanted_days,omitempty"`
-	Days                 int            `json:"days,omitempty"`
-	WantedNoncurrentDays int            `json:"wanted_noncurrent_days,omitempty"`
-	NoncurrentDays       int            `json:"noncurrent_days,omitempty"`
-	WantedUploadDays     int            `json:"wanted_upload_days,omitempty"`
-	UploadDays           int            `json:"upload_days,omitempty"`
-	Own                  bool           `json:"own"`
-	Narrowed             bool           `json:"narrowed,omitempty"`
-	Verdict              backup.Verdict `json:"verdict"`
+	Prefix               string            `json:"prefix"`
+	Name                 string            `json:"name,omitempty"`
+	WantedDays           int               `json:"wanted_days,omitempty"`
+	Days                 int               `json:"days,omitempty"`
+	WantedNoncurrentDays int               `json:"wanted_noncurrent_days,omitempty"`
+	NoncurrentDays       int               `json:"noncurrent_days,omitempty"`
+	WantedUploadDays     int               `json:"wanted_upload_days,omitempty"`
+	UploadDays           int               `json:"upload_days,omitempty"`
+	Own                  bool              `json:"own"`
+	Narrowed             bool              `json:"narrowed,omitempty"`
+	Verdict              retention.Verdict `json:"verdict"`
 
-	compared backup.Comparison
+	compared retention.Comparison
 }
 
 func newLifecycle(a *app) *cobra.Command {
@@ -129,13 +129,13 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 
 // applyRules sets the rules of a retention and reads them back. That they are
 // not there then is ErrRulesLost.
-func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) ([]blobstore.Rule, error) {
+func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) ([]blobstore.Rule, error) {
 	wanted := agent.Rules(r)
 	if err := lifecycle.SetRules(ctx, wanted); err != nil {
 		return nil, err
 	}
 	inForce, err := lifecycle.Rules(ctx)
-	if err == nil && backup.Lost(wanted, inForce) {
+	if err == nil && retention.Lost(wanted, inForce) {
 		err = blobstore.ErrRulesLost
 	}
 	return inForce, err
@@ -155,7 +155,7 @@ func viewRules(supported bool, p agent.Promise, inForce []blobstore.Rule) lifecy
 	if !p.Until.IsZero() {
 		v.LongerPacksUntil = &p.Until
 	}
-	for _, c := range backup.Compare(agent.Rules(p.Rules), inForce) {
+	for _, c := range retention.Compare(agent.Rules(p.Rules), inForce) {
 		r := ruleJSON{
 			Prefix: c.InForce.Prefix, Name: c.InForce.Name, Own: c.InForce.Own, Narrowed: c.InForce.Narrowed, Verdict: c.Verdict,
 			Days: c.InForce.Days, NoncurrentDays: c.InForce.NoncurrentDays, UploadDays: c.InForce.UploadDays,

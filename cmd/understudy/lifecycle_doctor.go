@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -50,8 +50,8 @@ func ruleFindings(p agent.Promise, inForce []blobstore.Rule) []finding {
 	for _, problem := range slices.Concat(standing.Problems, agent.ShortVersions(p.Configured, inForce)) {
 		found = append(found, finding{Name: name, Result: warning, Detail: problem})
 	}
-	for _, c := range backup.Compare(agent.Rules(p.Rules), inForce) {
-		if c.Verdict == backup.RuleLonger && c.Wanted.Days > 0 {
+	for _, c := range retention.Compare(agent.Rules(p.Rules), inForce) {
+		if c.Verdict == retention.RuleLonger && c.Wanted.Days > 0 {
 			found = append(found, finding{Name: name, Result: warning, Detail: fmt.Sprintf(
 				"%s stays for %d days instead of %d: understudy lifecycle apply", c.Wanted.Prefix, c.InForce.Days, c.Wanted.Days)})
 		}

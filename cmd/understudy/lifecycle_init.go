@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 // firstRules gives the bucket of a new cluster its rules. It says who deletes
 // what has expired from now on, and in a sentence why and when.
-func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r backup.Retention) (by, text string) {
+func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) (by, text string) {
 	ages := fmt.Sprintf("backups after %s, their packs after %s", days(r.ManifestLife()), days(r.PackLife()))
 	var inForce []blobstore.Rule
 	err := blobstore.ErrNoRules

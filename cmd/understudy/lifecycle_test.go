@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -49,14 +49,14 @@ func TestInitGivesTheBucketItsRules(t *testing.T) {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 	for _, r := range v.Rules {
-		if r.Verdict != backup.RuleKept {
+		if r.Verdict != retention.RuleKept {
 			t.Errorf("rule %+v", r)
 		}
 	}
 
 	m.AddRule(blobstore.Rule{Name: "tidy", Days: 10})
 	v = ask[lifecycleJSON](h, "lifecycle", "apply")
-	if !slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Name == "tidy" && r.Verdict == backup.RuleForeign && !r.Own }) {
+	if !slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Name == "tidy" && r.Verdict == retention.RuleForeign && !r.Own }) {
 		t.Errorf("a rule that is not understudy's must stay: %+v", v.Rules)
 	}
 	if len(v.Problems) == 0 || v.Effective.Retention != ha.Duration(8*24*time.Hour) {
@@ -108,7 +108,7 @@ func TestRulesOfAnEarlierVersionAreNamedAndReplaced(t *testing.T) {
 		return s.Retention != nil && len(s.Retention.ShortVersions) == 1
 	})
 	v := ask[lifecycleJSON](h, "lifecycle", "apply")
-	if len(v.Problems) > 0 || slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Prefix == "" || r.Verdict != backup.RuleKept }) {
+	if len(v.Problems) > 0 || slices.ContainsFunc(v.Rules, func(r ruleJSON) bool { return r.Prefix == "" || r.Verdict != retention.RuleKept }) {
 		t.Errorf("lifecycle apply: %+v", v)
 	}
 }
@@ -121,7 +121,7 @@ func TestRulesThatAreForgottenAreABucketProblem(t *testing.T) {
 		t.Errorf("init: exit %d: %s", code, stderr)
 	}
 	h.fails(exitBucket, "does not have them", "lifecycle", "apply")
-	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != agent.AppliedByAgent || v.Rules[0].Verdict != backup.RuleMissing {
+	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != agent.AppliedByAgent || v.Rules[0].Verdict != retention.RuleMissing {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 }
@@ -159,7 +159,7 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		t.Errorf("warnings %q, want one that names the rule, its days and what it deletes", got)
 	}
 
-	promise := agent.Promise{Configured: backup.Retention{}, Rules: backup.Retention{}}
+	promise := agent.Promise{Configured: retention.Policy{}, Rules: retention.Policy{}}
 	tests := map[string]struct {
 		rules []blobstore.Rule
 		want  result
@@ -168,7 +168,7 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		"no rules":  {nil, warning, "understudy lifecycle apply"},
 		"as wanted": {agent.Rules(promise.Rules), good, "packs after 22 days"},
 		"too short": {append(agent.Rules(promise.Rules), blobstore.Rule{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
-		"too long":  {agent.Rules(backup.Retention{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
+		"too long":  {agent.Rules(retention.Policy{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
@@ -350,6 +350,6 @@ func makeCluster(ctx context.Context, cfg agent.Config, req api.SetupRequest) (c
 	if err != nil {
 		return "", nil, err
 	}
-	_, expiry := firstRules(ctx, cfg.Lifecycle, backup.Retention{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
+	_, expiry := firstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
 	return cluster, []string{expiry}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -200,7 +200,7 @@ func (i *initialiser) stranger(ctx context.Context) (string, error) {
 
 // isOwn reports whether a cluster writes objects with this key.
 func isOwn(key string) bool {
-	for _, own := range slices.Concat(controlKeys, backup.Folders, []string{scratchFolder}) {
+	for _, own := range slices.Concat(controlKeys, retention.Folders, []string{scratchFolder}) {
 		if key == own || strings.HasSuffix(own, "/") && strings.HasPrefix(key, own) {
 			return true
 		}

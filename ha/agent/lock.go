@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -89,5 +90,5 @@ func (a *Agent) lockedOrder(o backup.Order) {
 }
 
 func orderLife(o backup.Order) time.Duration {
-	return backup.Retention{Keep: o.Retention, Reuse: o.ReuseWindow}.PackLife()
+	return retention.Policy{Keep: o.Retention, Reuse: o.ReuseWindow}.PackLife()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -100,9 +101,9 @@ func (g *guard) age(ctx context.Context, ref backup.Ref) (time.Duration, error) 
 }
 
 // alarm says, once for each backup, that the newest one gets old.
-func (g *guard) alarm(ctx context.Context, core ha.Status, newest backup.Ref, age time.Duration, s backup.Standing) {
+func (g *guard) alarm(ctx context.Context, core ha.Status, newest backup.Ref, age time.Duration, s retention.Effect) {
 	text := riskText(core, age, s.Effective.Keep)
-	if deletes := len(s.Left) < len(backup.Folders); deletes && g.holders(newest.ID) == 0 {
+	if deletes := len(s.Left) < len(retention.Folders); deletes && g.holders(newest.ID) == 0 {
 		text += "; no standby has it, so that the bucket's rules will delete it"
 	}
 	g.a.expiry.change(func(e *expiry) { e.risk = text })

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -19,7 +19,7 @@ import (
 func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		clock := c.movable()
-		if err := c.memory.SetRules(t.Context(), backup.Retention{}.Rules()); err != nil {
+		if err := c.memory.SetRules(t.Context(), retention.Policy{}.Rules()); err != nil {
 			t.Fatal(err)
 		}
 		a, b, d, newest := threeHosts(t, c)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -30,9 +31,9 @@ type salvage struct {
 // those that are wanted. One that only a retired key has signed is left out.
 func (b *Bucket) salvages(ctx context.Context, known *manifests, most int, wanted func(backup.Ref, time.Time) bool) ([]salvage, error) {
 	var all []salvage
-	for attrs, err := range b.store.List(ctx, backup.Folders[1], "") {
+	for attrs, err := range b.store.List(ctx, retention.Folders[1], "") {
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", backup.Folders[1], err)
+			return nil, fmt.Errorf("list %s: %w", retention.Folders[1], err)
 		}
 		if ref, err := backup.ParseKey(attrs.Key); err == nil && wanted(ref, attrs.Time) {
 			all = append(all, salvage{ref: ref, stored: attrs.Time})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -34,8 +35,8 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 				}
 			}
 		}
-		forged := backup.Folders[1] + "2000-01-01/20000101T000000Z-e00000001-s00000009-00000000.json"
-		for _, key := range []string{forged, backup.Folders[1] + "notes.txt"} {
+		forged := retention.Folders[1] + "2000-01-01/20000101T000000Z-e00000001-s00000009-00000000.json"
+		for _, key := range []string{forged, retention.Folders[1] + "notes.txt"} {
 			if _, err := c.memory.Put(t.Context(), key, []byte("anything"), blobstore.Always); err != nil {
 				t.Fatal(err)
 			}

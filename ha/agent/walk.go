@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -212,9 +213,9 @@ func (w *walker) list(ctx context.Context) ([]backup.Ref, error) {
 // at most so many; 0: all. What is no backup's name is left out.
 func (b *Bucket) listBackups(ctx context.Context, after string, most int) ([]backup.Ref, error) {
 	listed := []backup.Ref{}
-	for attrs, err := range b.store.List(ctx, backup.Folders[0], after) {
+	for attrs, err := range b.store.List(ctx, retention.Folders[0], after) {
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", backup.Folders[0], err)
+			return nil, fmt.Errorf("list %s: %w", retention.Folders[0], err)
 		}
 		if ref, err := backup.ParseKey(attrs.Key); err == nil {
 			listed = append(listed, ref)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -33,7 +34,7 @@ var errSwept = errors.New("this sweep is over")
 type sweeper struct {
 	a       *Agent
 	limit   *rate.Limiter
-	known   map[string]backup.Retention // of earlier configurations, by digest
+	known   map[string]retention.Policy // of earlier configurations, by digest
 	failing bool                        // a failure was told
 	config  string                      // digest of the configuration that this sweep goes by
 	count   int64                       // deletes of this sweep
@@ -41,7 +42,7 @@ type sweeper struct {
 
 // keepSwept sweeps every now and then, on the active.
 func (a *Agent) keepSwept(ctx context.Context) error {
-	s := &sweeper{a: a, limit: rate.NewLimiter(sweepRate, 1), known: make(map[string]backup.Retention)}
+	s := &sweeper{a: a, limit: rate.NewLimiter(sweepRate, 1), known: make(map[string]retention.Policy)}
 	next := a.cfg.Clock.Now().Mono + time.Duration(spread(a.self.Incarnation)*float64(sweepSpread))
 	return a.whenAdmitted(ctx, func() time.Duration {
 		if now := a.cfg.Clock.Now().Mono; now >= next && a.view().Leading {
@@ -105,7 +106,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for attrs, err := range a.repo.Expired(ctx, promise.Rules, left, now, spare) {
+		for attrs, err := range retention.Expired(ctx, a.repo.Store, promise.Rules, left, now, spare) {
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -156,7 +156,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 func TestRulesOfTheBucketAreLeftToTheBucket(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		clock := c.movable()
-		if err := c.memory.SetRules(t.Context(), backup.Retention{}.Rules()); err != nil {
+		if err := c.memory.SetRules(t.Context(), retention.Policy{}.Rules()); err != nil {
 			t.Fatal(err)
 		}
 		a, newest := c.paused(3, func(cfg *Config) { cfg.Lifecycle = c.memory })
@@ -235,7 +235,7 @@ func TestADeposedActiveDoesNotDelete(t *testing.T) {
 		if deletes < 5 || deletes > recheck {
 			t.Errorf("%d deletes, the head having changed after 5 of them", deletes)
 		}
-		s := &sweeper{a: a.agent, known: make(map[string]backup.Retention)}
+		s := &sweeper{a: a.agent, known: make(map[string]retention.Policy)}
 		if err := s.sweep(t.Context()); err == nil {
 			t.Error("a deposed active swept")
 		}

@@ -1,4 +1,4 @@
-package backup
+package retention
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 // order) because it has outlived the retention at time now, by the store's
 // clock. It is for a bucket that does not delete by rules; keys that spare has
 // are not listed. A failure is yielded as an error, which is the last pair.
-func (r *Repository) Expired(ctx context.Context, rules Retention, folders []string, now time.Time, spare map[string]bool) iter.Seq2[blobstore.Attrs, error] {
+func Expired(ctx context.Context, store blobstore.Store, p Policy, folders []string, now time.Time, spare map[string]bool) iter.Seq2[blobstore.Attrs, error] {
 	return func(yield func(blobstore.Attrs, error) bool) {
 		for _, folder := range folders {
-			oldest := now.Add(-rules.Life(folder))
-			for attrs, err := range r.Store.List(ctx, folder, "") {
+			oldest := now.Add(-p.Life(folder))
+			for attrs, err := range store.List(ctx, folder, "") {
 				if err != nil {
 					yield(attrs, fmt.Errorf("list %s: %w", folder, err))
 					return

@@ -1,4 +1,4 @@
-package backup
+package retention
 
 import (
 	"strings"
@@ -11,7 +11,7 @@ import (
 )
 
 func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
-	rules := Retention{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules("head.json", "config/")
+	rules := Policy{Keep: 36 * time.Hour, Reuse: time.Hour}.Rules("head.json", "config/")
 	want := []blobstore.Rule{
 		{Name: "understudy backups", Prefix: "backups/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
 		{Name: "understudy salvage", Prefix: "salvage/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
@@ -22,19 +22,19 @@ func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
 	if diff := cmp.Diff(want, rules); diff != "" {
 		t.Error(diff)
 	}
-	if packs := (Retention{}).Rules()[2]; packs.Days != 22 {
+	if packs := (Policy{}).Rules()[2]; packs.Days != 22 {
 		t.Errorf("by default packs expire after %d days, want 14+7+1", packs.Days)
 	}
 }
 
 func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
-	own := Retention{}.Rules()
+	own := Policy{}.Rules()
 	foreign := func(prefix string, days int) []blobstore.Rule {
 		return append([]blobstore.Rule{{Name: "tidy", Prefix: prefix, Days: days}}, own...)
 	}
 	all := []string{"backups/", "salvage/", "packs/"}
 	tests := map[string]struct {
-		wanted      Retention
+		wanted      Policy
 		rules       []blobstore.Rule
 		keep, reuse time.Duration
 		left        []string
@@ -42,9 +42,9 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 	}{
 		"no rules":                       {keep: 14 * day, reuse: 7 * day, left: all},
 		"own rules":                      {rules: own, keep: 14 * day, reuse: 7 * day},
-		"longer rules":                   {wanted: Retention{Keep: 3 * day, Reuse: day}, rules: own, keep: 3 * day, reuse: day},
-		"W grew, rules did not":          {wanted: Retention{Reuse: 20 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 1},
-		"R grew, rules did not":          {wanted: Retention{Keep: 30 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 3},
+		"longer rules":                   {wanted: Policy{Keep: 3 * day, Reuse: day}, rules: own, keep: 3 * day, reuse: day},
+		"W grew, rules did not":          {wanted: Policy{Reuse: 20 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 1},
+		"R grew, rules did not":          {wanted: Policy{Keep: 30 * day}, rules: own, keep: 14 * day, reuse: 7 * day, problems: 3},
 		"a longer rule for the bucket":   {rules: foreign("", 40), keep: 14 * day, reuse: 7 * day},
 		"one that is a bit short":        {rules: foreign("", 20), keep: 14 * day, reuse: 5 * day, problems: 1},
 		"one that is short":              {rules: foreign("", 10), keep: 8 * day, reuse: day, problems: 3},
@@ -54,13 +54,13 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 		"one for other keys":             {rules: foreign("logs/", 1), keep: 14 * day, reuse: 7 * day},
 		"a narrowed one may delete":      {rules: []blobstore.Rule{{Prefix: "packs/", Days: 18, Narrowed: true}}, keep: 14 * day, reuse: 3 * day, left: all, problems: 1},
 		"one for manifests alone":        {rules: foreign("backups/", 5), keep: 5 * day, reuse: 7 * day, problems: 1},
-		"no reuse was wanted":            {wanted: Retention{Reuse: NoReuse}, rules: foreign("", 10), keep: 9 * day, reuse: NoReuse, problems: 3},
+		"no reuse was wanted":            {wanted: Policy{Reuse: NoReuse}, rules: foreign("", 10), keep: 9 * day, reuse: NoReuse, problems: 3},
 		"versions and uploads count not": {rules: []blobstore.Rule{{NoncurrentDays: 1, UploadDays: 1}}, keep: 14 * day, reuse: 7 * day, left: all},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := tt.wanted.Under(tt.rules)
-			if want := (Retention{Keep: tt.keep, Reuse: tt.reuse}); s.Effective != want {
+			if want := (Policy{Keep: tt.keep, Reuse: tt.reuse}); s.Effective != want {
 				t.Errorf("effective %v, want %v", s.Effective, want)
 			}
 			if diff := cmp.Diff(tt.left, s.Left); diff != "" {
@@ -79,26 +79,26 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 
 func TestPacksKeepTheirLongerRuleUntilOlderBackupsHaveExpired(t *testing.T) {
 	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	ended := func(ago, reuse time.Duration) Term {
-		return Term{Retention: Retention{Reuse: reuse}, Until: now.Add(-ago)}
+	ended := func(ago, reuse time.Duration) Period {
+		return Period{Policy: Policy{Reuse: reuse}, Until: now.Add(-ago)}
 	}
-	configured := Retention{Keep: 10 * day, Reuse: 2 * day}
+	configured := Policy{Keep: 10 * day, Reuse: 2 * day}
 	tests := map[string]struct {
-		terms []Term
-		reuse time.Duration
-		until time.Time
+		earlier []Period
+		reuse   time.Duration
+		until   time.Time
 	}{
 		"nothing before":       {nil, 2 * day, time.Time{}},
-		"W shrank lately":      {[]Term{ended(3*day, 7*day)}, 7 * day, now.Add(8 * day)},
-		"W shrank twice":       {[]Term{ended(3*day, 5*day), ended(9*day, 7*day)}, 7 * day, now.Add(8 * day)},
-		"W shrank long ago":    {[]Term{ended(11*day, 7*day)}, 2 * day, time.Time{}},
-		"W grew":               {[]Term{ended(day, day)}, 2 * day, time.Time{}},
-		"it is the same still": {[]Term{{Retention: Retention{Reuse: 7 * day}}}, 2 * day, time.Time{}},
+		"W shrank lately":      {[]Period{ended(3*day, 7*day)}, 7 * day, now.Add(8 * day)},
+		"W shrank twice":       {[]Period{ended(3*day, 5*day), ended(9*day, 7*day)}, 7 * day, now.Add(8 * day)},
+		"W shrank long ago":    {[]Period{ended(11*day, 7*day)}, 2 * day, time.Time{}},
+		"W grew":               {[]Period{ended(day, day)}, 2 * day, time.Time{}},
+		"it is the same still": {[]Period{{Policy: Policy{Reuse: 7 * day}}}, 2 * day, time.Time{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r, until := Promised(configured, tt.terms, now)
-			if want := (Retention{Keep: 10 * day, Reuse: tt.reuse}); r != want || !until.Equal(tt.until) {
+			r, until := Promised(configured, tt.earlier, now)
+			if want := (Policy{Keep: 10 * day, Reuse: tt.reuse}); r != want || !until.Equal(tt.until) {
 				t.Errorf("%v until %v, want %v until %v", r, until, want, tt.until)
 			}
 		})
@@ -106,7 +106,7 @@ func TestPacksKeepTheirLongerRuleUntilOlderBackupsHaveExpired(t *testing.T) {
 }
 
 func TestComparisonNamesEveryRule(t *testing.T) {
-	wanted := Retention{}.Rules("head.json", "lease.json")
+	wanted := Policy{}.Rules("head.json", "lease.json")
 	own := func(prefix string, days int) blobstore.Rule {
 		return blobstore.Rule{Prefix: prefix, Days: days, Own: true}
 	}
@@ -136,7 +136,7 @@ func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
 		rules []blobstore.Rule
 		want  []string // in the one problem
 	}{
-		"wanted":            {rules: Retention{}.Rules(control...)},
+		"wanted":            {rules: Policy{}.Rules(control...)},
 		"longer":            {rules: []blobstore.Rule{whole(22, false)}},
 		"current blobs":     {rules: []blobstore.Rule{{Days: 1}}},
 		"elsewhere":         {rules: []blobstore.Rule{{Prefix: "logs/", NoncurrentDays: 1}}},
@@ -147,7 +147,7 @@ func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
 		"some tagged blobs": {[]blobstore.Rule{{NoncurrentDays: 13, Narrowed: true}}, []string{"head.json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Retention{}.ShortVersions(tt.rules, control...)
+			got := Policy{}.ShortVersions(tt.rules, control...)
 			if len(got) > 1 || (len(got) > 0) != (tt.want != nil) {
 				t.Fatalf("problems %q, want %q", got, tt.want)
 			}
@@ -162,7 +162,7 @@ func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
 
 // No rule is about more than what Understudy writes, wherever its bucket begins.
 func TestNoRuleIsForAWholeBucket(t *testing.T) {
-	for _, rule := range (Retention{}).Rules("head.json") {
+	for _, rule := range (Policy{}).Rules("head.json") {
 		if rule.Prefix == "" {
 			t.Errorf("rule %+v is for everything in the bucket", rule)
 		}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -51,12 +51,12 @@ func (e *expiry) inForce() []blobstore.Rule {
 }
 
 // configured is the retention that a configuration asks for.
-func configured(c *ha.Config) backup.Retention {
-	return backup.Retention{Keep: time.Duration(c.Retention), Reuse: time.Duration(c.ReuseWindow)}
+func configured(c *ha.Config) retention.Policy {
+	return retention.Policy{Keep: time.Duration(c.Retention), Reuse: time.Duration(c.ReuseWindow)}
 }
 
 // standing is what a configuration's retention comes to in this bucket.
-func (a *Agent) standing(c *ha.Config) backup.Standing {
+func (a *Agent) standing(c *ha.Config) retention.Effect {
 	return configured(c).Under(a.expiry.inForce())
 }
 
@@ -160,7 +160,7 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 var controlKeys = []string{ha.ClusterKey, ha.HeadKey, ha.LeaseKey, "config/", "demote/", ha.InstancesPrefix}
 
 // Rules are the rules that a retention wants its bucket to have.
-func Rules(r backup.Retention) []blobstore.Rule {
+func Rules(r retention.Policy) []blobstore.Rule {
 	return append(r.Rules(controlKeys...), blobstore.Rule{
 		Name: "understudy probe", Prefix: scratchFolder, NoncurrentDays: int(scratchLife / (24 * time.Hour)),
 	})
@@ -168,7 +168,7 @@ func Rules(r backup.Retention) []blobstore.Rule {
 
 // ShortVersions says of each rule that deletes earlier versions sooner than
 // Rules would what is lost by that, and what to do.
-func ShortVersions(r backup.Retention, rules []blobstore.Rule) []string {
+func ShortVersions(r retention.Policy, rules []blobstore.Rule) []string {
 	return r.ShortVersions(rules, controlKeys...)
 }
 
@@ -179,13 +179,13 @@ func Threats(rules []blobstore.Rule) []string {
 	for _, rule := range rules {
 		var touched []string
 		for _, key := range controlKeys {
-			if backup.Touches(rule, key) {
+			if retention.Touches(rule, key) {
 				touched = append(touched, key)
 			}
 		}
 		if len(touched) > 0 {
 			all = append(all, fmt.Sprintf("%s deletes control objects (%s) after %d days, and the cluster would be lost: take them out of it",
-				backup.RuleName(rule), strings.Join(touched, ", "), rule.Days))
+				retention.RuleName(rule), strings.Join(touched, ", "), rule.Days))
 		}
 	}
 	return all
@@ -193,10 +193,10 @@ func Threats(rules []blobstore.Rule) []string {
 
 // Promise is what the configuration in force asks of the bucket's rules.
 type Promise struct {
-	Configured backup.Retention
+	Configured retention.Policy
 	// Rules is what the rules must be made from now: the same, with the reuse
 	// window that it had before while that is still needed, until Until.
-	Rules backup.Retention
+	Rules retention.Policy
 	Until time.Time // by the store's clock; zero: nothing is waited for
 }
 
@@ -213,18 +213,18 @@ func (b *Bucket) Promise(ctx context.Context) (Promise, error) {
 		return Promise{}, err
 	}
 	// The store's clock has come at least to where the head was written.
-	return b.promise(ctx, h.Config, c, attrs.Time, make(map[string]backup.Retention))
+	return b.promise(ctx, h.Config, c, attrs.Time, make(map[string]retention.Policy))
 }
 
 // promise computes the promise of the configuration in force at time now. known
 // remembers, between calls, what earlier configurations asked for.
-func (b *Bucket) promise(ctx context.Context, digest string, c *ha.Config, now time.Time, known map[string]backup.Retention) (Promise, error) {
+func (b *Bucket) promise(ctx context.Context, digest string, c *ha.Config, now time.Time, known map[string]retention.Policy) (Promise, error) {
 	p := Promise{Configured: configured(c)}
 	terms, err := b.terms(ctx, digest, now.Add(-p.Configured.ManifestLife()), known)
 	if err != nil {
 		return p, fmt.Errorf("look for earlier configurations: %w", err)
 	}
-	p.Rules, p.Until = backup.Promised(p.Configured, terms, now)
+	p.Rules, p.Until = retention.Promised(p.Configured, terms, now)
 	return p, nil
 }
 
@@ -232,13 +232,13 @@ func (b *Bucket) promise(ctx context.Context, digest string, c *ha.Config, now t
 // that ended after since: each configuration is written, or written again, when
 // it comes into force. One that cannot be verified was never in force, or what
 // was made under it cannot be verified either.
-func (b *Bucket) terms(ctx context.Context, inForce string, since time.Time, known map[string]backup.Retention) ([]backup.Term, error) {
+func (b *Bucket) terms(ctx context.Context, inForce string, since time.Time, known map[string]retention.Policy) ([]retention.Period, error) {
 	const folder = "config/"
 	listed, names, err := b.names(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
-	var terms []backup.Term
+	var terms []retention.Period
 	for i, name := range names {
 		until := time.Time{}
 		for _, other := range listed { // the next one to be written ended it
@@ -264,7 +264,7 @@ func (b *Bucket) terms(ctx context.Context, inForce string, since time.Time, kno
 			r = configured(object.(*ha.Config))
 			known[name] = r
 		}
-		terms = append(terms, backup.Term{Retention: r, Until: until})
+		terms = append(terms, retention.Period{Policy: r, Until: until})
 	}
 	return terms, nil
 }

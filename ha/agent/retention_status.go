@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -42,7 +42,7 @@ type RetentionTimes struct {
 }
 
 // NewRetentionTimes gives a retention's two lengths of time.
-func NewRetentionTimes(r backup.Retention) RetentionTimes {
+func NewRetentionTimes(r retention.Policy) RetentionTimes {
 	return RetentionTimes{Retention: ha.Duration(r.Keep), ReuseWindow: ha.Duration(max(0, r.Reuse))}
 }
 

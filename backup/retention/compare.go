@@ -1,4 +1,4 @@
-package backup
+package retention
 
 import "github.com/understudy-ha/understudy/blobstore"
 

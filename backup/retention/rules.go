@@ -1,4 +1,4 @@
-package backup
+package retention
 
 import (
 	"fmt"
@@ -8,49 +8,53 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// PacksFolder is what packs' keys begin with (see pack.Digest.Key).
-const PacksFolder = "packs/"
+// Folders of the bucket, by what the keys of their objects begin with.
+const (
+	Backups = "backups/" // manifests
+	Salvage = "salvage/" // manifests of salvage backups
+	Packs   = "packs/"   // see pack.Digest.Key
+)
 
 // Folders are what expires in a bucket, in the order in which it is deleted: a
 // manifest goes before the packs that it refers to.
-var Folders = []string{backupsFolder, salvageFolder, PacksFolder}
+var Folders = []string{Backups, Salvage, Packs}
 
 // uploadDays is the age in days at which uploads go that were never completed.
 const uploadDays = 1
 
 // Life is the age at which what lies in one of the Folders expires.
-func (r Retention) Life(folder string) time.Duration {
-	if folder == PacksFolder {
-		return r.PackLife()
+func (p Policy) Life(folder string) time.Duration {
+	if folder == Packs {
+		return p.PackLife()
 	}
-	return r.ManifestLife()
+	return p.ManifestLife()
 }
 
 // VersionLife is how long a version stays that was overwritten or deleted, in a
 // bucket that keeps versions: data as long as a pack, so that every backup that
 // is restorable can be had back as it was; control objects as long as a backup.
-func (r Retention) VersionLife(data bool) time.Duration {
+func (p Policy) VersionLife(data bool) time.Duration {
 	if data {
-		return r.PackLife()
+		return p.PackLife()
 	}
-	return r.ManifestLife()
+	return p.ManifestLife()
 }
 
 // Rules are the rules that the retention wants its bucket to have: whole days,
 // rounded up. control are the keys, and the beginnings of keys, of control
 // objects, of which only earlier versions expire. No rule is for more than what
 // the store itself writes.
-func (r Retention) Rules(control ...string) []blobstore.Rule {
+func (p Policy) Rules(control ...string) []blobstore.Rule {
 	rules := make([]blobstore.Rule, 0, len(Folders)+len(control))
 	for _, folder := range Folders {
 		rules = append(rules, blobstore.Rule{
-			Name: ruleName(folder), Prefix: folder, Days: wholeDays(r.Life(folder)),
-			NoncurrentDays: wholeDays(r.VersionLife(true)), UploadDays: uploadDays,
+			Name: ruleName(folder), Prefix: folder, Days: wholeDays(p.Life(folder)),
+			NoncurrentDays: wholeDays(p.VersionLife(true)), UploadDays: uploadDays,
 		})
 	}
 	for _, key := range control {
 		rules = append(rules, blobstore.Rule{
-			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(r.VersionLife(false)),
+			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(p.VersionLife(false)),
 		})
 	}
 	return rules
@@ -60,12 +64,12 @@ func ruleName(prefix string) string { return "understudy " + strings.TrimSuffix(
 
 // ShortVersions says of each rule that deletes earlier versions sooner than
 // Rules would, one sentence each, what is lost by that, and what to do.
-func (r Retention) ShortVersions(rules []blobstore.Rule, control ...string) []string {
+func (p Policy) ShortVersions(rules []blobstore.Rule, control ...string) []string {
 	var all []string
 	for _, rule := range rules {
 		var short []string
 		wanted := 0
-		for _, w := range r.Rules(control...) {
+		for _, w := range p.Rules(control...) {
 			if rule.NoncurrentDays > 0 && rule.NoncurrentDays < w.NoncurrentDays && overlaps(rule.Prefix, w.Prefix) {
 				short, wanted = append(short, w.Prefix), max(wanted, w.NoncurrentDays)
 			}
@@ -80,12 +84,12 @@ func (r Retention) ShortVersions(rules []blobstore.Rule, control ...string) []st
 
 func wholeDays(d time.Duration) int { return int((d + day - 1) / day) }
 
-// Standing is what a retention comes to in a bucket with rules of its own.
-type Standing struct {
-	Wanted Retention // as configured
+// Effect is what a retention comes to in a bucket with rules of its own.
+type Effect struct {
+	Wanted Policy // as configured
 	// Effective is what backups are to be made and shown by: never more than
 	// wanted, and less where the rules delete sooner.
-	Effective Retention
+	Effective Policy
 	// Left are those of the Folders that no rule empties, so that somebody else
 	// has to.
 	Left []string
@@ -95,14 +99,14 @@ type Standing struct {
 }
 
 // ByBucket reports whether the bucket deletes all by itself.
-func (s Standing) ByBucket() bool { return len(s.Left) == 0 }
+func (s Effect) ByBucket() bool { return len(s.Left) == 0 }
 
 // Under judges the retention by the rules in force in the bucket, whoever made
 // them. The shortest that touches a folder counts, because it may delete
 // there; for the bucket to do all deletion a rule has to be about the whole
 // folder.
-func (r Retention) Under(rules []blobstore.Rule) Standing {
-	s := Standing{Wanted: r.explicit()}
+func (p Policy) Under(rules []blobstore.Rule) Effect {
+	s := Effect{Wanted: p.explicit()}
 	soonest := make(map[string]blobstore.Rule)
 	for _, folder := range Folders {
 		rule, found := shortest(rules, folder)
@@ -118,17 +122,17 @@ func (r Retention) Under(rules []blobstore.Rule) Standing {
 				RuleName(rule), folder, rule.Days, wholeDays(s.Wanted.Life(folder)), remedy(rule)))
 		}
 	}
-	s.Effective = s.Wanted.within(soonest[backupsFolder].Days, soonest[PacksFolder].Days)
+	s.Effective = s.Wanted.within(soonest[Backups].Days, soonest[Packs].Days)
 	return s
 }
 
 // explicit is the retention with nothing left to defaults.
-func (r Retention) explicit() Retention {
-	r = r.defaults()
-	if r.Reuse == 0 {
-		r.Reuse = NoReuse
+func (p Policy) explicit() Policy {
+	p = p.defaults()
+	if p.Reuse == 0 {
+		p.Reuse = NoReuse
 	}
-	return r
+	return p
 }
 
 // minReuse is the reuse window that rules which are too short leave in place
@@ -139,21 +143,21 @@ const minReuse = day
 // lost a pack, where manifests and packs are deleted at these ages in days (0:
 // never). The reuse window gives way first, down to minReuse, and then both in
 // equal parts.
-func (r Retention) within(manifests, packs int) Retention {
+func (p Policy) within(manifests, packs int) Policy {
 	if life := time.Duration(manifests) * day; manifests > 0 {
-		r.Keep = min(r.Keep, life)
+		p.Keep = min(p.Keep, life)
 	}
 	if packs == 0 {
-		return r
+		return p
 	}
 	room := time.Duration(packs-1) * day // for both; a day is to spare
 	if room <= 0 {
-		return Retention{Keep: min(r.Keep, day/2), Reuse: NoReuse}
+		return Policy{Keep: min(p.Keep, day/2), Reuse: NoReuse}
 	}
-	least := min(r.Reuse, minReuse, room/2)
-	r.Reuse = max(min(r.Reuse, room-r.Keep), least)
-	r.Keep = min(r.Keep, room-max(r.Reuse, 0))
-	return r
+	least := min(p.Reuse, minReuse, room/2)
+	p.Reuse = max(min(p.Reuse, room-p.Keep), least)
+	p.Keep = min(p.Keep, room-max(p.Reuse, 0))
+	return p
 }
 
 // remedy is what to do about a rule that is too short.
