@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/demo"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -160,7 +161,7 @@ func demoOnce(t *testing.T, bin, tmp string) {
 		t.Fatalf("exit %d:\n%s%s", code, &d.out, &d.err)
 	}
 	d.leavesNothing(t)
-	var report demoReport
+	var report demo.Report
 	if err := json.Unmarshal([]byte(d.out.String()), &report); err != nil {
 		t.Fatalf("%v in %s", err, &d.out)
 	}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 // makeCluster makes the cluster around an application that runs already, as
 // anybody's does.
-func (s *demoStory) makeCluster(ctx context.Context) (string, error) {
+func (s *story) makeCluster(ctx context.Context) (string, error) {
 	a := s.stage.a
 	return "", inOrder(
 		func() error { return a.runApp(ctx, "start") },
@@ -28,7 +30,7 @@ func (s *demoStory) makeCluster(ctx context.Context) (string, error) {
 	)
 }
 
-func (s *demoStory) makeKey(ctx context.Context) error {
+func (s *story) makeKey(ctx context.Context) error {
 	key, err := s.stage.a.run(ctx, "key", "generate")
 	if err != nil {
 		return err
@@ -39,7 +41,7 @@ func (s *demoStory) makeKey(ctx context.Context) error {
 	return nil
 }
 
-func (s *demoStory) joinCluster(ctx context.Context) (string, error) {
+func (s *story) joinCluster(ctx context.Context) (string, error) {
 	b, c := s.stage.b, s.stage.c
 	return "", inOrder(
 		func() error { return b.do(ctx, "join") },
@@ -52,7 +54,7 @@ func (s *demoStory) joinCluster(ctx context.Context) (string, error) {
 	)
 }
 
-func (s *demoStory) backUp(ctx context.Context) (string, error) {
+func (s *story) backUp(ctx context.Context) (string, error) {
 	begin := s.now()
 	ref, err := replicate(ctx, s.stage.a, s.stage.b, s.stage.c)
 	took := s.now().Sub(begin)
@@ -60,13 +62,13 @@ func (s *demoStory) backUp(ctx context.Context) (string, error) {
 		return "", err
 	}
 	s.made = ref.ID
-	all, err := demoQuery[[]agent.BackupInfo](ctx, s.stage.a, "backups")
+	all, err := query[[]agent.BackupInfo](ctx, s.stage.a, "backups")
 	if err != nil {
 		return "", err
 	}
 	for _, b := range all {
 		if b.ID == ref.ID {
-			detail := fmt.Sprintf("%s, %s of it stored", size(b.Size.Logical), size(b.Size.Stored))
+			detail := fmt.Sprintf("%s, %s of it stored", humanize.IBytes(uint64(b.Size.Logical)), humanize.IBytes(uint64(b.Size.Stored)))
 			s.figure("backup, verified on both standbys", took, detail)
 			return detail, nil
 		}
@@ -75,8 +77,8 @@ func (s *demoStory) backUp(ctx context.Context) (string, error) {
 }
 
 // replicate makes a backup and waits until the standbys have it.
-func replicate(ctx context.Context, active *demoHost, standbys ...*demoHost) (backup.Ref, error) {
-	ref, err := demoQuery[backup.Ref](ctx, active, "backup", "--reason", "demo")
+func replicate(ctx context.Context, active *host, standbys ...*host) (backup.Ref, error) {
+	ref, err := query[backup.Ref](ctx, active, "backup", "--reason", "demo")
 	if err != nil {
 		return ref, err
 	}
@@ -88,21 +90,21 @@ func replicate(ctx context.Context, active *demoHost, standbys ...*demoHost) (ba
 	return ref, nil
 }
 
-func (s *demoStory) rehearsed(ctx context.Context) (string, error) {
+func (s *story) rehearsed(ctx context.Context) (string, error) {
 	return "", inOrder(
 		func() error { return s.stage.b.rehearses(ctx, s.made) },
 		func() error { return s.stage.c.rehearses(ctx, s.made) },
 	)
 }
 
-func (s *demoStory) bothTold(ctx context.Context) (string, error) {
+func (s *story) bothTold(ctx context.Context) (string, error) {
 	return "", inOrder(
 		func() error { return s.stage.b.told(ctx) },
 		func() error { return s.stage.c.told(ctx) },
 	)
 }
 
-func (s *demoStory) backupIsWhole(ctx context.Context) (string, error) {
+func (s *story) backupIsWhole(ctx context.Context) (string, error) {
 	c := s.stage.c
 	dir, err := c.restored(ctx, s.made)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -13,17 +13,17 @@ import (
 	"golang.org/x/term"
 )
 
-// demoTeller tells the story to people. On a terminal it has colours, and says
+// teller tells the story to people. On a terminal it has colours, and says
 // what is under way; elsewhere it is plain text.
-type demoTeller struct {
+type teller struct {
 	out      io.Writer
 	terminal bool
 	chapters int
 }
 
-func newDemoTeller(out io.Writer) *demoTeller {
+func newTeller(out io.Writer) *teller {
 	f, ok := out.(*os.File)
-	return &demoTeller{out: out, terminal: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	return &teller{out: out, terminal: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
 // Escape sequences of terminals.
@@ -36,21 +36,21 @@ const (
 	eraseLine  = "\r\x1b[K"
 )
 
-func (t *demoTeller) style(style, text string) string {
+func (t *teller) style(style, text string) string {
 	if !t.terminal {
 		return text
 	}
 	return style + text + styleEnd
 }
 
-func (t *demoTeller) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
+func (t *teller) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
 
-func (t *demoTeller) opening(s *demoStage) {
+func (t *teller) opening(s *stage) {
 	t.printf("%s\n\nEverything happens in %s, on this machine alone.\n",
 		t.style(styleBold, "Understudy: a warm copy of an application, ready to take over"), s.dir)
 }
 
-func (t *demoTeller) chapter(title, text string) {
+func (t *teller) chapter(title, text string) {
 	t.chapters++
 	t.printf("\n%s\n", t.style(styleBold, fmt.Sprintf("%d. %s", t.chapters, title)))
 	for line := range strings.Lines(text + "\n") {
@@ -60,27 +60,27 @@ func (t *demoTeller) chapter(title, text string) {
 }
 
 // doing says what is under way, until verdict or quiet.
-func (t *demoTeller) doing(promise string) {
+func (t *teller) doing(promise string) {
 	if t.terminal {
 		t.printf("   %s", t.style(styleDim, "… "+promise))
 	}
 }
 
-func (t *demoTeller) quiet() {
+func (t *teller) quiet() {
 	if t.terminal {
 		t.printf("%s", eraseLine)
 	}
 }
 
 // mark is a check mark or a cross.
-func (t *demoTeller) mark(ok bool) string {
+func (t *teller) mark(ok bool) string {
 	if ok {
 		return t.style(styleGreen, "✓")
 	}
 	return t.style(styleRed, "✗")
 }
 
-func (t *demoTeller) verdict(c demoCheck) {
+func (t *teller) verdict(c Check) {
 	t.quiet()
 	t.printf("   %s %-66s %7s\n", t.mark(c.OK), c.Promise, took(c.Seconds))
 	if c.Detail != "" {
@@ -90,11 +90,11 @@ func (t *demoTeller) verdict(c demoCheck) {
 	}
 }
 
-// demoLogLines is how much of a log is shown when something went wrong.
-const demoLogLines = 20
+// logLines is how much of a log is shown when something went wrong.
+const logLines = 20
 
 // log shows the end of a host's log.
-func (t *demoTeller) log(h *demoHost) {
+func (t *teller) log(h *host) {
 	text, err := os.ReadFile(h.path("agent.log"))
 	if err != nil {
 		t.printf("\n   The agent of %s has left no log: %v\n", h.name, err)
@@ -102,13 +102,13 @@ func (t *demoTeller) log(h *demoHost) {
 	}
 	lines := strings.Split(string(bytes.TrimSpace(text)), "\n")
 	t.printf("\n   The end of %s's log:\n", h.name)
-	for _, line := range lines[max(0, len(lines)-demoLogLines):] {
+	for _, line := range lines[max(0, len(lines)-logLines):] {
 		t.printf("     %s\n", line)
 	}
 }
 
 // summary ends the story.
-func (t *demoTeller) summary(r demoReport) {
+func (t *teller) summary(r Report) {
 	if len(r.Figures) > 0 {
 		t.printf("\n%s\n", t.style(styleBold, "In short"))
 		for _, f := range r.Figures {
@@ -123,7 +123,7 @@ func (t *demoTeller) summary(r demoReport) {
 	t.printf("\n   %s %d promises held, then one was broken, after %s.\n", t.mark(false), held-1, took(r.Seconds))
 }
 
-const demoLookAround = `
+const lookAround = `
    In another terminal, take the place of a host (here host-a, a standby) and look:
 
       . %s
@@ -137,7 +137,7 @@ const demoLookAround = `
 `
 
 // lookAround says how to look at the cluster that was left running.
-func (t *demoTeller) lookAround(s *demoStage, password string) {
+func (t *teller) lookAround(s *stage, password string) {
 	t.printf("\n%s\n", t.style(styleBold, "The cluster is yours until you press Ctrl-C"))
 	for _, h := range s.hosts {
 		what := "standby"
@@ -149,11 +149,11 @@ func (t *demoTeller) lookAround(s *demoStage, password string) {
 		}
 		t.printf("   %s  %s  %s\n", h.name, h.url(), what)
 	}
-	t.printf("\nEach address is a console: sign in as %s with the password %s\n", demoUser, password)
-	t.printf(demoLookAround, s.a.path("env"), s.a.program, filepath.Join(s.dir, "host-*", "agent.log"))
+	t.printf("\nEach address is a console: sign in as %s with the password %s\n", user, password)
+	t.printf(lookAround, s.a.path("env"), s.a.program, filepath.Join(s.dir, "host-*", "agent.log"))
 }
 
-func (t *demoTeller) leave(kept bool, dir string) {
+func (t *teller) leave(kept bool, dir string) {
 	if kept {
 		t.printf("\nStopping. The files stay in %s\n", dir)
 		return

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -19,30 +19,33 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 )
 
-// demoStage is all that the story needs: a folder with the bucket, the key,
+// envPrefix begins the name of each setting of understudy's in the environment.
+const envPrefix = "UNDERSTUDY_"
+
+// stage is all that the story needs: a folder with the bucket, the key,
 // the ledger and three hosts. close leaves nothing of it.
-type demoStage struct {
+type stage struct {
 	dir     string
 	made    bool // the folder did not exist before
 	keep    bool
 	key     string
-	ledger  demoLedger
-	hosts   []*demoHost
-	a, b, c *demoHost
+	ledger  ledger
+	hosts   []*host
+	a, b, c *host
 	// lifeline is locked as long as this process lives; the applications, which
 	// belong to nobody, end without it.
 	lifeline *flock.Flock
 }
 
-// newDemoStage makes the folders and finds the ports.
-func newDemoStage(ctx context.Context, o demoOptions) (*demoStage, error) {
-	dir, made, err := demoDir(o.dir)
+// newStage makes the folders and finds the ports.
+func newStage(ctx context.Context, o Options) (*stage, error) {
+	dir, made, err := workDir(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &demoStage{
-		dir: dir, made: made, keep: o.keep,
-		key: filepath.Join(dir, "key"), ledger: demoLedger(filepath.Join(dir, "ledger")),
+	s := &stage{
+		dir: dir, made: made, keep: o.Keep,
+		key: filepath.Join(dir, "key"), ledger: ledger(filepath.Join(dir, "ledger")),
 		lifeline: flock.New(filepath.Join(dir, "lifeline")),
 	}
 	if err := s.build(ctx); err != nil {
@@ -51,9 +54,9 @@ func newDemoStage(ctx context.Context, o demoOptions) (*demoStage, error) {
 	return s, nil
 }
 
-// demoDir gives the folder to work in, as an absolute path, and whether it was
+// workDir gives the folder to work in, as an absolute path, and whether it was
 // made for this.
-func demoDir(wanted string) (dir string, made bool, err error) {
+func workDir(wanted string) (dir string, made bool, err error) {
 	if wanted == "" {
 		dir, err = os.MkdirTemp("", "understudy-demo-")
 		if err != nil {
@@ -72,7 +75,7 @@ func demoDir(wanted string) (dir string, made bool, err error) {
 	case err != nil:
 		return "", false, fmt.Errorf("look into %s: %w", dir, err)
 	case len(there) > 0:
-		return "", false, usagef("the folder %s is not empty; name an empty or a new one", dir)
+		return "", false, fmt.Errorf("%w: %s; name an empty or a new one", ErrNotEmpty, dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", false, fmt.Errorf("make a folder: %w", err)
@@ -80,7 +83,7 @@ func demoDir(wanted string) (dir string, made bool, err error) {
 	return dir, made, nil
 }
 
-func (s *demoStage) build(ctx context.Context) error {
+func (s *stage) build(ctx context.Context) error {
 	if locked, err := s.lifeline.TryLock(); err != nil || !locked {
 		return errors.Join(errors.New("lock the lifeline"), err)
 	}
@@ -112,10 +115,10 @@ func (s *demoStage) build(ctx context.Context) error {
 	return os.Mkdir(s.bucket(), 0o700)
 }
 
-func (s *demoStage) bucket() string { return filepath.Join(s.dir, "bucket") }
+func (s *stage) bucket() string { return filepath.Join(s.dir, "bucket") }
 
-func (s *demoStage) newHost(name, program, address string) (h *demoHost, err error) {
-	h = &demoHost{name: name, dir: filepath.Join(s.dir, name), program: program, address: address}
+func (s *stage) newHost(name, program, address string) (h *host, err error) {
+	h = &host{name: name, dir: filepath.Join(s.dir, name), program: program, address: address}
 	h.app = []string{
 		"--data=" + h.data(), "--run-dir=" + h.path("run"), "--ledger=" + string(s.ledger),
 		"--interval=10ms", "--lifeline=" + s.lifeline.Path(),
@@ -139,10 +142,10 @@ func (s *demoStage) newHost(name, program, address string) (h *demoHost, err err
 	return h, err
 }
 
-func (h *demoHost) url() string { return "http://" + h.address }
+func (h *host) url() string { return "http://" + h.address }
 
 // writeEnvironment writes the host's settings for a shell to read.
-func (h *demoHost) writeEnvironment() error {
+func (h *host) writeEnvironment() error {
 	var text bytes.Buffer
 	for _, v := range h.env {
 		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) {
@@ -169,13 +172,13 @@ func freeAddresses(ctx context.Context, n int) ([]string, error) {
 	return addresses, nil
 }
 
-// demoCloseWait bounds the end of the applications.
-const demoCloseWait = 30 * time.Second
+// closeWait bounds the end of the applications.
+const closeWait = 30 * time.Second
 
 // close stops agents and applications and removes the files. It works when ctx
 // has ended, too.
-func (s *demoStage) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), demoCloseWait)
+func (s *stage) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, h := range s.hosts {
@@ -193,7 +196,7 @@ func (s *demoStage) close(ctx context.Context) error {
 }
 
 // remove removes the files, and the folder itself if it was made for them.
-func (s *demoStage) remove() error {
+func (s *stage) remove() error {
 	if s.made {
 		return os.RemoveAll(s.dir)
 	}
@@ -204,16 +207,15 @@ func (s *demoStage) remove() error {
 	return err
 }
 
-// demoUser is who signs in to the consoles.
-const demoUser = "demo"
+// user is who signs in to the consoles.
+const user = "demo"
 
 // addUser lets somebody sign in to the console of every host, when host-c is the
 // active.
-func (s *demoStage) addUser(ctx context.Context) (password string, err error) {
-	password = oneTimeCode()
+func (s *stage) addUser(ctx context.Context, password string) error {
 	file := filepath.Join(s.dir, "console-password")
 	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
-		return "", fmt.Errorf("write the console's password: %w", err)
+		return fmt.Errorf("write the console's password: %w", err)
 	}
-	return password, s.c.do(ctx, "users", "add", demoUser, "--password-file", file)
+	return s.c.do(ctx, "users", "add", user, "--password-file", file)
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,38 +23,38 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 )
 
-// demoHost is one of the demo's hosts: a folder, an agent, an application.
-type demoHost struct {
+// host is one of the demo's hosts: a folder, an agent, an application.
+type host struct {
 	name    string
 	dir     string
 	program string
 	address string
 	env     []string // of every command and agent on this host
 	app     []string // flags of the application
-	agent   *demoProcess
+	agent   *process
 	api     *client.Client // of the agent
 }
 
 // Bounds of what is bound to come, on a slow machine too.
 const (
-	demoPatience = time.Minute
-	demoLook     = 10 * time.Millisecond
+	patience  = time.Minute
+	lookEvery = 10 * time.Millisecond
 )
 
-func (h *demoHost) path(name string) string { return filepath.Join(h.dir, name) }
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
 // folder of the application's state, which is what is backed up.
-func (h *demoHost) data() string { return h.path("app") }
+func (h *host) data() string { return h.path("app") }
 
 // appCommand is a subcommand of the application, on this host's data.
-func (h *demoHost) appCommand(verb string) []string {
-	return append(append(append([]string{h.program}, demoApp...), verb), h.app...)
+func (h *host) appCommand(verb string) []string {
+	return append(append(append([]string{h.program}, AppCommand...), verb), h.app...)
 }
 
 // writeConfig writes what to back up and how to start and stop the
 // application. A restored backup has the layout of the application's folder,
 // so that its check reads either.
-func (h *demoHost) writeConfig() error {
+func (h *host) writeConfig() error {
 	text, err := yaml.Marshal(map[string]any{
 		"application": map[string]any{"version": "1.0"},
 		"sources": []map[string]any{
@@ -77,7 +78,7 @@ func (h *demoHost) writeConfig() error {
 }
 
 // run runs a command of this program on the host and gives its output.
-func (h *demoHost) run(ctx context.Context, args ...string) ([]byte, error) {
+func (h *host) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, h.program, args...)
 	cmd.Env = h.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demo alone
@@ -90,13 +91,13 @@ func (h *demoHost) run(ctx context.Context, args ...string) ([]byte, error) {
 }
 
 // do runs a command for what it does.
-func (h *demoHost) do(ctx context.Context, args ...string) error {
+func (h *host) do(ctx context.Context, args ...string) error {
 	_, err := h.run(ctx, args...)
 	return err
 }
 
-// demoQuery runs a command with --json and decodes what it prints.
-func demoQuery[T any](ctx context.Context, h *demoHost, args ...string) (T, error) {
+// query runs a command with --json and decodes what it prints.
+func query[T any](ctx context.Context, h *host, args ...string) (T, error) {
 	var v T
 	out, err := h.run(ctx, append(args, "--json")...)
 	if err != nil {
@@ -109,15 +110,15 @@ func demoQuery[T any](ctx context.Context, h *demoHost, args ...string) (T, erro
 }
 
 // runApp runs a subcommand of the application.
-func (h *demoHost) runApp(ctx context.Context, verb string) error {
+func (h *host) runApp(ctx context.Context, verb string) error {
 	return h.do(ctx, h.appCommand(verb)[1:]...)
 }
 
 // serve starts the agent and waits until it answers.
-func (h *demoHost) serve(ctx context.Context) error {
+func (h *host) serve(ctx context.Context) error {
 	cmd := exec.Command(h.program, "serve") //nolint:noctx // it outlives what started it, and is ended by stop or kill
 	cmd.Env = h.env
-	p, err := startDemoProcess(cmd, h.path("agent.log"))
+	p, err := startProcess(cmd, h.path("agent.log"))
 	if err != nil {
 		return fmt.Errorf("start the agent of %s: %w", h.name, err)
 	}
@@ -126,15 +127,15 @@ func (h *demoHost) serve(ctx context.Context) error {
 }
 
 // status asks the agent, as `understudy status` does.
-func (h *demoHost) status(ctx context.Context) (agent.Status, error) {
+func (h *host) status(ctx context.Context) (agent.Status, error) {
 	var s agent.Status
 	err := h.api.Do(ctx, http.MethodGet, "/api/v1/status", nil, &s)
 	return s, err
 }
 
 // await waits until the agent's status passes the check.
-func (h *demoHost) await(ctx context.Context, what string, check func(agent.Status) error) error {
-	return demoAwait(ctx, h.name+" "+what, func() error {
+func (h *host) await(ctx context.Context, what string, check func(agent.Status) error) error {
+	return await(ctx, h.name+" "+what, func() error {
 		if h.agent.ended() {
 			return errDemoEnded
 		}
@@ -148,11 +149,11 @@ func (h *demoHost) await(ctx context.Context, what string, check func(agent.Stat
 
 var errDemoEnded = errors.New("the agent has ended")
 
-// demoAwait waits until a check passes.
-func demoAwait(ctx context.Context, what string, check func() error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoPatience, fmt.Errorf("not within %v", demoPatience))
+// await waits until a check passes.
+func await(ctx context.Context, what string, check func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %v", patience))
 	defer cancel()
-	tick := time.NewTicker(demoLook)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		last := check()
@@ -171,7 +172,7 @@ func demoAwait(ctx context.Context, what string, check func() error) error {
 }
 
 // settles waits until the host is in a state, with nothing under way.
-func (h *demoHost) settles(ctx context.Context, state string) error {
+func (h *host) settles(ctx context.Context, state string) error {
 	return h.await(ctx, "is "+state, func(s agent.Status) error {
 		if s.State != state || s.Promotion != nil || s.Demotion != nil {
 			return fmt.Errorf("it is %s %s", s.State, strings.Join(s.Problems, "; "))
@@ -181,7 +182,7 @@ func (h *demoHost) settles(ctx context.Context, state string) error {
 }
 
 // knows waits until the host has others in its table of instances.
-func (h *demoHost) knows(ctx context.Context, others ...*demoHost) error {
+func (h *host) knows(ctx context.Context, others ...*host) error {
 	return h.await(ctx, "knows the other hosts", func(s agent.Status) error {
 		names := map[string]bool{}
 		for _, i := range s.Instances {
@@ -197,7 +198,7 @@ func (h *demoHost) knows(ctx context.Context, others ...*demoHost) error {
 }
 
 // caches waits until the host has verified a backup and keeps it.
-func (h *demoHost) caches(ctx context.Context, id string) error {
+func (h *host) caches(ctx context.Context, id string) error {
 	return h.await(ctx, "has backup "+id+" in its cache", func(s agent.Status) error {
 		for _, ref := range s.Cached {
 			if ref.ID == id {
@@ -209,7 +210,7 @@ func (h *demoHost) caches(ctx context.Context, id string) error {
 }
 
 // rehearses waits until the host has rehearsed a backup.
-func (h *demoHost) rehearses(ctx context.Context, id string) error {
+func (h *host) rehearses(ctx context.Context, id string) error {
 	return h.await(ctx, "has rehearsed backup "+id, func(s agent.Status) error {
 		if s.Staged != id || s.Rehearsed.Error != "" {
 			return fmt.Errorf("it has not: staged is %q %s", s.Staged, s.Rehearsed.Error)
@@ -219,7 +220,7 @@ func (h *demoHost) rehearses(ctx context.Context, id string) error {
 }
 
 // told waits for a notification, which is sent after the backup.
-func (h *demoHost) told(ctx context.Context) error {
+func (h *host) told(ctx context.Context) error {
 	return h.await(ctx, "was notified", func(s agent.Status) error {
 		if s.Stats.NotificationsGot == 0 {
 			return errors.New("no notification came")
@@ -229,9 +230,9 @@ func (h *demoHost) told(ctx context.Context) error {
 }
 
 // check has the application verify a folder of state, against a ledger.
-func (h *demoHost) check(ctx context.Context, data string, ledger demoLedger) (sample.Findings, error) {
+func (h *host) check(ctx context.Context, data string, ledger ledger) (sample.Findings, error) {
 	var f sample.Findings
-	out, err := h.run(ctx, append(demoApp, "check", "--data", data, "--ledger", string(ledger))...)
+	out, err := h.run(ctx, append(slices.Clone(AppCommand), "check", "--data", data, "--ledger", string(ledger))...)
 	if len(out) > 0 {
 		if err := json.Unmarshal(out, &f); err != nil {
 			return f, fmt.Errorf("read the application's findings: %w", err)
@@ -247,13 +248,13 @@ func (h *demoHost) check(ctx context.Context, data string, ledger demoLedger) (s
 }
 
 // restored restores a backup by hand into a folder of its own, which it names.
-func (h *demoHost) restored(ctx context.Context, id string) (string, error) {
+func (h *host) restored(ctx context.Context, id string) (string, error) {
 	dir := h.path("restored-" + id)
 	return dir, h.do(ctx, "restore", id, "--to", dir)
 }
 
 // appPID gives the process of the running application.
-func (h *demoHost) appPID() (int, error) {
+func (h *host) appPID() (int, error) {
 	text, err := os.ReadFile(filepath.Join(h.path("run"), "pid"))
 	if err != nil {
 		return 0, fmt.Errorf("find the application of %s: %w", h.name, err)
@@ -266,7 +267,7 @@ func (h *demoHost) appPID() (int, error) {
 }
 
 // appStarts counts how often the application was started, by its own log.
-func (h *demoHost) appStarts() (int, error) {
+func (h *host) appStarts() (int, error) {
 	log, err := os.ReadFile(filepath.Join(h.path("run"), "log"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, fmt.Errorf("read the application's log: %w", err)
@@ -275,20 +276,20 @@ func (h *demoHost) appStarts() (int, error) {
 }
 
 // appStopped checks that the application does not run.
-func (h *demoHost) appStopped(ctx context.Context) error {
+func (h *host) appStopped(ctx context.Context) error {
 	err := h.runApp(ctx, "status")
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
 		return fmt.Errorf("the application of %s runs", h.name)
-	case errors.As(err, &exit) && exit.ExitCode() == exitRefused:
+	case errors.As(err, &exit) && exit.ExitCode() == exitNotRunning:
 		return nil
 	}
 	return err
 }
 
 // crash kills agent and application, as the loss of the machine would.
-func (h *demoHost) crash() error {
+func (h *host) crash() error {
 	pid, err := h.appPID()
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// demoLedger is the file in which the application notes every commit that it
+// ledger is the file in which the application notes every commit that it
 // has acknowledged, a line each. It stands for what the application's users
 // know, so no backup holds it.
-type demoLedger string
+type ledger string
 
 // count gives the number of commits.
-func (l demoLedger) count() (int, error) {
+func (l ledger) count() (int, error) {
 	text, err := os.ReadFile(string(l))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read ledger: %w", err)
@@ -25,12 +25,12 @@ func (l demoLedger) count() (int, error) {
 }
 
 // grows waits until n more commits were acknowledged.
-func (l demoLedger) grows(ctx context.Context, n int) error {
+func (l ledger) grows(ctx context.Context, n int) error {
 	before, err := l.count()
 	if err != nil {
 		return err
 	}
-	return demoAwait(ctx, "the application has made more commits", func() error {
+	return await(ctx, "the application has made more commits", func() error {
 		switch now, err := l.count(); {
 		case err != nil:
 			return err
@@ -42,7 +42,7 @@ func (l demoLedger) grows(ctx context.Context, n int) error {
 }
 
 // frozen makes a copy of the ledger as it is now.
-func (l demoLedger) frozen() (demoLedger, error) {
+func (l ledger) frozen() (ledger, error) {
 	text, err := os.ReadFile(string(l))
 	if err != nil {
 		return "", fmt.Errorf("copy ledger: %w", err)
@@ -56,11 +56,11 @@ func (l demoLedger) frozen() (demoLedger, error) {
 
 // longestPause begins to measure for how long at most nothing is acknowledged;
 // the function that it returns ends that.
-func (l demoLedger) longestPause(ctx context.Context, now func() time.Time) (end func() time.Duration) {
+func (l ledger) longestPause(ctx context.Context, now func() time.Time) (end func() time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
 	longest := make(chan time.Duration)
 	go func() {
-		tick := time.NewTicker(demoLook)
+		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
 		var pause time.Duration
 		var size int64

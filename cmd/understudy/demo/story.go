@@ -1,27 +1,27 @@
-package main
+package demo
 
 import (
 	"context"
 	"time"
 )
 
-// demoStory tells the story, promise by promise.
-type demoStory struct {
-	stage  *demoStage
-	say    *demoTeller
+// story tells the story, promise by promise.
+type story struct {
+	stage  *stage
+	say    *teller
 	now    func() time.Time
-	report demoReport
+	report Report
 
 	made    string        // id of the first backup
 	pause   time.Duration // of the application, in the last promotion
 	starts  int           // of host-b's application, before the crash
-	frozen  demoLedger    // as it was at the crash
-	lost    demoLoss      // by the failover
+	frozen  ledger        // as it was at the crash
+	lost    loss          // by the failover
 	stepped time.Duration // how long host-b took to step down
 }
 
-// demoCheck is one promise, and what came of it.
-type demoCheck struct {
+// Check is one promise, and what came of it.
+type Check struct {
 	Chapter string  `json:"chapter"`
 	Promise string  `json:"promise"`
 	OK      bool    `json:"ok"`
@@ -29,8 +29,8 @@ type demoCheck struct {
 	Detail  string  `json:"detail,omitempty"` // what was found, or what went wrong
 }
 
-// demoFigure is a number that people ask for first.
-type demoFigure struct {
+// Figure is a number that people ask for first.
+type Figure struct {
 	What    string  `json:"what"`
 	Seconds float64 `json:"seconds"`
 	Result  string  `json:"result"`
@@ -38,20 +38,20 @@ type demoFigure struct {
 
 // tell tells the story to its end, or to the first promise that does not hold:
 // what follows would build on it.
-func (s *demoStory) tell(ctx context.Context) demoReport {
+func (s *story) tell(ctx context.Context) Report {
 	begin := s.now()
 	s.say.opening(s.stage)
 	s.report.OK = s.tellAll(ctx)
 	s.report.Seconds = s.now().Sub(begin).Seconds()
 	s.report.Dir = s.stage.dir
 	for _, h := range s.stage.hosts {
-		s.report.Hosts = append(s.report.Hosts, demoHostInfo{Name: h.name, URL: h.url(), Environment: h.path("env"), Log: h.path("agent.log")})
+		s.report.Hosts = append(s.report.Hosts, Host{Name: h.name, URL: h.url(), Environment: h.path("env"), Log: h.path("agent.log")})
 	}
 	return s.report
 }
 
 // tellAll reports whether all promises held.
-func (s *demoStory) tellAll(ctx context.Context) bool {
+func (s *story) tellAll(ctx context.Context) bool {
 	for _, chapter := range s.script() {
 		s.say.chapter(chapter.title, chapter.text)
 		for _, p := range chapter.promises {
@@ -64,11 +64,11 @@ func (s *demoStory) tellAll(ctx context.Context) bool {
 }
 
 // keep does what was promised, and notes whether it held and how long it took.
-func (s *demoStory) keep(ctx context.Context, chapter string, p demoPromise) bool {
+func (s *story) keep(ctx context.Context, chapter string, p promise) bool {
 	s.say.doing(p.text)
 	begin := s.now()
 	detail, err := p.do(ctx)
-	c := demoCheck{Chapter: chapter, Promise: p.text, OK: err == nil, Seconds: s.now().Sub(begin).Seconds(), Detail: detail}
+	c := Check{Chapter: chapter, Promise: p.text, OK: err == nil, Seconds: s.now().Sub(begin).Seconds(), Detail: detail}
 	if ctx.Err() != nil {
 		s.say.quiet()
 		return false // interrupted, which says nothing of the promise
@@ -85,8 +85,8 @@ func (s *demoStory) keep(ctx context.Context, chapter string, p demoPromise) boo
 }
 
 // figure notes a number for the summary.
-func (s *demoStory) figure(what string, took time.Duration, result string) {
-	s.report.Figures = append(s.report.Figures, demoFigure{What: what, Seconds: took.Seconds(), Result: result})
+func (s *story) figure(what string, took time.Duration, result string) {
+	s.report.Figures = append(s.report.Figures, Figure{What: what, Seconds: took.Seconds(), Result: result})
 }
 
 // inOrder runs steps until one fails.

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// demoStopWait is how long an agent may take to end in an orderly way.
-const demoStopWait = 10 * time.Second
+// stopWait is how long an agent may take to end in an orderly way.
+const stopWait = 10 * time.Second
 
-// demoProcess is a running child, in a process group of its own so that Ctrl-C
+// process is a running child, in a process group of its own so that Ctrl-C
 // is for the demo alone. The kernel kills it should the demo die.
-type demoProcess struct {
+type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 }
 
-// startDemoProcess starts cmd with its output appended to the file log.
-func startDemoProcess(cmd *exec.Cmd, log string) (*demoProcess, error) {
+// startProcess starts cmd with its output appended to the file log.
+func startProcess(cmd *exec.Cmd, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -28,7 +28,7 @@ func startDemoProcess(cmd *exec.Cmd, log string) (*demoProcess, error) {
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	p := &demoProcess{cmd: cmd, done: make(chan struct{})}
+	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// The kernel watches the thread that started the child, not the whole
@@ -48,7 +48,7 @@ func startDemoProcess(cmd *exec.Cmd, log string) (*demoProcess, error) {
 }
 
 // ended reports whether the process is gone.
-func (p *demoProcess) ended() bool {
+func (p *process) ended() bool {
 	if p == nil {
 		return true
 	}
@@ -61,18 +61,18 @@ func (p *demoProcess) ended() bool {
 }
 
 // kill ends the process as a crash would.
-func (p *demoProcess) kill() {
+func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // fails only if it has ended
 	<-p.done
 }
 
 // stop ends the process in an orderly way, or, when that takes too long, not.
-func (p *demoProcess) stop() {
+func (p *process) stop() {
 	if p.ended() {
 		return
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has ended
-	late := time.AfterFunc(demoStopWait, func() { _ = p.cmd.Process.Kill() })
+	late := time.AfterFunc(stopWait, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	<-p.done
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
-func (s *demoStory) switchOver(ctx context.Context) (string, error) {
+func (s *story) switchOver(ctx context.Context) (string, error) {
 	p, err := s.promote(ctx, s.stage.b)
 	return fmt.Sprintf("epoch %d; the application paused for %s", p.Epoch, brief(s.pause)), err
 }
 
 // promote promotes a host, and measures how long the application's users had to
 // wait at most.
-func (s *demoStory) promote(ctx context.Context, h *demoHost, flags ...string) (p agent.PromotionStatus, err error) {
+func (s *story) promote(ctx context.Context, h *host, flags ...string) (p agent.PromotionStatus, err error) {
 	measured := s.stage.ledger.longestPause(ctx, s.now)
 	defer func() { s.pause = measured() }()
-	p, err = demoQuery[agent.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
+	p, err = query[agent.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
 	if err != nil {
 		return p, err
 	}
@@ -35,7 +35,7 @@ func (s *demoStory) promote(ctx context.Context, h *demoHost, flags ...string) (
 	)
 }
 
-func (s *demoStory) nothingLost(ctx context.Context) (string, error) {
+func (s *story) nothingLost(ctx context.Context) (string, error) {
 	b := s.stage.b
 	found, err := b.check(ctx, b.data(), s.stage.ledger)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *demoStory) nothingLost(ctx context.Context) (string, error) {
 	return number(acknowledged) + " acknowledged, 0 missing", nil
 }
 
-func (s *demoStory) steppedAside(ctx context.Context) (string, error) {
+func (s *story) steppedAside(ctx context.Context) (string, error) {
 	return "", inOrder(
 		func() error { return s.stage.a.settles(ctx, agent.StateInSync) },
 		func() error { return s.stage.a.appStopped(ctx) },
@@ -58,7 +58,7 @@ func (s *demoStory) steppedAside(ctx context.Context) (string, error) {
 
 // writeOn sees to a backup that a failover can use, and to commits that no
 // backup has.
-func (s *demoStory) writeOn(ctx context.Context) (string, error) {
+func (s *story) writeOn(ctx context.Context) (string, error) {
 	ref, err := replicate(ctx, s.stage.b, s.stage.a, s.stage.c)
 	if err != nil {
 		return "", err
@@ -70,7 +70,7 @@ func (s *demoStory) writeOn(ctx context.Context) (string, error) {
 	)
 }
 
-func (s *demoStory) failOver(ctx context.Context) (detail string, err error) {
+func (s *story) failOver(ctx context.Context) (detail string, err error) {
 	if s.starts, err = s.stage.b.appStarts(); err != nil {
 		return "", err
 	}
@@ -116,7 +116,7 @@ func leaseToStart(steps []ha.Step) (took time.Duration, rehearsed bool) {
 
 // lostWhatCameAfter compares what the new active lacks with what the backup
 // lacks that it began with, which is restored by hand.
-func (s *demoStory) lostWhatCameAfter(ctx context.Context) (string, error) {
+func (s *story) lostWhatCameAfter(ctx context.Context) (string, error) {
 	c := s.stage.c
 	now, err := c.check(ctx, c.data(), s.frozen)
 	if err != nil {
@@ -148,15 +148,15 @@ func (s *demoStory) lostWhatCameAfter(ctx context.Context) (string, error) {
 	return s.lost.String(), nil
 }
 
-// demoLoss is what of a ledger is missing.
-type demoLoss struct{ count, first, last int64 }
+// loss is what of a ledger is missing.
+type loss struct{ count, first, last int64 }
 
-func lossOf(f sample.Findings) demoLoss {
-	return demoLoss{count: f.Ledger.Missing, first: f.Ledger.FirstMissing, last: f.Ledger.LastMissing}
+func lossOf(f sample.Findings) loss {
+	return loss{count: f.Ledger.Missing, first: f.Ledger.FirstMissing, last: f.Ledger.LastMissing}
 }
 
 // String names the commits.
-func (l demoLoss) String() string {
+func (l loss) String() string {
 	switch l.count {
 	case 0:
 		return "no commits"
@@ -166,7 +166,7 @@ func (l demoLoss) String() string {
 	return fmt.Sprintf("%s commits, numbers %s to %s", number(l.count), number(l.first), number(l.last))
 }
 
-func (s *demoStory) stepDown(ctx context.Context) (string, error) {
+func (s *story) stepDown(ctx context.Context) (string, error) {
 	b := s.stage.b
 	begin := s.now()
 	err := inOrder(
@@ -194,9 +194,9 @@ func (s *demoStory) stepDown(ctx context.Context) (string, error) {
 }
 
 // salvaged restores the salvage backup by hand on the new active.
-func (s *demoStory) salvaged(ctx context.Context) (string, error) {
+func (s *story) salvaged(ctx context.Context) (string, error) {
 	c := s.stage.c
-	all, err := demoQuery[[]agent.BackupInfo](ctx, c, "backups")
+	all, err := query[[]agent.BackupInfo](ctx, c, "backups")
 	if err != nil {
 		return "", err
 	}
@@ -225,7 +225,7 @@ func (s *demoStory) salvaged(ctx context.Context) (string, error) {
 	return "", errors.New("no salvage backup is listed")
 }
 
-func (s *demoStory) followed(ctx context.Context) (string, error) {
+func (s *story) followed(ctx context.Context) (string, error) {
 	a, b := s.stage.a, s.stage.b
 	if _, err := replicate(ctx, s.stage.c, a, b); err != nil {
 		return "", err
@@ -236,7 +236,7 @@ func (s *demoStory) followed(ctx context.Context) (string, error) {
 	)
 }
 
-func (s *demoStory) wholeAgain(ctx context.Context) (string, error) {
+func (s *story) wholeAgain(ctx context.Context) (string, error) {
 	c := s.stage.c
 	if err := s.stage.ledger.grows(ctx, 10); err != nil {
 		return "", err
