@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/cmd/understudy/keeper"
+	"github.com/understudy-ha/understudy/cmd/understudy/supervisor"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -38,15 +38,15 @@ from a second to half a minute. No other host is promoted because of it.`,
   understudy exec --data-dir /srv/understudy -- sh -c 'exec myapp >>/var/log/myapp.log 2>&1'`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.serve(cmd.Context(), func(cfg agent.Config) (agent.Application, error) { return a.keeper(cfg, args) })
+			return a.serve(cmd.Context(), func(cfg agent.Config) (agent.Application, error) { return a.supervisor(cfg, args) })
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows COMMAND is its own
 	return cmd
 }
 
-// keeper is what runs the application's command.
-func (a *app) keeper(cfg agent.Config, command []string) (agent.Application, error) {
+// supervisor is what runs the application's command.
+func (a *app) supervisor(cfg agent.Config, command []string) (agent.Application, error) {
 	if err := noHooksBesideExec(cfg.Hooks, a.set.Config); err != nil {
 		return nil, err
 	}
@@ -54,12 +54,12 @@ func (a *app) keeper(cfg agent.Config, command []string) (agent.Application, err
 	if err != nil {
 		return nil, usagef("find the application: %w", err)
 	}
-	return keeper.New(keeper.Config{
-		Command: append([]string{path}, command[1:]...),
-		Minder:  []string{"/proc/self/exe", mindCommand, "--"}, // this program, even if its file has been replaced
-		Env:     cfg.Hooks.Env,
-		Lock:    filepath.Join(cfg.DataDir, "application.lock"),
-		Stdout:  a.std.out, Stderr: a.std.err,
+	return supervisor.New(supervisor.Config{
+		Command:  append([]string{path}, command[1:]...),
+		Watchdog: []string{"/proc/self/exe", watchdogCommand, "--"}, // this program, even if its file has been replaced
+		Env:      cfg.Hooks.Env,
+		Lock:     filepath.Join(cfg.DataDir, "application.lock"),
+		Stdout:   a.std.out, Stderr: a.std.err,
 	}), nil
 }
 
@@ -71,20 +71,20 @@ func noHooksBesideExec(h agent.Hooks, path string) error {
 	return nil
 }
 
-const mindCommand = "exec-minder"
+const watchdogCommand = "exec-watchdog"
 
-// newMind is the process between an agent and the application that it runs.
+// newWatchdog is the process between an agent and the application that it runs.
 // Only understudy exec starts it.
-func newMind() *cobra.Command {
+func newWatchdog() *cobra.Command {
 	return &cobra.Command{
-		Use:               mindCommand + " -- COMMAND [ARGUMENT...]",
+		Use:               watchdogCommand + " -- COMMAND [ARGUMENT...]",
 		Short:             "Watch over the application for understudy exec",
 		Example:           "  understudy exec -- myapp",
 		Hidden:            true,
 		Args:              arguments(cobra.MinimumNArgs(1)),
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil }, // it has no settings
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keeper.Mind(cmd.Context(), args)
+			supervisor.Watch(cmd.Context(), args)
 			return nil
 		},
 	}

@@ -111,7 +111,7 @@ func newRoot(a *app) *cobra.Command {
 	})
 	root.SetVersionTemplate("understudy {{.Version}}\n")
 	root.AddCommand(
-		newServe(a), newExec(a), newMind(), newKeepOutput(), newInit(a), newJoin(a), newLeave(a), newKey(a), newDoctor(a), newLifecycle(a),
+		newServe(a), newExec(a), newWatchdog(), newKeepOutput(), newInit(a), newJoin(a), newLeave(a), newKey(a), newDoctor(a), newLifecycle(a),
 		newStatus(a), newBackup(a), newAcceptChange(a), newAcceptHost(a), newBackups(a), newVerify(a), newRestore(a), newPromote(a), newRecoverBucket(a),
 		newInstances(a), newConfig(a), newUsers(a), newPause(a), newResume(a), newStart(a), newEvents(a), newWebhooks(a), newDemo(a),
 	)

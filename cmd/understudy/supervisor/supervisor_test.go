@@ -1,4 +1,4 @@
-package keeper
+package supervisor
 
 import (
 	"bytes"
@@ -22,12 +22,12 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// The test binary is also the minder, and an agent that can be killed.
+// The test binary is also the watchdog, and an agent that can be killed.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
-		case "minder":
-			Mind(context.Background(), os.Args[2:])
+		case "watchdog":
+			Watch(context.Background(), os.Args[2:])
 			os.Exit(0)
 		case "agent":
 			os.Exit(agentProcess(os.Args[2]))
@@ -59,16 +59,16 @@ func agentProcess(text string) int {
 
 func config(lock, script string) Config {
 	return Config{
-		Command: []string{"/bin/sh", "-c", script}, Minder: []string{"/proc/self/exe", "minder"},
+		Command: []string{"/bin/sh", "-c", script}, Watchdog: []string{"/proc/self/exe", "watchdog"},
 		Env: os.Environ(), Lock: lock, Stdout: os.Stdout, Stderr: os.Stderr,
 		Pause: 20 * time.Millisecond, MaxPause: 80 * time.Millisecond,
 	}
 }
 
-// fixture is a keeper in this process, and a named pipe by which it is known
+// fixture is a supervisor in this process, and a named pipe by which it is known
 // that nothing is left.
 type fixture struct {
-	*Keeper
+	*Supervisor
 	t     *testing.T
 	dir   string
 	alive string // a named pipe
@@ -85,7 +85,7 @@ func newFixture(t *testing.T, script string) *fixture {
 	if err := syscall.Mkfifo(f.alive, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.Keeper = New(config(filepath.Join(dir, "lock"), f.script(script)))
+	f.Supervisor = New(config(filepath.Join(dir, "lock"), f.script(script)))
 	t.Cleanup(func() {
 		if err := f.Stop(context.Background(), time.Second); err != nil {
 			t.Errorf("stop at the end: %v", err)
@@ -315,30 +315,30 @@ func TestTheBoundHoldsWithoutTheAgent(t *testing.T) {
 	}
 }
 
-func TestAMinderThatIsKilledTakesTheCommandWithIt(t *testing.T) {
-	f := newFixture(t, whole+`(trap '' TERM; sleep 1000 & wait) & echo $PPID >$D/minder; wait`)
+func TestAWatchdogThatIsKilledTakesTheCommandWithIt(t *testing.T) {
+	f := newFixture(t, whole+`(trap '' TERM; sleep 1000 & wait) & echo $PPID >$D/watchdog; wait`)
 	gone := f.gone()
 	f.start()
-	minder, err := strconv.Atoi(f.read("minder"))
+	watchdog, err := strconv.Atoi(f.read("watchdog"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(minder, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(watchdog, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	gone()
 	until(t, "started again", func() bool { return strings.Contains(strings.Join(f.reported(), ""), "started again") })
 }
 
-func TestAMinderThatIsStoppedStillStopsTheCommand(t *testing.T) {
-	f := newFixture(t, whole+`echo $PPID >$D/minder; sleep 1000`)
+func TestAWatchdogThatIsStoppedStillStopsTheCommand(t *testing.T) {
+	f := newFixture(t, whole+`echo $PPID >$D/watchdog; sleep 1000`)
 	gone := f.gone()
 	f.start()
-	minder, err := strconv.Atoi(f.read("minder"))
+	watchdog, err := strconv.Atoi(f.read("watchdog"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(minder, syscall.SIGSTOP); err != nil {
+	if err := syscall.Kill(watchdog, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	for range 3000 { // more than the pipe holds

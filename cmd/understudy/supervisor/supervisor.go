@@ -1,4 +1,4 @@
-package keeper
+package supervisor
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// Config is what a Keeper is given.
+// Config is what a Supervisor is given.
 type Config struct {
-	Command []string // what to run: a program, by its path or to be looked up, and its arguments
-	Minder  []string // begins the command line of a process that calls Mind with the rest of it
-	Env     []string // of the command, "NAME=value" each
-	Lock    string   // file that is held locked while anything of the command is left
+	Command  []string // what to run: a program, by its path or to be looked up, and its arguments
+	Watchdog []string // begins the command line of a process that calls Watch with the rest of it
+	Env      []string // of the command, "NAME=value" each
+	Lock     string   // file that is held locked while anything of the command is left
 	// Stdout and Stderr are the command's own: a file is passed on as it is.
 	Stdout, Stderr io.Writer
 	// Pause is how long after its end the command is started again; it doubles
@@ -28,8 +28,8 @@ type Config struct {
 	Pause, MaxPause time.Duration
 }
 
-// Keeper runs a command as an agent.Application.
-type Keeper struct {
+// Supervisor runs a command as an agent.Application.
+type Supervisor struct {
 	cfg   Config
 	clock agent.Clock
 
@@ -37,17 +37,17 @@ type Keeper struct {
 	run *run // nil: nothing is to run, and nothing is left
 }
 
-var _ agent.Application = (*Keeper)(nil)
+var _ agent.Application = (*Supervisor)(nil)
 
-// New makes a Keeper, which starts nothing yet.
-func New(cfg Config) *Keeper {
+// New makes a Supervisor, which starts nothing yet.
+func New(cfg Config) *Supervisor {
 	if cfg.Pause == 0 {
 		cfg.Pause = time.Second
 	}
 	if cfg.MaxPause == 0 {
 		cfg.MaxPause = 30 * time.Second
 	}
-	return &Keeper{cfg: cfg, clock: agent.SystemClock()}
+	return &Supervisor{cfg: cfg, clock: agent.SystemClock()}
 }
 
 // run is what happens between a Start and a Stop: one life of the command
@@ -58,7 +58,7 @@ type run struct {
 	stop    chan struct{} // closed by Stop
 	done    chan struct{} // closed when nothing is left
 
-	// The Keeper's mutex guards these.
+	// The Supervisor's mutex guards these.
 	bound    agent.AppBound
 	stopping bool
 	life     *life // nil: none
@@ -66,10 +66,10 @@ type run struct {
 }
 
 // Start implements agent.Application.
-func (k *Keeper) Start(ctx context.Context, app agent.AppRun) error {
-	k.mu.Lock()
-	if r := k.run; r != nil {
-		defer k.mu.Unlock()
+func (s *Supervisor) Start(ctx context.Context, app agent.AppRun) error {
+	s.mu.Lock()
+	if r := s.run; r != nil {
+		defer s.mu.Unlock()
 		if r.stopping {
 			return errors.New("the application is still being stopped")
 		}
@@ -80,14 +80,14 @@ func (k *Keeper) Start(ctx context.Context, app agent.AppRun) error {
 		app: app, bound: app.Bound,
 		started: make(chan error, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	k.run = r
-	k.mu.Unlock()
-	go k.tend(r)
+	s.run = r
+	s.mu.Unlock()
+	go s.tend(r)
 	select {
 	case err := <-r.started:
 		return err
 	case <-ctx.Done():
-		k.halt(r, app.Bound.Stop)
+		s.halt(r, app.Bound.Stop)
 		return ctx.Err()
 	}
 }
@@ -97,14 +97,14 @@ func (k *Keeper) Start(ctx context.Context, app agent.AppRun) error {
 const stopGrace = 3 * time.Second
 
 // Stop implements agent.Application.
-func (k *Keeper) Stop(ctx context.Context, timeout time.Duration) error {
-	k.mu.Lock()
-	r := k.run
-	k.mu.Unlock()
+func (s *Supervisor) Stop(ctx context.Context, timeout time.Duration) error {
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
 	if r == nil {
 		return nil
 	}
-	k.halt(r, timeout)
+	s.halt(r, timeout)
 	late := time.NewTimer(timeout + stopGrace)
 	defer late.Stop()
 	select {
@@ -118,9 +118,9 @@ func (k *Keeper) Stop(ctx context.Context, timeout time.Duration) error {
 }
 
 // halt begins to stop a run.
-func (k *Keeper) halt(r *run, timeout time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (s *Supervisor) halt(r *run, timeout time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r.stopping {
 		return
 	}
@@ -133,10 +133,10 @@ func (k *Keeper) halt(r *run, timeout time.Duration) {
 }
 
 // Bind implements agent.Application.
-func (k *Keeper) Bind(b agent.AppBound) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if r := k.run; r != nil && !r.stopping {
+func (s *Supervisor) Bind(b agent.AppBound) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.run; r != nil && !r.stopping {
 		r.set(b)
 	}
 }
@@ -149,39 +149,39 @@ func (r *run) set(b agent.AppBound) {
 }
 
 // Down implements agent.Application.
-func (k *Keeper) Down() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.run == nil {
+func (s *Supervisor) Down() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run == nil {
 		return nil
 	}
-	return k.run.down
+	return s.run.down
 }
 
 // tend keeps the command running until the run is stopped.
-func (k *Keeper) tend(r *run) {
+func (s *Supervisor) tend(r *run) {
 	defer close(r.done)
-	defer k.forget()
-	l, err := k.begin(r)
+	defer s.forget()
+	l, err := s.begin(r)
 	r.started <- err
-	pauses := &backoff.ExponentialBackOff{InitialInterval: k.cfg.Pause, Multiplier: 2, MaxInterval: k.cfg.MaxPause}
+	pauses := &backoff.ExponentialBackOff{InitialInterval: s.cfg.Pause, Multiplier: 2, MaxInterval: s.cfg.MaxPause}
 	pauses.Reset()
 	for err == nil {
-		began := k.clock.Now().Mono
+		began := s.clock.Now().Mono
 		end := l.wait()
-		if k.clock.Now().Mono-began >= k.cfg.MaxPause {
+		if s.clock.Now().Mono-began >= s.cfg.MaxPause {
 			pauses.Reset()
 		}
-		l, err = k.again(r, pauses, end)
+		l, err = s.again(r, pauses, end)
 	}
 }
 
 // again starts the command that has ended, after a pause, until that succeeds.
 // It fails when the run is stopped.
-func (k *Keeper) again(r *run, pauses backoff.BackOff, why error) (*life, error) {
+func (s *Supervisor) again(r *run, pauses backoff.BackOff, why error) (*life, error) {
 	for {
 		pause := pauses.NextBackOff()
-		k.setDown(r, nil, why)
+		s.setDown(r, nil, why)
 		select {
 		case <-r.stop:
 			return nil, errStopped
@@ -195,7 +195,7 @@ func (k *Keeper) again(r *run, pauses backoff.BackOff, why error) (*life, error)
 			timer.Stop()
 			return nil, errStopped
 		}
-		l, err := k.begin(r)
+		l, err := s.begin(r)
 		switch {
 		case err == nil:
 			r.app.Report(event.Info, "the application was started again")
@@ -210,20 +210,20 @@ func (k *Keeper) again(r *run, pauses backoff.BackOff, why error) (*life, error)
 var errStopped = errors.New("it was told to stop")
 
 // begin begins a life of the command, unless the run has been stopped.
-func (k *Keeper) begin(r *run) (*life, error) {
-	lock, err := k.lock(r)
+func (s *Supervisor) begin(r *run) (*life, error) {
+	lock, err := s.lock(r)
 	if err != nil {
 		return nil, err
 	}
-	l, err := k.launch(r, lock)
+	l, err := s.launch(r, lock)
 	lock.Close()
 	if err != nil {
 		return nil, err
 	}
-	k.setDown(r, l, nil)
+	s.setDown(r, l, nil)
 	if err := l.awaitStart(); err != nil {
-		k.setDown(r, nil, err)
-		if k.isStopped(r) {
+		s.setDown(r, nil, err)
+		if s.isStopped(r) {
 			return nil, errStopped
 		}
 		return nil, err
@@ -233,9 +233,9 @@ func (k *Keeper) begin(r *run) (*life, error) {
 
 // setDown notes which life goes on, or why none does. A life that begins in a
 // run that has been stopped meanwhile ends at once.
-func (k *Keeper) setDown(r *run, l *life, why error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (s *Supervisor) setDown(r *run, l *life, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r.life != nil {
 		r.life.end()
 	}
@@ -249,14 +249,14 @@ func (k *Keeper) setDown(r *run, l *life, why error) {
 	}
 }
 
-func (k *Keeper) isStopped(r *run) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (s *Supervisor) isStopped(r *run) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return r.stopping
 }
 
-func (k *Keeper) forget() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.run = nil
+func (s *Supervisor) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run = nil
 }

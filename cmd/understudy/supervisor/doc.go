@@ -1,16 +1,16 @@
-// Package keeper runs a command so that nothing of it outlives who asked for
+// Package supervisor runs a command so that nothing of it outlives who asked for
 // it.
 //
-// A Keeper, in the agent's process, runs the command through a small process
-// between the two, the minder, which is the same program again (Mind). The
-// minder puts the command into a process group of its own, and itself becomes
+// A Supervisor, in the agent's process, runs the command through a small process
+// between the two, the watchdog, which is the same program again (Watch). The
+// watchdog puts the command into a process group of its own, and itself becomes
 // the parent of whatever the command's processes leave behind
 // (PR_SET_CHILD_SUBREAPER), in other process groups and sessions too. It ends
 // only when nothing of all that is left.
 //
 // # Stopping
 //
-// The minder gets its orders through a pipe: each is a Bound. It stops the
+// The watchdog gets its orders through a pipe: each is a Bound. It stops the
 // command when
 //
 //   - the pipe is closed: by Stop, or by the kernel when the agent's process is
@@ -26,14 +26,14 @@
 // it began: after a resume from suspend it can come at once.
 //
 // A command that ends by itself is treated as stopped: what it has left behind
-// goes as above. Then the Keeper starts it again, after a pause that grows.
+// goes as above. Then the Supervisor starts it again, after a pause that grows.
 //
 // # What it does not promise
 //
-// A minder that is itself stopped with SIGSTOP enforces nothing. One that is
+// A watchdog that is itself stopped with SIGSTOP enforces nothing. One that is
 // killed takes the command's first process with it (PR_SET_PDEATHSIG), and the
-// Keeper, while it lives, kills the rest of the process group; what has left
-// the group lives on. Processes that run as a user whom the minder may not
+// Supervisor, while it lives, kills the rest of the process group; what has left
+// the group lives on. Processes that run as a user whom the watchdog may not
 // signal cannot be stopped by it; nor can one that is stuck in the kernel. Then
 // Stop fails, and says so.
-package keeper
+package supervisor

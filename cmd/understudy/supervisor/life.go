@@ -1,4 +1,4 @@
-package keeper
+package supervisor
 
 import (
 	"encoding/json"
@@ -15,21 +15,21 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// life is the command from a start to its end, under one minder.
+// life is the command from a start to its end, under one watchdog.
 type life struct {
-	minder *os.Process
-	orders *os.File // its end stops the command; nil once it has been closed
-	news   chan news
-	pid    int // of the command's first process, and its process group
+	watchdog *os.Process
+	orders   *os.File // its end stops the command; nil once it has been closed
+	news     chan news
+	pid      int // of the command's first process, and its process group
 }
 
 // lockEvery is how often the lock is tried.
 const lockEvery = 20 * time.Millisecond
 
 // lock waits until nothing is left of the command as an agent before this one
-// may have run it. The minder inherits the open file, and with it the lock.
-func (k *Keeper) lock(r *run) (*os.File, error) {
-	f, err := k.openLock(r)
+// may have run it. The watchdog inherits the open file, and with it the lock.
+func (s *Supervisor) lock(r *run) (*os.File, error) {
+	f, err := s.openLock(r)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (k *Keeper) lock(r *run) (*os.File, error) {
 			return f, nil
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", k.cfg.Lock, err)
+			return nil, fmt.Errorf("lock %s: %w", s.cfg.Lock, err)
 		case !told:
 			r.app.Report(event.Warn, "the application that an agent before this one ran is still being stopped: waiting for its end")
 		}
@@ -57,14 +57,14 @@ func (k *Keeper) lock(r *run) (*os.File, error) {
 
 // openLock opens the lock's file. A disk that does not answer does not hold up a
 // stop.
-func (k *Keeper) openLock(r *run) (*os.File, error) {
+func (s *Supervisor) openLock(r *run) (*os.File, error) {
 	type opened struct {
 		f   *os.File
 		err error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		f, err := os.OpenFile(k.cfg.Lock, os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(s.cfg.Lock, os.O_CREATE|os.O_RDWR, 0o600)
 		done <- opened{f, err}
 	}()
 	select {
@@ -83,8 +83,8 @@ func (k *Keeper) openLock(r *run) (*os.File, error) {
 	}
 }
 
-// launch starts a minder, which waits for its first order.
-func (k *Keeper) launch(r *run, lock *os.File) (*life, error) {
+// launch starts a watchdog, which waits for its first order.
+func (s *Supervisor) launch(r *run, lock *os.File) (*life, error) {
 	ordersIn, orders, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
@@ -96,10 +96,10 @@ func (k *Keeper) launch(r *run, lock *os.File) (*life, error) {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
 	defer newsOut.Close()
-	argv := append(append([]string{}, k.cfg.Minder...), k.cfg.Command...)
+	argv := append(append([]string{}, s.cfg.Watchdog...), s.cfg.Command...)
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it ends when its orders do
-	cmd.Env = append(append([]string{}, k.cfg.Env...), r.app.Env...)
-	cmd.Stdout, cmd.Stderr = k.cfg.Stdout, k.cfg.Stderr
+	cmd.Env = append(append([]string{}, s.cfg.Env...), r.app.Env...)
+	cmd.Stdout, cmd.Stderr = s.cfg.Stdout, s.cfg.Stderr
 	cmd.ExtraFiles = []*os.File{ordersIn, newsOut, lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the agent
 	cmd.WaitDelay = time.Second                           // nobody else has the output once it has ended
@@ -108,12 +108,12 @@ func (k *Keeper) launch(r *run, lock *os.File) (*life, error) {
 		newsIn.Close()
 		return nil, fmt.Errorf("start the process that watches over the application: %w", err)
 	}
-	l := &life{minder: cmd.Process, orders: orders, news: make(chan news)}
+	l := &life{watchdog: cmd.Process, orders: orders, news: make(chan news)}
 	go l.listen(cmd, newsIn)
 	return l, nil
 }
 
-// listen passes the minder's news on until it has ended.
+// listen passes the watchdog's news on until it has ended.
 func (l *life) listen(cmd *exec.Cmd, from *os.File) {
 	defer close(l.news)
 	dec := json.NewDecoder(from)
@@ -136,15 +136,15 @@ func (l *life) awaitStart() error {
 			return nil
 		}
 		if n.Error != "" {
-			for range l.news { // until the minder is gone
+			for range l.news { // until the watchdog is gone
 			}
 			return errors.New(n.Error)
 		}
 	}
-	return errMinderGone
+	return errWatchdogGone
 }
 
-var errMinderGone = errors.New("the process that watches over it has ended")
+var errWatchdogGone = errors.New("the process that watches over it has ended")
 
 // wait waits until nothing is left, and says how it ended.
 func (l *life) wait() error {
@@ -154,17 +154,17 @@ func (l *life) wait() error {
 	}
 	switch {
 	case last.Ended == "":
-		// Its minder was killed, and the kernel killed the first process with
+		// Its watchdog was killed, and the kernel killed the first process with
 		// it. The rest of the group is this one's.
 		_ = syscall.Kill(-l.pid, syscall.SIGKILL)
-		return errMinderGone
+		return errWatchdogGone
 	case last.Late:
 		return fmt.Errorf("it was stopped, because the agent had not been heard of within its bound (%s)", last.Ended)
 	}
 	return fmt.Errorf("it ended by itself (%s)", last.Ended)
 }
 
-// order replaces the bound. Should the minder not be reading, this order is
+// order replaces the bound. Should the watchdog not be reading, this order is
 // left out: the next has the same to say. It must not block the agent.
 func (l *life) order(b agent.AppBound) {
 	if l.orders == nil {
@@ -184,11 +184,11 @@ func (l *life) order(b agent.AppBound) {
 	})
 }
 
-// end has the minder stop the command.
+// end has the watchdog stop the command.
 func (l *life) end() {
 	if l.orders != nil {
 		l.orders.Close()
 		l.orders = nil
-		_ = l.minder.Signal(syscall.SIGCONT) // should somebody have stopped it; fails only if it has ended
+		_ = l.watchdog.Signal(syscall.SIGCONT) // should somebody have stopped it; fails only if it has ended
 	}
 }

@@ -1,4 +1,4 @@
-package keeper
+package supervisor
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
-// Files that a Keeper gives its minder, besides standard output and error.
+// Files that a Supervisor gives its watchdog, besides standard output and error.
 const (
 	ordersFD = 3 + iota // to read: one agent.AppBound after another
 	newsFD              // to write: news
-	lockFD              // held locked until the minder ends
+	lockFD              // held locked until the watchdog ends
 )
 
-// news is what a minder tells its Keeper: first PID or Error, at the end Ended.
+// news is what a watchdog tells its Supervisor: first PID or Error, at the end Ended.
 type news struct {
 	PID   int    `json:"pid,omitempty"`   // of the command's first process, which leads its process group
 	Error string `json:"error,omitempty"` // why it could not be started
@@ -33,7 +33,7 @@ type news struct {
 	Late  bool   `json:"late,omitempty"`  // it was stopped because the bound had passed
 }
 
-// Intervals of the minder.
+// Intervals of the watchdog.
 const (
 	lookEvery = time.Second           // timers stand still in suspend, so look at the clock at least so often
 	killEvery = 20 * time.Millisecond // KILL is repeated while anything is left
@@ -42,8 +42,8 @@ const (
 // killReserve is how long before a stop must have ended comes KILL.
 func killReserve(stop time.Duration) time.Duration { return min(stop/10, 500*time.Millisecond) }
 
-// minder runs one command. It belongs to one goroutine, locked to its thread.
-type minder struct {
+// watchdog runs one command. It belongs to one goroutine, locked to its thread.
+type watchdog struct {
 	clock   agent.Clock
 	news    *json.Encoder
 	bound   agent.AppBound
@@ -54,9 +54,9 @@ type minder struct {
 	killAt  time.Duration // on the boot-time clock, once stopped
 }
 
-// Mind is the minder's process: it runs argv, and returns when nothing is left
-// of that. ctx ends it as an order would. It tells its Keeper what happened.
-func Mind(ctx context.Context, argv []string) {
+// Watch is the watchdog's process: it runs argv, and returns when nothing is left
+// of that. ctx ends it as an order would. It tells its Supervisor what happened.
+func Watch(ctx context.Context, argv []string) {
 	// The kernel sends the command's first process KILL when the thread dies
 	// that started it: this one lives as long as the process does.
 	runtime.LockOSThread()
@@ -71,13 +71,13 @@ func Mind(ctx context.Context, argv []string) {
 	if !ok {
 		return
 	}
-	m := &minder{clock: agent.SystemClock(), news: json.NewEncoder(os.NewFile(newsFD, "news")), bound: bound}
+	m := &watchdog{clock: agent.SystemClock(), news: json.NewEncoder(os.NewFile(newsFD, "news")), bound: bound}
 	if err := m.start(argv); err != nil {
 		m.tell(news{Error: err.Error()})
 		return
 	}
 	m.tell(news{PID: m.pid})
-	m.mind(ctx, signals, orders)
+	m.watch(ctx, signals, orders)
 	m.tell(news{Ended: m.ended, Late: m.late})
 }
 
@@ -93,13 +93,13 @@ func readOrders(r io.Reader, orders chan<- agent.AppBound) {
 	}
 }
 
-// tell says something to a Keeper that may be gone.
-func (m *minder) tell(n news) { _ = m.news.Encode(n) }
+// tell says something to a Supervisor that may be gone.
+func (m *watchdog) tell(n news) { _ = m.news.Encode(n) }
 
-func (m *minder) now() time.Duration { return m.clock.Now().Boot }
+func (m *watchdog) now() time.Duration { return m.clock.Now().Boot }
 
 // start starts the command's first process, at the head of a group.
-func (m *minder) start(argv []string) error {
+func (m *watchdog) start(argv []string) error {
 	if m.overdue() {
 		return errors.New("the time for which it was allowed to run is over")
 	}
@@ -127,7 +127,7 @@ func (m *minder) start(argv []string) error {
 }
 
 // mind watches over the command until nothing is left of it.
-func (m *minder) mind(ctx context.Context, signals <-chan os.Signal, orders <-chan agent.AppBound) {
+func (m *watchdog) watch(ctx context.Context, signals <-chan os.Signal, orders <-chan agent.AppBound) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	done := ctx.Done()
@@ -154,7 +154,7 @@ func (m *minder) mind(ctx context.Context, signals <-chan os.Signal, orders <-ch
 }
 
 // reap takes in which processes have ended. It reports whether none is left.
-func (m *minder) reap() bool {
+func (m *watchdog) reap() bool {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
@@ -179,7 +179,7 @@ func describe(s syscall.WaitStatus) string {
 }
 
 // tick does what is due, and says after what time to look again.
-func (m *minder) tick() time.Duration {
+func (m *watchdog) tick() time.Duration {
 	now := m.now()
 	if !m.stopped && m.overdue() {
 		m.late = true
@@ -198,10 +198,10 @@ func (m *minder) tick() time.Duration {
 	return max(next-now, time.Millisecond)
 }
 
-func (m *minder) overdue() bool { return m.bound.Until > 0 && m.now() >= m.bound.Until }
+func (m *watchdog) overdue() bool { return m.bound.Until > 0 && m.now() >= m.bound.Until }
 
 // stop begins to stop everything. due is when that should have begun.
-func (m *minder) stop(due time.Duration) {
+func (m *watchdog) stop(due time.Duration) {
 	if m.stopped {
 		return
 	}
@@ -215,7 +215,7 @@ func (m *minder) stop(due time.Duration) {
 
 // signal reaches every process of the command. One that has ended meanwhile is
 // no error; one that may not be signalled shows in that it stays.
-func (m *minder) signal(s syscall.Signal) {
+func (m *watchdog) signal(s syscall.Signal) {
 	whole := m.ended == "" // until it is reaped, nobody else can have its number
 	if whole {
 		_ = syscall.Kill(-m.pid, s)
