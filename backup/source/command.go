@@ -13,6 +13,12 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
+func init() {
+	Register(Kind{
+		Name: "command", Export: exportCommand, Compare: compareCommands, Lost: LostOutput,
+	})
+}
+
 // CommandConfig describes a source that dumps and loads itself.
 type CommandConfig struct {
 	// Dump prints the whole state on its standard output and exits with 0.
@@ -40,8 +46,9 @@ type Command struct {
 }
 
 var (
-	_ Source  = (*Command)(nil)
-	_ Sweeper = (*Command)(nil)
+	_ Source   = (*Command)(nil)
+	_ Sweeper  = (*Command)(nil)
+	_ Rereader = (*Command)(nil)
 )
 
 // NewCommand makes a command source.
@@ -56,8 +63,6 @@ func NewCommand(name string, cfg CommandConfig) (*Command, error) {
 	}
 	return &Command{name: name, cfg: cfg, fault: noFault}, nil
 }
-
-func noFault(string) error { return nil }
 
 // Name implements Source.
 func (c *Command) Name() string { return c.name }

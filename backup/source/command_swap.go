@@ -191,7 +191,7 @@ func (c *Command) discard() error {
 // drop sets the given files aside, and then half-written ones.
 func (c *Command) drop(paths ...string) error {
 	return c.folder(func(in *fsx.Dir) error {
-		dropped := asides{in, "dropped"}
+		dropped := asidesIn(in, "dropped")
 		for _, p := range paths {
 			if err := dropped.addFiles(filepath.Base(p)); err != nil {
 				return err
@@ -208,7 +208,7 @@ func (c *Command) drop(paths ...string) error {
 func (c *Command) Sweep(ctx context.Context) ([]Leftover, error) {
 	var left []Leftover
 	err := c.folder(func(in *fsx.Dir) (err error) {
-		left, err = asides{in, "dropped"}.sweep(ctx)
+		left, err = asidesIn(in, "dropped").sweep(ctx)
 		return err
 	})
 	if err != nil {

@@ -109,7 +109,7 @@ type ByteDifference struct {
 // Both are of one kind. It reads no more than it must, needs nothing of the
 // host that was dumped, and little memory, whatever the sizes.
 func Compare(ctx context.Context, a, b Side, opt CompareOptions) (Difference, error) {
-	compare, ok := comparers[a.Entry.Kind]
+	kind, ok := kinds[a.Entry.Kind]
 	if !ok || a.Entry.Kind != b.Entry.Kind {
 		return Difference{}, fmt.Errorf("compare %s: a %s cannot be compared with a %s", a.Entry.Name, a.Entry.Kind, b.Entry.Kind)
 	}
@@ -117,7 +117,7 @@ func Compare(ctx context.Context, a, b Side, opt CompareOptions) (Difference, er
 	if c.identical() {
 		return Difference{Same: true}, nil
 	}
-	d, err := compare(ctx, c)
+	d, err := kind.Compare(ctx, c)
 	if err != nil {
 		return Difference{}, fmt.Errorf("compare %s: %w", a.Entry.Name, err)
 	}
@@ -133,16 +133,6 @@ func Identical(a, b Entry, sameKeys bool) bool {
 
 func sameStream(a, b pack.Stream) bool {
 	return a.Size == b.Size && a.Depth == b.Depth && slices.Equal(a.Chunks, b.Chunks)
-}
-
-// comparers are Compare by kind.
-var comparers = map[string]func(context.Context, *comparison) (Difference, error){
-	"directory":  compareDirectories,
-	"file":       compareCommands, // byte for byte
-	"sqlite":     compareSQLite,
-	"postgres":   comparePostgres,
-	"command":    compareCommands,
-	"prometheus": compareDirectories, // blocks are files
 }
 
 // comparison is one run of Compare.

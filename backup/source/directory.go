@@ -18,6 +18,13 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
+func init() {
+	Register(Kind{
+		Name: "directory", Files: true, Export: exportDirectory, Compare: compareDirectories,
+		Lost: LostFacts[DirectoryFacts], Held: directoryHeld, HeldIn: directoryHeldIn,
+	})
+}
+
 // DirectoryConfig describes a directory to back up.
 type DirectoryConfig struct {
 	// Path is the directory: absolute. A symlink there is followed; symlinks
@@ -63,10 +70,18 @@ type Directory struct {
 }
 
 var (
-	_ Source   = (*Directory)(nil)
-	_ Advancer = (*Directory)(nil)
-	_ Placed   = (*Directory)(nil)
-	_ Sweeper  = (*Directory)(nil)
+	_ Source         = (*Directory)(nil)
+	_ Advancer       = (*Directory)(nil)
+	_ Placed         = (*Directory)(nil)
+	_ Sweeper        = (*Directory)(nil)
+	_ RestoreChecker = (*Directory)(nil)
+	_ Openable       = (*Directory)(nil)
+	_ Voluminous     = (*Directory)(nil)
+	_ Counter        = (*Directory)(nil)
+	_ Laster         = (*Directory)(nil)
+	_ Nester         = (*Directory)(nil)
+	_ Inspector      = (*Directory)(nil)
+	_ Rereader       = (*Directory)(nil)
 )
 
 // DirectoryFacts is what a directory's Entry tells in Facts.
@@ -322,7 +337,7 @@ func (d *Directory) stage(ctx context.Context, r chunkReader, e Entry) error {
 			return err
 		}
 		return s.stage(ctx, func(made *fsx.Dir) error {
-			if err := writeList(ctx, r, e, s.in, s.listing); err != nil {
+			if err := writeList(ctx, r, e.Root, s.in, s.listing); err != nil {
 				return err
 			}
 			list, err := openList(s.in, s.listing)
@@ -458,7 +473,7 @@ func exportTree(ctx context.Context, r chunkReader, e Entry, at fsx.Place) error
 		return err
 	}
 	defer made.Close()
-	if err := plant(ctx, r, e, dumpedNodes(r, e), made); err != nil {
+	if err := plant(ctx, r, e, dumpedNodes(r, e.Root), made); err != nil {
 		return errors.Join(err, removeAll(ctx, at.Dir, partial))
 	}
 	if err := at.Dir.RenameNew(partial, at.Dir, at.Name); err != nil {

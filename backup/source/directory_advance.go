@@ -125,11 +125,11 @@ func newContent(p nodePair) bool {
 	case p.a == nil || p.a.Type != RegularFile || !sameContent(p.a, p.b):
 		return true
 	}
-	return p.a.UID != 0 && p.b.privileged() && !sameMeta(p.a, p.b)
+	return p.a.UID != 0 && privileged(p.b) && !sameMeta(p.a, p.b)
 }
 
 // privileged tells whether a file is trusted with more than its content.
-func (n *Node) privileged() bool {
+func privileged(n *Node) bool {
 	return n.UID == 0 || n.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 ||
 		slices.ContainsFunc(n.Xattrs, func(x Xattr) bool { return x.Name == "security.capability" })
 }
@@ -359,7 +359,7 @@ func (a *advance) relink(root *openFolder, at *trail, n *Node) error {
 	if err := in.stat(name, &is); err != nil && err != unix.ENOENT {
 		return a.failed("stat", n, err)
 	} else if err == nil {
-		at, _, target, err := root.linked(n)
+		at, _, target, err := linkedFile(root, n)
 		if err != nil {
 			return a.failed("link", n, err)
 		}
@@ -546,7 +546,7 @@ func bringForward(ctx context.Context, r chunkReader, to Entry, s *site) error {
 		if a.from, err = heal(ctx, a.whole, a.bad, a.top, a.dest); err != nil {
 			return err
 		}
-		if err := writeList(ctx, r, to, s.in, s.listing); err != nil {
+		if err := writeList(ctx, r, to.Root, s.in, s.listing); err != nil {
 			return err
 		}
 		if a.newList, err = openList(s.in, s.listing); err != nil {

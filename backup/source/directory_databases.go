@@ -154,16 +154,6 @@ func (d *directoryDatabases) store(ctx context.Context, w chunkWriter) (*pack.St
 	return &s, err
 }
 
-// mainOf is the name of the database that a file would be SQLite's file beside.
-func mainOf(name string) (string, bool) {
-	for _, side := range sides {
-		if main, ok := strings.CutSuffix(name, side); ok && main != "" {
-			return main, true
-		}
-	}
-	return "", false
-}
-
 // maybe tells whether an unchanged file may be a database that the previous dump
 // did not look for.
 func (d *directoryDatabases) maybe(n *Node) bool {
@@ -172,13 +162,6 @@ func (d *directoryDatabases) maybe(n *Node) bool {
 
 // errDatabase says that a file that was to be read is a database.
 var errDatabase = errors.New("file is a database")
-
-// isDatabase looks at the header of an open file.
-func isDatabase(fd int) bool {
-	var head [len(databaseMagic)]byte
-	n, err := retry(func() (int, error) { return unix.Pread(fd, head[:], 0) })
-	return err == nil && n == len(head) && string(head[:]) == databaseMagic
-}
 
 // readDatabase takes a database as it stands in one transaction. Where that
 // cannot be done it says why, and the file is read as any other is.
@@ -205,7 +188,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 	at, err := j.below(it.node.Path)
 	if err == nil {
 		defer at.Close()
-		err = it.node.database(at, one.got)
+		err = describeDatabase(&it.node, at, one.got)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, errGone
@@ -236,9 +219,9 @@ func (j *dumpJob) hasPending(it *dumpItem) bool {
 	return pending && err == nil
 }
 
-// database makes a node of a stored database. Its ctime is not kept: it does not
+// describeDatabase makes a node of a stored database. Its ctime is not kept: it does not
 // tell whether the database is still the one that was read.
-func (n *Node) database(at fsx.Place, got stored) error {
+func describeDatabase(n *Node, at fsx.Place, got stored) error {
 	f, err := at.Open()
 	if err != nil {
 		return err
@@ -248,7 +231,7 @@ func (n *Node) database(at fsx.Place, got stored) error {
 	if err != nil {
 		return &fs.PathError{Op: "read extended attributes of", Path: at.Path(), Err: err}
 	}
-	n.stat(&got.look.stat)
+	takeStat(n, &got.look.stat)
 	n.Content, n.Size, n.Sparse, n.Data, n.Xattrs = got.root, got.root.Size, 0, nil, xattrs
 	return nil
 }

@@ -11,10 +11,10 @@ import (
 // entry, which is listed itself.
 func compareDirectories(ctx context.Context, c *comparison) (Difference, error) {
 	var files FileDifference
-	trees := mergeTrees(tree(ctx, countedChunks{c, c.a}, c.a.Entry), tree(ctx, countedChunks{c, c.b}, c.b.Entry))
+	trees := mergeTrees(tree(ctx, countedChunks{c, c.a}, c.a.Entry.Root), tree(ctx, countedChunks{c, c.b}, c.b.Entry.Root))
 	for pair, err := range trees {
 		if err == nil {
-			err = c.compareNodes(ctx, &files, pair.a, pair.b)
+			err = compareNodes(ctx, c, &files, pair.a, pair.b)
 		}
 		if err != nil {
 			return Difference{}, err
@@ -24,7 +24,7 @@ func compareDirectories(ctx context.Context, c *comparison) (Difference, error) 
 }
 
 // compareNodes compares what the two have at one path.
-func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, a, b *Node) error {
+func compareNodes(ctx context.Context, c *comparison, files *FileDifference, a, b *Node) error {
 	switch {
 	case b == nil:
 		files.Removed.add(a.Size)
@@ -33,7 +33,7 @@ func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, a,
 		files.Added.add(b.Size)
 		return c.found(Change{Change: Added, Path: b.Path, Type: typeName(b.Type), SizeB: b.Size})
 	}
-	what, err := c.whatChanged(ctx, a, b)
+	what, err := whatChanged(ctx, c, a, b)
 	if err != nil || len(what) == 0 {
 		return err
 	}
@@ -43,7 +43,7 @@ func (c *comparison) compareNodes(ctx context.Context, files *FileDifference, a,
 	})
 }
 
-func (c *comparison) whatChanged(ctx context.Context, a, b *Node) ([]string, error) {
+func whatChanged(ctx context.Context, c *comparison, a, b *Node) ([]string, error) {
 	if a.Type != b.Type {
 		return []string{"type"}, nil
 	}
@@ -53,7 +53,7 @@ func (c *comparison) whatChanged(ctx context.Context, a, b *Node) ([]string, err
 			what = append(what, word)
 		}
 	}
-	content, err := c.contentChanged(ctx, a, b)
+	content, err := contentChanged(ctx, c, a, b)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (c *comparison) whatChanged(ctx context.Context, a, b *Node) ([]string, err
 	return what, nil
 }
 
-func (c *comparison) contentChanged(ctx context.Context, a, b *Node) (bool, error) {
+func contentChanged(ctx context.Context, c *comparison, a, b *Node) (bool, error) {
 	switch {
 	case a.Type != RegularFile:
 		return false, nil

@@ -22,12 +22,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
-// chunkWriter is what a dump of a directory needs of a pack.Writer.
-type chunkWriter interface {
-	Write(ctx context.Context, r io.Reader, p pack.Profile) (pack.Stream, error)
-	Keep(s pack.Stream) bool
-}
-
 // Dump implements Source. Files are read by several goroutines, but stand in
 // the tree in canonical order.
 func (d *Directory) Dump(ctx context.Context, w *pack.Writer, prev *Previous) (Entry, error) {
@@ -144,9 +138,6 @@ type dumpJob struct {
 	torn     warnings
 }
 
-// fileID is what all names of a file share.
-type fileID struct{ dev, inode uint64 }
-
 type firstName struct {
 	path string
 	left uint64 // names not yet met
@@ -231,9 +222,9 @@ func (j *dumpJob) run(ctx context.Context, readers int) (pack.Stream, error) {
 
 // meet takes what the walk has found into the queue.
 func (j *dumpJob) meet(ctx context.Context, f *found) error {
-	it := &dumpItem{name: f.name, id: fileID{uint64(f.stat.Dev), f.stat.Ino}, links: uint64(f.stat.Nlink)}
+	it := &dumpItem{name: f.name, id: fileIDOf(&f.stat), links: uint64(f.stat.Nlink)}
 	it.node.Path = f.path
-	it.node.stat(&f.stat)
+	takeStat(&it.node, &f.stat)
 	var err error
 	switch f.stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -257,7 +248,7 @@ func (j *dumpJob) meet(ctx context.Context, f *found) error {
 	}
 	if err == nil && it.node.special() {
 		// What has vanished since has none; nor has anything where /proc is missing.
-		if it.node.Xattrs, err = f.in.named(f.name).read(); vanished(err) {
+		if it.node.Xattrs, err = namedXattrs(f.in, f.name).read(); vanished(err) {
 			err = nil
 		}
 	}
@@ -363,8 +354,8 @@ func send(ctx context.Context, to chan<- *dumpItem, it *dumpItem) error {
 	}
 }
 
-// stat takes over what a file's metadata tells of any node.
-func (n *Node) stat(st *unix.Stat_t) {
+// takeStat takes over what a file's metadata tells of any node.
+func takeStat(n *Node, st *unix.Stat_t) {
 	n.Mode = uint32(st.Mode) & 0o7777
 	n.UID, n.GID = st.Uid, st.Gid
 	n.ModTime = modTime(st)
@@ -405,9 +396,6 @@ type warnings struct {
 	more  int
 }
 
-// maxWarnings keeps a manifest small.
-const maxWarnings = 20
-
 func (w *warnings) add(s string) {
 	if len(w.first) < maxWarnings {
 		w.first = append(w.first, s)
@@ -422,10 +410,6 @@ func (w *warnings) list() []string {
 	}
 	return append(w.first, fmt.Sprintf("and %d more", w.more))
 }
-
-// granularity is how coarse the times of files may be: two seconds on FAT, a
-// second on old formats, a clock tick on others.
-const granularity = 2 * time.Second
 
 // oldTree is the previous backup's tree, read in step with the walk.
 type oldTree struct {

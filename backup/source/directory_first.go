@@ -134,7 +134,7 @@ func (j *dumpJob) take(ctx context.Context, name string) (taken, error) {
 		}
 		print, err := fingerprint(at)
 		if err != nil || print == known {
-			return taken{id: fileID{uint64(st.Dev), st.Ino}, same: true}, err
+			return taken{id: fileIDOf(&st), same: true}, err
 		}
 	}
 	return j.takeAnew(ctx, name, at)

@@ -18,21 +18,8 @@ import (
 // is and with its stage, and the guest is swapped after that: the outer one goes
 // first, and comes back last.
 
-// Nest has each directory leave out and bring along the other sources in it.
-func Nest(sources []Source) {
-	for _, src := range sources {
-		d, ok := src.(*Directory)
-		if !ok {
-			continue
-		}
-		d.others = nil
-		for _, other := range sources {
-			if p, ok := other.(Placed); ok && other != src {
-				d.others = append(d.others, p)
-			}
-		}
-	}
-}
+// Nest implements source.Nester.
+func (d *Directory) Nest(others []Placed) { d.others = others }
 
 // guests are the names that lie in a directory, by the relative path of the
 // folder that each is in.

@@ -151,7 +151,7 @@ func do(t testing.TB, err error) {
 func paths(t testing.TB, v *vault) []string {
 	t.Helper()
 	var all []string
-	for n, err := range tree(t.Context(), v.last(), v.prev.Entry) {
+	for n, err := range tree(t.Context(), v.last(), v.prev.Entry.Root) {
 		do(t, err)
 		all = append(all, fmt.Sprintf("%c %s", n.Type, n.Path))
 	}

@@ -6,15 +6,15 @@ import "golang.org/x/sys/unix"
 // read as one, holes and all.
 const maxExtents = 64 << 10
 
-// extent sets the node's size, and where it has data if it has holes. It gives
+// takeExtent sets the node's size, and where it has data if it has holes. It gives
 // what is to be read.
-func (n *Node) extent(fd int, st *unix.Stat_t) ([]Extent, error) {
+func takeExtent(n *Node, fd int, st *unix.Stat_t) ([]Extent, error) {
 	n.Size, n.Sparse, n.Data = st.Size, sparseBytes(st), nil
 	if n.Size == 0 {
 		return nil, nil
 	}
 	if n.Sparse == 0 {
-		return []Extent{{0, n.Size}}, nil
+		return []Extent{{Offset: 0, Length: n.Size}}, nil
 	}
 	data, err := dataExtents(fd, n.Size)
 	n.Data = data
@@ -31,7 +31,7 @@ func dataExtents(fd int, size int64) ([]Extent, error) {
 		case err == unix.ENXIO: // the rest is a hole
 			return data, nil
 		case err == unix.EINVAL || err == unix.EOPNOTSUPP: // the file system does not tell
-			return []Extent{{0, size}}, nil
+			return []Extent{{Offset: 0, Length: size}}, nil
 		case err != nil:
 			return nil, err
 		case begin >= size:
@@ -57,9 +57,9 @@ func dataExtents(fd int, size int64) ([]Extent, error) {
 	return data, nil
 }
 
-// clip makes the node agree with what could be read of it, and tells whether
+// clipNode makes the node agree with what could be read of it, and tells whether
 // that was all that was to be read.
-func (n *Node) clip(wanted []Extent) bool {
+func clipNode(n *Node, wanted []Extent) bool {
 	left := n.Content.Size
 	for i, x := range wanted {
 		if x.Length <= left {

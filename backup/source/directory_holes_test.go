@@ -124,7 +124,7 @@ func TestANodeIsClippedToWhatWasRead(t *testing.T) {
 	}{15: {300, 3, true}, 12: {202, 3, false}, 10: {200, 2, false}, 7: {102, 2, false}, 0: {10, 0, false}} {
 		n := &Node{Path: "f", Type: RegularFile, Size: 300, Sparse: 1, Data: wanted, ModTime: time.Unix(0, 0)}
 		n.Content.Size = read
-		whole := n.clip(wanted)
+		whole := clipNode(n, wanted)
 		var total int64
 		for _, x := range n.Data {
 			total += x.Length

@@ -2,16 +2,13 @@ package source
 
 import (
 	"errors"
+	"golang.org/x/sys/unix"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-)
-
-// mapped maps a new file shared, and returns its memory.
+) // mapped maps a new file shared, and returns its memory.
 func mapped(t *testing.T, path string) []byte {
 	t.Helper()
 	do(t, os.WriteFile(path, make([]byte, 64<<10), 0o644))
@@ -22,9 +19,7 @@ func mapped(t *testing.T, path string) []byte {
 	do(t, err)
 	t.Cleanup(func() { _ = unix.Munmap(m) })
 	return m
-}
-
-// A write to a page of a mapped file that is dirty already sets no time. The next
+} // A write to a page of a mapped file that is dirty already sets no time. The next
 // backup has it all the same, on a disk and in memory.
 func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": memoryFolder(t)} {
@@ -33,8 +28,7 @@ func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 			d, v := newTestDirectory(t, dir), newVault(t)
 			for _, text := range []string{"AAAA", "BBBB", "CCCC", "DDDD"} {
 				copy(m, text)
-				v.mustBackup(d)
-				// An export has its own file system written down.
+				v.mustBackup(d) // An export has its own file system written down.
 				to := filepath.Join(memoryFolder(t), "out")
 				do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
 				if got := readText(t, filepath.Join(to, "map"))[:4]; got != text {
@@ -43,21 +37,18 @@ func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 			}
 		})
 	}
-}
-
-// memoryFolder is a folder on a file system in memory.
+} // memoryFolder is a folder on a file system in memory.
 func memoryFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-") //nolint:usetesting // on another file system
 	do(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if is, err := newSettling().deviceAt(placed(t, dir)); err != nil || is != timeless {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Type != unix.TMPFS_MAGIC {
 		t.Fatalf("%s is not in memory (%v)", dir, err)
 	}
 	return dir
-}
-
-// A disk that does not come to an end holds a backup up for a while, and the
+} // A disk that does not come to an end holds a backup up for a while, and the
 // backup says what it may lack.
 func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
 	dir := t.TempDir()
@@ -113,54 +104,5 @@ func TestDirectorySeesWritesToMappedFilesBelowAMountPoint(t *testing.T) {
 		if got := readText(t, filepath.Join(to, "memory/map"))[:4]; got != text {
 			t.Errorf("the backup has %q of %q", got, text)
 		}
-	}
-}
-
-// A single file likewise.
-func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
-	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": memoryFolder(t)} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(dir, "map")
-			m := mapped(t, path)
-			src, err := NewFile("one", FileConfig{Path: path, Now: stillness})
-			do(t, err)
-			v := newVault(t)
-			for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
-				copy(m, text)
-				v.mustBackup(src)
-				to := filepath.Join(memoryFolder(t), "out")
-				do(t, Export(t.Context(), v.last(), v.prev.Entry, to))
-				if got := readText(t, to)[:4]; got != text {
-					t.Errorf("the backup has %q of %q", got, text)
-				}
-			}
-		})
-	}
-}
-
-// Whoever may write to a file is known by a lease, which keeps nobody waiting
-// afterwards.
-func TestWhoMayWriteToAFileIsKnown(t *testing.T) {
-	dir := t.TempDir()
-	m := mapped(t, filepath.Join(dir, "mapped")) // its descriptor is closed
-	m[0] = 1
-	do(t, os.WriteFile(filepath.Join(dir, "quiet"), []byte("x"), 0o644))
-	do(t, os.WriteFile(filepath.Join(dir, "written"), []byte("x"), 0o644))
-	writer, err := os.OpenFile(filepath.Join(dir, "written"), os.O_WRONLY, 0)
-	do(t, err)
-	defer writer.Close()
-	for name, want := range map[string]bool{"mapped": true, "written": true, "quiet": false} {
-		f, err := os.Open(filepath.Join(dir, name))
-		do(t, err)
-		defer f.Close()
-		if got := heldForWriting(int(f.Fd())); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-		later, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|unix.O_NONBLOCK, 0)
-		if err != nil {
-			t.Errorf("%s cannot be opened at once: %v", name, err)
-			continue
-		}
-		do(t, later.Close())
 	}
 }

@@ -101,25 +101,6 @@ func markAt(root *openFolder, path string) (mark, error) {
 	return markOf(st, path == "."), nil
 }
 
-// Inspection is what a comparison of a stage with its marks found.
-type Inspection struct {
-	Entries int64  // compared
-	Damaged int64  // that are not as they were written, or gone
-	First   string // of these
-}
-
-// Inspector is a Restorer that compares its stage, entry by entry, with what it
-// was when it was written: not its content, but all that tells that somebody
-// wrote to it. It takes as long as there are entries, however large they are.
-type Inspector interface {
-	Inspect(ctx context.Context) (Inspection, error)
-}
-
-var (
-	_ Inspector = (*Directory)(nil)
-	_ Inspector = (*Prometheus)(nil)
-)
-
 // Inspect implements Inspector. A stage without marks is damaged.
 func (d *Directory) Inspect(ctx context.Context) (found Inspection, err error) {
 	err = d.do(func(p placement) error {
@@ -154,9 +135,6 @@ func (s *site) inspect(ctx context.Context) (Inspection, error) {
 	_, found, err := inspect(ctx, listedNodes(list), s.in, s.marks, stage)
 	return found, err
 }
-
-// Inspect implements Inspector.
-func (p *Prometheus) Inspect(ctx context.Context) (Inspection, error) { return p.tree.Inspect(ctx) }
 
 // damage is which entries of a list are damaged, by their place in it.
 type damage struct{ bits []uint64 }

@@ -16,9 +16,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
-// maxReads is how often a file is read that changes while it is being read.
-const maxReads = 3
-
 // read reads a regular file into chunks, again if it changes meanwhile. A file
 // that vanished is marked as gone, any other failure is an error: a backup that
 // silently lacks a file is worse than none.
@@ -109,17 +106,17 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *growing) (stabl
 	if j.settled != nil {
 		j.settled.file(ctx, fd, uint64(before.Dev))
 	}
-	n.stat(&before)
+	takeStat(n, &before)
 	n.Inode, n.Changed = before.Ino, changeTime(&before)
-	it.id, it.links = fileID{uint64(before.Dev), before.Ino}, uint64(before.Nlink)
-	wanted, err := n.extent(fd, &before)
+	it.id, it.links = fileIDOf(&before), uint64(before.Nlink)
+	wanted, err := takeExtent(n, fd, &before)
 	if err != nil {
 		return false, &fs.PathError{Op: "find holes in", Path: path, Err: err}
 	}
 	if n.Content, err = j.content(ctx, fd, path, wanted, g); err != nil {
 		return false, err
 	}
-	whole := n.clip(wanted)
+	whole := clipNode(n, wanted)
 	g.whole = whole && len(wanted) <= 1 && n.Sparse == 0
 	it.flags = j.flags.of(fd, it.id.dev)
 	if n.Xattrs, err = readXattrs(fd); err != nil {

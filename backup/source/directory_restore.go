@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -95,25 +94,23 @@ func newPlanting(ctx context.Context, r chunkReader, e Entry, list nodes, dest s
 		return nil, facts, fmt.Errorf("restore %s: read facts: %w", e.Name, err)
 	}
 	return &planting{
-		r: r, e: e, list: list, dest: dest, owners: newOwnerIDs(), root: os.Geteuid() == 0,
-		losses: lossesOf(ctx), unset: unsetOf(ctx),
+		metaSetter: metaSetter{
+			source: e.Name, dest: dest, root: os.Geteuid() == 0, owners: newOwnerIDs(), losses: lossesOf(ctx), unset: unsetOf(ctx),
+		},
+		r: r, e: e, list: list,
 	}, facts, nil
 }
 
 // planting is one restore of a directory.
 type planting struct {
+	metaSetter
 	r      chunkReader
 	e      Entry
 	list   nodes
-	dest   string      // its path, for people
-	top    *openFolder // itself
-	topped *Node       // what it is to be like
-	root   bool        // runs as root: may give files away
-	owners *ownerIDs
+	top    *openFolder    // the new folder
+	topped *Node          // what it is to be like
 	made   DirectoryFacts // by the first pass
 	bytes  atomic.Int64   // written
-	losses *Losses        // nil: the first failure is the end
-	unset  *Losses        // extended attributes that a stage goes without; nil: none may be missing
 }
 
 // folderStack is the chain of open folders down to where a pass is.
@@ -271,23 +268,6 @@ func (p *planting) endOfList(err error) error {
 	return err
 }
 
-// bear is nil where the restore goes on without what failed.
-func (p *planting) bear(n *Node, what string, err error) error {
-	if err == nil || p.losses.bears(Loss{Source: p.e.Name, Path: n.Path, What: what}, err) {
-		return nil
-	}
-	if what == ofAttributes && refusedAttribute(err) && p.unset.bears(Loss{Source: p.e.Name, Path: n.Path, What: what}, err) {
-		return nil
-	}
-	return err
-}
-
-// refusedAttribute tells whether a file system, or the lack of a privilege, is why
-// an extended attribute was not set.
-func refusedAttribute(err error) bool {
-	return slices.ContainsFunc([]error{unix.ENOTSUP, unix.EPERM, unix.EACCES, unix.EINVAL, unix.E2BIG, unix.ERANGE, unix.ENOSPC}, func(why error) bool { return errors.Is(err, why) })
-}
-
 // order asks for a file to be written.
 func (p *planting) order(ctx context.Context, tasks chan<- task, in *openFolder, name string, n *Node) error {
 	t := task{in: in.hold(), name: name, node: n}
@@ -331,7 +311,7 @@ func (p *planting) makeOther(in *openFolder, n *Node) error {
 	if err = p.step("change owner of", ofOwner, n, err); err != nil {
 		return err
 	}
-	if err := p.setXattrs(in.named(name), n); err != nil {
+	if err := p.setXattrs(namedXattrs(in, name), n); err != nil {
 		return err
 	}
 	if n.Type != Symlink {
@@ -341,14 +321,6 @@ func (p *planting) makeOther(in *openFolder, n *Node) error {
 		}
 	}
 	return p.setTime(in.fd, name, n)
-}
-
-// step is what becomes of a failure to set something.
-func (p *planting) step(op, what string, n *Node, err error) error {
-	if err == nil {
-		return nil
-	}
-	return p.bear(n, what, p.failed(op, n, err))
 }
 
 // finishAll is the second pass.
@@ -393,7 +365,7 @@ func (p *planting) finishAll(ctx context.Context) error {
 
 // link makes a hard link.
 func (p *planting) link(root, in *openFolder, n *Node) error {
-	at, name, _, err := root.linked(n)
+	at, name, _, err := linkedFile(root, n)
 	if err != nil {
 		return p.failed("link", n, err)
 	}
@@ -404,10 +376,10 @@ func (p *planting) link(root, in *openFolder, n *Node) error {
 	return nil
 }
 
-// linked finds what a hard link is to, by way of folders alone: a tree that says
+// linkedFile finds what a hard link is to, by way of folders alone: a tree that says
 // otherwise would give a file outside of it a name in it. The caller releases
 // the folder.
-func (f *openFolder) linked(n *Node) (at *openFolder, name string, st unix.Stat_t, err error) {
+func linkedFile(f *openFolder, n *Node) (at *openFolder, name string, st unix.Stat_t, err error) {
 	if !filepath.IsLocal(n.Target) || comparePaths(n.Target, n.Path) >= 0 {
 		return nil, "", st, fmt.Errorf("%w: it leads to %q", errTree, n.Target)
 	}
@@ -456,70 +428,6 @@ func (p *planting) finishTop() error {
 		return nil // a list without a beginning, of which the losses tell
 	}
 	return p.finishOne(p.top, p.topped)
-}
-
-func (p *planting) owner(n *Node) (uid, gid uint32) {
-	return p.owners.user(n.User, n.UID), p.owners.group(n.Group, n.GID)
-}
-
-// setMeta sets owner, attributes and mode of an open file or folder: in this
-// order, as a new owner clears set-uid bits and file capabilities, and an
-// attribute may need the permission that the mode takes away.
-func (p *planting) setMeta(fd int, n *Node, uid, gid uint32) error {
-	err := chown(uid, gid, func(u, g int) error { return unix.Fchown(fd, u, g) }, p.root)
-	if err = p.step("change owner of", ofOwner, n, err); err != nil {
-		return err
-	}
-	if err := p.setXattrs(openXattrs(fd), n); err != nil {
-		return err
-	}
-	perm := n.Mode
-	if !p.root && n.Type == RegularFile && int(uid) != os.Geteuid() {
-		perm &^= unix.S_ISUID | unix.S_ISGID // not with somebody else's privileges
-	}
-	return p.step("change mode of", ofMode, n, unix.Fchmod(fd, perm))
-}
-
-// setXattrs sets extended attributes: each for itself, so that one that the file
-// system does not take keeps no other from being set. Labels that belong to the
-// host's own policy, or that need a privilege which this process does not have,
-// are set where possible.
-func (p *planting) setXattrs(at xattrs, n *Node) error {
-	for _, x := range n.Xattrs {
-		err := at.set(x.Name, x.Value)
-		if err == nil || hostPolicy(x.Name, p.root) {
-			continue
-		}
-		if err := p.bear(n, ofAttributes, p.failed("set extended attribute "+x.Name+" of", n, err)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// chown sets the owner. Without the privilege to, only the group is set, where
-// it is permitted: then everything belongs to whoever restores it.
-func chown(uid, gid uint32, set func(uid, gid int) error, root bool) error {
-	if root {
-		return set(int(uid), int(gid))
-	}
-	if err := set(-1, int(gid)); err != nil && err != unix.EPERM {
-		return err
-	}
-	return nil
-}
-
-func (p *planting) setTime(in int, name string, n *Node) error {
-	mtime, err := unix.TimeToTimespec(n.ModTime)
-	if err == nil {
-		both := []unix.Timespec{mtime, mtime}
-		err = unix.UtimesNanoAt(in, name, both, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	return p.step("set time of", ofTime, n, err)
-}
-
-func (p *planting) failed(op string, n *Node, err error) error {
-	return &fs.PathError{Op: op, Path: filepath.Join(p.dest, n.Path), Err: err}
 }
 
 // compare checks that what was made is what was dumped.

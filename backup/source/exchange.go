@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
@@ -48,14 +46,6 @@ func newExchange(p fsx.Place) *exchange {
 	return x
 }
 
-// beside is the name of a helper of a file or folder, in the same folder.
-func beside(name, suffix string) string { return "." + name + ".understudy-" + suffix }
-
-// besides is the path of such a helper.
-func besides(path, suffix string) string {
-	return filepath.Join(filepath.Dir(path), beside(filepath.Base(path), suffix))
-}
-
 func (x *exchange) at() *site { return &x.site }
 
 // prepare makes the folders above that are missing.
@@ -80,8 +70,6 @@ func (x *exchange) inodeOf(name string) (uint64, error) {
 	}
 	return st.Ino, err
 }
-
-func isFolder(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // swap puts the staged folder into place and keeps what it replaces.
 func (x *exchange) swap() error {

@@ -2,28 +2,21 @@ package source
 
 import (
 	"errors"
-	"fmt"
+	"github.com/understudy-ha/understudy/backup/fsx"
+	"golang.org/x/sys/unix"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/understudy-ha/understudy/backup/fsx"
-)
-
-// scene is a target with a stage beside it, whose operations can be stopped.
+) // scene is a target with a stage beside it, whose operations can be stopped.
 type scene struct {
 	t      *testing.T
 	target string
 	slow   bool // names cannot be exchanged at once
 }
 
-var errStop = errors.New("stopped here")
-
-// at gives the exchange of a new process, which stops before its nth step.
+var errStop = errors.New("stopped here") // at gives the exchange of a new process, which stops before its nth step.
 func (s *scene) at(n int) (x *exchange, steps *int) {
 	x, steps = newExchange(placed(s.t, s.target)), new(int)
 	if s.slow {
@@ -40,12 +33,7 @@ func (s *scene) at(n int) (x *exchange, steps *int) {
 
 const endless = 1 << 30
 
-func (s *scene) whole() *exchange {
-	x, _ := s.at(endless)
-	return x
-}
-
-// holds gives the content of the folder at path; "" for none.
+func (s *scene) whole() *exchange { x, _ := s.at(endless); return x } // holds gives the content of the folder at path; "" for none.
 func (s *scene) holds(path string) string {
 	s.t.Helper()
 	data, err := os.ReadFile(filepath.Join(path, "what"))
@@ -58,7 +46,6 @@ func (s *scene) holds(path string) string {
 	do(s.t, err)
 	return string(data)
 }
-
 func fill(what string) func(string) error {
 	return func(dir string) error {
 		return errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "what"), []byte(what), 0o644))
@@ -276,29 +263,6 @@ func TestSwapBackSurvivesALostTarget(t *testing.T) {
 	s.expect("old", "", "")
 }
 
-func TestResolveTargetFollowsLinks(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	do(t, err)
-	do(t, os.Mkdir(filepath.Join(dir, "real"), 0o755))
-	for link, to := range map[string]string{"folder": "real", "there": "real/x", "chain": "there", "round": "around", "around": "round"} {
-		do(t, os.Symlink(to, filepath.Join(dir, link)))
-	}
-	for path, want := range map[string]string{
-		"real/x": "real/x", "folder/x": "real/x", "there": "real/x", "chain": "real/x", "folder": "real",
-		"missing/x": "missing/x", "folder/missing/x": "real/missing/x",
-	} {
-		if got, err := resolveTarget(filepath.Join(dir, path)); err != nil || got != filepath.Join(dir, want) {
-			t.Errorf("%s leads to %s (%v), want %s", path, got, err, want)
-		}
-	}
-	do(t, os.Symlink("missing/x", filepath.Join(dir, "nowhere")))
-	for _, path := range []string{"round", "nowhere", "nowhere/x"} {
-		if got, err := resolveTarget(filepath.Join(dir, path)); err == nil {
-			t.Errorf("%s leads to %s", path, got)
-		}
-	}
-}
-
 func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
 	dir := t.TempDir()
 	do(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
@@ -318,17 +282,4 @@ func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
 		}
 	}
 	do(t, newTestDirectory(t, dir).Check(t.Context()))
-}
-
-func TestMountPointsAreUnescaped(t *testing.T) {
-	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134`: `/a\`, `/plain`: "/plain", `/a\9`: `/a\9`} {
-		if got := unescapeTable(in); got != want {
-			t.Errorf("%s gives %s", in, got)
-		}
-	}
-	points, err := mountPoints()
-	do(t, err)
-	if fmt.Sprint(points) == "[]" {
-		t.Error("no mount point was found")
-	}
 }

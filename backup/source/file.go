@@ -16,6 +16,13 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 )
 
+func init() {
+	Register(Kind{
+		Name: "file", Files: true, Export: exportFile, Compare: compareCommands,
+		SameStage: sameFile, Lost: LostOutput,
+	})
+}
+
 // FileConfig describes a single file that is no database.
 type FileConfig struct {
 	// Path is the file, or a symbolic link to it.
@@ -39,9 +46,10 @@ var (
 	_ Source         = (*File)(nil)
 	_ Placed         = (*File)(nil)
 	_ Sweeper        = (*File)(nil)
+	_ RestoreChecker = (*File)(nil)
 	_ Openable       = (*File)(nil)
-	_ restoreChecker = (*File)(nil)
-	_ voluminous     = (*File)(nil)
+	_ Voluminous     = (*File)(nil)
+	_ Rereader       = (*File)(nil)
 )
 
 // NewFile makes a source of one file.
@@ -175,7 +183,8 @@ func (s *File) Replaced() (places []holder.Place, err error) {
 	return places, err
 }
 
-func (s *File) volumes() ([]Volume, error) { return fileVolumes(s.cfg.Path) }
+// Volumes implements source.Voluminous.
+func (s *File) Volumes() ([]Volume, error) { return fileVolumes(s.cfg.Path) }
 
 // missingFile says that there is nothing to back up.
 func missingFile(path string) error {

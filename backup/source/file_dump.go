@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -200,14 +199,6 @@ func (f *fileFacts) write(ctx context.Context, r *pack.Reader, e Entry, to *os.F
 	return nil
 }
 
-func setTime(f *os.File, to time.Time) error {
-	mtime, err := unix.TimeToTimespec(to)
-	if err != nil {
-		return err
-	}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, heldFolders+strconv.Itoa(int(f.Fd())), []unix.Timespec{mtime, mtime}, 0)
-}
-
 // sameFile tells whether two dumps are of the same metadata.
 func sameFile(a, b Entry) bool {
 	var x, y fileFacts
@@ -230,4 +221,12 @@ func exportFile(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) erro
 		}
 		return errors.Join(giveMeta(ctx, f, e.Name, facts.node(at.Name), nil), setTime(f, facts.Modified))
 	})
+}
+
+// node is the restored file.
+func (f *fileFacts) node(name string) *Node {
+	return &Node{
+		Path: name, Type: RegularFile, Mode: f.Mode,
+		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group, Xattrs: f.Xattrs,
+	}
 }

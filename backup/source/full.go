@@ -7,7 +7,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrFull means that a disk is full.
@@ -18,7 +17,6 @@ const hardlyAny = 1 << 20
 
 // SayFull says of an error that a full disk may have caused which of the folders'
 // disks is full, how much room is left and how much is needed (0: not known).
-// SQLite calls it an I/O error, or says that it cannot open the file.
 func SayFull(err error, need int64, folders ...string) error {
 	if err == nil || errors.Is(err, ErrFull) || !maybeFull(err) {
 		return err
@@ -46,9 +44,10 @@ func SayFull(err error, need int64, folders ...string) error {
 }
 
 func maybeFull(err error) bool {
-	switch resultCode(err) {
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN:
-		return true
+	for _, kind := range kinds {
+		if kind.MaybeFull != nil && kind.MaybeFull(err) {
+			return true
+		}
 	}
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

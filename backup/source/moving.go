@@ -367,7 +367,7 @@ func metaOf(d *fsx.Dir) (m folderMeta, err error) {
 // set gives a folder the metadata.
 func (m *folderMeta) set(d *fsx.Dir) error {
 	n := &Node{Path: ".", Type: Folder, Mode: m.Mode, ModTime: m.Modified, Xattrs: m.Xattrs}
-	p := &planting{dest: d.Path(), root: os.Geteuid() == 0}
+	p := &metaSetter{dest: d.Path(), root: os.Geteuid() == 0}
 	if err := dropXattrs(d.FD(), m.Xattrs, p.root); err != nil {
 		return p.failed("remove extended attributes of", n, err)
 	}

@@ -15,6 +15,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+func init() {
+	Register(Kind{
+		Name: "postgres", Export: exportPostgres, Compare: comparePostgres,
+		Lost: LostFacts[postgresFacts], Since: postgresSince,
+	})
+}
+
 // PostgresConfig describes a PostgreSQL database.
 type PostgresConfig struct {
 	// URL names the database and a user who may dump it: all of its objects.
@@ -76,8 +83,14 @@ type Postgres struct {
 }
 
 var (
-	_ Source  = (*Postgres)(nil)
-	_ Sweeper = (*Postgres)(nil)
+	_ Source         = (*Postgres)(nil)
+	_ Sweeper        = (*Postgres)(nil)
+	_ RestoreChecker = (*Postgres)(nil)
+	_ Inspector      = (*Postgres)(nil)
+	_ Connected      = (*Postgres)(nil)
+	_ Shut           = (*Postgres)(nil)
+	_ Positioner     = (*Postgres)(nil)
+	_ Snapshotter    = (*Postgres)(nil)
 )
 
 // NewPostgres makes a PostgreSQL source. It does not connect.

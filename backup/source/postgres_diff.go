@@ -15,7 +15,7 @@ import (
 // comparePostgres compares two dumps without a server: pg_restore writes each
 // as a script, whose rows are compared as multisets.
 func comparePostgres(ctx context.Context, c *comparison) (_ Difference, err error) {
-	pgRestore, err := c.findPgRestore(ctx)
+	pgRestore, err := findPgRestore(ctx, c)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -28,13 +28,13 @@ func comparePostgres(ctx context.Context, c *comparison) (_ Difference, err erro
 	var bags [2]*rowBag
 	var schemas, roles [2][sha256.Size]byte
 	for i, side := range []Side{c.a, c.b} {
-		if schemas[i], err = c.schemaDigest(ctx, pgRestore, side); err != nil {
+		if schemas[i], err = schemaDigest(ctx, c, pgRestore, side); err != nil {
 			return Difference{}, err
 		}
 		if roles[i], err = rolesDigest(ctx, side); err != nil {
 			return Difference{}, err
 		}
-		if bags[i], err = c.readRows(ctx, pgRestore, side, tables, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+		if bags[i], err = readRows(ctx, c, pgRestore, side, tables, filepath.Join(dir, fmt.Sprint(i))); err != nil {
 			return Difference{}, err
 		}
 	}
@@ -53,7 +53,7 @@ func comparePostgres(ctx context.Context, c *comparison) (_ Difference, err erro
 }
 
 // findPgRestore finds a pg_restore that reads both dumps.
-func (c *comparison) findPgRestore(ctx context.Context) (tool, error) {
+func findPgRestore(ctx context.Context, c *comparison) (tool, error) {
 	major := 0
 	for _, e := range []Entry{c.a.Entry, c.b.Entry} {
 		var facts postgresFacts
@@ -70,7 +70,7 @@ func (c *comparison) findPgRestore(ctx context.Context) (tool, error) {
 }
 
 // script calls read with the dump as pg_restore writes it.
-func (c *comparison) script(ctx context.Context, t tool, s Side, section string, read func(io.Reader) error) error {
+func script(ctx context.Context, c *comparison, t tool, s Side, section string, read func(io.Reader) error) error {
 	dump := &countedStream{ReadCloser: c.open(ctx, s, s.Entry.Root)}
 	defer dump.Close()
 	out, err := program{argv: []string{t.path, section, "-f", "-"}, env: childEnviron(), stdin: dump}.start(ctx)
@@ -86,9 +86,9 @@ func (c *comparison) script(ctx context.Context, t tool, s Side, section string,
 }
 
 // schemaDigest is of all statements that make the schema.
-func (c *comparison) schemaDigest(ctx context.Context, t tool, s Side) (sum [sha256.Size]byte, err error) {
+func schemaDigest(ctx context.Context, c *comparison, t tool, s Side) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	err = c.script(ctx, t, s, "--schema-only", func(r io.Reader) error {
+	err = script(ctx, c, t, s, "--schema-only", func(r io.Reader) error {
 		return eachLine(r, func(line []byte, _, _ bool) error {
 			// Comments name versions, and \restrict a random word.
 			if !bytes.HasPrefix(line, []byte("--")) && !bytes.HasPrefix(line, []byte(`\`)) {
@@ -111,12 +111,12 @@ func rolesDigest(ctx context.Context, s Side) (sum [sha256.Size]byte, err error)
 }
 
 // readRows puts every row of a dump into a bag of its own.
-func (c *comparison) readRows(ctx context.Context, t tool, s Side, tables *rowTables, dir string) (_ *rowBag, err error) {
+func readRows(ctx context.Context, c *comparison, t tool, s Side, tables *rowTables, dir string) (_ *rowBag, err error) {
 	bag, err := newRowBag(dir)
 	if err != nil {
 		return nil, err
 	}
-	err = c.script(ctx, t, s, "--data-only", func(r io.Reader) error {
+	err = script(ctx, c, t, s, "--data-only", func(r io.Reader) error {
 		p := rowParser{tables: tables, bag: bag, row: sha256.New()}
 		return eachLine(r, p.line)
 	})

@@ -65,8 +65,6 @@ func (p *Postgres) asLeft(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return string(left) == row && strings.HasPrefix(row, "false "), err
 }
 
-var _ Inspector = (*Postgres)(nil)
-
 // Inspect implements Inspector: a database that somebody has opened is damaged as
 // a whole.
 func (p *Postgres) Inspect(ctx context.Context) (found Inspection, err error) {

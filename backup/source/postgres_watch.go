@@ -9,15 +9,6 @@ import (
 // says so. As long as the snapshot is there the server keeps every dead row.
 const longSnapshot = 30 * time.Minute
 
-// Snapshotter is a source whose dump holds a snapshot of a database, which is
-// a burden to its server for as long as it lasts.
-type Snapshotter interface {
-	// SnapshotAge returns for how long a dump that is under way has held its
-	// snapshot (0 when there is none), and for how long the last one held its
-	// own (0 when none has ended in this process).
-	SnapshotAge() (now, last time.Duration)
-}
-
 // SnapshotAge implements Snapshotter.
 func (p *Postgres) SnapshotAge() (now, last time.Duration) { return p.snapshot.age() }
 

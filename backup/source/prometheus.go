@@ -23,6 +23,14 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
+func init() {
+	Register(Kind{
+		Name: "prometheus", Files: true, Export: exportPrometheus,
+		Compare: compareDirectories, // blocks are files
+		Lost:    LostFacts[PrometheusFacts],
+	})
+}
+
 // PrometheusConfig describes a Prometheus server whose history is backed up.
 type PrometheusConfig struct {
 	// URL is the server's, on this host. Its admin API must be on.
@@ -60,9 +68,16 @@ type Prometheus struct {
 }
 
 var (
-	_ Source  = (*Prometheus)(nil)
-	_ Placed  = (*Prometheus)(nil)
-	_ Sweeper = (*Prometheus)(nil)
+	_ Source         = (*Prometheus)(nil)
+	_ Advancer       = (*Prometheus)(nil)
+	_ Placed         = (*Prometheus)(nil)
+	_ Sweeper        = (*Prometheus)(nil)
+	_ RestoreChecker = (*Prometheus)(nil)
+	_ Openable       = (*Prometheus)(nil)
+	_ Voluminous     = (*Prometheus)(nil)
+	_ Laster         = (*Prometheus)(nil)
+	_ Inspector      = (*Prometheus)(nil)
+	_ Rereader       = (*Prometheus)(nil)
 )
 
 // PrometheusFacts is what a Prometheus source's Entry tells in Facts.

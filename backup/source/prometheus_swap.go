@@ -4,21 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"path/filepath"
-
+	"github.com/dustin/go-humanize"
+	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/pack"
-)
-
-// A server writes to its data folder by names: a folder that is swapped beneath
+	"io"
+	"path/filepath"
+) // A server writes to its data folder by names: a folder that is swapped beneath
 // it would be spoilt. So it is stopped around the swap, either way. What a
 // crash leaves is known by the file "swapping" in the scratch folder, which is
 // there from before the server is stopped until the swap is undone or final.
-
-func (p *Prometheus) swapping() string { return filepath.Join(p.cfg.Scratch, "swapping") }
-
-// Space implements Restorer.
+func (p *Prometheus) swapping() string                           { return filepath.Join(p.cfg.Scratch, "swapping") } // Space implements Restorer.
 func (p *Prometheus) Space(e Entry) (folder string, bytes int64) { return p.tree.Space(e) }
 
 // Staged is the path of the staged data folder.
@@ -194,3 +190,69 @@ func (p *Prometheus) command(ctx context.Context, what string, argv []string) er
 	}
 	return nil
 }
+
+// Reach implements Restorer.
+func (p *Prometheus) Reach(ctx context.Context) (Reach, error) { return p.tree.Reach(ctx) }
+
+// Keep implements Restorer.
+func (p *Prometheus) Keep(ctx context.Context) (string, error) { return p.tree.Keep(ctx) }
+
+// Live implements Openable: the server that has it open is stopped by the swap
+// itself, which looks for others then.
+func (p *Prometheus) Live() ([]holder.Place, error) { return nil, nil }
+
+// Replaced implements Openable.
+func (p *Prometheus) Replaced() ([]holder.Place, error) { return p.tree.Replaced() }
+
+// whoHolds returns somebody who has something in a data folder open; nil for
+// nobody, as far as this process may see.
+func (p *Prometheus) whoHolds(ctx context.Context) (*holder.Holder, error) {
+	live, err := p.tree.Live()
+	if err != nil {
+		return nil, err
+	}
+	found, err := holder.Find(ctx, live, nil)
+	if err != nil || len(found.Holders) == 0 {
+		return nil, err
+	}
+	return &found.Holders[0], nil
+}
+
+// begun tells whether the server is, or may be, stopped for a swap: the note of
+// that may have been lost together with the scratch folder.
+func (p *Prometheus) begun(ctx context.Context) (bool, error) {
+	noted, err := exists(p.swapping())
+	if err != nil || noted {
+		return noted, err
+	}
+	reach, err := p.tree.Reach(ctx)
+	if err != nil || reach < ReachBegun {
+		return false, err
+	}
+	return true, makeScratch(p.cfg.Scratch) // where its programs leave what they print
+}
+
+// Volumes implements source.Voluminous.
+func (p *Prometheus) Volumes() ([]Volume, error) { return p.tree.Volumes() }
+
+// Inspect implements Inspector.
+func (p *Prometheus) Inspect(ctx context.Context) (Inspection, error) { return p.tree.Inspect(ctx) }
+
+// OpenStaged implements Rereader.
+func (p *Prometheus) OpenStaged(e Entry) (StagedContent, error) { return p.tree.OpenStaged(e) }
+
+// Distrust implements Rereader.
+func (p *Prometheus) Distrust(ctx context.Context, r *pack.Reader, e Entry, at Spot) (bool, error) {
+	return p.tree.Distrust(ctx, r, e, at)
+}
+
+// Lost implements source.Measured.
+func (f *PrometheusFacts) Lost(was *PrometheusFacts) string {
+	if was.Samples == 0 || f.Samples > 0 {
+		return ""
+	}
+	return fmt.Sprintf("had %s samples, has none", humanize.Comma(int64(was.Samples)))
+}
+
+// Lasting implements source.Laster.
+func (p *Prometheus) Lasting() ([]string, error) { return p.tree.Lasting() }

@@ -19,8 +19,6 @@ type Shut interface {
 // ErrWritten means that somebody wrote to a stage while it was open.
 var ErrWritten = errors.New("somebody wrote to the stage")
 
-var _ Shut = (*Postgres)(nil)
-
 // Opened calls do while the stages of sources are open. They are closed when ctx
 // has ended, too.
 func Opened(ctx context.Context, sources []Source, do func() error) (err error) {

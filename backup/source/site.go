@@ -51,7 +51,7 @@ func (s *site) release() {
 }
 
 // asides are what waits to be deleted.
-func (s *site) asides() asides { return asides{s.in, s.dropped} }
+func (s *site) asides() asides { return asidesIn(s.in, s.dropped) }
 
 // path is where something with one of the names is, for people.
 func (s *site) path(name string) string { return filepath.Join(s.folder, name) }

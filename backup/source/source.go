@@ -17,7 +17,7 @@ import (
 // Entry is what a manifest says of one source. It has all that a restore
 // needs besides the chunks.
 type Entry struct {
-	Kind  string          `json:"kind"` // "directory", "file", "sqlite", "postgres", "command", "prometheus"
+	Kind  string          `json:"kind"` // the name of a registered Kind
 	Name  string          `json:"name"`
 	Size  int64           `json:"size"`            // logical bytes
 	Root  pack.Stream     `json:"root"`            // the source's main stream
@@ -37,32 +37,22 @@ type Entry struct {
 // this host alone: a standby on which the application never ran lacks what Check
 // asks for, and a restore makes it. The error says what to do.
 func CheckRestore(ctx context.Context, src Source) error {
-	if c, ok := src.(restoreChecker); ok {
+	if c, ok := src.(RestoreChecker); ok {
 		return c.CheckRestore(ctx)
 	}
 	return src.Check(ctx)
 }
 
-// restoreChecker is a source of which a restore needs less than a backup does.
-type restoreChecker interface {
+// RestoreChecker is a source of which a restore needs less than a backup does.
+type RestoreChecker interface {
 	CheckRestore(ctx context.Context) error
 }
-
-var (
-	_ restoreChecker = (*Directory)(nil)
-	_ restoreChecker = (*SQLite)(nil)
-	_ restoreChecker = (*Postgres)(nil)
-	_ restoreChecker = (*Prometheus)(nil)
-)
 
 // Previous is the same source's part of the previous backup.
 type Previous struct {
 	Entry  Entry
 	Reader *pack.Reader
 }
-
-// IsFiles reports whether sources of a kind are files.
-func IsFiles(kind string) bool { return kind == "directory" || kind == "file" || kind == "prometheus" }
 
 // Source is one thing that is backed up.
 type Source interface {
@@ -147,13 +137,8 @@ func SameStage(a, b Entry) bool {
 	if !Identical(a, b, true) {
 		return false
 	}
-	switch a.Kind {
-	case "sqlite":
-		return sameOwner(a, b)
-	case "file":
-		return sameFile(a, b)
-	}
-	return true
+	same := kinds[a.Kind].SameStage
+	return same == nil || same(a, b)
 }
 
 // Export writes what one entry holds to path, for a person, needing nothing of
@@ -175,14 +160,14 @@ func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 
 // ExportTo is Export in a held folder.
 func ExportTo(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error {
-	export, ok := exporters[e.Kind]
+	kind, ok := kinds[e.Kind]
 	if !ok {
 		return fmt.Errorf("unknown kind of source %q", e.Kind)
 	}
 	if len(at.Missing) > 0 {
 		return &fs.PathError{Op: "write to", Path: at.Path(), Err: fs.ErrNotExist}
 	}
-	err := export(ctx, r, e, at)
+	err := kind.Export(ctx, r, e, at)
 	if err != nil && lossesOf(ctx).bears(Loss{Source: e.Name, What: leftOut}, err) {
 		return removeAll(ctx, at.Dir, at.Name) // of a kind that is whole or nothing
 	}
@@ -191,13 +176,3 @@ func ExportTo(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error 
 
 // Remove deletes what an export has made, all of it.
 func Remove(ctx context.Context, at fsx.Place) error { return removeAll(ctx, at.Dir, at.Name) }
-
-// exporters are Export by kind.
-var exporters = map[string]func(context.Context, *pack.Reader, Entry, fsx.Place) error{
-	"directory":  exportDirectory,
-	"file":       exportFile,
-	"sqlite":     exportSQLite,
-	"postgres":   exportPostgres,
-	"command":    exportCommand,
-	"prometheus": exportPrometheus,
-}

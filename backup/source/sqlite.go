@@ -18,6 +18,13 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 )
 
+func init() {
+	Register(Kind{
+		Name: "sqlite", Export: exportSQLite, Compare: compareSQLite,
+		SameStage: sameOwner, Lost: LostFacts[sqliteFacts], Since: sqliteSince, MaybeFull: sqliteMaybeFull,
+	})
+}
+
 // SQLiteConfig describes a SQLite database file.
 type SQLiteConfig struct {
 	// Path is the database file, or a symbolic link to it. Its folder exists
@@ -43,9 +50,14 @@ type SQLite struct {
 }
 
 var (
-	_ Source  = (*SQLite)(nil)
-	_ Placed  = (*SQLite)(nil)
-	_ Sweeper = (*SQLite)(nil)
+	_ Source         = (*SQLite)(nil)
+	_ Placed         = (*SQLite)(nil)
+	_ Sweeper        = (*SQLite)(nil)
+	_ RestoreChecker = (*SQLite)(nil)
+	_ Openable       = (*SQLite)(nil)
+	_ Voluminous     = (*SQLite)(nil)
+	_ Rereader       = (*SQLite)(nil)
+	_ Positioner     = (*SQLite)(nil)
 )
 
 // NewSQLite makes a SQLite source.

@@ -21,7 +21,7 @@ func compareSQLite(ctx context.Context, c *comparison) (_ Difference, err error)
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	paths := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}
 	for i, side := range []Side{c.a, c.b} {
-		if err := c.writeOut(ctx, side, paths[i]); err != nil {
+		if err := writeOut(ctx, c, side, paths[i]); err != nil {
 			return Difference{}, err
 		}
 	}
@@ -38,7 +38,7 @@ func compareSQLite(ctx context.Context, c *comparison) (_ Difference, err error)
 }
 
 // writeOut writes one side's file, which is dropped when it has been compared.
-func (c *comparison) writeOut(ctx context.Context, s Side, path string) error {
+func writeOut(ctx context.Context, c *comparison, s Side, path string) error {
 	in := c.open(ctx, s, s.Entry.Root)
 	defer in.Close()
 	f, err := os.Create(path)

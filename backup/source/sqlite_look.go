@@ -12,9 +12,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
-// databaseMagic is what each SQLite database begins with.
-const databaseMagic = "SQLite format 3\x00"
-
 // databaseLook is what a look at a database file, and at what lies beside it,
 // shows without SQLite.
 type databaseLook struct {
@@ -31,7 +28,7 @@ func (l *databaseLook) quiet() bool {
 	return !l.pending && !l.writing && l.pageSize() > 0 && l.stat.Size%l.pageSize() == 0
 }
 
-func (l *databaseLook) id() fileID { return fileID{uint64(l.stat.Dev), l.stat.Ino} }
+func (l *databaseLook) id() fileID { return fileIDOf(&l.stat) }
 
 // pageSize is what the header says; 0 for no header.
 func (l *databaseLook) pageSize() int64 {

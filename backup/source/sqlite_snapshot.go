@@ -170,7 +170,7 @@ func fingerprint(at fsx.Place) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h, id := sha256.New(), fileID{uint64(st.Dev), st.Ino}
+	h, id := sha256.New(), fileIDOf(&st)
 	for _, part := range []struct {
 		side  string
 		head  int64

@@ -1,61 +1,16 @@
 package source
 
 import (
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
 
-// A damaged live database is told in the backup, by either kind of source, until
-// it is mended, and once an hour at the most it is looked for.
+// A damaged live database is told in the backup until it is mended, and once an hour
+// at the most it is looked for.
 func TestADamagedLiveDatabaseIsToldInTheBackup(t *testing.T) {
-	for _, kind := range []string{"sqlite", "directory"} {
-		t.Run(kind, func(t *testing.T) {
-			bad := rewrite(t, "ON t (x)", "ON t (y)", "CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)")
-			now := time.Now().Add(time.Hour)
-			var src Source
-			if kind == "sqlite" {
-				s := newSQLite(t, bad)
-				s.cfg.Now = func() time.Time { return now }
-				src = s
-			} else {
-				d := newTestDirectory(t, filepath.Dir(bad))
-				d.cfg.Now = func() time.Time { return now }
-				src = d
-			}
-			v := newVault(t)
-			change := func(stmt string) {
-				t.Helper()
-				db := openBank(t, bad, "delete")
-				_, err := db.Exec(stmt)
-				must(t, err)
-				must(t, db.Close())
-			}
-			expect := func(when string, damaged bool) {
-				t.Helper()
-				e, _ := v.mustBackup(src)
-				text := strings.Join(e.Damaged, "; ")
-				if strings.Contains(text, "row 1 missing from index i") != damaged || len(e.Warnings) > 0 != damaged {
-					t.Errorf("%s: damaged %q, warnings %q", when, text, e.Warnings)
-				}
-			}
-			expect("at first", true)
-			expect("unchanged", true)
-			change("CREATE TABLE more (x)")
-			expect("changed", true)
-			change("REINDEX")
-			expect("mended", false)
-			for _, stmt := range []string{
-				"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (x)' WHERE name = 'i'",
-				"CREATE TABLE another (x)",
-			} {
-				change(stmt)
-			}
-			expect("within the hour", false)
-			now = now.Add(soundEvery)
-			change("CREATE TABLE once_more (x)")
-			expect("an hour later", true)
-		})
-	}
+	tellsADamagedDatabase(t, soundEvery, func(path string, now func() time.Time) Source {
+		s := newSQLite(t, path)
+		s.cfg.Now = now
+		return s
+	})
 }

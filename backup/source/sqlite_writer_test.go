@@ -11,17 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-)
-
-// Variables by which a test starts its own binary as an application.
+) // Variables by which a test starts its own binary as an application.
 const (
 	bankPath = "UNDERSTUDY_TEST_BANK"
 	bankJob  = "UNDERSTUDY_TEST_BANK_JOB"
-)
-
-// TestSQLiteApplicationProcess is no test: it is the application, when the
+) // TestSQLiteApplicationProcess is no test: it is the application, when the
 // test binary is started as one.
-func TestSQLiteApplicationProcess(t *testing.T) {
+func TestSQLiteApplicationProcess(t *testing.T) { runApplication(t) } // runApplication is what a test binary's TestSQLiteApplicationProcess does: it is the
+// application, when the binary is started as one.
+func runApplication(t *testing.T) {
 	path := os.Getenv(bankPath)
 	if path == "" {
 		return
@@ -38,10 +36,7 @@ func TestSQLiteApplicationProcess(t *testing.T) {
 		return
 	}
 	stop := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		close(stop)
-	}()
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); close(stop) }()
 	for n := 0; ; n++ {
 		must(t, transfer(db, n%accounts+1, n*7%accounts+1))
 		if n == 0 {

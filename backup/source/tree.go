@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"io"
 	"iter"
 	"strings"
 	"time"
@@ -104,17 +103,12 @@ func comparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
-// chunkReader is what the reading of a directory needs of a pack.Reader.
-type chunkReader interface {
-	Open(ctx context.Context, s pack.Stream) io.ReadCloser
-}
-
 // tree yields the nodes of a dumped directory in canonical order: depth first,
 // each folder before what is in it, by the bytes of the names. Two trees can
 // be compared in one pass, in memory that does not grow with their size. It
 // ends after the first error.
-func tree(ctx context.Context, r chunkReader, e Entry) iter.Seq2[*Node, error] {
+func tree(ctx context.Context, r chunkReader, root pack.Stream) iter.Seq2[*Node, error] {
 	return func(yield func(*Node, error) bool) {
-		readTree(r.Open(ctx, e.Root))(yield)
+		readTree(r.Open(ctx, root))(yield)
 	}
 }

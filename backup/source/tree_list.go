@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/pack"
 )
 
 // nodes yields the nodes of a tree. It may be run several times.
 type nodes func(ctx context.Context) iter.Seq2[*Node, error]
 
 // dumpedNodes reads the tree of a dumped directory.
-func dumpedNodes(r chunkReader, e Entry) nodes {
-	return func(ctx context.Context) iter.Seq2[*Node, error] { return tree(ctx, r, e) }
+func dumpedNodes(r chunkReader, root pack.Stream) nodes {
+	return func(ctx context.Context) iter.Seq2[*Node, error] { return tree(ctx, r, root) }
 }
 
 // openList opens the file of a list. Whatever has its name later, this one is read.
@@ -42,8 +43,8 @@ func listedNodes(list *os.File) nodes {
 
 // writeList keeps the tree of a dumped directory in a file, durably: to find
 // out what changed when another one is to be staged in its place.
-func writeList(ctx context.Context, r chunkReader, e Entry, in *fsx.Dir, name string) error {
-	return in.Write(name, func(f *os.File) error { return copyStream(ctx, r, e.Root, f) })
+func writeList(ctx context.Context, r chunkReader, root pack.Stream, in *fsx.Dir, name string) error {
+	return in.Write(name, func(f *os.File) error { return copyStream(ctx, r, root, f) })
 }
 
 // readTree yields the nodes of a tree stream, and closes it. It ends after the

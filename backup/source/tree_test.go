@@ -3,48 +3,28 @@ package source
 import (
 	"bytes"
 	"errors"
+	"github.com/google/go-cmp/cmp"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"io"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/understudy-ha/understudy/backup/pack"
-)
-
-// sampleTree has each type of node.
+) // sampleTree has each type of node.
 func sampleTree() []*Node {
 	old := time.Unix(-5, 7)
-	return []*Node{
-		{Path: ".", Type: Folder, Mode: 0o1755, UID: 1, GID: 2, User: "daemon", ModTime: time.Unix(1e9, 999999999)},
-		{Path: "a", Type: Folder, Mode: 0o700, ModTime: old, Xattrs: []Xattr{{"user.a", []byte("b")}, {"user.b", nil}}},
-		{Path: "a/f", Type: RegularFile, Mode: 0o4755, ModTime: old, Inode: 1 << 60, Changed: time.Unix(2e9, 1),
-			Size: 1 << 40, Content: pack.Stream{Size: 5000, Depth: 1, Chunks: []pack.ID{{1}, {2}}},
-			Sparse: 4096, Data: []Extent{{0, 1000}, {1 << 20, 4000}}},
-		{Path: "a/f2", Type: RegularFile, ModTime: old, Size: 70000, Content: pack.Stream{Size: 70000, Chunks: []pack.ID{{3}}}},
-		{Path: "a/f3", Type: RegularFile, ModTime: old, Size: 1 << 30, Content: pack.Stream{Chunks: []pack.ID{}}, Sparse: 1, Data: []Extent{}},
-		{Path: "a/g\n\xff", Type: RegularFile, ModTime: time.Unix(1<<40, 0), Content: pack.Stream{Chunks: []pack.ID{}}},
-		{Path: "a-", Type: HardLink, Target: "a/f"},
-		{Path: "b", Type: Symlink, Mode: 0o777, UID: 1<<32 - 1, ModTime: old, Target: "../x"},
-		{Path: "c", Type: Fifo, ModTime: old},
-		{Path: "d", Type: CharDevice, ModTime: old, Device: 259},
-		{Path: "e", Type: BlockDevice, ModTime: old, Device: 1 << 40},
-	}
+	return []*Node{{Path: ".", Type: Folder, Mode: 0o1755, UID: 1, GID: 2, User: "daemon", ModTime: time.Unix(1e9, 999999999)}, {Path: "a", Type: Folder, Mode: 0o700, ModTime: old, Xattrs: []Xattr{{"user.a", []byte("b")}, {"user.b", nil}}}, {Path: "a/f", Type: RegularFile, Mode: 0o4755, ModTime: old, Inode: 1 << 60, Changed: time.Unix(2e9, 1), Size: 1 << 40, Content: pack.Stream{Size: 5000, Depth: 1, Chunks: []pack.ID{{1}, {2}}}, Sparse: 4096, Data: []Extent{{0, 1000}, {1 << 20, 4000}}}, {Path: "a/f2", Type: RegularFile, ModTime: old, Size: 70000, Content: pack.Stream{Size: 70000, Chunks: []pack.ID{{3}}}}, {Path: "a/f3", Type: RegularFile, ModTime: old, Size: 1 << 30, Content: pack.Stream{Chunks: []pack.ID{}}, Sparse: 1, Data: []Extent{}}, {Path: "a/g\n\xff", Type: RegularFile, ModTime: time.Unix(1<<40, 0), Content: pack.Stream{Chunks: []pack.ID{}}}, {Path: "a-", Type: HardLink, Target: "a/f"}, {Path: "b", Type: Symlink, Mode: 0o777, UID: 1<<32 - 1, ModTime: old, Target: "../x"}, {Path: "c", Type: Fifo, ModTime: old}, {Path: "d", Type: CharDevice, ModTime: old, Device: 259}, {Path: "e", Type: BlockDevice, ModTime: old, Device: 1 << 40}}
 }
-
 func encodeTree(t testing.TB, nodes ...*Node) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	enc, err := newTreeEncoder(&b)
-	do(t, err)
+	mustTree(t, err)
 	for _, n := range nodes {
-		do(t, enc.write(n))
+		mustTree(t, enc.write(n))
 	}
-	do(t, enc.flush())
+	mustTree(t, enc.flush())
 	return b.Bytes()
 }
-
 func decodeTree(data []byte) (nodes []*Node, err error) {
 	dec := newTreeDecoder(bytes.NewReader(data))
 	for {
@@ -58,11 +38,10 @@ func decodeTree(data []byte) (nodes []*Node, err error) {
 		nodes = append(nodes, n)
 	}
 }
-
 func TestTreeComesBackAsItWasWritten(t *testing.T) {
 	want := sampleTree()
 	got, err := decodeTree(encodeTree(t, want...))
-	do(t, err)
+	mustTree(t, err)
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b Xattr) bool {
 		return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
 	})); d != "" {
@@ -135,4 +114,11 @@ func FuzzTreeDecoder(f *testing.F) {
 			t.Errorf("what was read does not come back: %v", err)
 		}
 	})
+}
+
+func mustTree(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

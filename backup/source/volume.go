@@ -1,17 +1,8 @@
 package source
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
-	"strings"
-
-	"github.com/dustin/go-humanize"
-
-	"github.com/understudy-ha/understudy/backup/fsx"
 )
 
 // Volume is the file system that a folder or a file lies on, as it is told apart
@@ -29,63 +20,6 @@ type Volume struct {
 	// and where nothing is mounted.
 	Unmounted []string `json:"unmounted,omitempty"`
 }
-
-// Volumes tells which file systems a source lies on here: first the one that
-// its path is on, or will be, then those that are mounted within. None for a
-// source that lies on none, such as a database server's.
-func Volumes(ctx context.Context, src Source) ([]Volume, error) {
-	v, ok := src.(voluminous)
-	if !ok {
-		return nil, nil
-	}
-	found, err := v.volumes()
-	if err != nil {
-		return nil, fmt.Errorf("find the file system of source %s: %w", src.Name(), err)
-	}
-	return found, ctx.Err()
-}
-
-// voluminous is a source that lies on file systems of this host.
-type voluminous interface{ volumes() ([]Volume, error) }
-
-var (
-	_ voluminous = (*Directory)(nil)
-	_ voluminous = (*SQLite)(nil)
-	_ voluminous = (*Prometheus)(nil)
-)
-
-func (d *Directory) volumes() ([]Volume, error) {
-	path, err := resolveTarget(d.cfg.Path)
-	if err != nil {
-		return nil, err
-	}
-	mounts, err := readMounts()
-	if err != nil {
-		return nil, err
-	}
-	v, err := volumeOf(path, mounts)
-	if err != nil {
-		return nil, err
-	}
-	v.Named = d.cfg.Path
-	all := []Volume{v}
-	w := walk{exclude: d.cfg.Exclude}
-	for _, point := range mountsWithin(path, mounts) {
-		if w.excludes(strings.TrimPrefix(point, path+"/")) {
-			continue
-		}
-		if v, err = volumeOf(point, mounts); err != nil {
-			return nil, err
-		}
-		v.Unmounted = nil // as of the path above
-		all = append(all, v)
-	}
-	return all, nil
-}
-
-func (p *Prometheus) volumes() ([]Volume, error) { return p.tree.volumes() }
-
-func (s *SQLite) volumes() ([]Volume, error) { return fileVolumes(s.cfg.Path) }
 
 // fileVolumes is the file system of a file.
 func fileVolumes(named string) ([]Volume, error) {
@@ -179,61 +113,4 @@ func (v Volume) volume() string {
 		return "the root disk, " + name
 	}
 	return name
-}
-
-// HeldIn tells which of the file systems mounted within a source had files when
-// e was dumped.
-func HeldIn(e Entry) func(path string) bool {
-	var facts DirectoryFacts
-	if e.Kind != "directory" || json.Unmarshal(e.Facts, &facts) != nil {
-		return func(string) bool { return false }
-	}
-	root := facts.Path
-	if path, err := resolveTarget(root); err == nil {
-		root = path
-	}
-	return func(path string) bool { return facts.Mounts[strings.TrimPrefix(path, root+"/")] > 0 }
-}
-
-// Held says what a source had when e was dumped, in the words of Holds.
-func Held(e Entry) string {
-	var facts DirectoryFacts
-	if e.Kind != "directory" || json.Unmarshal(e.Facts, &facts) != nil {
-		return ""
-	}
-	return humanize.Comma(facts.names()) + " files"
-}
-
-// Holds says what a source has now, without a dump of it: "" where that takes
-// more than a look.
-func Holds(ctx context.Context, src Source) (string, error) {
-	d, ok := src.(*Directory)
-	if !ok {
-		return "", nil
-	}
-	n, err := d.count(ctx)
-	if err != nil {
-		return "", fmt.Errorf("count the files of source %s: %w", src.Name(), err)
-	}
-	return humanize.Comma(n) + " files", nil
-}
-
-// count is how many names lead to what is not a folder.
-func (d *Directory) count(ctx context.Context) (n int64, err error) {
-	at, err := fsx.Resolve(d.cfg.Path)
-	if err != nil {
-		return 0, err
-	}
-	defer at.Close()
-	root := at.Path()
-	w := walk{root: root, at: at, exclude: d.cfg.Exclude, guests: d.guestsIn(root), fault: noPathFault, visit: func(f *found) error {
-		if f.self == nil {
-			n++
-		}
-		return nil
-	}}
-	if err := w.run(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return n, err
-	}
-	return n, nil
 }

@@ -56,7 +56,7 @@ func (w *walk) run(ctx context.Context) error {
 	if err := unix.Fstat(root.fd, &f.stat); err != nil {
 		return &fs.PathError{Op: "stat", Path: w.root, Err: err}
 	}
-	was := fileID{uint64(f.stat.Dev), f.stat.Ino}
+	was := fileIDOf(&f.stat)
 	if err := w.visit(f); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (w *walk) stillThere(was fileID) error {
 	if err != nil {
 		return fmt.Errorf("look again: %w", err)
 	}
-	if was != (fileID{uint64(now.Dev), now.Ino}) {
+	if was != fileIDOf(&now) {
 		return fmt.Errorf("%s was replaced by another folder, or another file system, while it was read", w.root)
 	}
 	return nil

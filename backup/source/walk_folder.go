@@ -164,7 +164,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	case int64(n) == x.Length:
 		r.data = r.data[1:]
 	default:
-		r.data = append([]Extent{{x.Offset + int64(n), x.Length - int64(n)}}, r.data[1:]...)
+		r.data = append([]Extent{{Offset: x.Offset + int64(n), Length: x.Length - int64(n)}}, r.data[1:]...)
 	}
 	if len(r.data) == 0 {
 		return n, io.EOF

@@ -1,0 +1,28 @@
+package source
+
+import (
+	"github.com/understudy-ha/understudy/backup/holder"
+)
+
+// Live implements Openable.
+func (d *Directory) Live() ([]holder.Place, error) {
+	var live holder.Place
+	err := d.at(func(p placement) error {
+		live.Path = p.at().target
+		if m, ok := p.(*moving); ok {
+			live.Except = []string{m.folder}
+		}
+		return nil
+	})
+	return []holder.Place{live}, err
+}
+
+// Replaced implements Openable.
+func (d *Directory) Replaced() ([]holder.Place, error) {
+	var replaced holder.Place
+	err := d.at(func(p placement) error {
+		replaced.Path = p.at().path(p.at().replaced)
+		return nil
+	})
+	return []holder.Place{replaced}, err
+}

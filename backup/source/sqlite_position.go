@@ -1,0 +1,60 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Position implements Positioner: a digest that every commit changes.
+func (s *SQLite) Position(context.Context) (string, error) {
+	p, err := s.real()
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", s.name, err)
+	}
+	defer p.Close()
+	at, err := fingerprint(p)
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", s.name, err)
+	}
+	return at, nil
+}
+
+// sqliteSince is Since.
+func sqliteSince(e Entry, position string) string {
+	var facts sqliteFacts
+	if err := json.Unmarshal(e.Facts, &facts); err != nil || facts.Fingerprint == position {
+		return ""
+	}
+	return "later commits"
+}
+
+// Lost implements source.Measured.
+func (f *sqliteFacts) Lost(was *sqliteFacts) string {
+	// Every table has a page of its own.
+	if !f.Empty || was.Empty || was.PageCount < 2 {
+		return ""
+	}
+	return fmt.Sprintf("had tables (%s), has none", humanize.IBytes(uint64(was.Size)))
+}
+
+// sqliteMaybeFull tells whether SQLite may have met a full disk: it calls it an
+// I/O error, or says that it cannot open the file.
+func sqliteMaybeFull(err error) bool {
+	switch resultCode(err) {
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN:
+		return true
+	}
+	return false
+}
+
+// node is the file of a restored database.
+func (f *sqliteFacts) node(name string) *Node {
+	return &Node{
+		Path: name, Type: RegularFile, Mode: f.Mode & 0o777,
+		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group, Xattrs: f.Xattrs,
+	}
+}

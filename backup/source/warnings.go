@@ -1,0 +1,4 @@
+package source
+
+// maxWarnings keeps a manifest small.
+const maxWarnings = 20
