@@ -2,6 +2,7 @@ package ha
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -140,4 +141,13 @@ func (r *Refusal) Error() string { return r.Reason }
 func IsRefusal(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r)
+}
+
+// ErrInvalid marks input that is wrong in itself, whatever the state of the
+// cluster.
+var ErrInvalid = errors.New("invalid")
+
+// Invalidf is an ErrInvalid that says what is wrong.
+func Invalidf(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
 }

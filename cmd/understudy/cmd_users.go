@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/api"
 )
 
@@ -70,8 +70,8 @@ first user is an admin.
   pwgen -s 20 1 | tee /dev/tty | understudy users add bob --role viewer --password-file -`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u := api.NewUser{Name: args[0], Role: agent.UserRole(role)}
-			if err := agent.CheckUser(u.Name, u.Role); err != nil {
+			u := api.NewUser{Name: args[0], Role: account.Role(role)}
+			if err := account.Check(u.Name, u.Role); err != nil {
 				return usagef("%s", strings.TrimPrefix(err.Error(), "invalid: "))
 			}
 			var err error
@@ -81,7 +81,7 @@ first user is an admin.
 			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/users", u, fmt.Sprintf("%s may sign in (%s).", u.Name, u.Role))
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", string(agent.RoleAdmin), "admin or viewer")
+	cmd.Flags().StringVar(&role, "role", string(account.Admin), "admin or viewer")
 	addPasswordFile(cmd, &file)
 	a.addAgentFlag(cmd)
 	return cmd
@@ -148,7 +148,7 @@ func (a *app) password(ctx context.Context, file string) (string, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, agent.MaxPassword+2))
+	text, err := io.ReadAll(io.LimitReader(in, account.MaxPassword+2))
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}

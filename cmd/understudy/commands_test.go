@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -54,7 +55,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	h.fails(exitRefused, "last admin", "users", "remove", "alice")
 	h.run("users", "remove", "bob")
 	h.fails(exitFailed, "no such user", "users", "remove", "bob")
-	if all := ask[[]api.User](h, "users"); len(all) != 1 || all[0].Name != "alice" || all[0].Role != agent.RoleAdmin {
+	if all := ask[[]api.User](h, "users"); len(all) != 1 || all[0].Name != "alice" || all[0].Role != account.Admin {
 		t.Errorf("users: %+v", all)
 	}
 	h.run("pause", "--for", "2h", "--reason", "migration")

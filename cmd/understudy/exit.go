@@ -57,7 +57,7 @@ var exitKinds = []struct {
 	code  int
 	kinds []error
 }{
-	{exitUsage, []error{errUsage, agent.ErrInvalid}},
+	{exitUsage, []error{errUsage, ha.ErrInvalid}},
 	{exitRefused, []error{errRefused, agent.ErrLocked, agent.ErrNotMember}},
 	{exitFailed, []error{
 		errFailed, agent.ErrNoBackup, backup.ErrTampered, pack.ErrCorrupt, restore.ErrNotEmpty, restore.ErrNoSpace,

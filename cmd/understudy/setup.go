@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
@@ -160,7 +161,7 @@ func (s *setup) problems() []string {
 
 // invalidInput marks what was entered wrongly.
 func invalidInput(what string, err error) error {
-	return fmt.Errorf("%w: %s: %w", agent.ErrInvalid, what, err)
+	return fmt.Errorf("%w: %s: %w", ha.ErrInvalid, what, err)
 }
 
 // proofTimeout bounds the proof of a bucket.
@@ -339,14 +340,14 @@ func makeCluster(ctx context.Context, cfg agent.Config, req api.SetupRequest) (c
 		}
 		shared.Frequency = ha.Duration(d)
 	}
-	if err := agent.CheckUser(req.User, agent.RoleAdmin); err != nil {
+	if err := account.Check(req.User, account.Admin); err != nil {
 		return "", nil, err
 	}
-	hash, err := agent.NewPasswords(rand.Reader).Hash(ctx, req.Password)
+	hash, err := account.NewPasswords().Hash(ctx, req.Password)
 	if err != nil {
 		return "", nil, err
 	}
-	cluster, err = agent.Init(ctx, cfg, shared, agent.User{Name: req.User, Role: agent.RoleAdmin, Password: hash})
+	cluster, err = agent.Init(ctx, cfg, shared, account.User{Name: req.User, Role: account.Admin, Password: hash})
 	if err != nil {
 		return "", nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -32,6 +33,7 @@ type Agent struct {
 	configs   *configs
 	table     *table
 	notifier  *notifier
+	accounts  *account.Accounts
 	deliverer *deliverer
 	history   *manifests
 	chronicle *chronicle
@@ -81,7 +83,6 @@ type Agent struct {
 	// and alone by whoever does so while there is nothing to do.
 	staging    sync.RWMutex
 	membership sync.Mutex // one change of the shared configuration at a time
-	passwords  *Passwords
 
 	mu       sync.Mutex
 	core     ha.Status
@@ -154,7 +155,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		ended:    make(map[string]PromotionStatus),
 		packs:    newPacks(),
 	}
-	a.passwords = NewPasswords(cfg.Random)
+	a.accounts = account.New(users{a})
 	a.bucket.TellRecovered(a.tellRecovered())
 	a.repo = a.bucket.Repository()
 	a.registrar = newRegistrar(a.bucket, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)

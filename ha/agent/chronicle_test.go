@@ -75,7 +75,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 				t.Errorf("in pages of %d: %+v", size, all)
 			}
 		}
-		if _, err := e.agent.ClusterHistory(t.Context(), "elsewhere", 0); !errors.Is(err, ErrInvalid) {
+		if _, err := e.agent.ClusterHistory(t.Context(), "elsewhere", 0); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("a place that is none: %v", err)
 		}
 	})

@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -96,13 +94,7 @@ type Hook struct {
 	Timeout time.Duration // 0: a default; the demote hook's is the cluster's stop_timeout
 }
 
-// ErrInvalid marks input that is wrong in itself, whatever the state of the
-// cluster.
-var ErrInvalid = errors.New("invalid")
-
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, args...))
-}
+func invalid(format string, args ...any) error { return ha.Invalidf(format, args...) }
 
 // complete checks a configuration and fills in its defaults.
 func (c Config) complete() (Config, error) {

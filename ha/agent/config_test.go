@@ -41,7 +41,7 @@ func TestConfigThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 			{"colour", "red", "frequency, retention"},
 		} {
 			err := a.agent.SetConfig(t.Context(), map[string]string{bad[0]: bad[1], "margin": "9s"})
-			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), bad[2]) {
+			if !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), bad[2]) {
 				t.Errorf("set %s to %s: %v, want it to say %q", bad[0], bad[1], err, bad[2])
 			}
 		}

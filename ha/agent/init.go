@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // Init makes a cluster in an empty bucket, with this instance as its active,
@@ -20,7 +21,7 @@ import (
 // has a cluster already, or other objects, is a *ha.Refusal; one that holds
 // history and no head
 // is ErrBucket. No agent may be running on the data folder.
-func Init(ctx context.Context, cfg Config, c ha.Config, users ...User) (cluster string, err error) {
+func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (cluster string, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return "", err
@@ -46,7 +47,7 @@ type initialiser struct {
 	bucket *Bucket
 	j      ha.Journal
 	self   ha.Peer
-	users  []User
+	users  []account.User
 }
 
 func (i *initialiser) run(ctx context.Context, c ha.Config) error {

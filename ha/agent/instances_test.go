@@ -28,7 +28,7 @@ func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
 		}
 		b.stop = nil
 		b.refusesToOpen("was removed", "understudy join")
-		if err := a.agent.RemoveInstance(t.Context(), "nobody"); !errors.Is(err, ErrInvalid) {
+		if err := a.agent.RemoveInstance(t.Context(), "nobody"); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("remove an instance that is not there: %v", err)
 		}
 		b.join(false)
@@ -44,7 +44,7 @@ func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		for _, bad := range []string{"", "host", "ftp://x", "http://user:secret@x"} {
-			if err := a.agent.AddInstance(t.Context(), bad); !errors.Is(err, ErrInvalid) {
+			if err := a.agent.AddInstance(t.Context(), bad); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("add %q: %v", bad, err)
 			}
 		}

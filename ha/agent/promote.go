@@ -125,7 +125,7 @@ func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, 
 
 // ErrNoPromotion means that this process knows no promotion with the id that
 // was asked for.
-var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ErrInvalid)
+var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ha.ErrInvalid)
 
 // CancelPromotion gives up the promotion under way, which rolls back. Once it
 // has committed it is a *ha.Refusal.

@@ -114,7 +114,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Backup: "nonsense"}); !errors.Is(err, ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: "hard"}); !errors.Is(err, ErrInvalid) {
+		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("an unknown mode: %v", err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // secretsPurpose is what the sealed part of the shared configuration is sealed
@@ -18,8 +19,8 @@ const secretsPurpose = "shared secrets"
 // may read. Members that this version does not know are kept when it is written
 // again.
 type secrets struct {
-	Users    []User    `json:"users,omitempty"`    // of the console
-	Webhooks []webhook `json:"webhooks,omitempty"` // outgoing
+	Users    []account.User `json:"users,omitempty"`    // of the console
+	Webhooks []webhook      `json:"webhooks,omitempty"` // outgoing
 
 	others map[string]json.RawMessage
 }

@@ -17,7 +17,7 @@ import (
 var ConfigKeys = []string{"frequency", "retention", "reuse_window", "fencing", "ttl", "stop_timeout", "margin"}
 
 // SetConfig changes settings that all instances share, all or none, and waits
-// until they are in force. A value that cannot be is ErrInvalid; on an instance
+// until they are in force. A value that cannot be is ha.ErrInvalid; on an instance
 // that is not the active it is a *ha.Refusal that names the active.
 func (a *Agent) SetConfig(ctx context.Context, settings map[string]string) error {
 	return a.changeConfig(ctx, "", func(c *ha.Config) error {

@@ -2,14 +2,11 @@ package agent
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // TestUsersSignInWhereverTheActiveIs: users are part of the shared
@@ -24,28 +21,28 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		a.untilLeading()
 		b.untilCached(a.backup())
 		ctx := t.Context()
-		if err := a.agent.AddUser(ctx, "vera", RoleViewer, "correct horse"); !ha.IsRefusal(err) {
+		if err := a.agent.Accounts().AddUser(ctx, "vera", account.Viewer, "correct horse"); !ha.IsRefusal(err) {
 			t.Errorf("a viewer as the first user: %v", err)
 		}
-		if err := a.agent.AddUser(ctx, "alice", RoleAdmin, "correct horse"); err != nil {
+		if err := a.agent.Accounts().AddUser(ctx, "alice", account.Admin, "correct horse"); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.agent.AddUser(ctx, "vera", RoleViewer, "battery staple"); err != nil {
+		if err := a.agent.Accounts().AddUser(ctx, "vera", account.Viewer, "battery staple"); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.agent.AddUser(ctx, "alice", RoleAdmin, "correct horse"); !ha.IsRefusal(err) {
+		if err := a.agent.Accounts().AddUser(ctx, "alice", account.Admin, "correct horse"); !ha.IsRefusal(err) {
 			t.Errorf("the same name twice: %v", err)
 		}
-		if err := b.agent.AddUser(ctx, "bob", RoleAdmin, "correct horse"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "a") {
+		if err := b.agent.Accounts().AddUser(ctx, "bob", account.Admin, "correct horse"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "a") {
 			t.Errorf("on a standby: %v", err)
 		}
-		b.until("users are there", func(Status) bool { _, ok := b.agent.User("vera"); return ok })
+		b.until("users are there", func(Status) bool { _, ok := b.agent.Accounts().User("vera"); return ok })
 		for _, h := range []*host{a, b} {
-			if u, err := h.agent.SignIn(ctx, "alice", "correct horse"); err != nil || u.Role != RoleAdmin {
+			if u, err := h.agent.Accounts().SignIn(ctx, "alice", "correct horse"); err != nil || u.Role != account.Admin {
 				t.Errorf("%s: %+v, %v", h.name, u, err)
 			}
 			for name, password := range map[string]string{"alice": "battery staple", "vera": "", "nobody": "correct horse"} {
-				if _, err := h.agent.SignIn(ctx, name, password); !errors.Is(err, ErrSignIn) {
+				if _, err := h.agent.Accounts().SignIn(ctx, name, password); !errors.Is(err, account.ErrSignIn) {
 					t.Errorf("%s: %s with %q: %v", h.name, name, password, err)
 				}
 			}
@@ -68,181 +65,44 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 				t.Errorf("%s: sessions outlive a change of its role", h.name)
 			}
 		}
-		if _, err := b.agent.SignIn(ctx, "vera", "battery staple"); err != nil {
+		if _, err := b.agent.Accounts().SignIn(ctx, "vera", "battery staple"); err != nil {
 			t.Errorf("on the new active: %v", err)
 		}
-		if err := b.agent.SetPassword(ctx, "vera", "something else"); err != nil {
+		if err := b.agent.Accounts().SetPassword(ctx, "vera", "something else"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.agent.SignIn(ctx, "vera", "battery staple"); !errors.Is(err, ErrSignIn) {
+		if _, err := b.agent.Accounts().SignIn(ctx, "vera", "battery staple"); !errors.Is(err, account.ErrSignIn) {
 			t.Errorf("with the old password: %v", err)
 		}
-		if err := b.agent.RemoveUser(ctx, "alice"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "last admin") {
+		if err := b.agent.Accounts().RemoveUser(ctx, "alice"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "last admin") {
 			t.Errorf("remove the last admin: %v", err)
 		}
-		for _, err := range []error{b.agent.RemoveUser(ctx, "nobody"), b.agent.SetPassword(ctx, "nobody", "something else")} {
-			if !errors.Is(err, ErrNoUser) {
+		for _, err := range []error{b.agent.Accounts().RemoveUser(ctx, "nobody"), b.agent.Accounts().SetPassword(ctx, "nobody", "something else")} {
+			if !errors.Is(err, account.ErrNoUser) {
 				t.Errorf("nobody: %v", err)
 			}
 		}
-		if err := b.agent.RemoveUser(ctx, "vera"); err != nil {
+		if err := b.agent.Accounts().RemoveUser(ctx, "vera"); err != nil {
 			t.Error(err)
 		}
-		a.until("vera is gone", func(Status) bool { _, ok := a.agent.User("vera"); return !ok })
+		a.until("vera is gone", func(Status) bool { _, ok := a.agent.Accounts().User("vera"); return !ok })
 	})
 }
 
 func TestAClusterBeginsWithItsFirstUser(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a := c.host("a")
-		hash, err := NewPasswords(rand.NewChaCha8([32]byte{1})).Hash(t.Context(), "correct horse")
+		hash, err := account.NewPasswords().Hash(t.Context(), "correct horse")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Init(t.Context(), a.config(), ha.DefaultConfig(), User{Name: "alice", Role: RoleAdmin, Password: hash}); err != nil {
+		if _, err := Init(t.Context(), a.config(), ha.DefaultConfig(), account.User{Name: "alice", Role: account.Admin, Password: hash}); err != nil {
 			t.Fatal(err)
 		}
 		a.start()
 		a.untilLeading()
-		if u, err := a.agent.SignIn(t.Context(), "alice", "correct horse"); err != nil || u.Name != "alice" {
+		if u, err := a.agent.Accounts().SignIn(t.Context(), "alice", "correct horse"); err != nil || u.Name != "alice" {
 			t.Errorf("%+v, %v", u, err)
-		}
-	})
-}
-
-func TestPasswordsAreHashedAsOWASPSays(t *testing.T) {
-	p := NewPasswords(rand.NewChaCha8([32]byte{1}))
-	for _, bad := range []string{"", "ninechars", strings.Repeat("x", MaxPassword+1)} {
-		if _, err := p.Hash(t.Context(), bad); !errors.Is(err, ErrInvalid) {
-			t.Errorf("a password of %d bytes: %v", len(bad), err)
-		}
-	}
-	hash, err := p.Hash(t.Context(), "größer als zehn")
-	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
-		t.Fatalf("%q, %v", hash, err)
-	}
-	if again, _ := p.Hash(t.Context(), "größer als zehn"); again == hash {
-		t.Error("two hashes have one salt")
-	}
-	for password, want := range map[string]bool{"größer als zehn": true, "größer als zehN": false, "": false} {
-		if got, err := p.Check(t.Context(), hash, password); err != nil || got != want {
-			t.Errorf("%q: %v, %v", password, got, err)
-		}
-	}
-	// As the reference implementation gives it: echo -n password | argon2 somesalt -id -t 2 -k 65536 -p 1 -l 32
-	known := "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	if ok, err := p.Check(t.Context(), known, "password"); err != nil || !ok {
-		t.Errorf("a hash of another program: %v, %v", ok, err)
-	}
-	if ok, err := p.Check(t.Context(), "", ""); err != nil || ok {
-		t.Errorf("no hash: %v, %v", ok, err)
-	}
-	for _, bad := range []string{"x", "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$x", strings.Replace(known, "65536", "99999999", 1), strings.Replace(known, "v=19", "v=16", 1), known[:len(known)-2]} {
-		if _, err := p.Check(t.Context(), bad, "password"); err == nil {
-			t.Errorf("%s is taken for a hash", bad)
-		}
-	}
-}
-
-// TestHashesAtOnceAreBounded: each takes 19 MiB.
-func TestHashesAtOnceAreBounded(t *testing.T) {
-	p := NewPasswords(rand.NewChaCha8([32]byte{1}))
-	for range cap(p.slots) {
-		p.slots <- struct{}{}
-	}
-	var waiting sync.WaitGroup
-	answers := make(chan error, cap(p.queue))
-	for range cap(p.queue) {
-		waiting.Go(func() {
-			_, err := p.Check(t.Context(), "", "x")
-			answers <- err
-		})
-	}
-	for len(p.queue) < cap(p.queue) { // nobody leaves while the slots are taken
-		runtime.Gosched()
-	}
-	if _, err := p.Check(t.Context(), "", "x"); !errors.Is(err, ErrBusy) {
-		t.Errorf("one more: %v", err)
-	}
-	for range cap(p.slots) {
-		<-p.slots
-	}
-	waiting.Wait()
-	close(answers)
-	for err := range answers {
-		if err != nil {
-			t.Errorf("one that waited: %v", err)
-		}
-	}
-}
-
-func TestUserNamesFitEverywhere(t *testing.T) {
-	for name, good := range map[string]bool{
-		"alice": true, "a": true, "a.b-c_d@example.com": true, "": false, "Alice": false, "a b": false, "../a": false, "a/b": false, "-a": false,
-		strings.Repeat("x", 64): true, strings.Repeat("x", 65): false,
-	} {
-		if err := CheckUser(name, RoleAdmin); (err == nil) != good || err != nil && !errors.Is(err, ErrInvalid) {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	if err := CheckUser("alice", "owner"); !errors.Is(err, ErrInvalid) {
-		t.Errorf("a role that is none: %v", err)
-	}
-}
-
-// TestHistoryComesInPages: following the last one's id shows every backup
-// once, also those that a promotion has cut off.
-func TestHistoryComesInPages(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b := c.host("a"), c.host("b")
-		a.init()
-		b.join(false)
-		a.start()
-		b.start()
-		a.untilLeading()
-		for i := range 5 {
-			a.write("state", fmt.Sprint(i))
-			b.untilCached(a.backup())
-		}
-		listed, err := b.agent.Backups(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.promote(PromoteRequest{Backup: listed[3].ID, Mode: ha.ModeSwitchover})
-		b.untilLeading()
-		all, err := b.agent.Backups(t.Context(), 0)
-		if err != nil || len(all) < 6 {
-			t.Fatalf("%d backups, %v", len(all), err)
-		}
-		after := ""
-		for i := range all {
-			page, err := b.agent.BackupsAfter(t.Context(), after, 1)
-			if err != nil || len(page.Backups) != 1 || page.Backups[0].ID != all[i].ID || page.Backups[0].Superseded != all[i].Superseded || (page.Next == "") != (i == len(all)-1) {
-				t.Fatalf("page %d: %+v, %v; want %s", i, page, err, all[i].ID)
-			}
-			after = page.Backups[0].ID
-		}
-		if rest, err := b.agent.BackupsAfter(t.Context(), after, 1); err != nil || len(rest.Backups) > 0 {
-			t.Errorf("after the last: %+v, %v", rest, err)
-		}
-		if _, err := b.agent.BackupsAfter(t.Context(), "nonsense", 1); !errors.Is(err, ErrInvalid) {
-			t.Errorf("after nonsense: %v", err)
-		}
-		for deep := range map[bool]bool{false: true, true: true} {
-			if damage, err := b.agent.Verify(t.Context(), "", deep); err != nil || damage != "" {
-				t.Errorf("verify, deep %v: %q, %v", deep, damage, err)
-			}
-		}
-		for attrs, err := range c.memory.List(t.Context(), "packs/", "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.memory.Delete(t.Context(), attrs.Key); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if damage, err := b.agent.Verify(t.Context(), "", false); err != nil || damage == "" {
-			t.Errorf("verify without packs: %q, %v", damage, err)
 		}
 	})
 }

@@ -301,7 +301,7 @@ func TestWebhooksThatCannotBeAreRefused(t *testing.T) {
 			{URL: "https://example.com", Levels: []event.Level{"loud"}},
 		} {
 			_, _, err := a.agent.AddWebhook(t.Context(), req)
-			if !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "password") {
+			if !errors.Is(err, ha.ErrInvalid) || strings.Contains(err.Error(), "password") {
 				t.Errorf("%+v: %v", req, err)
 			}
 		}

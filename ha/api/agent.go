@@ -5,12 +5,13 @@ import (
 	"net/http"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // Agent is what the API serves; *agent.Agent is one. Errors of its methods are
-// *ha.Refusal, agent.ErrInvalid, blobstore.ErrNotFound and the kinds of error
+// *ha.Refusal, ha.ErrInvalid, blobstore.ErrNotFound and the kinds of error
 // of bucket and key, which become 409, 422, 404 and 503.
 type Agent interface {
 	// Status does no I/O.
@@ -77,14 +78,6 @@ type Agent interface {
 	NoteRefusal(ctx context.Context, request string, err error)
 	// NoteAccess tells who was let in, or was not.
 	NoteAccess(ctx context.Context, granted bool, text string)
-	// Users lists who may sign in, User finds one of them; neither asks anybody.
-	Users() ([]agent.User, error)
-	User(name string) (agent.User, bool)
-	// SignIn checks a password: agent.ErrSignIn, agent.ErrBusy.
-	SignIn(ctx context.Context, name, password string) (agent.User, error)
-	AddUser(ctx context.Context, name string, role agent.UserRole, password string) error
-	SetPassword(ctx context.Context, name, password string) error
-	RemoveUser(ctx context.Context, name string) error
 	// Turn grows whenever this instance's role has changed.
 	Turn() uint64
 
@@ -97,3 +90,18 @@ type Agent interface {
 }
 
 var _ Agent = (*agent.Agent)(nil)
+
+// Accounts are who may sign in; *account.Accounts are. Their errors are those of
+// an Agent.
+type Accounts interface {
+	// Users lists who may sign in, User finds one of them; neither asks anybody.
+	Users() ([]account.User, error)
+	User(name string) (account.User, bool)
+	// SignIn checks a password: account.ErrSignIn, account.ErrBusy.
+	SignIn(ctx context.Context, name, password string) (account.User, error)
+	AddUser(ctx context.Context, name string, role account.Role, password string) error
+	SetPassword(ctx context.Context, name, password string) error
+	RemoveUser(ctx context.Context, name string) error
+}
+
+var _ Accounts = (*account.Accounts)(nil)

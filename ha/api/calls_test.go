@@ -137,7 +137,7 @@ func TestAgentsErrorsBecomeProblems(t *testing.T) {
 		detail string
 	}{
 		{fmt.Errorf("make backup: %w", &ha.Refusal{Reason: "this instance is not the active: do it on b (http://b:7878)"}), 409, "this instance is not the active: do it on b (http://b:7878)"},
-		{fmt.Errorf("check: %w", agent.ErrInvalid), 422, "check: invalid"},
+		{fmt.Errorf("check: %w", ha.ErrInvalid), 422, "check: invalid"},
 		{fmt.Errorf("%w: x", agent.ErrNoBackup), 404, agent.ErrNoBackup.Error() + ": x"},
 		{agent.ErrBucket, 503, agent.ErrBucket.Error()},
 		{fmt.Errorf("read head.json: %w: %w", agent.ErrUnverified, seal.ErrSignature), 503, "read head.json: cannot be verified: signature does not hold"},
@@ -195,7 +195,7 @@ func TestSettingsAreChangedTogether(t *testing.T) {
 	if got := strings.Join(s.fake.calls, " "); a.status != 200 || got != "set margin=2s stop_timeout=5s ttl=20s" {
 		t.Errorf("%d %s; calls: %s", a.status, a.body, got)
 	}
-	s.fake.invalid = fmt.Errorf("%w: ttl is too short", agent.ErrInvalid)
+	s.fake.invalid = fmt.Errorf("%w: ttl is too short", ha.ErrInvalid)
 	a = s.local(t, "PUT", "/api/v1/config", `{"frequency":"10m","ttl":"1s"}`)
 	if a.status != 422 || !strings.Contains(a.body, "too short") {
 		t.Errorf("invalid: %d %s", a.status, a.body)

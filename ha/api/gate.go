@@ -13,12 +13,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // gate says who may do what over TCP.
 type gate struct {
 	agent     Agent
+	accounts  Accounts
 	instance  string
 	url       string // of this instance, as configured
 	token     [sha256.Size]byte
@@ -33,7 +34,7 @@ type gate struct {
 
 func newGate(cfg ServerConfig) *gate {
 	g := &gate{
-		agent: cfg.Agent, instance: cfg.Agent.Status().Instance, url: cfg.URL,
+		agent: cfg.Agent, accounts: cfg.Accounts, instance: cfg.Agent.Status().Instance, url: cfg.URL,
 		token: sha256.Sum256([]byte(cfg.Token)), hasToken: cfg.Token != "",
 		sessions: newSessions(cfg.Now),
 		guesses:  newGuesses(cfg.Now),
@@ -92,7 +93,7 @@ func (g *gate) byToken(w http.ResponseWriter, r *http.Request, next http.Handler
 
 func (g *gate) bySession(w http.ResponseWriter, r *http.Request, v *visitor, next http.Handler) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	v.session, v.user = g.sessions.find(v.cookie, g.agent.Turn(), g.agent.User, r.Header.Get(backgroundHeader) == "")
+	v.session, v.user = g.sessions.find(v.cookie, g.agent.Turn(), g.accounts.User, r.Header.Get(backgroundHeader) == "")
 	switch {
 	case v.session == nil:
 		w.Header().Set("Set-Cookie", g.cookie(v, ""))
@@ -101,7 +102,7 @@ func (g *gate) bySession(w http.ResponseWriter, r *http.Request, v *visitor, nex
 	case g.origins.Check(r) != nil:
 		writeProblem(w, http.StatusForbidden, "what changes something must come from the console's own page")
 		return
-	case !reads && v.user.Role != agent.RoleAdmin && r.Method+" "+r.URL.Path != "DELETE "+currentSessionPath:
+	case !reads && v.user.Role != account.Admin && r.Method+" "+r.URL.Path != "DELETE "+currentSessionPath:
 		g.agent.NoteAccess(r.Context(), false, v.user.Name+" is a viewer, and was refused "+r.Method+" "+path.Clean(r.URL.Path))
 		writeProblem(w, http.StatusForbidden, v.user.Name+" is a viewer, who may look at everything and change nothing")
 		return
@@ -134,7 +135,7 @@ func (g *gate) watch(ctx context.Context, cancel context.CancelFunc, v *visitor)
 			cancel()
 			return
 		case <-tick.C:
-			if s, _ := g.sessions.find(v.cookie, g.agent.Turn(), g.agent.User, false); s == nil {
+			if s, _ := g.sessions.find(v.cookie, g.agent.Turn(), g.accounts.User, false); s == nil {
 				cancel()
 				return
 			}
@@ -144,7 +145,7 @@ func (g *gate) watch(ctx context.Context, cancel context.CancelFunc, v *visitor)
 
 // refuse says what would let the request through.
 func (g *gate) refuse(w http.ResponseWriter) {
-	if users, err := g.agent.Users(); !g.hasToken && err == nil && len(users) == 0 {
+	if users, err := g.accounts.Users(); !g.hasToken && err == nil && len(users) == 0 {
 		writeProblem(w, http.StatusForbidden, "no admin token is configured and there is no user, so this address serves health, /leader, /metrics and signed notifications only: set UNDERSTUDY_ADMIN_TOKEN or UNDERSTUDY_ADMIN_TOKEN_FILE, add a user (understudy users add, on the active's host), or use the command line on the instance's host")
 		return
 	}

@@ -19,14 +19,15 @@ const maxBody = 64 << 10
 
 // api is the handlers of one agent.
 type api struct {
-	agent   Agent
-	log     *slog.Logger
-	now     func() time.Time
-	closing <-chan struct{} // closed when the server shuts down
-	mux     *http.ServeMux
-	huma    huma.API
-	gate    *gate
-	streams streams
+	agent    Agent
+	accounts Accounts
+	log      *slog.Logger
+	now      func() time.Time
+	closing  <-chan struct{} // closed when the server shuts down
+	mux      *http.ServeMux
+	huma     huma.API
+	gate     *gate
+	streams  streams
 }
 
 // newHandlers make the handler of everything: for callers who may do all, and
@@ -65,7 +66,7 @@ func withPlainBody(next http.Handler) http.Handler {
 
 func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	mux := http.NewServeMux()
-	a := &api{agent: cfg.Agent, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
+	a := &api{agent: cfg.Agent, accounts: cfg.Accounts, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
 	a.huma = humago.New(mux, humaConfig(cfg.Version, a.gate.cookieName(true)))
 	a.addHealth()
 	a.addReading()

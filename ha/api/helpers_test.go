@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/e2e/openapi"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -49,7 +50,7 @@ type fakeAgent struct {
 	calls   []string
 	err     error // of every call that can fail
 	invalid error // of SetConfig
-	users   []agent.User
+	users   []account.User
 	turn    uint64
 
 	entered, leave chan struct{} // when set, Backup says that it is there and waits
@@ -156,36 +157,36 @@ func (f *fakeAgent) Lags() []agent.LagSample {
 	return []agent.LagSample{{Time: then, Lags: map[string]float64{"b": 0}}}
 }
 
-func (f *fakeAgent) Users() ([]agent.User, error) {
+func (f *fakeAgent) Users() ([]account.User, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.users), nil
 }
 
-func (f *fakeAgent) User(name string) (agent.User, bool) {
+func (f *fakeAgent) User(name string) (account.User, bool) {
 	all, _ := f.Users()
-	i := slices.IndexFunc(all, func(u agent.User) bool { return u.Name == name })
+	i := slices.IndexFunc(all, func(u account.User) bool { return u.Name == name })
 	if i < 0 {
-		return agent.User{}, false
+		return account.User{}, false
 	}
 	return all[i], true
 }
 
 // SignIn takes what stands for a user's hash for the password.
-func (f *fakeAgent) SignIn(_ context.Context, name, password string) (agent.User, error) {
+func (f *fakeAgent) SignIn(_ context.Context, name, password string) (account.User, error) {
 	f.mu.Lock()
 	err := f.err
 	f.mu.Unlock()
 	if err != nil {
-		return agent.User{}, err
+		return account.User{}, err
 	}
 	if u, known := f.User(name); known && u.Password == password {
 		return u, nil
 	}
-	return agent.User{}, agent.ErrSignIn
+	return account.User{}, account.ErrSignIn
 }
 
-func (f *fakeAgent) AddUser(ctx context.Context, name string, role agent.UserRole, password string) error {
+func (f *fakeAgent) AddUser(ctx context.Context, name string, role account.Role, password string) error {
 	return f.call("add user %s %s %s by %s", name, role, password, event.Actor(ctx))
 }
 
@@ -363,7 +364,7 @@ func start(t *testing.T, token string) *served {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	var err error
-	s.server, err = Listen(ctx, ServerConfig{Agent: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
+	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 )
@@ -28,10 +29,10 @@ var bucketErrors = []error{
 
 // statusOf is the HTTP status of an agent's error.
 func statusOf(err error) int {
-	if errors.Is(err, agent.ErrNoUser) {
+	if errors.Is(err, account.ErrNoUser) {
 		return http.StatusNotFound
 	}
-	if errors.Is(err, agent.ErrInvalid) {
+	if errors.Is(err, ha.ErrInvalid) {
 		return http.StatusUnprocessableEntity
 	}
 	for _, kind := range bucketErrors {
@@ -57,7 +58,7 @@ func (a *api) problemOf(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	if errors.Is(err, agent.ErrBusy) {
+	if errors.Is(err, account.ErrBusy) {
 		return tooMany(time.Second)
 	}
 	var refusal *ha.Refusal

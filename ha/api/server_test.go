@@ -143,7 +143,7 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	server, err := Listen(ctx, ServerConfig{Agent: newFake(t), Listen: "127.0.0.1:0", TLSCert: cert, TLSKey: key, Token: token})
+	server, err := Listen(ctx, ServerConfig{Agent: newFake(t), Accounts: newFake(t), Listen: "127.0.0.1:0", TLSCert: cert, TLSKey: key, Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // How long a session lasts at most, and without a request of its user's.
@@ -47,7 +47,7 @@ func newSessions(now func() time.Time) *sessions {
 }
 
 // begin gives the token of a new session.
-func (s *sessions) begin(u agent.User, turn uint64) (token string, made *session) {
+func (s *sessions) begin(u account.User, turn uint64) (token string, made *session) {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand says so
 	token = base64.RawURLEncoding.EncodeToString(raw[:])
@@ -104,22 +104,22 @@ func (s *sessions) drop(key [sha256.Size]byte) {
 // change of the instance's role, or because its user is gone or has another
 // password. A request that the user has made (not the page by itself) keeps it
 // alive.
-func (s *sessions) find(token string, turn uint64, users func(string) (agent.User, bool), byUser bool) (*session, agent.User) {
+func (s *sessions) find(token string, turn uint64, users func(string) (account.User, bool), byUser bool) (*session, account.User) {
 	if token == "" {
-		return nil, agent.User{}
+		return nil, account.User{}
 	}
 	key := sha256.Sum256([]byte(token))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.all[key]
 	if found == nil {
-		return nil, agent.User{}
+		return nil, account.User{}
 	}
 	now := s.now()
 	u, known := users(found.user)
 	if !known || u.Password != found.password || found.turn != turn || found.expired(now) {
 		s.drop(key)
-		return nil, agent.User{}
+		return nil, account.User{}
 	}
 	if byUser {
 		found.used = now

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -35,8 +36,8 @@ func newVisit(t *testing.T, url string) *visit {
 func newVisitWith(t *testing.T, cfg ServerConfig) *visit {
 	t.Helper()
 	v := &visit{t: t, fake: newFake(t), time: then, cookies: map[string]string{}, address: "192.0.2.1:999"}
-	v.fake.users = []agent.User{{Name: "alice", Role: agent.RoleAdmin, Password: "correct"}, {Name: "bob", Role: agent.RoleViewer, Password: "correct"}}
-	cfg.Agent, cfg.Now, cfg.Token = v.fake, v.now, token
+	v.fake.users = []account.User{{Name: "alice", Role: account.Admin, Password: "correct"}, {Name: "bob", Role: account.Viewer, Password: "correct"}}
+	cfg.Agent, cfg.Accounts, cfg.Now, cfg.Token = v.fake, v.fake, v.now, token
 	cfg.Pages = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
 	_, v.handler = newHandlers(cfg, make(chan struct{}))
 	return v
@@ -258,7 +259,7 @@ func TestFailedSignInsAreSlowedDown(t *testing.T) {
 
 func TestSignInsThatCannotBeCheckedAreNoGuesses(t *testing.T) {
 	v := newVisit(t, "")
-	for err, want := range map[error]int{agent.ErrBusy: http.StatusTooManyRequests, agent.ErrBucket: http.StatusServiceUnavailable, errors.New("x"): http.StatusInternalServerError} {
+	for err, want := range map[error]int{account.ErrBusy: http.StatusTooManyRequests, agent.ErrBucket: http.StatusServiceUnavailable, errors.New("x"): http.StatusInternalServerError} {
 		v.fake.fail(err)
 		for range 2 * addressBurst {
 			v.want(want, "POST", "/api/v1/sessions", `{"name":"alice","password":"correct"}`)
@@ -291,8 +292,8 @@ func TestAThrottleIsBounded(t *testing.T) {
 func TestSessionsAreBounded(t *testing.T) {
 	now := then
 	s := newSessions(func() time.Time { return now })
-	u := agent.User{Name: "alice", Role: agent.RoleAdmin}
-	find := func(string) (agent.User, bool) { return u, true }
+	u := account.User{Name: "alice", Role: account.Admin}
+	find := func(string) (account.User, bool) { return u, true }
 	first, _ := s.begin(u, 1)
 	for range maxUserSessions + 5 {
 		now = now.Add(time.Second)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 const (
@@ -27,9 +27,9 @@ type Credentials struct {
 
 // Session says who is signed in.
 type Session struct {
-	User    string         `json:"user" doc:"name of the user; of another caller what it is: \"token\", \"socket (uid N)\""`
-	Role    agent.UserRole `json:"role" enum:"admin,viewer"`
-	Expires *time.Time     `json:"expires,omitempty" doc:"the session ends then at the latest"`
+	User    string       `json:"user" doc:"name of the user; of another caller what it is: \"token\", \"socket (uid N)\""`
+	Role    account.Role `json:"role" enum:"admin,viewer"`
+	Expires *time.Time   `json:"expires,omitempty" doc:"the session ends then at the latest"`
 }
 
 type signInInput struct{ Body Credentials }
@@ -66,7 +66,7 @@ func (a *api) addSessions() {
 
 func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error) {
 	g, v := a.gate, visitorOf(ctx)
-	if users, err := a.agent.Users(); err == nil && len(users) == 0 {
+	if users, err := a.accounts.Users(); err == nil && len(users) == 0 {
 		return nil, problem(http.StatusForbidden, "nobody can sign in yet: add a user with understudy users add NAME, on the active's host")
 	}
 	// It is counted before it is looked at, so that attempts at the same time
@@ -76,16 +76,16 @@ func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 		return nil, tooMany(wait)
 	}
 	turn := a.agent.Turn()
-	u, err := a.agent.SignIn(ctx, in.Body.Name, in.Body.Password)
-	if !errors.Is(err, agent.ErrSignIn) { // it was no guess
+	u, err := a.accounts.SignIn(ctx, in.Body.Name, in.Body.Password)
+	if !errors.Is(err, account.ErrSignIn) { // it was no guess
 		takeBack()
 	}
 	switch {
-	case errors.Is(err, agent.ErrSignIn):
+	case errors.Is(err, account.ErrSignIn):
 		// Not the name: it may be a password.
 		a.agent.NoteAccess(ctx, false, "a sign-in failed, from "+v.address)
 		return nil, problem(http.StatusUnauthorized, err.Error())
-	case errors.Is(err, agent.ErrBusy):
+	case errors.Is(err, account.ErrBusy):
 		return nil, tooMany(time.Second)
 	case err != nil:
 		return nil, err
@@ -111,7 +111,7 @@ func tooMany(wait time.Duration) error {
 func (a *api) session(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
 	v := visitorOf(ctx)
 	if v.session == nil {
-		return &sessionOutput{Body: Session{User: caller(ctx), Role: agent.RoleAdmin}}, nil
+		return &sessionOutput{Body: Session{User: caller(ctx), Role: account.Admin}}, nil
 	}
 	expires := v.session.began.Add(sessionLife).UTC()
 	return &sessionOutput{Body: Session{User: v.user.Name, Role: v.user.Role, Expires: &expires}}, nil

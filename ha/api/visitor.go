@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/account"
 )
 
 // visitor is what a request tells of whoever makes it.
@@ -15,7 +15,7 @@ type visitor struct {
 	secure  bool   // the browser reached this server through TLS
 	cookie  string // value of the session cookie
 	session *session
-	user    agent.User // of the session
+	user    account.User // of the session
 }
 
 type visitorKey struct{}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
@@ -24,6 +25,7 @@ import (
 // that has happened. Of what changes something it takes nothing.
 type large struct {
 	api.Agent
+	api.Accounts
 	status  agent.Status
 	backups []agent.BackupInfo
 	events  *event.Log
@@ -130,13 +132,13 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 	return a
 }
 
-func (a *large) Status() agent.Status           { return a.status }
-func (a *large) Changed() <-chan struct{}       { return a.changed }
-func (a *large) Events() *event.Log             { return a.events }
-func (a *large) Turn() uint64                   { return 1 }
-func (a *large) User(string) (agent.User, bool) { return alice, true }
-func (a *large) Users() ([]agent.User, error) {
-	return []agent.User{alice, {Name: "vera", Role: agent.RoleViewer, Password: "p"}}, nil
+func (a *large) Status() agent.Status             { return a.status }
+func (a *large) Changed() <-chan struct{}         { return a.changed }
+func (a *large) Events() *event.Log               { return a.events }
+func (a *large) Turn() uint64                     { return 1 }
+func (a *large) User(string) (account.User, bool) { return alice, true }
+func (a *large) Users() ([]account.User, error) {
+	return []account.User{alice, {Name: "vera", Role: account.Viewer, Password: "p"}}, nil
 }
 func (a *large) Webhooks() ([]agent.Webhook, error) {
 	return []agent.Webhook{
@@ -150,9 +152,9 @@ func (a *large) Instances(context.Context) ([]agent.InstanceStatus, error) {
 	return a.status.Instances, nil
 }
 
-var alice = agent.User{Name: "alice", Role: agent.RoleAdmin, Password: "p"}
+var alice = account.User{Name: "alice", Role: account.Admin, Password: "p"}
 
-func (a *large) SignIn(context.Context, string, string) (agent.User, error) { return alice, nil }
+func (a *large) SignIn(context.Context, string, string) (account.User, error) { return alice, nil }
 
 func (a *large) BackupsAfter(_ context.Context, id string, limit int) (agent.BackupList, error) {
 	from := 0
@@ -204,7 +206,8 @@ func (a *large) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Pr
 func serve(tb testing.TB, role ha.Role) string {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := api.Listen(ctx, api.ServerConfig{Agent: newLarge(tb, role), Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
+	large := newLarge(tb, role)
+	s, err := api.Listen(ctx, api.ServerConfig{Agent: large, Accounts: large, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
 	if err != nil {
 		tb.Fatal(err)
 	}
