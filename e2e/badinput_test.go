@@ -17,9 +17,16 @@ import (
 // plain is an application of one folder and no process.
 type plain struct{ *sample }
 
-func (p plain) config() string {
+func (p plain) config() string { return p.sources() + idleHooks }
+
+func (p plain) sources() string {
 	return "sources:\n  - {name: files, directory: {path: " + p.dir + "}}\n"
 }
+
+// idleHooks are those of an application that is no process: it is stopped as soon as
+// that is asked for.
+const idleHooks = "hooks: {promote: ['true'], demote: ['true']}\n"
+
 func (p plain) stop(*testing.T) {}
 
 func newPlain(t *testing.T, dir string) plain {

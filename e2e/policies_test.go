@@ -18,7 +18,7 @@ import (
 type guarded struct{ plain }
 
 func (g guarded) config() string {
-	return "application: {version: \"1\"}\n" + g.plain.config() + "hooks: {promote: [\"true\"], demote: [\"true\"]}\n"
+	return "application: {version: \"1\"}\n" + g.plain.config()
 }
 
 // policed is a cluster in a bucket of MinIO's, below a prefix, whose hosts have

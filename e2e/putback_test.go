@@ -85,7 +85,7 @@ func TestAClusterGoesOnFromACopyOfItsBucket(t *testing.T) {
 			}
 			c := newCluster(t, bucket, env)
 			for _, name := range []string{"host-a", "host-b", "host-c"} {
-				c.host(name, hooked{newPlain(t, filepath.Join(c.dir, name+"-app")), ""})
+				c.host(name, hooked{newPlain(t, filepath.Join(c.dir, name+"-app")), idleHooks})
 			}
 			goOnFromCopy(t, store, c.hosts[0], c.hosts[1], c.hosts[2])
 		})

@@ -21,12 +21,16 @@ type hooked struct {
 	hooks string
 }
 
-func (h hooked) config() string { return h.plain.config() + h.hooks }
+func (h hooked) config() string { return h.sources() + h.hooks }
 
 // twoFolders are an active and a standby of one folder each.
 func twoFolders(t *testing.T, hooks string) (active, standby *host) {
 	t.Helper()
-	c := newCluster(t, "file://"+t.TempDir(), nil)
+	return newCluster(t, "file://"+t.TempDir(), nil).twoFolders(t, hooks)
+}
+
+func (c *cluster) twoFolders(t *testing.T, hooks string) (active, standby *host) {
+	t.Helper()
 	for _, name := range []string{"host-a", "host-b"} {
 		c.host(name, hooked{newPlain(t, filepath.Join(c.dir, name+"-app")), hooks})
 	}
@@ -72,7 +76,7 @@ func squat(t *testing.T, script string, args ...string) (pid int, release func()
 // demote hook stops.
 func TestNothingIsSwappedUnderWhoHasItOpen(t *testing.T) {
 	t.Parallel()
-	a, b := twoFolders(t, "hooks: {demote: ['true'], promote: ['true']}\n")
+	a, b := twoFolders(t, idleHooks)
 	for _, c := range []struct{ script, how string }{
 		{`exec 3>>"$1/file"`, "open for writing"},
 		{`exec 3<"$1/file"`, "open for reading"},
@@ -125,7 +129,7 @@ func TestWithoutADemoteHookAPromotionIsRefused(t *testing.T) {
 // holds an immutable file.
 func TestWhatCannotBeDeletedHoldsNothingUp(t *testing.T) {
 	t.Parallel()
-	a, b := twoFolders(t, "hooks: {demote: ['true'], promote: ['true']}\n")
+	a, b := twoFolders(t, idleHooks)
 	locked := filepath.Join(b.folder(), "locked")
 	if err := os.WriteFile(locked, make([]byte, 10000), 0o600); err != nil {
 		t.Fatal(err)

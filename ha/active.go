@@ -39,7 +39,7 @@ func (m *Machine) activeHead() *Head {
 		h.Newest = hj.Final
 	}
 	h.Handover = m.handoverSaid()
-	h.Stopped = m.leaving && m.app == appStopped
+	h.Stopped = m.saysFarewell()
 	return &h
 }
 
@@ -49,7 +49,7 @@ func (m *Machine) writeMarker() {
 	mk := m.marker(m.head)
 	mk.Active = m.p.Self
 	if p := m.j.Promotion; p != nil && mk.Recovery == nil {
-		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff
+		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff, mk.AppIsStopped = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff, p.AppIsStopped
 	}
 	epoch := m.j.Epoch
 	// Nobody else is active in this epoch: one that is there is an earlier attempt.

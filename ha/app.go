@@ -169,7 +169,12 @@ func (m *Machine) appDone(want appState, d Done) {
 	}
 	if d.Outcome == OK {
 		m.app, m.appErr, m.appFailed, m.appWait = want, "", appUnknown, 0
+		m.unstopped = d.Unstopped
 		m.measureDowntime()
+		if d.Unstopped {
+			m.report(Info, "application", "nothing here can stop the application: whether it runs is not known")
+			return
+		}
 		m.report(Info, "application", "the application is %s", want)
 		return
 	}

@@ -52,11 +52,11 @@ func (m *Machine) awaitAck(p *Promotion) bool {
 		return false
 	}
 	if m.due(m.ackUntil(p.OldAlive, m.replaced, m.ackSince)) {
-		m.acked("no acknowledgement")
+		m.unacked(p)
 		return false
 	}
-	if !m.due(m.finishRead) {
-		return false
+	if p.OldUnstopped || !m.due(m.finishRead) {
+		return false // it has said all that it has to say
 	}
 	m.finishRead = m.t + handoverPoll
 	m.readAck(p, AckKey(m.j.Epoch, p.Old), func() {
@@ -77,7 +77,7 @@ func (m *Machine) readAck(p *Promotion, key string, missing func()) {
 		// A copy of the old active's host has its name, and knows nothing of the
 		// application on the original.
 		case d.Outcome == OK && d.Object.(*Ack).Instance.Incarnation == p.Old.Incarnation:
-			m.acked("acknowledged by " + p.Old.Name)
+			m.heard(p, d.Object.(*Ack))
 		}
 	})
 }
@@ -109,6 +109,9 @@ func (m *Machine) waitsFor() *Wait {
 		return &Wait{For: p.Old.Name + " to answer", Left: max(0, m.stepSince+m.patience()-m.t)}
 	case p.Phase == PhaseFinish && !p.Acked && m.leading && !m.onWord(p):
 		w := m.ackWait(p.Old.Name)
+		if p.OldUnstopped {
+			w.For = "the application on " + p.Old.Name + ", which nothing there can stop: if it still runs, stop it by hand"
+		}
 		w.Left = max(0, m.ackUntil(p.OldAlive, m.replaced, m.ackSince)-m.t)
 		return w
 	}

@@ -66,6 +66,8 @@ func (m *Machine) pinBroken() string {
 		return "the active " + h.Active.Name + " was started anew meanwhile: look again"
 	case p.HostIsOff && h.Rev != p.Rev:
 		return "the active " + h.Active.Name + " has renewed the head since its host was said to be off: it is not"
+	case m.untrueStrict(h.Fencing):
+		return RefuseStrict(m.p.Self.Name)
 	case p.Phase == PhaseCommit && h.Newest.Digest != p.Newest.Digest:
 		return "a newer backup appeared: " + h.Newest.ID + ": look again"
 	}

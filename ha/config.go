@@ -115,6 +115,9 @@ type Instance struct {
 	Missing  []string `json:"missing_packs,omitempty"`
 	Blockers []string `json:"blockers,omitempty"` // what a standby's host lacks for a promotion
 	Ready    bool     `json:"ready,omitempty"`    // a standby's host was looked at lately, and lacks nothing
+	// Unstoppable says that nothing on its host can stop the application but people:
+	// there is neither a demote hook, nor is it run by the agent.
+	Unstoppable bool `json:"unstoppable,omitempty"`
 	// Older says that the bucket shows it an older head than it has seen.
 	Older *Sighting `json:"older_head,omitempty"`
 	// Positions is how far the active's sources had come when this was written,

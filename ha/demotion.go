@@ -20,7 +20,7 @@ func (m *Machine) superseded(h *Head) {
 	}
 	if old := m.j.Demotion; old != nil && old.Refused {
 		d.Silent = true // whether the original's application runs it does not know
-		if old.Made && h.Epoch <= old.Epoch+1 {
+		if old.Made && !old.Unstopped && h.Epoch <= old.Epoch+1 {
 			d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it has not run since
 		}
 	}
@@ -49,14 +49,19 @@ func (m *Machine) planDemotion() bool {
 			return false
 		}
 		if d.Silent {
-			d.Acked = true
+			d.Acked, d.Unstopped = true, m.unstopped
 			m.save()
 			return true
 		}
+		unstopped := m.unstopped
 		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self), &Ack{
-			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Time: m.now.Wall,
+			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Unstopped: unstopped, Time: m.now.Wall,
 		}, func() {
-			d.Acked = true
+			d.Acked, d.Unstopped = true, unstopped
+			if unstopped {
+				m.report(Alarm, "demotion", "nothing here can stop the application, and the acknowledgement says so: if it still runs, stop it; what it writes from now on never reaches the new active")
+				return
+			}
 			m.report(Info, "demotion", "the application has stopped; acknowledged")
 		})
 		return true
@@ -103,7 +108,7 @@ func (m *Machine) planUntold() bool {
 // tellSalvage has the bucket list what was salvaged, or that nothing was.
 func (m *Machine) tellSalvage(d *Demotion, then func()) {
 	m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self, d.Salvage), &SalvageRecord{
-		Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Time: m.now.Wall,
+		Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Unstopped: d.Unstopped, Time: m.now.Wall,
 	}, func() {
 		d.Told = true
 		then()
@@ -148,9 +153,13 @@ func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 // planSalvage keeps the state that never reached the successor. It reports
 // false while there is nothing to do.
 func (m *Machine) planSalvage(d *Demotion) bool {
+	against := d.Restored
 	if d.Final != nil && (same(d.Final, d.Restored) || same(d.Final, d.Tip)) {
-		m.salvaged(d, Done{}) // the final backup of the handover has everything
-		return false
+		if !d.Unstopped {
+			m.salvaged(d, Done{}) // the final backup of the handover has everything
+			return false
+		}
+		against = d.Final // it has, if the word that the application was stopped is true
 	}
 	if m.app != appStopped || !m.due(m.salvageAt) {
 		return false
@@ -172,7 +181,7 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 		}
 		m.salvaged(d, r)
 	})
-	m.emit(MakeSalvage{ID: m.work, Epoch: epoch, Sequence: seq + 1, Against: d.Restored, Config: m.configDigest()})
+	m.emit(MakeSalvage{ID: m.work, Epoch: epoch, Sequence: seq + 1, Against: against, Config: m.configDigest()})
 	return true
 }
 
@@ -180,12 +189,15 @@ func (m *Machine) salvaged(d *Demotion, r Done) {
 	if m.j.Demotion != d {
 		return
 	}
-	d.Made, d.Salvage = true, r.Ref
+	d.Made, d.Salvage, d.Unstopped = true, r.Ref, d.Unstopped || m.unstopped
 	m.save()
 	if r.Ref != nil {
 		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)
 	} else {
 		m.report(Info, "demotion", "every change is in a backup: nothing to salvage")
+	}
+	if d.Unstopped {
+		m.report(Warn, "demotion", "nothing here can stop the application: what it has written since this look, if it runs, is in no backup")
 	}
 }
 

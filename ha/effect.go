@@ -43,7 +43,8 @@ type StartApp struct {
 }
 
 // StopApp runs the demote hook, and is done once the application is known to
-// have stopped. It is idempotent. Done carries OK or Failed.
+// have stopped. It is idempotent. Done carries OK, with Unstopped where there is
+// nothing that could stop it, or Failed.
 type StopApp struct {
 	ID    uint64
 	Epoch uint64

@@ -36,7 +36,10 @@ type Done struct {
 	Token   blobstore.Token
 	Ref     *backup.Ref
 	Changed bool
-	Note    string // for people
+	// Unstopped says, of a StopApp, that nothing there can stop the application: it
+	// is as it was.
+	Unstopped bool
+	Note      string // for people
 	// Sightings are what all instances see.
 	Sightings []Sighting
 	Err       error
@@ -58,6 +61,9 @@ type Promote struct {
 	// HostIsOff is By's word that the old active's host is off: a failover does not
 	// wait for its application to stop.
 	HostIsOff bool
+	// AppIsStopped is By's word that the old active's application is stopped, where
+	// nothing but people can stop it.
+	AppIsStopped bool
 }
 
 // CancelPromotion asks to give up a promotion that has not committed.
@@ -85,8 +91,12 @@ type SetConfig struct {
 // UseConfig tells the machine what the configuration in force says.
 type UseConfig struct{ Frequency Duration }
 
-// UsePolicy tells the machine how often to rehearse from now on.
-type UsePolicy struct{ Rehearsal RehearsalPolicy }
+// UsePolicy tells the machine what the instance's own configuration says from now
+// on (Params).
+type UsePolicy struct {
+	Rehearsal   RehearsalPolicy
+	Unstoppable bool
+}
 
 // ChangeSources asks for a moment in which the sources can be changed. A later
 // request takes the place of one that still waits for it.

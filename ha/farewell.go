@@ -15,15 +15,19 @@ func (m *Machine) onFarewell(ev Farewell) {
 // farewellUnsaid reports whether the head is still to say that the application
 // has stopped.
 func (m *Machine) farewellUnsaid() bool {
-	return m.leaving && m.app == appStopped && m.head != nil && !m.head.Stopped
+	return m.saysFarewell() && m.head != nil && !m.head.Stopped
 }
+
+// saysFarewell reports whether the application has ended with this process. One that
+// nothing here can stop may run on.
+func (m *Machine) saysFarewell() bool { return m.leaving && m.app == appStopped && !m.unstopped }
 
 // planFarewell answers once everything is said that there is to say.
 func (m *Machine) planFarewell() {
 	if m.farewell == "" || m.app != appStopped || m.j.Pending != nil {
 		return
 	}
-	if m.leading && m.refused == "" && (m.head == nil || !m.head.Stopped) {
+	if m.leading && m.refused == "" && !m.unstopped && (m.head == nil || !m.head.Stopped) {
 		return
 	}
 	m.answer(m.farewell, nil, nil)

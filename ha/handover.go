@@ -22,7 +22,7 @@ func (m *Machine) lookAtLease() {
 	case hj != nil && !(asked && l.ID == hj.Lease):
 		m.endHandover()
 	case hj == nil && asked && m.j.Promotion == nil && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
-		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping}
+		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
 		m.stopSince = never
 		m.save()
 		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
@@ -69,6 +69,9 @@ func (m *Machine) handoverSaid() *Handover {
 		h.State, h.Reason = Declined, hj.Reason
 	case hj.Final != nil:
 		h.State = Handed
+		if hj.Unstopped {
+			h.Unstopped, h.OnWordOf = true, hj.Word
+		}
 		if m.stopSince != never {
 			h.StoppedFor = Duration(m.t - m.stopSince)
 		}
@@ -106,10 +109,15 @@ func (m *Machine) stopPatience() time.Duration {
 	return max(time.Minute, 3*m.fencing().StopTimeout.std())
 }
 
-// planHandover declines a handover when the application has not stopped for too
+// planHandover declines a handover when nothing here can stop the application, and
+// nobody has given their word that it is stopped; or when it has not stopped for too
 // long, and no attempt is under way: it runs on, or runs again.
 func (m *Machine) planHandover() {
 	hj := m.j.Handover
+	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (m.p.Unstoppable || m.app == appStopped && m.unstopped) {
+		m.decline(RefuseSwitchover(m.p.Self.Name))
+		return
+	}
 	if hj == nil || hj.Phase != HandoverStopping || m.appLane != 0 || m.app == appStopped || m.appFailed != appStopped ||
 		m.stopSince == never || !m.due(m.stopSince+m.stopPatience()) {
 		return
@@ -133,7 +141,10 @@ func (m *Machine) handoverUnsaid() bool {
 // application stopped.
 func (m *Machine) finalBackup() {
 	hj := m.j.Handover
-	hj.Phase = HandoverFinal
+	hj.Phase, hj.Unstopped = HandoverFinal, m.unstopped
+	if hj.Unstopped {
+		m.reportBy(hj.Word, Warn, "handover", "nothing here can stop the application: it is stopped on the word of %s, and nobody has looked", hj.Word)
+	}
 	m.save()
 	lease := hj.Lease
 	m.startBackup(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {

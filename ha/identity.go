@@ -191,7 +191,7 @@ func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
 	j.SeenHead, j.Former = old.SeenHead, old.Former
 	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
 	d := old.Demotion
-	kept := d != nil && d.Made && d.Refused && d.Epoch == h.Epoch // it has run no application since
+	kept := d != nil && d.Made && d.Refused && !d.Unstopped && d.Epoch == h.Epoch // it has run no application since
 	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.Seen.Epoch > 0 && h.Epoch > old.Seen.Epoch+1)
 	if !kept && (old.Role == RoleActive || old.Doubt != "" || renamed) {
 		j.Demotion, j.Missed = Owed(old.Epoch, h), 0 // whatever it was since

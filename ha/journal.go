@@ -136,6 +136,10 @@ type HandoverJournal struct {
 	Phase  HandoverPhase `json:"phase"`
 	Final  *backup.Ref   `json:"final,omitempty"`
 	Reason string        `json:"reason,omitempty"`
+	// Word is on whose word the application is stopped, where nothing here can stop
+	// it; Unstopped says that it is so, once the final backup is being made.
+	Word      string `json:"word,omitempty"`
+	Unstopped bool   `json:"unstopped,omitempty"`
 }
 
 // Phase is how far a promotion has come.
@@ -171,6 +175,10 @@ type Promotion struct {
 	// its application need not be waited for.
 	HostIsOff bool `json:"host_is_off,omitempty"`
 
+	// AppIsStopped is the operator's word that the old active's application is
+	// stopped, where nothing but people can stop it.
+	AppIsStopped bool `json:"application_is_stopped,omitempty"`
+
 	Epoch    uint64      `json:"epoch"`            // pinned: the epoch that ends
 	Rev      uint64      `json:"rev,omitempty"`    // of the head when it was pinned
 	Newest   *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
@@ -180,6 +188,9 @@ type Promotion struct {
 	// AtRest says that the version that the commit replaces is one under which no
 	// application runs.
 	AtRest bool `json:"at_rest,omitempty"`
+	// OldUnstopped says that the old active has acknowledged, and that nothing there
+	// can stop its application.
+	OldUnstopped bool `json:"old_unstopped,omitempty"`
 
 	Swapped bool `json:"swapped,omitempty"` // its swap has begun
 	Acked   bool `json:"acked,omitempty"`   // no more waiting for the old active
@@ -211,8 +222,10 @@ type Demotion struct {
 	Final    *backup.Ref `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
 	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
 	Salvage  *backup.Ref `json:"salvage,omitempty"`
-	Told     bool        `json:"told,omitempty"`    // the bucket lists the salvage backup
-	Refused  bool        `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application
+	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup
+	// Unstopped says that nothing here can stop the application, so that it may run on.
+	Unstopped bool `json:"unstopped,omitempty"`
+	Refused   bool `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application
 }
 
 // Pause keeps the schedule from making backups.

@@ -24,6 +24,8 @@ type Params struct {
 	Rehearsed Rehearsed
 	// Swapped says that a swap was neither undone nor finished.
 	Swapped bool
+	// Unstoppable says that nothing on this host can stop the application but people.
+	Unstoppable bool
 }
 
 // Intervals that no user sets.
@@ -88,6 +90,7 @@ type Machine struct {
 	app         appState
 	appStarting bool
 	appDoubt    bool     // the hook under way says nothing any more
+	unstopped   bool     // it was to stop last, and nothing here can stop it
 	appFailed   appState // what it could not be brought to be last
 	appRetry    instant
 	appWait     time.Duration
@@ -245,8 +248,7 @@ func (m *Machine) handle(ev Event) {
 	case UseConfig:
 		m.setFrequency(ev.Frequency)
 	case UsePolicy:
-		m.p.Rehearsal = ev.Rehearsal
-		m.changes++
+		m.onUsePolicy(ev)
 	case ChangeSources:
 		m.onChangeSources(ev)
 	case SetPaused:

@@ -123,8 +123,8 @@ func (n *instance) carryOut(e Effect) (Done, bool) {
 		n.app = true
 		return Done{ID: e.ID}, true
 	case StopApp:
-		n.app = false
-		return Done{ID: e.ID}, true
+		n.app = n.app && n.m.p.Unstoppable // people alone stop that one
+		return Done{ID: e.ID, Unstopped: n.m.p.Unstoppable}, true
 	case Survey:
 		return Done{ID: e.ID, Sightings: n.r.survey()}, true
 	case Answer:

@@ -136,8 +136,11 @@ type Head struct {
 }
 
 // AtRest reports whether no application runs as long as this version of the
-// head is the last one: it was handed over, or its agent has ended with it.
-func (h *Head) AtRest() bool { return h.Stopped || h.Handover != nil && h.Handover.State == Handed }
+// head is the last one: it was handed over, or its agent has ended with it. A
+// handover on somebody's word that the application is stopped is no proof of it.
+func (h *Head) AtRest() bool {
+	return h.Stopped || h.Handover != nil && h.Handover.State == Handed && !h.Handover.Unstopped
+}
 
 // NextSequence is the sequence that the next backup has: sequences go on
 // across epochs, and past a chain that was cut off.
@@ -174,6 +177,10 @@ type Handover struct {
 	// longer, before it declines; 0: it does not end by itself.
 	Waits string   `json:"waits,omitempty"`
 	Left  Duration `json:"left,omitempty"`
+	// Unstopped says that nothing on the active's host can stop its application: it is
+	// stopped on the word of OnWordOf, and nobody has looked.
+	Unstopped bool   `json:"unstopped,omitempty"`
+	OnWordOf  string `json:"on_word_of,omitempty"`
 }
 
 // says reports whether two say the same, however long it took.
@@ -199,17 +206,21 @@ const (
 // deleting it, and is stale when an observer saw it unchanged for its TTL plus
 // the margin on the observer's own clocks.
 type Lease struct {
-	Format   int       `json:"format"`
-	Cluster  string    `json:"cluster"`
-	ID       string    `json:"id"`    // random, one for each promotion
-	Nonce    string    `json:"nonce"` // random, new in every write
-	Holder   Peer      `json:"holder"`
-	Purpose  Mode      `json:"purpose"`
-	TTL      Duration  `json:"ttl"`
-	Epoch    uint64    `json:"epoch"` // of the head that the holder last saw
-	Rev      uint64    `json:"rev"`
-	Released bool      `json:"released,omitempty"`
-	Time     time.Time `json:"time"` // for people
+	Format   int      `json:"format"`
+	Cluster  string   `json:"cluster"`
+	ID       string   `json:"id"`    // random, one for each promotion
+	Nonce    string   `json:"nonce"` // random, new in every write
+	Holder   Peer     `json:"holder"`
+	Purpose  Mode     `json:"purpose"`
+	TTL      Duration `json:"ttl"`
+	Epoch    uint64   `json:"epoch"` // of the head that the holder last saw
+	Rev      uint64   `json:"rev"`
+	Released bool     `json:"released,omitempty"`
+	// StoppedOnWordOf names who has given their word that the application of the
+	// active is stopped; "": nobody has. An active on whose host nothing can stop it
+	// hands over on that word only.
+	StoppedOnWordOf string    `json:"stopped_on_word_of,omitempty"`
+	Time            time.Time `json:"time"` // for people
 }
 
 // Marker tells the instance that was active in the epoch before that a new one
@@ -229,19 +240,26 @@ type Marker struct {
 	// HostIsOff says that By has given their word that the old active's host is
 	// off: its application was not waited for.
 	HostIsOff bool `json:"host_is_off,omitempty"`
+	// AppIsStopped says that By has given their word that the old active's
+	// application was stopped, where nothing but people could stop it.
+	AppIsStopped bool `json:"application_is_stopped,omitempty"`
 	// Recovery says that the epoch was begun by one, by nobody's promotion.
 	Recovery *Recovery `json:"recovery,omitempty"`
 	Time     time.Time `json:"time"`
 }
 
-// Ack says that a demoted instance's application has stopped.
+// Ack says that a demoted instance has stepped down, and that its application has
+// stopped.
 type Ack struct {
-	Format   int       `json:"format"`
-	Cluster  string    `json:"cluster"`
-	Epoch    uint64    `json:"epoch"` // the new one
-	Nonce    string    `json:"nonce"`
-	Instance Peer      `json:"instance"`
-	Time     time.Time `json:"time"`
+	Format   int    `json:"format"`
+	Cluster  string `json:"cluster"`
+	Epoch    uint64 `json:"epoch"` // the new one
+	Nonce    string `json:"nonce"`
+	Instance Peer   `json:"instance"`
+	// Unstopped says that nothing on its host can stop the application: the instance
+	// starts it no more, and whether it still runs nobody knows.
+	Unstopped bool      `json:"unstopped,omitempty"`
+	Time      time.Time `json:"time"`
 }
 
 // SalvageRecord says what a demoted instance kept of the state that never
@@ -254,7 +272,10 @@ type SalvageRecord struct {
 	Nonce    string      `json:"nonce"`
 	Instance Peer        `json:"instance"`
 	Backup   *backup.Ref `json:"backup,omitempty"`
-	Time     time.Time   `json:"time"`
+	// Unstopped says that nothing on its host can stop the application: what it has
+	// written since is in no backup.
+	Unstopped bool      `json:"unstopped,omitempty"`
+	Time      time.Time `json:"time"`
 }
 
 // Decode reads a control object's verified payload.

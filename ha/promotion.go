@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,10 @@ func (m *Machine) onPromote(ev Promote) {
 		m.refuse(ev.Request, "the head names this very instance as the active: promote with --failover")
 	case ev.HostIsOff && RefuseHostIsOff(mode, m.fencing().Mode) != "":
 		m.refuse(ev.Request, "%s", RefuseHostIsOff(mode, m.fencing().Mode))
+	case ev.AppIsStopped && RefuseAppIsStopped(m.fencing().Mode) != "":
+		m.refuse(ev.Request, "%s", RefuseAppIsStopped(m.fencing().Mode))
+	case m.untrueStrict(m.fencing()):
+		m.refuse(ev.Request, "%s", RefuseStrict(m.p.Self.Name))
 	case mode == ModeFailover && ev.Shown != nil && ev.Shown.Digest != h.Newest.Digest:
 		m.refuse(ev.Request, "a newer backup than the one shown has appeared (%s): look again", h.Newest.ID)
 	case !ev.AllowFailedRehearsal && m.failedRehearsal(ev.Chosen, h.Newest):
@@ -64,7 +69,7 @@ func (m *Machine) onPromote(ev Promote) {
 }
 
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
-	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.begun, m.j.Pending = ev.Request, nil // none but a doubted data folder has one
 	m.save()
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
@@ -73,6 +78,9 @@ func (m *Machine) beginPromotion(ev Promote, mode Mode) {
 	m.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
 	if ev.HostIsOff {
 		m.report(Warn, "promotion", "%s says that the host of %s is off: its application is not waited for", ev.By, m.knownHead().Active.Name)
+	}
+	if ev.AppIsStopped {
+		m.report(Warn, "promotion", "%s says that the application on %s is stopped", ev.By, m.knownHead().Active.Name)
 	}
 }
 
@@ -165,9 +173,13 @@ func (m *Machine) leaseTTL() Duration { return m.fencing().TTL }
 
 func (m *Machine) leaseRecord(released bool) *Lease {
 	p, h := m.j.Promotion, m.knownHead()
+	word := ""
+	if p.AppIsStopped {
+		word = cmp.Or(p.By, "an operator")
+	}
 	return &Lease{
 		Format: Format, Cluster: m.p.Cluster, ID: p.ID, Nonce: m.random(), Holder: m.p.Self,
-		Purpose: p.Mode, TTL: m.leaseTTL(), Epoch: h.Epoch, Rev: h.Rev, Released: released, Time: m.now.Wall,
+		Purpose: p.Mode, TTL: m.leaseTTL(), Epoch: h.Epoch, Rev: h.Rev, Released: released, StoppedOnWordOf: word, Time: m.now.Wall,
 	}
 }
 
@@ -335,7 +347,11 @@ func (m *Machine) awaitHandover() bool {
 			if ho.StoppedFor > 0 {
 				m.downSince = max(m.downSince, m.unhanded-instant(ho.StoppedFor))
 			}
-			m.step("handover", "final backup "+h.Newest.ID)
+			note := "final backup " + h.Newest.ID
+			if ho.Unstopped {
+				note += "; nothing on " + h.Active.Name + " can stop the application, which is stopped on the word of " + ho.OnWordOf
+			}
+			m.step("handover", note)
 			m.restoreFrom(h.Newest)
 		case mine && ho.State == Declined:
 			m.abort("the active %s declined: %s", h.Active.Name, ho.Reason)

@@ -124,6 +124,8 @@ func (m *Machine) onSetConfig(ev SetConfig) {
 	switch {
 	case m.j.Role != RoleActive || m.refused != "" || !m.leading:
 		m.refuse(ev.Request, "this instance is not the active: the configuration is changed on %s", m.activeName())
+	case m.untrueStrict(ev.Fencing):
+		m.refuse(ev.Request, "%s", RefuseStrict(m.p.Self.Name))
 	case m.config != nil:
 		m.refuse(ev.Request, "another change of the configuration is under way")
 	default:

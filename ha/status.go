@@ -18,7 +18,9 @@ type Status struct {
 	Refused     string        `json:"refused,omitempty"`
 	Owes        bool          `json:"-"` // this instance's state may be in no backup, or is being replaced
 	Override    bool          `json:"override,omitempty"`
-	App         string        `json:"application"` // "running", "stopped", ""
+	App         string        `json:"application"` // "running", "stopped", "" where that is not known
+	// Unstoppable says that nothing on this host can stop the application but people.
+	Unstoppable bool          `json:"unstoppable,omitempty"`
 	AppError    string        `json:"application_error,omitempty"`
 	AppUntil    time.Duration `json:"-"` // for how long it may run without another renewal; negative: without end
 	Work        string        `json:"work,omitempty"`
@@ -62,6 +64,9 @@ func (m *Machine) Status() Status {
 		BackupError: m.backupErr, PullError: m.pullErr, WorkError: m.workError(), Rehearsed: m.rehearsed,
 		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
+	}
+	if s.Unstoppable = m.p.Unstoppable; m.unstopped && m.app == appStopped {
+		s.App = string(appUnknown)
 	}
 	s.Owes = m.refused != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
 	if h := m.older.head; h != nil {

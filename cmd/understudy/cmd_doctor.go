@@ -291,7 +291,7 @@ func examineHooks(h agent.Hooks) []finding {
 		without string
 	}{
 		{"promote", h.Promote.Command, "nothing starts the application at a promotion, unless understudy exec runs it"},
-		{"demote", h.Demote.Command, "nothing stops the application when another host takes over, unless understudy exec runs it"},
+		{"demote", h.Demote.Command, "nothing but people can stop the application when another host takes over, unless understudy exec runs it: a switchover from here needs somebody's word that it is stopped, after a failover it may run beside the new one, and strict fencing is refused"},
 		{"pre_backup", h.PreBackup.Command, ""},
 		{"post_backup", h.PostBackup.Command, ""},
 		{"probe", h.Probe.Command, ""},

@@ -38,6 +38,7 @@ from a second to half a minute. No other host is promoted because of it.`,
   understudy exec --data-dir /srv/understudy -- sh -c 'exec myapp >>/var/log/myapp.log 2>&1'`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			a.runsApp = true
 			return a.serve(cmd.Context(), func(cfg agent.Config) (agent.Application, error) { return a.supervisor(cfg, args) })
 		},
 	}

@@ -30,11 +30,16 @@ needed, is said.
 
 A name that another host uses is refused. --replace takes it over: for a host that
 has lost its data folder, or whose data folder is a copy or an old version. On a
-host that is in this cluster already, join does nothing.`,
+host that is in this cluster already, join does nothing.
+
+Under strict fencing a host is refused on which nothing can stop the application:
+configure hooks.demote, or, where understudy exec is going to run the application, say
+so with --exec.`,
 		Example: `  understudy join --bucket s3://backups/myapp --key-file /etc/understudy/key --url https://host-b:7878`,
 		Args:    arguments(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.join(cmd.Context(), replace) },
 	}
+	cmd.Flags().BoolVar(&a.runsApp, "exec", false, "understudy exec is going to run the application on this host")
 	cmd.Flags().BoolVar(&replace, "replace", false, "take the name over from whoever has it")
 	return cmd
 }

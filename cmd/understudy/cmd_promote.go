@@ -38,6 +38,12 @@ long that is at most. If you know that its host is off, --host-is-off ends the w
 word is recorded. Strict fencing takes nobody's word, and refuses. An active that ended
 in good order, with its application, is not waited for.
 
+On a host that has neither a demote hook nor understudy exec nothing but people can stop
+the application. A switchover from there is refused until somebody has stopped it by
+hand and says so with --application-is-stopped; the word is recorded, and nobody looks.
+A failover from there waits as for one that does not answer, unless the word is given;
+if the application runs there, it runs on beside the new one.
+
 ID is a backup's id, for an older backup than the newest; backups that came after it
 stay listed as superseded.
 
@@ -62,6 +68,7 @@ func newPromote(a *app) *cobra.Command {
   understudy promote
   understudy promote --failover --yes --reason "host-a is down"
   understudy promote --failover --host-is-off --reason "I pulled its plug"
+  understudy promote --application-is-stopped --reason "stopped by hand on host-a"
   understudy promote --cancel`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -88,6 +95,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&switchover, "switchover", false, "with the active's help, losing nothing (the default)")
 	f.BoolVar(&failover, "failover", false, "without the active's help")
 	f.BoolVar(&p.req.HostIsOff, "host-is-off", false, "your word that the active's host is off: a failover does not wait for its application")
+	f.BoolVar(&p.req.AppIsStopped, "application-is-stopped", false, "your word that the active's application is stopped, where nothing but people can stop it")
 	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
 	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
 	f.BoolVar(&p.yes, "yes", false, "do not ask")

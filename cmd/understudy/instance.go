@@ -29,6 +29,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 	}
 	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
 	cfg.Hooks.Env, cfg.KeepOutput = source.WithoutSecrets(childEnviron()), keepOutput
+	cfg.Supervised = a.runsApp
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)
 	if err != nil {

@@ -15,11 +15,14 @@ import (
 func showPreflight(w io.Writer, p agent.Preflight) {
 	fmt.Fprintf(w, "%s, restoring %s\n\n", p.Mode, backupName(p.Backup.ID))
 	var passed []string
-	var rehearsal string
+	var rehearsal, stops string
 	for _, c := range p.Checks {
 		switch {
 		case c.OK && c.Name == "rehearsal":
 			rehearsal = c.Detail
+			passed = append(passed, c.Name)
+		case c.OK && c.Name == agent.StopsCheck && c.Detail != "good":
+			stops = c.Detail
 			passed = append(passed, c.Name)
 		case c.OK:
 			passed = append(passed, c.Name)
@@ -35,6 +38,9 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		fmt.Fprintf(w, "\nRehearsal: %s.", rehearsal)
 	}
 	fmt.Fprintf(w, "\nWould be lost: %s.\n", p.Loss.Summary)
+	if stops != "" {
+		fmt.Fprintf(w, "Note: %s.\n", stops)
+	}
 	if p.Mode == ha.ModeFailover {
 		fmt.Fprintln(w, waitLine(p))
 	}

@@ -25,6 +25,8 @@ type app struct {
 	// agentURL is the agent to talk to; "" for this host's.
 	agentURL string
 	older    olderHead
+	// runsApp says that the agent of this host runs the application (understudy exec).
+	runsApp bool
 }
 
 func (a *app) printer() printer { return printer{std: a.std, json: a.json} }

@@ -71,6 +71,9 @@ func (a *Agent) takeName(ctx context.Context) error {
 	if err != nil { // the machine tells what is wrong
 		return a.registrar.take(ctx, a.record(), false, false)
 	}
+	if err := a.cfg.refuseUnstoppable(a.live().Hooks, h); err != nil {
+		return err
+	}
 	j := &a.begun
 	named, knows := h.Active.Name == a.self.Name, j.Doubt == "" && j.Knows(h)
 	if j.Doubt != "" || named && j.Role == ha.RoleActive && !knows && !h.IsOlder(j.Seen) { // an older head than this folder has seen says nothing of copies
@@ -241,7 +244,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 // have the newest backup yet the others see by the head: saying so would hold up,
 // by the pause between two writes, that it has it.
 func sameRecord(x, y ha.Instance) bool {
-	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && slices.Equal(x.Blockers, y.Blockers) &&
+	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && x.Unstoppable == y.Unstoppable && slices.Equal(x.Blockers, y.Blockers) &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
 		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && sameSighting(x.Older, y.Older) && slices.Equal(x.Troubles, y.Troubles)

@@ -28,6 +28,9 @@ type Takeover struct {
 	CutOff   string    `json:"cut_off,omitempty"`  // id of the newest one that it superseded
 	// Salvaged is what instances that were replaced say that they kept.
 	Salvaged []Salvaged `json:"salvaged,omitempty"`
+	// Unstopped says that nothing on the host of the old one can stop its application:
+	// it may run on, and nobody has given their word that it does not.
+	Unstopped bool `json:"unstopped,omitempty"`
 	// Lost says in sentences what is not here, and how to look at it; none: nothing
 	// was lost.
 	Lost []string `json:"lost,omitempty"`
@@ -153,6 +156,9 @@ func (b *Bucket) takeover(ctx context.Context, known *manifests, epoch uint64) (
 		Epoch: mk.Epoch, Time: mk.Time, Mode: mk.Mode, By: mk.By, Reason: mk.Reason,
 		Active: mk.Active.Name, Old: mk.Old.Name, Restored: refID(mk.Restored), CutOff: refID(mk.CutOff),
 	}
+	if t.Unstopped, err = b.unstopped(ctx, mk); err != nil {
+		return nil, err
+	}
 	if err := b.salvaged(ctx, t, attrs.Time); err != nil {
 		return nil, err
 	}
@@ -164,6 +170,22 @@ func (b *Bucket) takeover(ctx context.Context, known *manifests, epoch uint64) (
 		t.Lost = append([]string{recoveryTells(mk.Recovery, mk.Active.Name)}, t.Lost...)
 	}
 	return t, nil
+}
+
+// unstopped reads whether the old active has acknowledged that it was replaced, and
+// said that nothing there can stop its application.
+func (b *Bucket) unstopped(ctx context.Context, mk *ha.Marker) (bool, error) {
+	if mk.Old.Name == "" || mk.AppIsStopped {
+		return false, nil
+	}
+	object, _, err := b.read(ctx, ha.KindAck, ha.AckKey(mk.Epoch, mk.Old), "")
+	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, ErrUnverified) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return object.(*ha.Ack).Unstopped, nil
 }
 
 // salvaged reads the records of what was salvaged for this takeover, or since.

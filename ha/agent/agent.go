@@ -231,7 +231,7 @@ func (a *Agent) openParts() (err error) {
 func (a *Agent) params() (ha.Params, error) {
 	p := ha.Params{
 		Cluster: a.bucket.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
-		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal,
+		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal, Unstoppable: a.unstoppable(),
 	}
 	if _, c := a.configs.current(); c != nil {
 		p.Fencing = c.Fencing

@@ -98,15 +98,19 @@ func (a *Agent) startApp(ctx context.Context, e ha.StartApp) error {
 	return a.runHook(ctx, "promote", a.live().Hooks.Promote, env)
 }
 
-func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) error {
+// stopApp stops the application, or says that nothing here can.
+func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) ha.Done {
 	if app := a.cfg.Application; app != nil {
-		return app.Stop(ctx, a.appBound().Stop)
+		return failed(app.Stop(ctx, a.appBound().Stop))
 	}
 	h := a.live().Hooks.Demote
+	if len(h.Command) == 0 {
+		return ha.Done{Unstopped: true}
+	}
 	if h.Timeout == 0 {
 		h.Timeout = time.Duration(a.fencing().StopTimeout)
 	}
-	return a.runHook(ctx, "demote", h, []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch)})
+	return failed(a.runHook(ctx, "demote", h, []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch)}))
 }
 
 // probe has the probe hook judge what is staged, and gives the end of what the

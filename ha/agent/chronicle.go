@@ -267,6 +267,9 @@ func controlTells(object any) (e ClusterEvent, cut *backup.Ref) {
 		if o.HostIsOff {
 			e.Text += ", on the word that the host of the old active is off"
 		}
+		if o.AppIsStopped {
+			e.Text += ", on the word that the application of the old active is stopped"
+		}
 		if o.Restored != nil {
 			e.Backup = o.Restored.ID
 			e.Text += ", from backup " + e.Backup
@@ -276,16 +279,21 @@ func controlTells(object any) (e ClusterEvent, cut *backup.Ref) {
 		}
 		return e, o.CutOff
 	case *ha.Ack:
-		return ClusterEvent{
-			Kind: demotionKind, Time: o.Time, Epoch: o.Epoch, Instance: o.Instance.Name,
-			Text: o.Instance.Name + " stepped down: its application has stopped",
-		}, nil
+		e = ClusterEvent{Kind: demotionKind, Time: o.Time, Epoch: o.Epoch, Instance: o.Instance.Name}
+		e.Text = o.Instance.Name + " stepped down: its application has stopped"
+		if o.Unstopped {
+			e.Text = o.Instance.Name + " stepped down: nothing there can stop its application, and whether that runs is not known"
+		}
+		return e, nil
 	case *ha.SalvageRecord:
 		e = ClusterEvent{Kind: salvageKind, Time: o.Time, Epoch: o.Epoch, Instance: o.Instance.Name}
 		e.Text = o.Instance.Name + " had nothing that its successor lacks"
 		if o.Backup != nil {
 			e.Backup = o.Backup.ID
 			e.Text = o.Instance.Name + " kept what never reached its successor: salvage backup " + e.Backup
+		}
+		if o.Unstopped {
+			e.Text += "; nothing there can stop its application, and what that has written since is in no backup"
 		}
 		return e, nil
 	}

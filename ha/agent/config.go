@@ -49,6 +49,9 @@ type Config struct {
 	// Application, where there is one, is run instead of the promote and demote
 	// hooks; nil: those start and stop it.
 	Application Application
+	// Supervised says that the agent of this host runs the application, also to those
+	// who have no need of an Application, as Join and Init.
+	Supervised bool
 	// AppVersion tells the application's version; nil: it has none.
 	AppVersion func(ctx context.Context) (string, error)
 	Logger     *slog.Logger // nil: no logs

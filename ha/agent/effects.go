@@ -22,7 +22,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.StartApp:
 		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
 	case ha.StopApp:
-		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done { return failed(a.stopApp(ctx, e)) })
+		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done { return a.stopApp(ctx, e) })
 	case ha.MakeBackup:
 		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
 	case ha.MakeSalvage:

@@ -121,10 +121,11 @@ func describeHolders(all []holder.Holder) string {
 }
 
 // keepLooking looks every now and then whether an application runs on a standby,
-// and whether there is room for what the agent must write.
+// whether the fencing can be kept, and whether there is room for what the agent must write.
 func (a *Agent) keepLooking(ctx context.Context) error {
 	return a.whenAdmitted(ctx, func() time.Duration {
 		a.lookForApplication(ctx)
+		a.lookAtFencing(ctx)
 		a.lookAtRoom(ctx)
 		return standbyLook
 	})

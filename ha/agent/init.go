@@ -29,6 +29,9 @@ func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (
 	if err := c.Validate(cfg.Poll); err != nil {
 		return "", invalid("%w", err)
 	}
+	if err := cfg.refuseUnstoppable(cfg.Hooks, &ha.Head{Fencing: c.Fencing}); err != nil {
+		return "", err
+	}
 	dir, err := openDataDir(cfg.DataDir)
 	if err != nil {
 		return "", err
@@ -61,7 +64,7 @@ func (i *initialiser) run(ctx context.Context, c ha.Config) error {
 	if err != nil {
 		return err
 	}
-	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Time: i.cfg.Clock.Now().Wall}
+	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Unstoppable: i.cfg.unstoppable(i.cfg.Hooks), Time: i.cfg.Clock.Now().Wall}
 	known := newRegistrar(i.bucket, i.self, i.j.Incarnations, i.cfg.Random)
 	if err := known.take(ctx, rec, true, false); err != nil {
 		return err

@@ -61,6 +61,9 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 	if err != nil {
 		return done, err
 	}
+	if err := cfg.refuseUnstoppable(cfg.Hooks, h); err != nil {
+		return done, err
+	}
 	incarnation, err := randomHex(cfg.Random, 16)
 	if err != nil {
 		return done, err
@@ -90,7 +93,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 	if err := dir.saveJournal(j); err != nil {
 		return done, err
 	}
-	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Time: cfg.Clock.Now().Wall}
+	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
 	if err := r.take(ctx, rec, true, replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
 			err = errors.Join(err, dir.remove(journalFile))

@@ -66,9 +66,13 @@ type PromoteRequest struct {
 	WaiveSalvage         bool   `json:"waive_salvage,omitempty"`
 	// HostIsOff is By's word that the old active's host is off: a failover does not
 	// wait for its application to stop. It is refused under strict fencing.
-	HostIsOff bool   `json:"host_is_off,omitempty"`
-	By        string `json:"by,omitempty"`
-	Reason    string `json:"reason,omitempty"`
+	HostIsOff bool `json:"host_is_off,omitempty"`
+	// AppIsStopped is By's word that the application of the active is stopped, where
+	// nothing but people can stop it: a switchover from there needs it. It is refused
+	// under strict fencing.
+	AppIsStopped bool   `json:"application_is_stopped,omitempty"`
+	By           string `json:"by,omitempty"`
+	Reason       string `json:"reason,omitempty"`
 }
 
 // Preflight says whether a promotion would work now, and what it would lose.

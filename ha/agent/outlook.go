@@ -135,6 +135,10 @@ func outlook(s Status) (text string, good bool) {
 	if !s.Ready {
 		rehearsal, good = rehearsal+"; what this host lacks for it has not been looked at yet", false
 	}
+	lossless := "a switchover would lose nothing"
+	if !s.stopsItself(s.Active) {
+		lossless, good = "a switchover needs somebody who stops the application on "+s.Active+" by hand, for nothing there can, and would lose nothing", false
+	}
 	switch {
 	case h.Stopped:
 		return fmt.Sprintf("by failover only: %s has ended in good order, with its application; what came after the newest backup (%s ago) would be lost; %s",
@@ -143,8 +147,8 @@ func outlook(s Status) (text string, good bool) {
 		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
 			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsal), false
 	}
-	return fmt.Sprintf("a switchover would lose nothing; a failover would lose what came after the newest backup (%s ago); %s",
-		seconds(s.LastBackupAge), rehearsal), good
+	return fmt.Sprintf("%s; a failover would lose what came after the newest backup (%s ago); %s",
+		lossless, seconds(s.LastBackupAge), rehearsal), good
 }
 
 // successors says which standbys could take over from this active, as far as

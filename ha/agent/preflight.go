@@ -61,6 +61,9 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	p.checkRehearsal(a, req, info.ID)
 	p.checkHost(ctx, a, m, req.AllowVersionMismatch)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
+	if err := p.checkStops(ctx, a, h, req); err != nil {
+		return p, c, err
+	}
 	p.checkWait(s, h, req)
 	p.Loss, err = a.loss(ctx, s, h, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
@@ -85,6 +88,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 		p.checkSource(ctx, a, src)
 	}
 	a.checkHooks(p)
+	p.checkFencing(a)
 	p.checkHolders(ctx, a)
 }
 

@@ -35,7 +35,7 @@ func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error)
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
-			HostIsOff: req.HostIsOff,
+			HostIsOff: req.HostIsOff, AppIsStopped: req.AppIsStopped,
 		}
 	})
 	if err != nil {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,26 +72,21 @@ func (a *Agent) openSources(sources []source.Source) error {
 // Reload puts what can change into force: hooks, the application's version, the
 // rehearsal policy and federation at once, sources once nothing is under way
 // that reads or replaces them, for which it waits. A later call takes the place
-// of one that waits, which is then a *ha.Refusal.
+// of one that waits, which is then a *ha.Refusal. What the cluster's fencing does
+// not allow is refused, and nothing changes.
 func (a *Agent) Reload(ctx context.Context, next Live) error {
-	r := &a.reloading
-	r.mu.Lock()
-	now := *a.live()
-	same := slices.Equal(next.Sources, now.Sources)
-	atOnce := next
-	atOnce.Sources, atOnce.Hooks.Env = now.Sources, now.Hooks.Env
-	r.live.Store(&atOnce)
-	r.number++
-	number := r.number
-	r.wanted = next.Sources
-	r.mu.Unlock()
-	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal})
+	number, same, err := a.reloadHooks(next)
+	if err != nil {
+		a.RefuseReload(ctx, err)
+		return err
+	}
+	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
 	if same {
 		a.reloaded(ctx, number, ReloadDone, nil)
 		return nil
 	}
 	a.reloaded(ctx, number, ReloadWaiting, nil)
-	_, err := a.request(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	_, err = a.request(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
 	switch {
 	case err == nil:
 		a.reloaded(ctx, number, ReloadDone, nil)

@@ -132,6 +132,11 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if err := next.Validate(a.cfg.Poll); err != nil {
 		return invalid("%w", err)
 	}
+	if next.Fencing.Mode == ha.Strict && now.Fencing.Mode != ha.Strict {
+		if err := a.refuseStrict(ctx, &next); err != nil {
+			return err
+		}
+	}
 	digest, err := a.configs.put(ctx, &next)
 	if err != nil {
 		return err

@@ -138,6 +138,8 @@ type InstanceStatus struct {
 	Troubles   []string       `json:"troubles,omitempty"` // what is wrong there until it is over
 	Blockers   []string       `json:"blockers,omitempty"` // what that host lacks for a promotion
 	Ready      bool           `json:"ready,omitempty"`    // that host was looked at lately, and lacks nothing
+	// Unstoppable says that nothing on that host can stop the application but people.
+	Unstoppable bool `json:"unstoppable,omitempty"`
 }
 
 // Snapshot is for how long dumps of a source held a snapshot of its database.

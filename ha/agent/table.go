@@ -281,7 +281,7 @@ func recordStatus(rec *ha.Instance, h *ha.Head) InstanceStatus {
 	s := InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
 		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles,
-		Blockers: rec.Blockers, Ready: rec.Ready, Lag: -1,
+		Blockers: rec.Blockers, Ready: rec.Ready, Unstoppable: rec.Unstoppable, Lag: -1,
 	}
 	if h == nil || h.Newest == nil {
 		return s
@@ -332,7 +332,7 @@ func (a *Agent) record() ha.Instance {
 	rec := ha.Instance{
 		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
 	}
 	rec.Older = ownSighting(core, a.self.Name)
 	if core.Role == ha.RoleStandby {

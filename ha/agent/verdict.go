@@ -186,6 +186,7 @@ func (s *Status) caveats(f *findings) {
 	for _, text := range s.Lacks {
 		f.caveat(true, "the newest backup lacks something: %s", text)
 	}
+	s.unstoppables(f)
 	if s.Takeover != nil {
 		f.caveats = append(f.caveats, s.Takeover.Lost...)
 	}

@@ -25,6 +25,7 @@ type PromotionRequest struct {
 	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
 	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
 	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
+	AppIsStopped         bool    `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`
 	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
 	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
 }
@@ -62,7 +63,8 @@ func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, er
 	req := agent.PromoteRequest{
 		Backup: r.Backup, Mode: r.Mode, Shown: r.Shown, DryRun: r.DryRun,
 		AllowVersionMismatch: r.AllowVersionMismatch, AllowFailedRehearsal: r.AllowFailedRehearsal, WaiveSalvage: r.WaiveSalvage, HostIsOff: r.HostIsOff,
-		By: caller(ctx), Reason: r.Reason,
+		AppIsStopped: r.AppIsStopped,
+		By:           caller(ctx), Reason: r.Reason,
 	}
 	if r.DryRun {
 		found, err := a.agent.Preflight(ctx, req)

@@ -17,7 +17,7 @@
 // by up to maxDrift, and wall clocks are anywhere. Hooks fail and hang, downloads
 // are corrupted, a swap stops half-way, what it replaced cannot be set aside, for a
 // while or for ever. Somebody starts the application on a
-// standby. Operators promote, cancel, choose older
+// standby. On some hosts nothing can stop the application but people. Operators promote, cancel, choose older
 // backups, fail over, waive a salvage, start without the bucket, ask for backups
 // and change the configuration whenever they like. Each seed draws which of
 // these happen and how often (Faults).

@@ -31,11 +31,7 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 		t.half = func() { t.do() } // it runs, and its hook failed
 		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 2*time.Second)), t)
 	case ha.StopApp:
-		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 5*time.Second)), &task{do: func() ha.Done {
-			h.app, h.foreign, h.demoted = false, false, w.now
-			w.trace("%s: the application has stopped", h.id)
-			return ha.Done{ID: e.ID}
-		}, done: done, stop: true})
+		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 5*time.Second)), &task{do: func() ha.Done { return p.stopApp(e.ID) }, done: done, stop: true})
 	case ha.Survey:
 		p.begin(e.ID, w.between(100*time.Millisecond, 5*time.Second), &task{do: func() ha.Done { return ha.Done{ID: e.ID, Sightings: w.survey(h)} }, done: done})
 	case ha.Cancel:

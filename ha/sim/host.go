@@ -17,23 +17,24 @@ type Host struct {
 	disk  disk
 	proc  *Process // nil: the agent is down
 
-	app        bool          // the application runs
-	foreign    bool          // somebody else has started the application, on a standby
-	gone       bool          // the volume of the application's data is not mounted
-	astray     bool          // it looks at a replica of the bucket
-	back       time.Duration // when it last came back from there
-	cut        cut           // from the store
-	deaf       map[*Host]bool
-	writes     diskState     // of the data folder
-	stopped    bool          // SIGSTOP: the agent stands still, its children and the application go on
-	asleep     bool          // suspended: everything stands still
-	off        bool          // the machine is down, for a reboot
-	fellAsleep time.Duration // when it last was
-	deferred   []func()      // what goes on when the host wakes up
-	override   *Process      // the one under which an operator started the application without the bucket
-	stuck      bool          // what a swap replaced here can never be set aside
-	waived     bool          // an operator gave up what a promotion replaces
-	locked     bool          // the agent has ended for good: its name is another's
+	app         bool          // the application runs
+	foreign     bool          // somebody else has started the application, on a standby
+	unstoppable bool          // nothing can stop the application but people
+	gone        bool          // the volume of the application's data is not mounted
+	astray      bool          // it looks at a replica of the bucket
+	back        time.Duration // when it last came back from there
+	cut         cut           // from the store
+	deaf        map[*Host]bool
+	writes      diskState     // of the data folder
+	stopped     bool          // SIGSTOP: the agent stands still, its children and the application go on
+	asleep      bool          // suspended: everything stands still
+	off         bool          // the machine is down, for a reboot
+	fellAsleep  time.Duration // when it last was
+	deferred    []func()      // what goes on when the host wakes up
+	override    *Process      // the one under which an operator started the application without the bucket
+	stuck       bool          // what a swap replaced here can never be set aside
+	waived      bool          // an operator gave up what a promotion replaces
+	locked      bool          // the agent has ended for good: its name is another's
 
 	snapshots []disk
 	disks     int             // how often the disk was put back to a snapshot; a copied host has one more
@@ -164,7 +165,7 @@ func (h *Host) boot() {
 	p.run = w.history.record(p, p.run)
 	p.m = ha.New(ha.Params{
 		Cluster: clusterID, Boot: fmt.Sprint(h.id, " since ", h.clock.booted), Poll: poll, Random: w.random(), Fencing: w.fencing, Cached: h.newestCached(),
-		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Swapped: h.disk.swapped,
+		Rehearsal: w.rehearsal, Rehearsed: h.lastRehearsal(), Swapped: h.disk.swapped, Unstoppable: h.unstoppable,
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})

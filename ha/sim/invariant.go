@@ -34,6 +34,9 @@ const (
 	// farewell, stays stopped while the head says so, and its successor has all of
 	// the writes before a handover.
 	Handover Invariant = "handover"
+	// Acknowledgement: an application of which its instance says that it has stopped
+	// has stopped.
+	Acknowledgement Invariant = "acknowledgement"
 	// Promotion: a promotion ends as promoted, or with everything as before.
 	Promotion Invariant = "promotion"
 	// Restore: what is restored equals its manifest, nothing is swapped in that
@@ -104,6 +107,7 @@ func (w *World) headWritten(h *ha.Head) {
 	}
 	if ho := h.Handover; ho != nil && ho.State == ha.Handed && (last.Handover == nil || last.Handover.State != ha.Handed) {
 		w.checkHanded(h)
+		w.checkWord(h)
 	}
 }
 
@@ -164,6 +168,9 @@ func (w *World) checkCommit(last, h *ha.Head) {
 
 // checkHanded checks that the final backup of a handover has everything.
 func (w *World) checkHanded(h *ha.Head) {
+	if h.Handover.Unstopped {
+		return // nobody has looked whether the application writes
+	}
 	for _, o := range w.hosts {
 		if o.ran[h.Active.Incarnation] && o.disk.state.digest != w.backups[h.Newest.ID].state.digest && o.disks == 0 {
 			w.fail(Handover, "%s handed over, and its final backup %s lacks writes that it acknowledged", o.id, h.Newest.ID)
@@ -208,6 +215,7 @@ func (w *World) checkEffect(p *Process, e ha.Effect) {
 			w.fail(Claim, "%s makes a backup before it has claimed the head", p.incarnation)
 		}
 	case ha.Write:
+		p.checkSaidStopped(e)
 		// A commit may land long after: what it was based on is noted now.
 		if h, ok := e.Object.(*ha.Head); ok && p.h.disk.journal.Promotion != nil {
 			w.sent[h.Nonce] = &attempt{host: p.h, disks: p.h.disks, promotion: *p.h.disk.journal.Promotion}
@@ -229,6 +237,7 @@ type asked struct {
 	disks     int
 	committed bool
 	refused   bool
+	word      bool // somebody has given their word that the active's application is stopped
 	void      bool // the bucket was put back meanwhile
 }
 

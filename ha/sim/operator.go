@@ -20,7 +20,7 @@ func (w *World) ask(h *Host, make func(request string) ha.Event) {
 	request := fmt.Sprint("request-", w.serial)
 	ev := make(request)
 	if promote, ok := ev.(ha.Promote); ok {
-		a := &asked{host: h, disks: h.disks}
+		a := &asked{host: h, disks: h.disks, word: promote.AppIsStopped}
 		if !h.app && !h.foreign && !h.disk.swapped {
 			a.before = h.disk.state
 		}
@@ -51,7 +51,7 @@ func (w *World) operator() {
 	case n < 14:
 		w.ask(h, func(r string) ha.Event { return ha.RequestBackup{Request: r, Trigger: backup.Task} })
 	case n < 15:
-		w.ask(h, w.config)
+		w.ask(h, func(r string) ha.Event { return w.config(h, r) })
 	case n < 16:
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
@@ -68,11 +68,14 @@ func (w *World) operator() {
 }
 
 // config is any change of what all instances share that concerns the protocol.
-func (w *World) config(request string) ha.Event {
+func (w *World) config(h *Host, request string) ha.Event {
 	rng := rand.New(rand.NewPCG(w.opt.Seed, uint64(w.serial))) // of its own: what happens otherwise stays the same
 	f := w.fencing
 	if w.opt.Fencing == "" {
 		f.Mode = []ha.FencingMode{ha.Available, ha.Strict}[rng.IntN(2)]
+	}
+	if w.unstoppable() && !h.unstoppable {
+		f.Mode = ha.Available // its agent refuses anything else
 	}
 	f.TTL += ha.Duration(rng.IntN(3)) * ha.Duration(20*time.Second)
 	f.StopTimeout += ha.Duration(rng.IntN(2)) * ha.Duration(5*time.Second) // hooks take the shortest at most
@@ -95,6 +98,9 @@ func (w *World) promotion(request string) ha.Event {
 		p.Shown = w.head.Newest
 	}
 	p.HostIsOff = p.Mode == ha.ModeFailover && w.chance(0.2)
+	if w.unstoppable() {
+		w.word(&p)
+	}
 	return p
 }
 

@@ -29,16 +29,17 @@ type Runner func(e ha.Effect, done func(ha.Done))
 
 // Faults says what goes wrong, and how often.
 type Faults struct {
-	Request float64 // share of requests to the store that go wrong
-	Work    float64 // share of backups, pulls, restores and hooks that fail
-	Start   float64 // share of promote hooks that fail, with the application running or not
-	Discard float64 // share of replaced states that cannot be set aside
-	Stuck   float64 // share of hosts on which they never can be, not even when everything has healed
-	Corrupt float64 // share of downloads that are corrupted
-	Crash   float64 // share of effects before or after which the agent crashes
-	Orphan  float64 // share of crashes that the application outlives under strict fencing: nothing supervises it
-	Drift   float64 // most that a clock goes too fast or too slow
-	Hooks   bool    // hooks hang, and take as long as they may
+	Request     float64 // share of requests to the store that go wrong
+	Work        float64 // share of backups, pulls, restores and hooks that fail
+	Start       float64 // share of promote hooks that fail, with the application running or not
+	Discard     float64 // share of replaced states that cannot be set aside
+	Stuck       float64 // share of hosts on which they never can be, not even when everything has healed
+	Unstoppable float64 // share of hosts on which nothing can stop the application but people
+	Corrupt     float64 // share of downloads that are corrupted
+	Crash       float64 // share of effects before or after which the agent crashes
+	Orphan      float64 // share of crashes that the application outlives under strict fencing: nothing supervises it
+	Drift       float64 // most that a clock goes too fast or too slow
+	Hooks       bool    // hooks hang, and take as long as they may
 
 	Every   time.Duration // between two troubles, about
 	Trouble Weights
@@ -90,5 +91,6 @@ func draw(rng *rand.Rand) *Faults {
 	f.Discard, f.Stuck, f.Trouble.Foreign = some(0.9), some(0.5), weight(2)
 	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)
 	f.Orphan, f.Trouble.Hang = some(1), weight(2)
+	f.Unstoppable = some(0.5)
 	return f
 }

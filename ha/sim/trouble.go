@@ -96,11 +96,7 @@ func (h *Host) startForeign() {
 	}
 	h.w.trace("%s: somebody starts the application", h.id)
 	h.foreign = true
-	for _, a := range h.w.promotions {
-		if a.host == h {
-			a.before = nil // it changes what is here
-		}
-	}
+	h.forget()
 }
 
 // pause is how long a trouble lasts: mostly about as long as a TTL.
@@ -136,7 +132,7 @@ func (h *Host) quitted(p *Process) {
 	if h.proc != p {
 		return
 	}
-	h.app = false
+	h.app = h.app && h.unstoppable
 	h.crash("the agent has ended in good order")
 	if h.w.healed {
 		h.boot()
@@ -233,6 +229,9 @@ func (h *Host) copy() {
 	c := w.newHost(h.id+"-copy-"+string(rune('a'+w.serial%26)), h.disk.name)
 	w.trace("%s: is copied, to %s", h.id, c.id)
 	c.disk, c.disks = h.disk.clone(), h.disks+1
+	if h.unstoppable {
+		c.leaveToPeople()
+	}
 	c.doubt()
 	w.after(w.between(0, time.Minute), c.boot)
 }

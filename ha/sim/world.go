@@ -87,7 +87,10 @@ func New(opt Options) *World {
 	}
 	for i := range hosts {
 		name := fmt.Sprintf("host-%c", 'a'+i)
-		w.newHost(name, name)
+		h := w.newHost(name, name)
+		if w.faults.Unstoppable > 0 && w.fencing.Mode != ha.Strict && w.chance(w.faults.Unstoppable) {
+			h.leaveToPeople()
+		}
 	}
 	first := w.hosts[0]
 	first.ran[genesis] = true

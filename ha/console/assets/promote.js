@@ -29,6 +29,7 @@ function choose(content, ctx, watch, gone) {
     choice("mode", "failover", "Failover", false, "without it: what came after the backup is lost to the new active"));
   const options = h("details", {}, h("summary", {}, "Exceptions"),
     check("The host of the old active is off: do not wait for its application", "host_is_off", "With a failover. It is your word, on record, that nothing can run there any more: if that is wrong, two applications run at once until the old one notices. Strict fencing takes nobody's word."),
+    check("The application of the active is stopped", "application_is_stopped", "Where nothing but people can stop it: a switchover from there needs it. It is your word, on record, and nobody looks: if that is wrong, two applications run at once. Strict fencing takes nobody's word."),
     check("Restore a backup of another version of the application", "allow_version_mismatch"),
     check("Give up a salvage backup that this instance still owes", "waive_salvage"),
     check("Promote though the backup's rehearsal failed", "allow_failed_rehearsal"));
@@ -41,7 +42,7 @@ function choose(content, ctx, watch, gone) {
     const e = form.elements;
     const r = { mode: e.mode.value };
     if (e.backup?.value && e.backup.value !== known.find((b) => b.newest)?.id) r.backup = e.backup.value;
-    for (const name of ["allow_version_mismatch", "waive_salvage", "allow_failed_rehearsal", "host_is_off"]) if (e[name].checked) r[name] = true;
+    for (const name of ["allow_version_mismatch", "waive_salvage", "allow_failed_rehearsal", "host_is_off", "application_is_stopped"]) if (e[name].checked) r[name] = true;
     return r;
   };
   const preflight = async () => {

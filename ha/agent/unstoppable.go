@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// unstoppable reports whether nothing on this host can stop the application but
+// people.
+func (c *Config) unstoppable(h Hooks) bool {
+	return c.Application == nil && !c.Supervised && len(h.Demote.Command) == 0
+}
+
+// unstoppable is the same by what is in force now.
+func (a *Agent) unstoppable() bool { return a.cfg.unstoppable(a.live().Hooks) }
+
+// refuseUnstoppable refuses an instance in a cluster whose fencing is strict, where
+// nothing on its host can stop the application.
+func (c *Config) refuseUnstoppable(h Hooks, head *ha.Head) error {
+	if head == nil || head.Fencing.Mode != ha.Strict || !c.unstoppable(h) {
+		return nil
+	}
+	return invalid("the fencing of this cluster is strict: %s", ha.RefuseStrict(c.Instance))
+}
+
+// refuseStrict refuses strict fencing while an instance says that nothing on its host
+// can stop the application. One that says so later is refused then.
+func (a *Agent) refuseStrict(ctx context.Context, c *ha.Config) error {
+	if err := a.table.refresh(ctx); err != nil {
+		return err
+	}
+	var all []string
+	for name, r := range a.table.reading().rows {
+		if name != a.self.Name && r.rec != nil && r.rec.Unstoppable && !c.Removed(name) {
+			all = append(all, name)
+		}
+	}
+	if a.unstoppable() {
+		all = append(all, a.self.Name)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return &ha.Refusal{Reason: ha.RefuseStrict(all...)}
+}
+
+// reloadHooks puts what can change at once into force. It refuses hooks that would
+// make strict fencing untrue; a change of the fencing waits for it, and it for that.
+func (a *Agent) reloadHooks(next Live) (number int, same bool, err error) {
+	if a.cfg.unstoppable(next.Hooks) && !a.unstoppable() {
+		a.membership.Lock()
+		defer a.membership.Unlock()
+		if err := a.cfg.refuseUnstoppable(next.Hooks, a.view().Head); err != nil {
+			return 0, false, err
+		}
+	}
+	r := &a.reloading
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := *a.live()
+	atOnce := next
+	atOnce.Sources, atOnce.Hooks.Env = now.Sources, now.Hooks.Env
+	r.live.Store(&atOnce)
+	r.number++
+	r.wanted = next.Sources
+	return r.number, slices.Equal(next.Sources, now.Sources), nil
+}
+
+// lookAtFencing raises a trouble while strict fencing is not kept here: the cluster
+// came to be strict while nobody knew of this instance.
+func (a *Agent) lookAtFencing(ctx context.Context) {
+	const kind, key = "fencing", "unstoppable"
+	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.view().Head); err != nil {
+		a.trouble(ctx, kind, key, ha.RefuseStrict(a.self.Name)+"; until then this instance cannot take over")
+		return
+	}
+	a.troubleOver(ctx, kind, key, "strict fencing holds for this instance again, or is in force no more")
+}
+
+// checkStops looks what is known of the application of the active, where nothing on
+// its host can stop that.
+func (p *Preflight) checkStops(ctx context.Context, a *Agent, h *ha.Head, req PromoteRequest) error {
+	rec, err := a.bucket.Instance(ctx, h.Active.Name)
+	if err != nil && !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, ErrUnverified) {
+		return err
+	}
+	name := h.Active.Name
+	c := Check{Name: StopsCheck, OK: true, Detail: "good"}
+	switch why := ha.RefuseAppIsStopped(h.Fencing.Mode); {
+	case req.AppIsStopped && why != "":
+		c.OK, c.Detail = false, why
+	case rec == nil || !rec.Unstoppable:
+	case req.AppIsStopped:
+		c.Detail = "nothing on " + name + " can stop the application: that it is stopped is your word, and nobody looks"
+	case p.Mode == ha.ModeSwitchover:
+		c.OK, c.Detail = false, ha.RefuseSwitchover(name)
+	default:
+		c.Detail = fmt.Sprintf("nothing on %s can stop the application: if it runs there, it runs on beside the new one until somebody stops it by hand", name)
+	}
+	p.Checks = append(p.Checks, c)
+	return nil
+}
+
+// StopsCheck is the name of the check that says what is known of the application of
+// an active on whose host nothing can stop it.
+const StopsCheck = "stop of the active"
+
+// checkFencing looks whether the fencing lets this instance be the active.
+func (p *Preflight) checkFencing(a *Agent) {
+	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.view().Head); err != nil {
+		p.check("fencing", errors.New(ha.RefuseStrict(a.self.Name)))
+	}
+}
+
+// unstoppables are what is to be known of hosts on which nothing can stop the
+// application.
+func (s *Status) unstoppables(f *findings) {
+	f.caveat(s.Unstoppable, "nothing on this host can stop the application (neither a demote hook nor understudy exec): a switchover away from here needs somebody who stops it by hand and says so (--application-is-stopped), after a failover it may run beside the new one, and the fencing cannot be strict; configure hooks.demote")
+	for _, i := range s.Instances {
+		f.caveat(i.Unstoppable && !i.Self && i.State != StateRemoved, "%s: nothing there can stop the application; configure hooks.demote there", i.Name)
+	}
+	t := s.Takeover
+	if t == nil || !t.Unstopped {
+		return
+	}
+	i := slices.IndexFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == t.Old })
+	f.caveat(i < 0 || s.Instances[i].Unstoppable, "the application on %s was replaced in epoch %d, and nothing there can stop it: see to it that it does not run; what it has written since is not here", t.Old, t.Epoch)
+}
+
+// stopsItself reports whether an instance says that its host can stop the application.
+func (s *Status) stopsItself(name string) bool {
+	return !slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == name && i.Unstoppable })
+}
