@@ -22,6 +22,10 @@ type testHost struct {
 	stop func() (stderr string, code int)
 }
 
+// idleHooks are those of an application that is no process: it is stopped as soon as
+// that is asked for.
+const idleHooks = "hooks: {promote: ['true'], demote: ['true']}\n"
+
 // newTestHosts makes hosts with one bucket and one key.
 func newTestHosts(t *testing.T, names ...string) []*testHost {
 	t.Helper()
@@ -32,7 +36,7 @@ func newTestHosts(t *testing.T, names ...string) []*testHost {
 		h := &testHost{t: t, dir: filepath.Join(dir, name)}
 		h.write("app/file", "content of "+name)
 		h.write("key", line)
-		h.write("understudy.yaml", "application: {version: \"1\"}\nsources:\n  - {name: files, directory: {path: "+h.path("app")+"}}\n")
+		h.write("understudy.yaml", "application: {version: \"1\"}\n"+idleHooks+"sources:\n  - {name: files, directory: {path: "+h.path("app")+"}}\n")
 		h.env = map[string]string{
 			"UNDERSTUDY_BUCKET": "file://" + filepath.Join(dir, "bucket"), "UNDERSTUDY_KEY_FILE": h.path("key"),
 			"UNDERSTUDY_INSTANCE": name, "UNDERSTUDY_LISTEN": "127.0.0.1:0", "UNDERSTUDY_POLL": "100ms",

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/agent"
+)
+
+// withoutHooks takes the hooks out of the host's file: nothing but people can stop its
+// application.
+func (h *testHost) withoutHooks() {
+	h.t.Helper()
+	text, err := os.ReadFile(h.path("understudy.yaml"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write("understudy.yaml", strings.Replace(string(text), idleHooks, "", 1))
+}
+
+// TestThatNobodyCanStopTheApplicationIsSaid: by the doctor, by status, before a
+// promotion; and it keeps the fencing from being strict.
+func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
+	hosts := newTestHosts(t, "host-a", "host-b")
+	a, b := hosts[0], hosts[1]
+	a.withoutHooks()
+	a.run("init")
+	a.serve()
+	if !slices.ContainsFunc(ask[[]finding](a, "doctor"), func(f finding) bool {
+		return f.Name == "hook demote" && f.Result == warning && strings.Contains(f.Detail, "strict fencing is refused")
+	}) {
+		t.Error("the doctor says nothing of it")
+	}
+	b.run("join")
+	b.serve()
+	b.caches(ask[backup.Ref](a, "backup").ID)
+	b.until("a was seen", func() bool { return ask[agent.Status](b, "status").HeadAlive })
+	for _, h := range hosts {
+		if out := h.run("status"); !strings.Contains(out, "can stop the application") {
+			t.Errorf("status says nothing of it:\n%s", out)
+		}
+	}
+	a.fails(exitRefused, "on host-a there is nothing: configure hooks.demote", "config", "set", "fencing", "strict")
+	b.fails(exitRefused, "--application-is-stopped", "promote", "--yes")
+	if out := b.run("promote", "--failover", "--dry-run"); !strings.Contains(out, "Note: nothing on host-a can stop the application") {
+		t.Errorf("the dry run of a failover says nothing of it:\n%s", out)
+	}
+	if out := b.run("promote", "--application-is-stopped", "--dry-run"); !strings.Contains(out, "is your word, and nobody looks") {
+		t.Errorf("the dry run does not say whose word it is:\n%s", out)
+	}
+	b.run("promote", "--application-is-stopped", "--yes")
+	b.until("it is the active", func() bool { return ask[agent.Status](b, "status").Leading })
+
+	// Where it is strict, such a host does not come in.
+	b.until("a has stepped down", func() bool { return ask[agent.Status](a, "status").State == agent.StateInSync })
+	a.stop()
+	a.run("leave")
+	b.run("config", "set", "fencing", "strict")
+	a.fails(exitUsage, "the fencing of this cluster is strict", "join")
+	a.run("join", "--exec")
+	if _, stderr, code := understudy(t, a.env, "serve"); code != exitUsage || !strings.Contains(stderr, "configure hooks.demote") {
+		t.Errorf("serve: exit %d: %s", code, stderr)
+	}
+}
