@@ -190,7 +190,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			config := ha.DefaultConfig()
 			config.Fencing.Mode = ha.Strict
 			_, err := Init(t.Context(), b.config(), config)
-			if wants(t, err, "b"); !errors.Is(err, ErrInvalid) {
+			if wants(t, err, "b"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}
 			if _, err := Init(t.Context(), a.config(), config); err != nil {
@@ -199,7 +199,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			a.start()
 			a.untilLeading()
 			_, err = Join(t.Context(), b.config(), false)
-			if wants(t, err, "b"); !errors.Is(err, ErrInvalid) {
+			if wants(t, err, "b"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}
 			if journal, err := ReadJournal(b.data); journal != nil || err != nil {
@@ -226,7 +226,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 				t.Fatal(err)
 			}
 			err = errors.Join(ag.Run(t.Context()), ag.Close())
-			if wants(t, err, "a"); !errors.Is(err, ErrInvalid) {
+			if wants(t, err, "a"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}
 			a.change = nil // nothing was lost by that
