@@ -80,7 +80,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	}
 	defer func() { err = errors.Join(err, ag.Close()) }()
 	server, err := api.Listen(ctx, api.ServerConfig{
-		Agent: ag, Accounts: ag.Accounts(), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
+		Agent: ag, Accounts: ag.Accounts(), Webhooks: ag.Webhooks(), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
 		SocketPath: a.set.socket(), Token: string(token), URL: a.set.URL, Proxies: a.set.Proxies, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
 	})
 	if err != nil {

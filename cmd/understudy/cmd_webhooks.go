@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -127,7 +126,7 @@ func newWebhooksTest(a *app) *cobra.Command {
 	return cmd
 }
 
-func showWebhooks(w io.Writer, all []agent.Webhook) {
+func showWebhooks(w io.Writer, all []api.Webhook) {
 	if len(all) == 0 {
 		fmt.Fprintln(w, "No webhooks. Add one with: understudy webhooks add URL")
 		return

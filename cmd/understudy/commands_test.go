@@ -84,7 +84,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster"); len(past) < 3 || past[0].Kind != "cluster" || past[len(past)-1].Reason != "why" {
 		t.Errorf("events of the cluster: %+v", past)
 	}
-	if all := ask[[]agent.Webhook](h, "webhooks"); len(all) != 0 {
+	if all := ask[[]api.Webhook](h, "webhooks"); len(all) != 0 {
 		t.Errorf("webhooks: %+v", all)
 	}
 	hook := ask[api.AddedWebhook](h, "webhooks", "add", "http://127.0.0.1:1/hook", "--levels", "alarm")

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -34,7 +35,7 @@ type Agent struct {
 	table     *table
 	notifier  *notifier
 	accounts  *account.Accounts
-	deliverer *deliverer
+	webhooks  *webhook.Webhooks
 	history   *manifests
 	chronicle *chronicle
 	proofs    *rehearsals
@@ -224,7 +225,7 @@ func (a *Agent) openParts() (err error) {
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self, func() *ha.Head { return a.view().Head })
 	a.notifier = newNotifier(a)
-	a.deliverer = newDeliverer(a)
+	a.webhooks = newWebhooks(a)
 	return nil
 }
 
@@ -281,7 +282,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.loop(gctx) })
-	g.Go(func() error { return a.deliverer.run(gctx, events) })
+	g.Go(func() error { return a.webhooks.Run(gctx, events) })
 	g.Go(func() error { return a.keepRegistered(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
 	g.Go(func() error { return a.keepRules(gctx) })

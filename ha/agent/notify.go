@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // NotificationPath is where an instance takes notifications, below its URL.
@@ -178,26 +177,7 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("sign notification: %w", err)
 	}
-	return n.a.signedRequest(ctx, strings.TrimSuffix(to, "/")+NotificationPath, id, body, hook)
-}
-
-// signedRequest makes a request with Standard Webhooks' headers.
-func (a *Agent) signedRequest(ctx context.Context, to, id string, body []byte, hook *webhooks.Webhook) (*http.Request, error) {
-	now := a.cfg.Clock.Now().Wall
-	signature, err := hook.Sign(id, now, body)
-	if err != nil {
-		return nil, fmt.Errorf("sign message: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("make message: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "understudy/"+a.cfg.Version)
-	req.Header.Set(webhooks.HeaderWebhookID, id)
-	req.Header.Set(webhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(webhooks.HeaderWebhookSignature, signature)
-	return req, nil
+	return webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+NotificationPath, id, body, now, n.a.cfg.Version)
 }
 
 // VerifyNotification checks a notification's Standard Webhooks signature, by

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // rings are the stages of a rotation.
@@ -91,7 +92,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
 		err := b.agent.changeSecrets(t.Context(), "a secret", func(s *secrets) error {
-			s.Webhooks = []webhook{{ID: "w1", URL: "https://example.com"}}
+			s.Webhooks = []webhook.Hook{{ID: "w1", URL: "https://example.com"}}
 			return nil
 		})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // secretsPurpose is what the sealed part of the shared configuration is sealed
@@ -20,7 +21,7 @@ const secretsPurpose = "shared secrets"
 // again.
 type secrets struct {
 	Users    []account.User `json:"users,omitempty"`    // of the console
-	Webhooks []webhook      `json:"webhooks,omitempty"` // outgoing
+	Webhooks []webhook.Hook `json:"webhooks,omitempty"` // outgoing
 
 	others map[string]json.RawMessage
 }

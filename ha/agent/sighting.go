@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // SightingPath is where an instance says what it sees of the head, below its URL, to
@@ -93,7 +94,7 @@ func (a *Agent) askSighting(ctx context.Context, to string) (ha.Sighting, error)
 	if err != nil {
 		return s, fmt.Errorf("sign question: %w", err)
 	}
-	req, err := a.signedRequest(ctx, strings.TrimSuffix(to, "/")+SightingPath, id, []byte("{}"), hook)
+	req, err := webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+SightingPath, id, []byte("{}"), a.cfg.Clock.Now().Wall, a.cfg.Version)
 	if err != nil {
 		return s, err
 	}

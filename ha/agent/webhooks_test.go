@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // receiver is the other side of webhooks. The network's lock guards it.
@@ -25,7 +26,7 @@ type receiver struct {
 	secret string
 	answer func(attempt int) int // the attempts at one message are counted from 1
 	tries  map[string][]time.Time
-	got    []webhookBody
+	got    []webhook.Message
 }
 
 func (c *cluster) receive(answer func(attempt int) int) *receiver {
@@ -52,7 +53,7 @@ func (r *receiver) take(req *http.Request, body []byte) int {
 	r.tries[id] = append(r.tries[id], time.Now())
 	code := r.answer(len(r.tries[id]))
 	if code/100 == 2 {
-		var b webhookBody
+		var b webhook.Message
 		if err := json.Unmarshal(body, &b); err != nil {
 			r.t.Error(err)
 		}
@@ -72,9 +73,9 @@ func (r *receiver) texts(c *cluster) []string {
 	return all
 }
 
-func (h *host) addWebhook(r *receiver, req NewWebhook) string {
+func (h *host) addWebhook(r *receiver, req webhook.Request) string {
 	h.t.Helper()
-	added, secret, err := h.agent.AddWebhook(event.WithActor(h.t.Context(), "alice"), req)
+	added, secret, err := h.agent.Webhooks().AddWebhook(event.WithActor(h.t.Context(), "alice"), req)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -90,8 +91,8 @@ func TestWebhooksAreToldOfChosenEvents(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
 		r := c.receive(func(int) int { return http.StatusNoContent })
-		id := a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/services/T0K3N?x=secret", Kinds: []string{"backup", "promotion", "pull"}, Levels: []event.Level{event.Info}})
-		b.until("it is known", func(Status) bool { all, err := b.agent.Webhooks(); return err == nil && len(all) == 1 })
+		id := a.addWebhook(r, webhook.Request{URL: "http://hooks.example.com/services/T0K3N?x=secret", Kinds: []string{"backup", "promotion", "pull"}, Levels: []event.Level{event.Info}})
+		b.until("it is known", func(Status) bool { all, err := b.agent.Webhooks().Webhooks(); return err == nil && len(all) == 1 })
 		newest := a.backup()
 		b.untilCached(newest)
 		b.until("both have told", func(Status) bool {
@@ -104,7 +105,7 @@ func TestWebhooksAreToldOfChosenEvents(t *testing.T) {
 			}
 		}
 		for _, h := range []*host{a, b} {
-			all, err := h.agent.Webhooks()
+			all, err := h.agent.Webhooks().Webhooks()
 			if err != nil || len(all) != 1 || all[0].ID != id || all[0].URL != "http://hooks.example.com/services/…" || all[0].Delivered == 0 {
 				t.Errorf("%s: %+v, %v", h.name, all, err)
 			}
@@ -119,67 +120,24 @@ func TestWebhooksAreToldOfChosenEvents(t *testing.T) {
 				t.Errorf("a secret in an event: %s", text)
 			}
 		}
-		if err := b.agent.TestWebhook(t.Context(), id); err != nil {
+		if err := b.agent.Webhooks().TestWebhook(t.Context(), id); err != nil {
 			t.Errorf("a test from a standby: %v", err)
 		}
-		if err := b.agent.RemoveWebhook(t.Context(), id); !ha.IsRefusal(err) {
+		if err := b.agent.Webhooks().RemoveWebhook(t.Context(), id); !ha.IsRefusal(err) {
 			t.Errorf("a standby removes one: %v", err)
 		}
-		if err := a.agent.RemoveWebhook(t.Context(), id); err != nil {
+		if err := a.agent.Webhooks().RemoveWebhook(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		b.until("it is gone", func(Status) bool { all, err := b.agent.Webhooks(); return err == nil && len(all) == 0 })
+		b.until("it is gone", func(Status) bool { all, err := b.agent.Webhooks().Webhooks(); return err == nil && len(all) == 0 })
 		before := len(r.texts(c))
 		b.untilCached(a.backup())
 		if n := len(r.texts(c)); n != before {
 			t.Errorf("%d messages after it was removed", n-before)
 		}
-		for _, err := range []error{a.agent.RemoveWebhook(t.Context(), id), a.agent.TestWebhook(t.Context(), id)} {
-			if !errors.Is(err, ErrNoWebhook) {
+		for _, err := range []error{a.agent.Webhooks().RemoveWebhook(t.Context(), id), a.agent.Webhooks().TestWebhook(t.Context(), id)} {
+			if !errors.Is(err, webhook.ErrNoWebhook) {
 				t.Errorf("of one that is not there: %v", err)
-			}
-		}
-	})
-}
-
-// TestAWebhookIsTriedAgain: with the same id, after the pauses that Standard
-// Webhooks proposes; its failure is told once, and holds nothing up.
-func TestAWebhookIsTriedAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, _, _, _ := threeHosts(t, c)
-		r := c.receive(func(attempt int) int {
-			if attempt < 4 {
-				return http.StatusServiceUnavailable
-			}
-			return http.StatusOK
-		})
-		id := a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
-		if err := a.agent.Pause(t.Context(), PauseRequest{By: "alice", For: time.Minute}); err != nil {
-			t.Fatal(err)
-		}
-		a.until("the pause has ended", func(s Status) bool { return s.Paused == nil && s.Uptime > 70 })
-		all, err := a.agent.Webhooks()
-		if err != nil || all[0].Pending != 2 || all[0].LastError != "answered Service Unavailable" {
-			t.Errorf("%+v, %v", all, err)
-		}
-		a.until("25 minutes", func(s Status) bool { return s.Uptime > 1500 })
-		a.until("both are delivered", func(Status) bool { return len(r.texts(c)) == 2 })
-		a.tells(event.Warn, "webhook", "webhook "+id+" to http://hooks.example.com/hook fails")
-		a.tells(event.Info, "webhook", "works again")
-		c.net.mu.Lock()
-		defer c.net.mu.Unlock()
-		if len(r.tries) != 2 {
-			t.Errorf("%d ids of 2 messages", len(r.tries))
-		}
-		for id, at := range r.tries {
-			if len(at) != 4 {
-				t.Errorf("%s: %d attempts", id, len(at))
-				continue
-			}
-			for i, want := range retryAfter[:3] {
-				if got := at[i+1].Sub(at[i]); got < want || got > want+want/retryJitter {
-					t.Errorf("%s: pause %d was %v, want about %v", id, i+1, got, want)
-				}
 			}
 		}
 	})
@@ -197,17 +155,17 @@ func TestMessagesOutliveTheAgent(t *testing.T) {
 			}
 			return http.StatusOK
 		})
-		a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
+		a.addWebhook(r, webhook.Request{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
 		if err := a.agent.Resume(t.Context(), "alice"); err != nil {
 			t.Fatal(err)
 		}
 		pending := func(n int) func(Status) bool {
 			return func(Status) bool {
-				all, err := a.agent.Webhooks()
+				all, err := a.agent.Webhooks().Webhooks()
 				return err == nil && len(all) == 1 && all[0].Pending == n
 			}
 		}
-		a.until("it has failed twice", func(Status) bool { all, err := a.agent.Webhooks(); return err == nil && all[0].Failed == 2 })
+		a.until("it has failed twice", func(Status) bool { all, err := a.agent.Webhooks().Webhooks(); return err == nil && all[0].Failed == 2 })
 		a.halt()
 		a.start()
 		a.until("it is waited for", pending(1))
@@ -246,67 +204,5 @@ func TestADamagedOutboxIsSaid(t *testing.T) {
 		a.start()
 		a.untilLeading()
 		a.tells(event.Warn, "webhook", "are lost")
-	})
-}
-
-// TestMessagesThatCannotBeDeliveredAreBounded: the oldest are given up, and a
-// redirect is no way to have a signed message sent elsewhere.
-func TestMessagesThatCannotBeDeliveredAreBounded(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, _, _, _ := threeHosts(t, c)
-		r := c.receive(func(int) int { return http.StatusFound })
-		id := a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/hook", Kinds: []string{"agent"}})
-		for i := range 2 * maxPending {
-			a.agent.note(t.Context(), event.Info, "agent", fmt.Sprint(i), nil)
-			a.until("tried", func(Status) bool { all, err := a.agent.Webhooks(); return err == nil && all[0].Failed > int64(i) })
-		}
-		all, err := a.agent.Webhooks()
-		if err != nil || all[0].Pending != maxPending || all[0].Lost < maxPending/2 || !strings.Contains(all[0].LastError, "redirects are not followed") {
-			t.Errorf("%+v, %v", all, err)
-		}
-		var failed *DeliveryError
-		if err := a.agent.TestWebhook(t.Context(), id); !errors.As(err, &failed) || !strings.Contains(err.Error(), "redirects are not followed") {
-			t.Errorf("a test: %v", err)
-		}
-		a.tells(event.Warn, "webhook", "fails")
-	})
-}
-
-// TestAWebhookThatIsGoneIsNotAskedAgain for that message.
-func TestAWebhookThatIsGoneIsNotAskedAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, _, _, _ := threeHosts(t, c)
-		r := c.receive(func(int) int { return http.StatusGone })
-		a.addWebhook(r, NewWebhook{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
-		if err := a.agent.Resume(t.Context(), "alice"); err != nil {
-			t.Fatal(err)
-		}
-		a.until("given up", func(Status) bool {
-			all, err := a.agent.Webhooks()
-			return err == nil && all[0].Lost == 1 && all[0].Pending == 0
-		})
-	})
-}
-
-func TestWebhooksThatCannotBeAreRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b, _, _ := threeHosts(t, c)
-		for _, req := range []NewWebhook{
-			{URL: ""},
-			{URL: "ftp://example.com"},
-			{URL: "http://"},
-			{URL: "https://user:password@example.com"},
-			{URL: "https://example.com/" + strings.Repeat("x", maxWebhookURL)},
-			{URL: "https://example.com", Kinds: []string{"everything"}},
-			{URL: "https://example.com", Levels: []event.Level{"loud"}},
-		} {
-			_, _, err := a.agent.AddWebhook(t.Context(), req)
-			if !errors.Is(err, ha.ErrInvalid) || strings.Contains(err.Error(), "password") {
-				t.Errorf("%+v: %v", req, err)
-			}
-		}
-		if _, _, err := b.agent.AddWebhook(t.Context(), NewWebhook{URL: "https://example.com"}); !ha.IsRefusal(err) {
-			t.Errorf("on a standby: %v", err)
-		}
 	})
 }

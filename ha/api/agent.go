@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // Agent is what the API serves; *agent.Agent is one. Errors of its methods are
@@ -62,12 +63,6 @@ type Agent interface {
 	AddInstance(ctx context.Context, url string) error
 	// RemoveInstance takes a name, or the URL of one that has not joined.
 	RemoveInstance(ctx context.Context, name string) error
-	// Webhooks are what tells others of events; the secret of one is given
-	// when it is added, and never again.
-	Webhooks() ([]agent.Webhook, error)
-	AddWebhook(ctx context.Context, req agent.NewWebhook) (added agent.Webhook, secret string, err error)
-	RemoveWebhook(ctx context.Context, id string) error
-	TestWebhook(ctx context.Context, id string) error
 	Pause(ctx context.Context, req agent.PauseRequest) error
 	Resume(ctx context.Context, by string) error
 	// StartAnyway starts the application of an active that cannot reach the
@@ -105,3 +100,16 @@ type Accounts interface {
 }
 
 var _ Accounts = (*account.Accounts)(nil)
+
+// Hooks are who else is told of events; *webhook.Webhooks are. Their errors are
+// those of an Agent.
+type Hooks interface {
+	// Webhooks lists them; the secret of one is given when it is added, and never
+	// again.
+	Webhooks() ([]webhook.Status, error)
+	AddWebhook(ctx context.Context, req webhook.Request) (added webhook.Status, secret string, err error)
+	RemoveWebhook(ctx context.Context, id string) error
+	TestWebhook(ctx context.Context, id string) error
+}
+
+var _ Hooks = (*webhook.Webhooks)(nil)

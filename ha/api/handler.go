@@ -21,6 +21,7 @@ const maxBody = 64 << 10
 type api struct {
 	agent    Agent
 	accounts Accounts
+	webhooks Hooks
 	log      *slog.Logger
 	now      func() time.Time
 	closing  <-chan struct{} // closed when the server shuts down
@@ -66,7 +67,7 @@ func withPlainBody(next http.Handler) http.Handler {
 
 func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
 	mux := http.NewServeMux()
-	a := &api{agent: cfg.Agent, accounts: cfg.Accounts, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
+	a := &api{agent: cfg.Agent, accounts: cfg.Accounts, webhooks: cfg.Webhooks, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
 	a.huma = humago.New(mux, humaConfig(cfg.Version, a.gate.cookieName(true)))
 	a.addHealth()
 	a.addReading()

@@ -25,6 +25,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -298,12 +299,12 @@ func (f *fakeAgent) Pause(_ context.Context, req agent.PauseRequest) error {
 	return f.call("pause by %s for %v: %s", req.By, req.For, req.Reason)
 }
 
-func (f *fakeAgent) Webhooks() ([]agent.Webhook, error) {
-	return []agent.Webhook{{ID: "w1", URL: "https://example.com/…"}}, f.call("webhooks")
+func (f *fakeAgent) Webhooks() ([]webhook.Status, error) {
+	return []webhook.Status{{ID: "w1", URL: "https://example.com/…"}}, f.call("webhooks")
 }
 
-func (f *fakeAgent) AddWebhook(_ context.Context, req agent.NewWebhook) (agent.Webhook, string, error) {
-	return agent.Webhook{ID: "w2", URL: req.URL}, "whsec_c2VjcmV0", f.call("add webhook %+v", req)
+func (f *fakeAgent) AddWebhook(_ context.Context, req webhook.Request) (webhook.Status, string, error) {
+	return webhook.Status{ID: "w2", URL: req.URL}, "whsec_c2VjcmV0", f.call("add webhook %+v", req)
 }
 
 func (f *fakeAgent) RemoveWebhook(_ context.Context, id string) error {
@@ -364,7 +365,7 @@ func start(t *testing.T, token string) *served {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	var err error
-	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
+	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Webhooks: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}

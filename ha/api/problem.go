@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // bucketErrors are what makes bucket or key unusable.
@@ -40,7 +41,7 @@ func statusOf(err error) int {
 			return http.StatusServiceUnavailable
 		}
 	}
-	if errors.Is(err, agent.ErrNoBackup) || errors.Is(err, agent.ErrNoWebhook) || errors.Is(err, blobstore.ErrNotFound) {
+	if errors.Is(err, agent.ErrNoBackup) || errors.Is(err, webhook.ErrNoWebhook) || errors.Is(err, blobstore.ErrNotFound) {
 		return http.StatusNotFound
 	}
 	return http.StatusInternalServerError

@@ -30,6 +30,7 @@ const (
 type ServerConfig struct {
 	Agent    Agent
 	Accounts Accounts
+	Webhooks Hooks
 	// Listen is the TCP address, "127.0.0.1:7878"; "": no TCP.
 	Listen string
 	// TLSCert and TLSKey are PEM files; both or neither.

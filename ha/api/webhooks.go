@@ -5,14 +5,17 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
+
+// Webhook describes a webhook, and how this instance fares with it.
+type Webhook struct{ webhook.Status }
 
 // Webhooks lists who else is told of events.
 type Webhooks struct {
-	Webhooks []agent.Webhook `json:"webhooks" nullable:"false"`
-	Kinds    []event.Kind    `json:"kinds" nullable:"false" doc:"of events that there are to choose from"`
+	Webhooks []Webhook    `json:"webhooks" nullable:"false"`
+	Kinds    []event.Kind `json:"kinds" nullable:"false" doc:"of events that there are to choose from"`
 }
 
 // WebhookRequest asks for a URL to be told of events.
@@ -24,7 +27,7 @@ type WebhookRequest struct {
 
 // AddedWebhook is a webhook that was added, with its secret.
 type AddedWebhook struct {
-	agent.Webhook
+	webhook.Status
 	Secret string `json:"secret" doc:"by which the receiver verifies messages, as Standard Webhooks says; shown this once"`
 }
 
@@ -49,26 +52,30 @@ type webhookInput struct {
 func (a *api) addWebhooks() {
 	register(a, operation("list-webhooks", http.MethodGet, "/api/v1/webhooks", "Who else is told of events, and how this instance fares with it", http.StatusServiceUnavailable),
 		func(context.Context, *struct{}) (*webhooksOutput, error) {
-			all, err := a.agent.Webhooks()
-			return &webhooksOutput{Body: Webhooks{Webhooks: notNil(all), Kinds: event.Kinds}}, err
+			all, err := a.webhooks.Webhooks()
+			out := &webhooksOutput{Body: Webhooks{Webhooks: []Webhook{}, Kinds: event.Kinds}}
+			for _, h := range all {
+				out.Body.Webhooks = append(out.Body.Webhooks, Webhook{h})
+			}
+			return out, err
 		})
 	o := operation("add-webhook", http.MethodPost, "/api/v1/webhooks", "Have a URL told of events, on the active", http.StatusConflict, http.StatusServiceUnavailable)
 	o.DefaultStatus = http.StatusCreated
 	o.Description = "Each instance tells of its own events. Messages are signed as Standard Webhooks says, with a secret that is made here and shown this once."
 	register(a, o, func(ctx context.Context, in *addWebhookInput) (*addWebhookOutput, error) {
-		added, secret, err := a.agent.AddWebhook(ctx, agent.NewWebhook{URL: in.Body.URL, Kinds: in.Body.Kinds, Levels: in.Body.Levels})
-		return &addWebhookOutput{Body: AddedWebhook{Webhook: added, Secret: secret}}, err
+		added, secret, err := a.webhooks.AddWebhook(ctx, webhook.Request{URL: in.Body.URL, Kinds: in.Body.Kinds, Levels: in.Body.Levels})
+		return &addWebhookOutput{Body: AddedWebhook{Status: added, Secret: secret}}, err
 	})
 	register(a, operation("remove-webhook", http.MethodDelete, "/api/v1/webhooks/{id}", "Remove a webhook, on the active",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *webhookInput) (*struct{}, error) {
-			return nil, a.agent.RemoveWebhook(ctx, in.ID)
+			return nil, a.webhooks.RemoveWebhook(ctx, in.ID)
 		})
 	register(a, operation("test-webhook", http.MethodPost, "/api/v1/webhooks/{id}/test", "Send a message to a webhook from this instance, once and at once",
 		http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *webhookInput) (*webhookTestOutput, error) {
-			err := a.agent.TestWebhook(ctx, in.ID)
-			var failed *agent.DeliveryError
+			err := a.webhooks.TestWebhook(ctx, in.ID)
+			var failed *webhook.DeliveryError
 			if errors.As(err, &failed) {
 				return &webhookTestOutput{Body: WebhookTest{Error: failed.Error()}}, nil
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // large is an agent of a large cluster: 10,000 backups, 50 instances, and much
@@ -26,6 +27,7 @@ import (
 type large struct {
 	api.Agent
 	api.Accounts
+	api.Hooks
 	status  agent.Status
 	backups []agent.BackupInfo
 	events  *event.Log
@@ -140,8 +142,8 @@ func (a *large) User(string) (account.User, bool) { return alice, true }
 func (a *large) Users() ([]account.User, error) {
 	return []account.User{alice, {Name: "vera", Role: account.Viewer, Password: "p"}}, nil
 }
-func (a *large) Webhooks() ([]agent.Webhook, error) {
-	return []agent.Webhook{
+func (a *large) Webhooks() ([]webhook.Status, error) {
+	return []webhook.Status{
 		{ID: "1f0c22ab", URL: "https://chat.example/hooks/…", Levels: []event.Level{event.Warn, event.Alarm}, Delivered: 1204},
 		{ID: "77aa01d3", URL: "https://tickets.example/understudy", Kinds: []string{"promotion", "demotion"}, Failed: 3, Pending: 2, LastError: "answered 503 Service Unavailable"},
 	}, nil
@@ -207,7 +209,7 @@ func serve(tb testing.TB, role ha.Role) string {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	large := newLarge(tb, role)
-	s, err := api.Listen(ctx, api.ServerConfig{Agent: large, Accounts: large, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
+	s, err := api.Listen(ctx, api.ServerConfig{Agent: large, Accounts: large, Webhooks: large, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
 	if err != nil {
 		tb.Fatal(err)
 	}

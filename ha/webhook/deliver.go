@@ -1,7 +1,9 @@
-package agent
+package webhook
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -37,13 +40,39 @@ type message struct {
 	kept     bool          // on disk
 }
 
-// deliverer tells webhooks of this instance's events. Nothing waits for it. It
-// is safe for concurrent use.
-type deliverer struct {
-	a      *Agent
+// Store keeps the webhooks.
+type Store interface {
+	// Hooks are the webhooks in force. It asks nobody.
+	Hooks() ([]Hook, error)
+	// ChangeHooks replaces the webhooks by what change makes of them, and returns
+	// once they are in force. text says what was done, for people. On an instance
+	// that is not the active it is a *ha.Refusal.
+	ChangeHooks(ctx context.Context, text string, change func([]Hook) ([]Hook, error)) error
+}
+
+// Config is what Webhooks need.
+type Config struct {
+	Store  Store
+	Outbox Outbox
+	Clock  interface{ Now() ha.Now }
+	HTTP   *http.Client
+	Random io.Reader
+	// Note tells of an event about webhooks.
+	Note func(ctx context.Context, level event.Level, text string, fields map[string]any)
+	// Attempted is told how each attempt ended, and whether the message was given up.
+	Attempted func(err error, lost bool)
+	// Who sends: the cluster's id, the instance's name, the id of this process, and
+	// the program's version.
+	Cluster, Instance, Incarnation, Version string
+}
+
+// Webhooks tell URLs of this instance's events. Nothing waits for them. They are
+// safe for concurrent use.
+type Webhooks struct {
+	cfg    Config
 	client *http.Client
 
-	keeping sync.Mutex // held while outboxFile is written; before mu
+	keeping sync.Mutex // held while the outbox is written; before mu
 
 	mu      sync.Mutex
 	senders map[string]*sender // by the webhook's id
@@ -54,19 +83,20 @@ type deliverer struct {
 type sender struct {
 	wake chan struct{} // there is something new to do
 
-	pending []message // deliverer.mu guards it, and what follows
-	stats   Webhook
+	pending []message // Webhooks.mu guards it, and what follows
+	stats   Status
 }
 
-func newDeliverer(a *Agent) *deliverer {
-	client := *a.cfg.HTTP
+// New returns Webhooks that tell nobody until Run.
+func New(cfg Config) *Webhooks {
+	client := *cfg.HTTP
 	// A signed message goes where the operator said, and nowhere else.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &deliverer{a: a, client: &client, senders: make(map[string]*sender), said: make(map[string]string)}
+	return &Webhooks{cfg: cfg, client: &client, senders: make(map[string]*sender), said: make(map[string]string)}
 }
 
-// run hands every event to the webhooks that want it.
-func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
+// Run hands every event to the webhooks that want it.
+func (d *Webhooks) Run(ctx context.Context, events <-chan event.Event) error {
 	var senders sync.WaitGroup
 	d.restore(ctx, &senders)
 	for ctx.Err() == nil {
@@ -90,15 +120,15 @@ func (d *deliverer) run(ctx context.Context, events <-chan event.Event) error {
 }
 
 // hooks gives the webhooks in force.
-func (d *deliverer) hooks(ctx context.Context) []webhook {
-	s, err := d.a.secrets()
+func (d *Webhooks) hooks(ctx context.Context) []Hook {
+	hooks, err := d.cfg.Store.Hooks()
 	d.complain(ctx, "webhooks are not told of events", err)
-	return s.Webhooks
+	return hooks
 }
 
 // complain tells of a trouble of its own, which would be told with every event,
 // once until it is over.
-func (d *deliverer) complain(ctx context.Context, what string, err error) {
+func (d *Webhooks) complain(ctx context.Context, what string, err error) {
 	text := ""
 	if err != nil {
 		text = what + ": " + err.Error()
@@ -108,12 +138,12 @@ func (d *deliverer) complain(ctx context.Context, what string, err error) {
 	d.said[what] = text
 	d.mu.Unlock()
 	if news && err != nil {
-		d.a.note(ctx, event.Warn, webhookKind, text, nil)
+		d.cfg.Note(ctx, event.Warn, text, nil)
 	}
 }
 
 // enqueue adds a message for one webhook.
-func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webhook, e event.Event) {
+func (d *Webhooks) enqueue(ctx context.Context, senders *sync.WaitGroup, h Hook, e event.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sender(ctx, senders, h.ID)
@@ -121,8 +151,8 @@ func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webh
 		s.pending = s.pending[1:]
 		s.stats.Lost++
 	}
-	name := digestOf(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%d", d.a.bucket.Cluster(), d.a.self.Name, d.a.self.Incarnation, h.ID, e.ID))
-	s.pending = append(s.pending, message{id: "msg_" + name[:24], event: e, due: d.a.cfg.Clock.Now().Mono})
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%s\x00%d", d.cfg.Cluster, d.cfg.Instance, d.cfg.Incarnation, h.ID, e.ID))
+	s.pending = append(s.pending, message{id: "msg_" + hex.EncodeToString(sum[:12]), event: e, due: d.cfg.Clock.Now().Mono})
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -131,7 +161,7 @@ func (d *deliverer) enqueue(ctx context.Context, senders *sync.WaitGroup, h webh
 
 // sender gives a webhook's sender, which is started with the first message.
 // d.mu is held.
-func (d *deliverer) sender(ctx context.Context, senders *sync.WaitGroup, id string) *sender {
+func (d *Webhooks) sender(ctx context.Context, senders *sync.WaitGroup, id string) *sender {
 	s := d.senders[id]
 	if s == nil {
 		s = &sender{wake: make(chan struct{}, 1)}
@@ -143,13 +173,13 @@ func (d *deliverer) sender(ctx context.Context, senders *sync.WaitGroup, id stri
 
 // serve delivers one webhook's messages, each when it is due, until the
 // webhook is removed or the agent stops.
-func (d *deliverer) serve(ctx context.Context, id string, s *sender) {
+func (d *Webhooks) serve(ctx context.Context, id string, s *sender) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		m, wait, found := d.next(s)
 		if found && wait <= 0 {
-			h, err := d.a.webhook(id)
+			h, err := d.hook(id)
 			if errors.Is(err, ErrNoWebhook) {
 				d.drop(id)
 				d.keep(ctx, false)
@@ -178,14 +208,14 @@ func (d *deliverer) serve(ctx context.Context, id string, s *sender) {
 }
 
 // drop forgets a webhook that was removed.
-func (d *deliverer) drop(id string) {
+func (d *Webhooks) drop(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.senders, id)
 }
 
 // next gives the message that is due first, and how long until then.
-func (d *deliverer) next(s *sender) (m message, wait time.Duration, found bool) {
+func (d *Webhooks) next(s *sender) (m message, wait time.Duration, found bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range s.pending {
@@ -193,14 +223,14 @@ func (d *deliverer) next(s *sender) (m message, wait time.Duration, found bool) 
 			m, found = p, true
 		}
 	}
-	return m, m.due - d.a.cfg.Clock.Now().Mono, found
+	return m, m.due - d.cfg.Clock.Now().Mono, found
 }
 
 // errGone is the answer of a webhook that wants no more messages.
 var errGone = errors.New("answered 410 Gone: it wants no more messages")
 
 // settle notes how an attempt ended. The first failure in a row is an event.
-func (d *deliverer) settle(ctx context.Context, h webhook, s *sender, m message, err error) {
+func (d *Webhooks) settle(ctx context.Context, h Hook, s *sender, m message, err error) {
 	d.mu.Lock()
 	was := s.stats.LastError
 	s.stats.LastError = ""
@@ -211,19 +241,19 @@ func (d *deliverer) settle(ctx context.Context, h webhook, s *sender, m message,
 	} else {
 		s.stats.Failed++
 		s.stats.LastError = err.Error()
-		lost = s.again(m, d.a.cfg.Clock.Now().Mono, errors.Is(err, errGone))
+		lost = s.again(m, d.cfg.Clock.Now().Mono, errors.Is(err, errGone))
 	}
 	d.mu.Unlock()
 	if err != nil || m.kept {
 		d.keep(ctx, false)
 	}
-	d.a.stats.webhook(err, lost)
+	d.cfg.Attempted(err, lost)
 	fields := map[string]any{"webhook": h.ID}
 	switch {
 	case err != nil && was == "":
-		d.a.note(ctx, event.Warn, webhookKind, fmt.Sprintf("webhook %s to %s fails (tried again for three days): %v", h.ID, shown(h.URL), err), fields)
+		d.cfg.Note(ctx, event.Warn, fmt.Sprintf("webhook %s to %s fails (tried again for three days): %v", h.ID, shown(h.URL), err), fields)
 	case err == nil && was != "":
-		d.a.note(ctx, event.Info, webhookKind, fmt.Sprintf("webhook %s to %s works again", h.ID, shown(h.URL)), fields)
+		d.cfg.Note(ctx, event.Info, fmt.Sprintf("webhook %s to %s works again", h.ID, shown(h.URL)), fields)
 	}
 }
 
@@ -256,23 +286,24 @@ func (s *sender) again(m message, now time.Duration, gone bool) (lost bool) {
 	return false
 }
 
-// webhookBody is what a webhook is sent.
-type webhookBody struct {
-	Type      string      `json:"type"` // "understudy." and the event's kind
-	Timestamp time.Time   `json:"timestamp"`
-	Data      webhookData `json:"data"`
+// Message is the body of what a webhook is sent.
+type Message struct {
+	Type      string    `json:"type"` // "understudy." and the event's kind
+	Timestamp time.Time `json:"timestamp"`
+	Data      Data      `json:"data"`
 }
 
-type webhookData struct {
+// Data says what has happened, and in which cluster.
+type Data struct {
 	Cluster string `json:"cluster"`
 	event.Event
 }
 
 // send makes one attempt.
-func (d *deliverer) send(ctx context.Context, h webhook, m message) error {
-	body, err := json.Marshal(webhookBody{
+func (d *Webhooks) send(ctx context.Context, h Hook, m message) error {
+	body, err := json.Marshal(Message{
 		Type: "understudy." + m.event.Kind, Timestamp: m.event.Time,
-		Data: webhookData{Cluster: d.a.bucket.Cluster(), Event: m.event},
+		Data: Data{Cluster: d.cfg.Cluster, Event: m.event},
 	})
 	if err != nil {
 		return fmt.Errorf("cannot be told: encode event: %w", err)
@@ -283,7 +314,7 @@ func (d *deliverer) send(ctx context.Context, h webhook, m message) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
 	defer cancel()
-	req, err := d.a.signedRequest(ctx, h.URL, m.id, body, signer)
+	req, err := Signed(ctx, signer, h.URL, m.id, body, d.cfg.Clock.Now().Wall, d.cfg.Version)
 	if err != nil {
 		return err
 	}
@@ -309,10 +340,10 @@ func (d *deliverer) send(ctx context.Context, h webhook, m message) error {
 }
 
 // describe tells of a webhook and how this instance fares with it.
-func (d *deliverer) describe(h webhook) Webhook {
+func (d *Webhooks) describe(h Hook) Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var w Webhook
+	var w Status
 	if s := d.senders[h.ID]; s != nil {
 		w, w.Pending = s.stats, len(s.pending)
 	}

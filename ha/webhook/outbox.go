@@ -1,4 +1,4 @@
-package agent
+package webhook
 
 import (
 	"context"
@@ -8,8 +8,19 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
+// Outbox keeps what webhooks are still to be told, so that it outlives the
+// process.
+type Outbox interface {
+	// Load reads what was kept into v; false when there is nothing.
+	Load(v any) (found bool, err error)
+	// Save replaces what is kept, durably.
+	Save(v any) error
+	// Remove removes what is kept.
+	Remove() error
+}
+
 // outbox is what webhooks are still to be told, by the webhook's id, as it is
-// kept in outboxFile: what has failed once, and at the agent's end the rest.
+// kept: what has failed once, and at the agent's end the rest.
 type outbox map[string][]keptMessage
 
 // keptMessage is a message on disk.
@@ -21,13 +32,13 @@ type keptMessage struct {
 }
 
 // restore takes up what an agent before this one has left.
-func (d *deliverer) restore(ctx context.Context, senders *sync.WaitGroup) {
+func (d *Webhooks) restore(ctx context.Context, senders *sync.WaitGroup) {
 	var kept outbox
-	if _, err := d.a.dir.load(outboxFile, &kept); err != nil {
+	if _, err := d.cfg.Outbox.Load(&kept); err != nil {
 		d.complain(ctx, "messages to webhooks that were to be tried again are lost", err)
 		return
 	}
-	now := d.a.cfg.Clock.Now()
+	now := d.cfg.Clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, messages := range kept {
@@ -42,21 +53,21 @@ func (d *deliverer) restore(ctx context.Context, senders *sync.WaitGroup) {
 }
 
 // keep replaces what is on disk: with what has failed once, or with all.
-func (d *deliverer) keep(ctx context.Context, all bool) {
+func (d *Webhooks) keep(ctx context.Context, all bool) {
 	d.keeping.Lock()
 	defer d.keeping.Unlock()
 	kept := d.pendingNow(all)
 	var err error
 	if len(kept) > 0 {
-		err = d.a.dir.save(outboxFile, kept)
+		err = d.cfg.Outbox.Save(kept)
 	} else {
-		err = d.a.dir.remove(outboxFile)
+		err = d.cfg.Outbox.Remove()
 	}
 	d.complain(ctx, "messages to webhooks that are tried again would not outlive this agent", err)
 }
 
-func (d *deliverer) pendingNow(all bool) outbox {
-	now := d.a.cfg.Clock.Now()
+func (d *Webhooks) pendingNow(all bool) outbox {
+	now := d.cfg.Clock.Now()
 	kept := outbox{}
 	d.mu.Lock()
 	defer d.mu.Unlock()
