@@ -83,6 +83,10 @@ func (m *Machine) commitHead() *Head {
 	if m.head.Newest.ID != p.Backup.ID {
 		h.CutOff = m.head.Newest
 	}
+	h.Handed = ""
+	if ho := m.head.Handover; ho != nil && ho.State == Handed {
+		h.Handed = ho.Lease
+	}
 	h.Handover, h.Stopped = nil, false
 	return &h
 }
@@ -106,14 +110,31 @@ func (m *Machine) lookBack() {
 			return
 		}
 		m.j.Pending = nil
-		if mk, ok := d.Object.(*Marker); ok && mk.Active.Name == m.p.Self.Name {
+		switch mk, ok := d.Object.(*Marker); {
+		case ok && mk.Active.Name == m.p.Self.Name:
 			m.committed(p.Epoch + 1)
-		} else {
+		case ok:
 			m.commitLost()
+		default:
+			m.commitUnknown()
 		}
 		m.save() // not before: a commit without a pending write is one that was never sent
 		m.judge()
 	})
+}
+
+// commitUnknown follows a commit of which nobody can tell any more what became of it.
+// A process that has sent it has started nothing since; one that was started after it
+// may have been put back, and has then what it wrote as the active.
+func (m *Machine) commitUnknown() {
+	p := m.j.Promotion
+	why := "another instance has become the active since; whether this promotion had committed before is not known, for the marker of epoch " +
+		utoa(p.Epoch+1) + " is missing or cannot be verified"
+	if p.ID == m.begun {
+		m.abort("%s", why)
+	} else {
+		m.wasActive(p.Epoch+1, why)
+	}
 }
 
 // committed makes this instance the active of epoch. The caller saves.

@@ -42,9 +42,15 @@ func (m *Machine) planControl() {
 // read asks for a control object.
 func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(Done)) {
 	m.control = m.expect(func(d Done) {
-		if d.Outcome == Unknown {
+		if d.Outcome == NotModified {
+			d.Token = unless
+		}
+		switch {
+		case d.Outcome == Unknown:
 			m.storeFailed(d.Err)
-		} else if kind != KindHead {
+		case m.contradicts(key, d):
+			m.storeFailed(&staleError{key})
+		case kind != KindHead:
 			m.storeAnswered()
 		}
 		then(d)
@@ -55,6 +61,7 @@ func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(
 // write sends a control object.
 func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condition, then func(Done)) {
 	m.control = m.expect(func(d Done) {
+		m.noteWrite(key, cond, d.Outcome)
 		if d.Outcome == OK || d.Outcome == Lost {
 			m.storeAnswered()
 		} else {
@@ -78,9 +85,14 @@ func (m *Machine) storeFailed(err error) {
 	}
 }
 
+// storeAnswered ends what was wrong with the bucket, unless the head cannot be used,
+// or the bucket shows older versions.
 func (m *Machine) storeAnswered() {
+	if m.showsStale() {
+		return
+	}
 	m.retryWait, m.retryAt = 0, 0
-	if m.failing {
+	if m.failing && m.headErr == "" {
 		m.failing = false
 		m.report(Info, "bucket", "the bucket can be used again after %v", m.t-m.failSince)
 	}
@@ -258,6 +270,7 @@ func (m *Machine) settle() {
 	m.j.Fencing = []Fencing{m.head.Fencing}
 	m.j.Demotion = nil // of a process that was refused: it is the true one after all
 	m.headErr = ""
+	m.storeAnswered()
 	if p != nil && p.Commit {
 		m.committed(m.head.Epoch)
 	}
@@ -312,7 +325,11 @@ func (m *Machine) lookForMarker() {
 				m.head = nil // the head says whether this instance goes on as the active
 				return
 			}
-			m.deposed(&Head{Epoch: mk.Epoch, Active: mk.Active, Newest: mk.Restored, StartedFrom: mk.Restored, CutOff: mk.CutOff})
+			h := &Head{Epoch: mk.Epoch, Active: mk.Active, Newest: mk.Restored, StartedFrom: mk.Restored, CutOff: mk.CutOff}
+			if hj := m.j.Handover; hj != nil && mk.Mode == ModeSwitchover && (same(hj.Final, mk.Restored) || same(hj.Final, mk.CutOff)) {
+				h.Handed = hj.Lease
+			}
+			m.deposed(h)
 			m.head = nil
 		}
 	})

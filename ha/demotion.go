@@ -15,12 +15,13 @@ func (m *Machine) superseded(h *Head) {
 	}
 	// Where other epochs lie between, this instance may have led one of them, and
 	// been put back.
-	if hj := m.j.Handover; hj != nil && h.Epoch == m.j.Epoch+1 && (hj.Phase == HandoverSent || hj.Phase == HandoverReturning) {
+	// A journal that was put back to a handover does not know that it was taken back.
+	if hj := m.j.Handover; hj != nil && h.Epoch == m.j.Epoch+1 && hj.Lease == h.Handed {
 		d.Final = hj.Final
 	}
 	if old := m.j.Demotion; old != nil && old.Refused {
 		d.Silent = true // whether the original's application runs it does not know
-		if old.Made && !old.Unstopped && h.Epoch <= old.Epoch+1 {
+		if old.Made && !old.Unstopped && m.kept && h.Epoch <= old.Epoch+1 {
 			d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it has not run since
 		}
 	}

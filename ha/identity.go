@@ -66,6 +66,12 @@ func (m *Machine) foreign(h *Head) {
 	m.report(Alarm, "identity", "not active: %s", m.refused)
 }
 
+// keptUnder reports whether the process that led when a refused instance came to owe
+// its salvage backup leads still.
+func (d *Demotion) keptUnder(h *Head) bool {
+	return d.Leader == "" || d.Leader == h.Active.Incarnation
+}
+
 func (m *Machine) lastWritten() string {
 	if m.j.Last.Nonce == "" {
 		return "none"
@@ -75,12 +81,16 @@ func (m *Machine) lastWritten() string {
 
 // owe notes that a refused instance owes a salvage backup: should it be the
 // original after all, it has what no backup has. One that it made in this epoch has
-// everything: it has not run its application since.
+// everything: it has not run its application since. A process that was started later
+// knows that only as long as the same process leads: the journal may have been put
+// back to before this instance led again.
 func (m *Machine) owe(h *Head) {
-	if d := m.j.Demotion; d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") {
+	d, kept := m.j.Demotion, m.kept
+	m.kept = true
+	if d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") && (kept || d.keptUnder(h)) {
 		return
 	}
-	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest}
+	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Leader: h.Active.Incarnation}
 	m.salvageAt, m.salvageWait = 0, 0
 	m.save()
 }
@@ -121,7 +131,8 @@ func (m *Machine) noteMissed(seen, now uint64) {
 
 // planMissed reads who was active in epochs that a standby has not seen. It was
 // itself where its data folder was put back to before: then it has what it wrote as
-// the active, and that is kept before anything else.
+// the active, and that is kept before anything else. So it is where nobody can tell:
+// somebody may have deleted the marker.
 func (m *Machine) planMissed() bool {
 	if m.j.Missed == 0 {
 		return false
@@ -136,8 +147,12 @@ func (m *Machine) planMissed() bool {
 		if d.Outcome == Unknown {
 			return
 		}
-		if mk, ok := d.Object.(*Marker); ok && d.Outcome == OK && mk.Active.Name == m.p.Self.Name {
-			m.wasActive(epoch)
+		mk, ok := d.Object.(*Marker)
+		switch known := ok && d.Outcome == OK; {
+		case !known:
+			m.wasActive(epoch, "who was the active in epoch "+utoa(epoch)+" is not known, for its marker is missing or cannot be verified: it may have been this instance, whose data folder was put back since")
+		case mk.Active.Name == m.p.Self.Name:
+			m.wasActive(epoch, "this data folder was put back, or is a copy: "+m.p.Self.Name+" was the active in epoch "+utoa(epoch)+", and the journal does not know")
 		}
 		m.j.Missed = epoch + 1
 		m.save()
@@ -147,12 +162,12 @@ func (m *Machine) planMissed() bool {
 
 // wasActive has a standby that was put back keep the state that it may have
 // written as the active of a later epoch than its journal knows.
-func (m *Machine) wasActive(epoch uint64) {
+func (m *Machine) wasActive(epoch uint64, why string) {
 	h := m.knownHead()
 	m.j.Demotion = &Demotion{Epoch: epoch, Acked: true, Known: true, Restored: h.Newest}
 	m.endStale(epoch)
 	m.abort("this data folder was put back to before epoch %d: its state is kept as a salvage backup first", epoch)
-	m.report(Alarm, "identity", "this data folder was put back, or is a copy: %s was the active in epoch %d, and the journal does not know; its state is kept as a salvage backup", m.p.Self.Name, epoch)
+	m.report(Alarm, "identity", "%s; its state is kept as a salvage backup", why)
 }
 
 // endStale ends a promotion that the journal takes for unfinished though it was
@@ -191,7 +206,7 @@ func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
 	j.SeenHead, j.Former = old.SeenHead, old.Former
 	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
 	d := old.Demotion
-	kept := d != nil && d.Made && d.Refused && !d.Unstopped && d.Epoch == h.Epoch // it has run no application since
+	kept := d != nil && d.Made && d.Refused && !d.Unstopped && d.Epoch == h.Epoch && d.keptUnder(h) // it has run no application since
 	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.Seen.Epoch > 0 && h.Epoch > old.Seen.Epoch+1)
 	if !kept && (old.Role == RoleActive || old.Doubt != "" || renamed) {
 		j.Demotion, j.Missed = Owed(old.Epoch, h), 0 // whatever it was since

@@ -74,7 +74,10 @@ type Machine struct {
 	failing   bool          // the last request to the store failed
 	failSince instant       //
 	failure   string        // why it failed last, in a few words
-	headErr   string        // why the head cannot be used
+
+	lost    map[string]blobstore.Condition // under which writes have lost, by key
+	stale   map[string]stale               // older versions that were shown lately, by key
+	headErr string                         // why the head cannot be used
 
 	leading   bool     // this process has confirmed a head of its own, and none has replaced it
 	sentAt    instant  // when the first unresolved attempt to write the head was sent
@@ -82,6 +85,7 @@ type Machine struct {
 	confirmed instant  // when the last confirmed write of the head was sent, by a process before this one perhaps
 	dated     bool     // confirmed is known, or known to be too long ago
 	refused   string   // why this process must not be active though its journal says so
+	kept      bool     // this process has seen to what a refused one owes
 	override  bool     // an operator started the application without the bucket
 	nextPoll  instant
 	lastPoll  instant
@@ -161,7 +165,7 @@ type Result struct {
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
 	m := &Machine{
-		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lastStart: never, stopSince: never, downSince: never,
+		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), lastStart: never, stopSince: never, downSince: never,
 		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
 	m.replacedLeft = p.Swapped && !j.Promotion.swapping()

@@ -130,6 +130,9 @@ type Head struct {
 	// application. It starts no application before it has claimed the head again;
 	// so whoever replaces this very version need not wait for it.
 	Stopped bool `json:"stopped,omitempty"`
+	// Handed is the id of the lease by which the epoch before was handed over, up to
+	// the commit that began this one.
+	Handed string `json:"handed,omitempty"`
 	// Recovery is the last one from a bucket that was put back.
 	Recovery *Recovery `json:"recovery,omitempty"`
 	Time     time.Time `json:"time"` // for people

@@ -399,8 +399,10 @@ func (m *Machine) trouble() string {
 
 // failureText says in a few words why a request to the store failed.
 func failureText(err error) string {
-	store := (*blobstore.Error)(nil)
+	store, stale := (*blobstore.Error)(nil), (*staleError)(nil)
 	switch {
+	case errors.As(err, &stale):
+		return stale.Error()
 	case !errors.As(err, &store), blobstore.Transient(err), errors.Is(err, blobstore.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
 		return "it does not answer"
 	case store.Err != nil:

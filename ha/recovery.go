@@ -250,7 +250,7 @@ func (m *Machine) recoveredHead(shown *Head) *Head {
 	if r.Config != "" && !led {
 		h.Config, h.Fencing = r.Config, r.Fencing
 	}
-	h.Handover, h.Stopped = nil, false
+	h.Handover, h.Stopped, h.Handed = nil, false, ""
 	h.Recovery = &Recovery{
 		Epoch: h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: m.p.Self.Name, By: r.By, Reason: r.Reason,
 		Led: led, Newest: over.Newest, Missing: r.Missing, Unasked: r.Unasked, Lost: r.Lost, Time: h.Time,

@@ -113,6 +113,16 @@ func (s *Swapper) State() (state State, backupID string, err error) {
 	return j.State, j.Backup, err
 }
 
+// Whole is ErrState while a swap, or the way back from one, has stopped half-way: what
+// is in place is then neither the old state nor the new one.
+func (s *Swapper) Whole() error {
+	j, err := s.read()
+	if err == nil && (j.State == Swapping || j.State == Restoring) {
+		err = fmt.Errorf("%w: %s has stopped half-way", ErrState, s.unfinished(j))
+	}
+	return err
+}
+
 // Swap puts the staged state of every source into place, keeping what it
 // replaces. If one source fails, those already swapped are swapped back, and
 // nothing stays staged. A Swap that a crash interrupted may be run again;

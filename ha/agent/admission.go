@@ -68,8 +68,12 @@ func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
 // no backup: it has to run to keep that.
 func (a *Agent) takeName(ctx context.Context) error {
 	h, err := a.bucket.Head(ctx)
-	if err != nil { // the machine tells what is wrong
-		return a.registrar.take(ctx, a.record(), false, false)
+	if err != nil { // the machine tells what is wrong, and nobody knows what this instance owes
+		err := a.registrar.take(ctx, a.record(), false, false)
+		if ha.IsRefusal(err) {
+			a.registrar.mute, err = true, nil
+		}
+		return err
 	}
 	if err := a.cfg.refuseUnstoppable(a.live().Hooks, h); err != nil {
 		return err

@@ -40,7 +40,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.Rollback:
 		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return a.rollBack(ctx) })
 	case ha.Discard:
-		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.swap().Finish(ctx)) })
+		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(withWayOut(a.swap().Finish(ctx))) })
 	case ha.UseSources:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
 			defer a.lookBeside()

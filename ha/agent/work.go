@@ -68,6 +68,9 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 		a.note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
 		return ha.Done{}
 	}
+	if err := withWayOut(a.swap().Whole()); err != nil {
+		return failed(err)
+	}
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
 		return failed(err)

@@ -13,14 +13,17 @@
 // monotonic clock stands still, the boot-time clock goes on), rebooted, copied
 // while they run, put back to an older snapshot of their disk, and ended in good
 // order. The bucket is put back to an earlier state, and hosts are pointed at a
-// replica that is behind. Clocks drift
-// by up to maxDrift, and wall clocks are anywhere. Hooks fail and hang, downloads
-// are corrupted, a swap stops half-way, what it replaced cannot be set aside, for a
-// while or for ever. Somebody starts the application on a
-// standby. On some hosts nothing can stop the application but people. Operators promote, cancel, choose older
-// backups, fail over, waive a salvage, start without the bucket, ask for backups
-// and change the configuration whenever they like. Each seed draws which of
-// these happen and how often (Faults).
+// replica that is behind. Somebody deletes control objects: the head, the lease,
+// markers, acknowledgements, records. A cache answers a host's reads with older
+// versions than the store has. The disk of a data folder hangs, or fails each write.
+// Clocks drift by up to maxDrift, and wall clocks are anywhere. Hooks fail and hang,
+// downloads are corrupted, a swap stops half-way, what it replaced cannot be set
+// aside, for a while or for ever. Somebody starts the application on a standby.
+// On some hosts nothing can stop the application but people.
+// Operators promote, cancel, choose older backups, fail over, waive a salvage, start
+// without the bucket, ask for backups and change the configuration whenever they
+// like; one restores a head that was deleted. Each seed draws which of these happen
+// and how often (Faults).
 //
 // # What must hold
 //
@@ -28,7 +31,8 @@
 // run an application, what a restore and a promotion give. At the end, when
 // nothing goes wrong any more: the cluster comes to rest by itself within
 // settleBound, every acknowledged write is in a backup, every fork has its
-// marker, and what the clients saw of head and lease is linearizable.
+// marker unless somebody deleted it, and what the clients saw of head and lease is
+// linearizable, but for what a cache has shown.
 //
 // # Replaying
 //

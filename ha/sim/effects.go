@@ -151,7 +151,7 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 	case ha.Discard:
 		t.fails = w.faults.Discard
 		id, t.do = e.ID, func() ha.Done {
-			if h.stuck {
+			if h.stuck || h.halfSwapped() {
 				return failed(e.ID, "set the replaced state aside")
 			}
 			if h.disk.givenUp {
@@ -207,6 +207,9 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 	w := p.h.w
 	if !p.reaches() {
 		return failed(e.ID, "write packs")
+	}
+	if p.h.halfSwapped() {
+		return failed(e.ID, "an unfinished restore is in the way")
 	}
 	if e.Against != nil && (e.Against.Epoch > e.Epoch || e.Against.Sequence >= e.Sequence) {
 		w.fail(Chain, "a salvage backup of epoch %d, sequence %d is made on top of %s", e.Epoch, e.Sequence, e.Against.ID)
@@ -280,6 +283,9 @@ func (p *Process) rollback(e ha.Rollback) ha.Done {
 	}
 	return ha.Done{ID: e.ID}
 }
+
+// halfSwapped reports whether a swap has stopped half-way.
+func (h *Host) halfSwapped() bool { return h.disk.swapped && h.disk.state.broken() }
 
 func (p *Process) mustBeStopped(what string) {
 	if p.h.app {

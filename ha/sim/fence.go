@@ -104,7 +104,7 @@ func (w *World) checkDeposed(h *Host) {
 			since = h.fence.resumed
 		}
 	} else {
-		if h.older() {
+		if h.older() || h.proxy != nil || w.lostHead != nil {
 			h.unwell(w.now) // it keeps its application running, as it does without a bucket
 		}
 		since = max(since, h.fence.well)

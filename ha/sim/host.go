@@ -22,6 +22,8 @@ type Host struct {
 	unstoppable bool          // nothing can stop the application but people
 	gone        bool          // the volume of the application's data is not mounted
 	astray      bool          // it looks at a replica of the bucket
+	proxy       *proxy        // what answers its reads; nil: the store does
+	stale       bool          // something else than the store has answered its reads
 	back        time.Duration // when it last came back from there
 	cut         cut           // from the store
 	deaf        map[*Host]bool

@@ -150,7 +150,7 @@ func (w *World) checkCommit(last, h *ha.Head) {
 	a := w.promotions[p.ID]
 	original := a.host == s.host && a.disks == s.host.disks // not a copy, not put back to before
 	if original {
-		a.committed = true
+		a.committed, a.epoch = true, h.Epoch
 	}
 	switch {
 	case original && a.refused:
@@ -196,7 +196,14 @@ func (w *World) markerWritten(key string, m *ha.Marker) {
 // outage lasts; a process that ends in an outage adds some.
 const maxJournal = 16 << 10
 
+// measureEvery is which share of the journals are measured: one that is too large
+// stays so, and measuring is dear.
+const measureEvery = 8
+
 func (w *World) checkJournal(j ha.Journal) {
+	if w.journals++; w.journals%measureEvery != 0 {
+		return
+	}
 	data, err := json.Marshal(j)
 	if err != nil || len(data) > maxJournal {
 		w.fail(Progress, "a journal has %d bytes: %v", len(data), err)
@@ -236,6 +243,7 @@ type asked struct {
 	before    *state // what the host held, its application being stopped; nil: it was not
 	disks     int
 	committed bool
+	epoch     uint64 // that it began
 	refused   bool
 	word      bool // somebody has given their word that the active's application is stopped
 	void      bool // the bucket was put back meanwhile
@@ -261,6 +269,8 @@ func (w *World) promotionEnded(a *asked, e ha.Answer) {
 	switch {
 	case !a.refused && !a.committed:
 		w.fail(Promotion, "promotion %s was said to be done, and never committed", e.Request)
+	case a.refused && a.committed && (w.deleted[ha.MarkerKey(a.epoch)] || a.host.stale):
+		// Without the marker nobody knows what became of the commit.
 	case a.refused && a.committed:
 		w.fail(Promotion, "promotion %s was said to be rolled back, and has committed: %v", e.Request, e.Refused)
 	case a.refused && strings.Contains(e.Refused.Error(), "was put back to before"):

@@ -15,6 +15,7 @@ type history struct {
 	s      *store
 	now    int64 // grows with every call and every answer
 	keys   map[string][]*operation
+	older  bool            // what is heard now is an older version, which no store shows
 	beaten map[string]bool // nonces of writes that lost to themselves: their client heard nothing true
 }
 
@@ -67,7 +68,7 @@ func (l *history) record(p *Process, next Runner) Runner {
 }
 
 func (l *history) end(op *operation, d ha.Done, unless blobstore.Token) {
-	if d.Outcome == ha.Unknown || d.Outcome == ha.Failed || d.Outcome == ha.Unverified || l.beaten[op.call.nonce] {
+	if l.older || d.Outcome == ha.Unknown || d.Outcome == ha.Failed || d.Outcome == ha.Unverified || l.beaten[op.call.nonce] {
 		return
 	}
 	l.now++

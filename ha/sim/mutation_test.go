@@ -56,7 +56,7 @@ var mutations = []mutation{
 		guard: "the look at both clocks after a sleep", broken: "the boot-time clock stands still in suspend", catches: Fencing,
 		clock:   func(_ *Host, now ha.Now) ha.Now { now.Boot = now.Mono; return now },
 		fencing: ha.Strict,
-		faults:  Faults{Trouble: Weights{Cut: 1, Suspend: 1}, Every: 60 * time.Second},
+		faults:  Faults{Trouble: Weights{Cut: 1, Suspend: 1}, Every: 15 * time.Second},
 	},
 	{
 		guard: "the fencing margin", broken: "one host's clocks run at less than half their rate", catches: Fencing,

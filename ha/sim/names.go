@@ -39,11 +39,18 @@ func (p *Process) admit() admission {
 	if p.h.cut != cutNot || w.fails(w.faults.Request) {
 		return notReached
 	}
-	j, name := &p.begun, p.h.disk.name
-	named, knows := w.head.Active.Name == name, j.Doubt == "" && j.Knows(w.head)
-	missed := j.Seen.Epoch > 0 && w.head.Epoch > j.Seen.Epoch+1
+	j, name, head := &p.begun, p.h.disk.name, p.h.shownHead()
+	if head == nil { // nobody knows what this instance owes
+		p.admitted, p.mute = true, !p.owns()
+		if !p.mute {
+			w.names[name] = p.incarnation
+		}
+		return nameTaken
+	}
+	named, knows := head.Active.Name == name, j.Doubt == "" && j.Knows(head)
+	missed := j.Seen.Epoch > 0 && head.Epoch > j.Seen.Epoch+1
 	switch {
-	case j.Doubt != "", named && j.Role == ha.RoleActive && !knows && !w.head.IsOlder(j.Seen):
+	case j.Doubt != "", named && j.Role == ha.RoleActive && !knows && !head.IsOlder(j.Seen):
 		p.mute = true
 	case named && knows, p.owns():
 		w.names[name] = p.incarnation

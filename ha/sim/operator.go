@@ -51,7 +51,8 @@ func (w *World) operator() {
 	case n < 14:
 		w.ask(h, func(r string) ha.Event { return ha.RequestBackup{Request: r, Trigger: backup.Task} })
 	case n < 15:
-		w.ask(h, func(r string) ha.Event { return w.config(h, r) })
+		o := w.leader(h)
+		w.ask(o, func(r string) ha.Event { return w.config(o, r) })
 	case n < 16:
 		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
@@ -65,6 +66,16 @@ func (w *World) operator() {
 		w.startAnyway(h)
 	}
 	w.after(w.between(w.faults.Operate/4, 2*w.faults.Operate), w.operator)
+}
+
+// leader is the host whose process the head names; h: there is none.
+func (w *World) leader(h *Host) *Host {
+	for _, o := range w.hosts {
+		if o.proc != nil && o.proc.incarnation == w.head.Active.Incarnation {
+			return o
+		}
+	}
+	return h
 }
 
 // config is any change of what all instances share that concerns the protocol.

@@ -49,7 +49,7 @@ type Faults struct {
 
 // Weights say how often each kind of trouble comes, in relation to the others.
 type Weights struct {
-	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray, Hang, Revert int
+	Crash, Reboot, Cut, Deaf, Stop, Suspend, Copy, Rollback, Quit, Rot, Foreign, Harm, Vanish, PutBack, Astray, Hang, Revert, Stale, Delete int
 }
 
 // maxDrift is how wrong a clock's rate can be while every promise holds. The
@@ -92,5 +92,6 @@ func draw(rng *rand.Rand) *Faults {
 	f.Trouble.Harm, f.Trouble.Vanish = weight(2), weight(2)
 	f.Orphan, f.Trouble.Hang = some(1), weight(2)
 	f.Unstoppable = some(0.5)
+	f.Trouble.Stale, f.Trouble.Delete = weight(2), weight(2)
 	return f
 }

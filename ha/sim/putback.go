@@ -29,6 +29,9 @@ const mostPutBacks = 2
 
 // copyBucket keeps the bucket as it is now.
 func (w *World) copyBucket() {
+	if w.lostHead != nil {
+		return
+	}
 	c := bucketCopy{objects: maps.Clone(w.store.objects), backups: map[string]bool{}, head: w.head, names: maps.Clone(w.names)}
 	for id, b := range w.backups {
 		c.backups[id] = !b.gone
@@ -40,7 +43,7 @@ func (w *World) copyBucket() {
 // by whoever did that.
 func (h *Host) putBack() {
 	w := h.w
-	if len(w.copies) == 0 || w.putBacks == mostPutBacks || slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.astray }) {
+	if len(w.copies) == 0 || w.putBacks == mostPutBacks || w.lostHead != nil || slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.astray }) {
 		return
 	}
 	c := w.copies[w.rng.IntN(len(w.copies))]
@@ -52,6 +55,10 @@ func (h *Host) putBack() {
 	w.tainted, w.lastPutBack = true, w.now
 	before := w.store.objects
 	w.store.load(c.objects)
+	clear(w.store.past) // whatever showed older versions shows the bucket as it is now
+	for key, o := range w.store.objects {
+		w.store.keepVersion(key, o)
+	}
 	for _, key := range []string{ha.HeadKey, ha.LeaseKey} {
 		w.history.put(key, before[key].token, w.store.nonces[w.store.objects[key].token])
 	}
@@ -69,6 +76,17 @@ func (h *Host) putBack() {
 	for _, a := range w.promotions {
 		a.void = true // what becomes of it nobody can say
 	}
+}
+
+// undid reports whether a bucket that was put back tells no more that an instance was
+// the active in an epoch.
+func (w *World) undid(name string) bool {
+	for _, head := range w.undone {
+		if head.Active.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // load fills a store with objects, each under a token of its own.
@@ -104,6 +122,9 @@ func (h *Host) goAstray() {
 	w.after(w.pause(), h.comeBack)
 }
 
+// comeBack points a host at the bucket again. So does whoever puts its disk, or its
+// data folder, back: two buckets that show the very head that a journal knows cannot
+// be told apart.
 func (h *Host) comeBack() {
 	if h.astray {
 		h.w.trace("%s: is pointed at the bucket again", h.id)
@@ -161,11 +182,11 @@ func (h *Host) sighting() ha.Sighting {
 	if h.proc == nil || h.proc.m == nil || !h.proc.admitted || h.frozen() || h.cut != cutNot {
 		return s
 	}
-	shown := h.w.head.Position()
-	if o, ok := h.sees().objects[ha.HeadKey]; ok {
-		shown = o.value.(*ha.Head).Position()
+	head := h.shownHead()
+	if head == nil {
+		return s
 	}
-	j := h.disk.journal
+	shown, j := head.Position(), h.disk.journal
 	return ha.Sighting{Instance: s.Instance, Shown: &shown, Seen: j.Seen, Head: j.SeenHead, Leading: h.proc.m.Status().Leading && !h.older()}
 }
 

@@ -23,9 +23,11 @@ const (
 func (w *World) heal() {
 	w.trace("everything heals")
 	w.healed = true
+	w.restoreHead()
 	for _, h := range w.hosts {
 		h.reconnect()
 		h.comeBack()
+		h.catchUp()
 		h.mend()
 		clear(h.deaf)
 		h.wakeUp()
@@ -147,7 +149,8 @@ func (w *World) checkEnd() {
 		}
 	}
 	for epoch := range w.commits {
-		if _, ok := w.store.objects[ha.MarkerKey(epoch)]; !ok {
+		key := ha.MarkerKey(epoch)
+		if _, ok := w.store.objects[key]; !ok && !w.deleted[key] {
 			w.fail(Chain, "the fork of epoch %d has no marker", epoch)
 			return
 		}

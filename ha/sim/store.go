@@ -23,6 +23,7 @@ type store struct {
 	w       *World
 	objects map[string]object
 	nonces  map[blobstore.Token]string // which version a token stands for
+	past    map[string][]version       // earlier versions, where some host may see them
 	replica bool                       // a copy of the bucket
 }
 
@@ -38,6 +39,7 @@ func (s *store) swap(e ha.Write) (blobstore.Token, bool) {
 func (s *store) put(key string, value any) blobstore.Token {
 	token := blobstore.Token(fmt.Sprint("t", len(s.nonces)+1))
 	s.objects[key] = object{value: value, token: token}
+	s.keepVersion(key, s.objects[key])
 	s.nonces[token] = nonceOf(value)
 	if s.replica {
 		s.w.replicaWritten(value)
@@ -47,15 +49,17 @@ func (s *store) put(key string, value any) blobstore.Token {
 	return token
 }
 
-func (s *store) get(e ha.Read) ha.Done {
-	o, ok := s.objects[e.Key]
+// get is what a host sees of an object, and whether that is its newest version.
+func (s *store) get(h *Host, e ha.Read) (d ha.Done, newest bool) {
+	o, ok := s.shown(h, e.Key)
+	newest = o.token == s.objects[e.Key].token
 	switch {
 	case !ok:
-		return ha.Done{ID: e.ID, Outcome: ha.Missing}
+		return ha.Done{ID: e.ID, Outcome: ha.Missing}, newest
 	case o.token == e.IfChanged:
-		return ha.Done{ID: e.ID, Outcome: ha.NotModified, Token: o.token}
+		return ha.Done{ID: e.ID, Outcome: ha.NotModified, Token: o.token}, newest
 	}
-	return ha.Done{ID: e.ID, Object: copied(o.value), Token: o.token}
+	return ha.Done{ID: e.ID, Object: copied(o.value), Token: o.token}, newest
 }
 
 // copied is a control object that nobody else has. What lies behind its
@@ -143,16 +147,20 @@ func (w *World) fate(h *Host, write bool) fate {
 func (p *Process) read(e ha.Read, done func(ha.Done)) {
 	f := p.send(false)
 	d := ha.Done{ID: e.ID, Outcome: ha.Unknown, Err: errFault}
-	store := p.h.sees()
+	store, l, newest := p.h.sees(), p.h.w.history, true
 	p.h.w.after(max(0, f.lands), func() {
 		if f.known {
-			d = store.get(e)
+			d, newest = store.get(p.h, e)
 		}
 		if f.damaged && e.Key == ha.HeadKey {
 			d = ha.Done{ID: e.ID, Outcome: ha.Unverified, Err: errFault}
 		}
 	})
-	p.h.w.after(f.answers, func() { done(d) })
+	p.h.w.after(f.answers, func() {
+		l.older = !newest
+		done(d)
+		l.older = false
+	})
 }
 
 func (p *Process) write(e ha.Write, done func(ha.Done)) {

@@ -37,6 +37,7 @@ func (t Weights) pick(w *World) func(*Host) {
 		{t.Quit, (*Host).quit}, {t.Rot, (*Host).rot}, {t.Foreign, (*Host).startForeign}, {t.Harm, (*Host).harm},
 		{t.Vanish, (*Host).vanish}, {t.PutBack, (*Host).putBack}, {t.Astray, (*Host).goAstray},
 		{t.Hang, (*Host).hang}, {t.Revert, (*Host).revert},
+		{t.Stale, (*Host).fallBehind}, {t.Delete, (*Host).deleteObject},
 	}
 	sum := 0
 	for _, k := range kinds {
@@ -249,6 +250,7 @@ func (h *Host) rollBack() {
 	h.disk.giveUp()
 	h.disk = h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
 	h.disks++
+	h.comeBack()
 	h.locked = false
 	h.doubt()
 }
@@ -268,10 +270,14 @@ func (h *Host) revert() {
 	}
 	w.trace("%s: its data folder is put back", h.id)
 	old := h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
+	if w.undid(h.disk.name) {
+		h.disk.giveUp() // neither the bucket nor the data folder tells what it has
+	}
 	renamed := h.disk.name != old.name
 	h.disk.name, h.disk.journal = old.name, old.journal
 	h.disk.cache, h.disk.rotten, h.disk.rehearsed = old.cache, old.rotten, old.rehearsed
 	h.disks++
+	h.comeBack()
 	h.locked = false
 	if h.doubt(); renamed { // under another name nothing but the data folder tells
 		h.disk.journal.Suspect(seenCopied)

@@ -40,6 +40,7 @@ type World struct {
 	history   *history
 	hosts     []*Host
 	processes int
+	journals  int               // that were written
 	names     map[string]string // records of the instances' names: the incarnation that has each
 
 	head        *ha.Head // as the store has it
@@ -48,6 +49,8 @@ type World struct {
 	again       bool                // the head is one that was put back: nobody has written it since
 	lastPutBack time.Duration       // 0: never
 	undone      map[uint64]*ha.Head // commits that were lost when the bucket was put back
+	deleted     map[string]bool     // records that somebody has deleted
+	lostHead    *object             // that somebody has deleted, until it is restored
 	replica     *store              // what hosts that have gone astray look at
 
 	led        map[string]bool     // incarnations that have ever led it
@@ -65,10 +68,13 @@ func New(opt Options) *World {
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x756e64657273)) // decides everything
 	w := &World{
 		opt: opt, rng: rng, faults: opt.Faults,
-		names: map[string]string{}, undone: map[uint64]*ha.Head{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
+		names: map[string]string{}, undone: map[uint64]*ha.Head{}, deleted: map[string]bool{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
 		promotions: map[string]*asked{}, backups: map[string]*stored{},
 	}
-	w.store = &store{w: w, objects: map[string]object{}, nonces: map[blobstore.Token]string{}}
+	w.store = &store{
+		w: w, objects: map[string]object{}, nonces: map[blobstore.Token]string{},
+		past: map[string][]version{},
+	}
 	w.history = &history{s: w.store, keys: map[string][]*operation{}, beaten: map[string]bool{}}
 	hosts, mode := 2+rng.IntN(4), []ha.FencingMode{ha.Available, ha.Strict}[rng.IntN(2)]
 	if drawn := draw(rng); w.faults == nil {

@@ -1,0 +1,71 @@
+package ha
+
+import "github.com/understudy-ha/understudy/blobstore"
+
+// A store answers a read with the newest version; a cache in front of it, or a
+// replica that stands in for it, may not. Nothing is decided by that: who acts on an
+// older version loses the compare-and-swap. It is noticed where a read contradicts a
+// write that has lost, and said; and what would be tried again at once waits.
+
+// stale is an older version that a read has shown.
+type stale struct {
+	cond blobstore.Condition // under which a write has lost before
+	at   instant             // when it was shown
+}
+
+// staleError says that the store shows an older version of an object than it has.
+type staleError struct{ key string }
+
+func (e *staleError) Error() string {
+	return "the bucket shows an older version of " + e.key + " than it has: a write was refused because the object had changed, and a read shows it unchanged; " +
+		"find the cache, proxy or replica between this host and the bucket: each read has to show the last write"
+}
+
+// noteWrite notes which version of an object the store no longer has.
+func (m *Machine) noteWrite(key string, cond blobstore.Condition, o Outcome) {
+	switch o {
+	case Lost:
+		m.lost[key] = cond
+	case OK:
+		m.agrees(key)
+	}
+}
+
+// contradicts reports whether a read shows a version that the store has no more. One
+// that was put there again may be the same: so that is believed after a while.
+func (m *Machine) contradicts(key string, d Done) bool {
+	if cond, ok := m.lost[key]; ok && shows(d, cond) {
+		delete(m.lost, key)
+		m.stale[key] = stale{cond, m.t}
+		return true
+	}
+	if s, ok := m.stale[key]; ok && shows(d, s.cond) && m.t-s.at < m.silentAfter() {
+		return true
+	}
+	m.agrees(key)
+	return false
+}
+
+// shows reports whether a read shows what a write would replace.
+func shows(d Done, cond blobstore.Condition) bool {
+	if cond.Absent() {
+		return d.Outcome == Missing
+	}
+	return (d.Outcome == OK || d.Outcome == NotModified) && d.Token == cond.Match()
+}
+
+// agrees notes that reads and writes of an object tell the same.
+func (m *Machine) agrees(key string) {
+	delete(m.lost, key)
+	delete(m.stale, key)
+}
+
+// showsStale reports whether the bucket has shown an older version lately.
+func (m *Machine) showsStale() bool {
+	for key, s := range m.stale {
+		if m.t-s.at >= m.silentAfter() {
+			m.agrees(key) // nobody looks at it any more
+		}
+	}
+	return len(m.stale) > 0
+}

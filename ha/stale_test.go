@@ -1,0 +1,119 @@
+package ha
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
+
+// behind answers an instance's reads of a key with what the bucket has now.
+func (r *rig) behind(who *instance, key string) func(*instance, Effect) (Done, bool) {
+	v, token := r.objects[key], r.tokens[key]
+	return func(n *instance, e Effect) (Done, bool) {
+		read, ok := e.(Read)
+		switch {
+		case !ok || n != who || read.Key != key:
+			return Done{}, false
+		case token == "":
+			return Done{ID: read.ID, Outcome: Missing}, true
+		case token == read.IfChanged:
+			return Done{ID: read.ID, Outcome: NotModified}, true
+		}
+		return Done{ID: read.ID, Object: v, Token: token}, true
+	}
+}
+
+func writesOf(key string) func(Effect) bool {
+	return func(e Effect) bool {
+		w, ok := e.(Write)
+		return ok && w.Key == key
+	}
+}
+
+// TestOlderVersionsOfTheHeadDecideNothing has a candidate see the head of a minute
+// ago: it commits nothing, says why, does not write in a tight loop, and goes on by
+// itself once it sees the newest.
+func TestOlderVersionsOfTheHeadDecideNothing(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	r.fail = r.behind(b, HeadKey)
+	r.pass(time.Minute, a)
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(time.Minute, a, b)
+	if h := r.head(); h.Epoch != 1 || b.app {
+		t.Fatalf("head %+v, app %v", h, b.app)
+	}
+	if s := b.m.Status(); !strings.Contains(s.Bucket, "an older version of head.json") {
+		t.Fatalf("bucket %q", s.Bucket)
+	}
+	if n := b.count(writesOf(HeadKey)); n == 0 || n > 20 {
+		t.Fatalf("%d writes of the head in a minute", n)
+	}
+	alarms := b.count(func(e Effect) bool { rep, ok := e.(Report); return ok && rep.Level == Alarm && rep.Kind == "bucket" })
+	if alarms != 1 {
+		t.Fatalf("%d alarms", alarms)
+	}
+	r.fail = nil
+	r.pass(time.Minute, a, b)
+	if s := b.m.Status(); s.Bucket != "ok" || !b.done["p"] {
+		t.Fatalf("afterwards: %+v", s)
+	}
+}
+
+// TestOlderVersionsOfOtherObjectsCostLittle has an instance see a lease that is
+// gone, and no marker where one is.
+func TestOlderVersionsOfOtherObjectsCostLittle(t *testing.T) {
+	for _, key := range []string{LeaseKey, MarkerKey(2)} {
+		t.Run(key, func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			r.fail = r.behind(b, key)
+			if key == LeaseKey {
+				r.put(key, &Lease{Format: Format, Cluster: "c", ID: "other", Released: true, Nonce: "x"})
+			} else {
+				r.put(key, &Marker{Format: Format, Cluster: "c", Epoch: 2, Active: Peer{Name: "b"}, Nonce: "x"})
+			}
+			b.step(Promote{Request: "p", Mode: ModeFailover})
+			r.pass(time.Minute, a, b)
+			if n := b.count(writesOf(key)); n < 2 || n > 20 {
+				t.Errorf("%d writes in a minute", n)
+			}
+			if s := b.m.Status(); key == LeaseKey && !strings.Contains(s.Bucket, "an older version of "+key) {
+				t.Errorf("bucket %q", s.Bucket)
+			}
+			r.fail = nil
+			r.pass(2*time.Minute, a, b)
+			if s := b.m.Status(); !b.done["p"] || s.Bucket != "ok" {
+				t.Errorf("answer %v, bucket %q", b.answers["p"], s.Bucket)
+			}
+			b.step(Promote{Request: "q", Mode: ModeFailover}) // where it has given up
+			if r.pass(time.Minute, a, b); !b.app || r.head().Epoch != 2 {
+				t.Errorf("not promoted: %v, %v", b.answers["p"], b.answers["q"])
+			}
+		})
+	}
+}
+
+// TestAVersionThatWasPutThereAgainIsBelieved: an operator restores a deleted head,
+// and it has the very token that writes have lost against.
+func TestAVersionThatWasPutThereAgainIsBelieved(t *testing.T) {
+	r := newRig(t)
+	a := r.active()
+	r.pass(20*time.Second, a)
+	saved, token := r.objects[HeadKey], r.tokens[HeadKey]
+	r.fail = func(n *instance, e Effect) (Done, bool) { // deleted, and back before anybody reads
+		w, ok := e.(Write)
+		return Done{ID: w.ID, Outcome: Lost}, ok && w.Cond == blobstore.IfMatch(token)
+	}
+	r.pass(30*time.Second, a)
+	r.fail = nil
+	r.objects[HeadKey], r.tokens[HeadKey] = saved, token
+	r.pass(30*time.Second, a)
+	if s := a.m.Status(); s.Bucket != "ok" || !s.Leading || r.head().Rev <= saved.(*Head).Rev {
+		t.Fatalf("%+v, head %+v", s, r.head())
+	}
+}
