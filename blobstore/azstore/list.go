@@ -27,7 +27,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 		}
 		for attrs, err := range s.versions(ctx, prefix, after) {
 			if err != nil {
-				yield(blobstore.Attrs{}, translate("list", prefix, err))
+				yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
 				return
 			}
 			if attrs.Key <= after || blobstore.CheckKey(attrs.Key) != nil {

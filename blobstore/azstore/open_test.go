@@ -211,8 +211,8 @@ func TestCredentialsThatFailHaveTheirKind(t *testing.T) {
 	}
 	for _, test := range tests {
 		_, err := (&credentials{failing{test.err}}).GetToken(t.Context(), policy.TokenRequestOptions{})
-		storetest.WantKind(t, "get", translate("get", "k", err), test.want)
-		storetest.WantKind(t, "create", translateConditional("k", blobstore.IfAbsent(), false, err), test.want)
+		storetest.WantKind(t, "get", translator.Error("get", "k", err), test.want)
+		storetest.WantKind(t, "create", translator.Conditional("k", blobstore.IfAbsent(), false, err), test.want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -53,14 +53,14 @@ func (s *Store) read(ctx context.Context, from *blob.Client, key string, opt blo
 	ctx = policy.WithCaptureResponse(ctx, &answer)
 	out, err := from.DownloadStream(ctx, options)
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	attrs, err := attrsOf(key, wholeSize(value(out.ContentLength), value(out.ContentRange)), out.ETag, out.LastModified)
 	switch {
 	case answer.StatusCode == http.StatusNotModified: // no error to the SDK
 		err = edge.Fail("get", key, blobstore.ErrNotModified, nil)
 	case err != nil:
-		err = translate("get", key, err)
+		err = translator.Error("get", key, err)
 	case opt.Offset > 0 && opt.Offset >= attrs.Size: // some stores answer with nothing
 		err = edge.Fail("get", key, blobstore.ErrInvalid, fmt.Errorf("offset %d in a blob of %d bytes", opt.Offset, attrs.Size))
 	}
@@ -88,11 +88,11 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	}
 	out, err := s.container.NewBlobClient(s.prefix+key).GetProperties(ctx, nil)
 	if err != nil {
-		return blobstore.Attrs{}, translate("stat", key, err)
+		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	attrs, err := attrsOf(key, value(out.ContentLength), out.ETag, out.LastModified)
 	if err != nil {
-		return blobstore.Attrs{}, translate("stat", key, err)
+		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	return attrs, nil
 }
@@ -113,10 +113,10 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	ctx, sent := edge.Watch(ctx)
 	attrs, err := s.upload(ctx, key, body, options)
 	if err != nil && cond.Conditional() {
-		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
+		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}
 	if err != nil {
-		return blobstore.Attrs{}, translate("put", key, err)
+		return blobstore.Attrs{}, translator.Error("put", key, err)
 	}
 	return attrs, nil
 }
@@ -138,7 +138,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	if err := translate("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
+	if err := translator.Error("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
 		return err
 	}
 	return nil

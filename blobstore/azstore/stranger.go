@@ -13,7 +13,7 @@ var _ blobstore.Strangers = (*Store)(nil)
 func (s *Store) Stranger(ctx context.Context) (string, error) {
 	for attrs, err := range s.versions(ctx, "", "") {
 		if err != nil {
-			return "", translate("list", "", err)
+			return "", translator.Error("list", "", err)
 		}
 		if edge.IsStranger(attrs.Key) {
 			return attrs.Key, nil

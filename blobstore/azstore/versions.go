@@ -20,7 +20,7 @@ var _ blobstore.Versions = (*Store)(nil)
 func (s *Store) KeepsVersions(ctx context.Context) (bool, error) {
 	for item, err := range s.items(ctx, "") {
 		if err != nil {
-			return false, translate("read versioning of", s.prefix, err)
+			return false, translator.Error("read versioning of", s.prefix, err)
 		}
 		return value(item.VersionID) != "", nil
 	}
@@ -74,7 +74,7 @@ func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[blobstore
 				attrs, err = s.listed(item)
 			}
 			if err != nil {
-				yield(blobstore.Version{}, translate("list versions", prefix, err))
+				yield(blobstore.Version{}, translator.Error("list versions", prefix, err))
 				return
 			}
 			if len(same) > 0 && same[0].Key != attrs.Key && !flush() {
@@ -95,7 +95,7 @@ func (s *Store) GetVersion(ctx context.Context, key, id string, opt blobstore.Ge
 	}
 	client, err := s.container.NewBlobClient(s.prefix + key).WithVersionID(id)
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	return s.read(ctx, client, key, opt, &blob.DownloadStreamOptions{})
 }

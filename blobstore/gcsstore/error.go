@@ -13,16 +13,10 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
 
-// translate gives the error of a read, a list, a delete or an unconditional
-// put its kind.
-func translate(op, key string, err error) error {
-	return edge.Fail(op, key, kindOf(err), brief(err))
-}
-
-// translateConditional gives the error of a conditional put its kind. sent
-// says whether the request may have reached the store.
-func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
-	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), brief(err))
+// translator gives errors of the store's their kinds and words.
+var translator = edge.Translator{
+	Kind:  kindOf,
+	Words: func(_ string, err error) error { return brief(err) },
 }
 
 // limitReasons are what Google calls too many requests when it answers 403.

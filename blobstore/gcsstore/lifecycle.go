@@ -22,7 +22,7 @@ const ruleTries = 5
 func (s *Store) Rules(ctx context.Context) ([]blobstore.Rule, error) {
 	set, err := s.rules.get(ctx)
 	if err != nil {
-		return nil, translate("read lifecycle", s.bucket.BucketName(), err)
+		return nil, translator.Error("read lifecycle", s.bucket.BucketName(), err)
 	}
 	var found []blobstore.Rule
 	for _, raw := range set.rules {
@@ -72,7 +72,7 @@ func (s *Store) SetRules(ctx context.Context, own []blobstore.Rule) error {
 	for try := 1; ; try++ {
 		set, err := s.rules.get(ctx)
 		if err != nil {
-			return translate("read lifecycle", s.bucket.BucketName(), err)
+			return translator.Error("read lifecycle", s.bucket.BucketName(), err)
 		}
 		if set.rules, err = s.replaceOwn(set.rules, wanted); err != nil {
 			return fail(blobstore.ErrUnavailable, err)
@@ -82,7 +82,7 @@ func (s *Store) SetRules(ctx context.Context, own []blobstore.Rule) error {
 			return nil
 		}
 		if try == ruleTries || !errors.Is(kindOf(err), blobstore.ErrPrecondition) {
-			return translate("write lifecycle", s.bucket.BucketName(), err)
+			return translator.Error("write lifecycle", s.bucket.BucketName(), err)
 		}
 	}
 }

@@ -93,11 +93,11 @@ func (s *Store) read(ctx context.Context, from *storage.ObjectHandle, key string
 		},
 	})
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	var object *storage.Reader
 	if !reader.As(&object) || object.Attrs.Generation <= 0 {
-		return nil, blobstore.Attrs{}, errors.Join(translate("get", key, errNoGeneration), reader.Close())
+		return nil, blobstore.Attrs{}, errors.Join(translator.Error("get", key, errNoGeneration), reader.Close())
 	}
 	return reader, blobstore.Attrs{
 		Key:   key,
@@ -112,7 +112,7 @@ func (s *Store) read(ctx context.Context, from *storage.ObjectHandle, key string
 func (s *Store) changed(ctx context.Context, key string, seen int64) error {
 	object, err := s.object(key).If(storage.Conditions{GenerationNotMatch: seen}).Attrs(ctx)
 	if err != nil {
-		return translate("get", key, err)
+		return translator.Error("get", key, err)
 	}
 	if object.Generation == seen { // an emulator that does not know the condition
 		return edge.Fail("get", key, blobstore.ErrNotModified, nil)
@@ -127,7 +127,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	}
 	object, err := s.object(key).Attrs(ctx)
 	if err != nil {
-		return blobstore.Attrs{}, translate("stat", key, err)
+		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	return s.describe(object), nil
 }
@@ -153,10 +153,10 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	ctx, sent := edge.Watch(ctx)
 	wrote, err := write(ctx, object, body)
 	if err != nil && cond.Conditional() {
-		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
+		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}
 	if err != nil {
-		return blobstore.Attrs{}, translate("put", key, err)
+		return blobstore.Attrs{}, translator.Error("put", key, err)
 	}
 	return s.describe(wrote), nil
 }
@@ -205,7 +205,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 				return
 			}
 			if err != nil {
-				yield(blobstore.Attrs{}, translate("list", prefix, err))
+				yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
 				return
 			}
 			attrs := s.describe(object)
@@ -228,7 +228,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	if err := translate("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
+	if err := translator.Error("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
 		return err
 	}
 	return nil

@@ -20,7 +20,7 @@ var _ blobstore.Versions = (*Store)(nil)
 func (s *Store) KeepsVersions(ctx context.Context) (bool, error) {
 	attrs, err := s.bucket.Attrs(ctx)
 	if err != nil {
-		return false, translate("read versioning of", s.bucket.BucketName(), err)
+		return false, translator.Error("read versioning of", s.bucket.BucketName(), err)
 	}
 	return attrs.VersioningEnabled, nil
 }
@@ -37,7 +37,7 @@ func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[blobstore
 		var same []*storage.ObjectAttrs // versions of one blob
 		for object, err := range s.generations(ctx, prefix) {
 			if err != nil {
-				yield(blobstore.Version{}, translate("list versions", prefix, err))
+				yield(blobstore.Version{}, translator.Error("list versions", prefix, err))
 				return
 			}
 			if len(same) > 0 && same[0].Name != object.Name {

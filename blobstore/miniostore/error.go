@@ -18,16 +18,10 @@ func brief(err error) error {
 	return err
 }
 
-// translate gives the error of a read, a list, a delete or an unconditional
-// put its kind.
-func translate(op, key string, err error) error {
-	return edge.Fail(op, key, kindOf(err), s3api.Explain(op, answered(err).Code, brief(err)))
-}
-
-// translateConditional gives the error of a conditional put its kind. sent
-// says whether the request may have reached the store.
-func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
-	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), s3api.Explain("put", answered(err).Code, brief(err)))
+// translator gives errors of the store's their kinds and words.
+var translator = edge.Translator{
+	Kind:  kindOf,
+	Words: func(op string, err error) error { return s3api.Explain(op, answered(err).Code, brief(err)) },
 }
 
 func kindOf(err error) error {

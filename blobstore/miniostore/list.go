@@ -24,7 +24,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 		}
 		for info := range s.core.ListObjectsIter(ctx, s.bucket, options) {
 			if info.Err != nil {
-				yield(blobstore.Attrs{}, translate("list", prefix, info.Err))
+				yield(blobstore.Attrs{}, translator.Error("list", prefix, info.Err))
 				return
 			}
 			key := strings.TrimPrefix(info.Key, s.prefix)
@@ -37,7 +37,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 		}
 		// The SDK's list ends without a word when the context does.
 		if err := ctx.Err(); err != nil {
-			yield(blobstore.Attrs{}, translate("list", prefix, err))
+			yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
 		}
 	}
 }

@@ -25,7 +25,7 @@ func (s *Store) LockMode(ctx context.Context) (blobstore.LockMode, error) {
 		return s.lock.Mode(false, "")
 	}
 	if err != nil {
-		return blobstore.NoLock, translate("read object lock of", s.bucket, err)
+		return blobstore.NoLock, translator.Error("read object lock of", s.bucket, err)
 	}
 	own := ""
 	if mode != nil {
@@ -41,7 +41,7 @@ func (s *Store) DefaultLock(ctx context.Context) (blobstore.LockMode, time.Durat
 		return blobstore.NoLock, 0, nil
 	}
 	if err != nil {
-		return blobstore.NoLock, 0, translate("read object lock of", s.bucket, err)
+		return blobstore.NoLock, 0, translator.Error("read object lock of", s.bucket, err)
 	}
 	if mode == nil || validity == nil || unit == nil {
 		return blobstore.NoLock, 0, nil
@@ -76,7 +76,7 @@ func (s *Store) LockOf(ctx context.Context, key string) (blobstore.Lock, error) 
 		return blobstore.Lock{}, edge.Fail("read lock of", key, blobstore.ErrNotFound, err)
 	}
 	if err != nil {
-		return blobstore.Lock{}, translate("read lock of", key, err)
+		return blobstore.Lock{}, translator.Error("read lock of", key, err)
 	}
 	if mode == nil || until == nil {
 		return blobstore.Lock{}, nil
@@ -92,7 +92,7 @@ func (s *Store) ExtendLock(ctx context.Context, key string, l blobstore.Lock) er
 	mode, until := minio.RetentionMode(l.Mode), l.Until.UTC()
 	err := s.core.PutObjectRetention(ctx, s.bucket, s.prefix+key, minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &until})
 	if err != nil {
-		return translate("lock", key, err)
+		return translator.Error("lock", key, err)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (s *Store) DeleteVersion(ctx context.Context, key, id string, bypass bool) 
 	}
 	err := s.core.RemoveObject(ctx, s.bucket, s.prefix+key, minio.RemoveObjectOptions{VersionID: id, GovernanceBypass: bypass})
 	if err != nil {
-		return translate("delete version of", key, err)
+		return translator.Error("delete version of", key, err)
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (s *Store) get(ctx context.Context, key string, opt blobstore.GetOptions, o
 	}
 	body, info, header, err := s.core.GetObject(ctx, s.bucket, s.prefix+key, options)
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	attrs := attrsOf(key, info)
 	if part := header.Get("Content-Range"); part != "" {
@@ -81,7 +81,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	}
 	info, err := s.core.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{})
 	if err != nil {
-		return blobstore.Attrs{}, translate("stat", key, err)
+		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	return attrsOf(key, info), nil
 }
@@ -107,10 +107,10 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	info, err := s.core.PutObject(ctx, s.bucket, s.prefix+key, bytes.NewReader(body), int64(len(body)),
 		sum, hex.EncodeToString(hash[:]), options)
 	if err != nil && cond.Conditional() {
-		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
+		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}
 	if err != nil {
-		return blobstore.Attrs{}, translate("put", key, err)
+		return blobstore.Attrs{}, translator.Error("put", key, err)
 	}
 	return blobstore.Attrs{
 		Key:   key,
@@ -129,7 +129,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	if err := translate("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
+	if err := translator.Error("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
 		return err
 	}
 	return nil

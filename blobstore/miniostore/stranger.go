@@ -16,7 +16,7 @@ var _ blobstore.Strangers = (*Store)(nil)
 func (s *Store) Stranger(ctx context.Context) (string, error) {
 	for info := range s.core.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix, Recursive: true, FetchOwner: new(bool)}) {
 		if info.Err != nil {
-			return "", translate("list", "", info.Err)
+			return "", translator.Error("list", "", info.Err)
 		}
 		if name := strings.TrimPrefix(info.Key, s.prefix); edge.IsStranger(name) {
 			return name, nil
@@ -24,7 +24,7 @@ func (s *Store) Stranger(ctx context.Context) (string, error) {
 	}
 	// The SDK's list ends without a word when the context does.
 	if err := ctx.Err(); err != nil {
-		return "", translate("list", "", err)
+		return "", translator.Error("list", "", err)
 	}
 	return "", nil
 }

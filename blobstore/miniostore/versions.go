@@ -18,7 +18,7 @@ var _ blobstore.Versions = (*Store)(nil)
 func (s *Store) KeepsVersions(ctx context.Context) (bool, error) {
 	config, err := s.core.GetBucketVersioning(ctx, s.bucket)
 	if err != nil {
-		return false, translate("read versioning of", s.bucket, err)
+		return false, translator.Error("read versioning of", s.bucket, err)
 	}
 	return config.Status != "", nil // one that was suspended keeps what it has
 }
@@ -33,7 +33,7 @@ func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[blobstore
 		options := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true, WithVersions: true}
 		for info := range s.core.ListObjectsIter(ctx, s.bucket, options) {
 			if info.Err != nil {
-				yield(blobstore.Version{}, translate("list versions", prefix, info.Err))
+				yield(blobstore.Version{}, translator.Error("list versions", prefix, info.Err))
 				return
 			}
 			key := strings.TrimPrefix(info.Key, s.prefix)
@@ -46,7 +46,7 @@ func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[blobstore
 		}
 		// The SDK's list ends without a word when the context does.
 		if err := ctx.Err(); err != nil {
-			yield(blobstore.Version{}, translate("list versions", prefix, err))
+			yield(blobstore.Version{}, translator.Error("list versions", prefix, err))
 		}
 	}
 }

@@ -23,17 +23,11 @@ func brief(err error) error {
 	return err
 }
 
-// translate gives the error of a read, a list, a delete or an unconditional
-// put its kind.
-func translate(op, key string, err error) error {
-	return edge.Fail(op, key, kindOf(err), s3api.Explain(op, errorCode(err), brief(err)))
-}
-
-// translateConditional gives the error of a conditional put its kind. sent
-// says whether the request may have reached the store.
-func translateConditional(key string, cond blobstore.Condition, sent bool, err error) error {
-	sent = sent && errorCode(err) != s3api.Skewed
-	return edge.Fail("put", key, edge.PutKind(kindOf(err), cond, sent), s3api.Explain("put", errorCode(err), brief(err)))
+// translator gives errors of the store's their kinds and words.
+var translator = edge.Translator{
+	Kind:    kindOf,
+	Words:   func(op string, err error) error { return s3api.Explain(op, errorCode(err), brief(err)) },
+	Refused: func(err error) bool { return errorCode(err) == s3api.Skewed },
 }
 
 func kindOf(err error) error {

@@ -25,7 +25,7 @@ func (s *Store) LockMode(ctx context.Context) (blobstore.LockMode, error) {
 		return s.lock.Mode(false, "")
 	}
 	if err != nil {
-		return blobstore.NoLock, translate("read object lock of", s.bucket, err)
+		return blobstore.NoLock, translator.Error("read object lock of", s.bucket, err)
 	}
 	config, own := out.ObjectLockConfiguration, ""
 	if config == nil {
@@ -44,7 +44,7 @@ func (s *Store) DefaultLock(ctx context.Context) (blobstore.LockMode, time.Durat
 		return blobstore.NoLock, 0, nil
 	}
 	if err != nil {
-		return blobstore.NoLock, 0, translate("read object lock of", s.bucket, err)
+		return blobstore.NoLock, 0, translator.Error("read object lock of", s.bucket, err)
 	}
 	config := out.ObjectLockConfiguration
 	if config == nil || config.Rule == nil || config.Rule.DefaultRetention == nil {
@@ -77,7 +77,7 @@ func (s *Store) LockOf(ctx context.Context, key string) (blobstore.Lock, error) 
 		return blobstore.Lock{}, edge.Fail("read lock of", key, blobstore.ErrNotFound, err)
 	}
 	if err != nil {
-		return blobstore.Lock{}, translate("read lock of", key, err)
+		return blobstore.Lock{}, translator.Error("read lock of", key, err)
 	}
 	if out.Retention == nil {
 		return blobstore.Lock{}, nil
@@ -95,7 +95,7 @@ func (s *Store) ExtendLock(ctx context.Context, key string, l blobstore.Lock) er
 		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(l.Mode), RetainUntilDate: aws.Time(l.Until.UTC())},
 	})
 	if err != nil {
-		return translate("lock", key, err)
+		return translator.Error("lock", key, err)
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (s *Store) DeleteVersion(ctx context.Context, key, id string, bypass bool) 
 		in.BypassGovernanceRetention = aws.Bool(true)
 	}
 	if _, err := s.client.DeleteObject(ctx, in); err != nil {
-		return translate("delete version of", key, err)
+		return translator.Error("delete version of", key, err)
 	}
 	return nil
 }

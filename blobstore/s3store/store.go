@@ -53,7 +53,7 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 		return edge.GetEmpty(ctx, s, key)
 	}
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	var out s3.GetObjectOutput
 	reader.As(&out)
@@ -73,7 +73,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	}
 	attrs, err := s.blobs.Attributes(ctx, s.prefix+key)
 	if err != nil {
-		return blobstore.Attrs{}, translate("stat", key, err)
+		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	return blobstore.Attrs{
 		Key:   key,
@@ -104,10 +104,10 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	ctx, sent := edge.Watch(ctx)
 	out, err := s.client.PutObject(ctx, in)
 	if err != nil && cond.Conditional() {
-		return blobstore.Attrs{}, translateConditional(key, cond, sent.Load(), err)
+		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}
 	if err != nil {
-		return blobstore.Attrs{}, translate("put", key, err)
+		return blobstore.Attrs{}, translator.Error("put", key, err)
 	}
 	// Zero if the store sent no date; every one that we know sends it.
 	now, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
@@ -142,7 +142,7 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 				return
 			}
 			if err != nil {
-				yield(blobstore.Attrs{}, translate("list", prefix, err))
+				yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
 				return
 			}
 			attrs, ok := s.listed(object)
@@ -182,7 +182,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	if err := translate("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
+	if err := translator.Error("delete", key, err); !errors.Is(err, blobstore.ErrNotFound) {
 		return err
 	}
 	return nil

@@ -22,7 +22,7 @@ func (s *Store) Stranger(ctx context.Context) (string, error) {
 		case err == io.EOF: // and not just any error that wraps it, such as a lost connection's
 			return "", nil
 		case err != nil:
-			return "", translate("list", "", err)
+			return "", translator.Error("list", "", err)
 		}
 		if name := strings.TrimPrefix(object.Key, s.prefix); edge.IsStranger(name) {
 			return name, nil

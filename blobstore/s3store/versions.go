@@ -21,7 +21,7 @@ var _ blobstore.Versions = (*Store)(nil)
 func (s *Store) KeepsVersions(ctx context.Context) (bool, error) {
 	out, err := s.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: aws.String(s.bucket)})
 	if err != nil {
-		return false, translate("read versioning of", s.bucket, err)
+		return false, translator.Error("read versioning of", s.bucket, err)
 	}
 	return out.Status != "", nil // one that was suspended keeps what it has
 }
@@ -57,7 +57,7 @@ func (s *Store) Versions(ctx context.Context, prefix string) iter.Seq2[blobstore
 				err = xml.Unmarshal(document, &list)
 			}
 			if err != nil {
-				yield(blobstore.Version{}, translate("list versions", prefix, err))
+				yield(blobstore.Version{}, translator.Error("list versions", prefix, err))
 				return
 			}
 			for _, entry := range list.Entries {
@@ -98,7 +98,7 @@ func (s *Store) GetVersion(ctx context.Context, key, id string, opt blobstore.Ge
 	}
 	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
-		return nil, blobstore.Attrs{}, translate("get version", key, err)
+		return nil, blobstore.Attrs{}, translator.Error("get version", key, err)
 	}
 	size := aws.ToInt64(out.ContentLength)
 	if part := aws.ToString(out.ContentRange); part != "" {

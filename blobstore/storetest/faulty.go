@@ -65,9 +65,10 @@ type bodyFault struct {
 type Faulty struct {
 	next blobstore.Store
 
-	mu     sync.Mutex
-	faults []*Fault
-	calls  []Call
+	faults faults[Call, Action]
+
+	mu    sync.Mutex
+	calls []Call
 }
 
 var _ blobstore.Store = (*Faulty)(nil)
@@ -81,22 +82,13 @@ func (f *Faulty) Unwrap() blobstore.Store { return f.next }
 
 // Inject adds faults.
 func (f *Faulty) Inject(faults ...Fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for _, fault := range faults {
-		if fault.Times == 0 {
-			fault.Times = 1
-		}
-		f.faults = append(f.faults, &fault)
+		f.faults.add(fault.After, fault.Times, fault.Do, fault.matches)
 	}
 }
 
 // Heal takes all faults away.
-func (f *Faulty) Heal() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.faults = nil
-}
+func (f *Faulty) Heal() { f.faults.clear() }
 
 // Calls returns the calls since the last time, failed ones included, in the
 // order of their beginning.
@@ -204,26 +196,13 @@ func (f *Faulty) strike(ctx context.Context, c Call, do func(context.Context) er
 
 func (f *Faulty) record(c Call) Action {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.calls = append(f.calls, Call{Op: c.Op, Key: c.Key})
-	for _, fault := range f.faults {
-		if !fault.matches(c) {
-			continue
-		}
-		if fault.After > 0 {
-			fault.After--
-			continue
-		}
-		if fault.Times > 0 {
-			fault.Times--
-		}
-		return fault.Do
-	}
-	return nil
+	f.mu.Unlock()
+	return f.faults.strike(c)
 }
 
-func (f *Fault) matches(c Call) bool {
-	if f.Times == 0 || !f.Op.matches(c.Op) {
+func (f Fault) matches(c Call) bool {
+	if !f.Op.matches(c.Op) {
 		return false
 	}
 	if f.Key == "" {

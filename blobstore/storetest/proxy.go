@@ -18,8 +18,9 @@ type Proxy struct {
 	server *httptest.Server
 	pass   http.Handler
 
+	faults faults[*http.Request, NetAction]
+
 	mu       sync.Mutex
-	faults   []*NetFault
 	requests []Request
 }
 
@@ -80,22 +81,13 @@ func (p *Proxy) Address() string { return p.server.Listener.Addr().String() }
 
 // Inject adds faults.
 func (p *Proxy) Inject(faults ...NetFault) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, fault := range faults {
-		if fault.Times == 0 {
-			fault.Times = 1
-		}
-		p.faults = append(p.faults, &fault)
+		p.faults.add(fault.After, fault.Times, fault.Do, func(r *http.Request) bool { return fault.When == nil || fault.When(r) })
 	}
 }
 
 // Heal takes all faults away. Requests that a fault holds stay held.
-func (p *Proxy) Heal() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.faults = nil
-}
+func (p *Proxy) Heal() { p.faults.clear() }
 
 // Requests returns the requests since the last time, in the order of their
 // arrival.
@@ -125,21 +117,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 
 func (p *Proxy) record(r *http.Request) NetAction {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.requests = append(p.requests, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query()})
-	for _, fault := range p.faults {
-		switch {
-		case fault.Times == 0 || fault.When != nil && !fault.When(r):
-			continue
-		case fault.After > 0:
-			fault.After--
-			continue
-		case fault.Times > 0:
-			fault.Times--
-		}
-		return fault.Do
-	}
-	return nil
+	p.mu.Unlock()
+	return p.faults.strike(r)
 }
 
 // finishKey marks a request's context with what is to be done to it last.
