@@ -24,6 +24,7 @@ type Order struct {
 	Previous   *Ref // nil for the first of a cluster
 	Trigger    Trigger
 	By, Reason string
+	Notes      []string // warnings, about the backup as a whole
 	Instance   string
 	AppVersion string
 	Version    string

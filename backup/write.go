@@ -40,10 +40,10 @@ func (r *Repository) Write(ctx context.Context, o Order) (Ref, *Manifest, error)
 	if err != nil {
 		return Ref{}, nil, fmt.Errorf("write backup: %w", err)
 	}
-	w := &writing{r: r.Current(), all: r, o: o, progress: progress{tell: o.Progress}}
+	w := &writing{r: r.Current(), all: r, o: o, warnings: slices.Clone(o.Notes), progress: progress{tell: o.Progress}}
 	ref, m, err := w.run(ctx)
 	if errors.Is(err, ErrMissing) { // what is in them has to be read again
-		w = &writing{r: r.Current(), all: r, o: w.o, progress: progress{tell: o.Progress}}
+		w = &writing{r: r.Current(), all: r, o: w.o, warnings: slices.Clone(o.Notes), progress: progress{tell: o.Progress}}
 		w.o.CheckPacks = 0
 		ref, m, err = w.run(ctx)
 	}

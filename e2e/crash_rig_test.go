@@ -43,9 +43,7 @@ func newTrial(t *testing.T, bin string) *trial {
 	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, listed: map[string]bool{}, gone: map[entry]bool{}}
 	a, b := tr.host(), tr.host()
 	tr.ledger = a.app.(held).sample
-	if out, err := tr.ledger.run(t, "start"); err != nil {
-		t.Fatalf("start the application: %v\n%s", err, out)
-	}
+	tr.ledger.do(t, "start")
 	a.run("init")
 	tr.launch(a)
 	tr.until(a, "leads", func(s agent.Status) bool { return s.Leading })

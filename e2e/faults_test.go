@@ -81,9 +81,7 @@ func newOrdeal(t *testing.T, prepare func(name, dir, app string)) *ordeal {
 
 func (o *ordeal) setUp() {
 	o.t.Helper()
-	if out, err := o.apps[o.active].run(o.t, "start"); err != nil {
-		o.t.Fatalf("start the application: %v\n%s", err, out)
-	}
+	o.apps[o.active].do(o.t, "start")
 	o.active.run("init")
 	o.serve(o.active)
 	o.standby.run("join")

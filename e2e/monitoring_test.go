@@ -105,9 +105,7 @@ func TestMetricsFollowAPromotion(t *testing.T) {
 	}
 	a, b := hosts[0], hosts[1]
 	one, two := apps[0], apps[1]
-	if out, err := one.run(t, "start"); err != nil {
-		t.Fatalf("start the application: %v\n%s", err, out)
-	}
+	one.do(t, "start")
 	one.measured.Store(true)
 	a.run("init")
 	a.serve()

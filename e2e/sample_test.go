@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +46,14 @@ func (s *sample) run(t *testing.T, verb string) (string, error) {
 	return string(out), err
 }
 
+// do has the application do something.
+func (s *sample) do(t *testing.T, verb string) {
+	t.Helper()
+	if out, err := s.run(t, verb); err != nil {
+		t.Fatalf("sample %s: %v\n%s", verb, err, out)
+	}
+}
+
 func (s *sample) hook(verb string) string {
 	words := append([]string{sampleBin}, s.args(verb)...)
 	for i, w := range words {
@@ -79,7 +89,11 @@ func (s *sample) rows(t *testing.T) map[int64]string {
 func (s *sample) restored(t *testing.T, dir string) map[int64]string {
 	t.Helper()
 	if s.pg == nil {
-		return readRows(t, "sqlite", "file:"+filepath.Join(dir, "db"))
+		path := filepath.Join(dir, "db")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil // the salvage backup of a host that has no database yet
+		}
+		return readRows(t, "sqlite", "file:"+path)
 	}
 	name := "restored_" + strings.ToLower(strings.ReplaceAll(filepath.Base(dir), "-", "_"))
 	execute(t, s.pg.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE template0")

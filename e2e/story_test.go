@@ -98,9 +98,7 @@ func newSampleStory(t *testing.T, c *cluster, apps []*sample) *story {
 		all = append(all, app)
 	}
 	// The application runs before Understudy comes, as anybody's does.
-	if out, err := apps[0].run(t, "start"); err != nil {
-		t.Fatalf("start the application: %v\n%s", err, out)
-	}
+	apps[0].do(t, "start")
 	return newStory(t, c, apps[0], all)
 }
 

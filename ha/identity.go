@@ -60,7 +60,7 @@ func (m *Machine) foreign(h *Head) {
 	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (epoch " + utoa(h.Epoch) +
 		", incarnation " + h.Active.Incarnation + ", rev " + utoa(h.Rev) + "; this data folder's last was " + m.lastWritten() +
 		"): this data folder is a copy, or was restored from an old one, or a second host has this name; its state is kept as a salvage backup; " +
-		"promote this instance with --failover or, once that backup is made, join it afresh with: understudy join --replace"
+		"promote this instance (understudy promote --failover) or, once that backup is made, join it afresh with: understudy join --replace"
 	m.owe(h)
 	m.dropBackup(&Refusal{Reason: m.refused})
 	m.report(Alarm, "identity", "not active: %s", m.refused)

@@ -50,9 +50,9 @@ func (m *Machine) onPromote(ev Promote) {
 	case h.Newest == nil:
 		m.refuse(ev.Request, "the cluster has no backup yet")
 	case mode == ModeSwitchover && m.silent():
-		m.refuse(ev.Request, "the active %s has shown no sign of life for %v: it cannot hand over; promote without its help with --failover", h.Active.Name, (m.t - m.headSince).Round(time.Second))
+		m.refuse(ev.Request, "the active %s has shown no sign of life for %v: it cannot hand over; promote without its help: understudy promote --failover", h.Active.Name, (m.t - m.headSince).Round(time.Second))
 	case mode == ModeSwitchover && h.Active.Name == m.p.Self.Name:
-		m.refuse(ev.Request, "the head names this very instance as the active: promote with --failover")
+		m.refuse(ev.Request, "the head names this very instance as the active: understudy promote --failover")
 	case ev.HostIsOff && RefuseHostIsOff(mode, m.fencing().Mode) != "":
 		m.refuse(ev.Request, "%s", RefuseHostIsOff(mode, m.fencing().Mode))
 	case ev.AppIsStopped && RefuseAppIsStopped(m.fencing().Mode) != "":
@@ -356,9 +356,9 @@ func (m *Machine) awaitHandover() bool {
 		case mine && ho.State == Declined:
 			m.abort("the active %s declined: %s", h.Active.Name, ho.Reason)
 		case m.silent():
-			m.abort("the active %s fell silent before it had handed over; promote without its help with --failover", h.Active.Name)
+			m.abort("the active %s fell silent before it had handed over; promote without its help: understudy promote --failover", h.Active.Name)
 		case !mine && m.t-m.stepSince > m.patience():
-			m.abort("the active %s did not answer within %v; promote without its help with --failover", h.Active.Name, m.patience())
+			m.abort("the active %s did not answer within %v; promote without its help: understudy promote --failover", h.Active.Name, m.patience())
 		case !mine && h.Rev > m.hold.cited:
 			// One that has just ended a handover obeys no lease that cites an
 			// older head.

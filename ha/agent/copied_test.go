@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -365,4 +366,60 @@ func TestWhatTellsHosts(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
+}
+
+// TestASalvageKeepsWhatIsThere: of a host that has some of its sources, those are
+// kept, and it is said which are not there. What only cannot be seen is waited for.
+func TestASalvageKeepsWhatIsThere(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b := c.host("a"), c.host("b")
+		for _, h := range []*host{a, b} {
+			h.change = func(cfg *Config) {
+				pictures, err := source.NewDirectory("pictures", source.DirectoryConfig{Path: h.app + "-pictures"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.Sources = append(cfg.Sources, pictures)
+			}
+			if err := os.Mkdir(h.app+"-pictures", 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.write("state", "one")
+		a.init()
+		a.start()
+		a.untilLeading()
+		b.join(false)
+		b.start()
+		b.untilCached(a.backup())
+		a.halt()
+		a.write("state", "never backed up")
+		b.until("the active is silent", func(s Status) bool { return s.silent() })
+		b.promote(PromoteRequest{Mode: ha.ModeFailover})
+		b.untilLeading()
+		pictures := a.app + "-pictures"
+		if err := errors.Join(os.Remove(pictures), os.Symlink("/nowhere/at/all", pictures)); err != nil {
+			t.Fatal(err)
+		}
+		a.start()
+		a.until("the salvage backup waits for what cannot be seen", func(s Status) bool {
+			return s.Demotion != nil && !s.Demotion.Made && slices.ContainsFunc(a.agent.Events().Recent(0, 100), func(e event.Event) bool {
+				return e.Kind == "salvage" && strings.Contains(e.Text, "failed")
+			})
+		})
+		if err := os.Remove(pictures); err != nil {
+			t.Fatal(err)
+		}
+		a.until("a standby", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
+		b.lists("never backed up")
+		all, err := b.agent.Backups(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, info := range all {
+			if _, m, err := b.agent.BackupInfo(t.Context(), info.ID); info.Salvage && (err != nil || !strings.Contains(strings.Join(m.Warnings, "\n"), pictures+" is missing")) {
+				t.Errorf("warnings %q, %v", m.Warnings, err)
+			}
+		}
+	})
 }

@@ -187,7 +187,7 @@ func (a *Agent) checkHooks(p *Preflight) {
 
 func heartbeatCheck(s Status, mode ha.Mode) error {
 	if mode == ha.ModeSwitchover && s.silent() {
-		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help with --failover", s.Active, seconds(s.HeadAge))
+		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help: understudy promote --failover", s.Active, seconds(s.HeadAge))
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (s stamp) differs(was stamp) string {
 }
 
 // doubtText is what is said of a data folder that may be a copy.
-const doubtText = "this data folder was copied, moved or put back: %s; its application stays stopped, and nothing is written in its name. If it is meant to be here, and its original runs nowhere: stop the agent, accept it with: understudy accept-host, and start the agent again. If not: promote this instance with --failover, or stop its agent and join it afresh with: understudy join --replace"
+const doubtText = "this data folder was copied, moved or put back: %s; its application stays stopped, and nothing is written in its name. If it is meant to be here, and its original runs nowhere: stop the agent, accept it with: understudy accept-host, and start the agent again. If not: promote this instance (understudy promote --failover), or stop its agent and join it afresh with: understudy join --replace"
 
 // stampOf reads the stamp of an open file.
 func stampOf(f *os.File, host stamp) (stamp, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -64,16 +63,17 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 // makeSalvage keeps the present state if the successor does not have it.
 func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	a.doubtsOver(ctx)
-	if a.isBlank(ctx) {
-		a.note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
-		return ha.Done{}
-	}
 	if err := withWayOut(a.swap().Whole()); err != nil {
 		return failed(err)
 	}
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
 		return failed(err)
+	}
+	o.Sources, o.Notes = a.present(ctx, o.Sources)
+	if len(o.Sources) == 0 {
+		a.note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
+		return ha.Done{}
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
 	o.Trigger, o.Salvage, o.OnlyIfChanged = backup.Salvage, true, e.Against != nil
@@ -91,10 +91,20 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	return ha.Done{Ref: &ref, Changed: m.Changed}
 }
 
-// isBlank reports whether none of the sources is there, as on a host that was set
-// up anew.
-func (a *Agent) isBlank(ctx context.Context) bool {
-	return !slices.ContainsFunc(a.live().Sources, func(s source.Source) bool { return !errors.Is(s.Check(ctx), fs.ErrNotExist) })
+// present are the sources that this host has anything of, and says which are not
+// here, as on a host that was set up anew. What a restore could not make is not
+// missing, nor is what lies on a file system that was there before: something keeps
+// it from being seen.
+func (a *Agent) present(ctx context.Context, all []source.Source) (here []source.Source, notes []string) {
+	for _, s := range all {
+		err := s.Check(ctx)
+		if errors.Is(err, fs.ErrNotExist) && source.CheckRestore(ctx, s) == nil && a.volumes.check(ctx, s) == nil {
+			notes = append(notes, err.Error()+"; this host has nothing of it that could be kept")
+		} else {
+			here = append(here, s)
+		}
+	}
+	return here, notes
 }
 
 // order is what every backup has in common.
