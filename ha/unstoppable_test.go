@@ -242,3 +242,15 @@ func TestAHookThatIsConfiguredStopsWhatWasToStop(t *testing.T) {
 		t.Errorf("application %v, status %q", a.app, a.m.Status().App)
 	}
 }
+
+// TestASalvageOfWhatMayRunOnIsNotTheLast: one that a refused instance has made counts
+// for what it joins with only where its application had stopped.
+func TestASalvageOfWhatMayRunOnIsNotTheLast(t *testing.T) {
+	h := &Head{Epoch: 3, Active: Peer{Name: "a"}}
+	for _, unstopped := range []bool{false, true} {
+		old := Journal{Cluster: "c", Instance: "a", Role: RoleActive, Epoch: 3, Demotion: &Demotion{Epoch: 3, Acked: true, Known: true, Refused: true, Made: true, Unstopped: unstopped}}
+		if j := JoinJournal(old, "c", "a", h); j.Demotion == nil || j.Demotion.Made == unstopped {
+			t.Errorf("unstopped %v: it owes %+v", unstopped, j.Demotion)
+		}
+	}
+}

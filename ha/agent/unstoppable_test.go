@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -225,7 +226,9 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = errors.Join(ag.Run(t.Context()), ag.Close())
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err = errors.Join(ag.Run(ctx), ag.Close())
 			if wants(t, err, "a"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}

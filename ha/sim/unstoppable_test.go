@@ -22,6 +22,12 @@ var untrueStops = []mutation{
 		fencing: ha.Available,
 		faults:  Faults{Unstoppable: 1},
 	},
+	{
+		guard: "the look for what was written after a handover on a word", broken: "it is told that the final backup has everything", catches: Durability,
+		wrap:    believesTheWord,
+		fencing: ha.Available,
+		faults:  Faults{Unstoppable: 1, Rash: true},
+	},
 }
 
 func init() { mutations = append(mutations, untrueStops...) }
@@ -48,6 +54,17 @@ func hearsAWord(p *Process, next Runner) Runner {
 			}
 			done(d)
 		})
+	}
+}
+
+func believesTheWord(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		d := p.h.disk.journal.Demotion
+		if s, ok := e.(ha.MakeSalvage); ok && d != nil && d.Final != nil && s.Against != nil && s.Against.ID == d.Final.ID {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
 	}
 }
 

@@ -65,7 +65,7 @@ function describe(box, s) {
     ["Shared key", keys.length ? keys.map((k, i) => [i ? ", " : "", h("code", {}, k)]) : "–"],
     ["Replication frequency", s.config ? `every ${span(goDuration(s.config.frequency))}` : "not known yet"],
     ["Newest backup", s.last_backup ? [time(s.last_backup.time), ` (${span(s.last_backup_age_seconds)} ago)`] : "none yet"],
-    ["Application", s.application || (s.role === "active" ? "not known" : "not running here, as it should be")],
+    ["Application", s.application || (s.role === "active" || s.unstoppable ? "not known" : "not running here, as it should be")],
     ["Bucket", s.bucket === "ok" ? "answers" : s.bucket],
     ["Fencing", s.config?.fencing],
     ["Cluster", h("code", {}, s.cluster)],
