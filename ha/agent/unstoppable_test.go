@@ -83,8 +83,8 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		b.historySays(salvageKind, "what that has written since is in no backup")
 		a.tells(event.Alarm, "demotion", "nothing here can stop the application")
 		a.tells(event.Warn, "handover", "it is stopped on the word of alice, and nobody has looked")
-		time.Sleep(2 * aftermathEvery) // in the bubble: until it has looked again
-		if s := b.agent.Status(); s.Takeover == nil || s.Takeover.Unstopped {
+		s := b.until("it has looked what became of a", func(s Status) bool { return s.Takeover != nil && len(s.Takeover.Salvaged) > 0 })
+		if s.Takeover.Unstopped {
 			t.Errorf("with somebody's word it is said to run on: %+v", s.Takeover)
 		}
 	})
