@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
+	_ "github.com/understudy-ha/understudy/backup/source/command" // the kind of what is dumped here
 )
 
 // output is a value of a kind that can become empty.

@@ -10,6 +10,8 @@ import (
 	_ "modernc.org/sqlite" // the application's database
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
+	"github.com/understudy-ha/understudy/backup/source/sqlite"
 )
 
 // uploads is an application that writes a file, and then the row that points to
@@ -42,7 +44,7 @@ func TestDatabasesAreCapturedBeforeFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, "app.db")
-		db, err := source.NewSQLite("app", source.SQLiteConfig{Path: path, Scratch: filepath.Join(dir, "scratch")})
+		db, err := sqlite.New("app", sqlite.Config{Path: path, Scratch: filepath.Join(dir, "scratch")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +55,7 @@ func TestDatabasesAreCapturedBeforeFiles(t *testing.T) {
 		if _, err := u.db.ExecContext(t.Context(), "PRAGMA journal_mode=wal; CREATE TABLE uploads (name TEXT)"); err != nil {
 			t.Fatal(err)
 		}
-		files, err := source.NewDirectory("files", source.DirectoryConfig{Path: u.files})
+		files, err := directory.New("files", directory.Config{Path: u.files})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
+	"github.com/understudy-ha/understudy/backup/source/sqlite"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -299,14 +300,14 @@ func (tr *trial) staged(h *host) ([]string, error) {
 		return nil, fmt.Errorf("staged is %q, the newest backup is %+v", s.Staged, s.LastBackup)
 	}
 	dir := h.app.(held).dir
-	uploads, uploadsErr := source.NewDirectory("uploads", source.DirectoryConfig{Path: filepath.Join(dir, "uploads")})
-	static, staticErr := source.NewDirectory("static", source.DirectoryConfig{Path: filepath.Join(dir, "static")})
-	db, dbErr := source.NewSQLite("db", source.SQLiteConfig{Path: filepath.Join(dir, "sample.db"), Scratch: h.path("scratch")})
+	uploads, uploadsErr := directory.New("uploads", directory.Config{Path: filepath.Join(dir, "uploads")})
+	static, staticErr := directory.New("static", directory.Config{Path: filepath.Join(dir, "static")})
+	db, dbErr := sqlite.New("db", sqlite.Config{Path: filepath.Join(dir, "sample.db"), Scratch: h.path("scratch")})
 	if err := errors.Join(uploadsErr, staticErr, dbErr); err != nil {
 		return nil, err
 	}
 	all := []string{db.Staged(), h.path("data/swap/swap.json")}
-	for _, d := range []*source.Directory{uploads, static} {
+	for _, d := range []*directory.Source{uploads, static} {
 		beside := strings.TrimSuffix(d.Staged(), "staged")
 		all = append(all, d.Staged(), beside+"list", beside+"marks")
 	}

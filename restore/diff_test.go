@@ -15,6 +15,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/command"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 )
 
 // files makes a directory source of files by name and text.
@@ -30,7 +32,7 @@ func files(t *testing.T, name string, texts map[string]string) source.Source {
 			t.Fatal(err)
 		}
 	}
-	s, err := source.NewDirectory(name, source.DirectoryConfig{Path: dir})
+	s, err := directory.New(name, directory.Config{Path: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func files(t *testing.T, name string, texts map[string]string) source.Source {
 // output makes a command source that prints a text.
 func output(t *testing.T, name, text string) source.Source {
 	t.Helper()
-	s, err := source.NewCommand(name, source.CommandConfig{Dump: []string{"printf", "%s", text}, Restore: []string{"true"}, Scratch: t.TempDir()})
+	s, err := command.New(name, command.Config{Dump: []string{"printf", "%s", text}, Restore: []string{"true"}, Scratch: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

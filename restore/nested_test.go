@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 )
 
 // nestedApp is an application that keeps its database, and a folder that is a
@@ -52,7 +53,7 @@ func (n nestedApp) mustHold(t *testing.T, value string) {
 // sources are in the order that suits a swap the least.
 func (n nestedApp) sources(t *testing.T) []source.Source {
 	t.Helper()
-	files, err := source.NewDirectory("files", source.DirectoryConfig{Path: n.root})
+	files, err := directory.New("files", directory.Config{Path: n.root})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/polite"
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
@@ -179,7 +180,7 @@ func (s *Swapper) passage(ctx context.Context, r *pack.Reader, to pin, src sourc
 	if !ok || err != nil {
 		return p, ok, err
 	}
-	err = source.Gently(ctx, r, func(r *pack.Reader) error {
+	err = polite.WithReader(ctx, r, func(r *pack.Reader) error {
 		p, err = content.Read(ctx, r, from, budget)
 		return err
 	})

@@ -87,7 +87,7 @@ func (s *restaged) rotFile(t *testing.T, path, kind string) {
 		if src.Kind() != kind {
 			continue
 		}
-		seal, err := src.Seal(t.Context())
+		seal, err := src.Fingerprint(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func (j *journal) heldOf(ctx context.Context, src source.Source) (*sealed, error
 	if moved, err := j.moved(src); err != nil || moved {
 		return nil, err // it lies where it is of no use any more
 	}
-	seal, err := src.Seal(ctx)
+	seal, err := src.Fingerprint(ctx)
 	if err != nil || seal == "" || seal != record.Seal {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (s *Swapper) settle(ctx context.Context, j journal) error {
 	for _, src := range j.placed(s.sources) {
 		record := j.stageOf(src)
 		if record != nil {
-			seal, err := src.Seal(ctx)
+			seal, err := src.Fingerprint(ctx)
 			if err != nil || seal == record.Seal {
 				continue // what cannot be known now is looked at again before it is used
 			}

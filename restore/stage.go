@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/polite"
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
@@ -250,13 +251,13 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 		ctx := source.WithExamination(ctx, &x)
 		err := s.do("stage", part.Source, func() error {
 			folder, need := part.need()
-			err := source.Gently(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
+			err := polite.WithReader(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
 			return source.SayFull(err, need, folder)
 		})
 		if err != nil {
 			return err
 		}
-		seal, err := part.Seal(ctx)
+		seal, err := part.Fingerprint(ctx)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,10 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/command"
+	"github.com/understudy-ha/understudy/backup/source/directory"
+	"github.com/understudy-ha/understudy/backup/source/file"
+	"github.com/understudy-ha/understudy/backup/source/sqlite"
 )
 
 // app is a small application's state: a folder with one file in it, and a
@@ -76,11 +80,11 @@ func (a app) sources(t *testing.T) []source.Source {
 	if a.single != "" {
 		return a.singles(t)
 	}
-	uploads, err := source.NewDirectory("uploads", source.DirectoryConfig{Path: a.dir})
+	uploads, err := directory.New("uploads", directory.Config{Path: a.dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefs, err := source.NewSQLite("prefs", source.SQLiteConfig{Path: a.db, Scratch: t.TempDir()})
+	prefs, err := sqlite.New("prefs", sqlite.Config{Path: a.db, Scratch: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +93,11 @@ func (a app) sources(t *testing.T) []source.Source {
 
 func (a app) singles(t *testing.T) []source.Source {
 	t.Helper()
-	file, err := source.NewFile("file", source.FileConfig{Path: a.single})
+	file, err := file.New("file", file.Config{Path: a.single})
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := source.NewCommand("command", source.CommandConfig{
+	command, err := command.New("command", command.Config{
 		Dump: []string{"cat", a.printed}, Restore: []string{"sh", "-c", "cat > " + a.printed}, Scratch: a.scratch,
 	})
 	if err != nil {

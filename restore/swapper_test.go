@@ -91,7 +91,7 @@ func (f *fake) Stage(ctx context.Context, _ *pack.Reader, e source.Entry) error 
 }
 
 // Seal shows that somebody wrote to a stage by what the stage holds then.
-func (f *fake) Seal(ctx context.Context) (string, error) {
+func (f *fake) Fingerprint(ctx context.Context) (string, error) {
 	if strings.HasPrefix(f.states.staged, "half of ") {
 		return "", f.failure(ctx, "seal")
 	}

@@ -75,7 +75,8 @@ type FileCount struct {
 	Bytes   int64 `json:"bytes"`
 }
 
-func (c *FileCount) add(bytes int64) {
+// Add counts one more entry.
+func (c *FileCount) Add(bytes int64) {
 	c.Entries++
 	c.Bytes += bytes
 }
@@ -94,7 +95,8 @@ type TableDifference struct {
 	Note    string `json:"note,omitempty"` // for people
 }
 
-func (t *TableDifference) differs() bool {
+// Differs tells whether there is something to say of the table.
+func (t *TableDifference) Differs() bool {
 	return t.RowsA != t.RowsB || t.OnlyA+t.OnlyB+t.Changed > 0 || t.Note != ""
 }
 
@@ -113,7 +115,7 @@ func Compare(ctx context.Context, a, b Side, opt CompareOptions) (Difference, er
 	if !ok || a.Entry.Kind != b.Entry.Kind {
 		return Difference{}, fmt.Errorf("compare %s: a %s cannot be compared with a %s", a.Entry.Name, a.Entry.Kind, b.Entry.Kind)
 	}
-	c := &comparison{a: a, b: b, opt: opt}
+	c := &Comparison{A: a, B: b, Opt: opt}
 	if c.identical() {
 		return Difference{Same: true}, nil
 	}
@@ -127,58 +129,60 @@ func Compare(ctx context.Context, a, b Side, opt CompareOptions) (Difference, er
 // Identical tells, without reading anything, that Compare would find no
 // difference.
 func Identical(a, b Entry, sameKeys bool) bool {
-	return sameKeys && a.Kind == b.Kind && sameStream(a.Root, b.Root) &&
-		(a.Extra == nil) == (b.Extra == nil) && (a.Extra == nil || sameStream(*a.Extra, *b.Extra))
+	return sameKeys && a.Kind == b.Kind && SameStream(a.Root, b.Root) &&
+		(a.Extra == nil) == (b.Extra == nil) && (a.Extra == nil || SameStream(*a.Extra, *b.Extra))
 }
 
-func sameStream(a, b pack.Stream) bool {
+// SameStream tells whether two streams are the same chunks.
+func SameStream(a, b pack.Stream) bool {
 	return a.Size == b.Size && a.Depth == b.Depth && slices.Equal(a.Chunks, b.Chunks)
 }
 
-// comparison is one run of Compare.
-type comparison struct {
-	a, b Side
-	opt  CompareOptions
+// Comparison is one run of Compare.
+type Comparison struct {
+	A, B Side
+	Opt  CompareOptions
 }
 
-func (c *comparison) identical() bool { return Identical(c.a.Entry, c.b.Entry, c.opt.SameKeys) }
+func (c *Comparison) identical() bool { return Identical(c.A.Entry, c.B.Entry, c.Opt.SameKeys) }
 
-func (c *comparison) found(change Change) error {
-	if c.opt.Found == nil {
+// Found passes a difference on.
+func (c *Comparison) Found(change Change) error {
+	if c.Opt.Found == nil {
 		return nil
 	}
-	return c.opt.Found(change)
+	return c.Opt.Found(change)
 }
 
-// open opens a stream of one side, and counts what is read of it.
-func (c *comparison) open(ctx context.Context, s Side, stream pack.Stream) io.ReadCloser {
-	return &countedStream{ReadCloser: s.Reader.Open(ctx, stream), read: c.opt.Read}
+// Open opens a stream of one side, and counts what is read of it.
+func (c *Comparison) Open(ctx context.Context, s Side, stream pack.Stream) io.ReadCloser {
+	return &CountedStream{ReadCloser: s.Reader.Open(ctx, stream), read: c.Opt.Read}
 }
 
-// countedStream tells how much is read of a stream, and keeps the error that the
+// CountedStream tells how much is read of a stream, and keeps the error that the
 // reading ended with.
-type countedStream struct {
+type CountedStream struct {
 	io.ReadCloser
 	read func(int64)
-	err  error
+	Err  error
 }
 
 // Read implements io.Reader.
-func (r *countedStream) Read(p []byte) (int, error) {
+func (r *CountedStream) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	if r.read != nil {
 		r.read(int64(n))
 	}
 	if err != nil && err != io.EOF {
-		r.err = err
+		r.Err = err
 	}
 	return n, err
 }
 
-// firstDifference reads two streams until they part, and gives the offset; -1
+// FirstDifference reads two streams until they part, and gives the offset; -1
 // when they do not.
-func (c *comparison) firstDifference(ctx context.Context, a, b pack.Stream) (_ int64, err error) {
-	ra, rb := c.open(ctx, c.a, a), c.open(ctx, c.b, b)
+func (c *Comparison) FirstDifference(ctx context.Context, a, b pack.Stream) (_ int64, err error) {
+	ra, rb := c.Open(ctx, c.A, a), c.Open(ctx, c.B, b)
 	defer func() { err = errors.Join(err, ra.Close(), rb.Close()) }()
 	ba, bb := bufio.NewReaderSize(ra, 64<<10), bufio.NewReaderSize(rb, 64<<10)
 	for offset := int64(0); ; {
@@ -213,13 +217,26 @@ func notEOF(err error) error {
 	return err
 }
 
-// countedChunks is one side's reader, whose reading is counted.
-type countedChunks struct {
-	c    *comparison
+// Counted reads one side, and counts what is read of it.
+func (c *Comparison) Counted(side Side) CountedChunks { return CountedChunks{c, side} }
+
+// CountedChunks is one side's reader, whose reading is counted.
+type CountedChunks struct {
+	c    *Comparison
 	side Side
 }
 
-// Open implements chunkReader.
-func (r countedChunks) Open(ctx context.Context, s pack.Stream) io.ReadCloser {
-	return r.c.open(ctx, r.side, s)
+// Open implements chunks.Reader.
+func (r CountedChunks) Open(ctx context.Context, s pack.Stream) io.ReadCloser {
+	return r.c.Open(ctx, r.side, s)
+}
+
+// CompareBytes compares two outputs byte for byte.
+func CompareBytes(ctx context.Context, c *Comparison) (Difference, error) {
+	a, b := c.A.Entry.Root, c.B.Entry.Root
+	first, err := c.FirstDifference(ctx, a, b)
+	if err != nil || first < 0 {
+		return Difference{Same: first < 0}, err
+	}
+	return Difference{Bytes: &ByteDifference{SizeA: a.Size, SizeB: b.Size, First: first}}, nil
 }

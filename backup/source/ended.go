@@ -35,7 +35,8 @@ func (e *Ended) String() string {
 	return text
 }
 
-func (e *Ended) add(sessions []string) {
+// Add takes over sessions that were ended.
+func (e *Ended) Add(sessions []string) {
 	for _, session := range sessions {
 		switch {
 		case session == "" || slices.Contains(e.Sessions, session): // it takes its time to end
@@ -61,4 +62,10 @@ type Snapshotter interface {
 	// snapshot (0 when there is none), and for how long the last one held its
 	// own (0 when none has ended in this process).
 	SnapshotAge() (now, last time.Duration)
+}
+
+// EndedOf returns what collects the sessions that a swap ends; nil for nothing.
+func EndedOf(ctx context.Context) *Ended {
+	e, _ := ctx.Value(endedKey{}).(*Ended)
+	return e
 }

@@ -22,8 +22,8 @@ const maxFindings = 20
 // Empty tells whether nothing was found.
 func (f *Findings) Empty() bool { return len(f.Damage)+len(f.Unchecked) == 0 }
 
-// add takes over what was found of a part of the source; "" for the whole.
-func (f *Findings) add(part string, other Findings) {
+// Add takes over what was found of a part of the source; "" for the whole.
+func (f *Findings) Add(part string, other Findings) {
 	f.Damage = addFindings(f.Damage, part, other.Damage)
 	f.Unchecked = addFindings(f.Unchecked, part, other.Unchecked)
 }
@@ -68,23 +68,23 @@ func WithExamination(ctx context.Context, x *Examination) context.Context {
 	return context.WithValue(ctx, examinationKey{}, x)
 }
 
-// judge reports to the context's examination. Damage that is not allowed is the
+// Judge reports to the context's examination. Damage that is not allowed is the
 // error.
-func judge(ctx context.Context, part string, f Findings) error {
+func Judge(ctx context.Context, part string, f Findings) error {
 	x, _ := ctx.Value(examinationKey{}).(*Examination)
 	if x == nil {
 		x = &Examination{}
 	}
-	x.add(part, f)
+	x.Add(part, f)
 	if len(f.Damage) > 0 && !x.AllowDamage {
 		return &DamageError{Part: part, What: f.Damage[0]}
 	}
 	return nil
 }
 
-// judgeAgain takes over what was found before of the parts that stay as they
+// JudgeAgain takes over what was found before of the parts that stay as they
 // are.
-func judgeAgain(ctx context.Context, stays func(part string) bool) error {
+func JudgeAgain(ctx context.Context, stays func(part string) bool) error {
 	x, _ := ctx.Value(examinationKey{}).(*Examination)
 	if x == nil || x.Before == nil {
 		return nil
@@ -97,7 +97,7 @@ func judgeAgain(ctx context.Context, stays func(part string) bool) error {
 		}
 		return of
 	}
-	return judge(ctx, "", Findings{Damage: only(x.Before.Damage), Unchecked: only(x.Before.Unchecked)})
+	return Judge(ctx, "", Findings{Damage: only(x.Before.Damage), Unchecked: only(x.Before.Unchecked)})
 }
 
 // DamageError says that a state is damaged, although it is what was dumped: the

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/understudy-ha/understudy/backup/source/volume"
 )
 
 // HeldIn tells which of the file systems mounted within a source had files when
@@ -45,12 +47,14 @@ type Counter interface {
 }
 
 // Voluminous is a source that lies on file systems of this host.
-type Voluminous interface{ Volumes() ([]Volume, error) }
+type Voluminous interface {
+	Volumes() ([]volume.Volume, error)
+}
 
 // Volumes tells which file systems a source lies on here: first the one that
 // its path is on, or will be, then those that are mounted within. None for a
 // source that lies on none, such as a database server's.
-func Volumes(ctx context.Context, src Source) ([]Volume, error) {
+func Volumes(ctx context.Context, src Source) ([]volume.Volume, error) {
 	v, ok := src.(Voluminous)
 	if !ok {
 		return nil, nil

@@ -1,8 +1,6 @@
 package source
 
-import (
-	"context"
-)
+import "context"
 
 // Inspection is what a comparison of a stage with its marks found.
 type Inspection struct {

@@ -21,7 +21,7 @@ type Kind struct {
 	// Export is ExportTo.
 	Export func(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error
 	// Compare is Compare, of dumps that are not identical.
-	Compare func(ctx context.Context, c *comparison) (Difference, error)
+	Compare func(ctx context.Context, c *Comparison) (Difference, error)
 	// SameStage is SameStage of dumps of the same bytes; nil: they have the same one.
 	SameStage func(a, b Entry) bool
 	// Lost is Lost.

@@ -38,7 +38,7 @@ func (l Loss) String() string {
 	if l.Path != "" {
 		at += "/" + l.Path
 	}
-	if l.What != leftOut {
+	if l.What != LeftOut {
 		return fmt.Sprintf("%s: %s not set: %s", at, l.What, l.Reason)
 	}
 	return fmt.Sprintf("%s: left out: %s", at, l.Reason)
@@ -46,11 +46,11 @@ func (l Loss) String() string {
 
 // What a loss is of.
 const (
-	leftOut      = "left out"
-	ofOwner      = "owner"
-	ofMode       = "mode"
-	ofTime       = "time"
-	ofAttributes = "attributes"
+	LeftOut      = "left out"
+	OfOwner      = "owner"
+	OfMode       = "mode"
+	OfTime       = "time"
+	OfAttributes = "attributes"
 )
 
 // maxLosses bounds what is kept of them; all are counted.
@@ -63,7 +63,8 @@ func WithLosses(ctx context.Context, l *Losses) context.Context {
 	return context.WithValue(ctx, lossesKey{}, l)
 }
 
-func lossesOf(ctx context.Context) *Losses {
+// LossesOf returns what notes the losses of an export; nil: the first failure is the end.
+func LossesOf(ctx context.Context) *Losses {
 	l, _ := ctx.Value(lossesKey{}).(*Losses)
 	return l
 }
@@ -90,14 +91,14 @@ func (l *Losses) add(loss Loss) {
 	}
 }
 
-// bears notes a loss, and tells whether the restore can go on.
-func (l *Losses) bears(loss Loss, err error) bool {
+// Bears notes a loss, and tells whether the restore can go on.
+func (l *Losses) Bears(loss Loss, err error) bool {
 	switch {
 	case l == nil:
 		return false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
-	case loss.What != ofAttributes && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)), errors.Is(err, unix.EROFS):
+	case loss.What != OfAttributes && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)), errors.Is(err, unix.EROFS):
 		return false // nor would anything else succeed
 	case l.StopAtDamage && errors.Is(err, pack.ErrCorrupt):
 		return false
@@ -118,25 +119,26 @@ func reasonOf(err error) string {
 
 type unsetKey struct{}
 
-// withUnset returns a context whose stage goes without extended attributes that
+// WithUnset returns a context whose stage goes without extended attributes that
 // the file system does not take, and notes them: a promotion without them is
 // better than none.
-func withUnset(ctx context.Context, l *Losses) context.Context {
+func WithUnset(ctx context.Context, l *Losses) context.Context {
 	return context.WithValue(ctx, unsetKey{}, l)
 }
 
-func unsetOf(ctx context.Context) *Losses {
+// UnsetOf returns what notes the attributes that a stage goes without; nil: none may be missing.
+func UnsetOf(ctx context.Context) *Losses {
 	l, _ := ctx.Value(unsetKey{}).(*Losses)
 	return l
 }
 
-// judgeUnset reports what a stage goes without to the context's examination.
-func judgeUnset(ctx context.Context, unset *Losses) error {
+// JudgeUnset reports what a stage goes without to the context's examination.
+func JudgeUnset(ctx context.Context, unset *Losses) error {
 	total := unset.Total()
 	if total == 0 {
 		return nil
 	}
 	first := unset.First()[0]
-	return judge(ctx, "", Findings{Unchecked: []string{fmt.Sprintf(
+	return Judge(ctx, "", Findings{Unchecked: []string{fmt.Sprintf(
 		"%d extended attributes (ACLs are such) cannot be set on this host's file system, which goes without them: %q (%s), …", total, first.Path, first.Reason)}})
 }

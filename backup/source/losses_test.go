@@ -11,7 +11,7 @@ import (
 func TestLossesAreBoundedAndCounted(t *testing.T) {
 	l := new(Losses)
 	for i := range 2 * maxLosses {
-		if !l.bears(Loss{Source: "s", Path: fmt.Sprint(i), What: ofMode}, unix.EPERM) {
+		if !l.Bears(Loss{Source: "s", Path: fmt.Sprint(i), What: OfMode}, unix.EPERM) {
 			t.Fatal("it does not go on")
 		}
 	}
@@ -19,7 +19,7 @@ func TestLossesAreBoundedAndCounted(t *testing.T) {
 		t.Errorf("%d, of which %d are kept, first %s", l.Total(), len(l.First()), l.First()[0])
 	}
 	for _, err := range []error{unix.ENOSPC, unix.EROFS, context.Canceled} {
-		if l.bears(Loss{What: leftOut}, err) {
+		if l.Bears(Loss{What: LeftOut}, err) {
 			t.Errorf("it goes on after %v", err)
 		}
 	}

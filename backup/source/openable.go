@@ -1,8 +1,6 @@
 package source
 
-import (
-	"github.com/understudy-ha/understudy/backup/holder"
-)
+import "github.com/understudy-ha/understudy/backup/holder"
 
 // Openable is a Restorer whose state lies in files that somebody may have open while
 // a swap replaces them. One whose sessions Swap ends itself is none.

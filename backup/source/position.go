@@ -1,8 +1,6 @@
 package source
 
-import (
-	"context"
-)
+import "context"
 
 // Positioner is a source that can tell at little cost how far it has come.
 type Positioner interface {

@@ -14,10 +14,10 @@ type Spot struct {
 }
 
 // Behind is the spot behind the file at this one.
-func (s Spot) Behind() Spot { return Spot{s.Path, pastEnd} }
+func (s Spot) Behind() Spot { return Spot{s.Path, PastEnd} }
 
-// pastEnd is the offset behind the content of a file.
-const pastEnd = math.MaxInt64
+// PastEnd is the offset behind the content of a file.
+const PastEnd = math.MaxInt64
 
 // Passage is what a reading of staged content came to.
 type Passage struct {
@@ -31,7 +31,7 @@ type Passage struct {
 }
 
 // Rereader is a Restorer whose stage can be read and compared with the chunks of
-// the dump: so what has rotted on the disk shows, which no seal and no mark does.
+// the dump: so what has rotted on the disk shows, which no fingerprint and no mark does.
 // Holes of files are not read.
 type Rereader interface {
 	// OpenStaged opens the stage of e. Nothing changes the stage meanwhile; the

@@ -1,6 +1,11 @@
-// Package source knows the things that are backed up: directories, files, SQLite
-// databases, PostgreSQL databases, commands, the data of Prometheus. Each source's dump and restore stand
-// side by side in one file.
+// Package source is what all kinds of sources have in common: the interfaces of a
+// source, the registry of kinds, and what backups, restores and comparisons say of
+// sources. A source is one thing that is backed up.
+//
+// The package of a kind (directory, file, sqlite, postgres, command, prometheus) makes
+// sources, and registers a Kind: what can be done with a dump of it on any host.
+// Interfaces beyond Source are optional: a caller asks a source whether it has them.
+// What several kinds need lies in packages below internal.
 package source
 
 import (
@@ -84,11 +89,11 @@ type Restorer interface {
 	// new one is whole. The target is not touched. What it finds out about the
 	// state goes to the context's Examination.
 	Stage(ctx context.Context, r *pack.Reader, e Entry) error
-	// Seal describes the stage by what is cheap to look at, whatever its size:
+	// Fingerprint describes the stage by what is cheap to look at, whatever its size:
 	// as long as it gives the same, the stage is the same one and, as far as
 	// that shows it, nobody has written to it. Empty when nothing is staged
 	// whole. An error means that it cannot be known now.
-	Seal(ctx context.Context) (string, error)
+	Fingerprint(ctx context.Context) (string, error)
 	// Swap puts the staged state into place and keeps the replaced one.
 	Swap(ctx context.Context) error
 	// SwapBack puts the replaced state back into place, if it was replaced,
@@ -106,6 +111,10 @@ type Restorer interface {
 	Keep(ctx context.Context) (string, error)
 }
 
+// Stager is a source that can say where what it has staged is to be found: a path, or
+// a database's name.
+type Stager interface{ Staged() string }
+
 // Sweeper is a Restorer that deletes what was set aside.
 type Sweeper interface {
 	// Sweep deletes it as far as it can be deleted, and returns what is left. It
@@ -116,7 +125,7 @@ type Sweeper interface {
 
 // Advancer is a Restorer that brings a stage forward in place: what has not
 // changed is not written again. from is what is staged now, and the stage's
-// seal holds. Up to the moment at which the stage itself is changed a failure
+// fingerprint holds. Up to the moment at which the stage itself is changed a failure
 // leaves it as it was.
 type Advancer interface {
 	Advance(ctx context.Context, r *pack.Reader, from, to Entry) error
@@ -151,7 +160,7 @@ func Export(ctx context.Context, r *pack.Reader, e Entry, path string) error {
 	if err != nil {
 		return fmt.Errorf("export %s: %w", e.Name, err)
 	}
-	err = atPlace(path, func(p fsx.Place) error { return ExportTo(ctx, r, e, p) })
+	err = fsx.At(path, func(p fsx.Place) error { return ExportTo(ctx, r, e, p) })
 	if err != nil {
 		return fmt.Errorf("export %s: %w", e.Name, err)
 	}
@@ -168,11 +177,11 @@ func ExportTo(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error 
 		return &fs.PathError{Op: "write to", Path: at.Path(), Err: fs.ErrNotExist}
 	}
 	err := kind.Export(ctx, r, e, at)
-	if err != nil && lossesOf(ctx).bears(Loss{Source: e.Name, What: leftOut}, err) {
-		return removeAll(ctx, at.Dir, at.Name) // of a kind that is whole or nothing
+	if err != nil && LossesOf(ctx).Bears(Loss{Source: e.Name, What: LeftOut}, err) {
+		return fsx.RemoveAll(ctx, at.Dir, at.Name) // of a kind that is whole or nothing
 	}
 	return err
 }
 
 // Remove deletes what an export has made, all of it.
-func Remove(ctx context.Context, at fsx.Place) error { return removeAll(ctx, at.Dir, at.Name) }
+func Remove(ctx context.Context, at fsx.Place) error { return fsx.RemoveAll(ctx, at.Dir, at.Name) }

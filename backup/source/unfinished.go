@@ -1,8 +1,6 @@
 package source
 
-import (
-	"errors"
-)
+import "errors"
 
 // ErrUnfinished is the answer to a stage while an earlier swap is neither
 // finished nor rolled back.

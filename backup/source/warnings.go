@@ -1,4 +1,4 @@
 package source
 
-// maxWarnings keeps a manifest small.
-const maxWarnings = 20
+// MaxWarnings keeps a manifest small.
+const MaxWarnings = 20

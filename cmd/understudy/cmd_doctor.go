@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -261,7 +262,7 @@ func examineDataDir(dir, cluster string) finding {
 }
 
 func examineVersion(ctx context.Context, v versionSpec) []finding {
-	read := v.read(source.WithoutSecrets(os.Environ()))
+	read := v.read(environ.WithoutSecrets(os.Environ()))
 	if read == nil {
 		return []finding{{Name: "version", Result: warning, Detail: "application.version is not set: a backup of another version of the application would be restored without a question"}}
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/backup/outlet"
-	"github.com/understudy-ha/understudy/backup/source"
 )
 
 const keepOutputCommand = "keep-output"
@@ -35,7 +35,7 @@ func newKeepOutput() *cobra.Command {
 func keepOutput(pipe *os.File, path string) error {
 	cmd := exec.Command("/proc/self/exe", keepOutputCommand, path) //nolint:noctx // it outlives what starts it
 	cmd.Stdin = pipe
-	cmd.Env = source.WithoutSecrets(os.Environ())
+	cmd.Env = environ.WithoutSecrets(os.Environ())
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

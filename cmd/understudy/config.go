@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -102,7 +103,7 @@ type reader struct {
 // ownPath is a path that one source replaces when it is restored.
 type ownPath struct {
 	source, path string
-	directory    bool
+	holds        bool
 }
 
 func (r *reader) mistake(place, format string, args ...any) {
@@ -152,30 +153,26 @@ func (r *reader) sources(list []sourceYAML) []source.Source {
 
 // source makes one source; nil when it has mistakes.
 func (r *reader) source(place string, y sourceYAML) source.Source {
-	var kinds []string
-	for kind, there := range map[string]bool{
-		"directory": y.Directory != nil, "file": y.File != nil, "sqlite": y.SQLite != nil, "postgres": y.Postgres != nil, "command": y.Command != nil,
-		"prometheus": y.Prometheus != nil,
-	} {
-		if there {
-			kinds = append(kinds, kind)
-		}
-	}
-	slices.Sort(kinds)
-	switch {
-	case len(kinds) == 0:
-		r.mistake(place, "source %q has no kind; give it one of directory, file, sqlite, postgres, command, prometheus", y.Name)
+	kinds := y.kinds()
+	switch names := slices.Sorted(maps.Keys(kinds)); len(names) {
+	case 0:
+		r.mistake(place, "source %q has no kind; give it one of %s", y.Name, strings.Join(kindNames, ", "))
 		return nil
-	case len(kinds) > 1:
-		r.mistake(place, "source %q has several kinds (%s); make a source of each", y.Name, strings.Join(kinds, ", "))
+	case 1:
+		return r.sourceOf(place, y.Name, names[0], kinds[names[0]])
+	default:
+		r.mistake(place, "source %q has several kinds (%s); make a source of each", y.Name, strings.Join(names, ", "))
 		return nil
 	}
+}
+
+func (r *reader) sourceOf(place, name, kind string, y kindYAML) source.Source {
 	before := len(r.mistakes)
-	r.check(place+"."+kinds[0], y)
+	y.check(r, place+"."+kind, name)
 	if len(r.mistakes) > before {
 		return nil
 	}
-	s, err := newSource(y, filepath.Join(r.dataDir, agent.ScratchFolder, y.Name))
+	s, err := y.source(name, filepath.Join(r.dataDir, agent.ScratchFolder, name))
 	if err != nil {
 		r.mistake(place, "%v", err)
 		return nil
@@ -183,62 +180,9 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 	return s
 }
 
-// check finds the mistakes that have a line of their own; the sources'
-// constructors find the rest.
-func (r *reader) check(place string, y sourceYAML) {
-	switch {
-	case y.Directory != nil:
-		r.own(place+".path", y.Name, y.Directory.Path)
-	case y.File != nil:
-		r.own(place+".path", y.Name, y.File.Path)
-	case y.SQLite != nil:
-		r.own(place+".path", y.Name, y.SQLite.Path)
-	case y.Postgres != nil:
-		if y.Postgres.URL == "" {
-			r.mistake(place, "source %q has no url; add url: postgres://user@host/database", y.Name)
-		}
-	case y.Command != nil:
-		r.argv(place+".dump", "dump", y.Command.Dump)
-		r.argv(place+".restore", "restore", y.Command.Restore)
-	case y.Prometheus != nil:
-		r.own(place+".data_dir", y.Name, y.Prometheus.DataDir)
-		if y.Prometheus.URL == "" {
-			r.mistake(place, "source %q has no url; add url: http://127.0.0.1:9090", y.Name)
-		}
-		r.argv(place+".stop", "stop", y.Prometheus.Stop)
-		r.argv(place+".start", "start", y.Prometheus.Start)
-	}
-}
-
-func newSource(y sourceYAML, scratch string) (source.Source, error) {
-	switch {
-	case y.Directory != nil:
-		return source.NewDirectory(y.Name, source.DirectoryConfig{
-			Path: y.Directory.Path, Exclude: y.Directory.Exclude, Databases: source.DatabasePolicy(y.Directory.Databases), Scratch: scratch,
-		})
-	case y.File != nil:
-		return source.NewFile(y.Name, source.FileConfig{Path: y.File.Path})
-	case y.SQLite != nil:
-		return source.NewSQLite(y.Name, source.SQLiteConfig{Path: y.SQLite.Path, Scratch: scratch})
-	case y.Postgres != nil:
-		return source.NewPostgres(y.Name, source.PostgresConfig{
-			URL: string(y.Postgres.URL), AdminURL: string(y.Postgres.AdminURL), RestoreURL: string(y.Postgres.RestoreURL), Scratch: scratch,
-			LockTimeout: time.Duration(y.Postgres.LockTimeout), TrustSuperusers: y.Postgres.TrustSuperusers, Trust: y.Postgres.Trust,
-		})
-	case y.Prometheus != nil:
-		return source.NewPrometheus(y.Name, source.PrometheusConfig{
-			URL: string(y.Prometheus.URL), DataDir: y.Prometheus.DataDir, Stop: y.Prometheus.Stop, Start: y.Prometheus.Start,
-			Timeout: time.Duration(y.Prometheus.Timeout), Scratch: scratch, KeepOutput: keepOutput,
-		})
-	default:
-		return source.NewCommand(y.Name, source.CommandConfig{
-			Dump: y.Command.Dump, Restore: y.Command.Restore, Timeout: time.Duration(y.Command.Timeout), Scratch: scratch,
-		})
-	}
-}
-
-// own checks a path that a source replaces at a restore.
-func (r *reader) own(place, name, path string) {
+// own checks a path that a source replaces at a restore. holds says that other
+// sources may lie in it.
+func (r *reader) own(place, name, path string, holds bool) {
 	switch {
 	case path == "":
 		key := place[strings.LastIndex(place, ".")+1:]
@@ -250,7 +194,7 @@ func (r *reader) own(place, name, path string) {
 	case within(r.dataDir, path), within(path, r.dataDir):
 		r.mistake(place, "path %s and the agent's own data folder %s lie in one another; keep them apart", path, r.dataDir)
 	default:
-		r.paths = append(r.paths, ownPath{source: name, path: filepath.Clean(path), directory: strings.HasSuffix(place, ".directory.path")})
+		r.paths = append(r.paths, ownPath{source: name, path: filepath.Clean(path), holds: holds})
 	}
 }
 
@@ -266,7 +210,7 @@ func (r *reader) overlaps() {
 			switch {
 			case inner.path == outer.path:
 				r.mistake("$.sources", "sources %q and %q are both %s; name it once", b.source, a.source, a.path)
-			case within(inner.path, outer.path) && !outer.directory:
+			case within(inner.path, outer.path) && !outer.holds:
 				r.mistake("$.sources", "source %q (%s) lies in source %q (%s), which is replaced as a whole at a restore; keep them apart", inner.source, inner.path, outer.source, outer.path)
 			}
 		}

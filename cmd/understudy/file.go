@@ -12,7 +12,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
-	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -27,46 +26,6 @@ type (
 	}
 	applicationYAML struct {
 		Version versionYAML `yaml:"version"`
-	}
-	sourceYAML struct {
-		Name       string          `yaml:"name"`
-		Directory  *directoryYAML  `yaml:"directory"`
-		File       *fileSourceYAML `yaml:"file"`
-		SQLite     *sqliteYAML     `yaml:"sqlite"`
-		Postgres   *postgresYAML   `yaml:"postgres"`
-		Command    *commandYAML    `yaml:"command"`
-		Prometheus *historyYAML    `yaml:"prometheus"`
-	}
-	directoryYAML struct {
-		Path      string        `yaml:"path"`
-		Exclude   []string      `yaml:"exclude"`
-		Databases databasesYAML `yaml:"databases"`
-	}
-	fileSourceYAML struct {
-		Path string `yaml:"path"`
-	}
-	sqliteYAML struct {
-		Path string `yaml:"path"`
-	}
-	postgresYAML struct {
-		URL             secret   `yaml:"url"`
-		AdminURL        secret   `yaml:"admin_url"`
-		RestoreURL      secret   `yaml:"restore_url"`
-		LockTimeout     duration `yaml:"lock_timeout"`
-		TrustSuperusers bool     `yaml:"trust_superusers"`
-		Trust           []string `yaml:"trust"`
-	}
-	commandYAML struct {
-		Dump    []string `yaml:"dump"`
-		Restore []string `yaml:"restore"`
-		Timeout duration `yaml:"timeout"`
-	}
-	historyYAML struct {
-		URL     secret   `yaml:"url"`
-		DataDir string   `yaml:"data_dir"`
-		Stop    []string `yaml:"stop"`
-		Start   []string `yaml:"start"`
-		Timeout duration `yaml:"timeout"`
 	}
 	hooksYAML struct {
 		PreBackup  hookYAML `yaml:"pre_backup"`
@@ -108,28 +67,6 @@ func (r *rehearsalYAML) UnmarshalYAML(node ast.Node) error {
 		return lineErrorf(line(node), "%v", err)
 	}
 	*r = rehearsalYAML(policy)
-	return nil
-}
-
-// databasesYAML is auto, off, or a list of patterns.
-type databasesYAML source.DatabasePolicy
-
-// UnmarshalYAML reads either form.
-func (d *databasesYAML) UnmarshalYAML(node ast.Node) error {
-	text := scalar(node)
-	switch {
-	case node.Type() == ast.SequenceType:
-		err := yaml.NodeToValue(node, &d.Patterns, yaml.Strict())
-		if err == nil && len(d.Patterns) == 0 {
-			err = lineErrorf(line(node), "the list of databases is empty; write databases: off, or patterns such as data/*.db")
-		}
-		return err
-	case text == "auto":
-	case text == "off":
-		d.Off = true
-	default:
-		return lineErrorf(line(node), "databases: %q is not known; write auto, off, or a list of patterns such as [data/*.db]", text)
-	}
 	return nil
 }
 

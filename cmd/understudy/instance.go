@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/backup/outlet"
-	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -28,7 +28,7 @@ func (a *app) instance(ctx context.Context) (agent.Config, *config, error) {
 		return cfg, nil, err
 	}
 	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, step
-	cfg.Hooks.Env, cfg.KeepOutput = source.WithoutSecrets(childEnviron()), keepOutput
+	cfg.Hooks.Env, cfg.KeepOutput = environ.WithoutSecrets(childEnviron()), keepOutput
 	cfg.Supervised = a.runsApp
 	cfg.AppVersion = c.Version.read(cfg.Hooks.Env)
 	trust, err := trusted(a.set.TLSCA)

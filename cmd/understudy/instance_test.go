@@ -5,13 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/ha/agent"
-
-	"github.com/understudy-ha/understudy/backup/source"
 )
 
 func TestHooksDoNotSeeSecrets(t *testing.T) {
-	got := source.WithoutSecrets([]string{"PATH=/bin", "UNDERSTUDY_KEY=k", "UNDERSTUDY_KEY_FILE=/k", "UNDERSTUDY_ADMIN_TOKEN=t"})
+	got := environ.WithoutSecrets([]string{"PATH=/bin", "UNDERSTUDY_KEY=k", "UNDERSTUDY_KEY_FILE=/k", "UNDERSTUDY_ADMIN_TOKEN=t"})
 	if strings.Join(got, " ") != "PATH=/bin UNDERSTUDY_KEY_FILE=/k" {
 		t.Errorf("environment %q", got)
 	}

@@ -118,7 +118,7 @@ func (a *Agent) stopApp(ctx context.Context, e ha.StopApp) ha.Done {
 func (a *Agent) probe(ctx context.Context, ref backup.Ref) (output string, err error) {
 	env := []string{"UNDERSTUDY_BACKUP=" + ref.ID}
 	for _, src := range a.live().Sources {
-		if s, ok := src.(staged); ok {
+		if s, ok := src.(source.Stager); ok {
 			env = append(env, "UNDERSTUDY_STAGED_"+envName(src.Name())+"="+s.Staged())
 		}
 	}
@@ -132,12 +132,6 @@ func (a *Agent) probe(ctx context.Context, ref backup.Ref) (output string, err e
 	})
 	return output, err
 }
-
-// staged is a source that can say where what it has staged is to be found: a
-// path, or a database's name.
-type staged interface{ Staged() string }
-
-var _ = []staged{(*source.Directory)(nil), (*source.SQLite)(nil), (*source.File)(nil), (*source.Postgres)(nil), (*source.Command)(nil), (*source.Prometheus)(nil)}
 
 // envName makes a source's name part of a variable's: capital letters, digits
 // and underscores.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -100,7 +101,7 @@ func (c *cluster) host(name string) *host {
 }
 
 func (h *host) config() Config {
-	src, err := source.NewDirectory("files", source.DirectoryConfig{Path: h.app})
+	src, err := directory.New("files", directory.Config{Path: h.app})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 )
 
 // connected is a directory to which somebody may be connected, as to a database.
 type connected struct {
-	*source.Directory
+	*directory.Source
 	who *atomic.Pointer[string]
 }
 
@@ -28,7 +28,7 @@ func TestWhoIsConnectedToAStandbyIsRed(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		var who atomic.Pointer[string]
 		a, b := c.host("host-a"), c.host("host-b")
-		b.change = func(cfg *Config) { cfg.Sources[0] = connected{cfg.Sources[0].(*source.Directory), &who} }
+		b.change = func(cfg *Config) { cfg.Sources[0] = connected{cfg.Sources[0].(*directory.Source), &who} }
 		a.init()
 		a.start()
 		b.join(false)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -375,7 +375,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		a, b := c.host("a"), c.host("b")
 		for _, h := range []*host{a, b} {
 			h.change = func(cfg *Config) {
-				pictures, err := source.NewDirectory("pictures", source.DirectoryConfig{Path: h.app + "-pictures"})
+				pictures, err := directory.New("pictures", directory.Config{Path: h.app + "-pictures"})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore/filestore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -87,7 +88,7 @@ func newRealHost(t *testing.T, name, bucket string, ring *seal.Ring) *realHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := source.NewDirectory("files", source.DirectoryConfig{Path: filepath.Join(h.dir, "app")})
+	src, err := directory.New("files", directory.Config{Path: filepath.Join(h.dir, "app")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -196,7 +197,7 @@ func TestStrictFencingStopsAnActiveWithoutItsBucket(t *testing.T) {
 }
 
 // stagedSource tells where its stage is.
-type stagedSource struct{ *source.Directory }
+type stagedSource struct{ *directory.Source }
 
 func (stagedSource) Staged() string { return "/somewhere" }
 
@@ -206,7 +207,7 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 		b.halt()
 		cfg := b.config()
 		cfg.Hooks.Probe.Command = []string{"true"}
-		cfg.Sources = []source.Source{stagedSource{cfg.Sources[0].(*source.Directory)}}
+		cfg.Sources = []source.Source{stagedSource{cfg.Sources[0].(*directory.Source)}}
 		agent, err := Open(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)

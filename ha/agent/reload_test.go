@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -20,7 +20,7 @@ func (h *host) more(name string) Live {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		h.t.Fatal(err)
 	}
-	src, err := source.NewDirectory(name, source.DirectoryConfig{Path: path})
+	src, err := directory.New(name, directory.Config{Path: path})
 	if err != nil {
 		h.t.Fatal(err)
 	}

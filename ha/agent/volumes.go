@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/volume"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -25,7 +26,7 @@ type volumes struct {
 
 type knownVolumes struct {
 	Kind    string          `json:"kind"`
-	Volumes []source.Volume `json:"volumes"`
+	Volumes []volume.Volume `json:"volumes"`
 }
 
 func openVolumes(dir *dataDir) (*volumes, error) {
@@ -34,7 +35,7 @@ func openVolumes(dir *dataDir) (*volumes, error) {
 	return v, err
 }
 
-func (v *volumes) known(src source.Source) ([]source.Volume, bool) {
+func (v *volumes) known(src source.Source) ([]volume.Volume, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k, found := v.all[src.Name()]
@@ -52,7 +53,7 @@ func (v *volumes) moved(ctx context.Context, src source.Source, held func(path s
 		return nil, err
 	}
 	was, _ := v.known(src)
-	return source.Moved(was, now, held), nil
+	return volume.Moved(was, now, held), nil
 }
 
 // learn takes where a source lies now for right.

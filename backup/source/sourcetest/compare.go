@@ -1,5 +1,6 @@
-// Package sourcetest makes and compares folders in tests: of this project's
-// sources and of what is built on them.
+// Package sourcetest is for tests of sources and of what is built on them. It makes and
+// compares folders, keeps backups in memory, and has what every kind of source is held
+// to: bodies of tests that the package of each kind calls.
 package sourcetest
 
 import (
@@ -63,7 +64,7 @@ type thing struct {
 	desc   string // all that is the same in an equal thing, but for the content
 	file   bool
 	size   int64
-	twinOf string // the first path of the same file, in the order of a walk
+	sameAs string // the first path of the same file, in the order of a walk
 }
 
 func scan(t testing.TB, root string, ignore []func(string) bool) map[string]*thing {
@@ -84,7 +85,7 @@ func scan(t testing.TB, root string, ignore []func(string) bool) map[string]*thi
 			}
 			return nil
 		}
-		things[rel], err = look(p, rel, first)
+		things[rel], err = readThing(p, rel, first)
 		return err
 	})
 	if err != nil {
@@ -93,7 +94,7 @@ func scan(t testing.TB, root string, ignore []func(string) bool) map[string]*thi
 	return things
 }
 
-func look(p, rel string, first map[[2]uint64]string) (*thing, error) {
+func readThing(p, rel string, first map[[2]uint64]string) (*thing, error) {
 	info, err := os.Lstat(p)
 	if err != nil {
 		return nil, err
@@ -110,8 +111,8 @@ func look(p, rel string, first map[[2]uint64]string) (*thing, error) {
 		if st.Nlink > 1 && first[key] == "" {
 			first[key] = rel
 		}
-		it.twinOf = first[key]
-		fmt.Fprintf(&b, " same file as %q", it.twinOf)
+		it.sameAs = first[key]
+		fmt.Fprintf(&b, " same file as %q", it.sameAs)
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := os.Readlink(p)
 		if err != nil {

@@ -1,0 +1,88 @@
+package fsx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteFile makes the file at path anew (mode 0600) with what fill writes, synced.
+// A file that failed is removed.
+func WriteFile(path string, fill func(io.Writer) error) error {
+	in, err := Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return in.Write(filepath.Base(path), func(f *os.File) error { return fill(f) })
+}
+
+// NewFile makes a new file in a folder with what fill writes, durably. Nothing may
+// have the name.
+func NewFile(in *Dir, name string, fill func(*os.File) error) error {
+	f, err := in.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(in.Fill(f, fill), in.Sync())
+}
+
+// SyncDir makes the folder's entries durable.
+func SyncDir(path string) error {
+	d, err := Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// MoveFile renames a file within one folder, durably.
+func MoveFile(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
+// RemoveFiles removes the files that exist, in order, durably.
+func RemoveFiles(paths ...string) error {
+	for _, p := range paths {
+		err := os.Remove(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := SyncDir(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Exists tells whether something is at path.
+func Exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// MakeScratch makes a scratch folder that only this user can read.
+func MakeScratch(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("make scratch folder: %w", err)
+	}
+	return nil
+}
+
+// IsDir tells whether what was looked at is a directory.
+func IsDir(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFDIR }

@@ -1,0 +1,222 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
+)
+
+// When the roles of a server change:
+//
+//   - A restore makes those that are missing, and memberships that are missing,
+//     for objects need their owners, and views that are computed their rights.
+//   - All else is aligned in the transaction of the swap: passwords, attributes,
+//     settings, what was revoked. Until then other databases of the server are
+//     used as before. What was there is noted first, and taking back a swap
+//     puts exactly that back, in the transaction of its renames.
+//
+// The alignment is rehearsed with each stage, in a transaction that is rolled
+// back: what the administrator may not do is known before a promotion.
+
+// rolesFile keeps what a backup says of roles for the swap of its stage, by the
+// oid of that database.
+func (p *Source) rolesFile(stage uint32) string {
+	return filepath.Join(p.cfg.Scratch, fmt.Sprintf("roles-%d.json", stage))
+}
+
+// replacedRoles keeps what the server had of the roles that a swap changed.
+func (p *Source) replacedRoles() string { return filepath.Join(p.cfg.Scratch, "replaced-roles.json") }
+
+// makeRoles makes what a restore needs.
+func (p *Source) makeRoles(ctx context.Context, conn *pgx.Conn, g *globals) (a *aligner, err error) {
+	major, err := serverMajor(conn)
+	if err != nil {
+		return nil, err
+	}
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if a, err = readAligner(ctx, tx, major, g, p.cfg.TrustSuperusers); err != nil {
+			return err
+		}
+		if err := applyChanges(ctx, tx, append(a.missing(), a.substitutes()...)); err != nil {
+			return err
+		}
+		if err := a.read(ctx, tx); err != nil {
+			return err
+		}
+		return applyChanges(ctx, tx, a.joins())
+	})
+	return a, err
+}
+
+// local is what the dump says, for this server: what belonged to a superuser
+// whom it lacks belongs to the administrator.
+func (a *aligner) local() *globals {
+	g := *a.want
+	in := func(name string) bool { return slices.Contains(a.standIns(), name) }
+	if in(g.Database.Owner) {
+		g.Database.Owner = a.admin
+	}
+	g.Database.Grants = slices.DeleteFunc(slices.Clone(g.Database.Grants), func(p grant) bool { return in(p.Grantee) })
+	g.Settings = slices.DeleteFunc(slices.Clone(g.Settings), func(s setting) bool { return in(s.Role) })
+	return &g
+}
+
+func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string) error {
+	for _, name := range names {
+		if err := execute(ctx, conn, fmt.Sprintf(format, ident(name))); err != nil {
+			return fmt.Errorf("%s: %w", fmt.Sprintf(format, ident(name)), explained(err))
+		}
+	}
+	return nil
+}
+
+// dropUnused drops those of the roles that nothing names in the database that
+// was loaded: the server itself knows of all but user mappings.
+func (p *Source) dropUnused(ctx context.Context, names []string) error {
+	return p.admin.to(p.staging()).with(ctx, func(conn *pgx.Conn) error {
+		mapped, err := collectNames(ctx, conn, "SELECT usename::text FROM pg_catalog.pg_user_mappings")
+		for _, name := range names {
+			if !slices.Contains(mapped, name) {
+				_ = execute(ctx, conn, "DROP ROLE "+ident(name)) // it stays where it is named, and can do nothing
+			}
+		}
+		return err
+	})
+}
+
+// errRehearsed ends a transaction that was only tried.
+var errRehearsed = errors.New("rehearsed")
+
+// rehearseRoles tries whether the roles could be aligned.
+func (p *Source) rehearseRoles(ctx context.Context, conn *pgx.Conn, g *globals) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers); err != nil {
+			return err
+		}
+		return errRehearsed
+	})
+	if errors.Is(err, errRehearsed) {
+		return nil
+	}
+	return fmt.Errorf("the roles could not be made what they are in the backup (make admin_url's role a superuser, or change them by hand): %w", err)
+}
+
+func (p *Source) alignTo(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *globals, trusted bool) error {
+	major, err := serverMajor(conn)
+	if err != nil {
+		return err
+	}
+	a, err := readAligner(ctx, tx, major, g, trusted)
+	if err != nil {
+		return err
+	}
+	return alignRoles(ctx, tx, a)
+}
+
+// keepRoles notes what a backup says of roles for the swap of a database.
+func (p *Source) keepRoles(ctx context.Context, conn *pgx.Conn, database string, g *globals) error {
+	oid, err := databaseOID(ctx, conn, database)
+	if err != nil {
+		return err
+	}
+	return writeGlobals(p.rolesFile(oid), g)
+}
+
+// alignStaged returns what aligns the roles in the transaction of a swap, after
+// it has noted what is there.
+func (p *Source) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	oid, err := databaseOID(ctx, conn, p.Staged())
+	if err != nil {
+		return nil, err
+	}
+	g, err := readGlobalsFile(p.rolesFile(oid))
+	if err != nil {
+		return nil, fmt.Errorf("read the roles of the stage: %w", err)
+	}
+	major, err := serverMajor(conn)
+	if err != nil {
+		return nil, err
+	}
+	a, err := readAligner(ctx, conn, major, g, p.cfg.TrustSuperusers)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeGlobals(p.replacedRoles(), &a.here); err != nil {
+		return nil, err
+	}
+	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers) }, nil
+}
+
+// alignBack returns what puts back, in the transaction that takes back a swap,
+// what the swap changed of the roles. A swap by an earlier version of this
+// program changed nothing.
+func (p *Source) alignBack(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	g, err := readGlobalsFile(p.replacedRoles())
+	if errors.Is(err, os.ErrNotExist) {
+		return func(pgx.Tx) error { return nil }, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the roles that were replaced: %w", err)
+	}
+	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, true) }, nil
+}
+
+// dropNotes removes the notes, but for those of the databases that keep theirs.
+func (p *Source) dropNotes(except ...string) error {
+	found, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "*roles*.json"))
+	if err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "left-*"))
+	if err != nil {
+		return err
+	}
+	found = append(found, left...)
+	return fsx.RemoveFiles(slices.DeleteFunc(found, func(path string) bool { return slices.Contains(except, path) })...)
+}
+
+func databaseOID(ctx context.Context, conn *pgx.Conn, name string) (oid uint32, err error) {
+	err = conn.QueryRow(ctx, "SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", name).Scan(&oid)
+	if err != nil {
+		return 0, fmt.Errorf("look for database %q: %w", name, err)
+	}
+	return oid, nil
+}
+
+func writeGlobals(path string, g *globals) error {
+	raw, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return writeDurably(path, raw)
+}
+
+func writeDurably(path string, raw []byte) error {
+	next := path + ".new"
+	err := fsx.WriteFile(next, func(w io.Writer) error {
+		_, err := w.Write(raw)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return fsx.MoveFile(next, path)
+}
+
+func readGlobalsFile(path string) (*globals, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	g := new(globals)
+	return g, json.Unmarshal(raw, g)
+}

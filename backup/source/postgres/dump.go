@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/program"
+)
+
+// Dump streams pg_dump's output into w.
+func (p *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
+	e, err := p.dump(ctx, w, prev)
+	if err != nil {
+		return source.Entry{}, fmt.Errorf("dump %s: %w", p.name, err)
+	}
+	return e, nil
+}
+
+func (p *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
+	snap, err := p.openDump(ctx)
+	if err != nil {
+		return source.Entry{}, err
+	}
+	defer snap.close(ctx)
+	pgDump, err := findTool(ctx, "pg_dump", snap.facts.Major)
+	if err != nil {
+		return source.Entry{}, err
+	}
+	snap.facts.Tool = pgDump.major
+	warnings, err := p.losses(ctx, snap, prev)
+	if err != nil {
+		return source.Entry{}, fmt.Errorf("look for what a dump does not keep: %w", err)
+	}
+	root, said, err := p.writeDump(ctx, w, pgDump, snap)
+	if err != nil {
+		return source.Entry{}, p.whyNot(ctx, snap, err)
+	}
+	snap.countNone(ctx)
+	if open := snap.close(ctx); open > longSnapshot {
+		warnings = append(warnings, fmt.Sprintf("the dump held its snapshot for %s: for so long the server could remove no dead row; is the way to the bucket slow?", open.Round(time.Second)))
+	}
+	return p.entry(ctx, w, snap, root, append(warnings, said...))
+}
+
+// entry writes the second stream and describes the dump.
+func (p *Source) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, root pack.Stream, warnings []string) (source.Entry, error) {
+	raw, err := json.Marshal(snap.globals)
+	if err != nil {
+		return source.Entry{}, err
+	}
+	extra, err := w.Write(ctx, bytes.NewReader(raw), pack.Files)
+	if err != nil {
+		return source.Entry{}, err
+	}
+	facts, err := json.Marshal(snap.facts)
+	if err != nil {
+		return source.Entry{}, err
+	}
+	return source.Entry{
+		Kind: p.Kind(), Name: p.name, Size: root.Size + extra.Size,
+		Root: root, Extra: &extra, Facts: facts, Warnings: warnings,
+	}, nil
+}
+
+// writeDump runs pg_dump. What it says though it succeeds is returned too: it
+// names there what it leaves out.
+func (p *Source) writeDump(ctx context.Context, w *pack.Writer, t tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
+	out, err := program.Program{
+		Argv: []string{
+			t.path, "--format=custom", "--compress=0", "--no-password", "--snapshot=" + snap.id,
+			fmt.Sprintf("--lock-wait-timeout=%d", p.cfg.LockTimeout.Milliseconds()), "--dbname=" + snap.dumper.public(),
+		},
+		Env: snap.dumper.environ(snap.facts.Major),
+	}.Start(ctx)
+	if err != nil {
+		return pack.Stream{}, nil, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	archive, err := timelessArchive(out)
+	if err != nil {
+		return pack.Stream{}, nil, err
+	}
+	root, err := w.Write(ctx, archive, pack.Database)
+	return root, remarks(out.Stderr.String()), err
+}

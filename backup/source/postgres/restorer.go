@@ -1,0 +1,259 @@
+package postgres
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// restorer is the role that a dump is restored as. It is no superuser, for what
+// is in a dump may run as it: a check's function, an index's, a default's. Rows
+// and objects are its own until all of them are there.
+type restorer struct {
+	url       connURL // to connect as the role
+	role      string
+	temporary bool // it was made for one restore
+	admin     bool // it is the administrator
+}
+
+// trustAll, in the setting trust, has the administrator restore everything.
+const trustAll = "all"
+
+// restorerName names the nth role that is made for a restore.
+func (p *Source) restorerName(n int) string {
+	return besideName(p.url.database, "_understudy_restorer_"+strconv.Itoa(n))
+}
+
+// maxRestorers is how many roles of earlier restores may be left that cannot be
+// dropped, for a database that cannot be dropped is theirs.
+const maxRestorers = 20
+
+// newRestorer chooses the role, and makes it where it has to be made.
+func (p *Source) newRestorer(ctx context.Context, conn *pgx.Conn) (*restorer, error) {
+	switch {
+	case p.byAdmin(conn):
+		return &restorer{url: p.admin, role: p.admin.user(), admin: true}, nil
+	case p.cfg.RestoreURL != "":
+		return p.givenRestorer(ctx)
+	}
+	for n := 1; n <= maxRestorers; n++ {
+		name := p.restorerName(n)
+		if execute(ctx, conn, "DROP ROLE IF EXISTS "+ident(name)) == nil {
+			return p.makeRestorer(ctx, conn, name)
+		}
+	}
+	return nil, fmt.Errorf("roles of earlier restores (%s and so on) cannot be dropped: drop what they own, and them", p.restorerName(1))
+}
+
+// byAdmin tells whether the administrator restores everything: who is the
+// application's own role, or trusts the dump.
+func (p *Source) byAdmin(conn *pgx.Conn) bool {
+	return p.admin.user() == p.url.user() && !isSuper(conn) || slices.Contains(p.cfg.Trust, trustAll)
+}
+
+// givenRestorer is the role of restore_url.
+func (p *Source) givenRestorer(ctx context.Context) (*restorer, error) {
+	w := &restorer{url: p.restore, role: p.restore.user()}
+	err := w.url.with(ctx, func(conn *pgx.Conn) error {
+		var strong bool
+		err := conn.QueryRow(ctx, "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = session_user").Scan(&strong)
+		if err == nil && strong {
+			err = fmt.Errorf("role %q is a superuser, or makes roles: name one that has no such right, for what is in a dump may run as it", w.role)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("restore_url: %w", err)
+	}
+	return w, nil
+}
+
+// makeRestorer makes a role that can do nothing but connect.
+func (p *Source) makeRestorer(ctx context.Context, conn *pgx.Conn, name string) (*restorer, error) {
+	password := rand.Text()
+	verifier, err := scramVerifier(password)
+	if err != nil {
+		return nil, err
+	}
+	sql := []string{"CREATE ROLE " + ident(name) + " WITH LOGIN PASSWORD " + literal(verifier)}
+	if !isSuper(conn) { // who gives it a database, and takes over what it makes
+		sql = append(sql, "GRANT "+ident(name)+" TO CURRENT_USER")
+	}
+	if err := execute(ctx, conn, sql...); err != nil {
+		return nil, fmt.Errorf("make role %q to restore as: %w", name, explained(err))
+	}
+	return &restorer{url: p.admin.as(name, password), role: name, temporary: true}, nil
+}
+
+// as gives the same server for another user.
+func (c connURL) as(user, password string) connURL {
+	query := c.url.Query()
+	query.Del("user")
+	c.url.RawQuery = query.Encode()
+	c.url.User, c.password, c.options = url.User(user), password, ""
+	return c
+}
+
+// overTCP gives the same server on this host's loopback address: often that
+// asks for a password where the socket asks who is at the other end.
+func (c connURL) overTCP() (connURL, bool) {
+	cfg, err := c.config()
+	if err != nil || !strings.HasPrefix(cfg.Host, "/") {
+		return c, false
+	}
+	query := c.url.Query()
+	query.Del("host")
+	query.Del("port")
+	c.url.RawQuery = query.Encode()
+	c.url.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(cfg.Port)))
+	return c, true
+}
+
+// enter finds out how the role can connect to a database.
+func (w *restorer) enter(ctx context.Context, database string) error {
+	refused := w.try(ctx, database)
+	if refused == nil || !w.temporary {
+		return refused
+	}
+	tcp, ok := w.url.overTCP()
+	if ok {
+		other := *w
+		if other.url = tcp; other.try(ctx, database) == nil {
+			w.url = tcp
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: a dump is restored as a role of its own without a superuser's rights, which the server does not let in: "+
+		"give pg_hba.conf a line such as \"host all %s 127.0.0.1/32 scram-sha-256\" (or \"local all %s scram-sha-256\"), or name a role without these rights in restore_url", refused, hbaName(w.role), hbaName(w.role))
+}
+
+// hbaName is a role's name for pg_hba.conf.
+func hbaName(role string) string { return `"` + strings.ReplaceAll(role, `"`, `""`) + `"` }
+
+func (w *restorer) try(ctx context.Context, database string) error {
+	err := w.url.to(database).with(ctx, func(*pgx.Conn) error { return nil })
+	if isCode(err, "42501") { // it is known, and this database is not for everybody
+		return nil
+	}
+	return err
+}
+
+// checkRestorer tells whether a restore could connect as its role. What was once
+// so is not asked again.
+func (p *Source) checkRestorer(ctx context.Context, conn *pgx.Conn) error {
+	if p.restorable.Load() {
+		return nil
+	}
+	return p.alone(ctx, conn, func() (err error) {
+		w, err := p.newRestorer(ctx, conn)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.dropRestorer(ctx, conn, w)) }()
+		if err := w.enter(ctx, p.admin.database); err != nil {
+			return err
+		}
+		p.restorable.Store(true)
+		return nil
+	})
+}
+
+// alone calls do while nobody else makes such a role for this database, in
+// another process either.
+func (p *Source) alone(ctx context.Context, conn *pgx.Conn, do func() error) (err error) {
+	sum := sha256.Sum256([]byte("understudy restorer of " + p.target()))
+	key := int64(binary.BigEndian.Uint64(sum[:]))
+	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_advisory_lock($1)", key); err != nil {
+		return fmt.Errorf("wait for another restore: %w", err)
+	}
+	defer func() {
+		_, unlocked := conn.Exec(context.WithoutCancel(ctx), "SELECT pg_catalog.pg_advisory_unlock($1)", key)
+		if err == nil {
+			err = unlocked
+		}
+	}()
+	return do()
+}
+
+// sqlOfExtensions are privileges that let the restorer make foreign servers, fill
+// the tables that extensions have dumped, and use their schemas.
+const sqlOfExtensions = `
+SELECT format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) FROM pg_catalog.pg_foreign_data_wrapper
+UNION ALL
+SELECT format(CASE c.relkind WHEN 'S' THEN 'SELECT, UPDATE ON SEQUENCE %I.%I' ELSE 'SELECT, INSERT, UPDATE ON TABLE %I.%I' END, n.nspname, c.relname)
+FROM pg_catalog.pg_extension e, unnest(e.extconfig) x JOIN pg_catalog.pg_class c ON c.oid = x JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+UNION ALL
+SELECT format('USAGE, CREATE ON SCHEMA %I', n.nspname)
+FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.objid
+WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'e'`
+
+// arrive lets the restorer use what belongs to the extensions of a database.
+func (w *restorer) arrive(ctx context.Context, conn *pgx.Conn) error {
+	return w.eachPrivilege(ctx, conn, "GRANT %s TO "+ident(w.role))
+}
+
+// leave ends all that the restorer may do in a database, and gives to the
+// administrator what is still its own: what the dump's code has made.
+func (w *restorer) leave(ctx context.Context, conn *pgx.Conn) error {
+	if w.temporary {
+		return execute(ctx, conn, "REASSIGN OWNED BY "+ident(w.role)+" TO CURRENT_USER", "DROP OWNED BY "+ident(w.role))
+	}
+	return w.eachPrivilege(ctx, conn, "REVOKE %s FROM "+ident(w.role))
+}
+
+func (w *restorer) eachPrivilege(ctx context.Context, conn *pgx.Conn, format string) error {
+	if w.admin {
+		return nil
+	}
+	all, err := collectNames(ctx, conn, sqlOfExtensions)
+	for i := range all {
+		all[i] = fmt.Sprintf(format, all[i])
+	}
+	return errors.Join(err, execute(ctx, conn, all...))
+}
+
+// dropRestorer drops the role if it was made for this restore.
+func (p *Source) dropRestorer(ctx context.Context, conn *pgx.Conn, w *restorer) error {
+	if !w.temporary {
+		return nil
+	}
+	if err := execute(ctx, conn, "DROP ROLE IF EXISTS "+ident(w.role)); err != nil {
+		return fmt.Errorf("drop role %q: %w", w.role, explained(err))
+	}
+	return nil
+}
+
+// scramIterations is how often PostgreSQL itself hashes.
+const scramIterations = 4096
+
+// scramVerifier is what the server keeps of a password: the password itself
+// would stand in its log.
+func scramVerifier(password string) (string, error) {
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // never fails
+	salted, err := pbkdf2.Key(sha256.New, password, salt, scramIterations, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	sign := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	stored := sha256.Sum256(sign(salted, "Client Key"))
+	base := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", scramIterations, base(salt), base(stored[:]), base(sign(salted, "Server Key"))), nil
+}

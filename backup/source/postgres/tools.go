@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+)
+
+// toolFolders are where distributions keep the programs of several versions of
+// PostgreSQL side by side.
+var toolFolders = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"}
+
+// tool is one installed program of PostgreSQL's.
+type tool struct {
+	path  string
+	major int
+}
+
+// findTool finds the program of the lowest version that is not older than
+// major. The lowest, because a newer pg_restore sends settings that an older
+// server does not know, and a newer pg_dump needs a newer pg_restore.
+func findTool(ctx context.Context, name string, major int) (tool, error) {
+	var best tool
+	newest := 0
+	for _, path := range toolPaths(name) {
+		t, err := probeTool(ctx, path)
+		if err != nil {
+			return tool{}, err
+		}
+		if t.major == major {
+			return t, nil
+		}
+		newest = max(newest, t.major)
+		if t.major >= major && (best.path == "" || t.major < best.major) {
+			best = t
+		}
+	}
+	switch {
+	case best.path != "":
+		return best, nil
+	case newest == 0:
+		return tool{}, fmt.Errorf("find %s: not installed: install the client programs of PostgreSQL %d", name, major)
+	}
+	return tool{}, fmt.Errorf("find %s: version %d is needed and %d is the newest here: install the client programs of PostgreSQL %d",
+		name, major, newest, major)
+}
+
+func toolPaths(name string) []string {
+	var paths []string
+	for _, folder := range toolFolders {
+		found, err := filepath.Glob(filepath.Join(folder, name))
+		if err == nil { // the patterns are valid
+			paths = append(paths, found...)
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func probeTool(ctx context.Context, path string) (tool, error) {
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return tool{}, fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	// "pg_dump (PostgreSQL) 15.3 (Debian 15.3-1)"
+	_, version, _ := bytes.Cut(out, []byte(") "))
+	major, err := majorOf(string(version))
+	if err != nil {
+		return tool{}, fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	return tool{path: path, major: major}, nil
+}
+
+var leadingNumber = regexp.MustCompile(`^\d+`)
+
+// majorOf gives the first number of a version such as "15.3 (Debian 15.3-1)".
+func majorOf(version string) (int, error) {
+	major, err := strconv.Atoi(leadingNumber.FindString(version))
+	if err != nil {
+		return 0, fmt.Errorf("read version %q: %w", version, err)
+	}
+	return major, nil
+}
