@@ -3,7 +3,7 @@
 //
 // A program prints to a pipe, never to a file: whoever reads the pipe decides how
 // much of it is kept. What still has the pipe open when the program itself has
-// ended is read on, by a process of its own (Keeper), which ends with the last who
+// ended is read on, by a process of its own (Collector), which ends with the last who
 // prints. So a daemon that a hook has started is neither held up nor killed by a
 // pipe that nobody reads, also after the agent's end.
 package outlet
@@ -25,9 +25,9 @@ import (
 // is kept beside it, in bytes.
 const Max = 256 << 10
 
-// Keeper has a process that outlives this one read a pipe to its end, into the
+// Collector has a process that outlives this one read a pipe to its end, into the
 // file at path. It may close the pipe once it has returned.
-type Keeper func(pipe *os.File, path string) error
+type Collector func(pipe *os.File, path string) error
 
 // settle is how many moments after a program's end what it has printed may take to
 // be read, where something that it has left running goes on printing.
@@ -40,11 +40,11 @@ const (
 // anew, and the end of that in last. A file that cannot be
 // written, and a disk that does not answer, keep nothing from being run. keep may be nil: then what the program
 // leaves running is read by this process for as long as that lives.
-func Run(cmd *exec.Cmd, path string, last *Tail, keep Keeper) error {
+func Run(cmd *exec.Cmd, path string, last *Tail, keep Collector) error {
 	return runTo(cmd, beside(func() *Log { return Open(path, Max) }), path, last, keep)
 }
 
-func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Keeper) error {
+func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Collector) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		file.End()
@@ -103,7 +103,7 @@ func waiting(r *os.File) (n int) {
 var longAgo = time.Unix(1, 0)
 
 // linger sees to it that a pipe which something still has open is read.
-func linger(r *os.File, path string, done <-chan struct{}, keep Keeper) {
+func linger(r *os.File, path string, done <-chan struct{}, keep Collector) {
 	if keep != nil && r.SetReadDeadline(longAgo) == nil {
 		<-done
 		if keep(r, path) == nil {
@@ -119,7 +119,7 @@ func linger(r *os.File, path string, done <-chan struct{}, keep Keeper) {
 	_ = r.Close()
 }
 
-// Keep reads a pipe to its end into the file at path: what a Keeper's process
+// Keep reads a pipe to its end into the file at path: what a Collector's process
 // does.
 func Keep(pipe io.Reader, path string) error {
 	file := beside(func() *Log { return Resume(path, Max) })

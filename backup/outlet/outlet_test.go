@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func run(path string, tail int, keep Keeper, script string, args ...string) (string, error) {
+func run(path string, tail int, keep Collector, script string, args ...string) (string, error) {
 	last := &Tail{Max: tail}
 	err := Run(exec.Command("sh", append([]string{"-c", script}, args...)...), path, last, keep)
 	return last.String(), err
@@ -54,12 +54,12 @@ func TestWhatIsLeftRunningPrintsOn(t *testing.T) {
 	if err := syscall.Mkfifo(beat, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	keeper := make(chan *exec.Cmd, 1)
+	collector := make(chan *exec.Cmd, 1)
 	keep := func(pipe *os.File, path string) error {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestKeeperProcess$")
 		cmd.Env, cmd.Stdin = append(os.Environ(), "KEEP_OUTPUT="+path), pipe
 		err := cmd.Start()
-		keeper <- cmd
+		collector <- cmd
 		return err
 	}
 	script := `(while :; do yes a line of no interest | head -c 1000000; echo beat > "$0"; done) & echo $! > "$0.pid"`
@@ -72,7 +72,7 @@ func TestWhatIsLeftRunningPrintsOn(t *testing.T) {
 	}
 	pid := strings.TrimSpace(string(text))
 	t.Cleanup(func() { _ = exec.Command("kill", "-9", pid).Run() })
-	cmd := <-keeper
+	cmd := <-collector
 	f, err := os.OpenFile(beat, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestWhatIsLeftRunningPrintsOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("the keeper has not ended with who prints: %v", err)
+		t.Errorf("the collector has not ended with who prints: %v", err)
 	}
 }
 

@@ -39,7 +39,7 @@ func keepOutput(pipe *os.File, path string) error {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the keeper of an output: %w", err)
+		return fmt.Errorf("start what keeps an output: %w", err)
 	}
 	go func() { _ = cmd.Wait() }() // how it ends says nothing
 	return nil

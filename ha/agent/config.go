@@ -45,7 +45,7 @@ type Config struct {
 	Federation Federation
 	// KeepOutput reads on what a program prints that a hook has left running; nil:
 	// the agent does, for as long as it runs.
-	KeepOutput outlet.Keeper
+	KeepOutput outlet.Collector
 	// Application, where there is one, is run instead of the promote and demote
 	// hooks; nil: those start and stop it.
 	Application Application

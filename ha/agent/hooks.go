@@ -34,7 +34,7 @@ const maxHookOutput = 4 << 10
 type execHooks struct {
 	env  []string
 	dir  string
-	keep outlet.Keeper
+	keep outlet.Collector
 }
 
 func (r execHooks) run(ctx context.Context, name string, h Hook, env []string) (string, error) {

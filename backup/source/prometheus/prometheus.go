@@ -55,7 +55,7 @@ type Config struct {
 	Scratch string
 	// KeepOutput reads on what a server prints that Start has left running; nil:
 	// this process does.
-	KeepOutput outlet.Keeper
+	KeepOutput outlet.Collector
 	// Now tells the time; nil for time.Now.
 	Now func() time.Time
 }
