@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,9 +23,15 @@ var ErrMissing = errors.New("packs are missing from the bucket")
 // another size; a size of 0 is one that is not known. It lists the packs, a request for about a thousand of them, and
 // looks again at each that the list lacks.
 func (r *Repository) Missing(ctx context.Context, packs []pack.Info) ([]pack.Info, error) {
+	return r.Look(ctx, packs, func(pack.Info, blobstore.Attrs) {})
+}
+
+// Look is Missing, and yields those of the packs that the list has with their
+// sizes, in the order of their digests.
+func (r *Repository) Look(ctx context.Context, packs []pack.Info, listed func(pack.Info, blobstore.Attrs)) ([]pack.Info, error) {
 	packs = slices.Clone(packs)
 	slices.SortFunc(packs, func(x, y pack.Info) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
-	suspect, err := r.unlisted(ctx, packs)
+	suspect, err := r.unlisted(ctx, packs, listed)
 	if err != nil {
 		return nil, fmt.Errorf("look for missing packs: %w", err)
 	}
@@ -51,8 +58,8 @@ func (r *Repository) Missing(ctx context.Context, packs []pack.Info) ([]pack.Inf
 }
 
 // unlisted gives those of the packs, which are in order, that a list of the
-// bucket's does not have with their sizes.
-func (r *Repository) unlisted(ctx context.Context, packs []pack.Info) (suspect []pack.Info, err error) {
+// bucket's does not have with their sizes, and yields the others.
+func (r *Repository) unlisted(ctx context.Context, packs []pack.Info, listed func(pack.Info, blobstore.Attrs)) (suspect []pack.Info, err error) {
 	if len(packs) == 0 {
 		return nil, nil
 	}
@@ -69,11 +76,26 @@ func (r *Repository) unlisted(ctx context.Context, packs []pack.Info) (suspect [
 		if packs[0].Digest.Key() == attrs.Key {
 			if size := packs[0].Size; size != attrs.Size && size != 0 {
 				suspect = append(suspect, packs[0])
+			} else {
+				listed(packs[0], attrs)
 			}
 			packs = packs[1:]
 		}
 	}
 	return append(suspect, packs...), nil
+}
+
+// Intact reads a pack in the bucket, and reports whether it is there and is the one
+// that its name says; and which version it has read.
+func (r *Repository) Intact(ctx context.Context, p pack.Info) (bool, blobstore.Attrs, error) {
+	data, attrs, err := blobstore.ReadAll(ctx, r.Store, p.Digest.Key(), pack.MaxPackSize)
+	switch {
+	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, blobstore.ErrInvalid):
+		return false, attrs, nil
+	case err != nil:
+		return false, attrs, fmt.Errorf("read pack %s: %w", p.Digest, err)
+	}
+	return pack.Digest(sha256.Sum256(data)) == p.Digest, attrs, nil
 }
 
 // Named gives the packs that a manifest itself names, for when its index cannot

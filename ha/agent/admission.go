@@ -43,10 +43,11 @@ func (a *Agent) awaitAdmission(ctx context.Context) error {
 }
 
 func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
-	b, _, err := openBucket(ctx, a.cfg)
+	b, cluster, err := openBucket(ctx, a.cfg)
 	if err != nil {
 		return err
 	}
+	a.objects.cluster.Store(&cluster)
 	if b.Cluster() != a.bucket.Cluster() {
 		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): check UNDERSTUDY_BUCKET and UNDERSTUDY_DATA_DIR",
 			ErrBucket, b.Cluster(), a.dir.path, a.bucket.Cluster())

@@ -56,6 +56,7 @@ type Agent struct {
 	lags       lags
 	mends      mends
 	packs      packs
+	objects    objects
 	sighting   sighting
 	troubles   troubles
 	volumes    *volumes
@@ -219,6 +220,7 @@ func (a *Agent) openParts() (err error) {
 	a.cache.Step, a.cache.Mended = a.cfg.Step, a.mended
 	a.history = newManifests(a.repo, a.cache)
 	a.chronicle = newChronicle(a.bucket, a.history)
+	a.watchObjects()
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
 		return err
 	}
@@ -292,6 +294,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepScrubbed(gctx) })
 	g.Go(func() error { return a.keepReread(gctx) })
 	g.Go(func() error { return a.keepPacks(gctx) })
+	g.Go(func() error { return a.keepObjects(gctx) })
 	g.Go(func() error { return a.keepReturned(gctx) })
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })

@@ -190,6 +190,27 @@ func (b *Bucket) decode(kind ha.Kind, key string, signed []byte) (any, error) {
 	return object, nil
 }
 
+// kindOf is the kind of the control object that has a key.
+func kindOf(key string) ha.Kind {
+	switch {
+	case key == ha.ClusterKey:
+		return ha.KindCluster
+	case strings.HasPrefix(key, configFolder):
+		return ha.KindConfig
+	case strings.HasSuffix(key, ".ack.json"):
+		return ha.KindAck
+	case strings.HasSuffix(key, ".salvage.json"):
+		return ha.KindSalvage
+	}
+	return ha.KindMarker
+}
+
+// Folders of control objects that are written once.
+const (
+	configFolder = "config/"
+	demoteFolder = "demote/"
+)
+
 func (b *Bucket) scope(kind ha.Kind, key string) seal.Scope {
 	return seal.Scope{Type: string(kind), Cluster: b.cluster, Object: key}
 }

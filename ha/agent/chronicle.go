@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -215,16 +216,7 @@ func (c *chronicle) control(ctx context.Context, attrs blobstore.Attrs) (control
 	if found && known.token == attrs.Token && (attrs.Token != "" || attrs.Key == ha.ClusterKey && known.event.Kind != unverifiedKind) {
 		return known, nil
 	}
-	kind := ha.KindMarker
-	switch {
-	case attrs.Key == ha.ClusterKey:
-		kind = ha.KindCluster
-	case strings.HasSuffix(attrs.Key, ".ack.json"):
-		kind = ha.KindAck
-	case strings.HasSuffix(attrs.Key, ".salvage.json"):
-		kind = ha.KindSalvage
-	}
-	object, _, err := c.bucket.read(ctx, kind, attrs.Key, "")
+	object, _, err := c.bucket.read(ctx, kindOf(attrs.Key), attrs.Key, "")
 	e := controlEvent{token: attrs.Token}
 	switch {
 	case errors.Is(err, ErrUnverified):
@@ -236,6 +228,14 @@ func (c *chronicle) control(ctx context.Context, attrs blobstore.Attrs) (control
 	}
 	e.event.Key = attrs.Key
 	return e, nil
+}
+
+// forget has objects read again.
+func (c *chronicle) forget(keys map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.controls, func(key string, _ controlEvent) bool { return keys[key] })
+	maps.DeleteFunc(c.backups, func(_ string, e backupEvent) bool { return keys[e.event.Key] })
 }
 
 // epochIn reads the epoch in the name of an object under demote/.

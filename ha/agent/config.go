@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
@@ -72,6 +73,9 @@ type Config struct {
 	Beat func()
 
 	hooks hookRunner // replaced in tests
+	// find looks who has the live state of a standby open; replaced in tests, whose
+	// clocks have it done thousands of times.
+	find func(context.Context, []holder.Place, func(pid int) bool) (holder.Found, error)
 }
 
 // Hooks are the commands that stop, start and judge the application. An empty
@@ -136,6 +140,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Step != nil {
 		c.Store = stepStore{c.Store, c.Step}
+	}
+	if c.find == nil {
+		c.find = holder.Find
 	}
 	if c.hooks == nil {
 		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder), keep: c.KeepOutput}

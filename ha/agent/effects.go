@@ -95,6 +95,9 @@ func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	object, attrs, err := a.bucket.read(ctx, e.Kind, e.Key, e.IfChanged)
+	if e.Kind == ha.KindLease {
+		a.tellLease(ctx, err)
+	}
 	return ha.Done{Outcome: readOutcome(err), Object: object, Token: attrs.Token, Err: err}
 }
 

@@ -150,6 +150,7 @@ func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) (BackupL
 
 func (a *Agent) backups(ctx context.Context, p page) (BackupList, error) {
 	seen := a.view().Seen
+	a.objects.asked()
 	h, err := a.bucket.Head(ctx)
 	if err != nil {
 		if unreachable(err) {
@@ -215,10 +216,13 @@ func (a *Agent) backupInfo(ctx context.Context, h *ha.Head, id string) (BackupIn
 	return info, m, err
 }
 
-// addDamage says what is known to be wrong with the packs of a backup.
+// addDamage says what is known to be wrong with a backup in the bucket.
 func (a *Agent) addDamage(b *BackupInfo) {
 	if text := a.packs.damage(b.ID); text != "" {
 		b.Warnings = append(slices.Clone(b.Warnings), text)
+	}
+	if why := a.objects.damage(b.Key); why != "" && b.Damaged == "" {
+		b.Warnings = append(slices.Clone(b.Warnings), "its manifest cannot be used from the bucket, and was read from a cache or an earlier version: "+why)
 	}
 }
 

@@ -183,7 +183,7 @@ func (a *Agent) holders(ctx context.Context) (holder.Found, error) {
 	if err != nil {
 		return holder.Found{}, err
 	}
-	return holder.Find(ctx, places, holder.Children())
+	return a.cfg.find(ctx, places, holder.Children())
 }
 
 // checkHolders says who has open what a promotion would replace. That is in its

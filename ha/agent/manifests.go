@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -130,6 +131,21 @@ func (c *manifests) addLink(ref backup.Ref, m *backup.Manifest) link {
 	forgetAny(c.links, maxLinks)
 	c.links[ref.Digest] = l
 	return l
+}
+
+// forget has the manifests with these keys read again.
+func (c *manifests) forget(keys map[string]bool) {
+	ids := make(map[string]bool, len(keys))
+	for key := range keys {
+		if ref, err := backup.ParseKey(key); err == nil {
+			ids[ref.ID] = true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.names, func(key string, _ namedManifest) bool { return keys[key] })
+	maps.DeleteFunc(c.links, func(_ string, l link) bool { return keys[l.info.Key] })
+	maps.DeleteFunc(c.known, func(_ string, m *backup.Manifest) bool { return ids[m.ID] })
 }
 
 // load reads a manifest from the cache or the bucket.

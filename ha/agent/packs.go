@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +19,8 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// The active looks whether the packs that its chain of backups refers to are in the
-// bucket, once an hour, with a list. What is missing is put back from a cache that has
+// The active looks whether the packs that backups refer to are in the bucket, once an
+// hour, with a list, and reads what has changed. What is missing is put back from a cache that has
 // it, and until then no backup refers to it: the next one reads and stores again
 // what was in it.
 const (
@@ -45,12 +46,19 @@ type packs struct {
 	unlisted bool
 	kick     chan struct{} // somebody has seen that something is missing
 
-	referred referred // its goroutine's
+	// rotten are those of the missing ones that are there, and are not what their
+	// names say, with the versions that were found so.
+	rotten  map[pack.Digest]version
+	checked map[string]int // of a backup's id: how many rounds of losses it was looked at for
+	losses  int            // how often something more was missing
+
+	referred referred
+	contents packContents
 	returned []string // what the active said that it misses when this instance last put back what it could; its goroutine's
 }
 
 func newPacks() packs {
-	return packs{missing: make(map[pack.Digest]pack.Info), hit: make(map[string]string), kick: make(chan struct{}, 1)}
+	return packs{missing: make(map[pack.Digest]pack.Info), rotten: make(map[pack.Digest]version), hit: make(map[string]string), checked: make(map[string]int), kick: make(chan struct{}, 1)}
 }
 
 // gone gives the digests that are missing.
@@ -86,7 +94,10 @@ func (p *packs) add(missing []pack.Info) (news bool) {
 		}
 		p.missing[info.Digest] = info
 	}
-	p.whole = p.whole && !news
+	if news {
+		p.whole = false
+		p.losses++
+	}
 	return news
 }
 
@@ -97,9 +108,11 @@ func (p *packs) back(there ...pack.Digest) (left int) {
 	defer p.mu.Unlock()
 	for _, d := range there {
 		delete(p.missing, d)
+		delete(p.rotten, d)
 	}
 	if len(p.missing) == 0 {
 		clear(p.hit)
+		clear(p.checked)
 	}
 	return len(p.missing)
 }
@@ -146,17 +159,12 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 		case leading && (kicked || now >= next || a.packs.isUnlisted()):
 			a.lookForManifest(ctx)
 			a.lookForPacks(ctx)
-			a.lookForConfig(ctx)
 			next = now + packsEvery
 		case leading && !a.packs.isWhole():
 			a.recheckPacks(ctx)
 		case leading:
 		default:
 			a.returnPacks(ctx)
-			if now >= next {
-				a.lookForConfig(ctx)
-				next = now + packsEvery
-			}
 		}
 		timer := time.NewTimer(packsAgain)
 		select {
@@ -184,11 +192,12 @@ func (a *Agent) lookForPacks(ctx context.Context) {
 		a.troubleOver(ctx, packsKind, key, "the packs of the backups can be looked at again")
 		a.lostPacks(ctx, missing)
 		a.recheckPacks(ctx)
+		a.findHit(ctx)
 	}
 }
 
-// missingPacks gives the packs that the chain of backups needs, as far as it was
-// read, and the bucket lacks.
+// missingPacks gives the packs that backups need, as far as their branches were
+// read, and the bucket lacks, or has with other bytes.
 func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 	h := a.view().Head
 	if h == nil || h.Newest == nil {
@@ -207,10 +216,17 @@ func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 	default:
 		needed = index.Packs()
 	}
-	if err := a.packs.referred.read(ctx, a, *h.Newest, a.oldestKept(ctx, h)); err != nil {
+	oldest, reuse := a.kept(ctx, h)
+	branches, err := a.branches(ctx, h, oldest)
+	if err != nil {
 		return nil, err
 	}
-	return a.repo.Missing(ctx, a.packs.referred.packs(needed))
+	if err := a.packs.referred.read(ctx, a, *h.Newest, branches, oldest, reuse); err != nil {
+		return nil, err
+	}
+	all := a.packs.referred.packs(needed)
+	a.packs.prune(all, oldest)
+	return a.lookInto(ctx, all)
 }
 
 // lostPacks takes in that packs are missing: what this instance's own cache has
@@ -227,7 +243,7 @@ func (a *Agent) lostPacks(ctx context.Context, missing []pack.Info) {
 		}
 	}
 	if returned := len(missing) - len(left); returned > 0 {
-		a.note(ctx, event.Alarm, packsKind, fmt.Sprintf("%d packs were missing from the bucket, and were put back from this instance's cache: who deletes there?", returned), nil)
+		a.note(ctx, event.Alarm, packsKind, fmt.Sprintf("%d packs were missing from the bucket, or damaged there, and were put back from this instance's cache: who deletes there?", returned), nil)
 	}
 	if len(left) == 0 || !a.noteLost(ctx, left) {
 		return
@@ -258,47 +274,66 @@ func (a *Agent) tellMissing(ctx context.Context) {
 		names = append(names, "…")
 	}
 	ids := a.packs.hitIDs()
-	hit := "the newest backup needs them"
+	hit := "no backup that is kept is known to need them yet"
 	if len(ids) > 0 {
-		hit = fmt.Sprintf("%d backups need them, from %s to %s", len(ids), ids[0], ids[len(ids)-1])
+		hit = fmt.Sprintf("%d backups need them, from %s to %s, and cannot be restored whole from it", len(ids), ids[0], ids[len(ids)-1])
 	}
-	a.trouble(ctx, packsKind, "missing", fmt.Sprintf("%d packs are missing from the bucket, or cut short (%s); %s, and cannot be restored whole from it. "+
+	a.trouble(ctx, packsKind, "missing", fmt.Sprintf("%d packs are missing from the bucket, or cut short or changed there (%s); %s. "+
 		"What was in them is stored again with the next backup; a standby that has them cached puts them back. Find out who deletes there", len(missing), strings.Join(names, ", "), hit))
 }
 
-// mostHit is how many backups are looked at for what needs a missing pack.
+// mostHit is how many backups are looked at, at once, for what needs a missing pack.
 const mostHit = 500
 
-// findHit finds the backups that need what is missing, from the newest on
-// backwards.
+// findHit finds the backups that need what is missing, from the newest on backwards,
+// and of the other branches, as far as these were read.
 func (a *Agent) findHit(ctx context.Context) {
 	gone, h := a.packs.gone(), a.view().Head
-	if h == nil {
+	if h == nil || len(gone) == 0 {
 		return
 	}
 	packs := a.cache.Through(a.repo)
-	for ref, n := h.Newest, 0; ref != nil && n < mostHit; n++ {
-		m, err := a.history.get(ctx, *ref)
+	left := mostHit
+	look := func(ref backup.Ref) *backup.Manifest {
+		m, err := a.history.get(ctx, ref)
 		if err != nil {
-			return
+			return nil
 		}
-		needs := 0
-		if _, index, err := a.repo.Open(ctx, m, packs); err == nil {
-			for _, p := range index.Packs() {
-				if gone[p.Digest] {
-					needs++
-				}
-			}
-		} else if errors.Is(err, fs.ErrNotExist) || errors.Is(err, pack.ErrCorrupt) {
-			needs = 1
-		}
-		if needs > 0 {
-			a.packs.mu.Lock()
-			a.packs.hit[ref.ID] = fmt.Sprintf("%d of its packs are missing from the bucket: understudy verify %s", needs, ref.ID)
-			a.packs.mu.Unlock()
+		left--
+		a.packs.noteHit(ref.ID, a.lacks(ctx, m, packs, gone))
+		return m
+	}
+	for ref := h.Newest; ref != nil && left > 0 && !a.packs.referred.knows(ref.ID); {
+		m := look(*ref)
+		if m == nil {
+			break
 		}
 		ref = m.Previous
 	}
+	for _, ref := range a.packs.referred.list() {
+		if left == 0 || ctx.Err() != nil {
+			return
+		}
+		if a.packs.isToCheck(ref.ID) {
+			look(ref)
+		}
+	}
+}
+
+// lacks counts the packs that a backup needs and that are gone.
+func (a *Agent) lacks(ctx context.Context, m *backup.Manifest, packs pack.Packs, gone map[pack.Digest]bool) (n int) {
+	_, index, err := a.repo.Open(ctx, m, packs)
+	switch {
+	case err == nil:
+		for _, p := range index.Packs() {
+			if gone[p.Digest] {
+				n++
+			}
+		}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, pack.ErrCorrupt):
+		n = 1
+	}
+	return n
 }
 
 // recheckPacks looks again at what is missing.
@@ -309,8 +344,7 @@ func (a *Agent) recheckPacks(ctx context.Context) {
 	}
 	there := make([]bool, len(missing))
 	err := inParallel(ctx, len(missing), func(i int) error {
-		attrs, err := a.bucket.store.Stat(ctx, missing[i].Digest.Key())
-		there[i] = err == nil && attrs.Size == missing[i].Size
+		there[i] = a.isThere(ctx, missing[i])
 		return ctx.Err()
 	})
 	if err != nil {
@@ -325,6 +359,54 @@ func (a *Agent) recheckPacks(ctx context.Context) {
 	if a.packs.back(back...) == 0 {
 		a.troubleOver(ctx, packsKind, "missing", "every pack that was missing from the bucket is there again")
 	}
+}
+
+// prune forgets what is missing that no backup needs any more, and the backups that
+// have expired.
+func (p *packs) prune(needed []pack.Info, oldest time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.missing) == 0 {
+		return
+	}
+	are := make(map[pack.Digest]bool, len(needed))
+	for _, n := range needed {
+		are[n.Digest] = true
+	}
+	maps.DeleteFunc(p.missing, func(d pack.Digest, _ pack.Info) bool { return !are[d] })
+	maps.DeleteFunc(p.rotten, func(d pack.Digest, _ version) bool { return !are[d] })
+	maps.DeleteFunc(p.hit, func(id string, _ string) bool {
+		ref, err := backup.ParseID(id)
+		return err == nil && ref.Time.Before(oldest)
+	})
+}
+
+// noteHit notes how many packs that are gone a backup needs.
+func (p *packs) noteHit(id string, needs int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.checked[id] = p.losses; needs > 0 && len(p.missing) > 0 {
+		p.hit[id] = fmt.Sprintf("%d of its packs are missing from the bucket, or damaged there: understudy verify --deep %s", needs, id)
+	}
+}
+
+// isToCheck reports whether more has been lost since a backup was looked at.
+func (p *packs) isToCheck(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.checked[id] < p.losses
+}
+
+// hitIDs are the backups that are known to need what is missing, oldest first.
+func (p *packs) hitIDs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]string, 0, len(p.hit))
+	for id := range p.hit {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // isWhole reports whether the newest backup does without what is missing.
@@ -399,7 +481,7 @@ func (a *Agent) returnPacks(ctx context.Context) {
 	n := 0
 	needed, err := a.cache.Needed()
 	if err == nil && len(rec.Missing) > 0 {
-		n, err = a.returnMissing(ctx, needed)
+		n, err = a.returnMissing(ctx, needed, rec.Missing)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -409,13 +491,19 @@ func (a *Agent) returnPacks(ctx context.Context) {
 		a.packs.returned = rec.Missing
 	}
 	if n > 0 {
-		a.note(ctx, event.Warn, packsKind, fmt.Sprintf("%d packs that were missing from the bucket were put back from this instance's cache", n), nil)
+		a.note(ctx, event.Warn, packsKind, fmt.Sprintf("%d packs that were missing from the bucket, or damaged there, were put back from this instance's cache", n), nil)
 	}
 }
 
-// returnMissing puts back those of the cached packs that the bucket lacks.
-func (a *Agent) returnMissing(ctx context.Context, cached []pack.Info) (n int, err error) {
+// returnMissing puts back those of the cached packs that the bucket lacks, and those
+// that are named and damaged there.
+func (a *Agent) returnMissing(ctx context.Context, cached []pack.Info, named []string) (n int, err error) {
 	missing, err := a.repo.Missing(ctx, cached)
+	if err == nil {
+		var damaged []pack.Info
+		damaged, err = a.damagedOf(ctx, cached, named)
+		missing = append(missing, damaged...)
+	}
 	for _, p := range missing {
 		back, failed := a.putBack(ctx, p)
 		if back {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -14,75 +15,116 @@ import (
 )
 
 // A pack was new in one backup, and the ones after it share it. So what all
-// backups of a chain need is what was new in each, and what the oldest found. The
-// chain is read backwards once, some manifests a look, and from then on only what
-// has come since.
+// backups of a branch need is what was new in each, and all that the first and the
+// last of them need. Each branch (the present chain, those that promotions have cut
+// off, salvage backups) is read backwards once, some manifests a look, and from then
+// on only what has come since.
 
 // referredMost is how many manifests one look reads.
 const referredMost = 500
 
-// referred are the packs that the backups of the present chain refer to, as far as
-// the chain was read. It belongs to the goroutine that looks after the packs.
+// referred are the packs that backups refer to, as far as their branches were read.
+// One goroutine reads; everybody may ask what was read.
 type referred struct {
-	new  map[string][]pack.Info // of a backup's id: the packs that were new in it
+	begun map[string]bool // ids of the backups with which branches begin that are known
+	next  []stretch       // what is to be read yet
+
+	mu   sync.Mutex
+	new  map[string][]pack.Info // of a backup's id: the packs that were new in it, or more
 	refs map[string]backup.Ref  // those backups
-	next *backup.Ref            // where the reading goes on; nil: it has come to the end
+}
+
+// stretch is a part of a branch, from a backup on backwards.
+type stretch struct {
+	from  backup.Ref
+	first bool // the branch begins with it
 }
 
 // read reads of the backups that have come since it last did, and goes on with the
-// older ones. What is older than oldest is forgotten.
-func (r *referred) read(ctx context.Context, a *Agent, newest backup.Ref, oldest time.Time) error {
-	if r.new == nil {
-		r.new, r.refs, r.next = map[string][]pack.Info{}, map[string]backup.Ref{}, &newest
+// older ones and with the branches. What is older than oldest is not read; what was
+// new in such a backup counts for as long as others may refer to it.
+func (r *referred) read(ctx context.Context, a *Agent, newest backup.Ref, branches []backup.Ref, oldest time.Time, reuse time.Duration) error {
+	if r.begun == nil {
+		r.begun, r.new, r.refs = map[string]bool{}, map[string][]pack.Info{}, map[string]backup.Ref{}
 	}
+	todo := append([]stretch{{from: newest}}, r.next...)
+	for _, ref := range branches {
+		if !r.begun[ref.ID] {
+			r.begun[ref.ID] = true
+			todo = append(todo, stretch{from: ref, first: true})
+		}
+	}
+	r.next = nil
 	left := referredMost
-	since, err := r.follow(ctx, a, &newest, oldest, &left)
-	if err != nil || since != nil { // so many at once are new: what is older is read again
-		r.next = since
-		return err
+	for i, s := range todo {
+		on, err := r.follow(ctx, a, s, oldest, &left)
+		if on != nil {
+			r.next = append(r.next, *on)
+		}
+		if err != nil {
+			r.next = append(r.next, todo[i+1:]...)
+			return err
+		}
 	}
-	r.next, err = r.follow(ctx, a, r.next, oldest, &left)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for id, ref := range r.refs {
-		if ref.Time.Before(oldest) && id != newest.ID {
+		if ref.Time.Before(oldest.Add(-reuse)) && id != newest.ID {
 			delete(r.refs, id)
 			delete(r.new, id)
 		}
 	}
-	return err
+	return nil
 }
 
-// follow reads backwards from ref to what is known, or to the end of the chain, and
-// returns where it goes on when it has read enough.
-func (r *referred) follow(ctx context.Context, a *Agent, ref *backup.Ref, oldest time.Time, left *int) (*backup.Ref, error) {
-	for first := true; ref != nil && (first || !ref.Time.Before(oldest)); first = false {
-		if _, known := r.new[ref.ID]; known {
+// follow reads backwards to what is known, or to the end of the branch, and returns
+// where it goes on when it has read enough.
+func (r *referred) follow(ctx context.Context, a *Agent, s stretch, oldest time.Time, left *int) (*stretch, error) {
+	for {
+		if r.knows(s.from.ID) {
 			return nil, nil
 		}
 		if *left == 0 {
-			return ref, nil
+			return &s, nil
 		}
 		*left--
-		m, err := a.history.get(ctx, *ref)
+		m, err := a.history.get(ctx, s.from)
 		if errors.Is(err, blobstore.ErrNotFound) || unusable(err) {
 			return nil, nil // it is told where backups are listed
 		}
 		if err != nil {
-			return ref, err
+			return &s, err
 		}
-		packs, err := a.newIn(ctx, m)
+		ends := m.Previous == nil || m.Previous.Time.Before(oldest)
+		packs, err := a.packsOf(ctx, m, s.first || ends)
 		if err != nil {
-			return ref, err
+			return &s, err
 		}
-		r.new[ref.ID], r.refs[ref.ID] = packs, *ref
-		ref = m.Previous
+		r.add(s.from, packs)
+		if ends {
+			return nil, nil
+		}
+		s = stretch{from: *m.Previous}
 	}
-	return nil, nil
 }
 
-// newIn are the packs that were new in a backup. A manifest that does not list
-// them has many: then all that it needs count.
-func (a *Agent) newIn(ctx context.Context, m *backup.Manifest) ([]pack.Info, error) {
-	if len(m.NewPacks) > 0 || m.Size.Stored == 0 {
+func (r *referred) knows(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.new[id]
+	return known
+}
+
+func (r *referred) add(ref backup.Ref, packs []pack.Info) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.new[ref.ID], r.refs[ref.ID] = packs, ref
+}
+
+// packsOf are the packs that were new in a backup, or all that it needs. A manifest
+// that does not list the new ones has many: then all count.
+func (a *Agent) packsOf(ctx context.Context, m *backup.Manifest, all bool) ([]pack.Info, error) {
+	if !all && (len(m.NewPacks) > 0 || m.Size.Stored == 0) {
 		return m.Named(), nil
 	}
 	_, index, err := a.repo.Open(ctx, m, a.cache.Through(a.repo))
@@ -97,6 +139,8 @@ func (a *Agent) newIn(ctx context.Context, m *backup.Manifest) ([]pack.Info, err
 
 // packs are those that were read of, each once, with more.
 func (r *referred) packs(more []pack.Info) []pack.Info {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	seen := make(map[pack.Digest]pack.Info)
 	add := func(p pack.Info) {
 		if known, ok := seen[p.Digest]; !ok || known.Size == 0 {
@@ -118,23 +162,50 @@ func (r *referred) packs(more []pack.Info) []pack.Info {
 	return all
 }
 
-// oldestKept is from when on backups are kept.
-func (a *Agent) oldestKept(ctx context.Context, h *ha.Head) time.Time {
-	c, err := a.configs.get(ctx, h.Config)
-	if err != nil {
-		return h.Newest.Time
+// list lists the backups that were read, newest first.
+func (r *referred) list() []backup.Ref {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]backup.Ref, 0, len(r.refs))
+	for _, ref := range r.refs {
+		all = append(all, ref)
 	}
-	return a.bucket.storeTime().Add(-a.standing(c).Effective.Keep)
+	slices.SortFunc(all, newestFirst)
+	return all
 }
 
-// hitIDs are the backups that are known to need what is missing, oldest first.
-func (p *packs) hitIDs() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ids := make([]string, 0, len(p.hit))
-	for id := range p.hit {
-		ids = append(ids, id)
+// branches are the backups with which branches of the history begin, but for the
+// present chain: those that promotions have cut off, and salvage backups.
+func (a *Agent) branches(ctx context.Context, h *ha.Head, oldest time.Time) ([]backup.Ref, error) {
+	t, err := a.bucket.tips(ctx, h, oldest)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(ids)
-	return ids
+	salvages, err := a.bucket.salvages(ctx, a.history, mostSalvages, func(ref backup.Ref, _ time.Time) bool { return !ref.Time.Before(oldest) })
+	if err != nil {
+		return nil, err
+	}
+	var all []backup.Ref
+	for _, tip := range t.all {
+		if !tip.ref.Time.Before(oldest) {
+			all = append(all, tip.ref)
+		}
+	}
+	for _, s := range salvages {
+		if s.err == nil {
+			all = append(all, s.ref)
+		}
+	}
+	return slices.DeleteFunc(all, func(ref backup.Ref) bool { return ref.ID == h.Newest.ID }), nil
+}
+
+// kept is from when on backups are kept, and how old a pack may be that a backup
+// refers to.
+func (a *Agent) kept(ctx context.Context, h *ha.Head) (oldest time.Time, reuse time.Duration) {
+	c, err := a.configs.get(ctx, h.Config)
+	if err != nil {
+		return h.Newest.Time, 0
+	}
+	rules := a.standing(c).Effective
+	return a.bucket.storeTime().Add(-rules.Keep), max(rules.Reuse, 0)
 }

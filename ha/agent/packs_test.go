@@ -2,11 +2,13 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -193,4 +195,171 @@ func TestAVerificationThatFindsDamageHasItRepaired(t *testing.T) {
 		a.store.Inject(storetest.Fault{Op: storetest.List, Times: 1, Do: storetest.Fail(os.ErrPermission)})
 		a.backup() // a list that fails keeps no backup from being made
 	})
+}
+
+// spoil replaces packs by others of the same size, and removes these hosts' copies of
+// them.
+func (c *cluster) spoil(keys []string, hosts ...*host) {
+	c.t.Helper()
+	for _, key := range keys {
+		body := slices.Clone(c.object(key))
+		body[len(body)/2] ^= 1
+		c.replace(key, body)
+	}
+	c.uncache(keys, hosts...)
+}
+
+func (c *cluster) uncache(keys []string, hosts ...*host) {
+	c.t.Helper()
+	for _, h := range hosts {
+		for _, key := range keys {
+			if err := os.Remove(filepath.Join(h.data, "cache", key)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				c.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A pack that somebody overwrites with as many other bytes is noticed by the list, and
+// what was in it is stored again, or put back by a standby.
+func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
+	for _, cached := range []bool{false, true} {
+		t.Run(fmt.Sprint("cached on a standby: ", cached), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				a, b := c.host("a"), c.host("b")
+				a.init()
+				a.start()
+				a.untilLeading()
+				if cached {
+					b.join(false)
+					b.start()
+				}
+				a.write("state", strings.Repeat("one", 1000))
+				old := a.backup()
+				if cached {
+					b.untilCached(old)
+				}
+				a.rests()
+				c.pass(firstLook)
+				c.spoil(c.keys("packs/"), a)
+				if c.whole(old) == nil {
+					t.Fatal("nothing is spoilt")
+				}
+				c.pass(packsEvery)
+				s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
+				if err := c.whole(s.LastBackup.ID); err != nil {
+					t.Errorf("the newest backup: %v", err)
+				}
+				if !a.alarmed("packs", "changed", old) {
+					t.Error("no alarm names the backup that is hit")
+				}
+				if cached {
+					b.until("the standby has put back the older one", func(Status) bool { return c.whole(old) == nil })
+					c.pass(packsEvery)
+					a.until("nothing is hit any more", func(s Status) bool { return len(s.Hit) == 0 })
+				} else if info, _, err := a.agent.BackupInfo(t.Context(), old); err != nil || len(info.Warnings) == 0 {
+					t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
+				}
+			})
+		})
+	}
+}
+
+// What rots in a store without another version is found in rotation.
+func TestWhatRotsInTheBucketIsFoundInRotation(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a := c.host("a")
+		a.init()
+		a.start()
+		a.untilLeading()
+		old := a.many(3)[1]
+		a.rests()
+		c.pass(firstLook)
+		a.store.Inject(storetest.Fault{Op: storetest.Get, Key: "packs/**", Times: storetest.Forever, Do: storetest.CorruptBody(10)})
+		c.uncache(c.keys("packs/"), a)
+		c.pass(packsEvery)
+		if !a.alarmed("packs", "changed") {
+			t.Error("it was not found")
+		}
+		if s := a.agent.Status(); !slices.Contains(s.Hit, old) {
+			t.Errorf("hit: %q, want %s", s.Hit, old)
+		}
+	})
+}
+
+// Packs that nothing but a superseded backup, or a salvage backup, needs are looked
+// for as well, and these backups are named.
+func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		a, b := c.host("a"), c.host("b")
+		a.init()
+		a.start()
+		a.untilLeading()
+		b.join(false)
+		b.start()
+		first := a.many(1)[0]
+		b.untilCached(first)
+		a.write("state", strings.Repeat("superseded", 1000))
+		superseded := a.backup()
+		b.untilCached(superseded)
+		a.write("state", strings.Repeat("salvaged", 1000))
+		a.halt()
+		c.pass(3 * time.Minute)
+		b.promote(PromoteRequest{Backup: first, Mode: ha.ModeFailover})
+		b.untilLeading()
+		b.write("state", "another")
+		b.backup()
+		a.start()
+		a.until("it is a standby", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		b.rests()
+		c.pass(firstLook)
+		var salvage string
+		all, err := b.agent.Backups(t.Context(), 0)
+		for _, info := range all {
+			if info.Salvage {
+				salvage = info.ID
+			}
+		}
+		if err != nil || salvage == "" {
+			t.Fatalf("no salvage backup: %v", err)
+		}
+		needed := c.neededBy(b.agent.Status().LastBackup.ID)
+		var lost []string
+		for _, key := range c.keys("packs/") {
+			if !needed[key] {
+				lost = append(lost, key)
+				c.replace(key, nil)
+			}
+		}
+		c.uncache(lost, a, b)
+		c.pass(packsEvery)
+		s := b.until("they are known to be hit", func(s Status) bool { return slices.Contains(s.Hit, superseded) && slices.Contains(s.Hit, salvage) })
+		if slices.Contains(s.Hit, s.LastBackup.ID) {
+			t.Errorf("hit: %q, among them the newest", s.Hit)
+		}
+		for _, id := range []string{superseded, salvage} {
+			if len(b.listed(id).Warnings) == 0 {
+				t.Errorf("the list says nothing of %s", id)
+			}
+		}
+	})
+}
+
+// neededBy are the keys of the packs that a backup needs.
+func (c *cluster) neededBy(id string) map[string]bool {
+	c.t.Helper()
+	b, _ := c.offline()
+	_, m, err := b.Find(c.t.Context(), id)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, index, err := b.Repository().Open(c.t.Context(), m, b.Repository().BucketPacks())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	keys := make(map[string]bool)
+	for _, p := range index.Packs() {
+		keys[p.Digest.Key()] = true
+	}
+	return keys
 }

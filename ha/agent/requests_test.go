@@ -33,15 +33,16 @@ func (h *host) requestsSince() (n requests) {
 // from these numbers: an hour of three instances at default settings, in which
 // a small state changes between any two backups.
 func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
+	const looks = 2*60 + 12 + watchAgain // cluster.json and the configuration each minute; new manifests, and some again
 	active := requests{
-		writes: 372 + 72 + 12*(1+3), // the head at each poll and backup; its own record; manifest and packs
-		reads:  360 + 60*3 + 12,     // the lease at each poll; everybody's record
-		lists:  60 + 12*3 + 5 + 1,   // of records, also as standbys tell that they have a backup; of what may have expired; of packs
+		writes: 372 + 72 + 12*(1+3),                 // the head at each poll and backup; its own record; manifest and packs
+		reads:  360 + 60*3 + 12 + looks + turnPacks, // the lease at each poll; everybody's record; some packs again
+		lists:  60 + 12*3 + 5 + 3 + 4,               // of records, also as standbys tell that they have a backup; of what may have expired; of packs, and of branches that may need them; of small objects
 	}
 	standby := requests{
-		writes: 72,                          // its own record
-		reads:  360 + 360 + 60*3 + 12*(3+3), // head and lease at each poll; everybody's record; backups
-		lists:  60,
+		writes: 72,                                  // its own record
+		reads:  360 + 360 + 60*3 + 12*(3+3) + looks, // head and lease at each poll; everybody's record; backups
+		lists:  60 + 4,                              // of records, of small objects
 	}
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)

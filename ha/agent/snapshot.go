@@ -54,7 +54,7 @@ func (a *Agent) Status() Status {
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()
-	s.Hit = a.packs.hitIDs()
+	s.Hit, s.Damaged = a.packs.hitIDs(), a.badManifests()
 	s.judge(schedule, a.troubles.list(), now.Wall)
 	return s
 }

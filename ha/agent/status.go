@@ -59,6 +59,9 @@ type Status struct {
 	// Hit are the ids of the backups that need packs which are missing from the
 	// bucket, as far as this instance knows.
 	Hit []string `json:"hit,omitempty"`
+	// Damaged are the ids of the backups whose manifests are damaged in the bucket,
+	// or missing from it, as far as this instance knows.
+	Damaged []string `json:"damaged,omitempty"`
 	// Lacks is what the newest backup could not keep.
 	Lacks []string `json:"lacks,omitempty"`
 	// Takeover is the promotion that began the present epoch; nil: there was none,

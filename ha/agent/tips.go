@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,7 +42,7 @@ func (b *Bucket) tips(ctx context.Context, h *ha.Head, oldest time.Time) (tips, 
 		t.all = append(t.all, tip{ref: *h.Newest})
 	}
 	t.cutOff(h.Epoch, h.StartedFrom, h.CutOff)
-	const folder = "demote/"
+	const folder = demoteFolder
 	listed, names, err := b.names(ctx, folder)
 	if err != nil {
 		return t, err
@@ -51,14 +50,12 @@ func (b *Bucket) tips(ctx context.Context, h *ha.Head, oldest time.Time) (tips, 
 	objects := make([]any, len(names))
 	errs := make([]error, len(names))
 	err = inParallel(ctx, len(names), func(i int) error {
-		kind := ha.KindMarker
-		switch {
-		case listed[i].Time.Before(oldest), strings.HasSuffix(names[i], ".ack"):
+		key := folder + names[i] + ".json"
+		kind := kindOf(key)
+		if kind == ha.KindAck || listed[i].Time.Before(oldest) {
 			return nil
-		case strings.HasSuffix(names[i], ".salvage"):
-			kind = ha.KindSalvage
 		}
-		objects[i], _, errs[i] = b.read(ctx, kind, folder+names[i]+".json", "")
+		objects[i], _, errs[i] = b.read(ctx, kind, key, "")
 		if errors.Is(errs[i], ErrUnverified) || errors.Is(errs[i], blobstore.ErrNotFound) {
 			return nil // it leads nowhere
 		}

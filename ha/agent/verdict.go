@@ -181,7 +181,10 @@ func (s *Status) caveats(f *findings) {
 	}
 	f.caveat(s.Role == ha.RoleActive && s.Refused == "" && s.InstancesAge >= 0 && s.standbys() == 0, "there is no standby: nothing could take over from this host; join one with: understudy join")
 	if n := len(s.Hit); n > 0 {
-		f.caveat(true, "packs are missing from the bucket that %d backups need, from %s to %s: each says so where backups are listed", n, s.Hit[0], s.Hit[n-1])
+		f.caveat(true, "packs are missing from the bucket, or damaged there, that %d backups need, from %s to %s: each says so where backups are listed", n, s.Hit[0], s.Hit[n-1])
+	}
+	if n := len(s.Damaged); n > 0 {
+		f.caveat(true, "the manifests of %d backups are damaged in the bucket or missing from it, from %s to %s: each says so where backups are listed", n, s.Damaged[0], s.Damaged[n-1])
 	}
 	for _, text := range s.Lacks {
 		f.caveat(true, "the newest backup lacks something: %s", text)

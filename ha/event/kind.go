@@ -30,6 +30,7 @@ var Kinds = []Kind{
 	{"key", "the shared key and its rotation"},
 	{"lease", "the promotion lease"},
 	{"notification", "waking up peers"},
+	{"object", "manifests and control objects that are damaged in the bucket, or missing from it"},
 	{"packs", "packs that are missing from the bucket, and what became of them"},
 	{"promotion", "each step of a promotion of this instance"},
 	{"pull", "backups that were cached, or could not be"},
