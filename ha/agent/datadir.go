@@ -25,6 +25,9 @@ type dataDir struct {
 	reserve reserve
 	host    stamp // this host, as far as it can be told from others
 	hangs   bool  // a write to it has not ended: its lock is kept
+	// moved is what stood in the place of folders when it was opened, and is to be
+	// told; the goroutine's that looks at these.
+	moved []string
 }
 
 // ErrLocked means that another agent is using the data folder.
@@ -45,6 +48,9 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	if err := d.sweep(); err != nil {
 		return nil, errors.Join(fmt.Errorf("tidy data folder: %w", err), d.close())
+	}
+	if d.moved, err = d.clearFolders(nil); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
 	d.reserve.path = d.file(reserveFile)
 	d.reserve.keep()

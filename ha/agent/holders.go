@@ -127,6 +127,7 @@ func (a *Agent) keepLooking(ctx context.Context) error {
 		a.lookForApplication(ctx)
 		a.lookAtFencing(ctx)
 		a.lookAtRoom(ctx)
+		a.lookAtFolders(ctx)
 		return standbyLook
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -32,7 +34,7 @@ func CacheFolder(path string) (string, error) {
 	switch {
 	case err == nil:
 		return folder, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOTDIR):
 		return "", nil
 	}
 	return "", fmt.Errorf("look for the cache: %w", err)
