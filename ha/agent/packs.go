@@ -101,8 +101,7 @@ func (p *packs) add(missing []pack.Info) (news bool) {
 	return news
 }
 
-// back notes that packs are there again; hit backups are whole when none is
-// missing.
+// back notes that packs are there again, and returns how many are missing still.
 func (p *packs) back(there ...pack.Digest) (left int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +109,7 @@ func (p *packs) back(there ...pack.Digest) (left int) {
 		delete(p.missing, d)
 		delete(p.rotten, d)
 	}
-	if len(p.missing) == 0 {
+	if len(there) > 0 { // whom the rest hits is found out anew
 		clear(p.hit)
 		clear(p.checked)
 	}
@@ -356,7 +355,11 @@ func (a *Agent) recheckPacks(ctx context.Context) {
 			back = append(back, p.Digest)
 		}
 	}
-	if a.packs.back(back...) == 0 {
+	left := a.packs.back(back...)
+	if len(back) > 0 {
+		a.findHit(ctx)
+	}
+	if left == 0 {
 		a.troubleOver(ctx, packsKind, "missing", "every pack that was missing from the bucket is there again")
 	}
 }
