@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -51,7 +52,7 @@ type configToken struct {
 func (a *Agent) watchObjects() {
 	a.objects.kick = make(chan struct{}, 1)
 	a.objects.watch = watch{
-		store: a.bucket.store, folders: append(slices.Clone(backup.Folders[:2]), demoteFolder, configFolder),
+		store: a.bucket.store, folders: append(slices.Clone(retention.Folders[:2]), demoteFolder, configFolder),
 		check: a.checkObject, mayGo: a.mayGo, forget: a.unlearn,
 	}
 }
