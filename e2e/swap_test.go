@@ -119,10 +119,10 @@ func TestWithoutADemoteHookAPromotionIsRefused(t *testing.T) {
 	t.Parallel()
 	a, b := twoFolders(t, "")
 	pid, release := squat(t, `exec 3>>"$1/file"`, b.folder())
-	b.fails(3, fmt.Sprintf("process %d", pid), "promote", "--yes")
+	b.fails(3, fmt.Sprintf("process %d", pid), "promote", "--yes", "--application-is-stopped")
 	a.is(agent.StateActive)
 	release()
-	b.run("promote", "--yes")
+	b.run("promote", "--yes", "--application-is-stopped")
 }
 
 // TestWhatCannotBeDeletedHoldsNothingUp promotes to and fro over a folder that

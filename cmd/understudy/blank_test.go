@@ -18,7 +18,7 @@ func TestABlankHostTakesOver(t *testing.T) {
 	hosts := newTestHosts(t, "host-a", "host-b")
 	a, b := hosts[0], hosts[1]
 	for _, h := range hosts {
-		h.write("understudy.yaml", "application: {version: \"1\"}\n"+idleHooks+"sources:\n  - {name: files, directory: {path: "+h.path("srv/app/files")+"}}\n")
+		h.write("understudy.yaml", "application: {version: \"1\"}\nsources:\n  - {name: files, directory: {path: "+h.path("srv/app/files")+"}}\n"+idleHooks)
 	}
 	a.write("srv/app/files/file", "content")
 	a.run("init")

@@ -57,6 +57,7 @@ func mentions(all []string, words string) bool {
 // After a restart of the host the volume is not mounted.
 func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 	hosts := newTestHosts(t, "host-a", "host-b")
+	idle(hosts...)
 	a, b := hosts[0], hosts[1]
 	a.volume("app")
 	a.fill("app", 120)
@@ -131,6 +132,7 @@ func TestAVolumeThatIsMountedAgainIsWellAgain(t *testing.T) {
 // would be out of sight later.
 func TestNothingIsRestoredWhereAVolumeIsNotMounted(t *testing.T) {
 	hosts := newTestHosts(t, "host-a", "host-b")
+	idle(hosts...)
 	a, b := hosts[0], hosts[1]
 	a.fill("app", 5)
 	a.run("init")

@@ -23,8 +23,6 @@ func TestExecRefusesWhatItCannotRun(t *testing.T) {
 	h.run("init")
 	h.fails(exitUsage, "see: understudy exec --help", "exec")
 	h.fails(exitUsage, "unknown flag: --fast", "exec", "--fast", "--", "true")
-	h.fails(exitUsage, "take the hooks out, or use understudy serve", "exec", "true", "--fast")
-	h.withoutHooks()
 	h.fails(exitUsage, "no-such-program", "exec", "--", "no-such-program")
 	text, err := os.ReadFile(h.path("understudy.yaml"))
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 func TestPromotionIsShownStepByStep(t *testing.T) {
 	hosts := newTestHosts(t, "host-a", "host-b")
+	idle(hosts...)
 	a, b := hosts[0], hosts[1]
 	a.run("init")
 	a.serve()

@@ -26,6 +26,18 @@ type testHost struct {
 // that is asked for.
 const idleHooks = "hooks: {promote: ['true'], demote: ['true']}\n"
 
+// idle gives hosts the hooks of an application that is no process.
+func idle(hosts ...*testHost) {
+	for _, h := range hosts {
+		h.t.Helper()
+		text, err := os.ReadFile(h.path("understudy.yaml"))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.write("understudy.yaml", string(text)+idleHooks)
+	}
+}
+
 // newTestHosts makes hosts with one bucket and one key.
 func newTestHosts(t *testing.T, names ...string) []*testHost {
 	t.Helper()
@@ -36,7 +48,7 @@ func newTestHosts(t *testing.T, names ...string) []*testHost {
 		h := &testHost{t: t, dir: filepath.Join(dir, name)}
 		h.write("app/file", "content of "+name)
 		h.write("key", line)
-		h.write("understudy.yaml", "application: {version: \"1\"}\n"+idleHooks+"sources:\n  - {name: files, directory: {path: "+h.path("app")+"}}\n")
+		h.write("understudy.yaml", "application: {version: \"1\"}\nsources:\n  - {name: files, directory: {path: "+h.path("app")+"}}\n")
 		h.env = map[string]string{
 			"UNDERSTUDY_BUCKET": "file://" + filepath.Join(dir, "bucket"), "UNDERSTUDY_KEY_FILE": h.path("key"),
 			"UNDERSTUDY_INSTANCE": name, "UNDERSTUDY_LISTEN": "127.0.0.1:0", "UNDERSTUDY_POLL": "100ms",

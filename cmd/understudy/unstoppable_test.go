@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,23 +9,12 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
-// withoutHooks takes the hooks out of the host's file: nothing but people can stop its
-// application.
-func (h *testHost) withoutHooks() {
-	h.t.Helper()
-	text, err := os.ReadFile(h.path("understudy.yaml"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.write("understudy.yaml", strings.Replace(string(text), idleHooks, "", 1))
-}
-
 // TestThatNobodyCanStopTheApplicationIsSaid: by the doctor, by status, before a
 // promotion; and it keeps the fencing from being strict.
 func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 	hosts := newTestHosts(t, "host-a", "host-b")
 	a, b := hosts[0], hosts[1]
-	a.withoutHooks()
+	idle(b) // and a has none
 	a.run("init")
 	a.serve()
 	if !slices.ContainsFunc(ask[[]finding](a, "doctor"), func(f finding) bool {
