@@ -40,6 +40,14 @@ func (m *Machine) handingOver() bool {
 	return m.j.Handover != nil && m.j.Handover.Phase != HandoverDeclined
 }
 
+// handedUnseen reports whether this process would say that the application was handed
+// over, and has not seen to its being stopped: since its journal was written the host
+// may have been started again, or the journal put back.
+func (m *Machine) handedUnseen() bool {
+	hj := m.j.Handover
+	return hj != nil && hj.Phase == HandoverSent && m.app != appStopped
+}
+
 // inBackup reports whether a handover waits for a backup that began before it.
 // The application goes on meanwhile, for the backup may take long, and its
 // hooks may need it.

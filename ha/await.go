@@ -31,10 +31,10 @@ func RefuseHostIsOff(mode Mode, fencing FencingMode) string {
 // most. replaced is when the version that the commit replaces was first seen,
 // since when the commit happened, both on this instance's time line.
 func (m *Machine) ackUntil(alive bool, replaced, since instant) instant {
-	f := m.fencing()
+	f := m.oldFencing()
 	switch {
 	case f.Mode == Strict:
-		return replaced + m.silentAfter()
+		return replaced + f.TTL.std() + f.Margin.std()
 	case alive:
 		return since + 2*m.p.Poll + f.StopTimeout.std()
 	}
@@ -66,7 +66,16 @@ func (m *Machine) awaitAck(p *Promotion) bool {
 }
 
 // onWord reports whether an operator's word spares the wait.
-func (m *Machine) onWord(p *Promotion) bool { return p.HostIsOff && m.fencing().Mode != Strict }
+func (m *Machine) onWord(p *Promotion) bool { return p.HostIsOff && m.oldFencing().Mode != Strict }
+
+// oldFencing is what the old active goes by, whatever this instance has put into force
+// since it has committed.
+func (m *Machine) oldFencing() Fencing {
+	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish && p.Fencing != nil {
+		return *p.Fencing
+	}
+	return m.fencing()
+}
 
 // readAck looks for the acknowledgement at one key.
 func (m *Machine) readAck(p *Promotion, key string, missing func()) {
@@ -128,7 +137,7 @@ func leftOf(h *Handover, later time.Duration) time.Duration {
 
 // ackWait describes the wait of a failover.
 func (m *Machine) ackWait(old string) *Wait {
-	if m.fencing().Mode == Strict {
+	if m.oldFencing().Mode == Strict {
 		return &Wait{For: "the application on " + old + " to stop, as strict fencing has it: until it says so, or has stopped by itself"}
 	}
 	return &Wait{For: old + " to say that its application has stopped", Word: true}

@@ -56,6 +56,39 @@ func TestAFailoverSaysHowLongItWaitsForTheOldActive(t *testing.T) {
 	}
 }
 
+// TestAChangeOfTheFencingDoesNotShortenTheWait: the old active goes by what was in
+// force when it led, whatever its successor puts into force while it waits.
+func TestAChangeOfTheFencingDoesNotShortenTheWait(t *testing.T) {
+	old := DefaultConfig().Fencing
+	old.Mode, old.TTL = Strict, Duration(100*time.Second)
+	shorter, available := old, old
+	shorter.TTL, available.Mode = Duration(60*time.Second), Available
+	for _, to := range []Fencing{shorter, available} {
+		for _, restarted := range []bool{false, true} {
+			r := newRig(t)
+			r.head().Fencing = old
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(25*time.Second, a, b)
+			renewed := r.now
+			b.step(Promote{Request: "p", Mode: ModeFailover})
+			r.pass(2*time.Second, b)
+			b.step(SetConfig{Request: "1", Digest: "other", Frequency: Duration(time.Minute), Fencing: to})
+			if r.pass(2*time.Second, b); r.head().Epoch != 2 || r.head().Fencing != to {
+				t.Fatalf("not in force: %+v", r.head())
+			}
+			if restarted {
+				b = r.start("b", b.journal)
+			}
+			for !b.app && r.now < renewed+5*time.Minute {
+				r.pass(time.Second, b)
+			}
+			if after := r.now - renewed; !b.app || after < old.TTL.std() {
+				t.Errorf("to %+v, restarted %v: a second application after %v", to, restarted, after)
+			}
+		}
+	}
+}
+
 func TestAnActiveThatHasLongBeenSilentIsNotWaitedFor(t *testing.T) {
 	r := newRig(t)
 	a, b := r.active(), r.start("b", Journal{})

@@ -37,7 +37,7 @@ func (m *Machine) planCommit() bool {
 		m.leaveMarker()
 	default:
 		m.replaced = m.headSince
-		m.j.Promotion.AtRest = m.head.AtRest()
+		m.j.Promotion.AtRest, m.j.Promotion.Fencing = m.head.AtRest(), clone(&m.head.Fencing)
 		m.writeHead()
 	}
 	return true

@@ -179,6 +179,9 @@ func (m *Machine) setHead(h *Head, token blobstore.Token) {
 // journalled first, with the version that it replaces and its nonce.
 func (m *Machine) writeHead() {
 	commit := m.j.Promotion != nil && m.j.Promotion.Phase == PhaseCommit
+	if !commit && m.handedUnseen() {
+		return
+	}
 	var h *Head
 	if commit {
 		h = m.commitHead()

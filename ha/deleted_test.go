@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,45 @@ func TestACommitOfWhichNobodyTellsLosesNothing(t *testing.T) {
 	}
 }
 
+// TestADataFolderThatWasPutBackAmidItsPromotionKeepsWhatItWrote: it was found to be a
+// copy, and nothing is done with it until an operator accepts it. By then another
+// instance leads.
+func TestADataFolderThatWasPutBackAmidItsPromotionKeepsWhatItWrote(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.active(), r.start("b", Journal{}), r.start("c", Journal{})
+	r.pass(20*time.Second, a, b, c)
+	var amid Journal
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		if _, ok := e.(Swap); ok && n == b {
+			amid = n.journal
+		}
+		return Done{}, false
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(time.Minute, a, b, c)
+	if !b.app || amid.Promotion == nil {
+		t.Fatalf("not promoted: %+v", b.m.Status())
+	}
+	amid.Suspect("the data folder was copied")
+	b = r.start("b", amid)
+	r.pass(time.Minute, b, c)
+	r.pass(time.Minute, c)
+	c.step(Promote{Request: "q", Mode: ModeFailover})
+	if r.pass(2*time.Minute, b, c); r.head().Epoch != 3 {
+		t.Fatalf("head %+v", r.head())
+	}
+	j := b.journal
+	if j.Promotion == nil || j.Promotion.Phase == PhaseRollback {
+		t.Errorf("what is unfinished was touched before anybody accepted the folder: %+v", j.Promotion)
+	}
+	j.Doubt = ""
+	b = r.start("b", j)
+	r.pass(time.Minute, b, c)
+	if b.count(isSalvage) == 0 || b.m.Status().Owes {
+		t.Errorf("%d salvages, %+v", b.count(isSalvage), b.m.Status())
+	}
+}
+
 // TestAJournalThatWasPutBackToAHandoverSalvages: the handover was taken back since,
 // and the application has written.
 func TestAJournalThatWasPutBackToAHandoverSalvages(t *testing.T) {
@@ -178,5 +218,60 @@ func TestWhatARefusedProcessHasKeptIsKeptAgainOnceItHasLed(t *testing.T) {
 	j := JoinJournal(refused, "c", "a", r.head())
 	if j.Demotion == nil || j.Demotion.Made {
 		t.Errorf("it joins, and owes nothing: %+v", j.Demotion)
+	}
+}
+
+// TestNothingIsSaidOfAnApplicationThatNobodyHasLookedAt: an agent that is started
+// again amid a handover stops the application first, whoever has started it meanwhile.
+func TestNothingIsSaidOfAnApplicationThatNobodyHasLookedAt(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.hold = true
+	b.step(Promote{Request: "p"})
+	r.pass(15*time.Second, a, b)
+	if h := a.journal.Handover; h == nil || h.Phase != HandoverSent {
+		t.Fatalf("not handed over: %+v", h)
+	}
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		s, ok := e.(StopApp)
+		return Done{ID: s.ID, Outcome: Failed, Err: errors.New("it does not stop")}, ok
+	}
+	a = r.start("a", a.journal)
+	r.pass(20*time.Second, a)
+	if n := a.count(writesOf(HeadKey)); n > 0 {
+		t.Errorf("the head was written %d times while the application may run", n)
+	}
+	r.fail = nil
+	r.pass(time.Minute, a)
+	if a.count(writesOf(HeadKey)) == 0 || !a.m.Status().Leading {
+		t.Errorf("it does not go on: %+v", a.m.Status())
+	}
+}
+
+// TestASwapThatTheJournalDoesNotKnowIsUndoneWithTheApplicationStopped: the journal was
+// put back to just before it.
+func TestASwapThatTheJournalDoesNotKnowIsUndoneWithTheApplicationStopped(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	b.hold = true // the restore does not end
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(5*time.Second, a, b)
+	before := b.journal
+	before.Promotion.Phase = PhaseSwap
+	stops := false
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		s, ok := e.(StopApp)
+		return Done{ID: s.ID, Outcome: Failed, Err: errors.New("it does not stop")}, ok && !stops
+	}
+	b = r.startWith("b", before, func(p *Params) { p.Swapped = true })
+	undone := func(e Effect) bool { _, ok := e.(Rollback); return ok }
+	if r.pass(20*time.Second, a, b); b.count(undone) > 0 {
+		t.Error("swapped back under an application that may run")
+	}
+	stops = true
+	if r.pass(time.Minute, a, b); b.count(undone) == 0 {
+		t.Errorf("not swapped back: %+v", b.m.Status())
 	}
 }

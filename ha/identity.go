@@ -105,18 +105,24 @@ func (m *Machine) frozen() bool {
 
 // doubted refuses an instance whose data folder may be a copy, or put back. Its
 // journal says nothing of what it was since: its state may be in no backup. A swap
-// that is unfinished by the journal is settled first, once an operator has spoken.
+// that is unfinished by the journal is settled first, once an operator has spoken;
+// that this instance led since is noted until then.
 func (m *Machine) doubted(h *Head) {
 	m.leading = false
-	if !m.frozen() || !m.j.Promotion.swapping() {
+	switch {
+	case !m.frozen() || !m.j.Promotion.swapping():
 		m.owe(h)
+	case m.named(h) && h.Epoch > m.j.Epoch && m.j.Missed == 0:
+		m.j.Missed = h.Epoch
+		m.save()
 	}
 }
 
 // planFrozen keeps what a refused instance has, and looks at the head.
 func (m *Machine) planFrozen() {
 	switch {
-	case m.planUntold(), m.planMissed():
+	case m.planUntold():
+	case !m.j.Promotion.swapping() && m.planMissed():
 	default:
 		m.planStandby()
 	}
@@ -180,7 +186,7 @@ func (m *Machine) endStale(epoch uint64) {
 	case p.Undone, p.Phase == PhaseRollback && m.workLabel == workRollback: // the head did not say so when that began
 	case p.Phase == PhaseFinish:
 		m.endPromotion()
-	case !p.Swapped || p.Epoch == 0 || p.Epoch >= epoch:
+	case !m.maybeSwapped() || p.Epoch == 0 || p.Epoch >= epoch:
 	case p.ID == m.begun:
 		m.abort("another process under the name of this instance became the active in epoch %d", epoch)
 	default:

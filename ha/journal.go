@@ -188,6 +188,8 @@ type Promotion struct {
 	// AtRest says that the version that the commit replaces is one under which no
 	// application runs.
 	AtRest bool `json:"at_rest,omitempty"`
+	// Fencing is what that version says, by which the old active goes.
+	Fencing *Fencing `json:"fencing,omitempty"`
 	// OldUnstopped says that the old active has acknowledged, and that nothing there
 	// can stop its application.
 	OldUnstopped bool `json:"old_unstopped,omitempty"`

@@ -17,7 +17,7 @@ func (m *Machine) planRestore(p *Promotion) {
 		m.begin("swap", m.swapped)
 		m.emit(Swap{ID: m.work})
 	case PhaseRollback:
-		if p.Undone || !m.due(m.workAt) || p.Swapped && (m.app != appStopped || !m.maySwapBack()) {
+		if p.Undone || !m.due(m.workAt) || m.maybeSwapped() && (m.app != appStopped || !m.maySwapBack()) {
 			return
 		}
 		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
@@ -46,6 +46,14 @@ func (m *Machine) planRestore(p *Promotion) {
 
 // workRollback is the work that undoes what a promotion has done.
 const workRollback = "rollback"
+
+// maybeSwapped reports whether a promotion's state may be in place: by the journal, or
+// because a swap was there when the process started, which a journal that was put back
+// knows nothing of.
+func (m *Machine) maybeSwapped() bool {
+	p := m.j.Promotion
+	return p != nil && p.Swapped || m.p.Swapped
+}
 
 // maySwapBack reports whether it is known that what was swapped in was not
 // committed, as it was where the data folder was put back since.

@@ -17,7 +17,7 @@ func (m *Machine) planStandby() {
 // commit.
 func (m *Machine) watchPromotion() {
 	p := m.j.Promotion
-	if p == nil || p.Phase != PhaseRestore && p.Phase != PhaseSwap {
+	if m.frozen() || p == nil || p.Phase != PhaseRestore && p.Phase != PhaseSwap {
 		return
 	}
 	if why := m.pinBroken(); why != "" {

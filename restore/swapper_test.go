@@ -495,12 +495,18 @@ func TestAFailedStepBackIsTriedAgain(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			h.mustBe(t, between)
+			if err := h.Whole(); errors.Is(err, ErrState) != (between == Restoring) {
+				t.Errorf("half-way back, and what is in place is said to be whole: %v", err)
+			}
 			if err := h.stage(t.Context()); verb == "swap back" && !errors.Is(err, ErrState) || verb == "discard" && !strings.Contains(fmt.Sprint(err), "discard uploads: no luck") {
 				t.Errorf("staging meanwhile: %v", err)
 			}
 			delete(h.sources["uploads"].fail, verb)
 			if err := back(t.Context()); err != nil || !d.all(want) {
 				t.Errorf("got %v, %v", err, d)
+			}
+			if err := h.Whole(); err != nil {
+				t.Error(err)
 			}
 			h.mustBe(t, Idle)
 		})

@@ -99,6 +99,7 @@ func (p *Process) cancel(id uint64) {
 func (p *Process) startApp(e ha.StartApp) ha.Done {
 	h := p.h
 	h.app, h.foreign = true, false
+	h.fence.onWord = h.fence.onWord || h.override == p
 	h.w.trace("%s: the application runs", h.id)
 	if h.disk.state.broken() {
 		h.w.fail(Restore, "%s: the application was started on a half-swapped or damaged state", h.id)
@@ -260,13 +261,13 @@ func (p *Process) pull(e ha.Pull) ha.Done {
 
 // swap puts s into place, which for half a swap is no good state.
 func (p *Process) swap(e ha.Swap, s *state) ha.Done {
-	p.mustBeStopped("swap")
 	if p.h.demoted < p.h.staged {
 		p.h.w.fail(Restore, "%s: swap, and the demote hook has not run since the restore", p.h.id)
 	}
-	if p.h.foreign {
+	if p.h.foreign && !p.blind {
 		return failed(e.ID, "somebody has it open")
 	}
+	p.mustBeStopped("swap")
 	d := &p.h.disk
 	d.replaced, d.state, d.swapped, d.stage = d.state, s, true, stage{}
 	d.givenUp, p.h.waived = p.h.waived, false
@@ -275,10 +276,10 @@ func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 
 func (p *Process) rollback(e ha.Rollback) ha.Done {
 	if d := &p.h.disk; d.swapped {
-		p.mustBeStopped("rollback")
-		if p.h.foreign {
+		if p.h.foreign && !p.blind {
 			return failed(e.ID, "somebody has it open")
 		}
+		p.mustBeStopped("rollback")
 		d.state, d.replaced, d.swapped = d.replaced, nil, false
 	}
 	return ha.Done{ID: e.ID}
@@ -288,7 +289,7 @@ func (p *Process) rollback(e ha.Rollback) ha.Done {
 func (h *Host) halfSwapped() bool { return h.disk.swapped && h.disk.state.broken() }
 
 func (p *Process) mustBeStopped(what string) {
-	if p.h.app {
+	if p.h.app || p.h.foreign {
 		p.h.w.fail(Restore, "%s: %s while the application runs", p.h.id, what)
 	}
 }

@@ -12,6 +12,7 @@ type fence struct {
 	since   time.Duration // since when
 	twin    bool          // by a copy of this very host
 	under   ha.Fencing    // what the last head said that was this host's
+	onWord  bool          // the application was started without the bucket, by an operator
 	relaxed bool          // since it was deposed, the fencing was not strict for a while
 
 	well       time.Duration // since when the agent runs, and the store answers it
@@ -69,7 +70,7 @@ func (w *World) checkFences() {
 			h.fence.under, h.fence.relaxed = w.head.Fencing, false
 		}
 		if !h.app {
-			h.fence.deposed = false
+			h.fence.deposed, h.fence.onWord = false, false
 			continue
 		}
 		w.checkHandedOver(h)
@@ -108,7 +109,7 @@ func (w *World) checkDeposed(h *Host) {
 			h.unwell(w.now) // it keeps its application running, as it does without a bucket
 		}
 		since = max(since, h.fence.well)
-		if h.cut != cutNot || h.writes != diskWell || h.proc == nil || !h.proc.admitted {
+		if h.unstoppable || h.cut != cutNot || h.writes != diskWell || h.proc == nil || !h.proc.admitted {
 			return
 		}
 	}
@@ -144,9 +145,9 @@ func (h *Host) overridden() bool { return h.proc != nil && h.override == h.proc 
 // the head says it is until the head says something else. An agent that was
 // started again after its farewell may have an operator's word to start it without
 // the bucket; a host that was put back to a snapshot knows nothing of either, and
-// there an operator's word counts too.
+// there an operator's word counts too. It counts for as long as that application runs.
 func (w *World) checkHandedOver(h *Host) {
-	if w.again || h.overridden() && (h.disks > 0 || w.head.Stopped) {
+	if w.again || (h.overridden() || h.fence.onWord) && (h.disks > 0 || w.head.Stopped) {
 		return
 	}
 	if w.head.AtRest() && h.ran[w.head.Active.Incarnation] {

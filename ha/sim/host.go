@@ -123,6 +123,7 @@ type Process struct {
 	begun    ha.Journal
 	admitted bool // may use the bucket under the instance's name
 	mute     bool // leaves the record of its name alone
+	blind    bool // does not look who has a source open: a mutation
 
 	barrier ha.Barrier
 	wake    int // counts timers: only the last one is in force

@@ -159,6 +159,8 @@ func (w *World) checkCommit(last, h *ha.Head) {
 		w.fail(Chain, "%s committed epoch %d from backup %s, and cut off %s, which nobody asked for", s.host.id, h.Epoch, h.Newest.ID, last.Newest.ID)
 	case p.Mode == ha.ModeSwitchover && (last.Handover == nil || last.Handover.Lease != p.ID || last.Handover.State != ha.Handed):
 		w.fail(Handover, "%s committed a switchover to epoch %d that %s had not handed over", s.host.id, h.Epoch, last.Active.Name)
+	case p.HostIsOff && last.Rev != p.Rev:
+		w.fail(Promotion, "%s committed epoch %d on the word that the host of %s is off, which has renewed the head since", s.host.id, h.Epoch, last.Active.Name)
 	case s.disks != s.host.disks:
 		// The host's disk was put back since: nothing can be said of it.
 	case s.host.disk.state.digest != w.backups[h.Newest.ID].state.digest:
@@ -189,6 +191,8 @@ func (w *World) markerWritten(key string, m *ha.Marker) {
 		w.fail(Chain, "there is a marker of epoch %d, which has not begun", m.Epoch)
 	case refID(m.Restored) != refID(h.StartedFrom), refID(m.CutOff) != refID(h.CutOff), m.Active.Name != h.Active.Name:
 		w.fail(Chain, "the marker of epoch %d says otherwise than its commit", m.Epoch)
+	case m.Mode != "" && w.sent[h.Nonce] != nil && w.sent[h.Nonce].promotion.HostIsOff != m.HostIsOff:
+		w.fail(Promotion, "the marker of epoch %d does not say that the old active's host was said to be off", m.Epoch)
 	}
 }
 
@@ -271,6 +275,8 @@ func (w *World) promotionEnded(a *asked, e ha.Answer) {
 		w.fail(Promotion, "promotion %s was said to be done, and never committed", e.Request)
 	case a.refused && a.committed && (w.deleted[ha.MarkerKey(a.epoch)] || a.host.stale):
 		// Without the marker nobody knows what became of the commit.
+	case a.refused && a.committed && a.host.twin() && strings.Contains(e.Refused.Error(), "was put back to before"):
+		// A copy has gone on from there, and this one says that it has not.
 	case a.refused && a.committed:
 		w.fail(Promotion, "promotion %s was said to be rolled back, and has committed: %v", e.Request, e.Refused)
 	case a.refused && strings.Contains(e.Refused.Error(), "was put back to before"):

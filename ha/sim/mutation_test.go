@@ -143,6 +143,41 @@ var mutations = []mutation{
 		faults: Faults{Trouble: Weights{Astray: 1}, Every: 30 * time.Second},
 	},
 	{
+		guard: "an epoch above every one that was seen, when a cluster goes on", broken: "the survey says that nobody has seen a newer head", catches: History,
+		wrap:   forgetfulSurvey,
+		faults: Faults{Trouble: Weights{PutBack: 1, Crash: 1}, Every: 20 * time.Second},
+	},
+	{
+		guard: "the comparison of the head with the journal", broken: "a process that starts forgets what was seen of the head", catches: Claim,
+		wrap:   forgetful,
+		faults: Faults{Trouble: Weights{Astray: 2, Crash: 3}, Every: 15 * time.Second},
+	},
+	{
+		guard: "the look who has a source open before a swap", broken: "nobody looks", catches: Restore,
+		wrap:   blind,
+		faults: Faults{Trouble: Weights{Foreign: 1}, Every: 5 * time.Second},
+	},
+	{
+		guard: "the renewal that refutes the word that a host is off", broken: "reads before the commit show the rev of the time when the word was given", catches: Promotion,
+		wrap:   pinnedRev,
+		faults: Faults{Request: 0.1},
+	},
+	{
+		guard: "the record of the word that a host is off", broken: "the marker does not say it", catches: Promotion,
+		wrap:   wordless,
+		faults: Faults{Trouble: Weights{Crash: 1, Reboot: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "the salvage backup of one that steps down", broken: "it is told that there is nothing to salvage", catches: Durability,
+		wrap:   unsalvaged,
+		faults: Faults{Trouble: Weights{Cut: 1}, Every: 30 * time.Second},
+	},
+	{
+		guard: "that an instance keeps what it has where the marker of an epoch is gone", broken: "the marker says that another instance was the active", catches: Durability,
+		wrap:   foreignMarker,
+		faults: Faults{Trouble: Weights{Delete: 3, Revert: 2, Stop: 1, Cut: 1}, Every: 10 * time.Second},
+	},
+	{
 		guard: "the verification before the swap", broken: "the restore does not compare with the manifest", catches: Restore,
 		wrap:   unverified,
 		faults: Faults{Corrupt: 0.3},
@@ -401,6 +436,94 @@ func falseSurvey(p *Process, next Runner) Runner {
 			for i := range d.Sightings {
 				shown := p.h.sees().objects[ha.HeadKey].value.(*ha.Head).Position()
 				d.Sightings[i].Shown = &shown
+			}
+			done(d)
+		})
+	}
+}
+
+func forgetfulSurvey(_ *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		next(e, func(d ha.Done) {
+			for i := range d.Sightings {
+				d.Sightings[i].Seen, d.Sightings[i].Head = ha.Position{}, nil
+			}
+			done(d)
+		})
+	}
+}
+
+// forgetful changes the journal before the process reads it.
+func forgetful(p *Process, next Runner) Runner {
+	p.h.disk.journal.Seen, p.h.disk.journal.SeenHead = ha.Position{}, nil
+	return next
+}
+
+func blind(p *Process, next Runner) Runner {
+	p.blind = true
+	return next
+}
+
+// pinnedRev shows the rev of when an operator's word was given, and writes the right
+// one, so that nothing else is wrong.
+func pinnedRev(p *Process, next Runner) Runner {
+	var pinned ha.Position
+	var rev uint64 // the right one
+	return func(e ha.Effect, done func(ha.Done)) {
+		promotion := p.h.disk.journal.Promotion
+		if promotion == nil || !promotion.HostIsOff || promotion.Phase == ha.PhaseLease || promotion.Phase == ha.PhasePin || promotion.Phase == ha.PhaseFinish {
+			next(e, func(d ha.Done) {
+				if h, ok := d.Object.(*ha.Head); ok {
+					pinned, rev = h.Position(), 0
+				}
+				done(d)
+			})
+			return
+		}
+		if w, ok := e.(ha.Write); ok && w.Key == ha.HeadKey && rev > 0 {
+			h := *w.Object.(*ha.Head)
+			h.Rev = rev + 1
+			w.Object = &h
+			e = w
+		}
+		next(e, func(d ha.Done) {
+			if h, ok := d.Object.(*ha.Head); ok {
+				rev, h.Rev, h.Nonce = h.Rev, pinned.Rev, pinned.Nonce
+			}
+			done(d)
+		})
+	}
+}
+
+func wordless(_ *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if w, ok := e.(ha.Write); ok && w.Kind == ha.KindMarker {
+			m := *w.Object.(*ha.Marker)
+			m.HostIsOff = false
+			w.Object = &m
+			e = w
+		}
+		next(e, done)
+	}
+}
+
+func unsalvaged(p *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		if s, ok := e.(ha.MakeSalvage); ok {
+			answers(p, done, ha.Done{ID: s.ID})
+			return
+		}
+		next(e, done)
+	}
+}
+
+// foreignMarker has each marker that is missing say that another instance was the
+// active.
+func foreignMarker(_ *Process, next Runner) Runner {
+	return func(e ha.Effect, done func(ha.Done)) {
+		next(e, func(d ha.Done) {
+			if r, ok := e.(ha.Read); ok && r.Kind == ha.KindMarker && d.Outcome == ha.Missing {
+				d.Outcome, d.Object = ha.OK, &ha.Marker{Active: ha.Peer{Name: "another"}}
 			}
 			done(d)
 		})

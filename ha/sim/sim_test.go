@@ -3,7 +3,9 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,13 @@ var (
 	first = flag.Uint64("sim.first", 1, "the first of them")
 	seed  = flag.Uint64("sim.seed", 0, "run this one seed (with -v: with a trace)")
 )
+
+// TestMain collects garbage less often than usual: a run makes much of it, and each is
+// soon over.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // TestProtocolHoldsUnderFaults runs the core through whatever each seed draws.
 func TestProtocolHoldsUnderFaults(t *testing.T) { holds(t, options) }

@@ -273,7 +273,7 @@ func (h *Host) revert() {
 	if w.undid(h.disk.name) {
 		h.disk.giveUp() // neither the bucket nor the data folder tells what it has
 	}
-	renamed := h.disk.name != old.name
+	renamed := h.disk.name != old.name || h.ledUnderAnother(old.name)
 	h.disk.name, h.disk.journal = old.name, old.journal
 	h.disk.cache, h.disk.rotten, h.disk.rehearsed = old.cache, old.rotten, old.rehearsed
 	h.disks++
@@ -283,6 +283,16 @@ func (h *Host) revert() {
 		h.disk.journal.Suspect(seenCopied)
 	}
 	w.after(w.between(0, time.Minute), h.boot)
+}
+
+// ledUnderAnother reports whether a host was the active under another name than this.
+func (h *Host) ledUnderAnother(name string) bool {
+	for _, head := range h.w.commits {
+		if h.ran[head.Active.Incarnation] && head.Active.Name != name {
+			return true
+		}
+	}
+	return false
 }
 
 const seenCopied = "the data folder was copied"
