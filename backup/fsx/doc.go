@@ -11,4 +11,7 @@
 // Of a symbolic link in a path the owner counts: one of root, or of the agent's own
 // user, is followed wherever it leads. One of somebody else is followed only to
 // what belongs to that user: see ErrForeignLink.
+//
+// For folders of the agent's own, to which nobody else writes, path.go has the few
+// functions that take a path.
 package fsx

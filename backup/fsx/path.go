@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What is here is reached by its path, so it is for folders of this agent alone: nobody
+// else changes what a path leads to there.
+
 // WriteFile makes the file at path anew (mode 0600) with what fill writes, synced.
 // A file that failed is removed.
 func WriteFile(path string, fill func(io.Writer) error) error {

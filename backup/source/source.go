@@ -11,6 +11,7 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -115,12 +116,23 @@ type Restorer interface {
 // a database's name.
 type Stager interface{ Staged() string }
 
+// ErrUnfinished is the answer to a stage while an earlier swap is neither
+// finished nor rolled back.
+var ErrUnfinished = errors.New("an earlier swap was neither finished nor rolled back: do that first")
+
 // Sweeper is a Restorer that deletes what was set aside.
 type Sweeper interface {
 	// Sweep deletes it as far as it can be deleted, and returns what is left. It
 	// may run beside everything else that the source does, and be stopped and
 	// run again at any point.
 	Sweep(ctx context.Context) ([]Leftover, error)
+}
+
+// Leftover is state that was set aside and cannot be deleted.
+type Leftover struct {
+	Path   string // or a database's name
+	Bytes  int64  // that it takes on disk; negative: not known
+	Reason string
 }
 
 // Advancer is a Restorer that brings a stage forward in place: what has not

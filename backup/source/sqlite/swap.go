@@ -16,19 +16,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 )
 
-// The state of a swap can be read off the files (S staged, B the database, R
-// replaced, A absent: a marker that there was no database; R-wal etc. the side
-// files set aside):
-//
-//	S, B or no B          staged
-//	S, B, R-wal …         side files are being moved, forward or back
-//	S, no B, R or A       about to be put into place, or just taken back
-//	B, R or A             swapped
-//
-// Every step is one rename or one removal, made durable before the next. Side
-// files go before the database and come back after it, so that no database
-// ever has another's side files beside it.
-
 // real is the database file that the path leads to now.
 func (s *Source) real() (fsx.Place, error) { return fsx.Resolve(s.cfg.Path) }
 

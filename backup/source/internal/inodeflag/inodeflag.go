@@ -1,4 +1,7 @@
-// Package inodeflag reads the inode flags of files, which chattr sets.
+// Package inodeflag reads the inode flags of files, which chattr sets. No backup keeps
+// them: a restored file that is immutable could neither be finished nor replaced, and
+// most of the others fit one file system only. So a backup says which entries have
+// some.
 package inodeflag
 
 import (

@@ -14,6 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/volume"
 )
 
+// A swap renames. What refuses that is looked for before anything is begun, as
+// nobody has time for it in the midst of a promotion.
+
 // Fixed says which inode flag keeps a thing from being renamed or deleted, and
 // how to clear it; "" for none. A kernel that does not tell has none.
 func Fixed(dir int, name string) (flag, clear string, st unix.Statx_t) {

@@ -9,6 +9,19 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 )
 
+// The state of a swap of one file can be read off the files (S staged, B the file
+// itself, R replaced, A absent: a marker that there was no file; R-wal etc. what
+// SQLite keeps beside a database, the side files, set aside):
+//
+//	S, B or no B          staged
+//	S, B, R-wal …         side files are being moved, forward or back
+//	S, no B, R or A       about to be put into place, or just taken back
+//	B, R or A             swapped
+//
+// Every step is one rename or one removal, made durable before the next. Side
+// files go before the database and come back after it, so that no database
+// ever has another's side files beside it.
+
 // File is where a database file is replaced: the real file, whatever links
 // lead there, and what lies beside it, all in one held folder.
 type File struct {

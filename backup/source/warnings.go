@@ -1,4 +1,0 @@
-package source
-
-// MaxWarnings keeps a manifest small.
-const MaxWarnings = 20
