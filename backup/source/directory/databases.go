@@ -204,7 +204,7 @@ func (j *dumpJob) readDatabase(ctx context.Context, it *dumpItem) (done bool, er
 		return false, err
 	}
 	look := one.got.Look
-	it.id, it.links = look.Id(), uint64(look.Stat.Nlink)
+	it.id, it.links = look.ID(), uint64(look.Stat.Nlink)
 	it.flags = j.flags.asked(it, it.in)
 	j.databases.add(databaseRecord{Path: it.node.Path, Fingerprint: look.Print, Empty: one.got.Facts.Empty}, it.node.Size)
 	j.databases.sound(it.node.Path, j.databases.checks.Damage(ctx, at, one.got, before))
@@ -233,7 +233,7 @@ func describeDatabase(n *tree.Node, at fsx.Place, got sqlite.Stored) error {
 	if err != nil {
 		return err
 	}
-	defer opened.Here.Close(got.Look.Id(), f)
+	defer opened.Here.Close(got.Look.ID(), f)
 	xattrs, err := meta.ReadXattrs(int(f.Fd()))
 	if err != nil {
 		return &fs.PathError{Op: "read extended attributes of", Path: at.Path(), Err: err}

@@ -497,6 +497,7 @@ func exportEntry(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pla
 	return ExportTree(ctx, r, e, at)
 }
 
+// ExportTree writes a dumped tree to a place where nothing is.
 func ExportTree(ctx context.Context, r chunks.Reader, e source.Entry, at fsx.Place) error {
 	if there, err := at.Exists(); err != nil {
 		return err

@@ -160,9 +160,9 @@ func (j *dumpJob) takeAnew(ctx context.Context, name string, at fsx.Place) (take
 	}
 	got, err := one.Store(ctx)
 	if err == nil && got.Look.Quiet() {
-		err = readable(ctx, at, got.Look.Id()) // nobody else has tried
+		err = readable(ctx, at, got.Look.ID()) // nobody else has tried
 	}
-	return taken{id: got.Look.Id(), got: got}, err
+	return taken{id: got.Look.ID(), got: got}, err
 }
 
 // takenOf returns what was taken of a database; one that was not, or is another

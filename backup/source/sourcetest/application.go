@@ -81,14 +81,15 @@ func keepLocked(t *testing.T, db *sql.DB) {
 	fmt.Println("\nwrote", 1)
 }
 
-// application is the test binary, started as an application.
-type application struct {
+// Application is the test binary, started as an application.
+type Application struct {
 	Cmd   *exec.Cmd
 	stdin io.Closer
 	lines *bufio.Scanner
 }
 
-func StartApplication(t *testing.T, path, job string) *application {
+// StartApplication starts this test binary as an application that works on a bank.
+func StartApplication(t *testing.T, path, job string) *Application {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSQLiteApplicationProcess$")
 	cmd.Env = append(os.Environ(), bankPath+"="+path, bankJob+"="+job)
@@ -98,13 +99,13 @@ func StartApplication(t *testing.T, path, job string) *application {
 	Must(t, err)
 	Must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	a := &application{Cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
+	a := &Application{Cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
 	a.await(t, "writing")
 	return a
 }
 
 // await waits for a line and gives what follows its first word.
-func (a *application) await(t *testing.T, word string) string {
+func (a *Application) await(t *testing.T, word string) string {
 	t.Helper()
 	for a.lines.Scan() {
 		if rest, ok := strings.CutPrefix(a.lines.Text(), word); ok {
@@ -116,7 +117,7 @@ func (a *application) await(t *testing.T, word string) string {
 }
 
 // Stop ends it and gives the number of its transfers.
-func (a *application) Stop(t *testing.T) int {
+func (a *Application) Stop(t *testing.T) int {
 	t.Helper()
 	Must(t, a.stdin.Close())
 	n, err := strconv.Atoi(a.await(t, "wrote"))

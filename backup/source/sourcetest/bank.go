@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
 )
 
+// Accounts is how many accounts a bank has, and Money what each begins with.
 const Accounts, money = 200, 1000
 
 // OpenBank opens a database as an application would.
@@ -84,6 +85,7 @@ func CheckBank(t testing.TB, path string) int {
 	return Transfers(t, db)
 }
 
+// Transfers checks the invariants of a bank, and returns how many transfers there were.
 func Transfers(t testing.TB, db *sql.DB) int {
 	t.Helper()
 	var sum, done, logged int

@@ -13,16 +13,16 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
-// blank is a source on a host where the application never ran, and its like on
+// Blank is a source on a host where the application never ran, and its like on
 // the host that dumps.
-type blank struct {
+type Blank struct {
 	dumped, here source.Source
 	target       string
 }
 
 // NewBlank makes sources with a name below srv/app, which is the application's own
 // folder where they are dumped, and missing here. fill makes the state there.
-func NewBlank(t *testing.T, name string, fill func(path string), make func(path string) source.Source) blank {
+func NewBlank(t *testing.T, name string, fill func(path string), make func(path string) source.Source) Blank {
 	t.Helper()
 	a, b := t.TempDir(), t.TempDir()
 	app := filepath.Join(a, "srv", "app")
@@ -33,11 +33,11 @@ func NewBlank(t *testing.T, name string, fill func(path string), make func(path 
 	}
 	Must(t, unix.Chmod(app, 0o2750))
 	at := func(root string) string { return filepath.Join(root, "srv", "app", name) }
-	return blank{make(at(a)), make(at(b)), at(b)}
+	return Blank{make(at(a)), make(at(b)), at(b)}
 }
 
 // GetsTheFoldersAbove holds a source to this: a blank host gets the folders above it.
-func GetsTheFoldersAbove(t *testing.T, it blank) {
+func GetsTheFoldersAbove(t *testing.T, it Blank) {
 	t.Helper()
 	v := NewVault(t)
 	e, _ := v.MustBackup(it.dumped)

@@ -14,9 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
 
-const Immutable = 0x10 // FS_IMMUTABLE_FL
-
+// Flags that tests set: see chattr.
 const (
+	Immutable  = 0x10 // FS_IMMUTABLE_FL
 	AppendOnly = 0x20
 	NoDump     = 0x40
 	NoAccess   = 0x80
@@ -45,6 +45,7 @@ func Unlock(t *testing.T, dir string) {
 	}))
 }
 
+// Identity is the inode number of what lies at a path.
 func Identity(t *testing.T, path string) uint64 {
 	t.Helper()
 	var st unix.Stat_t

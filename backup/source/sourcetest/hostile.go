@@ -41,6 +41,7 @@ type Estate struct {
 
 const marker = "what only root may read"
 
+// NewEstate makes an estate for a test.
 func NewEstate(t *testing.T) *Estate {
 	t.Helper()
 	root := t.TempDir()
@@ -256,7 +257,8 @@ func (e *Estate) attack() (end func() string) {
 const (
 	hostileHome    = "UNDERSTUDY_TEST_HOSTILE_HOME"
 	hostileOutside = "UNDERSTUDY_TEST_HOSTILE_OUTSIDE"
-	Away           = ".away"
+	// Away is behind the name of what was moved out of the way.
+	Away = ".away"
 )
 
 // RunHostileUser is what a test binary's TestHostileUserProcess does: it is the user's
@@ -453,7 +455,7 @@ func MindsNoPlants(t *testing.T, make func(*testing.T, *Estate) *Prey) {
 	}
 }
 
-// followsNoForeignLink: a link that the application's user has put into a source's path
+// FollowsNoForeignLink holds a source to this: a link that the application's user has put into its path
 // leads to what is that user's, or nowhere. One of root leads wherever root has it
 // lead.
 func FollowsNoForeignLink(t *testing.T, make func(*testing.T, *Estate) *Prey) {

@@ -18,6 +18,7 @@ func Mounting(t *testing.T, device, point, kind string, flags uintptr) {
 	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) })
 }
 
+// Umount takes away what is mounted at a point.
 func Umount(t *testing.T, point string) {
 	t.Helper()
 	Must(t, unix.Unmount(point, 0))
@@ -32,6 +33,7 @@ func NeedRoot(t *testing.T) {
 	}
 }
 
+// Nobody is the user, and the group, of the application.
 const Nobody = 65534
 
 // Mapped maps a new file shared, and returns its memory.

@@ -28,6 +28,7 @@ type Shelf struct {
 	Packs map[pack.Digest][]byte
 }
 
+// NewShelf is empty.
 func NewShelf(t testing.TB) *Shelf {
 	t.Helper()
 	keys, err := seal.NewDataKeys(rand.Reader)
@@ -80,6 +81,7 @@ func (s *Shelf) TryBackup(ctx context.Context, src source.Source) (source.Entry,
 	return e, stats, nil
 }
 
+// Backup is TryBackup, which must succeed.
 func (s *Shelf) Backup(t testing.TB, src source.Source) (source.Entry, pack.Stats) {
 	t.Helper()
 	e, stats, err := s.TryBackup(t.Context(), src)
@@ -92,6 +94,7 @@ func (s *Shelf) Backup(t testing.TB, src source.Source) (source.Entry, pack.Stat
 // Reader reads the last backup.
 func (s *Shelf) Reader() *pack.Reader { return pack.NewReader("c", s.keys, s.last, s) }
 
+// Stage stages an entry of the last backup.
 func (s *Shelf) Stage(t testing.TB, src source.Source, e source.Entry) {
 	t.Helper()
 	if err := src.Stage(t.Context(), s.Reader(), e); err != nil {
@@ -148,6 +151,7 @@ func Export(t testing.TB, s *Shelf, e source.Entry) string {
 	return path
 }
 
+// ReadText reads a file.
 func ReadText(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)

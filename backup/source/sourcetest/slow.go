@@ -19,6 +19,7 @@ type SlowStore struct {
 	Got  bytes.Buffer
 }
 
+// Keep implements chunks.Writer.
 func (s *SlowStore) Keep(pack.Stream) bool { return false }
 
 func (s *SlowStore) Write(ctx context.Context, r io.Reader, _ pack.Profile) (pack.Stream, error) {
@@ -72,4 +73,5 @@ func (NullWriter) Write(_ context.Context, r io.Reader, _ pack.Profile) (pack.St
 	return pack.Stream{Size: n, Chunks: make([]pack.ID, n>>16+1)}, err
 }
 
+// Keep implements chunks.Writer.
 func (NullWriter) Keep(pack.Stream) bool { return true }

@@ -27,6 +27,7 @@ type Vault struct {
 	Index *pack.Index
 }
 
+// NewVault is empty.
 func NewVault(t testing.TB) *Vault {
 	t.Helper()
 	keys, err := seal.NewDataKeys(rand.NewChaCha8([32]byte{1}))
@@ -36,6 +37,7 @@ func NewVault(t testing.TB) *Vault {
 	return &Vault{T: t, Keys: keys, Packs: map[pack.Digest][]byte{}}
 }
 
+// Put stores a pack.
 func (v *Vault) Put(_ context.Context, info pack.Info, data []byte) (time.Time, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -57,6 +59,7 @@ func (v *Vault) ReadPack(_ context.Context, d pack.Digest, off int64, buf []byte
 	return nil
 }
 
+// TestCluster is the cluster of all vaults.
 const TestCluster = "source-test"
 
 // Backup dumps src on top of the last backup.
@@ -83,6 +86,7 @@ func (v *Vault) Backup(src source.Source) (source.Entry, pack.Stats, error) {
 	return e, stats, nil
 }
 
+// MustBackup is Backup, which must succeed.
 func (v *Vault) MustBackup(src source.Source) (source.Entry, pack.Stats) {
 	v.T.Helper()
 	e, stats, err := v.Backup(src)

@@ -14,9 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
 )
 
-// databaseLook is what a look at a database file, and at what lies beside it,
+// DatabaseLook is what a look at a database file, and at what lies beside it,
 // shows without SQLite.
-type databaseLook struct {
+type DatabaseLook struct {
 	Print   string // see fingerprint
 	Stat    unix.Stat_t
 	header  []byte // and the head of the first page; shorter in a file that is too
@@ -26,14 +26,15 @@ type databaseLook struct {
 }
 
 // Quiet tells whether the file is the state, as nobody is about to change it.
-func (l *databaseLook) Quiet() bool {
+func (l *DatabaseLook) Quiet() bool {
 	return !l.Pending && !l.writing && l.pageSize() > 0 && l.Stat.Size%l.pageSize() == 0
 }
 
-func (l *databaseLook) Id() opened.FileID { return opened.FileIDOf(&l.Stat) }
+// ID is the identity of the file.
+func (l *DatabaseLook) ID() opened.FileID { return opened.FileIDOf(&l.Stat) }
 
 // pageSize is what the header says; 0 for no header.
-func (l *databaseLook) pageSize() int64 {
+func (l *DatabaseLook) pageSize() int64 {
 	if len(l.header) < headerSize || string(l.header[:len(sqlitefile.Magic)]) != sqlitefile.Magic {
 		return 0
 	}
@@ -44,7 +45,7 @@ func (l *databaseLook) pageSize() int64 {
 }
 
 // facts are those of a quiet database.
-func (l *databaseLook) facts() Facts {
+func (l *DatabaseLook) facts() Facts {
 	f := Facts{
 		PageSize: l.pageSize(), PageCount: l.Stat.Size / l.pageSize(), Size: l.Stat.Size, JournalMode: "delete",
 		UserVersion:   int64(int32(binary.BigEndian.Uint32(l.header[60:]))),
@@ -77,7 +78,7 @@ func (f *Facts) take(st unix.Stat_t) {
 
 // LookAt looks at a database. The fingerprint comes first: what changes later
 // shows in the next one.
-func LookAt(at fsx.Place) (l databaseLook, err error) {
+func LookAt(at fsx.Place) (l DatabaseLook, err error) {
 	if l.Print, err = Fingerprint(at); err != nil {
 		return l, err
 	}
@@ -89,14 +90,14 @@ func LookAt(at fsx.Place) (l databaseLook, err error) {
 		_ = f.Close()
 		return l, &fs.PathError{Op: "stat", Path: at.Path(), Err: err}
 	}
-	defer opened.Here.Close(l.Id(), f)
+	defer opened.Here.Close(l.ID(), f)
 	l.header = make([]byte, headerSize+pageHeadSize)
 	n, err := io.ReadFull(f, l.header)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return l, err
 	}
 	l.header = l.header[:n]
-	if l.Pending, err = PendingBeside(at, l.Id()); err != nil {
+	if l.Pending, err = PendingBeside(at, l.ID()); err != nil {
 		return l, err
 	}
 	l.writing, l.Held = lockedBy(f)

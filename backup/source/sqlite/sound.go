@@ -29,6 +29,7 @@ type Soundness struct {
 	at map[string]time.Time // by path
 }
 
+// NewSoundness has checked nothing yet.
 func NewSoundness() *Soundness {
 	return &Soundness{budget: soundBudget, at: map[string]time.Time{}}
 }
@@ -43,6 +44,7 @@ type SoundChecks struct {
 	left time.Duration
 }
 
+// Begin starts a dump.
 func (s *Soundness) Begin(clock func() time.Time) *SoundChecks {
 	return &SoundChecks{Soundness: s, clock: clock, now: clock(), left: s.budget}
 }
@@ -93,7 +95,7 @@ func examineLive(ctx context.Context, at fsx.Place, got Stored) (found source.Fi
 		if err != nil {
 			return found, false
 		}
-		defer opened.Here.Close(got.Look.Id(), f)
+		defer opened.Here.Close(got.Look.ID(), f)
 		if found, err = sqlitefile.Examine(ctx, f); err != nil {
 			return found, false
 		}

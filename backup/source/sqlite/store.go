@@ -45,7 +45,7 @@ type Storing struct {
 type Stored struct {
 	Root  pack.Stream
 	Facts Facts
-	Look  databaseLook
+	Look  DatabaseLook
 }
 
 // Store is what storing is for.
@@ -73,7 +73,7 @@ var ErrDatabaseChanged = errors.New("the database changed while it was read")
 
 // once stores the database in the way that fits how it looks; the last time, in
 // the one way that stands writers.
-func (s *Storing) once(ctx context.Context, before databaseLook, last bool) (Stored, error) {
+func (s *Storing) once(ctx context.Context, before DatabaseLook, last bool) (Stored, error) {
 	switch {
 	case last:
 	case before.Quiet():
@@ -102,12 +102,12 @@ func CannotOpen(err error) bool {
 }
 
 // plain stores the bytes of a database file that nobody writes to.
-func (s *Storing) plain(ctx context.Context, at fsx.Place, before databaseLook) (_ Stored, err error) {
+func (s *Storing) plain(ctx context.Context, at fsx.Place, before DatabaseLook) (_ Stored, err error) {
 	f, err := at.Open()
 	if err != nil {
 		return Stored{}, err
 	}
-	defer opened.Here.Close(before.Id(), f)
+	defer opened.Here.Close(before.ID(), f)
 	facts := before.facts()
 	root, err := s.W.Write(ctx, io.LimitReader(f, facts.Size), pack.Database)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *Storing) plain(ctx context.Context, at fsx.Place, before databaseLook) 
 
 // Copied copies a database with what is beside it, has SQLite put the copy in
 // order, and stores that.
-func (s *Storing) Copied(ctx context.Context, before databaseLook) (_ Stored, err error) {
+func (s *Storing) Copied(ctx context.Context, before DatabaseLook) (_ Stored, err error) {
 	if err := fsx.MakeScratch(s.Scratch); err != nil {
 		return Stored{}, err
 	}
@@ -140,7 +140,7 @@ func (s *Storing) Copied(ctx context.Context, before databaseLook) (_ Stored, er
 	}
 	defer to.Close()
 	for _, side := range []string{"", "-journal", "-wal"} {
-		if err := copyFile(s.At.With(side), to.With(side), before.Id()); err != nil && (side == "" || !errors.Is(err, os.ErrNotExist)) {
+		if err := copyFile(s.At.With(side), to.With(side), before.ID()); err != nil && (side == "" || !errors.Is(err, os.ErrNotExist)) {
 			return Stored{}, fmt.Errorf("copy %s to put it in order: %w", s.At.Path(), err)
 		}
 	}

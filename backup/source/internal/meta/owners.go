@@ -10,10 +10,12 @@ type OwnerNames struct {
 	users, groups map[uint32]string
 }
 
+// NewOwnerNames knows no name yet.
 func NewOwnerNames() *OwnerNames {
 	return &OwnerNames{users: map[uint32]string{}, groups: map[uint32]string{}}
 }
 
+// User is the name of a user; "" for none.
 func (o *OwnerNames) User(id uint32) string {
 	return remember(o.users, id, func() string {
 		if u, err := user.LookupId(strconv.FormatUint(uint64(id), 10)); err == nil {
@@ -23,6 +25,7 @@ func (o *OwnerNames) User(id uint32) string {
 	})
 }
 
+// Group is the name of a group; "" for none.
 func (o *OwnerNames) Group(id uint32) string {
 	return remember(o.groups, id, func() string {
 		if g, err := user.LookupGroupId(strconv.FormatUint(uint64(id), 10)); err == nil {
@@ -32,9 +35,9 @@ func (o *OwnerNames) Group(id uint32) string {
 	})
 }
 
-// ownerIDs finds the ids that users and groups of another host have here: by
+// OwnerIDs finds the ids that users and groups of another host have here: by
 // name, else by number.
-type ownerIDs struct {
+type OwnerIDs struct {
 	users, groups map[ownerKey]uint32
 }
 
@@ -43,11 +46,12 @@ type ownerKey struct {
 	id   uint32
 }
 
-func NewOwnerIDs() *ownerIDs {
-	return &ownerIDs{users: map[ownerKey]uint32{}, groups: map[ownerKey]uint32{}}
+// NewOwnerIDs knows no id yet.
+func NewOwnerIDs() *OwnerIDs {
+	return &OwnerIDs{users: map[ownerKey]uint32{}, groups: map[ownerKey]uint32{}}
 }
 
-func (o *ownerIDs) user(name string, id uint32) uint32 {
+func (o *OwnerIDs) user(name string, id uint32) uint32 {
 	return remember(o.users, ownerKey{name, id}, func() uint32 {
 		if u, err := user.Lookup(name); name != "" && err == nil {
 			return parseID(u.Uid, id)
@@ -56,7 +60,7 @@ func (o *ownerIDs) user(name string, id uint32) uint32 {
 	})
 }
 
-func (o *ownerIDs) group(name string, id uint32) uint32 {
+func (o *OwnerIDs) group(name string, id uint32) uint32 {
 	return remember(o.groups, ownerKey{name, id}, func() uint32 {
 		if g, err := user.LookupGroup(name); name != "" && err == nil {
 			return parseID(g.Gid, id)

@@ -21,7 +21,7 @@ type Setter struct {
 	Source string // its name
 	Dest   string // the folder in which paths of nodes begin, for people
 	Root   bool   // this process runs as root: it may give files away
-	Owners *ownerIDs
+	Owners *OwnerIDs
 	Losses *source.Losses // nil: the first failure is the end
 	Unset  *source.Losses // extended attributes that a stage goes without; nil: none may be missing
 }
@@ -64,6 +64,7 @@ func refusedAttribute(err error) bool {
 	return slices.ContainsFunc([]error{unix.ENOTSUP, unix.EPERM, unix.EACCES, unix.EINVAL, unix.E2BIG, unix.ERANGE, unix.ENOSPC}, func(why error) bool { return errors.Is(err, why) })
 }
 
+// Owner returns the ids that the owner of a node has here.
 func (p *Setter) Owner(n *tree.Node) (uid, gid uint32) {
 	return p.Owners.user(n.User, n.UID), p.Owners.group(n.Group, n.GID)
 }
@@ -115,6 +116,7 @@ func Chown(uid, gid uint32, set func(uid, gid int) error, root bool) error {
 	return nil
 }
 
+// SetTime sets when something changed last, by its name in an open folder.
 func (p *Setter) SetTime(in int, name string, n *tree.Node) error {
 	mtime, err := unix.TimeToTimespec(n.ModTime)
 	if err == nil {
@@ -124,6 +126,7 @@ func (p *Setter) SetTime(in int, name string, n *tree.Node) error {
 	return p.Step("set time of", source.OfTime, n, err)
 }
 
+// Failed names what failed, and of which node.
 func (p *Setter) Failed(op string, n *tree.Node, err error) error {
 	return &fs.PathError{Op: op, Path: filepath.Join(p.Dest, n.Path), Err: err}
 }

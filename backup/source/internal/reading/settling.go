@@ -30,10 +30,10 @@ type Device int
 const (
 	// byFile: a file's pages can be written down alone, at the cost of what is dirty.
 	byFile Device = iota
-	// ByWhole: the whole file system has to be written down, with what others have
+	// ByWhole says that the whole file system has to be written down, with what others have
 	// written there.
 	ByWhole
-	// Timeless: nothing is ever written down, so that times say nothing.
+	// Timeless says that nothing is ever written down, so that times say nothing.
 	Timeless
 )
 
@@ -116,6 +116,7 @@ type Settled struct {
 	failed  error // the first time
 }
 
+// SettledDevice is one file system that a dump has come by.
 type SettledDevice struct {
 	Device
 	once sync.Once
