@@ -332,6 +332,9 @@ func (m *Machine) lookForMarker() {
 			if hj := m.j.Handover; hj != nil && mk.Mode == ModeSwitchover && (same(hj.Final, mk.Restored) || same(hj.Final, mk.CutOff)) {
 				h.Handed = hj.Lease
 			}
+			if m.j.Seen.Epoch < h.Epoch { // no head of before is taken for the newest any more
+				m.j.Seen, m.j.SeenHead = Position{Epoch: h.Epoch}, nil
+			}
 			m.deposed(h)
 			m.head = nil
 		}

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,60 @@ func TestOlderVersionsOfOtherObjectsCostLittle(t *testing.T) {
 				t.Errorf("not promoted: %v, %v", b.answers["p"], b.answers["q"])
 			}
 		})
+	}
+}
+
+// TestAnOlderHeadDoesNotTakeBackWhatTheMarkerSaid: an active whose answers are lost
+// learns from the marker that it is deposed, and then sees the last head that it wrote.
+func TestAnOlderHeadDoesNotTakeBackWhatTheMarkerSaid(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(25*time.Second, a, b)
+	unanswered := func(n *instance, e Effect) (Done, bool) {
+		w, ok := e.(Write)
+		if !ok || n != a || w.Key != HeadKey {
+			return Done{}, false
+		}
+		if r.tokens[HeadKey] == w.Cond.Match() && r.head().Epoch == 1 {
+			r.put(HeadKey, w.Object)
+		}
+		return Done{ID: w.ID, Outcome: Unknown, Err: errors.New("reset")}, true
+	}
+	var last func(*instance, Effect) (Done, bool) // shows a's last head
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		d, ok := unanswered(n, e)
+		if r.head().Epoch == 1 {
+			last = r.behind(a, HeadKey)
+		} else if !ok {
+			return last(n, e)
+		}
+		return d, ok
+	}
+	b.hold = true
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(5*time.Second, b)
+	for n := r.head().Rev; r.head().Rev == n; {
+		r.pass(time.Second, a)
+	}
+	b.hold = false
+	for _, e := range b.held {
+		if d, ok := b.work(e); ok {
+			b.step(d)
+		}
+	}
+	for range 30 {
+		r.pass(time.Second, b, a)
+	}
+	if r.head().Epoch != 2 {
+		t.Fatalf("not promoted: %+v, %v", r.head(), b.answers["p"])
+	}
+	if s := a.m.Status(); s.Leading || s.Role != RoleStandby || a.app {
+		t.Errorf("it leads again: %+v", s)
+	}
+	r.fail = nil
+	r.pass(time.Minute, a, b)
+	if a.count(isSalvage) == 0 {
+		t.Error("what it had is kept nowhere")
 	}
 }
 
