@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/seal"
@@ -28,7 +29,18 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain has the hosts' folders in memory: what is tested here is not the disk, and
+// a journal is made durable with each look at the head.
+func TestMain(m *testing.M) {
+	const memory = "/dev/shm"
+	var at unix.Statfs_t
+	if os.Getenv("TMPDIR") == "" && unix.Statfs(memory, &at) == nil && int64(at.Type) == unix.TMPFS_MAGIC { //nolint:unconvert // its type is not the same on all architectures
+		if err := os.Setenv("TMPDIR", memory); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long, on a test's own clock, a condition may take to hold.
 const patience = 30 * time.Minute

@@ -166,7 +166,7 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 	}
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, ErrUnverified):
-		a.trouble(ctx, configKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it writes it again, within the hour", err))
+		a.trouble(ctx, configKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
 	case ctx.Err() == nil && a.configs.firstFailure(digest):
 		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
 	}

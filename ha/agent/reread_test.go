@@ -14,7 +14,8 @@ import (
 // restored again, and promoted as it was backed up.
 func TestAStandbyReadsItsStageInRotation(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		_, b, _ := rehearsingHosts(t, c)
+		a, b, _ := rehearsingHosts(t, c)
+		a.rests() // a new backup would be staged in place of what has rotted
 		c.pass(2 * rereadPause)
 		b.until("the stage was read", func(s Status) bool { return s.StageRead != nil && s.StageRead.LastRead != nil && s.StageRead.Files > 0 })
 		sourcetest.Rot(t, filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged"), "state")
