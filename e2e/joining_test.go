@@ -155,6 +155,40 @@ func TestOneThatWasPromotedDoesNotLeave(t *testing.T) {
 	}
 }
 
+// TestOneThatWasPromotedJoinsAfresh kills a host that has become the active before it
+// has finished, and has it join afresh, with its data folder or without. The head
+// names it, and nobody leads, until another is promoted. Nothing is lost.
+func TestOneThatWasPromotedJoinsAfresh(t *testing.T) {
+	for _, way := range waysIn {
+		if way.name == "leave" {
+			continue // TestOneThatWasPromotedDoesNotLeave
+		}
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			tr := newTrial(t, crashBin)
+			for _, point := range []string{"head.commit.after", "journal.promotion.finish.after", "source.discard.after:2"} {
+				t.Logf("%s", point)
+				a, b := tr.active, tr.other
+				tr.dieAsCandidate(point)
+				said, refused := way.bring(tr, b)
+				if refused != "" {
+					t.Fatalf("%s: refused: %s", point, refused)
+				}
+				tr.launch(b)
+				if done := said[0].Settled; done != nil && len(done.Kept) > 0 {
+					tr.until(b, "names what is kept", func(s agent.Status) bool {
+						return strings.Contains(strings.Join(s.Caveats, "\n"), "is kept in "+done.Kept[0])
+					})
+					tr.deleteKept(done.Kept)
+				}
+				tr.insist(a)
+				tr.settle()
+				tr.check()
+			}
+		})
+	}
+}
+
 // mark leaves something in a standby's folders that no backup has.
 func (tr *trial) mark(h *host) string {
 	tr.t.Helper()
@@ -188,6 +222,20 @@ func (tr *trial) judge(h *host, point string, want restore.Resolution, said []me
 			tr.holds(filepath.Join(path, "mark"), mark)
 			found = true
 		}
+	}
+	tr.deleteKept(done.Kept)
+	if text, err := os.ReadFile(filepath.Join(static, "mark")); err == nil && string(text) == mark {
+		found = true // that source was back already
+	}
+	if !found {
+		tr.t.Errorf("%s: what the host had before is nowhere: %+v", point, done)
+	}
+}
+
+// deleteKept deletes what was kept for the operator.
+func (tr *trial) deleteKept(kept []string) {
+	tr.t.Helper()
+	for _, path := range kept {
 		sides, err := filepath.Glob(path + "*")
 		if err != nil {
 			tr.t.Fatal(err)
@@ -197,12 +245,6 @@ func (tr *trial) judge(h *host, point string, want restore.Resolution, said []me
 				tr.t.Fatal(err)
 			}
 		}
-	}
-	if text, err := os.ReadFile(filepath.Join(static, "mark")); err == nil && string(text) == mark {
-		found = true // that source was back already
-	}
-	if !found {
-		tr.t.Errorf("%s: what the host had before is nowhere: %+v", point, done)
 	}
 }
 

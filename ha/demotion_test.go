@@ -1,9 +1,12 @@
 package ha
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup"
 )
 
 // TestAHostAndItsCopyBothKeepTheirSalvage: both step down from one epoch, under
@@ -119,5 +122,70 @@ func TestASalvageIsListedBeforeAPromotionGoesOn(t *testing.T) {
 	r.pass(2*time.Minute, a, b)
 	if got := r.salvages(); len(got) == 0 || got[0] == nil || a.answers["back"] != nil && !IsRefusal(a.answers["back"]) {
 		t.Fatalf("listed are %v, answer %v", got, a.answers["back"])
+	}
+}
+
+// TestWhatIsThereAlreadyIsLookedAt: a record that another has signed, where this
+// instance's own is to be, is no earlier attempt unless it says the same.
+func TestWhatIsThereAlreadyIsLookedAt(t *testing.T) {
+	for name, same := range map[string]bool{"the same": true, "something else": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			r.failover(b, Promote{})
+			var there *SalvageRecord
+			r.fail = func(n *instance, e Effect) (Done, bool) {
+				w, ok := e.(Write)
+				if rec, is := w.Object.(*SalvageRecord); ok && is && there == nil {
+					other := *rec
+					if there = &other; !same {
+						there.Backup = &backup.Ref{ID: "another", Digest: "another"}
+					}
+					r.put(w.Key, there)
+				}
+				return Done{}, false
+			}
+			a = r.start("a", a.journal)
+			r.pass(30*time.Second, a, b)
+			told := slices.ContainsFunc(a.seen, func(e Effect) bool {
+				report, ok := e.(Report)
+				return ok && report.Level == Alarm && strings.Contains(report.Text, "says something else")
+			})
+			if told == same || a.m.Status().Demotion != nil {
+				t.Errorf("told %v, %+v", told, a.m.Status().Demotion)
+			}
+			if got := r.salvages(); len(got) != 1 || got[0] != there.Backup {
+				t.Errorf("listed are %v", got)
+			}
+		})
+	}
+}
+
+// TestARefusedProcessAcknowledgesNothing: whether the original's application has
+// stopped it does not know.
+func TestARefusedProcessAcknowledgesNothing(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	journal := a.journal
+	r.pass(20*time.Second, a, b)
+	copied := r.start("a", journal)
+	r.pass(20*time.Second, a, b, copied)
+	if copied.m.Status().Refused == "" {
+		t.Fatalf("%+v", copied.m.Status())
+	}
+	r.failover(b, Promote{})
+	r.pass(30*time.Second, copied, b)
+	if s := copied.m.Status(); s.Refused != "" || s.Demotion != nil || r.head().Epoch != 2 {
+		t.Fatalf("%+v", s)
+	}
+	for key, object := range r.objects {
+		if ack, ok := object.(*Ack); ok {
+			t.Errorf("%s: acknowledged by %s", key, ack.Instance.Incarnation)
+		}
+	}
+	if got := r.salvages(); len(got) != 1 {
+		t.Errorf("listed are %v", got)
 	}
 }

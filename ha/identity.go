@@ -209,7 +209,7 @@ func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
 	if old.Cluster != cluster {
 		return j
 	}
-	j.SeenHead, j.Former = old.SeenHead, old.Former
+	j.SeenHead, j.Former, j.Unkept = old.SeenHead, old.Former, old.Unkept
 	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
 	d := old.Demotion
 	kept := d != nil && d.Made && d.Refused && !d.Unstopped && d.Epoch == h.Epoch && d.keptUnder(h) // it has run no application since

@@ -64,6 +64,9 @@ type Journal struct {
 	// Doubt says why this data folder may be a copy, or put back; "": nothing says
 	// so. It lasts until an operator accepts the data folder, or promotes the instance.
 	Doubt string `json:"doubt,omitempty"`
+	// Unkept says what this host has that was there before it joined, and is in no
+	// backup that is known; "": nothing. A promotion replaces it.
+	Unkept string `json:"unkept,omitempty"`
 	// Missed is the first of the epochs before the head's of which it is not known
 	// who was active in them; 0: there is none.
 	Missed uint64 `json:"missed,omitempty"`

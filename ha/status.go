@@ -16,6 +16,7 @@ type Status struct {
 	Bucket      string        `json:"bucket"`         // "ok", or what is wrong
 	BucketSince time.Duration `json:"-"`              // for how long
 	Refused     string        `json:"refused,omitempty"`
+	Unkept      string        `json:"-"` // Journal.Unkept
 	Owes        bool          `json:"-"` // this instance's state may be in no backup, or is being replaced
 	Override    bool          `json:"override,omitempty"`
 	App         string        `json:"application"` // "running", "stopped", "" where that is not known
@@ -68,6 +69,7 @@ func (m *Machine) Status() Status {
 	if s.Unstoppable = m.p.Unstoppable; m.unstopped && m.app == appStopped {
 		s.App = string(appUnknown)
 	}
+	s.Unkept = j.Unkept
 	s.Owes = m.refused != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
 	if h := m.older.head; h != nil {
 		s.Older = &OlderHead{Head: h, Seen: m.seenHead(h)}

@@ -120,6 +120,14 @@ type Stager interface{ Staged() string }
 // finished nor rolled back.
 var ErrUnfinished = errors.New("an earlier swap was neither finished nor rolled back: do that first")
 
+// Keeper is a Restorer that tells of what it has kept otherwise than by a path.
+type Keeper interface {
+	// Keeps reports whether what Keep has returned is of this source.
+	Keeps(kept string) bool
+	// IsKept reports whether it is still there.
+	IsKept(ctx context.Context, kept string) (bool, error)
+}
+
 // Sweeper is a Restorer that deletes what was set aside.
 type Sweeper interface {
 	// Sweep deletes it as far as it can be deleted, and returns what is left. It

@@ -25,6 +25,8 @@ type memberJSON struct {
 	Already bool `json:"already"`
 	// Blockers are what keeps this host from taking over; of join.
 	Blockers []string `json:"blockers,omitempty"`
+	// Unkept is what this host has that no backup is known to have; of join.
+	Unkept string `json:"unkept,omitempty"`
 	// Settled says how an interrupted restore ended; of join.
 	Settled *agent.Settlement `json:"settled,omitempty"`
 	// ExpiryBy says who deletes what has expired: "bucket" or "agent"; of init.

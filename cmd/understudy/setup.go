@@ -240,10 +240,13 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 		done.Cluster, done.Notes, err = makeCluster(ctx, cfg, req)
 	} else {
 		var joined agent.Joined
-		joined, err = agent.Join(ctx, cfg, false)
+		joined, err = agent.Join(ctx, cfg, agent.Joining{})
 		done.Cluster = joined.Cluster
 		if joined.Settled != nil {
 			done.Notes = append(done.Notes, joined.Settled.String())
+		}
+		if joined.Unkept != "" {
+			done.Notes = append(done.Notes, agent.UnkeptText(joined.Unkept))
 		}
 	}
 	if err != nil {

@@ -50,6 +50,7 @@ type Agent struct {
 	reloading  reloading
 	readiness  readiness
 	aftermath  aftermath
+	keptHere   keptStates
 	expiry     expiry
 	lock       locking
 	federation federation
@@ -299,6 +300,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.keepCleared(gctx) })
+	g.Go(func() error { return a.keepKept(gctx) })
 	g.Go(func() error { return a.keepLooking(gctx) })
 	err := g.Wait()
 	close(a.stopped)

@@ -161,7 +161,7 @@ func (h *host) init() {
 
 func (h *host) join(replace bool) {
 	h.t.Helper()
-	if _, err := Join(h.t.Context(), h.config(), replace); err != nil {
+	if _, err := Join(h.t.Context(), h.config(), Joining{Replace: replace}); err != nil {
 		h.t.Fatalf("join %s: %v", h.name, err)
 	}
 }

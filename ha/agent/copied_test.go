@@ -248,7 +248,7 @@ func TestAnActiveWhoseRecordIsAnothersStarts(t *testing.T) {
 		if err := b.forge("somebody else"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Join(t.Context(), b.config(), false); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "serve") {
+		if _, err := Join(t.Context(), b.config(), Joining{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "serve") {
 			t.Errorf("join says %v", err)
 		}
 		b.start()
@@ -422,4 +422,52 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas: it was the active, and has lost
+// its data folder. That shows by its URL; where that is another too, it is said what
+// the host has, until it is kept.
+func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
+	for name, sameURL := range map[string]bool{"same URL": true, "another URL": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				a, b, _, _ := threeHosts(t, c)
+				a.halt()
+				a.write("state", "never backed up")
+				b.until("the active is silent", func(s Status) bool { return s.silent() })
+				b.promote(PromoteRequest{Mode: ha.ModeFailover})
+				b.untilLeading()
+				wiped := c.host("wiped")
+				wiped.app = a.app
+				wiped.change = func(cfg *Config) {
+					if sameURL {
+						cfg.URL = "http://a"
+					}
+				}
+				joined, err := Join(t.Context(), wiped.config(), Joining{})
+				if err != nil || (joined.Unkept == "") != sameURL {
+					t.Fatalf("%+v, %v", joined, err)
+				}
+				wiped.start()
+				if !sameURL {
+					said := "files (1 files)"
+					wiped.until("says what it has", func(s Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), said) })
+					p, err := wiped.agent.Preflight(t.Context(), PromoteRequest{})
+					if err != nil || !strings.Contains(strings.Join(p.notes, "\n"), said) {
+						t.Errorf("before a promotion: %+v, %v", p, err)
+					}
+					wiped.halt()
+					joined, err := Join(t.Context(), wiped.config(), Joining{Replace: true, Salvage: true})
+					if err != nil || joined.Unkept != "" {
+						t.Fatalf("%+v, %v", joined, err)
+					}
+					wiped.start()
+				}
+				wiped.until("a standby that owes nothing", func(s Status) bool {
+					return s.State == StateInSync && s.Demotion == nil && s.Unkept == "" && !strings.Contains(strings.Join(s.Caveats, "\n"), "a state of its own")
+				})
+				b.lists("never backed up")
+			})
+		})
+	}
 }

@@ -49,7 +49,7 @@ func TestAWrongKeyIsRefusedAndChangesNothing(t *testing.T) {
 		a.init()
 		keys := c.memory.Keys()
 		b.ring = newRing(t)
-		if _, err := Join(t.Context(), b.config(), false); !errors.Is(err, seal.ErrUnknownKey) {
+		if _, err := Join(t.Context(), b.config(), Joining{}); !errors.Is(err, seal.ErrUnknownKey) {
 			t.Errorf("join with a wrong key: %v", err)
 		}
 		if _, err := Init(t.Context(), b.config(), ha.DefaultConfig()); !errors.Is(err, seal.ErrUnknownKey) {
@@ -75,7 +75,7 @@ func TestAnotherClustersBucketIsRefused(t *testing.T) {
 		if err := a.refusesToOpen("another cluster"); !errors.Is(err, ErrBucket) {
 			t.Errorf("not ErrBucket: %v", err)
 		}
-		if _, err := Join(t.Context(), a.config(), false); !errors.Is(err, ErrBucket) {
+		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, ErrBucket) {
 			t.Errorf("join with the data folder of another cluster: %v", err)
 		}
 	})
@@ -87,7 +87,7 @@ func TestABucketWithoutAClusterSaysWhatToDo(t *testing.T) {
 		if err := a.refusesToOpen("understudy init"); !errors.Is(err, ErrBucket) {
 			t.Errorf("not ErrBucket: %v", err)
 		}
-		if _, err := Join(t.Context(), a.config(), false); !errors.Is(err, ErrBucket) {
+		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, ErrBucket) {
 			t.Errorf("join: %v", err)
 		}
 		a.init()
@@ -116,7 +116,7 @@ func TestANameInUseIsRefusedUnlessReplaced(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		second := c.host("b2")
 		second.name = "b"
-		if _, err := Join(t.Context(), second.config(), false); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--replace") {
+		if _, err := Join(t.Context(), second.config(), Joining{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--replace") {
 			t.Fatalf("join under a name in use: %v", err)
 		}
 		if _, err := os.Stat(filepath.Join(second.data, journalFile)); !os.IsNotExist(err) {
@@ -204,7 +204,7 @@ func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
 				id := a.backup()
 				a.halt()
 				a.putBack(old, seen)
-				if _, err := Join(t.Context(), a.config(), false); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "serve") {
+				if _, err := Join(t.Context(), a.config(), Joining{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "serve") {
 					t.Errorf("join without --replace: %v", err)
 				}
 				a.write("state", "rolled back too")
@@ -236,7 +236,7 @@ func TestAHeadThatIsGoneIsAnAlarmNotANewCluster(t *testing.T) {
 			t.Error("active without a head")
 		}
 		d := c.host("e")
-		if _, err := Join(t.Context(), d.config(), false); !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "head") {
+		if _, err := Join(t.Context(), d.config(), Joining{}); !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "head") {
 			t.Errorf("join: %v", err)
 		}
 		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "history") {

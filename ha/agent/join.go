@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -15,17 +18,29 @@ import (
 type Joined struct {
 	Cluster string
 	Settled *Settlement // nil: there was nothing to settle
+	// Unkept is what this host has of the sources though it is new in the cluster:
+	// no backup is known to have it.
+	Unkept string
 	// Newest is the cluster's newest backup; nil when there is none, or it cannot
 	// be read.
 	Newest *backup.Manifest
 }
 
+// Joining is how an instance joins.
+type Joining struct {
+	// Replace takes the name over from whoever has it: so joins an instance afresh
+	// that has lost its data folder, or must not go on with the one that it has.
+	Replace bool
+	// Salvage has what this host has kept as a salvage backup before anything can
+	// replace it. What was the active's is kept without being asked for.
+	Salvage bool
+}
+
 // Join makes this instance a standby of the cluster in the bucket. A restore that
-// was interrupted on this host ends first. A name that somebody else uses is a *ha.Refusal unless
-// replace is set, which takes the name over; so it also joins an instance
-// afresh that has lost its data folder, or must not go on with the one that it
-// has. No agent may be running on the data folder.
-func Join(ctx context.Context, cfg Config, replace bool) (done Joined, err error) {
+// was interrupted on this host ends first. A name that somebody else uses is a
+// *ha.Refusal unless how says to replace it. No agent may be running on the data
+// folder.
+func Join(ctx context.Context, cfg Config, how Joining) (done Joined, err error) {
 	cfg, err = cfg.complete()
 	if err != nil {
 		return done, err
@@ -35,13 +50,13 @@ func Join(ctx context.Context, cfg Config, replace bool) (done Joined, err error
 		return done, err
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
-	if done, err = join(ctx, cfg, dir, replace); err != nil {
+	if done, err = join(ctx, cfg, dir, how); err != nil {
 		return done, fmt.Errorf("join cluster: %w", err)
 	}
 	return done, nil
 }
 
-func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joined, err error) {
+func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Joined, err error) {
 	old, found, err := dir.loadJournal()
 	if err != nil {
 		return done, err
@@ -69,7 +84,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 		return done, err
 	}
 	r := newRegistrar(b, ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation}, old.Incarnations, cfg.Random)
-	if found && !replace {
+	if found && !how.Replace {
 		if err := refuseMember(ctx, old, r, h); err != nil {
 			return done, err
 		}
@@ -88,13 +103,21 @@ func join(ctx context.Context, cfg Config, dir *dataDir, replace bool) (done Joi
 		if j.Demotion, err = owedByRecord(ctx, r, h); err != nil {
 			return done, err
 		}
+		j.Unkept = has(ctx, cfg.Sources)
 	}
+	if j.Demotion == nil && how.Salvage {
+		j.Demotion = ha.Owed(j.Epoch, h)
+	}
+	if j.Demotion != nil {
+		j.Unkept = ""
+	}
+	done.Unkept = j.Unkept
 	j.Incarnations = append(slices.Clone(old.Incarnations), incarnation)
 	if err := dir.saveJournal(j); err != nil {
 		return done, err
 	}
 	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
-	if err := r.take(ctx, rec, true, replace); err != nil {
+	if err := r.take(ctx, rec, true, how.Replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
 			err = errors.Join(err, dir.remove(journalFile))
 		}
@@ -127,14 +150,67 @@ func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head)
 
 // owedByRecord is what a host owes that has lost its data folder: by its record it
 // was the active, or had not finished stepping down. Nobody knows what of its state
-// is in a backup.
+// is in a backup. It may have another name now: a record with its URL is its own too.
 func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, error) {
-	rec, _, err := r.current(ctx)
-	if err != nil || rec == nil {
+	own, _, err := r.current(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == r.self.Name {
-		return ha.Owed(rec.Epoch, h), nil
+	all, err := r.bucket.atURL(ctx, r.self.URL)
+	if err != nil {
+		return nil, err
+	}
+	if own != nil {
+		all = append(all, own)
+	}
+	for _, rec := range all {
+		if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == rec.Name {
+			return ha.Owed(rec.Epoch, h), nil
+		}
 	}
 	return nil, nil
+}
+
+// atURL reads the records of the instances with a URL. One that cannot be verified
+// is nobody's.
+func (b *Bucket) atURL(ctx context.Context, url string) (all []*ha.Instance, err error) {
+	if url == "" {
+		return nil, nil
+	}
+	_, names, err := b.names(ctx, ha.InstancesPrefix)
+	for _, name := range names {
+		rec, err := b.Instance(ctx, name)
+		switch {
+		case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, ErrUnverified):
+		case err != nil:
+			return nil, err
+		case rec.URL == url:
+			all = append(all, rec)
+		}
+	}
+	return all, err
+}
+
+// has says what a host has of the sources; "" for nothing. What only a dump would
+// tell, a command's output say, it does not know.
+func has(ctx context.Context, sources []source.Source) string {
+	var all []string
+	for _, s := range sources {
+		if _, may := s.(source.RestoreChecker); !may || s.Check(ctx) != nil {
+			continue
+		}
+		holds, err := source.Holds(ctx, s)
+		switch {
+		case err != nil || holds == "":
+			all = append(all, s.Name())
+		case !strings.HasPrefix(holds, "0 "):
+			all = append(all, s.Name()+" ("+holds+")")
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// UnkeptText is what is said to somebody whose host has something of its own.
+func UnkeptText(unkept string) string {
+	return "this host has a state of its own, which no backup is known to have: " + unkept + "; a promotion replaces it. Nothing to do if nobody needs it. Else have it kept as a salvage backup first: stop the agent, if it runs, join again with: understudy join --replace --salvage, and start it"
 }

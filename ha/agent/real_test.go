@@ -35,7 +35,7 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 	}
 	a.start(t)
 	a.until(t, "active", leading)
-	if _, err := Join(t.Context(), b.cfg, false); err != nil {
+	if _, err := Join(t.Context(), b.cfg, Joining{}); err != nil {
 		t.Fatal(err)
 	}
 	b.start(t)
@@ -181,7 +181,7 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 	}
 	a.start(t)
 	a.until(t, "active", leading)
-	if _, err := Join(t.Context(), b.cfg, false); err != nil {
+	if _, err := Join(t.Context(), b.cfg, Joining{}); err != nil {
 		t.Fatal(err)
 	}
 	b.start(t)

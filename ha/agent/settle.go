@@ -73,6 +73,7 @@ func settle(ctx context.Context, cfg Config, dir *dataDir, j ha.Journal) (*resto
 	}
 	kept, err := s.Resolve(ctx, r)
 	done := &Settlement{Resolution: r, Kept: kept}
+	err = errors.Join(err, dir.noteKept(kept, cfg.Clock.Now().Wall))
 	if err != nil && len(kept) > 0 {
 		err = fmt.Errorf("%w (%v)", err, done)
 	}

@@ -41,7 +41,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "understudy join --replace") })
 		})
 		b.halt()
-		done, err := Join(t.Context(), b.config(), true)
+		done, err := Join(t.Context(), b.config(), Joining{Replace: true})
 		if err != nil || done.Settled == nil || done.Settled.Resolution != restore.Kept || len(done.Settled.Kept) != 1 {
 			t.Fatalf("join: %+v, %v", done, err)
 		}
@@ -51,6 +51,13 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 		b.start()
 		id := a.backup()
 		b.until("has rehearsed", func(s Status) bool { return s.Staged == id })
+		kept := done.Settled.Kept[0]
+		names := func(s Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), "is kept in "+kept) }
+		b.until("names what is kept", names)
+		if err := os.RemoveAll(kept); err != nil {
+			t.Fatal(err)
+		}
+		b.until("names it no longer", func(s Status) bool { return !names(s) })
 	})
 }
 
@@ -79,7 +86,7 @@ func TestJoiningRollsNothingBackUnderSomebody(t *testing.T) {
 		}
 		defer func() { _ = somebody.Process.Kill() }()
 		for name, do := range map[string]func(Config) error{
-			"join":  func(cfg Config) error { _, err := Join(t.Context(), cfg, true); return err },
+			"join":  func(cfg Config) error { _, err := Join(t.Context(), cfg, Joining{Replace: true}); return err },
 			"leave": func(cfg Config) error { _, err := Leave(t.Context(), cfg); return err },
 		} {
 			if err := do(b.config()); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "stop what runs there") {

@@ -49,7 +49,7 @@ func (a *Agent) Status() Status {
 		s.Retention = a.retentionStatus(c)
 	}
 	s.Blockers, s.Ready = a.readiness.read()
-	s.notes = a.readiness.known()
+	s.notes, s.kept = a.readiness.known(), a.keptHere.texts()
 	s.Changes = a.changes.list()
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read

@@ -84,6 +84,7 @@ type Status struct {
 
 	poll  time.Duration
 	notes []string // of the look for Blockers
+	kept  []string // what an interrupted restore had replaced
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.

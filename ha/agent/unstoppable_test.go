@@ -199,7 +199,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			}
 			a.start()
 			a.untilLeading()
-			_, err = Join(t.Context(), b.config(), false)
+			_, err = Join(t.Context(), b.config(), Joining{})
 			if wants(t, err, "b"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}
@@ -208,7 +208,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			}
 			cfg := b.config()
 			cfg.Supervised = true // understudy exec is going to run it
-			if _, err := Join(t.Context(), cfg, false); err != nil {
+			if _, err := Join(t.Context(), cfg, Joining{}); err != nil {
 				t.Fatal(err)
 			}
 

@@ -189,6 +189,7 @@ func (s *Status) caveats(f *findings) {
 	for _, text := range s.Lacks {
 		f.caveat(true, "the newest backup lacks something: %s", text)
 	}
+	f.caveats = append(f.caveats, s.kept...)
 	s.unstoppables(f)
 	if s.Takeover != nil {
 		f.caveats = append(f.caveats, s.Takeover.Lost...)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
@@ -92,13 +93,33 @@ func (p *Source) Keep(ctx context.Context) (kept string, err error) {
 				return err
 			}
 		}
-		kept = "database " + to
+		kept = keptPrefix + to
 		return p.renameAll(ctx, conn, []rename{{p.replaced(), to}}, nil)
 	})
 	if err != nil {
 		return "", fmt.Errorf("keep what was replaced of %s: %w", p.name, err)
 	}
 	return kept, nil
+}
+
+// keptPrefix is before the name of a database in what Keep returns.
+const keptPrefix = "database "
+
+// Keeps implements source.Keeper.
+func (p *Source) Keeps(kept string) bool {
+	name, ok := strings.CutPrefix(kept, keptPrefix)
+	suffix := "_understudy_kept_"
+	at := strings.LastIndex(name, suffix)
+	return ok && at >= 0 && name == besideName(p.url.database, name[at:])
+}
+
+// IsKept implements source.Keeper.
+func (p *Source) IsKept(ctx context.Context, kept string) (there bool, err error) {
+	err = p.withAdmin(ctx, func(conn *pgx.Conn) (err error) {
+		there, err = databaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
+		return err
+	})
+	return there, err
 }
 
 // Lost implements source.Measured.

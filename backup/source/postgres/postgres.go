@@ -96,6 +96,7 @@ var (
 	_ source.Sweeper        = (*Source)(nil)
 	_ source.Stager         = (*Source)(nil)
 	_ source.RestoreChecker = (*Source)(nil)
+	_ source.Keeper         = (*Source)(nil)
 	_ source.Inspector      = (*Source)(nil)
 	_ source.Connected      = (*Source)(nil)
 	_ source.Shut           = (*Source)(nil)

@@ -61,6 +61,13 @@ func reachDatabase(t *testing.T, srv *server.PostgresServer, n int) (reach sourc
 		if kept != "database "+name+"_understudy_kept_1" || count(name) != 0 {
 			t.Errorf("stop %d: kept %q", n, kept)
 		}
+		there, err := p.IsKept(t.Context(), kept)
+		sourcetest.Must(t, err)
+		gone, err := p.IsKept(t.Context(), kept+"0")
+		sourcetest.Must(t, err)
+		if !there || gone || !p.Keeps(kept) || p.Keeps("database another_understudy_kept_1") || p.Keeps("/"+name) {
+			t.Errorf("stop %d: %s is there: %v, %s0: %v", n, kept, there, kept, gone)
+		}
 		sqlIn(t, srv.DSN("postgres"), openTo(strings.TrimPrefix(kept, "database ")))
 		if count(strings.TrimPrefix(kept, "database ")) != 1 {
 			t.Errorf("stop %d: what was replaced is not what is kept", n)
