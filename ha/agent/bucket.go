@@ -64,6 +64,9 @@ func openBucket(ctx context.Context, cfg Config) (*Bucket, ha.Cluster, error) {
 	defer cancel()
 	signed, _, err := blobstore.ReadAll(ctx, cfg.Store, ha.ClusterKey, maxObject)
 	if errors.Is(err, blobstore.ErrNotFound) {
+		if _, err := cfg.Store.Stat(ctx, ha.HeadKey); err == nil {
+			return nil, ha.Cluster{}, fmt.Errorf("%w: it has %s but no %s: somebody deleted it; restore the object's last version", ErrBucket, ha.HeadKey, ha.ClusterKey)
+		}
 		return nil, ha.Cluster{}, fmt.Errorf("%w: it holds no cluster (no %s): make one here with: understudy init, or check UNDERSTUDY_BUCKET if there is one already (then: understudy join)", ErrBucket, ha.ClusterKey)
 	}
 	if err != nil {

@@ -251,6 +251,25 @@ func TestAHeadThatIsGoneIsAnAlarmNotANewCluster(t *testing.T) {
 	})
 }
 
+// TestAClusterObjectThatIsGoneIsSaidToBe: nobody is told to make a new cluster where
+// there is one.
+func TestAClusterObjectThatIsGoneIsSaidToBe(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		threeHosts(t, c)
+		if err := c.memory.Delete(t.Context(), ha.ClusterKey); err != nil {
+			t.Fatal(err)
+		}
+		d := c.host("e")
+		_, err := Join(t.Context(), d.config(), Joining{})
+		if !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "somebody deleted it") || strings.Contains(err.Error(), "understudy init") {
+			t.Errorf("join: %v", err)
+		}
+		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, ErrBucket) {
+			t.Errorf("init: %v", err)
+		}
+	})
+}
+
 func TestAnInterruptedInitCanBeRunAgain(t *testing.T) {
 	for _, at := range []string{"cluster.json", "config/**", "instances/**", "head.json"} {
 		for name, fault := range map[string]storetest.Action{
