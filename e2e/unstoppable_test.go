@@ -52,7 +52,6 @@ func TestAnApplicationThatNobodyCanStop(t *testing.T) {
 		t.Errorf("doctor: %s", out)
 	}
 	_, release := squat(t, `exec 3>>"$1/written"`, a.folder()) // the application
-	b.fails(3, "--application-is-stopped", "promote", "--yes")
 	b.fails(3, "--application-is-stopped", "promote", "--dry-run")
 	a.is(agent.StateActive)
 	release()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,8 +40,9 @@ word is recorded. Strict fencing takes nobody's word, and refuses. An active tha
 in good order, with its application, is not waited for.
 
 On a host that has neither a demote hook nor understudy exec nothing but people can stop
-the application. A switchover from there is refused until somebody has stopped it by
-hand and says so with --application-is-stopped; the word is recorded, and nobody looks.
+the application. A switchover from there needs somebody who has stopped it by hand and
+says so: to the question, with --application-is-stopped, or with --yes, which answers
+every question. The word is recorded, and nobody looks.
 A failover from there waits as for one that does not answer, unless the word is given;
 if the application runs there, it runs on beside the new one.
 
@@ -98,7 +100,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&p.req.AppIsStopped, "application-is-stopped", false, "your word that the active's application is stopped, where nothing but people can stop it")
 	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
 	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
-	f.BoolVar(&p.yes, "yes", false, "do not ask")
+	f.BoolVar(&p.yes, "yes", false, "do not ask: yes is the answer to every question")
 	f.StringVar(&p.req.Reason, "reason", "", "why, for people")
 	f.BoolVar(&p.req.AllowVersionMismatch, "allow-version-mismatch", false, "restore a backup of another version of the application")
 	f.BoolVar(&p.req.AllowFailedRehearsal, "allow-failed-rehearsal", false, "restore a backup whose rehearsal failed here")
@@ -123,6 +125,9 @@ func (p *promotion) run(ctx context.Context) error {
 		return err
 	}
 	found, err := p.preflight(ctx, c)
+	if err == nil && !p.req.DryRun && lacksWord(found) {
+		found, err = p.giveWord(ctx, c, found)
+	}
 	if err != nil {
 		return err
 	}
@@ -187,6 +192,29 @@ func (p *promotion) preflight(ctx context.Context, c *agentClient) (agent.Prefli
 		err = noBackup(p.req.Backup)
 	}
 	return found, err
+}
+
+// lacksWord reports whether all that keeps a promotion from being made is that nobody
+// has said that the application of the active is stopped.
+func lacksWord(found agent.Preflight) bool {
+	failed := slices.DeleteFunc(slices.Clone(found.Checks), func(c agent.Check) bool { return c.OK })
+	return len(failed) == 1 && failed[0].Name == agent.StopsCheck && found.Mode == ha.ModeSwitchover
+}
+
+// giveWord asks whether the application of the active is stopped, which --yes answers,
+// and looks again with that word.
+func (p *promotion) giveWord(ctx context.Context, c *agentClient, found agent.Preflight) (agent.Preflight, error) {
+	if p.req.AppIsStopped { // and strict fencing does not take it
+		return found, nil
+	}
+	const what = "Nothing but people can stop the application of the active."
+	if p.yes {
+		p.app.printer().note("%s --yes says that somebody has; this word is recorded.", what)
+	} else if err := p.app.confirm(ctx, what+" Has somebody stopped it?", "not promoted, and nothing was begun"); err != nil {
+		return found, err
+	}
+	p.req.AppIsStopped = true
+	return p.preflight(ctx, c)
 }
 
 // notNow says why a promotion cannot be made; nil when it can.

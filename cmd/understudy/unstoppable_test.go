@@ -32,14 +32,20 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 		}
 	}
 	a.fails(exitRefused, "on host-a there is nothing: configure hooks.demote", "config", "set", "fencing", "strict")
-	b.fails(exitRefused, "--application-is-stopped", "promote", "--yes")
+	b.fails(exitRefused, "--application-is-stopped", "promote", "--dry-run")
+	b.fails(exitUsage, "no terminal", "promote")
 	if out := b.run("promote", "--failover", "--dry-run"); !strings.Contains(out, "Note: nothing on host-a can stop the application") {
 		t.Errorf("the dry run of a failover says nothing of it:\n%s", out)
 	}
 	if out := b.run("promote", "--application-is-stopped", "--dry-run"); !strings.Contains(out, "is your word, and nobody looks") {
 		t.Errorf("the dry run does not say whose word it is:\n%s", out)
 	}
-	b.run("promote", "--application-is-stopped", "--yes")
+	if _, stderr, code := understudy(t, b.env, "promote", "--yes"); code != exitDone || !strings.Contains(stderr, "--yes says that somebody has") {
+		t.Errorf("promote --yes: exit %d:\n%s", code, stderr)
+	}
+	if out := b.run("events", "--cluster"); !strings.Contains(out, "on the word that the application of the old active is stopped") {
+		t.Errorf("the word is not recorded:\n%s", out)
+	}
 	b.until("it is the active", func() bool { return ask[agent.Status](b, "status").Leading })
 
 	// Where it is strict, such a host does not come in.
