@@ -28,7 +28,7 @@ const (
 	rulesTestFile    = monitoringFolder + "/understudy.rules_test.yml"
 	dashboardFile    = monitoringFolder + "/understudy.dashboard.json"
 	metricsDoc       = "../../docs/monitoring.md"
-	runbook          = "../../docs/operations.md"
+	runbook          = "../../docs/alerts.md"
 )
 
 // fullStatus is one in which everything is known.
@@ -130,19 +130,19 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 			t.Errorf("%s: annotations %v", r.Alert, r.Annotations)
 		}
-		if want := "docs/operations.md#" + strings.ToLower(r.Alert); !strings.HasSuffix(r.Annotations["runbook_url"], want) {
+		if want := "docs/alerts.md#" + strings.ToLower(r.Alert); !strings.HasSuffix(r.Annotations["runbook_url"], want) {
 			t.Errorf("%s: runbook_url %s, want …%s", r.Alert, r.Annotations["runbook_url"], want)
 		}
-		if !strings.Contains(headings, "\n### "+r.Alert+"\n") {
-			t.Errorf("docs/operations.md has no heading %s", r.Alert)
+		if !strings.Contains(headings, "\n## "+r.Alert+"\n") {
+			t.Errorf("docs/alerts.md has no heading %s", r.Alert)
 		}
 		if !strings.Contains(tests, `exp_samples: [{labels: '{alertname="`+r.Alert+`"}', value: 1}]`) {
 			t.Errorf("no test has %s fire alone", r.Alert)
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?m)^### (Understudy\w+)$`).FindAllStringSubmatch(headings, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^## (Understudy\w+)$`).FindAllStringSubmatch(headings, -1) {
 		if !slices.ContainsFunc(alertRules(t), func(r rule) bool { return r.Alert == m[1] }) {
-			t.Errorf("docs/operations.md tells of an alert %s that does not exist", m[1])
+			t.Errorf("docs/alerts.md tells of an alert %s that does not exist", m[1])
 		}
 	}
 }
