@@ -138,7 +138,7 @@ func (l *history) effective(ops []*operation) map[*operation]bool {
 		lost[op.call.cond.Match()] = lost[op.call.cond.Match()] || op.heard.outcome == ha.Lost
 	}
 	for _, op := range ops { // the earliest explains the most
-		if token := op.call.cond.Match(); op.call.write && op.done == 0 && lost[token] && !replaced[token] {
+		if token := op.call.cond.Match(); op.call.write && op.done == 0 && lost[token] && !replaced[token] && (token == "" || l.s.nonces[token] != "") {
 			replaced[token], effective[op] = true, true
 		}
 	}
@@ -155,7 +155,7 @@ func (l *history) step(now string, op *operation, out heard) (bool, any) {
 	}
 	holds := now == "" // as IfAbsent demands
 	if token := op.call.cond.Match(); token != "" {
-		holds = now == l.s.nonces[token]
+		holds = now != "" && now == l.s.nonces[token] // a replica's token may be another object's
 	}
 	if out.outcome == ha.Lost {
 		return !holds, now
