@@ -204,6 +204,13 @@ func TestWhatARefusedProcessHasKeptIsKeptAgainOnceItHasLed(t *testing.T) {
 	if same.count(isSalvage) != 0 {
 		t.Fatal("kept twice, and the same process leads")
 	}
+	mayRun := refused.clone()
+	mayRun.Demotion.Unstopped = true // nothing there could stop the application
+	since := r.start("a", mayRun)
+	r.pass(time.Minute, copied, since)
+	if since.count(isSalvage) != 1 {
+		t.Errorf("%d salvages of what an application has written that nothing could stop", since.count(isSalvage))
+	}
 	// The operator ends the copy, and lets this one lead; then its folder is put back.
 	led := r.start("a", copied.journal)
 	r.pass(time.Minute, led)

@@ -83,11 +83,12 @@ func (m *Machine) lastWritten() string {
 // original after all, it has what no backup has. One that it made in this epoch has
 // everything: it has not run its application since. A process that was started later
 // knows that only as long as the same process leads: the journal may have been put
-// back to before this instance led again.
+// back to before this instance led again. Nor does it know that where nothing can stop
+// the application.
 func (m *Machine) owe(h *Head) {
 	d, kept := m.j.Demotion, m.kept
 	m.kept = true
-	if d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") && (kept || d.keptUnder(h)) {
+	if d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") && (kept || !d.Unstopped && d.keptUnder(h)) {
 		return
 	}
 	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Leader: h.Active.Incarnation}

@@ -66,7 +66,7 @@ func (w *World) checkFences() {
 	var alone *Host // the one that runs without an excuse
 	for _, h := range w.hosts {
 		leads := h.ran[w.head.Active.Incarnation]
-		if leads {
+		if leads && !w.head.IsOlder(h.disk.journal.Seen) { // a bucket that was put back changes nobody's fencing
 			h.fence.under, h.fence.relaxed = w.head.Fencing, false
 		}
 		if !h.app {
