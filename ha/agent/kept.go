@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // What a restore had replaced that was interrupted, and of which nobody knew whether
@@ -40,7 +41,7 @@ func (d *dataDir) noteKept(paths []string, now time.Time) error {
 	}
 	var all []keptState
 	if _, err := d.load(keptFile, &all); err != nil {
-		return err
+		all = nil // a list that cannot be read must not keep a host from joining
 	}
 	for _, path := range paths {
 		all = append(all, keptState{path, now})
@@ -76,7 +77,7 @@ func (k *keptStates) texts() (all []string) {
 func (a *Agent) keepKept(ctx context.Context) error {
 	var all []keptState
 	if _, err := a.dir.load(keptFile, &all); err != nil {
-		return err
+		a.note(ctx, event.Warn, "restore", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
 	}
 	for len(all) > 0 {
 		if a.keptHere.set(slices.DeleteFunc(slices.Clone(all), func(k keptState) bool { return a.isGone(ctx, k.Path) })) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -41,6 +42,9 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "understudy join --replace") })
 		})
 		b.halt()
+		if err := os.WriteFile(filepath.Join(b.data, keptFile), []byte("{"), 0o600); err != nil { // which is no reason to refuse
+			t.Fatal(err)
+		}
 		done, err := Join(t.Context(), b.config(), Joining{Replace: true})
 		if err != nil || done.Settled == nil || done.Settled.Resolution != restore.Kept || len(done.Settled.Kept) != 1 {
 			t.Fatalf("join: %+v, %v", done, err)
@@ -58,6 +62,13 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.until("names it no longer", func(s Status) bool { return !names(s) })
+		b.halt()
+		if err := os.WriteFile(filepath.Join(b.data, keptFile), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		b.tells(event.Warn, "restore", "is not known")
+		b.until("goes on", func(s Status) bool { return s.State == StateInSync })
 	})
 }
 
