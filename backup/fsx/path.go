@@ -79,12 +79,31 @@ func Exists(path string) (bool, error) {
 	return err == nil, err
 }
 
-// MakeScratch makes a scratch folder that only this user can read.
+// MakeScratch makes a scratch folder that only this user can read, or makes one so
+// that is there and open to others.
 func MakeScratch(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	err := os.MkdirAll(path, 0o700)
+	if err == nil {
+		err = closeToOthers(path)
+	}
+	if err != nil {
 		return fmt.Errorf("make scratch folder: %w", err)
 	}
 	return nil
+}
+
+// closeToOthers takes a folder's permissions from everybody but its owner.
+func closeToOthers(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&0o077 == 0 {
+		return err
+	}
+	return unix.Fchmod(fd, st.Mode&0o700)
 }
 
 // IsDir tells whether what was looked at is a directory.

@@ -38,6 +38,9 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
+	if err := refuseOpenToAll(path); err != nil {
+		return nil, err
+	}
 	d := &dataDir{path: path, lock: flock.New(filepath.Join(path, "lock")), host: thisHost()}
 	free, err := d.lock.TryLock()
 	if err != nil {
@@ -55,6 +58,19 @@ func openDataDir(path string) (*dataDir, error) {
 	d.reserve.path = d.file(reserveFile)
 	d.reserve.keep()
 	return d, nil
+}
+
+// refuseOpenToAll refuses a data folder in which every user of the host can put what
+// an agent then follows, as root perhaps.
+func refuseOpenToAll(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("look at data folder: %w", err)
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return invalid("every user of this host can write to the data folder %s (mode %#o): chmod o-w %s", path, info.Mode().Perm(), path)
+	}
+	return nil
 }
 
 // sweep removes what a crash left of files that were being replaced.

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -29,5 +31,25 @@ func TestWhatACrashLeftOfAFileBeingReplacedIsRemoved(t *testing.T) {
 	}
 	if j, found, err := d.loadJournal(); err != nil || !found || j.Instance != "host-a" {
 		t.Errorf("the journal is %+v, %t, %v", j, found, err)
+	}
+}
+
+func TestADataFolderThatEverybodyCanWriteToIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(dir); !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), "chmod o-w "+dir) {
+		t.Errorf("opened: %v", err)
+	}
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
 	}
 }
