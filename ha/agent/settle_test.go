@@ -67,7 +67,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.start()
-		b.tells(event.Warn, "restore", "is not known")
+		b.tells(event.Warn, "agent", "is not known")
 		b.until("goes on", func(s Status) bool { return s.State == StateInSync })
 	})
 }

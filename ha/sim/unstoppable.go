@@ -32,7 +32,7 @@ func (p *Process) stopApp(id uint64) ha.Done {
 		h.w.trace("%s: the application has stopped", h.id)
 		return ha.Done{ID: id}
 	}
-	if h.app && p.m.Status().Handover == nil {
+	if s := p.m.Status(); h.app && (s.Handover == nil || s.Refused != "") { // a refused one hands nothing over
 		h.w.trace("%s: nothing can stop the application", h.id)
 		h.app, h.foreign = false, true
 		h.forget()
