@@ -181,7 +181,7 @@ func demoOnce(t *testing.T, bin, tmp string) {
 func demoToPlayWith(t *testing.T, bin, tmp string) {
 	t.Helper()
 	d := startDemo(t, bin, tmp)
-	d.eventually(t, "the story is told", func() bool { return strings.Contains(d.out.String(), "until you press Ctrl-C") })
+	d.eventually(t, "the story is told", func() bool { return strings.Contains(d.out.String(), "The agents' logs are in") })
 	lines := regexp.MustCompile(`(?m)^ +\. (\S+/env)$`).FindStringSubmatch(d.out.String())
 	if lines == nil {
 		t.Fatalf("it names no environment:\n%s", &d.out)

@@ -250,7 +250,10 @@ func execCrashes(t *testing.T, bin string) {
 	if s.Healthy || !strings.Contains(s.AppError, "it ended by itself (exit status 7)") || s.Role != ha.RoleActive || s.Epoch != 1 {
 		t.Errorf("status %+v", s.Status)
 	}
-	a.fails(exitFailed, "", "status", "--check")
+	a.until("the check fails", func() bool { // while it is down: it is started again meanwhile
+		_, _, code := understudy(t, a.env, "status", "--check")
+		return code == exitFailed
+	})
 	alarmed := false
 	for _, e := range ask[[]event.Event](a.testHost, "events") {
 		if e.Level == event.Alarm && strings.Contains(e.Text, "the application is down") {

@@ -67,7 +67,7 @@ func refuseOpenToAll(path string) error {
 	if err != nil {
 		return fmt.Errorf("look at data folder: %w", err)
 	}
-	if info.Mode().Perm()&0o002 != 0 {
+	if info.Mode()&(os.ModeSticky|0o002) == 0o002 { // a sticky one lets nobody replace what is another's
 		return invalid("every user of this host can write to the data folder %s (mode %#o): chmod o-w %s", path, info.Mode().Perm(), path)
 	}
 	return nil
