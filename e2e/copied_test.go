@@ -268,10 +268,22 @@ func (tr *trial) copyOfTheActive(shows bool) {
 	tr.launch(a)
 	tr.until(a, "keeps what it has", func(s agent.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 	var message string
-	if !shows { // the copy is an ordinary standby by now, and has the name
-		message = tr.ends(a)
+	if !shows { // the copy is an ordinary standby by now, and the two have one name: one of them ends
+		a.eventually("one of the two has ended", func() error {
+			if !a.ended() && !clone.ended() {
+				return errors.New("both run")
+			}
+			return nil
+		})
+		if a.ended() {
+			message = tr.ends(a)
+		}
 	}
-	clone.stopAgent()
+	if clone.ended() {
+		tr.ends(clone)
+	} else {
+		clone.stopAgent()
+	}
 	if message != "" {
 		a.obeys(message, "join --replace")
 		tr.launch(a)
