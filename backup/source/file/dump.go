@@ -49,14 +49,14 @@ type Facts struct {
 func (s *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
 	e, err := s.dump(ctx, w, prev)
 	if err != nil {
-		return source.Entry{}, fmt.Errorf("dump %s: %w", s.name, err)
+		return source.Entry{}, fmt.Errorf("dump %s: %w", s.Called, err)
 	}
 	return e, nil
 }
 
 func (s *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
-	started := s.cfg.Now()
-	at, err := fsx.Resolve(s.cfg.Path)
+	started := s.now()
+	at, err := fsx.Resolve(s.Path)
 	if err != nil {
 		return source.Entry{}, err
 	}
@@ -178,12 +178,12 @@ func (s *Source) entry(root pack.Stream, facts Facts) (source.Entry, error) {
 	if err != nil {
 		return source.Entry{}, err
 	}
-	return source.Entry{Kind: s.Kind(), Name: s.name, Size: root.Size, Root: root, Facts: raw}, nil
+	return source.Entry{Kind: s.Kind(), Name: s.Called, Size: root.Size, Root: root, Facts: raw}, nil
 }
 
 // Stage implements Restorer. The earlier stage stays until the new one is whole.
 func (s *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
-	return s.do("stage", func(at *swap.File) error {
+	return s.Do("stage", func(at *swap.File) error {
 		var facts Facts
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)

@@ -15,12 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
-	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/reading"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
-	"github.com/understudy-ha/understudy/backup/source/volume"
 )
 
 const kind = "file"
@@ -44,11 +42,9 @@ type Config struct {
 // somebody else. It is replaced in the way of a database file: by a rename, with
 // what was there kept beside it.
 type Source struct {
-	name     string
-	cfg      Config
+	swap.Single
+	now      func() time.Time
 	settling *reading.Settling
-	// fault, in tests, stops the swap after the named step.
-	fault func(step string) error
 }
 
 var (
@@ -71,26 +67,22 @@ func New(name string, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source %s: file: %w", name, err)
 	}
-	cfg.Path = path
 	if cfg.Now == nil {
 		cfg.Now = time.Now //nolint:forbidigo // the default
 	}
-	return &Source{name: name, cfg: cfg, settling: reading.NewSettling(), fault: swap.NoFault}, nil
+	return &Source{
+		Single: swap.Single{Called: name, Path: path, Fault: swap.NoFault},
+		now:    cfg.Now, settling: reading.NewSettling(),
+	}, nil
 }
-
-// Name implements Source.
-func (s *Source) Name() string { return s.name }
 
 // Kind implements Source.
 func (s *Source) Kind() string { return kind }
 
-// Place implements Placed.
-func (s *Source) Place() (string, error) { return fsx.RealPath(s.cfg.Path) }
-
 // At implements Placed.
 func (s *Source) At(place string) source.Source {
 	there := *s
-	there.cfg.Path = place
+	there.Path = place
 	return &there
 }
 
@@ -103,7 +95,7 @@ func (s *Source) Check(context.Context) error { return s.check(false) }
 func (s *Source) CheckRestore(context.Context) error { return s.check(true) }
 
 func (s *Source) check(mayMiss bool) error {
-	return s.do("check", func(at *swap.File) error {
+	return s.Do("check", func(at *swap.File) error {
 		if err := at.CheckObstacles(); err != nil {
 			return err
 		}
@@ -121,80 +113,13 @@ func (s *Source) check(mayMiss bool) error {
 	})
 }
 
-// do does something where the path leads now.
-func (s *Source) do(verb string, what func(*swap.File) error) error {
-	err := fsx.At(s.cfg.Path, func(p fsx.Place) error { return what(&swap.File{Place: p, Fault: s.fault}) })
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", verb, s.name, err)
-	}
-	return nil
-}
-
-// Staged is the path of the staged file.
-func (s *Source) Staged() string {
-	return swap.Besides(fsx.RealPathOr(s.cfg.Path), "staged")
-}
-
-// Space implements Restorer.
-func (s *Source) Space(e source.Entry) (string, int64) {
-	return filepath.Dir(fsx.RealPathOr(s.cfg.Path)), e.Size // Stage reports a path that leads nowhere
-}
-
 // Accept implements Restorer.
 func (s *Source) Accept(_ context.Context, e source.Entry) error {
 	if err := json.Unmarshal(e.Facts, new(Facts)); err != nil {
-		return fmt.Errorf("source %s: read facts: %w", s.name, err)
+		return fmt.Errorf("source %s: read facts: %w", s.Called, err)
 	}
 	return nil
 }
-
-// Fingerprint implements Restorer.
-func (s *Source) Fingerprint(context.Context) (print string, err error) {
-	err = s.do("look at the stage of", func(at *swap.File) error {
-		print, err = at.Fingerprint()
-		return err
-	})
-	return print, err
-}
-
-// Swap implements Restorer.
-func (s *Source) Swap(context.Context) error { return s.do("swap", (*swap.File).Swap) }
-
-// SwapBack implements Restorer.
-func (s *Source) SwapBack(context.Context) error { return s.do("swap back", (*swap.File).SwapBack) }
-
-// Discard implements Restorer.
-func (s *Source) Discard(context.Context) error { return s.do("discard", (*swap.File).Discard) }
-
-// Sweep implements Sweeper.
-func (s *Source) Sweep(ctx context.Context) (left []source.Leftover, err error) {
-	err = s.do("delete what is left of", func(at *swap.File) error {
-		left, err = at.Dropped().Sweep(ctx)
-		return err
-	})
-	return left, err
-}
-
-// Live implements Openable.
-func (s *Source) Live() (places []holder.Place, err error) {
-	err = s.do("find", func(at *swap.File) error {
-		places = at.Places(at.Name)
-		return nil
-	})
-	return places, err
-}
-
-// Replaced implements Openable.
-func (s *Source) Replaced() (places []holder.Place, err error) {
-	err = s.do("find", func(at *swap.File) error {
-		places = at.Places(at.Replaced())
-		return nil
-	})
-	return places, err
-}
-
-// Volumes implements source.Voluminous.
-func (s *Source) Volumes() ([]volume.Volume, error) { return volume.OfFile(s.cfg.Path) }
 
 // missingFile says that there is nothing to back up.
 func missingFile(path string) error {

@@ -101,14 +101,14 @@ func TestASwapOfAFileStoppedAnywhereEnds(t *testing.T) {
 			sourcetest.Must(t, os.WriteFile(real, []byte("old"), 0o640))
 			s.Stage(t, src, e)
 			left := n
-			src.fault = func(string) error {
+			src.Fault = func(string) error {
 				if left--; left == -1 {
 					return errors.New("stopped")
 				}
 				return nil
 			}
 			stopped = src.Swap(t.Context()) != nil
-			src.fault = swap.NoFault
+			src.Fault = swap.NoFault
 			want := "color = blue\n"
 			if end == "on" {
 				sourcetest.Must(t, src.Swap(t.Context()))

@@ -30,7 +30,7 @@ func preyFile(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 		return f
 	}
 	src := make(p.Target)
-	p.Src, p.Fault = src, func(f func(string) error) { src.fault = f }
+	p.Src, p.Fault = src, func(f func(string) error) { src.Fault = f }
 	v := sourcetest.NewVault(t)
 	sourcetest.Must(t, os.WriteFile(from, []byte("old"), 0o640))
 	sourcetest.Must(t, os.Chown(from, sourcetest.Nobody, sourcetest.Nobody))

@@ -16,5 +16,5 @@ func TestNothingIsKeptOfAFileThatWasNotThere(t *testing.T) {
 func reachedConf(t *testing.T) sourcetest.Reached {
 	path := filepath.Join(t.TempDir(), "app.conf")
 	src := newFileSource(t, path)
-	return sourcetest.ReachedFile(t, src, path, &src.fault)
+	return sourcetest.ReachedFile(t, src, path, &src.Fault)
 }

@@ -81,7 +81,7 @@ func TestSQLiteStageOfDamageNeedsAWord(t *testing.T) {
 		t.Error("the damage is not told")
 	}
 	sourcetest.Must(t, src.Swap(t.Context()))
-	db, err := sql.Open("sqlite", sqlitefile.URI(src.cfg.Path, "mode=ro"))
+	db, err := sql.Open("sqlite", sqlitefile.URI(src.Path, "mode=ro"))
 	sourcetest.Must(t, err)
 	defer db.Close()
 	var n int

@@ -33,7 +33,7 @@ func preySQLite(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 	src := newSQLite(t, filepath.Join(e.App, "a.db"))
 	p := &sourcetest.Prey{
 		Src: src, Target: filepath.Join(e.App, "a.db"), Rounds: 40, // which are quick
-		Fault: func(f func(string) error) { src.fault = f },
+		Fault: func(f func(string) error) { src.Fault = f },
 	}
 	from := filepath.Join(t.TempDir(), "a.db")
 	db := sourcetest.NewBank(t, from, "wal", 3)

@@ -17,12 +17,12 @@ import (
 func (s *Source) Position(context.Context) (string, error) {
 	p, err := s.real()
 	if err != nil {
-		return "", fmt.Errorf("look at %s: %w", s.name, err)
+		return "", fmt.Errorf("look at %s: %w", s.Called, err)
 	}
 	defer p.Close()
 	at, err := Fingerprint(p)
 	if err != nil {
-		return "", fmt.Errorf("look at %s: %w", s.name, err)
+		return "", fmt.Errorf("look at %s: %w", s.Called, err)
 	}
 	return at, nil
 }

@@ -18,7 +18,7 @@ func TestNothingIsKeptOfADatabaseFileThatWasNotThere(t *testing.T) {
 func reachedBank(t *testing.T) sourcetest.Reached {
 	path := filepath.Join(t.TempDir(), "app.db")
 	src := newSQLite(t, path)
-	r := sourcetest.ReachedFile(t, src, path, &src.fault)
+	r := sourcetest.ReachedFile(t, src, path, &src.Fault)
 	r.Write = func(text string) {
 		sourcetest.Must(t, os.RemoveAll(path))
 		db := sourcetest.NewBank(t, path, "delete", len(text))

@@ -13,7 +13,7 @@ import (
 func TestADamagedLiveDatabaseIsToldInTheBackup(t *testing.T) {
 	sourcetest.TellsADamagedDatabase(t, soundEvery, func(path string, now func() time.Time) source.Source {
 		s := newSQLite(t, path)
-		s.cfg.Now = now
+		s.now = now
 		return s
 	})
 }

@@ -51,11 +51,10 @@ type Config struct {
 // A dump is the file itself, page for page, as it stands in one transaction:
 // pages that did not change are the same bytes in the next dump.
 type Source struct {
-	name  string
-	cfg   Config
-	sound *Soundness
-	// fault, in tests, stops the swap after the named step.
-	fault func(step string) error
+	swap.Single
+	scratch string
+	now     func() time.Time
+	sound   *Soundness
 }
 
 var (
@@ -82,14 +81,16 @@ func New(name string, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source %s: sqlite: %w", name, err)
 	}
-	cfg.Path = path
 	if cfg.Now == nil {
 		cfg.Now = time.Now //nolint:forbidigo // the default
 	}
 	if err := sqlitefile.OwnLocks(); err != nil {
 		return nil, fmt.Errorf("source %s: sqlite: %w", name, err)
 	}
-	return &Source{name: name, cfg: cfg, fault: swap.NoFault, sound: NewSoundness()}, nil
+	return &Source{
+		Single:  swap.Single{Called: name, Path: path, Sides: sqlitefile.Sides, Fault: swap.NoFault},
+		scratch: cfg.Scratch, now: cfg.Now, sound: NewSoundness(),
+	}, nil
 }
 
 // Facts are what the manifest says of a database file.
@@ -114,9 +115,6 @@ type Facts struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
-// Name implements Source.
-func (s *Source) Name() string { return s.name }
-
 // Kind implements Source.
 func (s *Source) Kind() string { return kind }
 
@@ -124,7 +122,7 @@ func (s *Source) Kind() string { return kind }
 // When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (s *Source) Check(ctx context.Context) error {
 	if err := s.check(ctx, false); err != nil {
-		return fmt.Errorf("source %s: %w", s.name, err)
+		return fmt.Errorf("source %s: %w", s.Called, err)
 	}
 	return nil
 }
@@ -137,7 +135,7 @@ func missingDatabase(path string) error {
 // nor the folders above it have to exist, because they are made.
 func (s *Source) CheckRestore(ctx context.Context) error {
 	if err := s.check(ctx, true); err != nil {
-		return fmt.Errorf("source %s: %w", s.name, err)
+		return fmt.Errorf("source %s: %w", s.Called, err)
 	}
 	return nil
 }
@@ -155,7 +153,7 @@ func (s *Source) check(ctx context.Context, mayMiss bool) error {
 	if err := swap.CheckWritable(at); err != nil {
 		return err
 	}
-	if err := fsx.MakeScratch(s.cfg.Scratch); err != nil {
+	if err := fsx.MakeScratch(s.scratch); err != nil {
 		return err
 	}
 	there, err := at.Exists()
@@ -176,7 +174,7 @@ func (s *Source) check(ctx context.Context, mayMiss bool) error {
 func (s *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
 	e, err := s.dump(ctx, w, prev)
 	if err != nil {
-		return source.Entry{}, fmt.Errorf("dump %s: %w", s.name, err)
+		return source.Entry{}, fmt.Errorf("dump %s: %w", s.Called, err)
 	}
 	return e, nil
 }
@@ -203,7 +201,7 @@ func (s *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 		e.Warnings = append(warnings, DamageWarnings(e.Damaged)...)
 		return e, nil
 	}
-	got, err := (&Storing{W: w, At: at, Scratch: s.cfg.Scratch}).Store(ctx)
+	got, err := (&Storing{W: w, At: at, Scratch: s.scratch}).Store(ctx)
 	if err != nil {
 		return source.Entry{}, err
 	}
@@ -215,7 +213,7 @@ func (s *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 	if prev != nil {
 		before = prev.Entry.Damaged
 	}
-	e.Damaged = s.sound.Begin(s.cfg.Now).Damage(ctx, at, got, before)
+	e.Damaged = s.sound.Begin(s.now).Damage(ctx, at, got, before)
 	e.Warnings = append(warnings, DamageWarnings(e.Damaged)...)
 	return e, err
 }
@@ -252,7 +250,7 @@ func (s *Source) entry(root pack.Stream, facts Facts) (source.Entry, error) {
 	if err != nil {
 		return source.Entry{}, err
 	}
-	return source.Entry{Kind: s.Kind(), Name: s.name, Size: root.Size, Root: root, Facts: raw}, nil
+	return source.Entry{Kind: s.Kind(), Name: s.Called, Size: root.Size, Root: root, Facts: raw}, nil
 }
 
 // keep takes the previous dump over when nothing was committed since.

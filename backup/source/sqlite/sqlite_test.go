@@ -41,7 +41,7 @@ func TestSQLiteDumpIsTheFilePageForPage(t *testing.T) {
 			if facts.UserVersion != 7 || facts.Size != e.Size || facts.PageSize*facts.PageCount != e.Size || facts.JournalMode != wantMode || facts.Mode != 0o644 {
 				t.Errorf("facts %+v", facts)
 			}
-			if left, _ := os.ReadDir(src.cfg.Scratch); len(left) > 0 {
+			if left, _ := os.ReadDir(src.scratch); len(left) > 0 {
 				t.Errorf("left in the scratch folder: %v", left)
 			}
 		})

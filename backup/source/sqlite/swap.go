@@ -17,50 +17,17 @@ import (
 )
 
 // real is the database file that the path leads to now.
-func (s *Source) real() (fsx.Place, error) { return fsx.Resolve(s.cfg.Path) }
-
-// Place implements Placed.
-func (s *Source) Place() (string, error) { return fsx.RealPath(s.cfg.Path) }
+func (s *Source) real() (fsx.Place, error) { return fsx.Resolve(s.Path) }
 
 // At implements Placed.
 func (s *Source) At(place string) source.Source {
 	there := *s
-	there.cfg.Path = place
+	there.Path = place
 	return &there
-}
-
-// do does something where the path leads now.
-func (s *Source) do(verb string, what func(*swap.File) error) error {
-	err := fsx.At(s.cfg.Path, func(p fsx.Place) error {
-		return what(&swap.File{Place: p, Sides: sqlitefile.Sides, Fault: s.fault})
-	})
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", verb, s.name, err)
-	}
-	return nil
-}
-
-// Staged is the path of the staged database file.
-func (s *Source) Staged() string {
-	return swap.Besides(fsx.RealPathOr(s.cfg.Path), "staged")
-}
-
-// Space implements Restorer.
-func (s *Source) Space(e source.Entry) (string, int64) {
-	return filepath.Dir(fsx.RealPathOr(s.cfg.Path)), e.Size // Stage reports a path that leads nowhere
 }
 
 // Accept implements Restorer.
 func (s *Source) Accept(context.Context, source.Entry) error { return nil }
-
-// Fingerprint implements Restorer. What SQLite keeps beside a database belongs to it.
-func (s *Source) Fingerprint(context.Context) (print string, err error) {
-	err = s.do("look at the stage of", func(at *swap.File) error {
-		print, err = at.Fingerprint()
-		return err
-	})
-	return print, err
-}
 
 // sameOwner tells whether two dumps gave the file the same mode, owner and
 // extended attributes.
@@ -75,7 +42,7 @@ func sameOwner(a, b source.Entry) bool {
 // Stage implements Restorer. The earlier stage stays until the new one is
 // whole.
 func (s *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
-	return s.do("stage", func(at *swap.File) error {
+	return s.Do("stage", func(at *swap.File) error {
 		var facts Facts
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)
@@ -113,28 +80,4 @@ func (f *Facts) parents(at fsx.Place) []meta.Parent {
 		Name: filepath.Base(filepath.Dir(at.Path())), Mode: 0o755,
 		UID: f.UID, GID: f.GID, User: f.User, Group: f.Group,
 	}}
-}
-
-// Swap implements Restorer.
-func (s *Source) Swap(context.Context) error {
-	return s.do("swap", (*swap.File).Swap)
-}
-
-// SwapBack implements Restorer.
-func (s *Source) SwapBack(context.Context) error {
-	return s.do("swap back", (*swap.File).SwapBack)
-}
-
-// Discard implements Restorer.
-func (s *Source) Discard(context.Context) error {
-	return s.do("discard", (*swap.File).Discard)
-}
-
-// Sweep implements Sweeper.
-func (s *Source) Sweep(ctx context.Context) (left []source.Leftover, err error) {
-	err = s.do("delete what is left of", func(at *swap.File) error {
-		left, err = at.Dropped().Sweep(ctx)
-		return err
-	})
-	return left, err
 }

@@ -90,7 +90,7 @@ func sqliteCrash(t *testing.T, s *sourcetest.Shelf, e source.Entry, old string, 
 	src := newSQLite(t, path)
 	s.Stage(t, src, e)
 	fault, stopped := sourcetest.StopAfter(n)
-	src.fault = fault
+	src.Fault = fault
 	err := src.Swap(t.Context())
 	if err == nil && end == "swap and go back" {
 		err = src.SwapBack(t.Context())
@@ -131,7 +131,7 @@ func TestSQLiteSwapNeverMixesSideFiles(t *testing.T) {
 			src := newSQLite(t, path)
 			s.Stage(t, src, e)
 			staged := sourcetest.ReadText(t, src.Staged())
-			src.fault = func(step string) error {
+			src.Fault = func(step string) error {
 				there, err := fsx.Exists(path)
 				with, _ := filepath.Glob(path + "-*")
 				if err != nil {
@@ -175,7 +175,7 @@ func TestSQLiteSwapRefusesWhatItDoesNotKnow(t *testing.T) {
 	sourcetest.MustFail(t, src.Swap(t.Context()), "was written to: stage it again")
 	s.Stage(t, src, e)
 
-	src.fault = func(step string) error {
+	src.Fault = func(step string) error {
 		if step == "replace" {
 			return errors.New("stop")
 		}
@@ -186,7 +186,7 @@ func TestSQLiteSwapRefusesWhatItDoesNotKnow(t *testing.T) {
 	sourcetest.MustFail(t, src.Stage(t.Context(), s.Reader(), e), "neither finished nor rolled back")
 
 	sourcetest.Must(t, os.WriteFile(path, nil, 0o600)) // an application that started too early
-	src.fault = swap.NoFault
+	src.Fault = swap.NoFault
 	for _, err := range []error{src.Swap(t.Context()), src.SwapBack(t.Context())} {
 		sourcetest.MustFail(t, err, "was made again in the midst of a swap")
 	}
