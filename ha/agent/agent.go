@@ -162,7 +162,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	a.bucket.TellRecovered(a.tellRecovered())
 	a.repo = a.bucket.Repository()
 	a.registrar = newRegistrar(a.bucket, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)
-	if err := a.openParts(); err != nil {
+	if err := a.openParts(ctx); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	// The new incarnation is journalled before the bucket learns of it. All
@@ -202,7 +202,7 @@ func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, e
 }
 
 // openParts opens what lies in the data folder.
-func (a *Agent) openParts() (err error) {
+func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.reloading.live.Store(&Live{
 		Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation,
 	})
@@ -213,7 +213,7 @@ func (a *Agent) openParts() (err error) {
 		return err
 	}
 	if a.volumes, err = openVolumes(a.dir); err != nil {
-		return err
+		a.note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
 	}
 	if err = a.openSources(a.live().Sources); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (a *Agent) openParts() (err error) {
 	a.chronicle = newChronicle(a.bucket, a.history)
 	a.watchObjects()
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
-		return err
+		a.note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
 	}
 	a.configs = newConfigs(a.bucket, a.dir)
 	a.table = newTable(a.bucket, a.self, func() *ha.Head { return a.view().Head })

@@ -291,12 +291,7 @@ func TestWhatRotsInTheBucketIsFoundInRotation(t *testing.T) {
 // for as well, and these backups are named.
 func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b := c.host("a"), c.host("b")
-		a.init()
-		a.start()
-		a.untilLeading()
-		b.join(false)
-		b.start()
+		a, b := twoHosts(t, c)
 		first := a.many(1)[0]
 		b.untilCached(first)
 		a.write("state", strings.Repeat("superseded", 1000))

@@ -155,12 +155,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 // from it while an instance sees the bucket itself.
 func TestNobodyGoesOnFromAReplicaWhileTheBucketIsSeen(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b := c.host("a"), c.host("b")
-		a.init()
-		a.start()
-		a.untilLeading()
-		b.join(false)
-		b.start()
+		a, b := twoHosts(t, c)
 		b.untilCached(a.backup())
 		replica := storetest.NewMemory()
 		putBack(t, replica, contents(t, c.memory))

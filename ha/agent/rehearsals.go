@@ -22,10 +22,14 @@ type rehearsals struct {
 	all     []ha.Rehearsal
 }
 
+// openRehearsals reads what was attested. A file that is damaged is an error, and
+// nothing is attested then.
 func openRehearsals(dir *dataDir) (*rehearsals, error) {
-	r := &rehearsals{dir: dir}
-	_, err := dir.load(rehearsalsFile, &r.all)
-	return r, err
+	var all []ha.Rehearsal
+	if _, err := dir.load(rehearsalsFile, &all); err != nil {
+		return &rehearsals{dir: dir}, err
+	}
+	return &rehearsals{dir: dir, all: all}, nil
 }
 
 // of gives what is attested of a backup.

@@ -51,10 +51,7 @@ func verdict(j ha.Journal) restore.Verdict {
 // nothing; nil where there was none. No agent runs. It may be run again after a
 // crash.
 func settle(ctx context.Context, cfg Config, dir *dataDir, j ha.Journal) (*restore.Swapper, *Settlement, error) {
-	volumes, err := openVolumes(dir)
-	if err != nil {
-		return nil, nil, err
-	}
+	volumes, _ := openVolumes(dir) // what cannot be read, the agent tells when it starts
 	s, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
 	if err != nil {
 		return nil, nil, err

@@ -6,6 +6,18 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
+// twoHosts are an active that leads, and a standby that has just been started.
+func twoHosts(t *testing.T, c *cluster) (a, b *host) {
+	t.Helper()
+	a, b = c.host("a"), c.host("b")
+	a.init()
+	a.start()
+	a.untilLeading()
+	b.join(false)
+	b.start()
+	return a, b
+}
+
 // threeHosts is a cluster of an active and two standbys, all running, with one
 // backup cached everywhere.
 func threeHosts(t *testing.T, c *cluster) (a, b, d *host, first string) {

@@ -29,10 +29,14 @@ type knownVolumes struct {
 	Volumes []volume.Volume `json:"volumes"`
 }
 
+// openVolumes reads where the sources lay. A file that is damaged is an error, and
+// nothing is known then.
 func openVolumes(dir *dataDir) (*volumes, error) {
-	v := &volumes{dir: dir, all: map[string]knownVolumes{}}
-	_, err := dir.load(volumesFile, &v.all)
-	return v, err
+	all := map[string]knownVolumes{}
+	if _, err := dir.load(volumesFile, &all); err != nil {
+		return &volumes{dir: dir, all: map[string]knownVolumes{}}, err
+	}
+	return &volumes{dir: dir, all: all}, nil
 }
 
 func (v *volumes) known(src source.Source) ([]volume.Volume, bool) {

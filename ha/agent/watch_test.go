@@ -197,12 +197,7 @@ func TestAStandbyPutsAManifestBack(t *testing.T) {
 	for name, body := range map[string][]byte{"missing": nil, "damaged": []byte("garbage")} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *cluster) {
-				a, b := c.host("a"), c.host("b")
-				a.init()
-				a.start()
-				a.untilLeading()
-				b.join(false)
-				b.start()
+				a, b := twoHosts(t, c)
 				old := a.many(1)[0]
 				b.untilCached(old)
 				b.untilCached(a.many(1)[0])
@@ -286,12 +281,7 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 // Markers, acknowledgements and records of salvage backups that rot or go are told.
 func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b := c.host("a"), c.host("b")
-		a.init()
-		a.start()
-		a.untilLeading()
-		b.join(false)
-		b.start()
+		a, b := twoHosts(t, c)
 		b.untilCached(a.backup())
 		b.promote(PromoteRequest{})
 		b.untilLeading()
@@ -347,12 +337,7 @@ func TestWhoAsksForTheListHasItLookedAt(t *testing.T) {
 // themselves once they are written.
 func TestALeaseAndARecordThatRotAreTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
-		a, b := c.host("a"), c.host("b")
-		a.init()
-		a.start()
-		a.untilLeading()
-		b.join(false)
-		b.start()
+		a, b := twoHosts(t, c)
 		b.untilCached(a.backup())
 		a.rests()
 		b.halt()
