@@ -21,6 +21,7 @@ func (m *Machine) appWanted() appState {
 		m.refused != "",
 		m.handingOver() && !m.inBackup(),
 		p != nil && (p.Phase != PhaseFinish || !p.Acked),
+		m.j.Holder != nil,
 		m.j.Role != RoleActive:
 		return appStopped
 	case m.fencedOff():

@@ -142,7 +142,7 @@ func (m *Machine) committed(epoch uint64) {
 	p := m.j.Promotion
 	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
 	m.j.Demotion, m.j.Handover = nil, nil
-	m.refused, m.j.Doubt, m.j.Unkept, m.j.Missed = "", "", "", 0
+	m.refused, m.j.Doubt, m.j.Unkept, m.j.Missed, m.j.Holder = "", "", "", 0, nil
 	m.replacedLeft = true
 	p.Phase = PhaseFinish
 	// An active that handed over has stopped its application already; so has one

@@ -31,7 +31,7 @@ func (m *Machine) superseded(h *Head) {
 		m.endPromotion()
 	}
 	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil
-	m.j.Floor, m.j.First, m.j.Paused = 0, false, nil
+	m.j.Floor, m.j.First, m.j.Paused, m.j.Holder = 0, false, nil, nil
 	m.leading, m.override, m.refused, m.backupErr = false, false, "", ""
 	m.app = appUnknown // stopped again, to be sure
 	m.dropBackup(&Refusal{Reason: fmt.Sprintf("%s became the active in epoch %d: this instance steps down", h.Active.Name, h.Epoch)})

@@ -61,6 +61,9 @@ type Journal struct {
 	Promotion *Promotion       `json:"promotion,omitempty"`
 	Demotion  *Demotion        `json:"demotion,omitempty"`
 
+	// Holder is whose application an heir's own waits for.
+	Holder *Holder `json:"holder,omitempty"`
+
 	// Doubt says why this data folder may be a copy, or put back; "": nothing says
 	// so. It lasts until an operator accepts the data folder, or promotes the instance.
 	Doubt string `json:"doubt,omitempty"`
@@ -269,6 +272,7 @@ func (j *Journal) clone() Journal {
 		c.Promotion = &p
 	}
 	c.Demotion = clone(j.Demotion)
+	c.Holder = clone(j.Holder)
 	c.Paused = clone(j.Paused)
 	return c
 }

@@ -146,6 +146,7 @@ type Machine struct {
 	replaced   instant // when the version that the commit replaces was first seen
 	stopSince  instant // handing over: when the application began to stop; never: not known
 	unhanded   instant // taking over: when the last look was sent that found nothing handed over
+	heirSince  instant // since when this heir knows that it is one; never: that was before this process
 	downSince  instant // taking over: since when the application is down; never: not known
 	result     *Result
 }
@@ -165,7 +166,7 @@ type Result struct {
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
 	m := &Machine{
-		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), lastStart: never, stopSince: never, downSince: never,
+		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), lastStart: never, stopSince: never, heirSince: never, downSince: never,
 		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
 	m.replacedLeft = p.Swapped && !j.Promotion.swapping()
@@ -192,6 +193,7 @@ func (m *Machine) Step(now Now, ev Event) []Effect {
 		m.wake = never
 		m.planPause()
 		m.planHandover()
+		m.planHolder()
 		m.planApp()
 		m.planWork()
 		m.planPull()

@@ -23,12 +23,13 @@ import (
 // Recovery says how a cluster went on from a bucket that was put back. It stays in
 // the head, and in the marker of the epoch that it began.
 type Recovery struct {
-	Epoch    uint64      `json:"epoch"`         // that it began
-	Nonce    string      `json:"nonce"`         // of the head that it wrote
-	Shown    Position    `json:"shown"`         // the older head that the bucket showed, which it replaced
-	Over     Position    `json:"over"`          // the newest head that anybody who was asked has seen
-	Led      bool        `json:"led,omitempty"` // an instance led on the older head, and goes on
-	Instance string      `json:"instance"`      // on which it was asked for
+	Epoch    uint64      `json:"epoch"`            // that it began
+	Nonce    string      `json:"nonce"`            // of the head that it wrote
+	Shown    Position    `json:"shown"`            // the older head that the bucket showed, which it replaced
+	Over     Position    `json:"over"`             // the newest head that anybody who was asked has seen
+	Led      bool        `json:"led,omitempty"`    // an instance led on the older head, and goes on
+	Holder   *Holder     `json:"holder,omitempty"` // who may run an application on the older head; nil: nobody else
+	Instance string      `json:"instance"`         // on which it was asked for
 	By       string      `json:"by"`
 	Reason   string      `json:"reason,omitempty"`
 	Newest   *backup.Ref `json:"newest,omitempty"`  // the newest backup that was ever seen
@@ -252,7 +253,8 @@ func (m *Machine) recoveredHead(shown *Head) *Head {
 	}
 	h.Handover, h.Stopped, h.Handed = nil, false, ""
 	h.Recovery = &Recovery{
-		Epoch: h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: m.p.Self.Name, By: r.By, Reason: r.Reason,
+		Holder: holder(shown, &h, r.sightings),
+		Epoch:  h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: m.p.Self.Name, By: r.By, Reason: r.Reason,
 		Led: led, Newest: over.Newest, Missing: r.Missing, Unasked: r.Unasked, Lost: r.Lost, Time: h.Time,
 	}
 	return &h
@@ -286,6 +288,7 @@ func (m *Machine) inherit(h *Head) {
 	m.j.Fencing = []Fencing{h.Fencing}
 	m.j.Handover, m.j.Demotion, m.j.Floor, m.j.First = nil, nil, 0, true
 	m.leading, m.refused = false, ""
+	m.j.Holder, m.heirSince = h.Recovery.Holder, m.t
 	m.dropBackup(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
 	m.save()
 	m.report(Alarm, "recovery", "the bucket was put back to an earlier state; %s has the cluster go on from it in epoch %d, and this instance goes on as the active", h.Recovery.By, h.Epoch)

@@ -215,3 +215,49 @@ func TestACommitThatWasPutBackIsFinished(t *testing.T) {
 		t.Fatalf("head %+v, apps %v %v, answers %v %v", h, a.app, b.app, a.answers["r"], b.answers["p"])
 	}
 }
+
+// TestAnHeirWaitsForWhoLedOnTheOlderHead: nobody could ask that one, and its
+// application runs until its time is over. It waits also when it is started again.
+func TestAnHeirWaitsForWhoLedOnTheOlderHead(t *testing.T) {
+	for _, mode := range []FencingMode{Available, Strict} {
+		t.Run(string(mode), func(t *testing.T) {
+			r := newRig(t)
+			r.head().Fencing.Mode = mode
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(30*time.Second, a, b)
+			old, wait := maps.Clone(r.objects), 2*b.m.p.Poll+r.head().Fencing.StopTimeout.std()
+			if f := r.head().Fencing; mode == Strict {
+				wait = f.TTL.std() + f.Margin.std()
+			}
+			b.step(Promote{Request: "p", Mode: ModeFailover})
+			r.pass(3*time.Minute, b) // a stands still
+			if !b.app || r.head().Epoch != 2 {
+				t.Fatalf("not promoted: %+v", b.m.Status())
+			}
+			r.putBack(old)
+			a = r.start("a", a.journal) // and goes on
+			r.pass(20*time.Second, a, b)
+			if !a.app || b.m.Status().Older == nil {
+				t.Fatalf("app %v, %+v", a.app, b.m.Status())
+			}
+			r.survey = func() []Sighting { return []Sighting{{Instance: "a", Error: "no route"}, b.sighting()} }
+			b.recover("r", "a")
+			r.pass(25*time.Second, b)
+			if err := b.answers["r"]; err != nil {
+				t.Fatal(err)
+			}
+			if h := r.head(); h.Epoch != 3 || h.Active.Name != "b" || h.Recovery.Holder == nil || h.Recovery.Holder.Name != "a" || b.app {
+				t.Fatalf("application %v, head %+v, recovery %+v", b.app, h, h.Recovery)
+			}
+			b = r.start("b", b.journal)
+			r.pass(wait-2*time.Second, b)
+			if b.app {
+				t.Fatal("its application was started beside the other")
+			}
+			r.pass(10*time.Second, b)
+			if !b.app || b.journal.Holder != nil {
+				t.Fatalf("application %v, holder %+v, %+v", b.app, b.journal.Holder, b.m.Status())
+			}
+		})
+	}
+}
