@@ -292,4 +292,7 @@ func (m *Machine) inherit(h *Head) {
 	m.dropBackup(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
 	m.save()
 	m.report(Alarm, "recovery", "the bucket was put back to an earlier state; %s has the cluster go on from it in epoch %d, and this instance goes on as the active", h.Recovery.By, h.Epoch)
+	if w := m.j.Holder; w != nil {
+		m.report(Warn, "recovery", "%s was the active before, and could not be asked: the application here waits until that on %s has stopped in any case", w.Name, w.Name)
+	}
 }
