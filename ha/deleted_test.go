@@ -228,6 +228,25 @@ func TestWhatARefusedProcessHasKeptIsKeptAgainOnceItHasLed(t *testing.T) {
 	}
 }
 
+// TestWhatIsInPlaceIsALaterSwapsOnceTheJournalsIsUndone: a journal that was put back to
+// the end of a rollback knows of no other swap. What that one replaced is set aside
+// before anything is staged.
+func TestWhatIsInPlaceIsALaterSwapsOnceTheJournalsIsUndone(t *testing.T) {
+	for _, undone := range []bool{true, false} {
+		r := newRig(t)
+		a := r.active()
+		r.pass(20*time.Second, a)
+		j := Journal{Promotion: &Promotion{ID: "p", Mode: ModeFailover, Phase: PhaseRollback, Epoch: 1, Swapped: true, Undone: undone}}
+		b := r.startWith("b", j, func(p *Params) { p.Swapped = true })
+		r.pass(time.Minute, a, b)
+		discards := b.count(func(e Effect) bool { _, ok := e.(Discard); return ok })
+		rollbacks := b.count(func(e Effect) bool { _, ok := e.(Rollback); return ok })
+		if (discards > 0) != undone || (rollbacks > 0) == undone {
+			t.Errorf("undone %v: %d discards, %d rollbacks, %+v", undone, discards, rollbacks, b.m.Status().Promotion)
+		}
+	}
+}
+
 // TestNothingIsSaidOfAnApplicationThatNobodyHasLookedAt: an agent that is started
 // again amid a handover stops the application first, whoever has started it meanwhile.
 func TestNothingIsSaidOfAnApplicationThatNobodyHasLookedAt(t *testing.T) {

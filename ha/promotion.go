@@ -14,7 +14,7 @@ import (
 // swapping reports whether a promotion that has not committed may have swapped
 // its restored state in.
 func (p *Promotion) swapping() bool {
-	return p != nil && p.Phase != PhaseFinish && (p.Swapped || p.Phase == PhaseSwap || p.Phase == PhaseCommit)
+	return p != nil && !p.Undone && p.Phase != PhaseFinish && (p.Swapped || p.Phase == PhaseSwap || p.Phase == PhaseCommit)
 }
 
 // hold is the lease as this instance holds it.

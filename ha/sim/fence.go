@@ -66,7 +66,9 @@ func (w *World) checkFences() {
 	var alone *Host // the one that runs without an excuse
 	for _, h := range w.hosts {
 		leads := h.ran[w.head.Active.Incarnation]
-		if leads && !w.head.IsOlder(h.disk.journal.Seen) { // a bucket that was put back changes nobody's fencing
+		// A bucket that was put back changes nobody's fencing, nor does a recovery of which
+		// the heir does not know yet.
+		if r := w.head.Recovery; leads && !w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != w.head.Nonce) {
 			h.fence.under, h.fence.relaxed = w.head.Fencing, false
 		}
 		if !h.app {

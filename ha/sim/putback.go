@@ -100,12 +100,13 @@ func (s *store) load(objects map[string]object) {
 }
 
 // goAstray points a host at a replica of the bucket, which knows less than the host
-// does, and later back at the bucket. That somebody does so amid its promotion is
-// left out: the marker that it then leaves in the replica is missing from the bucket
-// until the next promotion writes it.
+// does, and later back at the bucket. That somebody does so amid its promotion, or
+// before it has written the record of its salvage backup, is left out: the marker that
+// it then leaves in the replica is missing from the bucket until the next promotion
+// writes it, and the record for good. The salvage backup is listed without.
 func (h *Host) goAstray() {
 	w := h.w
-	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || h.disk.journal.Promotion != nil || slices.ContainsFunc(w.hosts, (*Host).older) {
+	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || h.disk.journal.Promotion != nil || h.owesRecord() || slices.ContainsFunc(w.hosts, (*Host).older) {
 		return
 	}
 	c := w.copies[w.rng.IntN(len(w.copies))]
@@ -120,6 +121,12 @@ func (h *Host) goAstray() {
 	h.astray = true
 	h.unwell(w.now)
 	w.after(w.pause(), h.comeBack)
+}
+
+// owesRecord reports whether a host has still to write what became of its state.
+func (h *Host) owesRecord() bool {
+	d := h.disk.journal.Demotion
+	return d != nil && !d.Told
 }
 
 // comeBack points a host at the bucket again. So does whoever puts its disk, or its

@@ -122,6 +122,10 @@ func (w *World) help() {
 			w.remedy(h)
 			continue
 		}
+		if h.halfSwapped() && s.Promotion == nil { // what cannot be set aside or salvaged says so
+			h.rejoin()
+			continue
+		}
 		if s.Role == ha.RoleStandby && s.Demotion == nil {
 			h.stuck = false // the refusal has named what is in the way
 			able = append(able, h)
