@@ -122,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDataDir(cfg.DataDir)
+	dir, err := openDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}

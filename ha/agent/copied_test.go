@@ -31,7 +31,7 @@ func (h *host) putBack(from string, seen bool) {
 // unnoticed makes a data folder look as if it had never been copied.
 func (h *host) unnoticed() {
 	h.t.Helper()
-	d, err := openDataDir(h.data)
+	d, err := openDataDir(h.t.Context(), h.data)
 	if err != nil {
 		h.t.Fatal(err)
 	}

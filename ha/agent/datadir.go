@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -33,8 +35,25 @@ type dataDir struct {
 // ErrLocked means that another agent is using the data folder.
 var ErrLocked = errors.New("the data folder is in use")
 
+// A program that a killed agent was just starting has its lock for a moment.
+const (
+	lockPatience = time.Second
+	lockEvery    = 50 * time.Millisecond
+)
+
+// tryLock locks a data folder, unless another process keeps it locked.
+func (d *dataDir) tryLock(ctx context.Context) (free bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	free, err = d.lock.TryLockContext(bounded, lockEvery)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return false, nil
+	}
+	return free, err
+}
+
 // openDataDir makes the folder and locks it.
-func openDataDir(path string) (*dataDir, error) {
+func openDataDir(ctx context.Context, path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
@@ -42,7 +61,7 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, err
 	}
 	d := &dataDir{path: path, lock: flock.New(filepath.Join(path, "lock")), host: thisHost()}
-	free, err := d.lock.TryLock()
+	free, err := d.tryLock(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder %s: %w", path, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -18,7 +20,7 @@ func TestWhatACrashLeftOfAFileBeingReplacedIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, err := openDataDir(path)
+	d, err := openDataDir(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,13 +42,13 @@ func TestADataFolderThatEverybodyCanWriteToIsRefused(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDataDir(dir); !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), "chmod o-w "+dir) {
+	if _, err := openDataDir(t.Context(), dir); !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), "chmod o-w "+dir) {
 		t.Errorf("opened: %v", err)
 	}
 	if err := os.Chmod(dir, 0o770); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDataDir(dir)
+	d, err := openDataDir(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,5 +77,28 @@ func TestWhatAnAgentRemembersMayBeDamaged(t *testing.T) {
 		b.untilRehearsed(first)
 		id := a.backup()
 		b.untilRehearsed(id)
+	})
+}
+
+// TestALockThatIsHeldForAMomentIsWaitedFor: a program that a killed agent was just
+// starting has it until that runs.
+func TestALockThatIsHeldForAMomentIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := t.TempDir()
+		held, err := openDataDir(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openDataDir(t.Context(), path); !errors.Is(err, ErrLocked) {
+			t.Errorf("opened while another has it: %v", err)
+		}
+		time.AfterFunc(lockPatience/2, func() { _ = held.close() })
+		again, err := openDataDir(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.close(); err != nil {
+			t.Error(err)
+		}
 	})
 }

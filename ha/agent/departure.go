@@ -32,7 +32,7 @@ func Leave(ctx context.Context, cfg Config) (left Left, err error) {
 	if err != nil {
 		return left, err
 	}
-	dir, err := openDataDir(cfg.DataDir)
+	dir, err := openDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return left, err
 	}

@@ -32,7 +32,7 @@ func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (
 	if err := cfg.refuseUnstoppable(cfg.Hooks, &ha.Head{Fencing: c.Fencing}); err != nil {
 		return "", err
 	}
-	dir, err := openDataDir(cfg.DataDir)
+	dir, err := openDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return "", err
 	}

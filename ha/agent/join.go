@@ -45,7 +45,7 @@ func Join(ctx context.Context, cfg Config, how Joining) (done Joined, err error)
 	if err != nil {
 		return done, err
 	}
-	dir, err := openDataDir(cfg.DataDir)
+	dir, err := openDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return done, err
 	}

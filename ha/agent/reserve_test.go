@@ -20,7 +20,7 @@ func TestAFullDiskKeepsNoJournalFromBeingWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
-	d, err := openDataDir(path)
+	d, err := openDataDir(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestAFullDiskKeepsNoJournalFromBeingWritten(t *testing.T) {
 	if err := errors.Join(f.Close(), d.close()); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = openDataDir(path); err != nil {
+	if d, err = openDataDir(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	defer d.close()

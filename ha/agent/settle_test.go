@@ -77,7 +77,7 @@ func TestJoiningRollsNothingBackUnderSomebody(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _ := rehearsingHosts(t, c)
 		b.halt()
-		d, err := openDataDir(b.data)
+		d, err := openDataDir(t.Context(), b.data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -194,7 +194,7 @@ func AcceptHost(ctx context.Context, cfg Config) (accepted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	dir, err := openDataDir(cfg.DataDir)
+	dir, err := openDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return false, err
 	}
