@@ -39,7 +39,7 @@ func (b *Barrier) Add(now time.Duration, effects ...Effect) []Effect {
 			if !b.withdraw(func(q queued) bool { return effectID(q.Effect) == e.ID }, context.Canceled) {
 				out = append(out, e)
 			}
-		case StopApp, Read, Report, Notify:
+		case StopApp, Read, FindBackup, Report, Notify:
 			out = append(out, e)
 		case Answer:
 			if e.Refused != nil { // nothing has changed
@@ -141,6 +141,8 @@ func effectID(e Effect) uint64 {
 	case MakeSalvage:
 		return e.ID
 	case Pull:
+		return e.ID
+	case FindBackup:
 		return e.ID
 	case Rehearse:
 		return e.ID

@@ -179,7 +179,7 @@ func (m *Machine) setHead(h *Head, token blobstore.Token) {
 // journalled first, with the version that it replaces and its nonce.
 func (m *Machine) writeHead() {
 	commit := m.j.Promotion != nil && m.j.Promotion.Phase == PhaseCommit
-	if !commit && m.handedUnseen() {
+	if !commit && (m.handedUnseen() || m.waitedUnnamed(m.unnamed(), m.makeAgain)) {
 		return
 	}
 	var h *Head

@@ -108,6 +108,9 @@ func (m *Machine) planUntold() bool {
 
 // tellSalvage has the bucket list what was salvaged, or that nothing was.
 func (m *Machine) tellSalvage(d *Demotion, then func()) {
+	if m.waitedUnnamed(d.Salvage, func() { m.salvageAgain(d) }) {
+		return
+	}
 	m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self, d.Salvage), &SalvageRecord{
 		Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Unstopped: d.Unstopped, Time: m.now.Wall,
 	}, func() {
@@ -191,6 +194,7 @@ func (m *Machine) salvaged(d *Demotion, r Done) {
 		return
 	}
 	d.Made, d.Salvage, d.Unstopped = true, r.Ref, d.Unstopped || m.unstopped
+	m.made()
 	m.save()
 	if r.Ref != nil {
 		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)

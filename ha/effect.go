@@ -81,6 +81,13 @@ type Pull struct {
 	Ref backup.Ref
 }
 
+// FindBackup looks whether the manifest of a backup is in the bucket. Done carries
+// OK, Missing or Unknown.
+type FindBackup struct {
+	ID  uint64
+	Ref backup.Ref
+}
+
 // Rehearse restores a cached backup beside the live state, verified and judged
 // by the probe, and attests how that went. What is staged already is not staged
 // again. After a failure the last backup that passed is staged. Done carries OK
@@ -164,6 +171,7 @@ func (StopApp) effect()     {}
 func (MakeBackup) effect()  {}
 func (MakeSalvage) effect() {}
 func (Pull) effect()        {}
+func (FindBackup) effect()  {}
 func (Rehearse) effect()    {}
 func (Unstage) effect()     {}
 func (Stage) effect()       {}

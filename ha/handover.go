@@ -158,6 +158,7 @@ func (m *Machine) finalBackup() {
 			return
 		}
 		hj.Final = d.Ref
+		m.made()
 		m.save()
 	})
 }

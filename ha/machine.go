@@ -106,6 +106,7 @@ type Machine struct {
 	want       *wish       // a backup asked for
 	making     *wish       // the backup being made
 	publish    *backup.Ref // made, not yet named by the head
+	foundAt    instant     // when it was last known that the bucket has what was made; never: not to this process
 	config     *SetConfig  // to be put into force
 	reload     string      // the request for a change of sources
 	backupErr  string
@@ -166,7 +167,7 @@ type Result struct {
 // New makes the machine of a process that starts with journal j.
 func New(p Params, j Journal) *Machine {
 	m := &Machine{
-		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), lastStart: never, stopSince: never, heirSince: never, downSince: never,
+		p: p, j: j.clone(), waiting: make(map[uint64]func(Done)), lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), lastStart: never, stopSince: never, heirSince: never, downSince: never, foundAt: never,
 		pulled: p.Cached, rehearsed: p.Rehearsed, rehearsedAt: never, staged: true,
 	}
 	m.replacedLeft = p.Swapped && !j.Promotion.swapping()

@@ -125,6 +125,8 @@ func (n *instance) carryOut(e Effect) (Done, bool) {
 	case StopApp:
 		n.app = n.app && n.m.p.Unstoppable // people alone stop that one
 		return Done{ID: e.ID, Unstopped: n.m.p.Unstoppable}, true
+	case FindBackup:
+		return Done{ID: e.ID}, true
 	case Survey:
 		return Done{ID: e.ID, Sightings: n.r.survey()}, true
 	case Answer:

@@ -65,6 +65,7 @@ func (m *Machine) planBackup() {
 	m.startBackup(w, func(d Done) {
 		if d.Outcome == OK {
 			m.publish = d.Ref
+			m.made()
 			m.workOK()
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -29,6 +30,8 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
 	case ha.Pull:
 		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
+	case ha.FindBackup:
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.findBackup(ctx, e.Ref) })
 	case ha.Rehearse:
 		a.startSwap(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return a.rehearse(ctx, e.Ref) })
 	case ha.Unstage:
@@ -113,6 +116,14 @@ func readOutcome(err error) ha.Outcome {
 		return ha.NotModified
 	}
 	return ha.Unknown
+}
+
+func (a *Agent) findBackup(ctx context.Context, ref backup.Ref) ha.Done {
+	if err := a.awaitAdmission(ctx); err != nil {
+		return ha.Done{Outcome: ha.Unknown, Err: err}
+	}
+	_, err := a.bucket.store.Stat(ctx, ref.Key)
+	return ha.Done{Outcome: readOutcome(err), Err: err}
 }
 
 func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {

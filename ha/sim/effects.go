@@ -32,6 +32,8 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 2*time.Second)), t)
 	case ha.StopApp:
 		p.begin(e.ID, w.hook(w.between(100*time.Millisecond, 5*time.Second)), &task{do: func() ha.Done { return p.stopApp(e.ID) }, done: done, stop: true})
+	case ha.FindBackup:
+		p.begin(e.ID, w.between(10*time.Millisecond, time.Second), &task{do: func() ha.Done { return p.findBackup(e) }, done: done})
 	case ha.Survey:
 		p.begin(e.ID, w.between(100*time.Millisecond, 5*time.Second), &task{do: func() ha.Done { return ha.Done{ID: e.ID, Sightings: w.survey(h)} }, done: done})
 	case ha.Cancel:
@@ -45,6 +47,16 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 	default:
 		p.work(e, done)
 	}
+}
+
+func (p *Process) findBackup(e ha.FindBackup) ha.Done {
+	switch {
+	case p.h.cut != cutNot:
+		return ha.Done{ID: e.ID, Outcome: ha.Unknown, Err: errFault}
+	case p.h.w.backups[e.Ref.ID].gone:
+		return ha.Done{ID: e.ID, Outcome: ha.Missing, Err: errFault}
+	}
+	return ha.Done{ID: e.ID}
 }
 
 // hook is how long a hook takes that usually takes d. None takes longer than

@@ -69,7 +69,7 @@ func (w *World) checkFences() {
 		// A bucket that was put back changes nobody's fencing, nor does a recovery of which
 		// the heir does not know yet.
 		if r := w.head.Recovery; leads && !w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != w.head.Nonce) {
-			h.fence.under, h.fence.relaxed = w.head.Fencing, false
+			h.lead(w.head)
 		}
 		if !h.app {
 			h.fence.deposed, h.fence.onWord = false, false
@@ -95,6 +95,14 @@ func (w *World) checkFences() {
 		}
 		alone = h
 	}
+}
+
+// lead has a host go by what its head says. An heir whose application ran on beside a
+// bucket that was put back stops it first: until then it is held to what it knew.
+func (h *Host) lead(head *ha.Head) {
+	f := &h.fence
+	f.relaxed = head.Recovery != nil && h.app && (f.relaxed || f.under.Mode != ha.Strict)
+	f.under = head.Fencing
 }
 
 func (w *World) checkDeposed(h *Host) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -75,6 +76,7 @@ func (w *World) written(key string, value any) {
 		w.markerWritten(key, v)
 	case *ha.SalvageRecord:
 		if v.Backup != nil {
+			w.checkThere(v.Backup)
 			w.backups[v.Backup.ID].state.save() // not before: what no list shows is lost to people
 		}
 	}
@@ -130,9 +132,18 @@ func (w *World) checkChain(last, h *ha.Head) {
 	if last.Newest != nil && h.Newest.Sequence <= last.Newest.Sequence {
 		w.fail(Chain, "the sequence went from %d to %d", last.Newest.Sequence, h.Newest.Sequence)
 	}
+	w.checkThere(h.Newest)
 	b.published = true
 	b.state.save()
 	w.published = append(w.published, h.Newest.ID)
+}
+
+// checkThere checks that a backup which is named for the first time had not gone from
+// the bucket when it was looked for, before the request was sent that names it.
+func (w *World) checkThere(ref *backup.Ref) {
+	if b := w.backups[ref.ID]; b.gone && w.now > b.goneAt+lateBy+slack {
+		w.fail(Chain, "backup %s is named, and has not been in the bucket since %v", ref.ID, b.goneAt)
+	}
 }
 
 // checkCommit checks a commit against what the promotion is based on.

@@ -64,6 +64,7 @@ func (h *Host) putBack() {
 	}
 	for id, b := range w.backups {
 		b.gone = !c.backups[id]
+		b.goneAt = w.now
 	}
 	w.again = true
 	w.head, w.names = c.head, maps.Clone(c.names)

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/understudy-ha/understudy/backup"
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/backup"
+)
 
 // state is an application's data: the writes that it has acknowledged, newest
 // first, as a list that shares its tail with older versions. The digest covers
@@ -48,6 +52,7 @@ type stored struct {
 	state     *state
 	ref       backup.Ref
 	previous  *backup.Ref
-	published bool // a head has named it
-	gone      bool // the bucket was put back to before it
+	published bool          // a head has named it
+	gone      bool          // the bucket was put back to before it
+	goneAt    time.Duration // when
 }
