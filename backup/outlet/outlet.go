@@ -50,10 +50,11 @@ func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Collector)
 		file.End()
 		return fmt.Errorf("make a pipe: %w", err)
 	}
-	done := make(chan struct{})
+	read, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		defer file.End()
+		defer close(read)
 		_, _ = io.Copy(io.MultiWriter(last, file), r) // its end is all that is expected of it
 	}()
 	cmd.Stdout, cmd.Stderr = w, w
@@ -68,6 +69,11 @@ func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Collector)
 			return err
 		}
 		if waiting(r) == 0 && file.left.Load() == 0 {
+			// The reader may have taken the program's last words, and not kept them
+			// yet: it ends when it has.
+			if r.SetReadDeadline(longAgo) == nil {
+				<-read
+			}
 			break
 		}
 	}
@@ -104,16 +110,12 @@ var longAgo = time.Unix(1, 0)
 
 // linger sees to it that a pipe which something still has open is read.
 func linger(r *os.File, path string, done <-chan struct{}, keep Collector) {
-	if keep != nil && r.SetReadDeadline(longAgo) == nil {
+	if r.SetReadDeadline(longAgo) == nil {
 		<-done
-		if keep(r, path) == nil {
-			_ = r.Close()
-			return
+		if keep == nil || keep(r, path) != nil {
+			_ = r.SetReadDeadline(time.Time{})
+			_ = Keep(r, path) // who printed is gone, whatever comes of it
 		}
-		_ = r.SetReadDeadline(time.Time{})
-		file := beside(func() *Log { return Open(path, Max) })
-		defer file.End()
-		_, _ = io.Copy(file, r)
 	}
 	<-done
 	_ = r.Close()

@@ -120,6 +120,34 @@ func TestARunDoesNotWaitForWhatItLeavesRunning(t *testing.T) {
 	_ = exec.Command("kill", strings.Fields(said)[1]).Run()
 }
 
+// TestLastWordsAreKeptBeforeARunEnds has the reader come to a halt between the pipe
+// and what keeps the end of the output, while something that the program has left
+// running has the pipe open.
+func TestLastWordsAreKeptBeforeARunEnds(t *testing.T) {
+	last := &Tail{Max: 100}
+	last.mu.Lock()
+	ran := make(chan error, 1)
+	go func() {
+		script := "sleep 30 & echo $!"
+		ran <- Run(exec.Command("sh", "-c", script), "/dev/null/nowhere.log", last, nil)
+	}()
+	select {
+	case <-ran:
+		t.Error("the run ended before what was read was kept")
+		ran <- nil
+	case <-time.After(settle * moment):
+	}
+	last.mu.Unlock()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	pid := last.String()
+	if pid == "" {
+		t.Fatal("the last words are lost")
+	}
+	_ = exec.Command("kill", pid).Run()
+}
+
 func TestHeadTakesAllAndKeepsTheBeginning(t *testing.T) {
 	h := &Head{Max: 10}
 	if n, err := io.Copy(h, strings.NewReader(strings.Repeat("0123456789", 1000))); n != 10000 || err != nil || string(h.Bytes()) != "0123456789" {
