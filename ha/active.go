@@ -43,6 +43,24 @@ func (m *Machine) activeHead() *Head {
 	return &h
 }
 
+// headSays names what the active's next head is the first to say.
+func (m *Machine) headSays() WriteStep {
+	said := m.handoverSaid()
+	switch {
+	case m.handoverUnsaid() && said == nil:
+		return stepHeadReturned
+	case m.handoverUnsaid():
+		return WriteStep("head." + said.State)
+	case m.publish != nil:
+		return stepHeadPublish
+	case m.config != nil:
+		return stepHeadConfig
+	case !m.leading:
+		return stepHeadClaim
+	}
+	return stepHeadRenew
+}
+
 // writeMarker writes the marker of this instance's own epoch, from what the
 // head says of it.
 func (m *Machine) writeMarker() {
@@ -53,8 +71,9 @@ func (m *Machine) writeMarker() {
 	}
 	epoch := m.j.Epoch
 	// Nobody else is active in this epoch: one that is there is an earlier attempt.
-	m.tell(KindMarker, MarkerKey(epoch), mk, func() {
+	m.tell(stepMarker, KindMarker, MarkerKey(epoch), mk, func() {
 		m.j.Marked = max(m.j.Marked, epoch)
+		m.passes(stepMarked)
 		m.step("marker", "")
 	})
 }

@@ -213,8 +213,11 @@ func (m *Machine) onStartAnyway(ev StartAnyway) {
 		m.refuse(ev.Request, "the bucket can be used: there is nothing to override")
 	default:
 		m.override = true
-		m.j.Demotion = nil // what it writes from now on is in no salvage backup
-		m.save()
+		if m.j.Demotion != nil {
+			m.j.Demotion = nil // what it writes from now on is in no salvage backup
+			m.passes(stepDemotionEnded)
+		}
+		m.save(stepSeen)
 		m.reportBy(ev.By, Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
 		m.answer(ev.Request, nil, nil)
 	}

@@ -95,7 +95,7 @@ func (m *Machine) acked(note string) {
 	if p := m.j.Promotion; p != nil && !p.Acked {
 		p.Acked = true
 		m.step("old active", note)
-		m.save()
+		m.save(stepPromotionAcked)
 	}
 }
 

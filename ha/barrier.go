@@ -57,9 +57,10 @@ func (b *Barrier) Add(now time.Duration, effects ...Effect) []Effect {
 // add queues an effect. Of two journals with nothing between them the later one
 // says all.
 func (b *Barrier) add(e Effect, now time.Duration) {
-	if _, ok := e.(Save); ok && len(b.queue) > 0 {
-		if _, ok := b.queue[len(b.queue)-1].Effect.(Save); ok {
-			b.queue[len(b.queue)-1].Effect = e
+	if s, ok := e.(Save); ok && len(b.queue) > 0 {
+		last := &b.queue[len(b.queue)-1]
+		if before, ok := last.Effect.(Save); ok {
+			last.Effect = before.then(s)
 			return
 		}
 	}
@@ -94,6 +95,7 @@ func (b *Barrier) Again() Save {
 		if !ok {
 			break
 		}
+		s = b.writing.then(s)
 		b.writing, b.queue = &s, b.queue[1:]
 	}
 	return *b.writing

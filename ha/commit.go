@@ -47,8 +47,9 @@ func (m *Machine) planCommit() bool {
 // there: its active may not have come to it, and nobody else would.
 func (m *Machine) leaveMarker() {
 	h := m.head
-	m.tell(KindMarker, MarkerKey(h.Epoch), m.marker(h), func() {
+	m.tell(stepMarker, KindMarker, MarkerKey(h.Epoch), m.marker(h), func() {
 		m.j.Marked = max(m.j.Marked, h.Epoch)
+		m.passes(stepMarked)
 		m.commitStep = 3
 	})
 }
@@ -118,7 +119,7 @@ func (m *Machine) lookBack() {
 		default:
 			m.commitUnknown()
 		}
-		m.save() // not before: a commit without a pending write is one that was never sent
+		m.save(stepSettled) // not before: a commit without a pending write is one that was never sent
 		m.judge()
 	})
 }
@@ -145,6 +146,7 @@ func (m *Machine) committed(epoch uint64) {
 	m.refused, m.j.Doubt, m.j.Unkept, m.j.Missed, m.j.Holder = "", "", "", 0, nil
 	m.replacedLeft = true
 	p.Phase = PhaseFinish
+	m.passes(p.Phase.step())
 	// An active that handed over has stopped its application already; so has one
 	// whose last head says so, which this commit has replaced.
 	p.Acked = p.Mode == ModeSwitchover || p.AtRest
@@ -170,7 +172,7 @@ func (m *Machine) planFinish() bool {
 	case m.app == appRunning && !p.Started:
 		p.Started = true
 		m.step("start", "")
-		m.save()
+		m.save(stepPromotionStarted)
 	case m.app == appRunning, m.appErr != "":
 		m.readLease(m.releaseLease)
 		return true

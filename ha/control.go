@@ -59,7 +59,7 @@ func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(
 }
 
 // write sends a control object.
-func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condition, then func(Done)) {
+func (m *Machine) write(step WriteStep, kind Kind, key string, object any, cond blobstore.Condition, then func(Done)) {
 	m.control = m.expect(func(d Done) {
 		m.noteWrite(key, cond, d.Outcome)
 		if d.Outcome == OK || d.Outcome == Lost {
@@ -69,7 +69,7 @@ func (m *Machine) write(kind Kind, key string, object any, cond blobstore.Condit
 		}
 		then(d)
 	})
-	m.emit(Write{ID: m.control, Kind: kind, Key: key, Object: object, Cond: cond})
+	m.emit(Write{ID: m.control, Step: step, Kind: kind, Key: key, Object: object, Cond: cond})
 }
 
 func (m *Machine) storeFailed(err error) {
@@ -165,7 +165,7 @@ func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 			m.j.Marked = min(m.j.Marked, r.Epoch-1) // markers of a history that is lost
 		}
 		m.j.Seen, m.j.SeenHead = pos, h
-		m.save()
+		m.save(stepSeen)
 	}
 	m.judge()
 	return true
@@ -182,11 +182,15 @@ func (m *Machine) writeHead() {
 	if !commit && (m.handedUnseen() || m.waitedUnnamed(m.unnamed(), m.makeAgain)) {
 		return
 	}
-	var h *Head
+	var (
+		h    *Head
+		step WriteStep
+		why  JournalStep
+	)
 	if commit {
-		h = m.commitHead()
+		h, step, why = m.commitHead(), stepHeadCommit, stepCommit
 	} else {
-		h = m.activeHead()
+		h, step, why = m.activeHead(), m.headSays(), stepHead
 	}
 	h.Format, h.Cluster = Format, m.p.Cluster
 	h.Rev = m.head.Rev + 1
@@ -200,11 +204,14 @@ func (m *Machine) writeHead() {
 	m.j.Pending.add(h.Nonce)
 	m.j.sayFencing(m.head.Fencing, h.Fencing)
 	if hj := m.j.Handover; hj != nil && h.Handover != nil && h.Handover.State == Handed {
-		hj.Phase = HandoverSent
+		if hj.Phase != HandoverSent {
+			hj.Phase = HandoverSent
+			m.passes(hj.Phase.step())
+		}
 	}
-	m.save()
+	m.save(why)
 	m.lastPoll = m.t
-	m.write(KindHead, HeadKey, h, blobstore.IfMatch(m.headToken), func(d Done) {
+	m.write(step, KindHead, HeadKey, h, blobstore.IfMatch(m.headToken), func(d Done) {
 		switch d.Outcome {
 		case OK:
 			m.setHead(h, d.Token)
@@ -255,7 +262,7 @@ func (m *Machine) resolve() {
 		m.lookBack()
 	default:
 		m.j.Pending = nil
-		m.save()
+		m.save(stepSettled)
 		if p.Commit {
 			m.commitLost()
 		}
@@ -280,7 +287,7 @@ func (m *Machine) settle() {
 	if mine {
 		m.dateRenewal()
 	}
-	m.save()
+	m.save(stepSettled)
 	if !mine {
 		return // a write of the process before this one: claim it first
 	}

@@ -35,7 +35,7 @@ func (m *Machine) superseded(h *Head) {
 	m.leading, m.override, m.refused, m.backupErr = false, false, "", ""
 	m.app = appUnknown // stopped again, to be sure
 	m.dropBackup(&Refusal{Reason: fmt.Sprintf("%s became the active in epoch %d: this instance steps down", h.Active.Name, h.Epoch)})
-	m.save()
+	m.save(stepDemotionBegun)
 	m.report(Alarm, "demotion", "%s became the active in epoch %d: stepping down", h.Active.Name, h.Epoch)
 }
 
@@ -51,14 +51,15 @@ func (m *Machine) planDemotion() bool {
 		}
 		if d.Silent {
 			d.Acked, d.Unstopped = true, m.unstopped
-			m.save()
+			m.save(stepDemotionAcked)
 			return true
 		}
 		unstopped := m.unstopped
-		m.tell(KindAck, AckKey(d.Epoch+1, m.p.Self), &Ack{
+		m.tell(stepAck, KindAck, AckKey(d.Epoch+1, m.p.Self), &Ack{
 			Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Unstopped: unstopped, Time: m.now.Wall,
 		}, func() {
 			d.Acked, d.Unstopped = true, unstopped
+			m.passes(stepDemotionAcked)
 			if unstopped {
 				m.report(Alarm, "demotion", "nothing here can stop the application, and the acknowledgement says so: if it still runs, stop it; what it writes from now on never reaches the new active")
 				return
@@ -75,12 +76,12 @@ func (m *Machine) planDemotion() bool {
 				d.Restored, d.Tip = mk.Restored, mk.CutOff
 			}
 			d.Known = true // without a marker, nothing is known to have been restored: everything is kept
-			m.save()
+			m.save(stepDemotionKnown)
 		})
 		return true
 	case d.Made && d.Told:
 		m.steppedDown()
-		m.save()
+		m.save(stepSeen)
 		return true
 	case d.Made:
 		m.tellSalvage(d, m.steppedDown)
@@ -91,6 +92,7 @@ func (m *Machine) planDemotion() bool {
 
 func (m *Machine) steppedDown() {
 	m.j.Demotion = nil
+	m.passes(stepDemotionEnded)
 	m.report(Info, "demotion", "stepped down: this instance is a standby")
 }
 
@@ -111,7 +113,7 @@ func (m *Machine) tellSalvage(d *Demotion, then func()) {
 	if m.waitedUnnamed(d.Salvage, func() { m.salvageAgain(d) }) {
 		return
 	}
-	m.tell(KindSalvage, SalvageKey(d.Epoch+1, m.p.Self, d.Salvage), &SalvageRecord{
+	m.tell(stepSalvageRecord, KindSalvage, SalvageKey(d.Epoch+1, m.p.Self, d.Salvage), &SalvageRecord{
 		Format: Format, Cluster: m.p.Cluster, Epoch: d.Epoch + 1, Nonce: m.random(), Instance: m.p.Self, Backup: d.Salvage, Unstopped: d.Unstopped, Time: m.now.Wall,
 	}, func() {
 		d.Told = true
@@ -124,11 +126,11 @@ func (m *Machine) tellSalvage(d *Demotion, then func()) {
 // before that is believed: whoever can write to the bucket can put something else
 // there, and a bucket that was put back has another history's. Nothing that is
 // signed is replaced: something else may lead to a backup by it.
-func (m *Machine) tell(kind Kind, key string, object any, then func()) {
-	m.write(kind, key, object, blobstore.IfAbsent(), func(d Done) {
+func (m *Machine) tell(step WriteStep, kind Kind, key string, object any, then func()) {
+	m.write(step, kind, key, object, blobstore.IfAbsent(), func(d Done) {
 		if d.Outcome == OK {
 			then()
-			m.save()
+			m.save(stepSeen)
 		}
 		if d.Outcome != Lost {
 			return
@@ -140,13 +142,13 @@ func (m *Machine) tell(kind Kind, key string, object any, then func()) {
 					m.report(Alarm, "bucket", "%s is there already, and says something else than this instance has to say: it is left as it is", key)
 				}
 				then()
-				m.save()
+				m.save(stepSeen)
 			case Unverified:
 				m.report(Alarm, "bucket", "%s cannot be verified, and is replaced: %s", key, errText(d.Err))
-				m.write(kind, key, object, blobstore.IfMatch(d.Token), func(d Done) {
+				m.write(step, kind, key, object, blobstore.IfMatch(d.Token), func(d Done) {
 					if d.Outcome == OK {
 						then()
-						m.save()
+						m.save(stepSeen)
 					}
 				})
 			}
@@ -195,7 +197,7 @@ func (m *Machine) salvaged(d *Demotion, r Done) {
 	}
 	d.Made, d.Salvage, d.Unstopped = true, r.Ref, d.Unstopped || m.unstopped
 	m.made()
-	m.save()
+	m.save(stepDemotionMade)
 	if r.Ref != nil {
 		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)
 	} else {

@@ -13,7 +13,16 @@ type Effect interface{ effect() }
 
 // Save makes the journal durable. It is tried again until that has worked: what
 // the machine would do next depends on it.
-type Save struct{ Journal Journal }
+type Save struct {
+	Journal Journal
+	Step    JournalStep // what it is saved for
+}
+
+// then is one Save for two with nothing between them: the later one says all.
+func (s Save) then(later Save) Save {
+	later.Step = s.Step.and(later.Step)
+	return later
+}
 
 // Read reads and verifies a control object. Done carries Object and Token, or
 // Missing, NotModified, Unverified, Unknown.
@@ -33,6 +42,7 @@ type Write struct {
 	Key    string
 	Object any
 	Cond   blobstore.Condition
+	Step   WriteStep // what it is for
 }
 
 // StartApp runs the promote hook. It is idempotent. Done carries OK or Failed.

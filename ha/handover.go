@@ -24,7 +24,7 @@ func (m *Machine) lookAtLease() {
 	case hj == nil && asked && m.j.Promotion == nil && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
 		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
 		m.stopSince = never
-		m.save()
+		m.save(HandoverStopping.step())
 		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
 	}
 }
@@ -35,7 +35,7 @@ func (m *Machine) endHandover() {
 	switch hj.Phase {
 	case HandoverSent:
 		hj.Phase = HandoverReturning
-		m.save()
+		m.save(hj.Phase.step())
 		m.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
 	case HandoverReturning:
 	default:
@@ -53,7 +53,7 @@ func (m *Machine) dropHandover() {
 	}
 	m.j.Handover = nil
 	m.j.Floor = m.head.Rev
-	m.save()
+	m.save(stepHandoverEnded)
 }
 
 // handoverSaid is what the head is to say of the handover.
@@ -129,7 +129,7 @@ func (m *Machine) planHandover() {
 func (m *Machine) decline(reason string) {
 	hj := m.j.Handover
 	hj.Phase, hj.Reason = HandoverDeclined, reason
-	m.save()
+	m.save(hj.Phase.step())
 	m.report(Alarm, "handover", "not handing over: %s", reason)
 }
 
@@ -145,7 +145,7 @@ func (m *Machine) finalBackup() {
 	if hj.Unstopped {
 		m.reportBy(hj.Word, Warn, "handover", "nothing here can stop the application: it is stopped on the word of %s, and nobody has looked", hj.Word)
 	}
-	m.save()
+	m.save(hj.Phase.step())
 	lease := hj.Lease
 	m.startBackup(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {
 		hj := m.j.Handover
@@ -159,7 +159,7 @@ func (m *Machine) finalBackup() {
 		}
 		hj.Final = d.Ref
 		m.made()
-		m.save()
+		m.save(hj.Phase.step())
 	})
 }
 

@@ -45,6 +45,6 @@ func (m *Machine) planHolder() {
 		return
 	}
 	m.j.Holder = nil
-	m.save()
+	m.save(stepSeen)
 	m.report(Info, "recovery", "the application of %s has stopped by now, if it knows its time: this one is started", w.Name)
 }

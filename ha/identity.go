@@ -93,7 +93,7 @@ func (m *Machine) owe(h *Head) {
 	}
 	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Leader: h.Active.Incarnation}
 	m.salvageAt, m.salvageWait = 0, 0
-	m.save()
+	m.save(stepDemotionBegun)
 }
 
 // frozen reports whether the data folder may be a copy, so that what is unfinished
@@ -115,7 +115,7 @@ func (m *Machine) doubted(h *Head) {
 		m.owe(h)
 	case m.named(h) && h.Epoch > m.j.Epoch && m.j.Missed == 0:
 		m.j.Missed = h.Epoch
-		m.save()
+		m.save(stepSeen)
 	}
 }
 
@@ -146,7 +146,7 @@ func (m *Machine) planMissed() bool {
 	}
 	if m.j.Role == RoleActive || m.j.Missed >= m.head.Epoch {
 		m.j.Missed = 0
-		m.save()
+		m.save(stepSeen)
 		return false
 	}
 	epoch := m.j.Missed
@@ -162,7 +162,7 @@ func (m *Machine) planMissed() bool {
 			m.wasActive(epoch, "this data folder was put back, or is a copy: "+m.p.Self.Name+" was the active in epoch "+utoa(epoch)+", and the journal does not know")
 		}
 		m.j.Missed = epoch + 1
-		m.save()
+		m.save(stepSeen)
 	})
 	return true
 }
@@ -172,6 +172,7 @@ func (m *Machine) planMissed() bool {
 func (m *Machine) wasActive(epoch uint64, why string) {
 	h := m.knownHead()
 	m.j.Demotion = &Demotion{Epoch: epoch, Acked: true, Known: true, Restored: h.Newest}
+	m.passes(stepDemotionBegun)
 	m.endStale(epoch)
 	m.abort("this data folder was put back to before epoch %d: its state is kept as a salvage backup first", epoch)
 	m.report(Alarm, "identity", "%s; its state is kept as a salvage backup", why)
@@ -194,7 +195,7 @@ func (m *Machine) endStale(epoch uint64) {
 		m.replacedLeft = true
 		m.j.Promotion, m.hold = nil, hold{}
 		m.refuse(p.ID, "this data folder was put back to before the end of this promotion")
-		m.save()
+		m.save(stepPromotionEnded)
 	}
 }
 

@@ -53,7 +53,8 @@ type Machine struct {
 	wake    instant
 
 	out     []Effect
-	changes int // counts what a pass over the lanes decided
+	changes int         // counts what a pass over the lanes decided
+	passed  JournalStep // since the journal was saved last
 	id      uint64
 	waiting map[uint64]func(Done)
 
@@ -302,14 +303,19 @@ func (m *Machine) emit(e Effect) {
 	m.out = append(m.out, e)
 }
 
-// save makes the journal durable before whatever is emitted next.
-func (m *Machine) save() {
+// passes says what has happened that the next version of the journal tells.
+func (m *Machine) passes(step JournalStep) { m.passed = m.passed.and(step) }
+
+// save makes the journal durable before whatever is emitted next, and says what for.
+func (m *Machine) save(step JournalStep) {
 	m.changes++
 	m.keepPause()
-	s := Save{Journal: m.j.clone()}
+	m.passes(step)
+	s := Save{Journal: m.j.clone(), Step: m.passed}
+	m.passed = ""
 	if n := len(m.out); n > 0 {
-		if _, ok := m.out[n-1].(Save); ok {
-			m.out[n-1] = s
+		if before, ok := m.out[n-1].(Save); ok {
+			m.out[n-1] = before.then(s)
 			return
 		}
 	}

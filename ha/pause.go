@@ -12,7 +12,7 @@ func (m *Machine) onSetPaused(ev SetPaused) {
 	if p := m.j.Paused; p != nil && p.Until != nil {
 		m.pauseEnd = m.t + p.Left.std()
 	}
-	m.save()
+	m.save(stepPaused)
 	m.answer(ev.Request, nil, nil)
 }
 
@@ -39,6 +39,6 @@ func (m *Machine) planPause() {
 		return
 	}
 	m.j.Paused = nil
-	m.save()
+	m.save(stepPaused)
 	m.report(Info, "schedule", "the pause of the schedule by %s is over after %v: backups go on", p.By, m.now.Wall.Sub(p.Since).Round(time.Second))
 }

@@ -71,7 +71,7 @@ func (m *Machine) onPromote(ev Promote) {
 func (m *Machine) beginPromotion(ev Promote, mode Mode) {
 	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.begun, m.j.Pending = ev.Request, nil // none but a doubted data folder has one
-	m.save()
+	m.save(PhaseLease.step())
 	m.hold, m.commitStep, m.result = hold{}, 0, nil
 	m.stepSince, m.workAt = m.t, 0
 	m.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
@@ -112,7 +112,7 @@ func (m *Machine) abort(format string, args ...any) {
 	if p.Swapped {
 		m.doubtApp() // somebody may have started it on what is swapped back
 	}
-	m.save()
+	m.save(p.Phase.step())
 	m.commitStep, m.workAt = 0, 0
 	m.yield()
 	m.report(Warn, "promotion", "given up: %s", p.Error)
@@ -196,25 +196,25 @@ func (m *Machine) takeLease() {
 	if !m.leaseFree() {
 		m.abort("%s holds the promotion lease (%s, since %s)", l.Holder.Name, l.Purpose, l.Time.UTC().Format(time.RFC3339))
 		p.Undone = true // nothing was done
-		m.save()
+		m.save(stepPromotionUndone)
 		return
 	}
 	cond := blobstore.IfAbsent()
 	if m.lease.token != "" {
 		cond = blobstore.IfMatch(m.lease.token)
 	}
-	m.sendLease(cond, func() { m.holdLease(m.hold.token) })
+	m.sendLease(stepLeaseTake, cond, func() { m.holdLease(m.hold.token) })
 }
 
 // sendLease writes the lease once. If the outcome is not known, or another
 // write came first, the next look at the lease decides.
-func (m *Machine) sendLease(cond blobstore.Condition, then func()) {
+func (m *Machine) sendLease(step WriteStep, cond blobstore.Condition, then func()) {
 	if !m.hold.doubt {
 		m.hold.sent = m.t
 	}
 	rec := m.leaseRecord(false)
 	m.hold.doubt = true
-	m.write(KindLease, LeaseKey, rec, cond, func(d Done) {
+	m.write(step, KindLease, LeaseKey, rec, cond, func(d Done) {
 		if d.Outcome != OK {
 			return
 		}
@@ -229,14 +229,14 @@ func (m *Machine) holdLease(token blobstore.Token) {
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseLease {
 		p.Phase = PhasePin
 		m.step("lease", "")
-		m.save()
+		m.save(p.Phase.step())
 	}
 }
 
 // keepLease renews the lease, or finds out whether it is still held.
 func (m *Machine) keepLease() {
 	if !m.hold.doubt {
-		m.sendLease(blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
+		m.sendLease(stepLeaseRenew, blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
 		return
 	}
 	m.readLease(func() {
@@ -247,7 +247,7 @@ func (m *Machine) keepLease() {
 			m.hold.held = false
 			m.abort("the promotion lease was lost")
 		case m.lease.token == m.hold.token:
-			m.sendLease(blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
+			m.sendLease(stepLeaseRenew, blobstore.IfMatch(m.hold.token), func() { m.holdLease(m.hold.token) })
 		default:
 			m.holdLease(m.lease.token)
 		}
@@ -265,7 +265,7 @@ func (m *Machine) releaseLease() {
 		m.endPromotion()
 		return
 	}
-	m.write(KindLease, LeaseKey, m.leaseRecord(true), blobstore.IfMatch(m.lease.token), func(d Done) {
+	m.write(stepLeaseRelease, KindLease, LeaseKey, m.leaseRecord(true), blobstore.IfMatch(m.lease.token), func(d Done) {
 		if d.Outcome == OK {
 			m.endPromotion()
 		}
@@ -283,7 +283,7 @@ func (m *Machine) endPromotion() {
 	m.j.Promotion = nil
 	m.hold = hold{}
 	m.rehearsalSpent(promoted)
-	m.save()
+	m.save(stepPromotionEnded)
 	if promoted {
 		m.reportBy(p.By, Info, "promotion", "this instance is the active, in epoch %d, from backup %s", m.j.Epoch, p.Backup.ID)
 		m.answer(p.ID, p.Backup, nil)
@@ -307,7 +307,7 @@ func (m *Machine) pin() {
 	p.OldAlive = m.alive && !m.silent()
 	if p.Mode == ModeSwitchover {
 		p.Phase = PhaseHandover
-		m.save()
+		m.save(p.Phase.step())
 		m.emit(Notify{URL: h.Active.URL})
 		return
 	}
@@ -322,7 +322,7 @@ func (m *Machine) restoreFrom(newest *backup.Ref) {
 		p.Backup = newest
 	}
 	p.Phase = PhaseRestore
-	m.save()
+	m.save(p.Phase.step())
 }
 
 // awaitHandover looks at the head until the active has handed over.
@@ -386,7 +386,7 @@ func (m *Machine) measureDowntime() {
 	}
 	p.Downtime = Duration(m.t - m.downSince)
 	m.downSince = never
-	m.save()
+	m.save(stepSeen)
 }
 
 // trouble says why the bucket cannot be used.

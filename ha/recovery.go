@@ -157,7 +157,7 @@ func (m *Machine) planRecovery() {
 	case m.head != nil && m.head.Recovery != nil && slices.Contains(r.nonces, m.head.Recovery.Nonce):
 		// Whoever leads writes the marker too, and whoever ends the epoch: this one is
 		// for those who look before that.
-		m.write(KindMarker, MarkerKey(m.head.Epoch), m.marker(m.head), blobstore.IfAbsent(), func(Done) { m.endRecovery(nil) })
+		m.write(stepMarker, KindMarker, MarkerKey(m.head.Epoch), m.marker(m.head), blobstore.IfAbsent(), func(Done) { m.endRecovery(nil) })
 	case m.head != nil, m.older.head == nil, m.older.head.Epoch != r.Shown.Epoch:
 		m.endRecovery(&Refusal{Reason: "somebody else has written the head meanwhile: look again"})
 	case r.doubt:
@@ -173,7 +173,7 @@ func (m *Machine) planRecovery() {
 	case !r.marked && m.older.head.Epoch > 1:
 		// As before a promotion's commit: the bucket may have been put back to before
 		// this epoch's marker was written.
-		m.tell(KindMarker, MarkerKey(m.older.head.Epoch), m.marker(m.older.head), func() { r.marked = true })
+		m.tell(stepMarker, KindMarker, MarkerKey(m.older.head.Epoch), m.marker(m.older.head), func() { r.marked = true })
 	default:
 		m.writeRecovery()
 	}
@@ -217,7 +217,7 @@ func (m *Machine) writeRecovery() {
 	h := m.recoveredHead(m.older.head)
 	r.nonces = append(r.nonces, h.Nonce)
 	r.doubt, r.asked, r.looked = true, false, false // what they saw is old by the next attempt
-	m.write(KindHead, HeadKey, h, blobstore.IfMatch(m.older.token), func(d Done) {
+	m.write(stepHeadCommit, KindHead, HeadKey, h, blobstore.IfMatch(m.older.token), func(d Done) {
 		if d.Outcome == Failed {
 			m.endRecovery(fmt.Errorf("write the head: %w", d.Err))
 		}
@@ -277,7 +277,7 @@ func (m *Machine) heir(h *Head) bool {
 func (m *Machine) inheritOrJudge() {
 	m.j.Last = m.head.Recovery.Over
 	m.j.Pending = nil
-	m.save()
+	m.save(stepSettled)
 	m.judge()
 }
 
@@ -290,7 +290,7 @@ func (m *Machine) inherit(h *Head) {
 	m.leading, m.refused = false, ""
 	m.j.Holder, m.heirSince = h.Recovery.Holder, m.t
 	m.dropBackup(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
-	m.save()
+	m.save(stepSettled)
 	m.report(Alarm, "recovery", "the bucket was put back to an earlier state; %s has the cluster go on from it in epoch %d, and this instance goes on as the active", h.Recovery.By, h.Epoch)
 	if w := m.j.Holder; w != nil {
 		m.report(Warn, "recovery", "%s was the active before, and could not be asked: the application here waits until that on %s has stopped in any case", w.Name, w.Name)

@@ -13,7 +13,7 @@ func (m *Machine) planRestore(p *Promotion) {
 			return
 		}
 		p.Swapped = true // from here on a rollback swaps back
-		m.save()
+		m.save(stepSeen)
 		m.begin("swap", m.swapped)
 		m.emit(Swap{ID: m.work})
 	case PhaseRollback:
@@ -22,7 +22,7 @@ func (m *Machine) planRestore(p *Promotion) {
 		}
 		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
 			p.Undone = true
-			m.save()
+			m.save(stepPromotionUndone)
 			return
 		}
 		m.begin(workRollback, func(d Done) {
@@ -38,7 +38,7 @@ func (m *Machine) planRestore(p *Promotion) {
 			m.rollbackErr = ""
 			p := m.j.Promotion
 			p.Undone = true
-			m.save()
+			m.save(stepPromotionUndone)
 		})
 		m.emit(Rollback{ID: m.work})
 	}
@@ -80,7 +80,7 @@ func (m *Machine) restored(id string, d Done) {
 		id += ": " + d.Note
 	}
 	m.step("restore", id)
-	m.save()
+	m.save(p.Phase.step())
 }
 
 func (m *Machine) swapped(d Done) {
@@ -94,7 +94,7 @@ func (m *Machine) swapped(d Done) {
 	}
 	p.Phase, m.commitStep = PhaseCommit, 0
 	m.step("swap", d.Note)
-	m.save()
+	m.save(p.Phase.step())
 }
 
 // discardDue reports whether what a committed swap replaced is to be set aside

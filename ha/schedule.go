@@ -107,7 +107,7 @@ func (m *Machine) published() {
 	m.backupErr = ""
 	if m.j.First {
 		m.j.First = false
-		m.save()
+		m.save(stepFirst)
 	}
 	m.reportBy(by, Info, "backup", "backup %s is published%s", ref.ID, why)
 	m.emit(Notify{Ref: ref})

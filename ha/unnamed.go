@@ -64,7 +64,7 @@ func (m *Machine) makeAgain() {
 		} else {
 			hj.Phase = HandoverReturning
 		}
-		m.save()
+		m.save(hj.Phase.step())
 		return
 	}
 	w := m.making
@@ -84,5 +84,5 @@ func (m *Machine) salvageAgain(d *Demotion) {
 		return
 	}
 	d.Made, d.Salvage = false, nil
-	m.save()
+	m.save(stepSeen)
 }

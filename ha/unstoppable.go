@@ -54,7 +54,7 @@ func (m *Machine) heard(p *Promotion, ack *Ack) {
 		m.acked("acknowledged by " + p.Old.Name + ", where nothing can stop the application; it is stopped, says " + p.By)
 	case !p.OldUnstopped:
 		p.OldUnstopped = true
-		m.save()
+		m.save(stepSeen)
 		m.report(Alarm, "promotion", "%s has stepped down, and nothing there can stop its application: if it still runs, stop it by hand; it is started here in any case once the wait is over", p.Old.Name)
 	}
 }

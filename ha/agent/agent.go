@@ -168,7 +168,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	// The new incarnation is journalled before the bucket learns of it. All
 	// that the bucket may still show are kept until it is known which one does.
 	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
-	a.journal.saved, a.journal.done = j, make(chan error, 1)
+	a.journal.done = make(chan error, 1)
 	if err := a.announced("journal.start", func() error { return dir.saveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}

@@ -15,11 +15,11 @@ import (
 func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	switch e := e.(type) {
 	case ha.Save:
-		a.save(e.Journal)
+		a.save(e)
 	case ha.Read:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
 	case ha.Write:
-		a.startStep(ctx, writeStep(a.view(), e), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
+		a.startStep(ctx, string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
 	case ha.StartApp:
 		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
 	case ha.StopApp:

@@ -15,7 +15,6 @@ type journaling struct {
 	barrier ha.Barrier
 	done    chan error // how the write under way has ended; has room for it
 	writing bool
-	saved   ha.Journal    // as it was written last
 	begun   time.Duration // when the journal that is not durable yet was tried first
 	again   time.Duration // when one that has failed is tried again; 0: none has
 }
@@ -41,16 +40,15 @@ func (a *Agent) obey(ctx context.Context, effects ...ha.Effect) {
 }
 
 // save begins to make the journal durable.
-func (a *Agent) save(j ha.Journal) {
+func (a *Agent) save(e ha.Save) {
 	w := &a.journal
 	now := a.cfg.Clock.Now().Mono
 	if w.again == 0 {
 		w.begun = now
 	}
-	step := journalStep(w.saved, j)
-	w.writing, w.again, w.saved = true, 0, j
+	w.writing, w.again = true, 0
 	go func() { // not one of the effects: it may never end
-		w.done <- a.announced(step, func() error { return a.dir.saveJournal(j) })
+		w.done <- a.announced("journal."+string(e.Step), func() error { return a.dir.saveJournal(e.Journal) })
 	}()
 }
 
@@ -82,7 +80,7 @@ func (a *Agent) watchJournal(ctx context.Context, now time.Duration) {
 		w.barrier.GiveUp(now - journalPatience)
 	}
 	if w.again != 0 && now >= w.again {
-		a.save(w.barrier.Again().Journal)
+		a.save(w.barrier.Again())
 	}
 	a.obey(ctx)
 }

@@ -134,44 +134,6 @@ func (a *Agent) startStep(ctx context.Context, step string, id uint64, do func(c
 	})
 }
 
-// writeStep names the write of a control object, given what was last seen.
-func writeStep(seen ha.Status, e ha.Write) string {
-	switch o := e.Object.(type) {
-	case *ha.Head:
-		return "head." + headStep(seen.Head, o)
-	case *ha.Lease:
-		switch {
-		case o.Released:
-			return "lease.release"
-		case seen.Lease != nil && seen.Lease.ID == o.ID:
-			return "lease.renew"
-		}
-		return "lease.take"
-	case *ha.SalvageRecord:
-		return "salvage.record"
-	}
-	return string(e.Kind)
-}
-
-// headStep names what a head says that the one before it did not.
-func headStep(seen, h *ha.Head) string {
-	switch {
-	case seen == nil, seen.Epoch != h.Epoch:
-		return "commit"
-	case h.Handover != nil && (seen.Handover == nil || *seen.Handover != *h.Handover):
-		return string(h.Handover.State)
-	case h.Handover == nil && seen.Handover != nil:
-		return "returned"
-	case h.Newest != nil && (seen.Newest == nil || seen.Newest.ID != h.Newest.ID):
-		return "publish"
-	case seen.Config != h.Config:
-		return "config"
-	case seen.Active.Incarnation != h.Active.Incarnation:
-		return "claim"
-	}
-	return "renew"
-}
-
 // stepStore announces the writes that are steps of their own. Control objects
 // that the machine writes are announced as effects.
 type stepStore struct {

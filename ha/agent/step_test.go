@@ -2,9 +2,9 @@ package agent
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 )
 
@@ -21,33 +21,35 @@ func TestStepsAreListedOnceAndSaidToBeForSomething(t *testing.T) {
 	}
 }
 
-func TestAJournalIsNamedAfterWhatItSaysThatTheOneBeforeDidNot(t *testing.T) {
-	ref := &backup.Ref{ID: "b"}
-	for _, c := range []struct {
-		step     string
-		was, now ha.Journal
-	}{
-		{"journal.seen", ha.Journal{}, ha.Journal{Seen: ha.Position{Rev: 2}}},
-		{"journal.head", ha.Journal{}, ha.Journal{Pending: &ha.Pending{Nonces: []string{"n"}}}},
-		{"journal.head", ha.Journal{Pending: &ha.Pending{Nonces: []string{"n"}}}, ha.Journal{Pending: &ha.Pending{Nonces: []string{"n", "o"}}}},
-		{"journal.commit", ha.Journal{Marked: 1}, ha.Journal{Marked: 2, Pending: &ha.Pending{Nonces: []string{"n"}, Commit: true}}},
-		{"journal.settled", ha.Journal{Pending: &ha.Pending{Nonces: []string{"n"}}}, ha.Journal{}},
-		{"journal.first", ha.Journal{First: true, Pending: &ha.Pending{Nonces: []string{"n"}}}, ha.Journal{}},
-		{"journal.marked", ha.Journal{}, ha.Journal{Marked: 2}},
-		{"journal.paused", ha.Journal{}, ha.Journal{Paused: &ha.Pause{}}},
-		{"journal.promotion.lease", ha.Journal{}, ha.Journal{Promotion: &ha.Promotion{Phase: ha.PhaseLease}}},
-		{"journal.promotion.finish", ha.Journal{Promotion: &ha.Promotion{Phase: ha.PhaseCommit}}, ha.Journal{Role: ha.RoleActive, First: true, Promotion: &ha.Promotion{Phase: ha.PhaseFinish, Acked: true}}},
-		{"journal.promotion.acked", ha.Journal{Promotion: &ha.Promotion{}}, ha.Journal{Promotion: &ha.Promotion{Acked: true}}},
-		{"journal.promotion.ended", ha.Journal{Promotion: &ha.Promotion{}}, ha.Journal{}},
-		{"journal.handover.stopping", ha.Journal{}, ha.Journal{Handover: &ha.HandoverJournal{Phase: ha.HandoverStopping}}},
-		{"journal.handover.final", ha.Journal{Handover: &ha.HandoverJournal{Phase: ha.HandoverFinal}}, ha.Journal{Handover: &ha.HandoverJournal{Phase: ha.HandoverFinal, Final: ref}}},
-		{"journal.handover.ended", ha.Journal{Handover: &ha.HandoverJournal{}}, ha.Journal{}},
-		{"journal.demotion.begun", ha.Journal{Role: ha.RoleActive}, ha.Journal{Role: ha.RoleStandby, Demotion: &ha.Demotion{}}},
-		{"journal.demotion.acked", ha.Journal{Demotion: &ha.Demotion{}}, ha.Journal{Demotion: &ha.Demotion{Acked: true, Made: true}}},
-		{"journal.demotion.ended", ha.Journal{Demotion: &ha.Demotion{}}, ha.Journal{}},
-	} {
-		if got := journalStep(c.was, c.now); got != c.step || !slices.Contains(Steps(), got) {
-			t.Errorf("got %s, want %s, listed: %t", got, c.step, slices.Contains(Steps(), got))
+// TestEveryStepOfASwitchoverIsListed checks that what the machine says a journal or a
+// write is for is one of the steps.
+func TestEveryStepOfASwitchoverIsListed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		passed := make(chan string, 1<<16)
+		a, b := c.host("a"), c.host("b")
+		for _, h := range []*host{a, b} {
+			h.change = func(cfg *Config) { cfg.Step = func(point string) { passed <- point } }
 		}
-	}
+		a.init()
+		a.start()
+		a.untilLeading()
+		b.join(false)
+		b.start()
+		b.untilCached(a.backup())
+		b.promote(PromoteRequest{})
+		a.until("standby", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		listed, seen := Steps(), map[string]bool{}
+		for len(passed) > 0 {
+			step, _ := strings.CutSuffix(<-passed, ".before")
+			step, _ = strings.CutSuffix(step, ".after")
+			if seen[step] = true; !slices.Contains(listed, step) {
+				t.Errorf("the step %q is not listed", step)
+			}
+		}
+		for _, step := range []string{"journal.promotion.finish", "journal.handover.sent", "journal.demotion.begun", "head.claim", "head.handed", "head.commit", "lease.take", "lease.release", "marker", "ack", "salvage.record"} {
+			if !seen[step] {
+				t.Errorf("nobody says %s", step)
+			}
+		}
+	})
 }
