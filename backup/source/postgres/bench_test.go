@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -22,14 +23,14 @@ func BenchmarkPostgresDump(b *testing.B) {
 	sqlIn(b, srv.DSN("postgres"), "CREATE DATABASE app")
 	pgbench := findBeside(b, "pgbench")
 	runTool(b, pgbench, "--initialize", "--quiet", "--scale=10", srv.DSN("app"))
-	pgDump, err := findTool(b.Context(), "pg_dump", minServer)
+	pgDump, err := client.FindTool(b.Context(), "pg_dump", client.MinServer)
 	sourcetest.Must(b, err)
 	src := newPostgresAt(b, srv, "app")
 
 	var alone, ours time.Duration
 	for b.Loop() {
 		start := time.Now()
-		runTool(b, pgDump.path, "--format=custom", "--compress=0", "--dbname="+srv.DSN("app"))
+		runTool(b, pgDump.Path, "--format=custom", "--compress=0", "--dbname="+srv.DSN("app"))
 		alone += time.Since(start)
 		start = time.Now()
 		sourcetest.NewShelf(b).Backup(b, src)
@@ -48,7 +49,7 @@ func BenchmarkPostgresDump(b *testing.B) {
 // findBeside finds a program that is installed beside pg_dump.
 func findBeside(t testing.TB, name string) string {
 	t.Helper()
-	for _, path := range toolPaths("pg_dump") {
+	for _, path := range client.ToolPaths("pg_dump") {
 		if found, err := exec.LookPath(filepath.Join(filepath.Dir(path), name)); err == nil {
 			return found
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -49,9 +50,9 @@ func TestAPostgresDumpsRowsAreComparedWithoutAServer(t *testing.T) {
 		t.Errorf("%v %s", changes, diff)
 	}
 	t.Setenv("PATH", t.TempDir())
-	folders := toolFolders
-	toolFolders = nil
-	defer func() { toolFolders = folders }()
+	folders := client.ToolFolders
+	client.ToolFolders = nil
+	defer func() { client.ToolFolders = folders }()
 	_, err := source.Compare(t.Context(), a, s.LastSide(), source.CompareOptions{SameKeys: true, Scratch: t.TempDir()})
 	sourcetest.MustFail(t, err, "compare db: the dumps differ, and their rows cannot be compared without pg_restore: find pg_restore: not installed: install the client programs of PostgreSQL")
 }

@@ -4,29 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-)
 
-// collectNames returns the rows of a query of one text each.
-func collectNames(ctx context.Context, conn session, sql string, args ...any) ([]string, error) {
-	rows, err := conn.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+)
 
 // dropDatabase drops a database with whatever in it keeps a server from
 // dropping it. Its publishers, if it subscribes to any, are told nothing: the
 // slot there belongs to the database that goes on.
 func (p *Source) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
-	drop := "DROP DATABASE IF EXISTS " + ident(name) + " WITH (FORCE)"
-	err := execute(ctx, conn, drop)
+	drop := "DROP DATABASE IF EXISTS " + client.Ident(name) + " WITH (FORCE)"
+	err := client.Execute(ctx, conn, drop)
 	if err != nil && ctx.Err() == nil && !conn.IsClosed() {
-		if err = errors.Join(explained(err), p.release(ctx, conn, name)); execute(ctx, conn, drop) == nil {
+		if err = errors.Join(client.Explained(err), p.release(ctx, conn, name)); client.Execute(ctx, conn, drop) == nil {
 			err = nil
 		}
 	}
@@ -47,22 +38,22 @@ func (p *Source) release(ctx context.Context, conn *pgx.Conn, name string) error
 		// Its subscriptions stop before it is opened: for as long as one ran it
 		// would take from the publisher what the database that goes on needs.
 		// ALTER SUBSCRIPTION works only from within the database.
-		if err := execute(ctx, conn, "SET allow_system_table_mods TO on"); err != nil {
+		if err := client.Execute(ctx, conn, "SET allow_system_table_mods TO on"); err != nil {
 			return fmt.Errorf("disable subscriptions of %q: %w", name, err)
 		}
 		_, err := conn.Exec(ctx, `
 			UPDATE pg_catalog.pg_subscription SET subenabled = false
 			WHERE subenabled AND subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = $1)`, name)
-		if err = errors.Join(err, execute(ctx, conn, "RESET allow_system_table_mods")); err != nil {
+		if err = errors.Join(err, client.Execute(ctx, conn, "RESET allow_system_table_mods")); err != nil {
 			return fmt.Errorf("disable subscriptions of %q: %w", name, err)
 		}
 	}
-	err := execute(ctx, conn, "ALTER DATABASE "+ident(name)+" IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1")
+	err := client.Execute(ctx, conn, "ALTER DATABASE "+client.Ident(name)+" IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1")
 	if err != nil {
 		return fmt.Errorf("open database %q: %w", name, err)
 	}
-	err = p.admin.to(name).with(ctx, func(inside *pgx.Conn) error { return releaseWithin(ctx, inside, super) })
-	if err := errors.Join(err, execute(ctx, conn, closeTo(name))); err != nil {
+	err = p.admin.To(name).With(ctx, func(inside *pgx.Conn) error { return releaseWithin(ctx, inside, super) })
+	if err := errors.Join(err, client.Execute(ctx, conn, closeTo(name))); err != nil {
 		return err
 	}
 	return endSlots(ctx, conn, name)
@@ -71,7 +62,7 @@ func (p *Source) release(ctx context.Context, conn *pgx.Conn, name string) error
 // releaseWithin does of release what is done within the database.
 func releaseWithin(ctx context.Context, conn *pgx.Conn, super bool) error {
 	if super { // no trigger of the database's has a say
-		if err := execute(ctx, conn, "SET session_replication_role TO replica"); err != nil {
+		if err := client.Execute(ctx, conn, "SET session_replication_role TO replica"); err != nil {
 			return err
 		}
 	}
@@ -92,13 +83,13 @@ func releaseWithin(ctx context.Context, conn *pgx.Conn, super bool) error {
 			},
 		},
 	} {
-		names, err := collectNames(ctx, conn, each.query)
+		names, err := client.CollectNames(ctx, conn, each.query)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
 			for _, sql := range each.do {
-				if err := execute(ctx, conn, fmt.Sprintf(sql, name)); err != nil {
+				if err := client.Execute(ctx, conn, fmt.Sprintf(sql, name)); err != nil {
 					return fmt.Errorf("%s: %w", fmt.Sprintf(sql, name), err)
 				}
 			}
@@ -126,19 +117,4 @@ func endSlots(ctx context.Context, conn *pgx.Conn, name string) error {
 		}
 	}
 	return fmt.Errorf("replication slots of %q stay in use", name)
-}
-
-// explained adds to a server's error what else the server said: what is in the
-// way, and what to do.
-func explained(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	for _, more := range []string{pg.Detail, pg.Hint} {
-		if more != "" {
-			err = fmt.Errorf("%w: %s", err, strings.TrimSuffix(more, "."))
-		}
-	}
-	return err
 }

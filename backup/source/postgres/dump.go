@@ -11,6 +11,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // Dump streams pg_dump's output into w.
@@ -28,11 +30,11 @@ func (p *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 		return source.Entry{}, err
 	}
 	defer snap.close(ctx)
-	pgDump, err := findTool(ctx, "pg_dump", snap.facts.Major)
+	pgDump, err := client.FindTool(ctx, "pg_dump", snap.facts.Major)
 	if err != nil {
 		return source.Entry{}, err
 	}
-	snap.facts.Tool = pgDump.major
+	snap.facts.Tool = pgDump.Major
 	warnings, err := p.losses(ctx, snap, prev)
 	if err != nil {
 		return source.Entry{}, fmt.Errorf("look for what a dump does not keep: %w", err)
@@ -70,19 +72,19 @@ func (p *Source) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, 
 
 // writeDump runs pg_dump. What it says though it succeeds is returned too: it
 // names there what it leaves out.
-func (p *Source) writeDump(ctx context.Context, w *pack.Writer, t tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
+func (p *Source) writeDump(ctx context.Context, w *pack.Writer, t client.Tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
 	out, err := program.Program{
 		Argv: []string{
-			t.path, "--format=custom", "--compress=0", "--no-password", "--snapshot=" + snap.id,
-			fmt.Sprintf("--lock-wait-timeout=%d", p.cfg.LockTimeout.Milliseconds()), "--dbname=" + snap.dumper.public(),
+			t.Path, "--format=custom", "--compress=0", "--no-password", "--snapshot=" + snap.id,
+			fmt.Sprintf("--lock-wait-timeout=%d", p.cfg.LockTimeout.Milliseconds()), "--dbname=" + snap.dumper.Public(),
 		},
-		Env: snap.dumper.environ(snap.facts.Major),
+		Env: snap.dumper.Environ(snap.facts.Major),
 	}.Start(ctx)
 	if err != nil {
 		return pack.Stream{}, nil, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	archive, err := timelessArchive(out)
+	archive, err := archive.Timeless(out)
 	if err != nil {
 		return pack.Stream{}, nil, err
 	}

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -18,7 +18,7 @@ import (
 // table that says where and as whom it ran. f is what an index takes.
 func hostileCode(program string) []string {
 	try := func(sql string) string {
-		return "BEGIN EXECUTE " + literal(sql) + "; EXCEPTION WHEN OTHERS THEN NULL; END;\n"
+		return "BEGIN EXECUTE " + client.Literal(sql) + "; EXCEPTION WHEN OTHERS THEN NULL; END;\n"
 	}
 	return []string{
 		"CREATE FUNCTION public.attack() RETURNS int LANGUAGE plpgsql AS $body$ BEGIN\n" +
@@ -211,95 +211,4 @@ func TestPostgresRestorerConnectsWhereItMay(t *testing.T) {
 	if got := ask(t, srv.DSN("app"), "SELECT tableowner || ' ' || (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app') || ' ' || (SELECT count(*) FROM pg_roles WHERE rolname LIKE '%restorer%') FROM pg_tables WHERE tablename = 't'"); !cmp.Equal(got, []string{"postgres postgres 0"}) {
 		t.Errorf("owners, and roles that are left: %q", got)
 	}
-}
-
-// A statement that an administrator executes is read as the server reads it.
-func TestPostgresHarmlessStatements(t *testing.T) {
-	for kind, texts := range map[string][]string{
-		"ACL": {
-			`REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT SELECT("a;b"),INSERT(c) ON TABLE public."x ""y" TO "TO" WITH GRANT OPTION;`,
-			`SET SESSION AUTHORIZATION 'o''brien'; GRANT ALL ON FUNCTION public.f(a integer, VARIADIC b text[]) TO b; RESET SESSION AUTHORIZATION;`,
-			`GRANT USAGE ON FOREIGN SERVER s TO ä;`,
-		},
-		"DEFAULT ACL":       {`ALTER DEFAULT PRIVILEGES FOR ROLE a IN SCHEMA s GRANT SELECT ON TABLES  TO b;`},
-		"COMMENT":           {`COMMENT ON EXTENSION pg_trgm IS 'it''s; not \a';`, `COMMENT ON EVENT TRIGGER "e" IS E'a\'; b';`},
-		"EVENT TRIGGER":     {"CREATE EVENT TRIGGER e ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE', 'DROP TABLE')\n   EXECUTE FUNCTION public.f();\n\nALTER EVENT TRIGGER e ENABLE ALWAYS;"},
-		"PUBLICATION":       {`CREATE PUBLICATION p FOR ALL TABLES WITH (publish = 'insert');`},
-		"PUBLICATION TABLE": {`ALTER PUBLICATION p ADD TABLE ONLY public.t (a, b) WHERE ((a > 1));`},
-		"SUBSCRIPTION":      {`CREATE SUBSCRIPTION s CONNECTION 'host=x password=''y''' PUBLICATION p WITH (connect = false, slot_name = 's');`},
-	} {
-		for _, text := range texts {
-			if _, err := harmlessStatements(&tocEntry{kind: kind, make: text}); err != nil {
-				t.Errorf("%s: %v", text, err)
-			}
-		}
-	}
-	for _, tt := range [][2]string{
-		{"ACL", `GRANT postgres TO eve;`},
-		{"ACL", `GRANT a, "on" TO eve;`},
-		{"ACL", `GRANT pg_execute_server_program TO eve GRANTED BY "ON" ;`},
-		{"ACL", `GRANT ALL ON DATABASE postgres TO eve;`},
-		{"ACL", `GRANT SET ON PARAMETER x TO eve;`},
-		{"ACL", `GRANT SELECT ON TABLE t TO b; ALTER ROLE eve SUPERUSER;`},
-		{"ACL", `GRANT SELECT ON TABLE E'\'; ALTER ROLE eve SUPERUSER; --' TO b; SELECT 1;`},
-		{"ACL", `GRANT SELECT ON TABLE t TO b -- x;`},
-		{"ACL", `GRANT SELECT ON TABLE t TO b /* ; */;`},
-		{"ACL", `GRANT SELECT ON TABLE U&"t" TO b;`},
-		{"ACL", `GRANT SELECT ON TABLE t TO b $x$;$x$;`},
-		{"ACL", `GRANT SELECT ON TABLE "t TO b;`},
-		{"ACL", "GRANT SELECT ON TABLE \"t\x00\" TO b;"},
-		{"ACL", `SET SESSION AUTHORIZATION postgres, eve;`},
-		{"DEFAULT ACL", `ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO b;`},
-		{"COMMENT", `COMMENT ON TABLE t IS 'x';`},
-		{"COMMENT", `COMMENT ON EXTENSION x IS 'x' || f();`},
-		{"EVENT TRIGGER", `ALTER EVENT TRIGGER e OWNER TO x;`},
-		{"PUBLICATION", `DROP PUBLICATION p;`},
-		{"SUBSCRIPTION", `CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;`},
-		{"FUNCTION", `CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';`},
-	} {
-		if _, err := harmlessStatements(&tocEntry{kind: tt[0], make: tt[1]}); err == nil {
-			t.Errorf("%s: %s is executed", tt[0], tt[1])
-		}
-	}
-	for text, ok := range map[string]bool{
-		`CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;`:                     true,
-		`CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA "odd schema";`:           true,
-		`CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA public CASCADE;`:                   false,
-		`CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA public; ALTER ROLE eve SUPERUSER;`: false,
-		`ALTER ROLE eve SUPERUSER;`:                                                  false,
-		`CREATE EXTENSION IF NOT EXISTS 'x' WITH SCHEMA public;`:                     false,
-		"CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA s -- ;":                        false,
-		`CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA public VERSION '1';`:           false,
-		`CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA U&"public";`:                   false,
-		`CREATE EXTENSION IF NOT EXISTS x WITH SCHEMA ( ALTER ROLE eve SUPERUSER );`: false,
-	} {
-		if _, _, err := extensionOf(&tocEntry{kind: "EXTENSION", make: text}); (err == nil) != ok {
-			t.Errorf("%s: %v", text, err)
-		}
-	}
-	forged := tocEntry{kind: "FUNCTION", drop: "DROP FUNCTION f(); ALTER ROLE eve SUPERUSER;"}
-	if _, err := forged.alterName(); err == nil {
-		t.Error("a name with a statement in it is taken")
-	}
-}
-
-// FuzzPostgresTOC: whatever an archive says, reading it ends, and takes no more
-// memory than it has bytes.
-func FuzzPostgresTOC(f *testing.F) {
-	head := archiveHead(14, 4, [7]int{0, 0, 0, 1, 0, 100, 0})
-	head = head[:len(head)-len("and then the rest")]
-	number := func(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{0}, n) }
-	f.Add(head)
-	f.Add(append(head, append(number(1<<31), number(1<<30)...)...))
-	f.Add(append(append([]byte{}, head...), strings.Repeat("\x00\x01\x00\x00\x00a", 40)...))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseTOC(strings.NewReader(string(data)))
-		if err == nil && len(entries) > len(data) {
-			t.Errorf("%d entries in %d bytes", len(entries), len(data))
-		}
-		for i := range entries {
-			_, _ = harmlessStatements(&entries[i])
-			_, _ = entries[i].alterName()
-		}
-	})
 }

@@ -7,21 +7,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // loading is one restore of a dump into the staging database.
 type loading struct {
 	*Source
-	tool  tool
+	tool  client.Tool
 	major int
-	plan  *restorePlan
-	roles *aligner
+	plan  *archive.Plan
+	roles *globals.Aligner
 	who   *restorer
 	conn  *pgx.Conn // the administrator's, in the staging database
 	made  []string  // schemas that extensions needed
@@ -31,15 +33,15 @@ type loading struct {
 // load fills the staging database, and returns what pg_restore warned of.
 func (p *Source) load(ctx context.Context, l *loading) ([]string, error) {
 	l.Source = p
-	err := p.admin.to(p.staging()).with(ctx, func(conn *pgx.Conn) (err error) {
+	err := p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) (err error) {
 		l.conn = conn
-		if l.major, err = serverMajor(conn); err != nil {
+		if l.major, err = client.ServerMajor(conn); err != nil {
 			return err
 		}
 		if err := l.makeExtensions(ctx); err != nil {
 			return err
 		}
-		for _, run := range l.plan.runs() {
+		for _, run := range l.plan.Runs() {
 			if err := l.run(ctx, run); err != nil {
 				return err
 			}
@@ -47,7 +49,7 @@ func (p *Source) load(ctx context.Context, l *loading) ([]string, error) {
 		// The planner needs statistics from the first query on. They are
 		// gathered while all is the restorer's, for expressions in indexes
 		// are computed as the owner of their table.
-		if err := l.who.url.to(l.staging()).with(ctx, func(conn *pgx.Conn) error { return execute(ctx, conn, "ANALYZE") }); err != nil {
+		if err := l.who.url.To(l.staging()).With(ctx, func(conn *pgx.Conn) error { return client.Execute(ctx, conn, "ANALYZE") }); err != nil {
 			return fmt.Errorf("analyse: %w", err)
 		}
 		return l.handOver(ctx)
@@ -59,15 +61,15 @@ func (p *Source) load(ctx context.Context, l *loading) ([]string, error) {
 // makes.
 func (l *loading) handOver(ctx context.Context) error {
 	// What a superuser owns stays the restorer's until it is computed.
-	mine := func(e *tocEntry) bool { return e.kind == "MATERIALIZED VIEW" && l.superHere(e.owner) }
-	if err := l.giveOwners(ctx, func(e *tocEntry) bool { return !mine(e) }); err != nil {
+	mine := func(e *archive.Entry) bool { return e.Kind == "MATERIALIZED VIEW" && l.roles.SuperHere(e.Owner) }
+	if err := l.giveOwners(ctx, func(e *archive.Entry) bool { return !mine(e) }); err != nil {
 		return err
 	}
 	late := l.lateGrants(mine)
-	if err := l.execute(ctx, slices.DeleteFunc(slices.Clone(l.plan.grants), func(e *tocEntry) bool { return slices.Contains(late, e) })); err != nil {
+	if err := l.execute(ctx, slices.DeleteFunc(slices.Clone(l.plan.Grants), func(e *archive.Entry) bool { return slices.Contains(late, e) })); err != nil {
 		return err
 	}
-	if err := l.computeViews(ctx, slices.ContainsFunc(l.plan.owned, mine)); err != nil {
+	if err := l.computeViews(ctx, slices.ContainsFunc(l.plan.Owned, mine)); err != nil {
 		return err
 	}
 	if err := l.giveOwners(ctx, mine); err != nil {
@@ -76,45 +78,45 @@ func (l *loading) handOver(ctx context.Context) error {
 	if err := l.execute(ctx, late); err != nil {
 		return err
 	}
-	if err := l.run(ctx, l.plan.late); err != nil {
+	if err := l.run(ctx, l.plan.Late); err != nil {
 		return err
 	}
-	if err := eachRole(ctx, l.conn, "REASSIGN OWNED BY %s TO CURRENT_USER", l.roles.standIns()); err != nil {
+	if err := eachRole(ctx, l.conn, "REASSIGN OWNED BY %s TO CURRENT_USER", l.roles.StandIns()); err != nil {
 		return err
 	}
-	return l.execute(ctx, l.plan.steps)
+	return l.execute(ctx, l.plan.Steps)
 }
 
 // makeExtensions makes them in the database that is still empty, so that their
 // scripts meet nothing of the dump's, and lets the restorer use what belongs to
 // them.
 func (l *loading) makeExtensions(ctx context.Context) error {
-	for _, e := range l.plan.extensions {
-		name, schema, err := extensionOf(e)
+	for _, e := range l.plan.Extensions {
+		name, schema, err := archive.ExtensionOf(e)
 		if err != nil {
 			return err
 		}
 		if err := l.makeSchema(ctx, schema); err != nil {
 			return err
 		}
-		if err := execute(ctx, l.conn, "CREATE EXTENSION IF NOT EXISTS "+ident(name)+" WITH SCHEMA "+ident(schema)); err != nil {
-			return fmt.Errorf("make extension %q: %w", name, explained(err))
+		if err := client.Execute(ctx, l.conn, "CREATE EXTENSION IF NOT EXISTS "+client.Ident(name)+" WITH SCHEMA "+client.Ident(schema)); err != nil {
+			return fmt.Errorf("make extension %q: %w", name, client.Explained(err))
 		}
 	}
 	if err := l.who.arrive(ctx, l.conn); err != nil {
-		return fmt.Errorf("let role %q use the extensions: %w", l.who.role, explained(err))
+		return fmt.Errorf("let role %q use the extensions: %w", l.who.role, client.Explained(err))
 	}
 	return nil
 }
 
 // makeSchema makes one that an extension lies in, if the dump has it.
 func (l *loading) makeSchema(ctx context.Context, name string) error {
-	in := func(e tocEntry) bool { return e.kind == "SCHEMA" && e.tag == name }
-	if name == "public" || slices.Contains(l.made, name) || !slices.ContainsFunc(l.plan.entries, in) {
+	in := func(e archive.Entry) bool { return e.Kind == "SCHEMA" && e.Tag == name }
+	if name == "public" || slices.Contains(l.made, name) || !slices.ContainsFunc(l.plan.Entries, in) {
 		return nil
 	}
-	if err := execute(ctx, l.conn, "CREATE SCHEMA "+ident(name)+" AUTHORIZATION "+ident(l.who.role)); err != nil {
-		return fmt.Errorf("make schema %q: %w", name, explained(err))
+	if err := client.Execute(ctx, l.conn, "CREATE SCHEMA "+client.Ident(name)+" AUTHORIZATION "+client.Ident(l.who.role)); err != nil {
+		return fmt.Errorf("make schema %q: %w", name, client.Explained(err))
 	}
 	l.made = append(l.made, name)
 	return nil
@@ -122,41 +124,41 @@ func (l *loading) makeSchema(ctx context.Context, name string) error {
 
 // run runs pg_restore, as the restorer or, for what is trusted, as the
 // administrator.
-func (l *loading) run(ctx context.Context, run restoreRun) error {
-	if len(run.entries) == 0 {
+func (l *loading) run(ctx context.Context, run archive.Run) error {
+	if len(run.Entries) == 0 {
 		return nil
 	}
 	list := filepath.Join(l.cfg.Scratch, "dump.list")
-	made := func(e *tocEntry) bool { return e.kind == "SCHEMA" && slices.Contains(l.made, e.tag) }
-	if err := os.WriteFile(list, []byte(run.list(made)), 0o600); err != nil {
+	made := func(e *archive.Entry) bool { return e.Kind == "SCHEMA" && slices.Contains(l.made, e.Tag) }
+	if err := os.WriteFile(list, []byte(run.List(made)), 0o600); err != nil {
 		return err
 	}
 	defer func() { _ = fsx.RemoveFiles(list) }()
-	url := l.who.url.to(l.staging())
-	if run.trusted {
-		url = l.admin.to(l.staging())
+	url := l.who.url.To(l.staging())
+	if run.Trusted {
+		url = l.admin.To(l.staging())
 	}
 	said, err := program.Program{
 		Argv: []string{
-			l.tool.path, "--dbname=" + url.public(), "--jobs=" + strconv.Itoa(l.cfg.Jobs), "--use-list=" + list,
+			l.tool.Path, "--dbname=" + url.Public(), "--jobs=" + strconv.Itoa(l.cfg.Jobs), "--use-list=" + list,
 			"--exit-on-error", "--no-tablespaces", "--no-owner", "--enable-row-security", "--no-password", l.archive(),
 		},
-		Env: url.environ(l.major),
+		Env: url.Environ(l.major),
 	}.RunSaid(ctx)
 	if err != nil {
-		return l.plan.advise(err)
+		return l.plan.Advise(err)
 	}
 	l.said = append(l.said, remarks(said)...)
-	if !run.trusted || l.who.admin {
+	if !run.Trusted || l.who.admin {
 		return nil
 	}
-	return l.giveTo(ctx, l.who.role, run.entries)
+	return l.giveTo(ctx, l.who.role, run.Entries)
 }
 
 // giveTo gives what the administrator has made to the restorer.
-func (l *loading) giveTo(ctx context.Context, role string, entries []*tocEntry) error {
+func (l *loading) giveTo(ctx context.Context, role string, entries []*archive.Entry) error {
 	for _, e := range entries {
-		if slices.Contains(l.plan.owned, e) {
+		if slices.Contains(l.plan.Owned, e) {
 			if err := l.setOwner(ctx, e, role); err != nil {
 				return err
 			}
@@ -167,13 +169,13 @@ func (l *loading) giveTo(ctx context.Context, role string, entries []*tocEntry) 
 
 // giveOwners gives objects to their owners: sequences last, for most follow
 // their tables.
-func (l *loading) giveOwners(ctx context.Context, which func(*tocEntry) bool) error {
+func (l *loading) giveOwners(ctx context.Context, which func(*archive.Entry) bool) error {
 	for _, sequences := range []bool{false, true} {
-		for _, e := range l.plan.owned {
-			if (e.kind == "SEQUENCE") != sequences || !which(e) {
+		for _, e := range l.plan.Owned {
+			if (e.Kind == "SEQUENCE") != sequences || !which(e) {
 				continue
 			}
-			if err := l.setOwner(ctx, e, e.owner); err != nil {
+			if err := l.setOwner(ctx, e, e.Owner); err != nil {
 				return err
 			}
 		}
@@ -181,18 +183,16 @@ func (l *loading) giveOwners(ctx context.Context, which func(*tocEntry) bool) er
 	return nil
 }
 
-func (l *loading) setOwner(ctx context.Context, e *tocEntry, role string) error {
-	if superuserOwned(e.kind) && role != l.who.role && !l.superHere(role) {
+func (l *loading) setOwner(ctx context.Context, e *archive.Entry, role string) error {
+	if superuserOwned(e.Kind) && role != l.who.role && !l.roles.SuperHere(role) {
 		return nil // it stays the administrator's
 	}
-	names, err := e.alterName()
+	statements, err := e.GiveTo(role)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if err := execute(ctx, l.conn, "ALTER "+ownedKinds[e.kind]+" "+name+" OWNER TO "+ident(role)); err != nil {
-			return fmt.Errorf("give %s to role %q: %w", e.label(), role, explained(err))
-		}
+	if err := client.Execute(ctx, l.conn, statements...); err != nil {
+		return fmt.Errorf("give %s to role %q: %w", e.Label(), role, client.Explained(err))
 	}
 	return nil
 }
@@ -201,18 +201,11 @@ func (l *loading) setOwner(ctx context.Context, e *tocEntry, role string) error 
 // owner.
 func superuserOwned(kind string) bool { return kind == "FOREIGN DATA WRAPPER" }
 
-// superHere tells whether a role of the dump is a superuser on this server, or
-// stands in for one.
-func (l *loading) superHere(role string) bool {
-	r := l.roles.here.role(role)
-	return r != nil && r.Super || role == l.roles.admin && l.roles.super || slices.Contains(l.roles.standIns(), role)
-}
-
 // lateGrants are those on objects that get their owner late.
-func (l *loading) lateGrants(late func(*tocEntry) bool) (grants []*tocEntry) {
-	for _, g := range l.plan.grants {
-		for _, id := range g.needs {
-			if slices.ContainsFunc(l.plan.owned, func(e *tocEntry) bool { return e.id == id && late(e) }) {
+func (l *loading) lateGrants(late func(*archive.Entry) bool) (grants []*archive.Entry) {
+	for _, g := range l.plan.Grants {
+		for _, id := range g.Needs {
+			if slices.ContainsFunc(l.plan.Owned, func(e *archive.Entry) bool { return e.ID == id && late(e) }) {
 				grants = append(grants, g)
 				break
 			}
@@ -225,19 +218,19 @@ func (l *loading) lateGrants(late func(*tocEntry) bool) (grants []*tocEntry) {
 // owners, in the order of the dump. What a superuser owns is computed as the
 // restorer, who may read everything for that.
 func (l *loading) computeViews(ctx context.Context, forSuperusers bool) error {
-	if forSuperusers && !l.who.admin && l.roles.super {
-		rights := []string{"ALTER ROLE " + ident(l.who.role) + " BYPASSRLS"}
+	if forSuperusers && !l.who.admin && l.roles.Super {
+		rights := []string{"ALTER ROLE " + client.Ident(l.who.role) + " BYPASSRLS"}
 		if l.major >= 14 {
-			rights = append(rights, "GRANT pg_read_all_data TO "+ident(l.who.role))
+			rights = append(rights, "GRANT pg_read_all_data TO "+client.Ident(l.who.role))
 		}
-		if err := execute(ctx, l.conn, rights...); err != nil {
-			return fmt.Errorf("let role %q read: %w", l.who.role, explained(err))
+		if err := client.Execute(ctx, l.conn, rights...); err != nil {
+			return fmt.Errorf("let role %q read: %w", l.who.role, client.Explained(err))
 		}
 	}
-	for _, e := range l.plan.views {
-		name := ident(e.namespace) + "." + ident(e.tag)
-		if err := execute(ctx, l.conn, "REFRESH MATERIALIZED VIEW "+name, "ANALYZE "+name); err != nil {
-			return fmt.Errorf("compute materialized view %s: %w", name, explained(err))
+	for _, e := range l.plan.Views {
+		name := client.Ident(e.Namespace) + "." + client.Ident(e.Tag)
+		if err := client.Execute(ctx, l.conn, "REFRESH MATERIALIZED VIEW "+name, "ANALYZE "+name); err != nil {
+			return fmt.Errorf("compute materialized view %s: %w", name, client.Explained(err))
 		}
 	}
 	return nil
@@ -245,34 +238,25 @@ func (l *loading) computeViews(ctx context.Context, forSuperusers bool) error {
 
 // execute has the administrator execute what some entries hold, as far as that is
 // harmless.
-func (l *loading) execute(ctx context.Context, entries []*tocEntry) error {
+func (l *loading) execute(ctx context.Context, entries []*archive.Entry) error {
 	for _, e := range entries {
-		statements, err := harmlessStatements(e)
+		statements, err := l.plan.Harmless(e)
 		if err != nil {
-			return fmt.Errorf("%w: %s", err, trustIt(e.label()))
+			return err
 		}
 		if err := l.executeAll(ctx, e, statements); err != nil {
-			return fmt.Errorf("restore %s: %w", e.label(), explained(err))
+			return fmt.Errorf("restore %s: %w", e.Label(), client.Explained(err))
 		}
 	}
 	return nil
 }
 
-func (l *loading) executeAll(ctx context.Context, e *tocEntry, statements []statement) error {
-	for _, s := range statements {
-		texts := []string{s.text}
-		if strings.HasPrefix(e.tag, "LARGE OBJECTS ") {
-			var err error
-			if texts, err = l.eachObject(e, &s); err != nil {
-				return err
-			}
-		}
-		if err := execute(ctx, l.conn, texts...); err != nil {
-			_ = execute(ctx, l.conn, "RESET SESSION AUTHORIZATION")
-			return err
-		}
+func (l *loading) executeAll(ctx context.Context, e *archive.Entry, statements []string) error {
+	if err := client.Execute(ctx, l.conn, statements...); err != nil {
+		_ = client.Execute(ctx, l.conn, "RESET SESSION AUTHORIZATION")
+		return err
 	}
-	if e.kind == "EVENT TRIGGER" {
+	if e.Kind == "EVENT TRIGGER" {
 		if err := l.judgeEventTrigger(ctx, e); err != nil {
 			return err
 		}
@@ -282,51 +266,29 @@ func (l *loading) executeAll(ctx context.Context, e *tocEntry, statements []stat
 
 // giveStep gives what the administrator has made to its owner, where that can be
 // one.
-func (l *loading) giveStep(ctx context.Context, e *tocEntry) error {
-	super := l.superHere(e.owner) && !slices.Contains(l.roles.standIns(), e.owner)
+func (l *loading) giveStep(ctx context.Context, e *archive.Entry) error {
+	super := l.roles.SuperHere(e.Owner) && !slices.Contains(l.roles.StandIns(), e.Owner)
 	switch {
-	case e.owner == "" || e.owner == l.roles.admin:
+	case e.Owner == "" || e.Owner == l.roles.Admin:
 		return nil
-	case e.kind == "PUBLICATION" && !slices.Contains(l.roles.standIns(), e.owner),
-		(e.kind == "EVENT TRIGGER" || e.kind == "SUBSCRIPTION") && super:
-		return execute(ctx, l.conn, "ALTER "+e.kind+" "+ident(e.tag)+" OWNER TO "+ident(e.owner))
+	case e.Kind == "PUBLICATION" && !slices.Contains(l.roles.StandIns(), e.Owner),
+		(e.Kind == "EVENT TRIGGER" || e.Kind == "SUBSCRIPTION") && super:
+		return client.Execute(ctx, l.conn, "ALTER "+e.Kind+" "+client.Ident(e.Tag)+" OWNER TO "+client.Ident(e.Owner))
 	}
 	return nil
 }
 
 // judgeEventTrigger refuses one whose function belongs to somebody who is no
 // superuser: it would run with the rights of whoever changes the schema.
-func (l *loading) judgeEventTrigger(ctx context.Context, e *tocEntry) error {
+func (l *loading) judgeEventTrigger(ctx context.Context, e *archive.Entry) error {
 	var function, owner string
 	var super bool
 	err := l.conn.QueryRow(ctx, `
 		SELECT t.evtfoid::pg_catalog.regprocedure::text, r.rolname, r.rolsuper
 		FROM pg_catalog.pg_event_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.evtfoid JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
-		WHERE t.evtname = $1`, e.tag).Scan(&function, &owner, &super)
-	if err != nil || super || l.who.admin || slices.Contains(l.cfg.Trust, e.label()) {
+		WHERE t.evtname = $1`, e.Tag).Scan(&function, &owner, &super)
+	if err != nil || super || l.who.admin || slices.Contains(l.cfg.Trust, e.Label()) {
 		return err
 	}
-	return fmt.Errorf("its function %s belongs to role %q, which is no superuser, and would run with the rights of whoever changes the schema, a superuser's too: %s", function, owner, trustIt(e.label()))
-}
-
-// eachObject is a statement on a group of large objects, once for each of them.
-func (l *loading) eachObject(e *tocEntry, s *statement) (texts []string, err error) {
-	at := slices.IndexFunc(s.tokens, func(t token) bool { return t.is("OBJECT") })
-	if at < 0 || at+1 >= len(s.tokens) || !onlyDigits.MatchString(s.tokens[at+1].text) {
-		return []string{s.text}, nil
-	}
-	head, rest, _ := strings.Cut(s.text, "OBJECT "+s.tokens[at+1].text)
-	for _, of := range l.plan.entries {
-		if of.kind != "BLOB METADATA" || !slices.Contains(e.needs, of.id) {
-			continue
-		}
-		names, err := of.alterName()
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			texts = append(texts, head+"OBJECT "+name+rest)
-		}
-	}
-	return texts, nil
+	return fmt.Errorf("its function %s belongs to role %q, which is no superuser, and would run with the rights of whoever changes the schema, a superuser's too: %s", function, owner, archive.TrustIt(e.Label()))
 }

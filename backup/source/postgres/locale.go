@@ -8,6 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // collationFact is a collation that something in a database uses, or that lies in it.
@@ -41,7 +44,7 @@ func (p *Source) acceptLocales(ctx context.Context, conn *pgx.Conn, facts Facts)
 	if err := conn.QueryRow(ctx, "SELECT current_user::text").Scan(&user); err != nil {
 		return err
 	}
-	d := databaseProps{Owner: user, Encoding: facts.Encoding, Collate: facts.Collate, CType: facts.CType, Provider: facts.Provider, Locale: facts.Locale, Rules: facts.Rules}
+	d := globals.Database{Owner: user, Encoding: facts.Encoding, Collate: facts.Collate, CType: facts.CType, Provider: facts.Provider, Locale: facts.Locale, Rules: facts.Rules}
 	if err := tryLocale(ctx, conn, &d, "the database"); err != nil {
 		return err
 	}
@@ -52,7 +55,7 @@ func (p *Source) acceptLocales(ctx context.Context, conn *pgx.Conn, facts Facts)
 		if !c.Own || c.Provider != "c" {
 			continue
 		}
-		own := databaseProps{Owner: user, Encoding: facts.Encoding, Collate: c.Locale, CType: c.CType, Provider: "c"}
+		own := globals.Database{Owner: user, Encoding: facts.Encoding, Collate: c.Locale, CType: c.CType, Provider: "c"}
 		if err := tryLocale(ctx, conn, &own, fmt.Sprintf("collation %q", c.Name)); err != nil {
 			return err
 		}
@@ -63,8 +66,8 @@ func (p *Source) acceptLocales(ctx context.Context, conn *pgx.Conn, facts Facts)
 
 // tryLocale has the server look whether it could make a database with a locale,
 // under a name that is taken: that it says last.
-func tryLocale(ctx context.Context, conn *pgx.Conn, d *databaseProps, of string) error {
-	err := execute(ctx, conn, d.create(conn.Config().Database))
+func tryLocale(ctx context.Context, conn *pgx.Conn, d *globals.Database, of string) error {
+	err := client.Execute(ctx, conn, d.Create(conn.Config().Database))
 	var refused *pgconn.PgError
 	switch {
 	case !errors.As(err, &refused) && err != nil:
@@ -73,7 +76,7 @@ func tryLocale(ctx context.Context, conn *pgx.Conn, d *databaseProps, of string)
 		return nil
 	}
 	names := strings.Join(strings.Fields(strings.Join([]string{d.Collate, d.CType, d.Locale}, " ")), ", ")
-	return fmt.Errorf("the server here does not have the locale of %s (%s): install it on the server's host (locale-gen, or the system's package of locales; for ICU a server that is built with it), and restart the server: %w", of, names, explained(err))
+	return fmt.Errorf("the server here does not have the locale of %s (%s): install it on the server's host (locale-gen, or the system's package of locales; for ICU a server that is built with it), and restart the server: %w", of, names, client.Explained(err))
 }
 
 // acceptCollations looks for collations that are the server's own.

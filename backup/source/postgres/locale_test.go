@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -72,13 +73,13 @@ func TestPostgresLocalesThatAServerLacksAreNamed(t *testing.T) {
 func TestPostgresWarningsOfARestoreAreKept(t *testing.T) {
 	srv := server.Postgres(t)
 	s, e := newSmall(t, srv, "app")
-	real, err := findTool(t.Context(), "pg_restore", minServer)
+	real, err := client.FindTool(t.Context(), "pg_restore", client.MinServer)
 	sourcetest.Must(t, err)
 	dir := t.TempDir()
-	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "pg_restore"), []byte("#!/bin/sh\necho 'pg_restore: warning: it is odd' >&2\necho 'pg_restore: hint: look at it' >&2\nexec "+real.path+" \"$@\"\n"), 0o755))
-	old := toolFolders
-	t.Cleanup(func() { toolFolders = old })
-	toolFolders = []string{dir}
+	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "pg_restore"), []byte("#!/bin/sh\necho 'pg_restore: warning: it is odd' >&2\necho 'pg_restore: hint: look at it' >&2\nexec "+real.Path+" \"$@\"\n"), 0o755))
+	old := client.ToolFolders
+	t.Cleanup(func() { client.ToolFolders = old })
+	client.ToolFolders = []string{dir}
 	p := newPostgresAt(t, srv, "app")
 	var x source.Examination
 	sourcetest.Must(t, p.Stage(source.WithExamination(t.Context(), &x), s.Reader(), e))

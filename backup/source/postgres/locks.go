@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // refusedByRights are errors of the server's that another role would not have.
@@ -17,14 +19,14 @@ var refusedByRights = regexp.MustCompile(`permission denied|row-level security|m
 func (p *Source) whyNot(ctx context.Context, s *dumpSnapshot, err error) error {
 	text := err.Error()
 	if refusedByRights.MatchString(text) && !s.super {
-		return fmt.Errorf("%w (role %q, who dumps, is no superuser and may not read all of it: %s, or make the role the owner; row security hides rows from whoever lacks BYPASSRLS)", err, s.dumper.user(), useSuperuser)
+		return fmt.Errorf("%w (role %q, who dumps, is no superuser and may not read all of it: %s, or make the role the owner; row security hides rows from whoever lacks BYPASSRLS)", err, s.dumper.User(), useSuperuser)
 	}
 	if ctx.Err() != nil || !strings.Contains(text, "LOCK TABLE") {
 		return err
 	}
 	var holders []string
-	lookErr := p.admin.to(p.target()).with(ctx, func(conn *pgx.Conn) (err error) {
-		holders, err = collectNames(ctx, conn, sqlLockHolders)
+	lookErr := p.admin.To(p.target()).With(ctx, func(conn *pgx.Conn) (err error) {
+		holders, err = client.CollectNames(ctx, conn, sqlLockHolders)
 		return err
 	})
 	if lookErr != nil || len(holders) == 0 {

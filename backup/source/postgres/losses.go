@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // loss is a look for something that is in a database, or belongs to it, and
@@ -79,7 +81,7 @@ func (p *Source) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previ
 	}
 	if !s.super {
 		// What is hidden depends on who looks.
-		err := s.dumper.with(ctx, func(conn *pgx.Conn) error {
+		err := s.dumper.With(ctx, func(conn *pgx.Conn) error {
 			more, err := readLosses(ctx, conn, lossesForOthers)
 			found = append(found, more...)
 			return err
@@ -94,7 +96,7 @@ func (p *Source) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previ
 
 func readLosses(ctx context.Context, conn *pgx.Conn, looks []loss) (found []string, err error) {
 	for _, l := range looks {
-		names, err := collectNames(ctx, conn, l.query)
+		names, err := client.CollectNames(ctx, conn, l.query)
 		if err != nil {
 			return nil, err
 		}
@@ -107,24 +109,13 @@ func readLosses(ctx context.Context, conn *pgx.Conn, looks []loss) (found []stri
 
 // lostOfRoles says what of the roles a restore does not bring back.
 func (p *Source) lostOfRoles(s *dumpSnapshot) (found []string) {
-	if !s.globals.Passwords && slices.ContainsFunc(s.globals.Roles, func(r role) bool { return r.Login }) {
+	if !s.globals.Passwords && slices.ContainsFunc(s.globals.Roles, func(r globals.Role) bool { return r.Login }) {
 		found = append(found, "passwords of roles are not in the backup, for a superuser alone may read them: set them on a standby by hand, or "+useSuperuser)
 	}
 	if p.cfg.TrustSuperusers {
 		return found
 	}
-	var powers []string
-	for _, r := range s.globals.Roles {
-		if r.Super && r.Name != s.globals.Bootstrap {
-			powers = append(powers, r.Name)
-		}
-	}
-	for _, m := range s.globals.Members {
-		if s.globals.powerful(m.Role) && !s.globals.powerful(m.Member) {
-			powers = append(powers, m.Member+" in "+m.Role)
-		}
-	}
-	if len(powers) > 0 {
+	if powers := s.globals.Mighty(); len(powers) > 0 {
 		found = append(found, fmt.Sprintf("roles with a superuser's power (%s): a restore gives it to none that lacks it on the standby's server, unless trust_superusers is set there", strings.Join(powers, ", ")))
 	}
 	return found

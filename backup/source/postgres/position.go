@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // Position implements Positioner: the server's position in its write-ahead log.
@@ -82,14 +83,14 @@ func (p *Source) reach(ctx context.Context, conn *pgx.Conn) (source.Reach, error
 // subscriptions, which would run.
 func (p *Source) Keep(ctx context.Context) (kept string, err error) {
 	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		there, err := databaseExists(ctx, conn, p.replaced())
+		there, err := client.DatabaseExists(ctx, conn, p.replaced())
 		if err != nil || !there {
 			return err
 		}
 		to := ""
 		for n := 1; there; n++ {
-			to = besideName(p.url.database, "_understudy_kept_"+strconv.Itoa(n))
-			if there, err = databaseExists(ctx, conn, to); err != nil {
+			to = besideName(p.url.Database(), "_understudy_kept_"+strconv.Itoa(n))
+			if there, err = client.DatabaseExists(ctx, conn, to); err != nil {
 				return err
 			}
 		}
@@ -110,13 +111,13 @@ func (p *Source) Keeps(kept string) bool {
 	name, ok := strings.CutPrefix(kept, keptPrefix)
 	suffix := "_understudy_kept_"
 	at := strings.LastIndex(name, suffix)
-	return ok && at >= 0 && name == besideName(p.url.database, name[at:])
+	return ok && at >= 0 && name == besideName(p.url.Database(), name[at:])
 }
 
 // IsKept implements source.Keeper.
 func (p *Source) IsKept(ctx context.Context, kept string) (there bool, err error) {
 	err = p.withAdmin(ctx, func(conn *pgx.Conn) (err error) {
-		there, err = databaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
+		there, err = client.DatabaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
 		return err
 	})
 	return there, err

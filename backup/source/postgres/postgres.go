@@ -1,6 +1,9 @@
 // Package postgres is the kind of source that is one database of a PostgreSQL server,
 // with the roles that it needs. pg_dump dumps it, and a stage is another database of
 // the server, which a swap gives the name of the first.
+//
+// Below it: client (connections and programs), globals (roles and what belongs to a
+// database), archive (what is in a dump, and who restores it), compare (two dumps).
 package postgres
 
 import (
@@ -15,18 +18,18 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 const kind = "postgres"
 
 func init() {
 	source.Register(source.Kind{
-		Name: kind, Export: exportEntry, Compare: compare,
+		Name: kind, Export: exportEntry, Compare: compareDumps,
 		Lost: source.LostFacts[Facts], Since: since,
 	})
 }
@@ -64,9 +67,6 @@ type Config struct {
 // and not its migrations.
 const defaultLockTimeout = time.Minute
 
-// minServer is the oldest major version that is supported.
-const minServer = 13
-
 // Source is one PostgreSQL database, with the roles that its objects name.
 //
 // A dump is pg_dump's custom format, uncompressed, so that unchanged rows are
@@ -77,9 +77,9 @@ const minServer = 13
 type Source struct {
 	name     string
 	cfg      Config
-	url      connURL
-	admin    connURL
-	restore  connURL
+	url      client.URL
+	admin    client.URL
+	restore  client.URL
 	snapshot *snapshotWatch
 	// restorable is whether a restore was seen to be able to connect as its role.
 	restorable atomic.Bool
@@ -126,25 +126,24 @@ func newPostgres(name string, cfg Config) (*Source, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	url, err := parseConnURL(cfg.URL)
+	url, err := client.ParseURL(cfg.URL, cfg.LockTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	admin := url.to("postgres")
+	admin := url.To("postgres")
 	if cfg.AdminURL != "" {
-		if admin, err = parseConnURL(cfg.AdminURL); err != nil {
+		if admin, err = client.ParseURL(cfg.AdminURL, cfg.LockTimeout); err != nil {
 			return nil, fmt.Errorf("admin_url: %w", err)
 		}
 	}
-	var restore connURL
+	var restore client.URL
 	if cfg.RestoreURL != "" {
-		if restore, err = parseConnURL(cfg.RestoreURL); err != nil {
+		if restore, err = client.ParseURL(cfg.RestoreURL, cfg.LockTimeout); err != nil {
 			return nil, fmt.Errorf("restore_url: %w", err)
 		}
 	}
-	url.lockTimeout, admin.lockTimeout, restore.lockTimeout = cfg.LockTimeout, cfg.LockTimeout, cfg.LockTimeout
-	if admin.database == url.database {
-		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.database)
+	if admin.Database() == url.Database() {
+		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.Database())
 	}
 	return &Source{name: name, cfg: cfg, url: url, admin: admin, restore: restore, snapshot: &snapshotWatch{now: cfg.Now}, fault: swap.NoFault}, nil
 }
@@ -156,21 +155,21 @@ func (p *Source) Name() string { return p.name }
 func (p *Source) Kind() string { return kind }
 
 // Staged is the name of the staged database, on the same server.
-func (p *Source) Staged() string { return besideName(p.url.database, "_understudy_staged") }
+func (p *Source) Staged() string { return besideName(p.url.Database(), "_understudy_staged") }
 
 // target names the database; the others are its stand-ins.
-func (p *Source) target() string   { return p.url.database }
-func (p *Source) staging() string  { return besideName(p.url.database, "_understudy_staging") }  // being built
-func (p *Source) outdated() string { return besideName(p.url.database, "_understudy_outdated") } // the earlier stage, being dropped
-func (p *Source) replaced() string { return besideName(p.url.database, "_understudy_replaced") }
-func (p *Source) absent() string   { return besideName(p.url.database, "_understudy_absent") }
+func (p *Source) target() string   { return p.url.Database() }
+func (p *Source) staging() string  { return besideName(p.url.Database(), "_understudy_staging") }  // being built
+func (p *Source) outdated() string { return besideName(p.url.Database(), "_understudy_outdated") } // the earlier stage, being dropped
+func (p *Source) replaced() string { return besideName(p.url.Database(), "_understudy_replaced") }
+func (p *Source) absent() string   { return besideName(p.url.Database(), "_understudy_absent") }
 
 // archive is where the dump is while it is restored.
 func (p *Source) archive() string { return filepath.Join(p.cfg.Scratch, "dump.pgc") }
 
 // withAdmin calls do with a connection of the administrator's.
 func (p *Source) withAdmin(ctx context.Context, do func(*pgx.Conn) error) error {
-	return p.admin.with(ctx, do)
+	return p.admin.With(ctx, do)
 }
 
 // Check looks for the tools, and for servers, versions and rights on both URLs.
@@ -211,8 +210,8 @@ func (p *Source) CheckRestore(ctx context.Context) error {
 func (p *Source) checkReplaceable(ctx context.Context) error {
 	var super bool
 	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		super = isSuper(conn)
-		prepared, err := collectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", p.target())
+		super = client.IsSuper(conn)
+		prepared, err := client.CollectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", p.target())
 		if err == nil && len(prepared) > 0 {
 			err = fmt.Errorf("database %q cannot be replaced while it has prepared transactions (%s): commit them or roll them back", p.target(), strings.Join(prepared, ", "))
 		}
@@ -233,20 +232,20 @@ func (p *Source) check(ctx context.Context) (there bool, err error) {
 	var major int
 	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
 		var err error
-		if major, err = serverMajor(conn); err != nil {
+		if major, err = client.ServerMajor(conn); err != nil {
 			return err
 		}
 		if err := checkRights(ctx, conn); err != nil {
 			return err
 		}
-		there, err = databaseExists(ctx, conn, p.target())
+		there, err = client.DatabaseExists(ctx, conn, p.target())
 		return err
 	})
 	if err != nil {
 		return false, p.adminTrouble(err)
 	}
 	for _, tool := range []string{"pg_dump", "pg_restore"} {
-		if _, err := findTool(ctx, tool, major); err != nil {
+		if _, err := client.FindTool(ctx, tool, major); err != nil {
 			return false, err
 		}
 	}
@@ -254,7 +253,7 @@ func (p *Source) check(ctx context.Context) (there bool, err error) {
 }
 
 func (p *Source) checkURL(ctx context.Context) error {
-	err := p.url.with(ctx, func(conn *pgx.Conn) error { return checkExtensions(ctx, conn) })
+	err := p.url.With(ctx, func(conn *pgx.Conn) error { return checkExtensions(ctx, conn) })
 	if err != nil {
 		return fmt.Errorf("check url: %w", err)
 	}
@@ -269,7 +268,7 @@ func (p *Source) checkUser(ctx context.Context) error {
 	}
 	return p.withAdmin(ctx, func(conn *pgx.Conn) error {
 		var there bool
-		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)", p.url.user()).Scan(&there)
+		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)", p.url.User()).Scan(&there)
 		if err == nil && there {
 			err = failed
 		}
@@ -281,11 +280,11 @@ func (p *Source) checkUser(ctx context.Context) error {
 // new host the application's own role, which is asked where there is no
 // admin_url, does not exist.
 func (p *Source) adminTrouble(err error) error {
-	refused := isCode(err, "28000") || isCode(err, "28P01") // no such role, wrong password
+	refused := client.IsCode(err, "28000") || client.IsCode(err, "28P01") // no such role, wrong password
 	if p.cfg.AdminURL != "" || !refused {
 		return fmt.Errorf("check admin_url: %w", err)
 	}
-	user := ident(p.url.user())
+	user := client.Ident(p.url.User())
 	return fmt.Errorf("%w: a new host needs an administrator who makes database and roles: set admin_url to a superuser's; or, as a superuser, run there: CREATE ROLE %s LOGIN CREATEDB CREATEROLE PASSWORD '…'; GRANT pg_signal_backend TO %s", err, user, user)
 }
 
@@ -303,31 +302,4 @@ func checkRights(ctx context.Context, conn *pgx.Conn) error {
 		return nil
 	}
 	return fmt.Errorf("role %q cannot restore: make it a superuser, or give it CREATEDB, CREATEROLE and pg_signal_backend", user)
-}
-
-func databaseExists(ctx context.Context, conn *pgx.Conn, name string) (bool, error) {
-	var there bool
-	err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)", name).Scan(&there)
-	if err != nil {
-		return false, fmt.Errorf("look for database %q: %w", name, err)
-	}
-	return there, nil
-}
-
-// serverMajor gives the server's major version, if it is one that is supported.
-func serverMajor(conn *pgx.Conn) (int, error) {
-	major, err := majorOf(conn.PgConn().ParameterStatus("server_version"))
-	if err != nil {
-		return 0, err
-	}
-	if major < minServer {
-		return 0, fmt.Errorf("the server runs PostgreSQL %d: %d is the oldest that is supported", major, minServer)
-	}
-	return major, nil
-}
-
-// isCode tells whether err is the server's, with the given SQLSTATE.
-func isCode(err error, code string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == code
 }

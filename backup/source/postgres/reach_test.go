@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -32,7 +33,7 @@ func reachDatabase(t *testing.T, srv *server.PostgresServer, n int) (reach sourc
 	p := newPostgresAt(t, srv, name)
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+name, "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage")
 	sqlIn(t, srv.DSN(name), "CREATE TABLE before ()")
-	leaveStaged(t, p, &globals{})
+	leaveStaged(t, p, &globals.State{})
 	if reach, err := p.Reach(t.Context()); err != nil || reach != source.ReachStaged {
 		t.Errorf("staged: %v, %v", reach, err)
 	}

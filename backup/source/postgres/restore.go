@@ -16,6 +16,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // Space implements Restorer: the dump, as pg_restore needs it to be a file.
@@ -40,11 +43,11 @@ func (p *Source) Accept(ctx context.Context, e source.Entry) error {
 
 // accept gives what the manifest says of a dump that can be restored, and the
 // tool to do it with.
-func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, pgRestore tool, err error) {
+func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, pgRestore client.Tool, err error) {
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return facts, pgRestore, fmt.Errorf("read facts: %w", err)
 	}
-	major, err := serverMajor(conn)
+	major, err := client.ServerMajor(conn)
 	if err != nil {
 		return facts, pgRestore, err
 	}
@@ -54,7 +57,7 @@ func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, p
 	if err := acceptExtensions(ctx, conn, facts); err != nil {
 		return facts, pgRestore, err
 	}
-	pgRestore, err = findTool(ctx, "pg_restore", facts.Tool)
+	pgRestore, err = client.FindTool(ctx, "pg_restore", facts.Tool)
 	return facts, pgRestore, err
 }
 
@@ -89,7 +92,7 @@ func (p *Source) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e so
 	return p.rebuild(ctx, conn, r, e, pgRestore)
 }
 
-func (p *Source) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore tool) (err error) {
+func (p *Source) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore client.Tool) (err error) {
 	g, err := readExtra(ctx, r, e)
 	if err != nil {
 		return err
@@ -101,11 +104,11 @@ func (p *Source) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e 
 	if err := chunks.ToFile(ctx, r, e.Root, p.archive()); err != nil {
 		return err
 	}
-	entries, err := readTOC(p.archive())
+	entries, err := archive.ReadTOC(p.archive())
 	if err != nil {
 		return err
 	}
-	plan, err := p.planRestore(entries, p.byAdmin(conn))
+	plan, err := archive.NewPlan(entries, p.cfg.Trust, p.byAdmin(conn))
 	if err != nil {
 		return err
 	}
@@ -129,17 +132,17 @@ func (p *Source) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e 
 }
 
 // restoreAs makes the staging database, fills it, and gives it to its owner.
-func (p *Source) restoreAs(ctx context.Context, conn *pgx.Conn, roles *aligner, plan *restorePlan, pgRestore tool) (err error) {
+func (p *Source) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.Aligner, plan *archive.Plan, pgRestore client.Tool) (err error) {
 	var who *restorer
-	local := roles.local()
+	local := roles.Local()
 	err = p.alone(ctx, conn, func() error {
 		if who, err = p.newRestorer(ctx, conn); err != nil {
 			return err
 		}
 		database := local.Database
 		database.Owner = who.role
-		if err := execute(ctx, conn, database.create(p.staging())); err != nil {
-			return fmt.Errorf("create database %q: %w", p.staging(), explained(err))
+		if err := client.Execute(ctx, conn, database.Create(p.staging())); err != nil {
+			return fmt.Errorf("create database %q: %w", p.staging(), client.Explained(err))
 		}
 		return nil
 	})
@@ -170,30 +173,30 @@ func (p *Source) restoreAs(ctx context.Context, conn *pgx.Conn, roles *aligner, 
 	if err := p.takeOver(ctx, conn, local, who); err != nil {
 		return err
 	}
-	return p.dropUnused(ctx, roles.standIns())
+	return p.dropUnused(ctx, roles.StandIns())
 }
 
 // takeOver gives a database that is filled to its owner, with its properties,
 // and ends what the restorer may do in it.
-func (p *Source) takeOver(ctx context.Context, conn *pgx.Conn, local *globals, who *restorer) error {
-	name := ident(p.staging())
-	if err := p.admin.to(p.staging()).with(ctx, func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
-		return fmt.Errorf("take over from role %q: %w", who.role, explained(err))
+func (p *Source) takeOver(ctx context.Context, conn *pgx.Conn, local *globals.State, who *restorer) error {
+	name := client.Ident(p.staging())
+	if err := p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
+		return fmt.Errorf("take over from role %q: %w", who.role, client.Explained(err))
 	}
-	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.properties(p.staging())...)
-	if err := execute(ctx, conn, statements...); err != nil {
-		return fmt.Errorf("set properties of database %q: %w", p.staging(), explained(err))
+	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + client.Ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.Properties(p.staging())...)
+	if err := client.Execute(ctx, conn, statements...); err != nil {
+		return fmt.Errorf("set properties of database %q: %w", p.staging(), client.Explained(err))
 	}
 	return nil
 }
 
 // settleStage puts a stage that is whole into the place of the earlier one.
-func (p *Source) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) error {
+func (p *Source) settleStage(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
 	if err := p.keepRoles(ctx, conn, p.staging(), g); err != nil {
 		return err
 	}
 	renames := []rename{{p.staging(), p.Staged()}}
-	if there, err := databaseExists(ctx, conn, p.Staged()); err != nil {
+	if there, err := client.DatabaseExists(ctx, conn, p.Staged()); err != nil {
 		return err
 	} else if there {
 		renames = append([]rename{{p.Staged(), p.outdated()}}, renames...)
@@ -212,7 +215,7 @@ func (p *Source) settleStage(ctx context.Context, conn *pgx.Conn, g *globals) er
 	if err := p.remove(ctx, conn, p.outdated()); err != nil {
 		return err
 	}
-	oid, err := databaseOID(ctx, conn, p.Staged())
+	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
 	if err != nil {
 		return err
 	}
@@ -227,7 +230,7 @@ func (p *Source) dropStaging(ctx context.Context) {
 }
 
 // readExtra reads the second stream.
-func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals, error) {
+func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals.State, error) {
 	if e.Extra == nil {
 		return nil, errors.New("read roles: the backup has none")
 	}
@@ -235,7 +238,7 @@ func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals, e
 	if err := chunks.Copy(ctx, r, *e.Extra, &raw); err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
-	g := new(globals)
+	g := new(globals.State)
 	if err := json.Unmarshal(raw.Bytes(), g); err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
@@ -247,13 +250,13 @@ func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals, e
 func (p *Source) checkServerSpace(ctx context.Context, conn *pgx.Conn, e source.Entry, facts Facts) error {
 	var folder *string
 	err := conn.QueryRow(ctx, "SELECT current_setting('data_directory', true)").Scan(&folder)
-	if isCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
+	if client.IsCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find the server's data folder: %w", err)
 	}
-	if !p.admin.local() {
+	if !p.admin.Local() {
 		return nil
 	}
 	need := facts.Size
@@ -294,7 +297,7 @@ func exportEntry(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pla
 		return err
 	}
 	return fsx.NewFile(made, "roles.sql", func(f *os.File) error {
-		_, err := io.WriteString(f, g.script(facts.Database))
+		_, err := io.WriteString(f, g.Script(facts.Database))
 		return err
 	})
 }

@@ -10,31 +10,29 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // restorer is the role that a dump is restored as. It is no superuser, for what
 // is in a dump may run as it: a check's function, an index's, a default's. Rows
 // and objects are its own until all of them are there.
 type restorer struct {
-	url       connURL // to connect as the role
+	url       client.URL // to connect as the role
 	role      string
 	temporary bool // it was made for one restore
 	admin     bool // it is the administrator
 }
 
-// trustAll, in the setting trust, has the administrator restore everything.
-const trustAll = "all"
-
 // restorerName names the nth role that is made for a restore.
 func (p *Source) restorerName(n int) string {
-	return besideName(p.url.database, "_understudy_restorer_"+strconv.Itoa(n))
+	return besideName(p.url.Database(), "_understudy_restorer_"+strconv.Itoa(n))
 }
 
 // maxRestorers is how many roles of earlier restores may be left that cannot be
@@ -45,13 +43,13 @@ const maxRestorers = 20
 func (p *Source) newRestorer(ctx context.Context, conn *pgx.Conn) (*restorer, error) {
 	switch {
 	case p.byAdmin(conn):
-		return &restorer{url: p.admin, role: p.admin.user(), admin: true}, nil
+		return &restorer{url: p.admin, role: p.admin.User(), admin: true}, nil
 	case p.cfg.RestoreURL != "":
 		return p.givenRestorer(ctx)
 	}
 	for n := 1; n <= maxRestorers; n++ {
 		name := p.restorerName(n)
-		if execute(ctx, conn, "DROP ROLE IF EXISTS "+ident(name)) == nil {
+		if client.Execute(ctx, conn, "DROP ROLE IF EXISTS "+client.Ident(name)) == nil {
 			return p.makeRestorer(ctx, conn, name)
 		}
 	}
@@ -61,13 +59,13 @@ func (p *Source) newRestorer(ctx context.Context, conn *pgx.Conn) (*restorer, er
 // byAdmin tells whether the administrator restores everything: who is the
 // application's own role, or trusts the dump.
 func (p *Source) byAdmin(conn *pgx.Conn) bool {
-	return p.admin.user() == p.url.user() && !isSuper(conn) || slices.Contains(p.cfg.Trust, trustAll)
+	return p.admin.User() == p.url.User() && !client.IsSuper(conn) || slices.Contains(p.cfg.Trust, archive.TrustAll)
 }
 
 // givenRestorer is the role of restore_url.
 func (p *Source) givenRestorer(ctx context.Context) (*restorer, error) {
-	w := &restorer{url: p.restore, role: p.restore.user()}
-	err := w.url.with(ctx, func(conn *pgx.Conn) error {
+	w := &restorer{url: p.restore, role: p.restore.User()}
+	err := w.url.With(ctx, func(conn *pgx.Conn) error {
 		var strong bool
 		err := conn.QueryRow(ctx, "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = session_user").Scan(&strong)
 		if err == nil && strong {
@@ -88,38 +86,14 @@ func (p *Source) makeRestorer(ctx context.Context, conn *pgx.Conn, name string) 
 	if err != nil {
 		return nil, err
 	}
-	sql := []string{"CREATE ROLE " + ident(name) + " WITH LOGIN PASSWORD " + literal(verifier)}
-	if !isSuper(conn) { // who gives it a database, and takes over what it makes
-		sql = append(sql, "GRANT "+ident(name)+" TO CURRENT_USER")
+	sql := []string{"CREATE ROLE " + client.Ident(name) + " WITH LOGIN PASSWORD " + client.Literal(verifier)}
+	if !client.IsSuper(conn) { // who gives it a database, and takes over what it makes
+		sql = append(sql, "GRANT "+client.Ident(name)+" TO CURRENT_USER")
 	}
-	if err := execute(ctx, conn, sql...); err != nil {
-		return nil, fmt.Errorf("make role %q to restore as: %w", name, explained(err))
+	if err := client.Execute(ctx, conn, sql...); err != nil {
+		return nil, fmt.Errorf("make role %q to restore as: %w", name, client.Explained(err))
 	}
-	return &restorer{url: p.admin.as(name, password), role: name, temporary: true}, nil
-}
-
-// as gives the same server for another user.
-func (c connURL) as(user, password string) connURL {
-	query := c.url.Query()
-	query.Del("user")
-	c.url.RawQuery = query.Encode()
-	c.url.User, c.password, c.options = url.User(user), password, ""
-	return c
-}
-
-// overTCP gives the same server on this host's loopback address: often that
-// asks for a password where the socket asks who is at the other end.
-func (c connURL) overTCP() (connURL, bool) {
-	cfg, err := c.config()
-	if err != nil || !strings.HasPrefix(cfg.Host, "/") {
-		return c, false
-	}
-	query := c.url.Query()
-	query.Del("host")
-	query.Del("port")
-	c.url.RawQuery = query.Encode()
-	c.url.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(cfg.Port)))
-	return c, true
+	return &restorer{url: p.admin.As(name, password), role: name, temporary: true}, nil
 }
 
 // enter finds out how the role can connect to a database.
@@ -128,7 +102,7 @@ func (w *restorer) enter(ctx context.Context, database string) error {
 	if refused == nil || !w.temporary {
 		return refused
 	}
-	tcp, ok := w.url.overTCP()
+	tcp, ok := w.url.OverTCP()
 	if ok {
 		other := *w
 		if other.url = tcp; other.try(ctx, database) == nil {
@@ -144,8 +118,8 @@ func (w *restorer) enter(ctx context.Context, database string) error {
 func hbaName(role string) string { return `"` + strings.ReplaceAll(role, `"`, `""`) + `"` }
 
 func (w *restorer) try(ctx context.Context, database string) error {
-	err := w.url.to(database).with(ctx, func(*pgx.Conn) error { return nil })
-	if isCode(err, "42501") { // it is known, and this database is not for everybody
+	err := w.url.To(database).With(ctx, func(*pgx.Conn) error { return nil })
+	if client.IsCode(err, "42501") { // it is known, and this database is not for everybody
 		return nil
 	}
 	return err
@@ -163,7 +137,7 @@ func (p *Source) checkRestorer(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, p.dropRestorer(ctx, conn, w)) }()
-		if err := w.enter(ctx, p.admin.database); err != nil {
+		if err := w.enter(ctx, p.admin.Database()); err != nil {
 			return err
 		}
 		p.restorable.Store(true)
@@ -202,27 +176,27 @@ WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype =
 
 // arrive lets the restorer use what belongs to the extensions of a database.
 func (w *restorer) arrive(ctx context.Context, conn *pgx.Conn) error {
-	return w.eachPrivilege(ctx, conn, "GRANT %s TO "+ident(w.role))
+	return w.eachPrivilege(ctx, conn, "GRANT %s TO "+client.Ident(w.role))
 }
 
 // leave ends all that the restorer may do in a database, and gives to the
 // administrator what is still its own: what the dump's code has made.
 func (w *restorer) leave(ctx context.Context, conn *pgx.Conn) error {
 	if w.temporary {
-		return execute(ctx, conn, "REASSIGN OWNED BY "+ident(w.role)+" TO CURRENT_USER", "DROP OWNED BY "+ident(w.role))
+		return client.Execute(ctx, conn, "REASSIGN OWNED BY "+client.Ident(w.role)+" TO CURRENT_USER", "DROP OWNED BY "+client.Ident(w.role))
 	}
-	return w.eachPrivilege(ctx, conn, "REVOKE %s FROM "+ident(w.role))
+	return w.eachPrivilege(ctx, conn, "REVOKE %s FROM "+client.Ident(w.role))
 }
 
 func (w *restorer) eachPrivilege(ctx context.Context, conn *pgx.Conn, format string) error {
 	if w.admin {
 		return nil
 	}
-	all, err := collectNames(ctx, conn, sqlOfExtensions)
+	all, err := client.CollectNames(ctx, conn, sqlOfExtensions)
 	for i := range all {
 		all[i] = fmt.Sprintf(format, all[i])
 	}
-	return errors.Join(err, execute(ctx, conn, all...))
+	return errors.Join(err, client.Execute(ctx, conn, all...))
 }
 
 // dropRestorer drops the role if it was made for this restore.
@@ -230,8 +204,8 @@ func (p *Source) dropRestorer(ctx context.Context, conn *pgx.Conn, w *restorer) 
 	if !w.temporary {
 		return nil
 	}
-	if err := execute(ctx, conn, "DROP ROLE IF EXISTS "+ident(w.role)); err != nil {
-		return fmt.Errorf("drop role %q: %w", w.role, explained(err))
+	if err := client.Execute(ctx, conn, "DROP ROLE IF EXISTS "+client.Ident(w.role)); err != nil {
+		return fmt.Errorf("drop role %q: %w", w.role, client.Explained(err))
 	}
 	return nil
 }

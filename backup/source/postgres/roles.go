@@ -2,388 +2,190 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
-// standsIn is the comment of a role that a restore made in the place of a
-// superuser of another server's. It has neither that power nor a login.
-const standsIn = "made by understudy: a superuser where the backup was made"
+// When the roles of a server change:
+//
+//   - A restore makes those that are missing, and memberships that are missing,
+//     for objects need their owners, and views that are computed their rights.
+//   - All else is aligned in the transaction of the swap: passwords, attributes,
+//     settings, what was revoked. Until then other databases of the server are
+//     used as before. What was there is noted first, and taking back a swap
+//     puts exactly that back, in the transaction of its renames.
+//
+// The alignment is rehearsed with each stage, in a transaction that is rolled
+// back: what the administrator may not do is known before a promotion.
 
-// powers are predefined roles whose members can do what a superuser can.
-var powers = []string{"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"}
-
-// powerful tells whether a member of the role can do what a superuser can.
-func (g *globals) powerful(name string) bool {
-	r := g.role(name)
-	return slices.Contains(powers, name) || name == g.Bootstrap || r != nil && r.Super
+// rolesFile keeps what a backup says of roles for the swap of its stage, by the
+// oid of that database.
+func (p *Source) rolesFile(stage uint32) string {
+	return filepath.Join(p.cfg.Scratch, fmt.Sprintf("roles-%d.json", stage))
 }
 
-// role returns the role of a name; nil for none.
-func (g *globals) role(name string) *role {
-	i := slices.IndexFunc(g.Roles, func(r role) bool { return r.Name == name })
-	if i < 0 {
-		return nil
+// replacedRoles keeps what the server had of the roles that a swap changed.
+func (p *Source) replacedRoles() string { return filepath.Join(p.cfg.Scratch, "replaced-roles.json") }
+
+// makeRoles makes what a restore needs.
+func (p *Source) makeRoles(ctx context.Context, conn *pgx.Conn, g *globals.State) (a *globals.Aligner, err error) {
+	major, err := client.ServerMajor(conn)
+	if err != nil {
+		return nil, err
 	}
-	return &g.Roles[i]
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+		a, err = globals.MakeMissing(ctx, tx, major, g, p.cfg.TrustSuperusers)
+		return err
+	})
+	return a, err
 }
 
-// member returns the membership; nil for none.
-func (g *globals) member(role, member string) *membership {
-	i := slices.IndexFunc(g.Members, func(m membership) bool { return m.Role == role && m.Member == member })
-	if i < 0 {
-		return nil
-	}
-	return &g.Members[i]
-}
-
-// settings are those of a role in every database.
-func (g *globals) settings(role string) []setting {
-	return slices.DeleteFunc(slices.Clone(g.Settings), func(s setting) bool { return s.Role != role || s.InDatabase })
-}
-
-// executor is a connection or a transaction, and so is a session.
-type executor interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
-// session is a connection or a transaction.
-type session interface {
-	executor
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// roleChange is one statement about a role, and what it is for: the statement
-// itself may hold a password.
-type roleChange struct{ what, sql string }
-
-func applyChanges(ctx context.Context, conn session, changes []roleChange) error {
-	for _, c := range changes {
-		if err := execute(ctx, conn, c.sql); err != nil {
-			return fmt.Errorf("%s: %w", c.what, explained(err))
+func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string) error {
+	for _, name := range names {
+		if err := client.Execute(ctx, conn, fmt.Sprintf(format, client.Ident(name))); err != nil {
+			return fmt.Errorf("%s: %w", fmt.Sprintf(format, client.Ident(name)), client.Explained(err))
 		}
 	}
 	return nil
 }
 
-// aligner makes a server's roles what a backup says of them. It never changes
-// the server's own superuser, nor the administrator as whom it works, and gives
-// a superuser's power to nobody who lacks it here, unless that is trusted.
-type aligner struct {
-	want     *globals
-	here     globals // what the server has of the same roles
-	grantors map[membership][]string
-	admin    string
-	super    bool // the administrator is a superuser
-	major    int
-	trusted  bool
+// dropUnused drops those of the roles that nothing names in the database that
+// was loaded: the server itself knows of all but user mappings.
+func (p *Source) dropUnused(ctx context.Context, names []string) error {
+	return p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) error {
+		mapped, err := client.CollectNames(ctx, conn, "SELECT usename::text FROM pg_catalog.pg_user_mappings")
+		for _, name := range names {
+			if !slices.Contains(mapped, name) {
+				_ = client.Execute(ctx, conn, "DROP ROLE "+client.Ident(name)) // it stays where it is named, and can do nothing
+			}
+		}
+		return err
+	})
 }
 
-// readAligner reads what the server has of the backup's roles.
-func readAligner(ctx context.Context, conn session, major int, want *globals, trusted bool) (*aligner, error) {
-	a := &aligner{want: want, major: major, trusted: trusted}
-	if err := a.read(ctx, conn); err != nil {
-		return nil, fmt.Errorf("read roles of the server: %w", err)
+// errRehearsed ends a transaction that was only tried.
+var errRehearsed = errors.New("rehearsed")
+
+// rehearseRoles tries whether the roles could be aligned.
+func (p *Source) rehearseRoles(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers); err != nil {
+			return err
+		}
+		return errRehearsed
+	})
+	if errors.Is(err, errRehearsed) {
+		return nil
 	}
-	return a, nil
+	return fmt.Errorf("the roles could not be made what they are in the backup (make admin_url's role a superuser, or change them by hand): %w", err)
 }
 
-func (a *aligner) read(ctx context.Context, conn session) error {
-	names := []string{a.want.Bootstrap}
-	for _, r := range a.want.Roles {
-		names = append(names, r.Name)
-	}
-	for _, m := range a.want.Members {
-		names = append(names, m.Role, m.Member)
-	}
-	var oids []uint32
-	err := conn.QueryRow(ctx, `
-		SELECT rolname, rolsuper, ARRAY(SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY ($1))
-		FROM pg_catalog.pg_roles WHERE rolname = current_user`, names).Scan(&a.admin, &a.super, &oids)
+func (p *Source) alignTo(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *globals.State, trusted bool) error {
+	major, err := client.ServerMajor(conn)
 	if err != nil {
 		return err
 	}
-	a.here = globals{}
-	if err := a.here.readServer(ctx, conn, oids); err != nil {
+	return globals.Align(ctx, tx, major, g, trusted)
+}
+
+// keepRoles notes what a backup says of roles for the swap of a database.
+func (p *Source) keepRoles(ctx context.Context, conn *pgx.Conn, database string, g *globals.State) error {
+	oid, err := client.DatabaseOID(ctx, conn, database)
+	if err != nil {
 		return err
 	}
-	if a.here.Roles, err = readRoles(ctx, conn, a.here.Passwords, inUse{all: oids, closed: oids}); err != nil {
+	return writeGlobals(p.rolesFile(oid), g)
+}
+
+// alignStaged returns what aligns the roles in the transaction of a swap, after
+// it has noted what is there.
+func (p *Source) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
+	if err != nil {
+		return nil, err
+	}
+	g, err := readGlobalsFile(p.rolesFile(oid))
+	if err != nil {
+		return nil, fmt.Errorf("read the roles of the stage: %w", err)
+	}
+	major, err := client.ServerMajor(conn)
+	if err != nil {
+		return nil, err
+	}
+	was, err := globals.ReadHere(ctx, conn, major, g)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeGlobals(p.replacedRoles(), was); err != nil {
+		return nil, err
+	}
+	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers) }, nil
+}
+
+// alignBack returns what puts back, in the transaction that takes back a swap,
+// what the swap changed of the roles. A swap by an earlier version of this
+// program changed nothing.
+func (p *Source) alignBack(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	g, err := readGlobalsFile(p.replacedRoles())
+	if errors.Is(err, os.ErrNotExist) {
+		return func(pgx.Tx) error { return nil }, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the roles that were replaced: %w", err)
+	}
+	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, true) }, nil
+}
+
+// dropNotes removes the notes, but for those of the databases that keep theirs.
+func (p *Source) dropNotes(except ...string) error {
+	found, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "*roles*.json"))
+	if err != nil {
 		return err
 	}
-	if a.here.Settings, err = collect[setting](ctx, conn, sqlRoleSettings, oids); err != nil {
+	left, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "left-*"))
+	if err != nil {
 		return err
 	}
-	return a.readMembers(ctx, conn, oids)
+	found = append(found, left...)
+	return fsx.RemoveFiles(slices.DeleteFunc(found, func(path string) bool { return slices.Contains(except, path) })...)
 }
 
-func (a *aligner) readMembers(ctx context.Context, conn session, oids []uint32) error {
-	type held struct {
-		membership
-		Grantors []string
+func writeGlobals(path string, g *globals.State) error {
+	raw, err := json.Marshal(g)
+	if err != nil {
+		return err
 	}
-	all, err := collect[held](ctx, conn, sqlMembersOfAny, oids)
-	a.grantors = make(map[membership][]string)
-	for _, h := range all {
-		a.here.Members = append(a.here.Members, h.membership)
-		a.grantors[membership{Role: h.Role, Member: h.Member}] = h.Grantors
-	}
-	return err
+	return writeDurably(path, raw)
 }
 
-const sqlMembersOfAny = `
-SELECT pg_get_userbyid(roleid)::text, pg_get_userbyid(member)::text, bool_or(admin_option),
-	bool_or((to_jsonb(m)->>'inherit_option')::bool), bool_or((to_jsonb(m)->>'set_option')::bool),
-	array_agg(DISTINCT pg_get_userbyid(grantor)::text)
-FROM pg_catalog.pg_auth_members m
-WHERE roleid = ANY ($1) OR member = ANY ($1)
-GROUP BY roleid, member ORDER BY 1, 2`
-
-const sqlRoleSettings = `
-SELECT r.rolname::text, false, split_part(c.config, '=', 1), substr(c.config, strpos(c.config, '=') + 1)
-FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_roles r ON r.oid = s.setrole,
-	unnest(s.setconfig) WITH ORDINALITY AS c(config, place)
-WHERE s.setdatabase = 0 AND s.setrole = ANY ($1) ORDER BY 1, c.place`
-
-// own tells whether a role is this server's own affair.
-func (a *aligner) own(name string) bool { return name == a.admin || name == a.here.Bootstrap }
-
-// lacking tells whether a role had a superuser's power where the backup was
-// made, and has it not here, nor gets it.
-func (a *aligner) lacking(name string) bool {
-	if a.trusted || !a.want.powerful(name) || slices.Contains(powers, name) {
-		return false
+func writeDurably(path string, raw []byte) error {
+	next := path + ".new"
+	err := fsx.WriteFile(next, func(w io.Writer) error {
+		_, err := w.Write(raw)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	r := a.here.role(name)
-	return r == nil || !r.Super
+	return fsx.MoveFile(next, path)
 }
 
-// missing are the statements that make the roles that this server lacks.
-func (a *aligner) missing() (changes []roleChange) {
-	for _, r := range a.want.Roles {
-		if a.here.role(r.Name) == nil && !a.lacking(r.Name) {
-			changes = append(changes, creation(r.Name, a.want.create(r)...)...)
-		}
+func readGlobalsFile(path string) (*globals.State, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
-	return changes
-}
-
-// substitutes are those that make, in the place of superusers whom this server
-// lacks, roles that can do nothing: a restore needs their names.
-func (a *aligner) substitutes() (changes []roleChange) {
-	for _, name := range a.want.superusers() {
-		if a.here.role(name) == nil && a.lacking(name) {
-			changes = append(changes, creation(name, "CREATE ROLE "+ident(name), "COMMENT ON ROLE "+ident(name)+" IS "+literal(standsIn))...)
-			if !a.super { // who gives it what it owned
-				changes = append(changes, creation(name, "GRANT "+ident(name)+" TO CURRENT_USER")...)
-			}
-		}
-	}
-	return changes
-}
-
-// superusers are the names of those in use, and of the server's own.
-func (g *globals) superusers() (names []string) {
-	for _, r := range g.Roles {
-		if r.Super && r.Name != g.Bootstrap {
-			names = append(names, r.Name)
-		}
-	}
-	if g.Bootstrap != "" {
-		names = append(names, g.Bootstrap)
-	}
-	return names
-}
-
-func creation(name string, statements ...string) (changes []roleChange) {
-	for _, sql := range statements {
-		changes = append(changes, roleChange{fmt.Sprintf("create role %q", name), sql})
-	}
-	return changes
-}
-
-// standIns are the roles here that stand in for another server's superusers.
-func (a *aligner) standIns() (names []string) {
-	for _, r := range a.here.Roles {
-		if r.Comment != nil && *r.Comment == standsIn && !r.Login && a.lacking(r.Name) {
-			names = append(names, r.Name)
-		}
-	}
-	return names
-}
-
-// joins are the memberships that are missing here, or are others.
-func (a *aligner) joins() (changes []roleChange) {
-	for _, m := range a.want.Members {
-		here := a.here.member(m.Role, m.Member)
-		switch {
-		case a.own(m.Member), a.lacking(m.Role), a.lacking(m.Member):
-		case here == nil && !a.trusted && a.here.powerful(m.Role):
-		case here == nil || !m.sameAs(*here, a.major):
-			changes = append(changes, roleChange{fmt.Sprintf("make %q a member of %q", m.Member, m.Role), m.grant(a.major)})
-		}
-	}
-	return changes
-}
-
-// leaves are the memberships here that the backup does not have, or has in
-// another form. Of a role that the backup has it has all that the role is a
-// member of, and, of those that are used in the database, all members.
-func (a *aligner) leaves() (changes []roleChange) {
-	for _, m := range a.here.Members {
-		want, role := a.want.member(m.Role, m.Member), a.want.role(m.Role)
-		known := want != nil || a.want.role(m.Member) != nil || role != nil && role.Closed
-		if a.own(m.Member) || !known || want != nil && want.sameAs(m, a.major) {
-			continue
-		}
-		what := fmt.Sprintf("end that %q is a member of %q", m.Member, m.Role)
-		sql := "REVOKE " + ident(m.Role) + " FROM " + ident(m.Member)
-		if a.major < 16 {
-			changes = append(changes, roleChange{what, sql})
-			continue
-		}
-		for _, g := range a.grantors[membership{Role: m.Role, Member: m.Member}] {
-			changes = append(changes, roleChange{what, sql + " GRANTED BY " + ident(g) + " CASCADE"})
-		}
-	}
-	return changes
-}
-
-// sameAs compares two memberships as far as a server of the given major
-// version tells them apart.
-func (m membership) sameAs(other membership, major int) bool {
-	same := func(a, b *bool) bool { return major < 16 || a == nil || b == nil || *a == *b }
-	return m.Admin == other.Admin && same(m.Inherit, other.Inherit) && same(m.Set, other.Set)
-}
-
-// attributes are what is set of the roles that exist.
-func (a *aligner) attributes() (changes []roleChange) {
-	for _, want := range a.want.Roles {
-		here := a.here.role(want.Name)
-		if here == nil || a.own(want.Name) || here.Comment != nil && *here.Comment == standsIn {
-			continue
-		}
-		if a.lacking(want.Name) {
-			want.Super, want.Login = false, want.Login && here.Login
-		}
-		name, what := ident(want.Name), fmt.Sprintf("change role %q", want.Name)
-		change := func(sql string) { changes = append(changes, roleChange{what, sql}) }
-		if options := a.options(want, *here); options != "" {
-			change("ALTER ROLE " + name + " WITH" + options)
-		}
-		if comment := orEmpty(want.Comment); comment != orEmpty(here.Comment) {
-			change("COMMENT ON ROLE " + name + " IS " + literal(comment))
-		}
-		if settings := a.want.settings(want.Name); !slices.Equal(settings, a.here.settings(want.Name)) {
-			change("ALTER ROLE " + name + " RESET ALL")
-			for _, s := range settings {
-				change("ALTER ROLE " + name + s.clause())
-			}
-		}
-	}
-	return changes
-}
-
-// options are those of ALTER ROLE that differ: a role that is no superuser may
-// not even spell some of them.
-func (a *aligner) options(want, here role) string {
-	var b strings.Builder
-	for _, o := range []struct {
-		want, here bool
-		option     string
-	}{
-		{want.Super, here.Super, "SUPERUSER"}, {want.Inherit, here.Inherit, "INHERIT"}, {want.CreateRole, here.CreateRole, "CREATEROLE"},
-		{want.CreateDB, here.CreateDB, "CREATEDB"}, {want.Login, here.Login, "LOGIN"}, {want.Replication, here.Replication, "REPLICATION"},
-		{want.BypassRLS, here.BypassRLS, "BYPASSRLS"},
-	} {
-		switch {
-		case o.want && !o.here:
-			b.WriteString(" " + o.option)
-		case o.here && !o.want:
-			b.WriteString(" NO" + o.option)
-		}
-	}
-	if want.Limit != here.Limit {
-		fmt.Fprintf(&b, " CONNECTION LIMIT %d", want.Limit)
-	}
-	switch {
-	case want.Password != nil && (here.Password == nil || *here.Password != *want.Password):
-		b.WriteString(" PASSWORD " + literal(*want.Password))
-	case want.Password == nil && here.Password != nil && a.want.Passwords:
-		b.WriteString(" PASSWORD NULL")
-	}
-	if until := orInfinity(want.ValidUntil); until != orInfinity(here.ValidUntil) {
-		b.WriteString(" VALID UNTIL " + literal(until))
-	}
-	return b.String()
-}
-
-func orEmpty(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-func orInfinity(s *string) string {
-	if s == nil {
-		return "infinity"
-	}
-	return *s
-}
-
-// parameters are what the roles may do with the server's parameters.
-func (a *aligner) parameters() (changes []roleChange) {
-	if a.want.Bootstrap == "" || a.major < 15 {
-		return nil // a backup of an earlier version does not know
-	}
-	ours := func(g parameterGrant) bool {
-		return a.want.role(g.Grantee) != nil && a.here.role(g.Grantee) != nil && !a.own(g.Grantee) && !a.lacking(g.Grantee)
-	}
-	for _, g := range a.here.Parameters {
-		if ours(g) && !slices.Contains(a.want.Parameters, g) {
-			changes = append(changes, roleChange{
-				fmt.Sprintf("end what role %q may do with parameter %s", g.Grantee, g.Parameter),
-				"REVOKE " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " FROM " + ident(g.Grantee) + " CASCADE",
-			})
-		}
-	}
-	for _, g := range a.want.Parameters {
-		if ours(g) && !slices.Contains(a.here.Parameters, g) {
-			changes = append(changes, roleChange{fmt.Sprintf("let role %q use parameter %s", g.Grantee, g.Parameter), g.statement()})
-		}
-	}
-	return changes
-}
-
-// statement grants it.
-func (g parameterGrant) statement() string {
-	sql := "GRANT " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " TO " + ident(g.Grantee)
-	if g.Grantable {
-		sql += " WITH GRANT OPTION"
-	}
-	return sql
-}
-
-// parameterName quotes a name that may have a prefix.
-func parameterName(name string) string { return pgx.Identifier(strings.Split(name, ".")).Sanitize() }
-
-// alignRoles makes the server's roles what the backup says. What it takes away
-// comes first, and what is left is read again then.
-func alignRoles(ctx context.Context, tx session, a *aligner) error {
-	changes := append(a.missing(), a.leaves()...)
-	if len(changes) > 0 {
-		if err := applyChanges(ctx, tx, changes); err != nil {
-			return err
-		}
-		if err := a.read(ctx, tx); err != nil {
-			return err
-		}
-	}
-	changes = append(a.attributes(), a.parameters()...)
-	return applyChanges(ctx, tx, append(changes, a.joins()...))
+	g := new(globals.State)
+	return g, json.Unmarshal(raw, g)
 }

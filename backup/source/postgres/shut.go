@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // A staged database takes no connections, a superuser's neither, but while a
@@ -28,7 +29,7 @@ func (p *Source) leftFile(stage uint32) string {
 // shut closes a database to connections in a transaction, after which leave is
 // to be called with what it returns.
 func (p *Source) shut(ctx context.Context, tx pgx.Tx, name string) (left string, err error) {
-	if err := execute(ctx, tx, closeTo(name)); err != nil {
+	if err := client.Execute(ctx, tx, closeTo(name)); err != nil {
 		return "", fmt.Errorf("close database %q: %w", name, err)
 	}
 	left, _, err = rowOf(ctx, tx, name)
@@ -36,7 +37,7 @@ func (p *Source) shut(ctx context.Context, tx pgx.Tx, name string) (left string,
 }
 
 // rowOf describes a database's row.
-func rowOf(ctx context.Context, conn session, name string) (row string, oid uint32, err error) {
+func rowOf(ctx context.Context, conn client.Session, name string) (row string, oid uint32, err error) {
 	err = conn.QueryRow(ctx, "SELECT datallowconn::text || ' ' || xmin::text, oid FROM pg_catalog.pg_database WHERE datname = $1", name).Scan(&row, &oid)
 	if err != nil {
 		return "", 0, fmt.Errorf("look at database %q: %w", name, err)
@@ -46,7 +47,7 @@ func rowOf(ctx context.Context, conn session, name string) (row string, oid uint
 
 // leave notes how the staged database was left.
 func (p *Source) leave(ctx context.Context, conn *pgx.Conn, left string) error {
-	oid, err := databaseOID(ctx, conn, p.Staged())
+	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
 	if err != nil {
 		return err
 	}
@@ -93,10 +94,10 @@ func (p *Source) OpenStage(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := execute(ctx, conn, openTo(p.Staged())); err != nil {
+		if err := client.Execute(ctx, conn, openTo(p.Staged())); err != nil {
 			return err
 		}
-		return p.admin.to(p.Staged()).with(ctx, func(inside *pgx.Conn) error {
+		return p.admin.To(p.Staged()).With(ctx, func(inside *pgx.Conn) error {
 			p.openedWith, err = countWrites(ctx, inside)
 			return err
 		})
@@ -110,11 +111,11 @@ func (p *Source) OpenStage(ctx context.Context) error {
 // CloseStage implements Shut. Who wrote shows in what the server counts.
 func (p *Source) CloseStage(ctx context.Context) error {
 	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		inside, err := p.admin.to(p.Staged()).connect(ctx) // as long as one can
+		inside, err := p.admin.To(p.Staged()).Connect(ctx) // as long as one can
 		if err != nil {
 			return err
 		}
-		defer closeConn(ctx, inside)
+		defer client.CloseConn(ctx, inside)
 		var left string
 		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
 			left, err = p.shut(ctx, tx, p.Staged())

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // Facts are what the manifest says of a database.
@@ -43,11 +46,11 @@ type Facts struct {
 type dumpSnapshot struct {
 	conn    *pgx.Conn
 	id      string
-	dumper  connURL // who dumps
-	super   bool    // and is a superuser
+	dumper  client.URL // who dumps
+	super   bool       // and is a superuser
 	watch   *snapshotWatch
 	facts   Facts
-	globals globals
+	globals globals.State
 }
 
 // openDump begins the transaction and gathers in it what pg_dump leaves out. A
@@ -55,35 +58,32 @@ type dumpSnapshot struct {
 // server does not show all, or not all rows. Else url's role dumps, and the
 // administrator, who may read the roles' passwords, gathers.
 func (p *Source) openDump(ctx context.Context) (*dumpSnapshot, error) {
-	admin := p.admin.to(p.target())
-	conn, err := admin.connect(ctx)
+	admin := p.admin.To(p.target())
+	conn, err := admin.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &dumpSnapshot{conn: conn, dumper: admin, super: isSuper(conn), watch: p.snapshot}
-	if !s.super && p.url.user() != admin.user() {
+	s := &dumpSnapshot{conn: conn, dumper: admin, super: client.IsSuper(conn), watch: p.snapshot}
+	if !s.super && p.url.User() != admin.User() {
 		s.dumper = p.url
-		if conn, err = p.url.connect(ctx); err != nil {
-			closeConn(ctx, s.conn)
+		if conn, err = p.url.Connect(ctx); err != nil {
+			client.CloseConn(ctx, s.conn)
 			return nil, err
 		}
-		if s.super = isSuper(conn); s.super {
+		if s.super = client.IsSuper(conn); s.super {
 			s.conn, conn = conn, s.conn
 		}
-		closeConn(ctx, conn)
+		client.CloseConn(ctx, conn)
 	}
-	if err := s.begin(ctx, p.url.user()); err != nil {
+	if err := s.begin(ctx, p.url.User()); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
 	return s, nil
 }
 
-// isSuper tells whether a session is a superuser's.
-func isSuper(conn *pgx.Conn) bool { return conn.PgConn().ParameterStatus("is_superuser") == "on" }
-
 func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
-	if s.facts.Major, err = serverMajor(s.conn); err != nil {
+	if s.facts.Major, err = client.ServerMajor(s.conn); err != nil {
 		return err
 	}
 	s.watch.begin()
@@ -97,12 +97,12 @@ func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
 	if err := s.facts.read(ctx, s.conn); err != nil {
 		return fmt.Errorf("read facts: %w", err)
 	}
-	if s.globals, err = readGlobals(ctx, s.conn, user); err != nil {
+	if s.globals, err = globals.Read(ctx, s.conn, user); err != nil {
 		return fmt.Errorf("read roles: %w", err)
 	}
 	d := s.globals.Database
 	s.facts.Provider, s.facts.Locale, s.facts.Rules = d.Provider, d.Locale, d.Rules
-	if s.facts.Collations, err = collect[collationFact](ctx, s.conn, sqlCollations); err != nil {
+	if s.facts.Collations, err = client.Collect[collationFact](ctx, s.conn, sqlCollations); err != nil {
 		return fmt.Errorf("read collations: %w", err)
 	}
 	for _, r := range s.globals.Roles {
@@ -116,7 +116,7 @@ func (s *dumpSnapshot) close(ctx context.Context) time.Duration {
 	if s.conn.IsClosed() {
 		return 0
 	}
-	closeConn(ctx, s.conn)
+	client.CloseConn(ctx, s.conn)
 	return s.watch.end()
 }
 
@@ -156,7 +156,7 @@ func (s *dumpSnapshot) countNone(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	names, err := collectNames(ctx, s.conn, "SELECT format('%I.%I', n.nspname, c.relname) FROM "+ownTables+" AND c.relkind = 'r' ORDER BY c.oid")
+	names, err := client.CollectNames(ctx, s.conn, "SELECT format('%I.%I', n.nspname, c.relname) FROM "+ownTables+" AND c.relkind = 'r' ORDER BY c.oid")
 	if err != nil {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // The state of a swap can be read off the databases (S staged, T the target, R
@@ -31,22 +32,11 @@ func (p *Source) state(ctx context.Context, conn *pgx.Conn) (st postgresState, e
 		name string
 		to   *bool
 	}{{p.Staged(), &st.staged}, {p.target(), &st.target}, {p.replaced(), &st.replaced}, {p.absent(), &st.absent}} {
-		if *d.to, err = databaseExists(ctx, conn, d.name); err != nil {
+		if *d.to, err = client.DatabaseExists(ctx, conn, d.name); err != nil {
 			return st, err
 		}
 	}
 	return st, nil
-}
-
-// execute runs statements in order. Its errors do not quote them, for some hold
-// passwords.
-func execute(ctx context.Context, conn executor, statements ...string) error {
-	for _, sql := range statements {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Fingerprint implements Restorer: which server it is, which of its databases, and
@@ -106,12 +96,12 @@ func (p *Source) swap(ctx context.Context, conn *pgx.Conn) error {
 	var renames []rename
 	switch {
 	case st.target:
-		if err := p.step("close", execute(ctx, conn, closeTo(p.target()))); err != nil {
+		if err := p.step("close", client.Execute(ctx, conn, closeTo(p.target()))); err != nil {
 			return err
 		}
 		renames = append(renames, rename{p.target(), p.replaced()})
 	case !st.absent:
-		if err := p.step("absent", execute(ctx, conn, "CREATE DATABASE "+ident(p.absent())+" TEMPLATE template0 ALLOW_CONNECTIONS false")); err != nil {
+		if err := p.step("absent", client.Execute(ctx, conn, "CREATE DATABASE "+client.Ident(p.absent())+" TEMPLATE template0 ALLOW_CONNECTIONS false")); err != nil {
 			return err
 		}
 	}
@@ -149,7 +139,7 @@ func (p *Source) swapBack(ctx context.Context, conn *pgx.Conn) error {
 func (p *Source) takeBack(ctx context.Context, conn *pgx.Conn, st postgresState) error {
 	var renames []rename
 	if st.target {
-		if err := p.step("close", execute(ctx, conn, closeTo(p.target()))); err != nil {
+		if err := p.step("close", client.Execute(ctx, conn, closeTo(p.target()))); err != nil {
 			return err
 		}
 		renames = append(renames, rename{p.target(), p.Staged()})
@@ -197,7 +187,7 @@ func (p *Source) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if st.staged && st.target {
-		if err := p.step("open", execute(ctx, conn, openTo(p.target()))); err != nil {
+		if err := p.step("open", client.Execute(ctx, conn, openTo(p.target()))); err != nil {
 			return err
 		}
 	}
@@ -207,8 +197,12 @@ func (p *Source) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 	return errors.Join(fsx.RemoveFiles(p.archive()), p.dropNotes())
 }
 
-func closeTo(name string) string { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS false" }
-func openTo(name string) string  { return "ALTER DATABASE " + ident(name) + " ALLOW_CONNECTIONS true" }
+func closeTo(name string) string {
+	return "ALTER DATABASE " + client.Ident(name) + " ALLOW_CONNECTIONS false"
+}
+func openTo(name string) string {
+	return "ALTER DATABASE " + client.Ident(name) + " ALLOW_CONNECTIONS true"
+}
 
 // rename renames a database.
 type rename struct{ from, to string }
@@ -231,7 +225,7 @@ func (p *Source) renameAll(ctx context.Context, conn *pgx.Conn, renames []rename
 			}
 			return also(tx)
 		})
-		if !isCode(err, "55006") { // object_in_use; the server has waited for five seconds
+		if !client.IsCode(err, "55006") { // object_in_use; the server has waited for five seconds
 			break
 		}
 	}
@@ -240,15 +234,15 @@ func (p *Source) renameAll(ctx context.Context, conn *pgx.Conn, renames []rename
 
 func (p *Source) renameIn(ctx context.Context, tx pgx.Tx, renames []rename) error {
 	for _, r := range renames {
-		err := execute(ctx, tx, "ALTER DATABASE "+ident(r.from)+" RENAME TO "+ident(r.to))
+		err := client.Execute(ctx, tx, "ALTER DATABASE "+client.Ident(r.from)+" RENAME TO "+client.Ident(r.to))
 		if err != nil {
-			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, explained(err))
+			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, client.Explained(err))
 		}
 		if err := p.fault("rename " + r.from); err != nil {
 			return err
 		}
 		if r.to == p.target() {
-			if err := execute(ctx, tx, openTo(r.to)); err != nil {
+			if err := client.Execute(ctx, tx, openTo(r.to)); err != nil {
 				return fmt.Errorf("open database %q: %w", r.to, err)
 			}
 		}
@@ -261,7 +255,7 @@ func (p *Source) endSessions(ctx context.Context, conn *pgx.Conn, renames []rena
 	for i, r := range renames {
 		names[i] = r.from
 	}
-	ended, err := collectNames(ctx, conn, `
+	ended, err := client.CollectNames(ctx, conn, `
 		SELECT CASE WHEN ended AND datname = $2 AND backend_type = 'client backend' AND application_name <> 'understudy' THEN `+describedSession+` ELSE '' END
 		FROM (SELECT *, pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
 			WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()) s`, names, p.target())

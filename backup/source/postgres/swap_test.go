@@ -14,6 +14,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -21,7 +23,7 @@ import (
 // newSmall makes a database with one row, and gives a shelf with its backup.
 func newSmall(t *testing.T, srv *server.PostgresServer, database string) (*sourcetest.Shelf, source.Entry) {
 	t.Helper()
-	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+ident(database))
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+client.Ident(database))
 	sqlIn(t, srv.DSN(database), "CREATE TABLE t AS SELECT 'new' AS state")
 	s := sourcetest.NewShelf(t)
 	e, _ := s.Backup(t, newPostgresAt(t, srv, database))
@@ -46,7 +48,7 @@ func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
 }
 
 // leaveStaged leaves the staged database as a restore does.
-func leaveStaged(t *testing.T, p *Source, roles *globals) {
+func leaveStaged(t *testing.T, p *Source, roles *globals.State) {
 	t.Helper()
 	sourcetest.Must(t, fsx.MakeScratch(p.cfg.Scratch))
 	sourcetest.Must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
@@ -72,7 +74,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	p := newPostgresAt(t, srv, "app")
 	// Staging itself is not what is tested here, and takes longer than this.
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage", "ALTER ROLE app_user CONNECTION LIMIT 4", "GRANT app_admin TO app_user")
-	leaveStaged(t, p, &globals{Roles: []role{{Name: "app_user", Inherit: true, Limit: 5}}})
+	leaveStaged(t, p, &globals.State{Roles: []globals.Role{{Name: "app_user", Inherit: true, Limit: 5}}})
 	fault, stopped := sourcetest.StopAfter(n)
 	p.fault = fault
 	err := p.Swap(t.Context())
@@ -152,7 +154,7 @@ func TestPostgresSwapEndsSessions(t *testing.T) {
 			conn, err := newConn(t, srv.DSN("app"))
 			if err == nil {
 				_, _ = conn.Exec(t.Context(), "SELECT pg_sleep(60)")
-				closeConn(t.Context(), conn)
+				client.CloseConn(t.Context(), conn)
 			}
 			n++
 		}
@@ -225,12 +227,12 @@ func TestPostgresLongAndOddNames(t *testing.T) {
 	long := strings.Repeat("ä", 31) + "/"
 	s, e := newSmall(t, srv, long)
 	for _, name := range []string{long, `odd "name" with 'quotes' %20 ?#`} {
-		p, err := New("db", Config{URL: (connURL{url: mustURL(t, srv), database: name}).public(), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
+		p, err := New("db", Config{URL: mustURL(t, srv).To(name).Public(), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
 		sourcetest.Must(t, err)
 		s.Stage(t, p, e)
 		sourcetest.Must(t, p.Swap(t.Context()))
 		sourcetest.Must(t, p.Discard(t.Context()))
-		if got := ask(t, p.url.public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
+		if got := ask(t, p.url.Public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
 			t.Errorf("%q", got)
 		}
 		for _, beside := range []string{p.Staged(), p.replaced(), p.absent()} {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // A database that is no longer needed is renamed first, and dropped by a sweep:
@@ -15,13 +16,13 @@ import (
 
 // dropped names the nth database that waits to be dropped.
 func (p *Source) dropped(n int) string {
-	return besideName(p.url.database, "_understudy_dropped_"+strconv.Itoa(n))
+	return besideName(p.url.Database(), "_understudy_dropped_"+strconv.Itoa(n))
 }
 
 // setAside renames those of the databases that exist.
 func (p *Source) setAside(ctx context.Context, conn *pgx.Conn, names ...string) error {
 	for _, name := range names {
-		there, err := databaseExists(ctx, conn, name)
+		there, err := client.DatabaseExists(ctx, conn, name)
 		if err != nil {
 			return err
 		}
@@ -34,7 +35,7 @@ func (p *Source) setAside(ctx context.Context, conn *pgx.Conn, names ...string) 
 		}
 		err = p.renameAll(ctx, conn, []rename{{name, to}}, nil)
 		// Dropping removes what keeps a database from being renamed.
-		if err != nil && (!isCode(err, "55006") || p.dropDatabase(ctx, conn, name) != nil) {
+		if err != nil && (!client.IsCode(err, "55006") || p.dropDatabase(ctx, conn, name) != nil) {
 			return err
 		}
 		if err := p.step("drop "+name, nil); err != nil {
@@ -55,7 +56,7 @@ func (p *Source) remove(ctx context.Context, conn *pgx.Conn, names ...string) er
 
 func (p *Source) freeName(ctx context.Context, conn *pgx.Conn) (string, error) {
 	for n := 1; ; n++ {
-		taken, err := databaseExists(ctx, conn, p.dropped(n))
+		taken, err := client.DatabaseExists(ctx, conn, p.dropped(n))
 		if err != nil || !taken {
 			return p.dropped(n), err
 		}
@@ -97,7 +98,7 @@ func (p *Source) sweep(ctx context.Context, conn *pgx.Conn) (left []source.Lefto
 
 // setAsideNames lists the databases that wait to be dropped.
 func (p *Source) setAsideNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	all, err := collectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
+	all, err := client.CollectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
 	if err != nil {
 		return nil, fmt.Errorf("list databases: %w", err)
 	}

@@ -3,217 +3,38 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
 func newConn(t testing.TB, dsn string) (*pgx.Conn, error) { return pgx.Connect(t.Context(), dsn) }
 
-func mustURL(t testing.TB, srv *server.PostgresServer) url.URL {
+func mustURL(t testing.TB, srv *server.PostgresServer) client.URL {
 	t.Helper()
-	c, err := parseConnURL(srv.DSN("x"))
+	c, err := client.ParseURL(srv.DSN("x"), 0)
 	sourcetest.Must(t, err)
-	return c.url
+	return c
 }
 
-// archiveHead makes the head of an archive as pg_dump writes it.
-func archiveHead(minor, width byte, tm [7]int) []byte {
-	b := []byte("PGDMP")
-	b = append(b, 1, minor, 0, width, 8, archiveCustom)
-	number := func(n int) {
-		sign := byte(0)
-		if n < 0 {
-			sign, n = 1, -n
-		}
-		var le [8]byte
-		binary.LittleEndian.PutUint64(le[:], uint64(n))
-		b = append(append(b, sign), le[:width]...)
+// TestPostgresURLsThatFitNoSource has what New refuses, and keeps the password out of it.
+func TestPostgresURLsThatFitNoSource(t *testing.T) {
+	_, err := New("db", Config{URL: "postgres://u:secret@h:port/db", Scratch: "x"})
+	sourcetest.MustFail(t, err, "source db: postgres: url: not a valid URL")
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("error tells the password: %v", err)
 	}
-	if minor >= 15 {
-		b = append(b, 0)
-	} else {
-		number(0)
-	}
-	for _, n := range tm {
-		number(n)
-	}
-	return append(b, "and then the rest"...)
-}
-
-func TestPostgresArchiveTimeIsTheOnlyThingRewritten(t *testing.T) {
-	fixed := [7]int{0, 0, 0, 1, 0, 100, 0}
-	odd := [7]int{61, 61, 61, 61, 61, 61, 61}
-	for _, tt := range []struct {
-		name         string
-		minor, width byte
-		from, to     [7]int
-	}{
-		{"version 1.14", 14, 4, [7]int{9, 58, 23, 31, 11, 126, 1}, fixed},
-		{"version 1.14, daylight saving unknown", 14, 4, [7]int{9, 58, 23, 31, 11, 126, -1}, fixed},
-		{"version 1.16", 16, 4, [7]int{9, 58, 23, 31, 11, 126, 0}, fixed},
-		{"wide ints", 14, 8, [7]int{9, 58, 23, 31, 11, 126, 0}, fixed},
-		{"not a time", 14, 4, odd, odd},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r, err := timelessArchive(bytes.NewReader(archiveHead(tt.minor, tt.width, tt.from)))
-			sourcetest.Must(t, err)
-			got, err := io.ReadAll(r)
-			sourcetest.Must(t, err)
-			if diff := cmp.Diff(archiveHead(tt.minor, tt.width, tt.to), got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-	unknown := append([]byte("PGDMP\x02\x00\x00\x04\x08\x01"), "whatever"...)
-	r, err := timelessArchive(bytes.NewReader(unknown))
-	sourcetest.Must(t, err)
-	if got, _ := io.ReadAll(r); !bytes.Equal(got, unknown) {
-		t.Error("an unknown layout was changed")
-	}
-	for _, bad := range []string{"", "PGDMP", "-- a plain dump, as text, of some length", "PGDMP\x01\x0e\x00\x04\x08\x01\x00\x00"} {
-		_, err := timelessArchive(strings.NewReader(bad))
-		sourcetest.MustFail(t, err, "read head of the dump")
-	}
-}
-
-func TestPostgresURLsKeepThePasswordOutOfSight(t *testing.T) {
-	for _, tt := range []struct{ raw, public, database, password string }{
-		{"postgres://app@/app?host=/run/postgresql", "postgres://app@/app?host=%2Frun%2Fpostgresql", "app", ""},
-		{"postgres://u:s%40cret@h:5433/db", "postgres://u@h:5433/db", "db", "s@cret"},
-		{"postgresql://h/db?password=secret&sslmode=disable&user=u", "postgresql://h/db?sslmode=disable&user=u", "db", "secret"},
-		{"postgres://h/?dbname=a+b&application_name=a+b", "postgres://h/a%20b?application_name=a%20b", "a b", ""},
-	} {
-		c, err := parseConnURL(tt.raw)
-		sourcetest.Must(t, err)
-		if c.public() != tt.public || c.database != tt.database || c.password != tt.password {
-			t.Errorf("%s: %s, database %q, password %q", tt.raw, c.public(), c.database, c.password)
-		}
-		cfg, err := c.to("other").config()
-		sourcetest.Must(t, err)
-		if cfg.Database != "other" || cfg.Password != tt.password {
-			t.Errorf("%s: config for %q with %q", tt.raw, cfg.Database, cfg.Password)
-		}
-		env := strings.Join(c.environ(15), "\n")
-		if tt.password != "" && !strings.Contains(env, "PGPASSWORD="+tt.password) {
-			t.Errorf("%s: no password in the environment", tt.raw)
-		}
-	}
-	for raw, want := range map[string]string{
-		"postgres://u:secret@h:port/db":            "not a valid URL",
-		"mysql://u:secret@h/db":                    "must begin with postgres://",
-		"postgres://u:secret@h":                    "names no database",
-		"postgres://u:secret@h/db?sslpassword=xyz": "sslpassword is not supported",
-	} {
-		_, err := New("db", Config{URL: raw, Scratch: "x"})
-		sourcetest.MustFail(t, err, "source db: postgres: url: ", want)
-		if strings.Contains(err.Error(), "secret") {
-			t.Errorf("error tells the password: %v", err)
-		}
-	}
-	_, err := New("db", Config{URL: "postgres://h/db", AdminURL: "postgres://h/db", Scratch: "x"})
+	_, err = New("db", Config{URL: "postgres://h/db", AdminURL: "postgres://h/db", Scratch: "x"})
 	sourcetest.MustFail(t, err, "admin_url", "the database to be replaced")
 	_, err = New("db", Config{URL: "postgres://h/db"})
 	sourcetest.MustFail(t, err, "scratch folder is missing")
-}
-
-func TestPostgresSQLIsQuoted(t *testing.T) {
-	for in, want := range map[string]string{
-		`a`: `'a'`, `it's`: `'it''s'`, `back\slash's`: `E'back\\slash''s'`, ``: `''`,
-	} {
-		if got := literal(in); got != want {
-			t.Errorf("%q: %s", in, got)
-		}
-	}
-	for in, want := range map[string][]string{
-		``: nil, `""`: {""}, `a, b`: {"a", "b"}, `"$user", public`: {"$user", "public"},
-		`"a, ""b", c`: {`a, "b`, "c"}, `"", a`: {"", "a"},
-	} {
-		if diff := cmp.Diff(want, splitNames(in)); diff != "" {
-			t.Errorf("%s: %s", in, diff)
-		}
-	}
-	yes, no := true, false
-	for _, tt := range []struct {
-		m     membership
-		major int
-		want  string
-	}{
-		{membership{Role: "a", Member: "b"}, 15, `GRANT "a" TO "b"`},
-		{membership{Role: "a", Member: "b", Admin: true}, 15, `GRANT "a" TO "b" WITH ADMIN OPTION`},
-		{membership{Role: "a", Member: "b", Inherit: &no, Set: &yes}, 15, `GRANT "a" TO "b"`},
-		{membership{Role: "a", Member: "b", Inherit: &no, Set: &yes}, 17, `GRANT "a" TO "b" WITH ADMIN false, INHERIT false, SET true`},
-	} {
-		if got := tt.m.grant(tt.major); got != tt.want {
-			t.Errorf("%s", got)
-		}
-	}
-	for _, tt := range []struct {
-		d    databaseProps
-		want string
-	}{
-		{databaseProps{Provider: "c"}, ""},
-		{databaseProps{Provider: "i", Locale: "de", Rules: "&a<b"}, " LOCALE_PROVIDER icu ICU_LOCALE 'de' ICU_RULES '&a<b'"},
-		{databaseProps{Provider: "b", Locale: "C.UTF-8"}, " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"},
-	} {
-		if got := tt.d.create("x"); !strings.HasSuffix(got, "LC_CTYPE ''"+tt.want) {
-			t.Errorf("%s", got)
-		}
-	}
-}
-
-// fakeTools puts programs that give a version into folders, one each.
-func fakeTools(t *testing.T, name string, versions ...string) {
-	t.Helper()
-	dir := t.TempDir()
-	for i, v := range versions {
-		folder := filepath.Join(dir, fmt.Sprint(i), "bin")
-		sourcetest.Must(t, os.MkdirAll(folder, 0o755))
-		script := fmt.Sprintf("#!/bin/sh\necho '%s (PostgreSQL) %s'\n", name, v)
-		sourcetest.Must(t, os.WriteFile(filepath.Join(folder, name), []byte(script), 0o755))
-	}
-	old := toolFolders
-	t.Cleanup(func() { toolFolders = old })
-	toolFolders = []string{filepath.Join(dir, "*", "bin")}
-	t.Setenv("PATH", "/nowhere")
-}
-
-func TestPostgresToolsAreChosenByVersion(t *testing.T) {
-	for _, tt := range []struct {
-		have  []string
-		major int
-		want  int
-		err   string
-	}{
-		{[]string{"14.1", "16.2 (Debian 16.2-1)", "18beta1"}, 15, 16, ""},
-		{[]string{"14.1", "15.0", "16.2"}, 15, 15, ""},
-		{[]string{"13.1", "14.9"}, 15, 0, "find pg_dump: version 15 is needed and 14 is the newest here: install"},
-		{nil, 15, 0, "find pg_dump: not installed: install the client programs of PostgreSQL 15"},
-	} {
-		t.Run(fmt.Sprint(tt.have), func(t *testing.T) {
-			fakeTools(t, "pg_dump", tt.have...)
-			got, err := findTool(t.Context(), "pg_dump", tt.major)
-			if tt.err != "" {
-				sourcetest.MustFail(t, err, tt.err)
-				return
-			}
-			sourcetest.Must(t, err)
-			if got.major != tt.want {
-				t.Errorf("chose %d", got.major)
-			}
-		})
-	}
 }
 
 func TestPostgresErrorsSayWhatToDo(t *testing.T) {

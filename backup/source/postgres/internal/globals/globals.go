@@ -1,18 +1,23 @@
-package postgres
+// Package globals is what a database needs of its server and pg_dump leaves out: roles,
+// memberships, settings, and what belongs to the database itself. It reads them of a
+// server, writes them as SQL, and makes the roles of another server the same.
+package globals
 
 import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
-// globals are what a database needs of its server and pg_dump leaves out. As
+// State are what a database needs of its server and pg_dump leaves out. As
 // JSON they are a dump's second stream: always the same for the same state.
-type globals struct {
-	Database databaseProps `json:"database"`
-	Roles    []role        `json:"roles"`
-	Members  []membership  `json:"members"`
-	Settings []setting     `json:"settings"`
+type State struct {
+	Database Database     `json:"database"`
+	Roles    []Role       `json:"roles"`
+	Members  []membership `json:"members"`
+	Settings []setting    `json:"settings"`
 	// Parameters are what the roles may do with the server's parameters
 	// (PostgreSQL 15).
 	Parameters []parameterGrant `json:"parameters,omitempty"`
@@ -29,8 +34,8 @@ type parameterGrant struct {
 	grant
 }
 
-// databaseProps belong to the database itself.
-type databaseProps struct {
+// Database belong to the database itself.
+type Database struct {
 	Owner    string `json:"owner"`
 	Encoding string `json:"encoding"`
 	Collate  string `json:"collate"`
@@ -54,8 +59,8 @@ type grant struct {
 	Grantable bool   `json:"grantable,omitempty"`
 }
 
-// role is one role. Password is its verifier, where that could be read.
-type role struct {
+// Role is one role. Password is its verifier, where that could be read.
+type Role struct {
 	Name        string  `json:"name"`
 	Super       bool    `json:"superuser,omitempty"`
 	Inherit     bool    `json:"inherit"`
@@ -91,10 +96,10 @@ type setting struct {
 	Value      string `json:"value"`
 }
 
-// readGlobals gathers them in the current database: the roles that own
+// Read gathers them in the current database: the roles that own
 // anything in it, have a privilege, a policy or a setting in it, or connect to
 // it as user; then their members, and the roles that all these are members of.
-func readGlobals(ctx context.Context, conn *pgx.Conn, user string) (g globals, err error) {
+func Read(ctx context.Context, conn *pgx.Conn, user string) (g State, err error) {
 	if g.Database, err = readDatabase(ctx, conn); err != nil {
 		return g, err
 	}
@@ -108,15 +113,15 @@ func readGlobals(ctx context.Context, conn *pgx.Conn, user string) (g globals, e
 	if g.Roles, err = readRoles(ctx, conn, g.Passwords, use); err != nil {
 		return g, err
 	}
-	if g.Members, err = collect[membership](ctx, conn, sqlMembers, use.all); err != nil {
+	if g.Members, err = client.Collect[membership](ctx, conn, sqlMembers, use.all); err != nil {
 		return g, err
 	}
-	g.Settings, err = collect[setting](ctx, conn, sqlSettings, use.all)
+	g.Settings, err = client.Collect[setting](ctx, conn, sqlSettings, use.all)
 	return g, err
 }
 
 // readServer reads what the server as a whole has.
-func (g *globals) readServer(ctx context.Context, conn session, oids []uint32) error {
+func (g *State) readServer(ctx context.Context, conn client.Session, oids []uint32) error {
 	var parameters bool
 	err := conn.QueryRow(ctx, `
 		SELECT pg_get_userbyid(10), has_table_privilege('pg_catalog.pg_authid', 'SELECT'), to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL`).
@@ -124,7 +129,7 @@ func (g *globals) readServer(ctx context.Context, conn session, oids []uint32) e
 	if err != nil || !parameters {
 		return err
 	}
-	g.Parameters, err = collect[parameterGrant](ctx, conn, `
+	g.Parameters, err = client.Collect[parameterGrant](ctx, conn, `
 		SELECT p.parname, coalesce(r.rolname, ''), a.privilege_type, bool_or(a.is_grantable)
 		FROM pg_catalog.pg_parameter_acl p, aclexplode(p.paracl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 		WHERE a.grantee = ANY ($1) AND a.grantee <> 10
@@ -132,15 +137,7 @@ func (g *globals) readServer(ctx context.Context, conn session, oids []uint32) e
 	return err
 }
 
-func collect[T any](ctx context.Context, conn session, sql string, args ...any) ([]T, error) {
-	rows, err := conn.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
-}
-
-func readDatabase(ctx context.Context, conn *pgx.Conn) (d databaseProps, err error) {
+func readDatabase(ctx context.Context, conn *pgx.Conn) (d Database, err error) {
 	// The columns of providers and locales come and go between versions; as
 	// JSON they may be missing.
 	err = conn.QueryRow(ctx, `
@@ -153,7 +150,7 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (d databaseProps, err err
 	if err != nil {
 		return d, err
 	}
-	d.Grants, err = collect[grant](ctx, conn, `
+	d.Grants, err = client.Collect[grant](ctx, conn, `
 		SELECT coalesce(r.rolname, ''), a.privilege_type, bool_or(a.is_grantable)
 		FROM pg_catalog.pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 		WHERE d.datname = current_database()
@@ -181,12 +178,12 @@ func rolesInUse(ctx context.Context, conn *pgx.Conn, user string) (u inUse, err 
 	return u, err
 }
 
-func readRoles(ctx context.Context, conn session, passwords bool, u inUse) ([]role, error) {
+func readRoles(ctx context.Context, conn client.Session, passwords bool, u inUse) ([]Role, error) {
 	from, password := "pg_roles", "NULL"
 	if passwords {
 		from, password = "pg_authid", "rolpassword"
 	}
-	return collect[role](ctx, conn, `
+	return client.Collect[Role](ctx, conn, `
 		SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
 			rolconnlimit, `+password+`, rolvaliduntil::text, shobj_description(oid, 'pg_authid'), oid = ANY ($2)
 		FROM pg_catalog.`+from+` WHERE oid = ANY ($1) AND rolname !~ '^pg_' ORDER BY rolname`, u.all, u.closed)

@@ -1,4 +1,7 @@
-package postgres
+// Package archive is what is known of a dump of pg_dump's custom format: its head, its
+// table of contents, the statements in it, and the plan by which two roles restore it.
+// It asks no server.
+package archive
 
 import (
 	"bytes"
@@ -26,10 +29,10 @@ var tm = [7]struct{ low, high, value int }{
 	{0, 61, 0}, {0, 59, 0}, {0, 23, 0}, {1, 31, 1}, {0, 11, 0}, {70, 1000, 100}, {-1, 1, 0},
 }
 
-// timelessArchive passes an archive on with a creation time that is always the
+// Timeless passes an archive on with a creation time that is always the
 // same: it is all that differs between two dumps of an unchanged database. An
 // archive of a layout that is not known passes as it is.
-func timelessArchive(r io.Reader) (io.Reader, error) {
+func Timeless(r io.Reader) (io.Reader, error) {
 	fixed := make([]byte, archiveFixed)
 	if _, err := io.ReadFull(r, fixed); err != nil {
 		return nil, fmt.Errorf("read head of the dump: %w", err)

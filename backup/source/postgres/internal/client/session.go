@@ -1,4 +1,4 @@
-package postgres
+package client
 
 import (
 	"context"
@@ -57,14 +57,14 @@ func sessionParameters(major int, lockTimeout time.Duration) []parameter {
 
 // settle sets the session's parameters, in one request. They are not sent when
 // the session begins: there a pooler refuses what it does not know.
-func (c connURL) settle(ctx context.Context, conn *pgx.Conn) error {
+func (c URL) settle(ctx context.Context, conn *pgx.Conn) error {
 	major, err := majorOf(conn.PgConn().ParameterStatus("server_version"))
 	if err != nil {
 		return err
 	}
 	var sql strings.Builder
 	for _, p := range sessionParameters(major, c.lockTimeout) {
-		fmt.Fprintf(&sql, "SET %s TO %s;", p.name, literal(p.value))
+		fmt.Fprintf(&sql, "SET %s TO %s;", p.name, Literal(p.value))
 	}
 	if _, err := conn.PgConn().Exec(ctx, sql.String()).ReadAll(); err != nil {
 		return fmt.Errorf("set up the session: %w", err)
@@ -74,7 +74,7 @@ func (c connURL) settle(ctx context.Context, conn *pgx.Conn) error {
 
 // programOptions are the same for libpq's programs, after those of the URL and of the
 // agent's environment. The programs set lock_timeout themselves.
-func (c connURL) programOptions(major int) string {
+func (c URL) programOptions(major int) string {
 	var all []string
 	if cfg, err := c.config(); err == nil { // it was parsed before
 		all = append(all, cfg.RuntimeParams["options"])

@@ -1,10 +1,11 @@
-package postgres
+// Package compare compares two dumps of PostgreSQL databases, without a server: by what
+// pg_restore writes of them.
+package compare
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,14 +15,15 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
-// compare compares two dumps without a server: pg_restore writes each
-// as a script, whose rows are compared as multisets.
-func compare(ctx context.Context, c *source.Comparison) (_ source.Difference, err error) {
-	pgRestore, err := findPgRestore(ctx, c)
+// Dumps compares two dumps without a server: a pg_restore that is not older than major
+// writes each as a script, whose rows are compared as multisets.
+func Dumps(ctx context.Context, c *source.Comparison, major int) (_ source.Difference, err error) {
+	pgRestore, err := client.FindTool(ctx, "pg_restore", major)
 	if err != nil {
-		return source.Difference{}, err
+		return source.Difference{}, fmt.Errorf("the dumps differ, and their rows cannot be compared without pg_restore: %w", err)
 	}
 	dir, err := os.MkdirTemp(c.Opt.Scratch, "compare-")
 	if err != nil {
@@ -56,28 +58,11 @@ func compare(ctx context.Context, c *source.Comparison) (_ source.Difference, er
 	return d, nil
 }
 
-// findPgRestore finds a pg_restore that reads both dumps.
-func findPgRestore(ctx context.Context, c *source.Comparison) (tool, error) {
-	major := 0
-	for _, e := range []source.Entry{c.A.Entry, c.B.Entry} {
-		var facts Facts
-		if err := json.Unmarshal(e.Facts, &facts); err != nil {
-			return tool{}, fmt.Errorf("read facts: %w", err)
-		}
-		major = max(major, facts.Tool)
-	}
-	t, err := findTool(ctx, "pg_restore", major)
-	if err != nil {
-		return t, fmt.Errorf("the dumps differ, and their rows cannot be compared without pg_restore: %w", err)
-	}
-	return t, nil
-}
-
 // script calls read with the dump as pg_restore writes it.
-func script(ctx context.Context, c *source.Comparison, t tool, s source.Side, section string, read func(io.Reader) error) error {
+func script(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side, section string, read func(io.Reader) error) error {
 	dump := &source.CountedStream{ReadCloser: c.Open(ctx, s, s.Entry.Root)}
 	defer dump.Close()
-	out, err := program.Program{Argv: []string{t.path, section, "-f", "-"}, Env: program.Environ(), Stdin: dump}.Start(ctx)
+	out, err := program.Program{Argv: []string{t.Path, section, "-f", "-"}, Env: program.Environ(), Stdin: dump}.Start(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,7 +75,7 @@ func script(ctx context.Context, c *source.Comparison, t tool, s source.Side, se
 }
 
 // schemaDigest is of all statements that make the schema.
-func schemaDigest(ctx context.Context, c *source.Comparison, t tool, s source.Side) (sum [sha256.Size]byte, err error) {
+func schemaDigest(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	err = script(ctx, c, t, s, "--schema-only", func(r io.Reader) error {
 		return eachLine(r, func(line []byte, _, _ bool) error {
@@ -115,7 +100,7 @@ func rolesDigest(ctx context.Context, s source.Side) (sum [sha256.Size]byte, err
 }
 
 // readRows puts every row of a dump into a bag of its own.
-func readRows(ctx context.Context, c *source.Comparison, t tool, s source.Side, tables *rowTables, dir string) (_ *rowBag, err error) {
+func readRows(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side, tables *rowTables, dir string) (_ *rowBag, err error) {
 	bag, err := newRowBag(dir)
 	if err != nil {
 		return nil, err

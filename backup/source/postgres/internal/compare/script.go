@@ -1,4 +1,4 @@
-package postgres
+package compare
 
 import (
 	"bufio"

@@ -1,4 +1,4 @@
-package postgres
+package archive
 
 import (
 	"bufio"
@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// tocEntry is one object of a dump, as its table of contents has it.
-type tocEntry struct {
-	id        int    // what pg_restore --use-list knows it by
-	kind      string // "TABLE", "FUNCTION", "TABLE DATA", "COMMENT"…
-	namespace string // its schema; "" where it has none
-	tag       string // its name; of a function with its arguments
-	owner     string
+// Entry is one object of a dump, as its table of contents has it.
+type Entry struct {
+	ID        int    // what pg_restore --use-list knows it by
+	Kind      string // "TABLE", "FUNCTION", "TABLE DATA", "COMMENT"…
+	Namespace string // its schema; "" where it has none
+	Tag       string // its name; of a function with its arguments
+	Owner     string
 	section   int
 	make      string // the statements that make it
 	drop      string // the statement that drops it
-	needs     []int
+	Needs     []int
 }
 
 // Sections, as the archive numbers them.
@@ -30,17 +30,17 @@ const (
 	sectionPostData = 4
 )
 
-// label names the entry, for people and for the setting trust.
-func (e *tocEntry) label() string {
-	name := e.tag
-	if e.namespace != "" {
-		name = e.namespace + "." + name
+// Label names the entry, for people and for the setting trust.
+func (e *Entry) Label() string {
+	name := e.Tag
+	if e.Namespace != "" {
+		name = e.Namespace + "." + name
 	}
-	return strings.ToLower(e.kind) + " " + name
+	return strings.ToLower(e.Kind) + " " + name
 }
 
-// readTOC reads the table of contents of an archive of pg_dump's custom format.
-func readTOC(path string) (entries []tocEntry, err error) {
+// ReadTOC reads the table of contents of an archive of pg_dump's custom format.
+func ReadTOC(path string) (entries []Entry, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ type tocReader struct {
 	err    error
 }
 
-func parseTOC(in io.Reader) ([]tocEntry, error) {
+func parseTOC(in io.Reader) ([]Entry, error) {
 	r := &tocReader{in: bufio.NewReaderSize(in, 1<<16)}
 	head := r.bytes(archiveFixed)
 	if r.err != nil || !bytes.HasPrefix(head, []byte(archiveMagic)) {
@@ -83,23 +83,23 @@ func parseTOC(in io.Reader) ([]tocEntry, error) {
 	for range 3 { // the database, and versions
 		r.text()
 	}
-	var all []tocEntry
+	var all []Entry
 	for n := r.number(); n > 0 && r.err == nil; n-- {
 		all = append(all, r.entry())
 	}
 	return all, r.err
 }
 
-func (r *tocReader) entry() (e tocEntry) {
-	e.id = r.number()
+func (r *tocReader) entry() (e Entry) {
+	e.ID = r.number()
 	r.number() // whether it has data
 	r.text()   // catalogue and oid on the dumped server
 	r.text()
-	e.tag, e.kind = r.text(), r.text()
+	e.Tag, e.Kind = r.text(), r.text()
 	e.section = r.number()
 	e.make, e.drop = r.text(), r.text()
 	r.text() // the COPY statement
-	e.namespace = r.text()
+	e.Namespace = r.text()
 	r.text() // tablespace
 	if r.minor >= 14 {
 		r.text() // access method
@@ -107,7 +107,7 @@ func (r *tocReader) entry() (e tocEntry) {
 	if r.minor >= 16 {
 		r.number() // kind of relation
 	}
-	e.owner = r.text()
+	e.Owner = r.text()
 	r.text() // with oids
 	for r.err == nil {
 		text, some := r.maybe()
@@ -116,7 +116,7 @@ func (r *tocReader) entry() (e tocEntry) {
 		}
 		var id int
 		if _, err := fmt.Sscan(text, &id); err == nil {
-			e.needs = append(e.needs, id)
+			e.Needs = append(e.Needs, id)
 		}
 	}
 	r.bytes(1 + r.offset) // where its data is

@@ -1,29 +1,16 @@
-package postgres
+package globals
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
-// ident quotes a name.
-func ident(name string) string { return pgx.Identifier{name}.Sanitize() }
-
-// literal quotes a string, whatever the server's setting of
-// standard_conforming_strings.
-func literal(s string) string {
-	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
-}
-
-// create gives the statements that create the role with its own settings.
-func (g *globals) create(r role) []string {
-	name := ident(r.Name)
+// create returns the statements that create the role with its own settings.
+func (g *State) create(r Role) []string {
+	name := client.Ident(r.Name)
 	var b strings.Builder
 	b.WriteString("CREATE ROLE " + name + " WITH")
 	// The defaults are left out: an administrator who is no superuser may not
@@ -41,14 +28,14 @@ func (g *globals) create(r role) []string {
 	}
 	fmt.Fprintf(&b, " CONNECTION LIMIT %d", r.Limit)
 	if r.Password != nil {
-		b.WriteString(" PASSWORD " + literal(*r.Password))
+		b.WriteString(" PASSWORD " + client.Literal(*r.Password))
 	}
 	if r.ValidUntil != nil {
-		b.WriteString(" VALID UNTIL " + literal(*r.ValidUntil))
+		b.WriteString(" VALID UNTIL " + client.Literal(*r.ValidUntil))
 	}
 	out := []string{b.String()}
 	if r.Comment != nil {
-		out = append(out, "COMMENT ON ROLE "+name+" IS "+literal(*r.Comment))
+		out = append(out, "COMMENT ON ROLE "+name+" IS "+client.Literal(*r.Comment))
 	}
 	for _, s := range g.Settings {
 		if s.Role == r.Name && !s.InDatabase {
@@ -58,10 +45,10 @@ func (g *globals) create(r role) []string {
 	return out
 }
 
-// grant gives the statement that makes the membership, for a server of the
+// grant returns the statement that makes the membership, for a server of the
 // given major version.
 func (m membership) grant(major int) string {
-	sql := "GRANT " + ident(m.Role) + " TO " + ident(m.Member)
+	sql := "GRANT " + client.Ident(m.Role) + " TO " + client.Ident(m.Member)
 	var with []string
 	if m.Admin {
 		with = append(with, "ADMIN OPTION")
@@ -85,18 +72,18 @@ var listSettings = []string{
 }
 
 func (s setting) clause() string {
-	value := literal(s.Value)
+	value := client.Literal(s.Value)
 	if slices.Contains(listSettings, strings.ToLower(s.Name)) {
 		var names []string
 		for _, name := range splitNames(s.Value) {
-			names = append(names, literal(name))
+			names = append(names, client.Literal(name))
 		}
 		value = strings.Join(names, ", ")
 		if value == "" {
 			value = "''"
 		}
 	}
-	return " SET " + ident(s.Name) + " TO " + value
+	return " SET " + client.Ident(s.Name) + " TO " + value
 }
 
 // splitNames splits a list of names, of which some are in double quotes.
@@ -127,48 +114,48 @@ func splitNames(list string) []string {
 	return names
 }
 
-// create gives the statement that creates a database like the dumped
+// Create returns the statement that creates a database like the dumped
 // one, empty, under the given name.
-func (d *databaseProps) create(name string) string {
+func (d *Database) Create(name string) string {
 	sql := fmt.Sprintf("CREATE DATABASE %s WITH TEMPLATE template0 OWNER %s ENCODING %s LC_COLLATE %s LC_CTYPE %s",
-		ident(name), ident(d.Owner), literal(d.Encoding), literal(d.Collate), literal(d.CType))
+		client.Ident(name), client.Ident(d.Owner), client.Literal(d.Encoding), client.Literal(d.Collate), client.Literal(d.CType))
 	switch d.Provider {
 	case "i":
-		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + literal(d.Locale)
+		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + client.Literal(d.Locale)
 		if d.Rules != "" {
-			sql += " ICU_RULES " + literal(d.Rules)
+			sql += " ICU_RULES " + client.Literal(d.Rules)
 		}
 	case "b":
-		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + literal(d.Locale)
+		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + client.Literal(d.Locale)
 	}
 	return sql
 }
 
-// properties gives the statements that set what pg_restore does not, on the
+// Properties returns the statements that set what pg_restore does not, on the
 // database with the given name.
-func (g *globals) properties(name string) []string {
+func (g *State) Properties(name string) []string {
 	d := &g.Database
-	db := ident(name)
+	db := client.Ident(name)
 	out := []string{fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d IS_TEMPLATE %t", db, d.Limit, d.Template)}
 	if d.Comment != "" {
-		out = append(out, "COMMENT ON DATABASE "+db+" IS "+literal(d.Comment))
+		out = append(out, "COMMENT ON DATABASE "+db+" IS "+client.Literal(d.Comment))
 	}
 	for _, s := range g.Settings {
 		switch {
 		case s.InDatabase && s.Role == "":
 			out = append(out, "ALTER DATABASE "+db+s.clause())
 		case s.InDatabase:
-			out = append(out, "ALTER ROLE "+ident(s.Role)+" IN DATABASE "+db+s.clause())
+			out = append(out, "ALTER ROLE "+client.Ident(s.Role)+" IN DATABASE "+db+s.clause())
 		}
 	}
 	if !d.ACL {
 		return out
 	}
-	out = append(out, "REVOKE ALL ON DATABASE "+db+" FROM PUBLIC, "+ident(d.Owner))
+	out = append(out, "REVOKE ALL ON DATABASE "+db+" FROM PUBLIC, "+client.Ident(d.Owner))
 	for _, p := range d.Grants {
 		to := "PUBLIC"
 		if p.Grantee != "" {
-			to = ident(p.Grantee)
+			to = client.Ident(p.Grantee)
 		}
 		sql := "GRANT " + p.Privilege + " ON DATABASE " + db + " TO " + to
 		if p.Grantable && p.Grantee != d.Owner {
@@ -179,8 +166,8 @@ func (g *globals) properties(name string) []string {
 	return out
 }
 
-// script gives everything as one script, for a person.
-func (g *globals) script(database string) string {
+// Script returns everything as one script, for a person.
+func (g *State) Script(database string) string {
 	var b strings.Builder
 	b.WriteString("-- Roles and database properties that pg_dump leaves out. Run as a superuser, before\n" +
 		"-- pg_restore --exit-on-error --dbname=" + database + " dump.pgc\n")
@@ -190,7 +177,7 @@ func (g *globals) script(database string) string {
 		}
 	}
 	if g.Bootstrap != "" {
-		b.WriteString("-- The server's own superuser was " + ident(g.Bootstrap) + ": a server that has another one needs a role of that name.\n")
+		b.WriteString("-- The server's own superuser was " + client.Ident(g.Bootstrap) + ": a server that has another one needs a role of that name.\n")
 	}
 	for _, r := range g.Roles {
 		write(g.create(r)...)
@@ -201,7 +188,7 @@ func (g *globals) script(database string) string {
 	for _, p := range g.Parameters {
 		write(p.statement())
 	}
-	write(g.Database.create(database))
-	write(g.properties(database)...)
+	write(g.Database.Create(database))
+	write(g.Properties(database)...)
 	return b.String()
 }

@@ -1,4 +1,4 @@
-package postgres
+package compare
 
 import (
 	"bufio"
@@ -81,7 +81,7 @@ func (b *rowBag) close() error {
 	return errors.Join(errs...)
 }
 
-// read gives one part's rows, in order.
+// read returns one part's rows, in order.
 func (b *rowBag) read(part int) ([]rowRecord, error) {
 	text, err := os.ReadFile(b.parts[part].Name())
 	if err != nil {
@@ -97,7 +97,7 @@ func (b *rowBag) read(part int) ([]rowRecord, error) {
 
 func compareRows(x, y rowRecord) int { return bytes.Compare(x[:], y[:]) }
 
-// compareBags gives the tables that differ, by name.
+// compareBags returns the tables that differ, by name.
 func compareBags(ctx context.Context, tables *rowTables, a, b *rowBag) ([]source.TableDifference, error) {
 	all := make([]source.TableDifference, len(tables.names))
 	for i, name := range tables.names {

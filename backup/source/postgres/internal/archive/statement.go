@@ -1,4 +1,4 @@
-package postgres
+package archive
 
 import (
 	"errors"
@@ -140,9 +140,9 @@ func (s *statement) has(texts ...string) bool {
 	return false
 }
 
-// harmless tells, by the kind of what is made, which statements the
+// harmlessKinds tells, by the kind of what is made, which statements the
 // administrator executes.
-var harmless = map[string]func(*statement) bool{
+var harmlessKinds = map[string]func(*statement) bool{
 	"ACL":                          (*statement).grants,
 	"DEFAULT ACL":                  func(s *statement) bool { return s.begins("ALTER", "DEFAULT", "PRIVILEGES", "FOR", "ROLE") },
 	"COMMENT":                      (*statement).comments,
@@ -203,21 +203,21 @@ func (s *statement) grants() bool {
 }
 
 // harmlessStatements are those of an entry that the administrator executes.
-func harmlessStatements(e *tocEntry) ([]statement, error) {
+func harmlessStatements(e *Entry) ([]statement, error) {
 	all, err := splitStatements(e.make)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", e.label(), err)
+		return nil, fmt.Errorf("%s: %w", e.Label(), err)
 	}
 	for i := range all {
-		if allowed := harmless[e.kind]; allowed == nil || !allowed(&all[i]) {
-			return nil, fmt.Errorf("%s: %w: %.60q", e.label(), errStrange, all[i].text)
+		if allowed := harmlessKinds[e.Kind]; allowed == nil || !allowed(&all[i]) {
+			return nil, fmt.Errorf("%s: %w: %.60q", e.Label(), errStrange, all[i].text)
 		}
 	}
 	return all, nil
 }
 
-// extensionOf reads what an extension's entry makes.
-func extensionOf(e *tocEntry) (name, schema string, err error) {
+// ExtensionOf reads what an extension's entry makes.
+func ExtensionOf(e *Entry) (name, schema string, err error) {
 	all, err := splitStatements(e.make)
 	if err == nil && len(all) == 1 && all[0].begins("CREATE", "EXTENSION", "IF", "NOT", "EXISTS") {
 		t := all[0].tokens
@@ -225,5 +225,5 @@ func extensionOf(e *tocEntry) (name, schema string, err error) {
 			return t[5].text, t[8].text, nil
 		}
 	}
-	return "", "", fmt.Errorf("%s: %w", e.label(), errors.Join(errStrange, err))
+	return "", "", fmt.Errorf("%s: %w", e.Label(), errors.Join(errStrange, err))
 }
