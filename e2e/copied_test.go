@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Data folders are copied and put back while an application writes. The operator
@@ -260,7 +261,7 @@ func (tr *trial) copyOfTheActive(shows bool) {
 	if !a.app.running(tr.t) {
 		tr.t.Fatal("the old active's application does not run")
 	}
-	for _, e := range query[[]agent.ClusterEvent](b, "events", "--cluster") {
+	for _, e := range query[[]control.ClusterEvent](b, "events", "--cluster") {
 		if e.Kind == "demotion" {
 			tr.t.Errorf("its application runs, and the history says: %s", e.Text)
 		}

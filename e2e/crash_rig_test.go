@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/backup/source/sqlite"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // trial is a small cluster in which processes die, one after the other: files
@@ -319,7 +320,7 @@ func (tr *trial) staged(h *host) ([]string, error) {
 func (tr *trial) checkBackups() (salvaged []string) {
 	tr.t.Helper()
 	now := map[string]bool{}
-	for _, b := range query[[]agent.BackupInfo](tr.active, "backups") {
+	for _, b := range query[[]control.BackupInfo](tr.active, "backups") {
 		now[b.ID] = true
 		if tr.listed[b.ID] {
 			continue

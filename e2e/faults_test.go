@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // ordeal is two hosts, each with a line of its own to MinIO, on which things
@@ -262,7 +263,7 @@ func (o *ordeal) sound() {
 func (o *ordeal) kept() {
 	o.t.Helper()
 	listed := map[string]bool{}
-	for _, b := range query[[]agent.BackupInfo](o.active, "backups") {
+	for _, b := range query[[]control.BackupInfo](o.active, "backups") {
 		listed[b.ID] = true
 	}
 	for id := range o.known {

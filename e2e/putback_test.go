@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/miniostore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // contents are all objects of a bucket.
@@ -146,7 +147,7 @@ func goOnFromCopy(t *testing.T, store blobstore.Store, a, b, gone *host) {
 			t.Errorf("verify %s: %s", id, r.out)
 		}
 	}
-	found := slices.ContainsFunc(query[[]agent.ClusterEvent](gone, "events", "--cluster"), func(e agent.ClusterEvent) bool {
+	found := slices.ContainsFunc(query[[]control.ClusterEvent](gone, "events", "--cluster"), func(e control.ClusterEvent) bool {
 		return e.Kind == "recovery" && e.Reason == "a copy was restored" && e.By != "" && strings.Contains(e.Text, gone.name)
 	})
 	if !found {

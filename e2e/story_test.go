@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // story is three hosts, of which host-a begins as the active.
@@ -244,7 +245,7 @@ func (s *story) salvage(h *host) string {
 	s.t.Helper()
 	var id string
 	h.eventually("lists the salvage backup", func() error {
-		for _, b := range query[[]agent.BackupInfo](h, "backups") {
+		for _, b := range query[[]control.BackupInfo](h, "backups") {
 			if b.Salvage {
 				id = b.ID
 				return nil

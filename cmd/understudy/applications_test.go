@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // TestTheLinesForApplicationsWork runs the shell lines of docs/applications.md
@@ -70,7 +71,7 @@ func TestTheLinesForApplicationsWork(t *testing.T) {
 			t.Errorf("no line has %s", part)
 		}
 	}
-	for _, b := range ask[[]agent.BackupInfo](h, "backups") {
+	for _, b := range ask[[]control.BackupInfo](h, "backups") {
 		if b.Trigger == "task" && (b.By == "" || b.Reason == "") {
 			t.Errorf("a backup for a task, asked for by %q because %q", b.By, b.Reason)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // volume mounts a file system, until the test ends or umount.
@@ -93,7 +94,7 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 	a.fails(exitUsage, "--accept-change", "backup", "files")
 	b.fails(exitRefused, "host-a", "backup", "--accept-change")
 	after := ask[backup.Ref](a, "backup", "--accept-change", "files")
-	if info := ask[agent.BackupInfo](a, "backups", "show", after.ID); !mentions(warningsOf(info), why[len("had 120 files, "):]) && !mentions(warningsOf(info), "is on the root disk") {
+	if info := ask[control.BackupInfo](a, "backups", "show", after.ID); !mentions(warningsOf(info), why[len("had 120 files, "):]) && !mentions(warningsOf(info), "is on the root disk") {
 		t.Errorf("warnings of what was confirmed: %q", warningsOf(info))
 	}
 	a.until("is well again", func() bool {

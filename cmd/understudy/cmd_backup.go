@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func newBackup(a *app) *cobra.Command {
@@ -81,7 +81,7 @@ func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
 	if !req.Wait {
 		return a.printer().show(answer, func(w io.Writer) { fmt.Fprintln(w, "The backup is requested.") })
 	}
-	var made agent.BackupInfo
+	var made control.BackupInfo
 	if err := c.get(ctx, "/api/v1/backups/"+url.PathEscape(answer.ID), &made); err != nil {
 		return fmt.Errorf("backup %s is published; describe it: %w", answer.ID, err)
 	}
@@ -96,7 +96,7 @@ func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
 }
 
 // warningsOf lists what did not go well with a backup.
-func warningsOf(b agent.BackupInfo) []string {
+func warningsOf(b control.BackupInfo) []string {
 	all := b.Warnings
 	for _, s := range b.Sources {
 		for _, w := range s.Warnings {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func newBackups(a *app) *cobra.Command {
@@ -53,12 +54,12 @@ Without a running agent it reads the bucket itself.`,
 			}
 			a.tellOlder(list.OlderHead)
 			if list.Backups == nil {
-				list.Backups = []agent.BackupInfo{}
+				list.Backups = []control.BackupInfo{}
 			}
 			if a.json && (list.Next != "" || len(list.Damaged) > 0) {
 				rest := struct {
-					Next    string                `json:"next,omitempty"`
-					Damaged []agent.DamagedObject `json:"damaged,omitempty"`
+					Next    string                  `json:"next,omitempty"`
+					Damaged []control.DamagedObject `json:"damaged,omitempty"`
 				}{list.Next, list.Damaged}
 				_ = json.NewEncoder(a.std.err).Encode(rest) // no part of the result
 			}
@@ -76,7 +77,7 @@ Without a running agent it reads the bucket itself.`,
 const mostBackups = 100_000
 
 // listBackups asks the agent, or, where none runs on this host, the bucket.
-func (a *app) listBackups(ctx context.Context, before string, limit int) (list agent.BackupList, err error) {
+func (a *app) listBackups(ctx context.Context, before string, limit int) (list control.BackupList, err error) {
 	c, err := a.agent()
 	if err != nil {
 		return list, err
@@ -89,7 +90,7 @@ func (a *app) listBackups(ctx context.Context, before string, limit int) (list a
 	if err != nil {
 		return list, err
 	}
-	return bucket.History(ctx, before, limit)
+	return bucket.Chain().List(ctx, before, limit)
 }
 
 // instead reports whether the bucket can be asked what no agent answered.
@@ -134,10 +135,10 @@ func newBackupsShow(a *app) *cobra.Command {
 
 // findBackup asks the agent, or, where none runs on this host, the bucket; ""
 // is the newest.
-func (a *app) findBackup(ctx context.Context, id string) (agent.BackupInfo, error) {
+func (a *app) findBackup(ctx context.Context, id string) (control.BackupInfo, error) {
 	c, err := a.agent()
 	if err != nil {
-		return agent.BackupInfo{}, err
+		return control.BackupInfo{}, err
 	}
 	ask := id
 	if ask == "" {
@@ -146,15 +147,15 @@ func (a *app) findBackup(ctx context.Context, id string) (agent.BackupInfo, erro
 		case a.instead(err):
 			return a.findInBucket(ctx, id)
 		case err != nil:
-			return agent.BackupInfo{}, err
+			return control.BackupInfo{}, err
 		case s.LastBackup == nil && s.Bucket != "ok":
-			return agent.BackupInfo{}, &kindError{kind: errBucket, err: fmt.Errorf("which backup is the newest is not known: %s", s.Bucket)}
+			return control.BackupInfo{}, &kindError{kind: errBucket, err: fmt.Errorf("which backup is the newest is not known: %s", s.Bucket)}
 		case s.LastBackup == nil:
-			return agent.BackupInfo{}, refusedf("the cluster has no backup yet")
+			return control.BackupInfo{}, refusedf("the cluster has no backup yet")
 		}
 		ask = s.LastBackup.ID
 	}
-	var b agent.BackupInfo
+	var b control.BackupInfo
 	err = c.get(ctx, "/api/v1/backups/"+url.PathEscape(ask), &b)
 	switch {
 	case a.instead(err):
@@ -165,19 +166,19 @@ func (a *app) findBackup(ctx context.Context, id string) (agent.BackupInfo, erro
 	return b, err
 }
 
-func (a *app) findInBucket(ctx context.Context, id string) (agent.BackupInfo, error) {
+func (a *app) findInBucket(ctx context.Context, id string) (control.BackupInfo, error) {
 	_, bucket, err := a.look(ctx)
 	if err != nil {
-		return agent.BackupInfo{}, err
+		return control.BackupInfo{}, err
 	}
-	b, _, err := bucket.Find(ctx, id)
-	if errors.Is(err, agent.ErrNoBackup) {
+	b, _, err := bucket.Chain().Find(ctx, id)
+	if errors.Is(err, control.ErrNoBackup) {
 		return b, noBackup(id)
 	}
 	return b, err
 }
 
-func showBackups(w io.Writer, list agent.BackupList) {
+func showBackups(w io.Writer, list control.BackupList) {
 	if len(list.Backups) == 0 {
 		fmt.Fprintln(w, "There is no backup yet.")
 	} else {
@@ -195,7 +196,7 @@ func showBackups(w io.Writer, list agent.BackupList) {
 }
 
 // listNotes says, a line each, what a list of backups does not show.
-func listNotes(list agent.BackupList) string {
+func listNotes(list control.BackupList) string {
 	var notes strings.Builder
 	for _, d := range list.Damaged {
 		fmt.Fprintf(&notes, "damaged: %s (a backup that only this object names is not listed): %s\n", d.Key, d.Reason)
@@ -207,7 +208,7 @@ func listNotes(list agent.BackupList) string {
 }
 
 // marks says what is special about a backup.
-func marks(b agent.BackupInfo) string {
+func marks(b control.BackupInfo) string {
 	var words []string
 	for _, m := range []struct {
 		is   bool
@@ -223,7 +224,7 @@ func marks(b agent.BackupInfo) string {
 	return strings.Join(words, ", ")
 }
 
-func showBackup(w io.Writer, b agent.BackupInfo) {
+func showBackup(w io.Writer, b control.BackupInfo) {
 	facts(w, [][2]string{
 		{"Backup", b.ID},
 		{"Time", stamp(b.Time)},

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // TestBackupsDiffTellsWhatAFailoverLost compares the backups of both branches,
@@ -38,9 +39,9 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 		t.Errorf("promote --json: %+v, takeover %+v", done, done.Takeover)
 	}
 	a.serve()
-	var salvage agent.BackupInfo
+	var salvage control.BackupInfo
 	a.until("is salvaged", func() bool {
-		for _, info := range ask[[]agent.BackupInfo](b, "backups") {
+		for _, info := range ask[[]control.BackupInfo](b, "backups") {
 			if info.Salvage {
 				salvage = info
 			}

@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // finding is what `doctor` says of one thing.
@@ -180,7 +181,7 @@ func (a *app) examineBucket(ctx context.Context, ring *seal.Ring) []finding {
 	found := append(a.examineStore(ctx, store), examineFolder(a.set.Bucket)...)
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	var bucket *agent.Bucket
+	var bucket *control.Store
 	if ring != nil {
 		var more []finding
 		bucket, more = a.examineCluster(ctx, store, ring)
@@ -198,11 +199,11 @@ const clusterTimeout = 30 * time.Second
 
 // examineCluster finds out whether the key fits the cluster, and whether this
 // host belongs to it. The bucket is nil without a cluster that can be read.
-func (a *app) examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring) (*agent.Bucket, []finding) {
-	bucket, _, err := agent.OpenBucket(ctx, store, ring)
+func (a *app) examineCluster(ctx context.Context, store blobstore.Store, ring *seal.Ring) (*control.Store, []finding) {
+	bucket, _, err := control.Open(ctx, control.Config{Store: store, Ring: ring})
 	unanswered := (*blobstore.Error)(nil)
 	switch {
-	case errors.Is(err, agent.ErrBucket):
+	case errors.Is(err, control.ErrBucket):
 		return nil, []finding{{Name: "cluster", Result: warning, Detail: "none yet: make one with understudy init"}}
 	case errors.As(err, &unanswered):
 		return nil, []finding{is("cluster", err, "")}
@@ -225,9 +226,9 @@ func (a *app) examineCluster(ctx context.Context, store blobstore.Store, ring *s
 // examinePacks looks whether the packs of the newest backup are in the bucket.
 // An agent that runs here is asked to look as well: it stores again what is
 // missing.
-func (a *app) examinePacks(ctx context.Context, bucket *agent.Bucket) []finding {
+func (a *app) examinePacks(ctx context.Context, bucket *control.Store) []finding {
 	const name = "packs"
-	missing, of, err := bucket.MissingPacks(ctx)
+	missing, of, err := bucket.Chain().MissingPacks(ctx)
 	switch {
 	case err != nil:
 		return []finding{is(name, fmt.Errorf("the newest backup cannot be restored whole: %w", err), "")}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // clusterHistory shows what has happened to the cluster, oldest first, as
@@ -34,7 +34,7 @@ func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
 }
 
 // historyPage asks the agent, or, where none runs on this host, the bucket.
-func (a *app) historyPage(ctx context.Context, limit int) (page agent.ClusterHistory, err error) {
+func (a *app) historyPage(ctx context.Context, limit int) (page control.ClusterHistory, err error) {
 	c, err := a.agent()
 	if err != nil {
 		return page, err
@@ -47,10 +47,10 @@ func (a *app) historyPage(ctx context.Context, limit int) (page agent.ClusterHis
 	if err != nil {
 		return page, err
 	}
-	return bucket.ClusterHistory(ctx, "", limit)
+	return bucket.AuditLog().Page(ctx, "", limit)
 }
 
-func showClusterEvent(w io.Writer, e agent.ClusterEvent) {
+func showClusterEvent(w io.Writer, e control.ClusterEvent) {
 	fmt.Fprintf(w, "%s  epoch %-3d  %-10s  %s", stamp(e.Time), e.Epoch, e.Kind, e.Text)
 	if e.By != "" {
 		fmt.Fprintf(w, "; asked by %s", e.By)

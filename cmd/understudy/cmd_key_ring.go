@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func newKeyAdd(a *app) *cobra.Command {
@@ -228,13 +229,13 @@ func (a *app) knownKeys(ctx context.Context) (map[string][]string, error) {
 }
 
 // look opens the bucket and its cluster, without a word about this instance.
-func (a *app) look(ctx context.Context) (*bucketStore, *agent.Bucket, error) {
+func (a *app) look(ctx context.Context) (*bucketStore, *control.Store, error) {
 	return a.lookAt(ctx, time.Time{})
 }
 
 // lookAt is look, at the bucket as it was at a time unless that is zero. It says
 // so where an earlier version of an object is read.
-func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *agent.Bucket, error) {
+func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *control.Store, error) {
 	if err := a.set.needBucket(); err != nil {
 		return nil, nil, err
 	}
@@ -246,10 +247,10 @@ func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *agent.Bu
 	if err != nil {
 		return nil, nil, err
 	}
-	bucket, _, err := agent.OpenBucket(ctx, store, ring)
+	bucket, _, err := control.Open(ctx, control.Config{Store: store, Ring: ring})
 	if err == nil {
 		bucket.TellRecovered(func(_ context.Context, key string, v blobstore.Version) {
-			a.printer().note("%s", agent.RecoveredText(key, v))
+			a.printer().note("%s", control.RecoveredText(key, v))
 		})
 		if at.IsZero() {
 			a.compare(bucket)
@@ -276,7 +277,7 @@ func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) 
 // configuration in force, what every instance says of itself, and the newest
 // backup.
 func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error {
-	bucket, cluster, err := agent.OpenBucket(ctx, store, ring)
+	bucket, cluster, err := control.Open(ctx, control.Config{Store: store, Ring: ring})
 	if err != nil {
 		return err
 	}
@@ -300,7 +301,7 @@ func readWith(ctx context.Context, store blobstore.Store, ring *seal.Ring) error
 	if head.Newest == nil {
 		return nil
 	}
-	newest, m, err := bucket.Find(ctx, "")
+	newest, m, err := bucket.Chain().Find(ctx, "")
 	if err != nil {
 		return err
 	}

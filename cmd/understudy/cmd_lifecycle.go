@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // lifecycleJSON is what `lifecycle show` and `lifecycle apply` print with
@@ -130,7 +131,7 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 // applyRules sets the rules of a retention and reads them back. That they are
 // not there then is ErrRulesLost.
 func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) ([]blobstore.Rule, error) {
-	wanted := agent.Rules(r)
+	wanted := control.Rules(r)
 	if err := lifecycle.SetRules(ctx, wanted); err != nil {
 		return nil, err
 	}
@@ -142,12 +143,12 @@ func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.
 }
 
 // viewRules compares what is wanted with what is in force.
-func viewRules(supported bool, p agent.Promise, inForce []blobstore.Rule) lifecycleJSON {
+func viewRules(supported bool, p control.Promise, inForce []blobstore.Rule) lifecycleJSON {
 	standing := p.Configured.Under(inForce)
 	v := lifecycleJSON{
 		Supported: supported, AppliedBy: agent.AppliedByBucket,
 		Configured: agent.NewRetentionTimes(standing.Wanted), Effective: agent.NewRetentionTimes(standing.Effective),
-		Problems: slices.Concat(agent.Threats(inForce), standing.Problems, agent.ShortVersions(p.Configured, inForce)),
+		Problems: slices.Concat(control.Threats(inForce), standing.Problems, control.ShortVersions(p.Configured, inForce)),
 	}
 	if !standing.ByBucket() {
 		v.AppliedBy = agent.AppliedByAgent
@@ -155,7 +156,7 @@ func viewRules(supported bool, p agent.Promise, inForce []blobstore.Rule) lifecy
 	if !p.Until.IsZero() {
 		v.LongerPacksUntil = &p.Until
 	}
-	for _, c := range retention.Compare(agent.Rules(p.Rules), inForce) {
+	for _, c := range retention.Compare(control.Rules(p.Rules), inForce) {
 		r := ruleJSON{
 			Prefix: c.InForce.Prefix, Name: c.InForce.Name, Own: c.InForce.Own, Narrowed: c.InForce.Narrowed, Verdict: c.Verdict,
 			Days: c.InForce.Days, NoncurrentDays: c.InForce.NoncurrentDays, UploadDays: c.InForce.UploadDays,

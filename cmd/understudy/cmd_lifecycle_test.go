@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // memories are the stores with rules that tests open as memory://name.
@@ -159,16 +160,16 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 		t.Errorf("warnings %q, want one that names the rule, its days and what it deletes", got)
 	}
 
-	promise := agent.Promise{Configured: retention.Policy{}, Rules: retention.Policy{}}
+	promise := control.Promise{Configured: retention.Policy{}, Rules: retention.Policy{}}
 	tests := map[string]struct {
 		rules []blobstore.Rule
 		want  result
 		words string
 	}{
 		"no rules":  {nil, warning, "understudy lifecycle apply"},
-		"as wanted": {agent.Rules(promise.Rules), good, "packs after 22 days"},
-		"too short": {append(agent.Rules(promise.Rules), blobstore.Rule{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
-		"too long":  {agent.Rules(retention.Policy{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
+		"as wanted": {control.Rules(promise.Rules), good, "packs after 22 days"},
+		"too short": {append(control.Rules(promise.Rules), blobstore.Rule{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
+		"too long":  {control.Rules(retention.Policy{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 const promoteHelp = `Make this instance the active. Run it on the standby that is to take over.
@@ -270,7 +271,7 @@ type promotedJSON struct {
 	agent.PromotionStatus
 	// Takeover says what was lost and how to look at it (lost), and who has kept what
 	// (salvaged); null while that could not be looked up.
-	Takeover *agent.Takeover `json:"takeover"`
+	Takeover *control.Takeover `json:"takeover"`
 	// Lacks is what the backup that is in force could not keep.
 	Lacks []string `json:"lacks,omitempty"`
 	// AppError is why the application does not run.

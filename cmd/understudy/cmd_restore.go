@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -283,9 +284,9 @@ func (a *app) findCopyAt(ctx context.Context, id string, at time.Time) (*foundCo
 	if err != nil {
 		return nil, err
 	}
-	info, m, err := bucket.Find(ctx, id)
+	info, m, err := bucket.Chain().Find(ctx, id)
 	switch {
-	case errors.Is(err, agent.ErrNoBackup):
+	case errors.Is(err, control.ErrNoBackup):
 		return nil, noBackup(id)
 	case err != nil:
 		return nil, err

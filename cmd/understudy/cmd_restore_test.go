@@ -10,7 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
@@ -44,7 +44,7 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	if v := ask[verifiedJSON](b, "verify", "--cached", "--deep"); v.In != fromCache {
 		t.Errorf("verify --cached: %+v", v)
 	}
-	if list := ask[[]agent.BackupInfo](a, "backups"); len(list) == 0 || list[0].ID != ref.ID {
+	if list := ask[[]control.BackupInfo](a, "backups"); len(list) == 0 || list[0].ID != ref.ID {
 		t.Errorf("backups: %+v", list)
 	}
 	a.fails(exitFailed, "no backup", "restore", "nope", "--to", filepath.Join(t.TempDir(), "new"))

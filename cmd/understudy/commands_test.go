@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -32,11 +33,11 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if ref.ID == "" || ref.Key == "" || ref.Digest == "" {
 		t.Errorf("backup: %+v", ref)
 	}
-	list := ask[[]agent.BackupInfo](h, "backups")
+	list := ask[[]control.BackupInfo](h, "backups")
 	if len(list) == 0 || list[0].Ref != ref || list[0].Reason != "why" || list[0].Trigger != backup.Task {
 		t.Errorf("backups: %+v", list)
 	}
-	if b := ask[agent.BackupInfo](h, "backups", "show", "latest"); b.ID != ref.ID {
+	if b := ask[control.BackupInfo](h, "backups", "show", "latest"); b.ID != ref.ID {
 		t.Errorf("backups show: %+v", b)
 	}
 	if s := ask[agent.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
@@ -81,7 +82,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if events := ask[[]event.Event](h, "events", "--kinds", "schedule", "--since", "1h"); len(events) != 2 || !strings.HasPrefix(events[0].By, "socket (uid ") {
 		t.Errorf("events of one kind: %+v", events)
 	}
-	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster"); len(past) < 3 || past[0].Kind != "cluster" || past[len(past)-1].Reason != "why" {
+	if past := ask[[]control.ClusterEvent](h, "events", "--cluster"); len(past) < 3 || past[0].Kind != "cluster" || past[len(past)-1].Reason != "why" {
 		t.Errorf("events of the cluster: %+v", past)
 	}
 	if all := ask[[]api.Webhook](h, "webhooks"); len(all) != 0 {
@@ -119,7 +120,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 		t.Errorf("the agent ended with exit %d: %s", code, stderr)
 	}
 	h.fails(exitRefused, "promote another instance first", "leave")
-	if past := ask[[]agent.ClusterEvent](h, "events", "--cluster", "--limit", "1"); len(past) != 1 || past[0].Kind != "backup" {
+	if past := ask[[]control.ClusterEvent](h, "events", "--cluster", "--limit", "1"); len(past) != 1 || past[0].Kind != "backup" {
 		t.Errorf("events of the cluster without an agent: %+v", past)
 	}
 }

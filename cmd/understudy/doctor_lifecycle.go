@@ -8,14 +8,14 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // lifecycleFindings compares the rules by which the bucket deletes with those
 // that the cluster wants, and names every rule that would delete control
 // objects or backups that are still needed. lifecycle is nil where the store
 // has none; bucket is nil while there is no cluster, or no key.
-func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucket *agent.Bucket) []finding {
+func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucket *control.Store) []finding {
 	const name = "lifecycle"
 	var inForce []blobstore.Rule
 	err := blobstore.ErrNoRules
@@ -29,7 +29,7 @@ func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucke
 		return []finding{{Name: name, Result: warning, Detail: fmt.Sprintf("the bucket's rules cannot be read, so that nothing warns of one that deletes too soon: %v", err)}}
 	}
 	var found []finding
-	for _, threat := range agent.Threats(inForce) {
+	for _, threat := range control.Threats(inForce) {
 		found = append(found, finding{Name: name, Result: warning, Detail: threat})
 	}
 	if bucket == nil {
@@ -43,14 +43,14 @@ func lifecycleFindings(ctx context.Context, lifecycle blobstore.Lifecycle, bucke
 }
 
 // ruleFindings says how the rules in force compare with those that are wanted.
-func ruleFindings(p agent.Promise, inForce []blobstore.Rule) []finding {
+func ruleFindings(p control.Promise, inForce []blobstore.Rule) []finding {
 	const name = "lifecycle"
 	standing := p.Configured.Under(inForce)
 	var found []finding
-	for _, problem := range slices.Concat(standing.Problems, agent.ShortVersions(p.Configured, inForce)) {
+	for _, problem := range slices.Concat(standing.Problems, control.ShortVersions(p.Configured, inForce)) {
 		found = append(found, finding{Name: name, Result: warning, Detail: problem})
 	}
-	for _, c := range retention.Compare(agent.Rules(p.Rules), inForce) {
+	for _, c := range retention.Compare(control.Rules(p.Rules), inForce) {
 		if c.Verdict == retention.RuleLonger && c.Wanted.Days > 0 {
 			found = append(found, finding{Name: name, Result: warning, Detail: fmt.Sprintf(
 				"%s stays for %d days instead of %d: understudy lifecycle apply", c.Wanted.Prefix, c.InForce.Days, c.Wanted.Days)})

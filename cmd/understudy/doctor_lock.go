@@ -5,13 +5,13 @@ import (
 	"fmt"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // defaultLockFindings compares the bucket's default retention, which locks what is
 // written without a lock of its own, with the locks that the cluster sets. bucket is
 // nil while there is no cluster, or no key.
-func defaultLockFindings(ctx context.Context, store blobstore.Store, bucket *agent.Bucket) []finding {
+func defaultLockFindings(ctx context.Context, store blobstore.Store, bucket *control.Store) []finding {
 	const name = "default lock"
 	rule, ok := blobstore.As[blobstore.DefaultLock](store)
 	if !ok {

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -60,9 +61,9 @@ var exitKinds = []struct {
 	{exitUsage, []error{errUsage, ha.ErrInvalid}},
 	{exitRefused, []error{errRefused, agent.ErrLocked, agent.ErrNotMember}},
 	{exitFailed, []error{
-		errFailed, agent.ErrNoBackup, backup.ErrTampered, pack.ErrCorrupt, restore.ErrNotEmpty, restore.ErrNoSpace,
+		errFailed, control.ErrNoBackup, backup.ErrTampered, pack.ErrCorrupt, restore.ErrNotEmpty, restore.ErrNoSpace,
 	}},
-	{exitBucket, append([]error{errBucket, agent.ErrBucket, agent.ErrUnverified}, keyProblems...)},
+	{exitBucket, append([]error{errBucket, control.ErrBucket, control.ErrUnverified}, keyProblems...)},
 }
 
 // keyProblems are what a wrong key, or a missing one, causes.

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // alreadyMember reads the journal of a data folder that is one of the bucket's
@@ -18,7 +19,7 @@ func alreadyMember(ctx context.Context, cfg agent.Config) (*ha.Journal, error) {
 	if err != nil || j == nil || j.Instance != cfg.Instance {
 		return nil, err
 	}
-	bucket, _, err := agent.OpenBucket(ctx, cfg.Store, cfg.Ring)
+	bucket, _, err := control.Open(ctx, control.Config{Store: cfg.Store, Ring: cfg.Ring})
 	if err != nil || bucket.Cluster() != j.Cluster {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // olderHead is what this host knows of a bucket whose head is older than one that
@@ -16,7 +17,7 @@ type olderHead struct {
 
 // compare has the heads that a command reads compared with what this host's
 // instance has seen.
-func (a *app) compare(bucket *agent.Bucket) {
+func (a *app) compare(bucket *control.Store) {
 	journal, err := agent.ReadJournal(a.set.DataDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

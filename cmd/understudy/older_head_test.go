@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // bucketFolder is the folder that a host's bucket is.
@@ -72,7 +73,7 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 
 	a.serve()
 	a.until("has looked at the bucket", func() bool { return !strings.Contains(ask[agent.Status](a, "status").Bucket, "not read") })
-	if list := ask[[]agent.BackupInfo](a, "backups"); len(list) == 0 {
+	if list := ask[[]control.BackupInfo](a, "backups"); len(list) == 0 {
 		t.Errorf("backups: %+v", list)
 	}
 	for _, args := range [][]string{{"backups"}, {"events", "--cluster"}} {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // showPreflight writes what a promotion would do now.
@@ -96,7 +97,7 @@ func showPromoted(w io.Writer, s promotedJSON) {
 }
 
 // lacksOf is what a backup could not keep.
-func lacksOf(b agent.BackupInfo) []string {
+func lacksOf(b control.BackupInfo) []string {
 	all := slices.Clone(b.Warnings)
 	for _, src := range b.Sources {
 		for _, text := range src.Warnings {

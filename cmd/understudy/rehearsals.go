@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // rehearsed says in a few words how an instance's newest rehearsal went.
@@ -48,7 +49,7 @@ func rehearsalLine(s agent.Status) string {
 }
 
 // rehearsedBy lists in a few words which instances have rehearsed a backup.
-func rehearsedBy(b agent.BackupInfo) string {
+func rehearsedBy(b control.BackupInfo) string {
 	var words []string
 	for _, r := range b.Rehearsals {
 		words = append(words, fmt.Sprintf("%s on %s", r.Result, r.Instance))
@@ -57,7 +58,7 @@ func rehearsedBy(b agent.BackupInfo) string {
 }
 
 // showRehearsals writes a backup's rehearsals in full.
-func showRehearsals(w io.Writer, b agent.BackupInfo) {
+func showRehearsals(w io.Writer, b control.BackupInfo) {
 	for _, r := range b.Rehearsals {
 		fmt.Fprintf(w, "\nrehearsal on %s: %s at %s, %s in %s\n", r.Instance, r.Result, stamp(r.Time), size(r.Bytes), age(time.Duration(r.Took)))
 		if r.Error != "" {

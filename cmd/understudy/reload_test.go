@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // hangUp sends SIGHUP, and waits for what the agent says of it.
@@ -34,7 +35,7 @@ func TestTheFileIsReadAgainOnSIGHUP(t *testing.T) {
 	}
 	sources := func() int {
 		made := ask[struct{ ID string }](h, "backup")
-		return len(ask[agent.BackupInfo](h, "backups", "show", made.ID).Sources)
+		return len(ask[control.BackupInfo](h, "backups", "show", made.ID).Sources)
 	}
 	h.write("understudy.yaml", string(good)+"  - {name: files, directory: {path: relative}}\n")
 	s := h.hangUp(agent.ReloadRefused)

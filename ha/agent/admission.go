@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -43,14 +44,14 @@ func (a *Agent) awaitAdmission(ctx context.Context) error {
 }
 
 func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
-	b, cluster, err := openBucket(ctx, a.cfg)
+	b, cluster, err := control.Open(ctx, a.cfg.control())
 	if err != nil {
 		return err
 	}
 	a.objects.cluster.Store(&cluster)
-	if b.Cluster() != a.bucket.Cluster() {
+	if b.Cluster() != a.control.Cluster() {
 		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): check UNDERSTUDY_BUCKET and UNDERSTUDY_DATA_DIR",
-			ErrBucket, b.Cluster(), a.dir.path, a.bucket.Cluster())
+			control.ErrBucket, b.Cluster(), a.dir.path, a.control.Cluster())
 	}
 	if err := checkStore(ctx, a.cfg); err != nil {
 		return err
@@ -68,7 +69,7 @@ func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
 // record alone; so does one whose name is another's, as long as its state may be in
 // no backup: it has to run to keep that.
 func (a *Agent) takeName(ctx context.Context) error {
-	h, err := a.bucket.Head(ctx)
+	h, err := a.control.Head(ctx)
 	if err != nil { // the machine tells what is wrong, and nobody knows what this instance owes
 		err := a.registrar.take(ctx, a.record(), false, false)
 		if ha.IsRefusal(err) {
@@ -113,7 +114,7 @@ func (a *Agent) registerAgain(ctx context.Context, role ha.Role) error {
 // removed reads whether the configuration in force says that this instance was
 // removed.
 func (a *Agent) removed(ctx context.Context) (bool, error) {
-	h, err := a.bucket.Head(ctx)
+	h, err := a.control.Head(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +151,7 @@ func (a *Agent) keepRegistered(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if !unreachable(err) {
+		if !control.Unreachable(err) {
 			return err
 		}
 		if err := wait(ctx, pause); err != nil {
@@ -221,7 +222,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 			rec.Positions = a.positions(ctx)
 			err := a.putRecord(ctx, rec)
 			switch {
-			case err != nil && (!unreachable(err) || ctx.Err() != nil):
+			case err != nil && (!control.Unreachable(err) || ctx.Err() != nil):
 				return err
 			case err != nil && !failing:
 				a.note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
@@ -24,28 +24,28 @@ import (
 // Agent is one running instance. Run it once; everything else is safe for
 // concurrent use.
 type Agent struct {
-	cfg       Config
-	dir       *dataDir
-	self      ha.Peer
-	bucket    *Bucket
-	repo      *backup.Repository
-	cache     *restore.Cache
-	events    *event.Log
-	configs   *configs
-	table     *table
-	notifier  *notifier
-	accounts  *account.Accounts
-	webhooks  *webhook.Webhooks
-	history   *manifests
-	chronicle *chronicle
-	proofs    *rehearsals
-	stats     stats
-	started   ha.Now
-	begun     ha.Journal // as the data folder had it when this process started
+	cfg      Config
+	dir      *dataDir
+	self     ha.Peer
+	control  *control.Store
+	repo     *backup.Repository
+	cache    *restore.Cache
+	events   *event.Log
+	configs  *configs
+	table    *table
+	notifier *notifier
+	accounts *account.Accounts
+	webhooks *webhook.Webhooks
+	chain    *control.Chain
+	auditLog *control.AuditLog
+	proofs   *rehearsals
+	stats    stats
+	started  ha.Now
+	begun    ha.Journal // as the data folder had it when this process started
 
 	untrimmed  int        // backups made since the cache was trimmed; the work lane's
 	registrar  *registrar // its own goroutine's
-	renewal    renewal    // the goroutine's that keeps the table
+	resigned   resigned   // the goroutine's that keeps the table
 	refusals   refusals
 	reloading  reloading
 	readiness  readiness
@@ -145,7 +145,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, dir: dir, started: cfg.Clock.Now(), begun: j,
 		self:     ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
-		bucket:   newBucket(cfg, j.Cluster),
+		control:  control.New(cfg.control(), j.Cluster),
 		running:  make(map[uint64]context.CancelFunc),
 		inbox:    make(chan input),
 		wakeups:  make(chan struct{}, 1),
@@ -159,9 +159,9 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		packs:    newPacks(),
 	}
 	a.accounts = account.New(users{a})
-	a.bucket.TellRecovered(a.tellRecovered())
-	a.repo = a.bucket.Repository()
-	a.registrar = newRegistrar(a.bucket, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)
+	a.control.TellRecovered(a.tellRecovered())
+	a.repo = a.control.Repository()
+	a.registrar = newRegistrar(a.control, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)
 	if err := a.openParts(ctx); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
@@ -189,7 +189,7 @@ func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, e
 	case err != nil:
 		return j, err
 	case !found:
-		if _, _, err := openBucket(ctx, cfg); err != nil {
+		if _, _, err := control.Open(ctx, cfg.control()); err != nil {
 			return j, err
 		}
 		return j, fmt.Errorf("%w: join it with: understudy join", ErrNotMember)
@@ -219,14 +219,14 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 		return err
 	}
 	a.cache.Step, a.cache.Mended = a.cfg.Step, a.mended
-	a.history = newManifests(a.repo, a.cache)
-	a.chronicle = newChronicle(a.bucket, a.history)
+	a.chain = control.NewChain(a.control, a.cache)
+	a.auditLog = control.NewAuditLog(a.chain)
 	a.watchObjects()
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
 		a.note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
 	}
-	a.configs = newConfigs(a.bucket, a.dir)
-	a.table = newTable(a.bucket, a.self, func() *ha.Head { return a.view().Head })
+	a.configs = newConfigs(a.control, a.dir)
+	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.view().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
 	return nil
@@ -234,7 +234,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 
 func (a *Agent) params() (ha.Params, error) {
 	p := ha.Params{
-		Cluster: a.bucket.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
+		Cluster: a.control.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
 		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal, Unstoppable: a.unstoppable(),
 	}
 	if _, c := a.configs.current(); c != nil {
@@ -421,14 +421,4 @@ func (a *Agent) note(ctx context.Context, level event.Level, kind, text string, 
 	a.events.Add(ctx, event.Event{
 		Time: a.cfg.Clock.Now().Wall, Level: level, Kind: kind, Text: text, Instance: a.self.Name, Fields: fields,
 	})
-}
-
-// unreachable reports whether an error means that the bucket does not answer
-// now, and may later.
-func unreachable(err error) bool {
-	if errors.Is(err, ErrBucket) || errors.Is(err, ErrUnverified) {
-		return false
-	}
-	var e *blobstore.Error
-	return errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -177,7 +177,7 @@ func (a *Agent) tryHook(ctx context.Context, name string, h Hook, env []string) 
 func (a *Agent) identity() []string {
 	return []string{
 		"UNDERSTUDY_INSTANCE=" + a.self.Name,
-		"UNDERSTUDY_CLUSTER=" + a.bucket.Cluster(),
+		"UNDERSTUDY_CLUSTER=" + a.control.Cluster(),
 		"UNDERSTUDY_ROLE=" + string(a.view().Role),
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // child is an application that ends with its agent.
@@ -112,7 +113,7 @@ func TestAnOperatorsWordEndsAFailoversWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range history.Events {
-			if e.Kind == promotionKind && e.By == "alice" && strings.Contains(e.Text, "on the word that the host of the old active is off") {
+			if e.Kind == control.PromotionKind && e.By == "alice" && strings.Contains(e.Text, "on the word that the host of the old active is off") {
 				return
 			}
 		}
@@ -169,12 +170,12 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 		a.untilLeading()
 		salvage("never backed up either")
 
-		listed := func() map[string]BackupInfo {
+		listed := func() map[string]control.BackupInfo {
 			all, err := d.agent.Backups(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := make(map[string]BackupInfo)
+			found := make(map[string]control.BackupInfo)
 			for _, info := range all {
 				if info.Salvage {
 					found[info.ID] = info
@@ -203,8 +204,8 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 			if i++; i == 2 {
 				key = ha.OldSalvageKey(2, "a")
 			}
-			rec := &ha.SalvageRecord{Format: ha.Format, Cluster: b.agent.bucket.Cluster(), Epoch: 2, Instance: by, Backup: &info.Ref}
-			if _, err := b.agent.bucket.write(t.Context(), ha.KindSalvage, key, rec, blobstore.IfAbsent()); err != nil {
+			rec := &ha.SalvageRecord{Format: ha.Format, Cluster: b.agent.control.Cluster(), Epoch: 2, Instance: by, Backup: &info.Ref}
+			if _, err := b.agent.control.Write(t.Context(), ha.KindSalvage, key, rec, blobstore.IfAbsent()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -16,15 +16,16 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Defaults of a Config.
 const (
-	DefaultPoll           = 10 * time.Second
-	DefaultRequestTimeout = 10 * time.Second
-	DefaultKeep           = 10
-	DefaultHookTimeout    = time.Minute
-	DefaultProbeTimeout   = 5 * time.Minute
+	DefaultPoll         = 10 * time.Second
+	DefaultKeep         = 10
+	DefaultHookTimeout  = time.Minute
+	DefaultProbeTimeout = 5 * time.Minute
 )
 
 // Config is all that an agent is given. Only package main fills one.
@@ -57,7 +58,7 @@ type Config struct {
 	AppVersion func(ctx context.Context) (string, error)
 	Logger     *slog.Logger // nil: no logs
 	HTTP       *http.Client // for notifications; nil: a plain one
-	Clock      Clock        // nil: SystemClock
+	Clock      clock.Clock  // nil: SystemClock
 	Random     io.Reader    // nil: crypto/rand
 	// RequestTimeout bounds one request for a control object.
 	RequestTimeout time.Duration
@@ -121,7 +122,7 @@ func (c Config) complete() (Config, error) {
 		c.Poll = DefaultPoll
 	}
 	if c.RequestTimeout == 0 {
-		c.RequestTimeout = DefaultRequestTimeout
+		c.RequestTimeout = control.DefaultTimeout
 	}
 	if c.Keep == 0 {
 		c.Keep = DefaultKeep
@@ -133,7 +134,7 @@ func (c Config) complete() (Config, error) {
 		c.HTTP = &http.Client{}
 	}
 	if c.Clock == nil {
-		c.Clock = SystemClock()
+		c.Clock = clock.System()
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader
@@ -148,6 +149,11 @@ func (c Config) complete() (Config, error) {
 		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder), keep: c.KeepOutput}
 	}
 	return c, nil
+}
+
+// control is what the control store is given.
+func (c Config) control() control.Config {
+	return control.Config{Store: c.Store, Ring: c.Ring, Timeout: c.RequestTimeout, Clock: c.Clock}
 }
 
 // checkName says whether a name can be an instance's: it is part of keys in

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,14 +9,15 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // configs knows the shared configuration: the one in force, in memory and on
 // disk, and any other by its digest. It is safe for concurrent use.
 type configs struct {
-	bucket *Bucket
-	dir    *dataDir
+	control *control.Store
+	dir     *dataDir
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
@@ -26,8 +26,8 @@ type configs struct {
 	failed  string // digest of the one whose failure to load was said
 }
 
-func newConfigs(b *Bucket, dir *dataDir) *configs {
-	return &configs{bucket: b, dir: dir, now: dir.loadConfig()}
+func newConfigs(b *control.Store, dir *dataDir) *configs {
+	return &configs{control: b, dir: dir, now: dir.loadConfig()}
 }
 
 // current gives the configuration in force and its digest; nil while none is
@@ -48,11 +48,7 @@ func (c *configs) get(ctx context.Context, digest string) (*ha.Config, error) {
 	if digest == "" {
 		return nil, errors.New("the shared configuration is not known yet")
 	}
-	object, _, err := c.bucket.read(ctx, ha.KindConfig, ha.ConfigKey(digest), "")
-	if err != nil {
-		return nil, err
-	}
-	return object.(*ha.Config), nil
+	return c.control.ConfigWith(ctx, digest)
 }
 
 // use keeps a configuration that is in force, on disk too.
@@ -65,41 +61,14 @@ func (c *configs) use(digest string, config *ha.Config) error {
 	return c.dir.saveConfig(c.current())
 }
 
-// put writes a configuration to the bucket and gives its digest. Its name
-// being its content's digest, one that is there already is the same.
+// put writes a configuration to the bucket, unless it is in force already, and
+// returns its digest.
 func (c *configs) put(ctx context.Context, config *ha.Config) (string, error) {
-	payload, err := json.Marshal(config)
-	if err != nil {
-		return "", fmt.Errorf("encode configuration: %w", err)
+	digest, err := control.DigestOf(config)
+	if known, _ := c.current(); err != nil || digest == known {
+		return digest, err
 	}
-	digest := digestOf(payload)
-	if known, _ := c.current(); digest == known {
-		return digest, nil
-	}
-	key := ha.ConfigKey(digest)
-	for try := 1; ; try++ {
-		_, err := c.bucket.write(ctx, ha.KindConfig, key, config, blobstore.IfAbsent())
-		switch {
-		case err == nil:
-			return digest, nil
-		case errors.Is(err, blobstore.ErrPrecondition):
-			// When it was written is when it came into force last: what may
-			// expire goes by that (see Bucket.terms).
-			_, attrs, err := c.bucket.read(ctx, ha.KindConfig, key, "")
-			if err == nil {
-				_, err = c.bucket.write(ctx, ha.KindConfig, key, config, blobstore.IfMatch(attrs.Token))
-			}
-			if errors.Is(err, blobstore.ErrUnknownOutcome) && try < 3 {
-				continue
-			}
-			if errors.Is(err, blobstore.ErrPrecondition) {
-				err = nil // somebody else has just written it again
-			}
-			return digest, err
-		case !errors.Is(err, blobstore.ErrUnknownOutcome) || try == 3:
-			return "", err
-		}
-	}
+	return c.control.PutConfig(ctx, config)
 }
 
 // claim reports true when a configuration is to be loaded, and keeps others
@@ -165,7 +134,7 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 		return
 	}
 	switch {
-	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, ErrUnverified):
+	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, control.ErrUnverified):
 		a.trouble(ctx, configKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
 	case ctx.Err() == nil && a.configs.firstFailure(digest):
 		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)

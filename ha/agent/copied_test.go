@@ -259,14 +259,14 @@ func TestAnActiveWhoseRecordIsAnothersStarts(t *testing.T) {
 
 // forge writes the record of this host under another incarnation.
 func (h *host) forge(incarnation string) error {
-	b := h.agent.bucket
-	object, attrs, err := b.read(h.t.Context(), ha.KindInstance, ha.InstanceKey(h.name), "")
+	b := h.agent.control
+	object, attrs, err := b.Read(h.t.Context(), ha.KindInstance, ha.InstanceKey(h.name), "")
 	if err != nil {
 		return err
 	}
 	rec := *object.(*ha.Instance)
 	rec.Incarnation, rec.Nonce = incarnation, incarnation
-	_, err = b.write(h.t.Context(), ha.KindInstance, ha.InstanceKey(h.name), &rec, blobstore.IfMatch(attrs.Token))
+	_, err = b.Write(h.t.Context(), ha.KindInstance, ha.InstanceKey(h.name), &rec, blobstore.IfMatch(attrs.Token))
 	return err
 }
 

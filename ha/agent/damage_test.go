@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // replace replaces an object of the bucket by other bytes; nil removes it.
@@ -30,10 +30,10 @@ func (c *cluster) replace(key string, body []byte) {
 }
 
 // offline opens the bucket as the command line does without an agent.
-func (c *cluster) offline() (*Bucket, *storetest.Faulty) {
+func (c *cluster) offline() (*control.Store, *storetest.Faulty) {
 	c.t.Helper()
 	store := storetest.NewFaulty(c.memory)
-	b, _, err := OpenBucket(c.t.Context(), store, c.ring)
+	b, _, err := control.Open(c.t.Context(), control.Config{Store: store, Ring: c.ring})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func (c *cluster) offline() (*Bucket, *storetest.Faulty) {
 // again signs a manifest's content anew, changed.
 func (c *cluster) again(ring *seal.Ring, ref backup.Ref, change func(m map[string]any)) []byte {
 	c.t.Helper()
-	scope := seal.Scope{Type: "manifest", Cluster: c.hosts["a"].agent.bucket.Cluster(), Object: ref.Key}
+	scope := seal.Scope{Type: "manifest", Cluster: c.hosts["a"].agent.control.Cluster(), Object: ref.Key}
 	payload, err := c.ring.Verify(scope, c.object(ref.Key))
 	var m map[string]any
 	if err == nil {
@@ -99,7 +99,7 @@ func TestADamagedManifestHidesNoOther(t *testing.T) {
 				bad := all[at].Ref
 				c.replace(bad.Key, damage(c, bad, c.object(bad.Key)))
 				b, _ := c.offline()
-				list, err := b.History(t.Context(), "", 0)
+				list, err := b.Chain().List(t.Context(), "", 0)
 				if err != nil || len(list.Backups) != len(all) {
 					t.Fatalf("%d of %d backups are listed: %v", len(list.Backups), len(all), err)
 				}
@@ -109,24 +109,24 @@ func TestADamagedManifestHidesNoOther(t *testing.T) {
 					}
 				}
 				for _, i := range []int{0, at - 1, at + 1, len(all) - 1} {
-					found, m, err := b.Find(t.Context(), all[i].ID)
+					found, m, err := b.Chain().Find(t.Context(), all[i].ID)
 					if err != nil || m.ID != all[i].ID || found.Digest != all[i].Digest || found.Unlinked != (i == at+1) {
 						t.Errorf("backup %d: %+v, %v", i, found, err)
 					}
 				}
-				if _, _, err := b.Find(t.Context(), bad.ID); err == nil {
+				if _, _, err := b.Chain().Find(t.Context(), bad.ID); err == nil {
 					t.Error("the damaged one can be opened")
 				}
-				history, err := b.ClusterHistory(t.Context(), "", 100)
+				history, err := b.AuditLog().Page(t.Context(), "", 100)
 				if err != nil {
 					t.Fatal(err)
 				}
 				told := 0
 				for _, e := range history.Events {
-					if e.Backup == bad.ID && e.Kind == unverifiedKind {
+					if e.Backup == bad.ID && e.Kind == control.UnverifiedKind {
 						told++
 					}
-					if e.Kind == backupKind {
+					if e.Kind == control.BackupKind {
 						told += 100
 					}
 				}
@@ -156,8 +156,8 @@ func TestBackupsGoOnPastADamagedOne(t *testing.T) {
 		a.write("state", "on")
 		id := a.backup()
 		b, _ := c.offline()
-		list, err := b.History(t.Context(), "", 0)
-		if err != nil || list.Backups[0].ID != id || !slices.ContainsFunc(list.Backups, func(i BackupInfo) bool { return i.ID == newest.ID && i.Damaged != "" }) {
+		list, err := b.Chain().List(t.Context(), "", 0)
+		if err != nil || list.Backups[0].ID != id || !slices.ContainsFunc(list.Backups, func(i control.BackupInfo) bool { return i.ID == newest.ID && i.Damaged != "" }) {
 			t.Errorf("%+v, %v", list, err)
 		}
 	})
@@ -183,7 +183,7 @@ func TestABackupIsOpenedByItsIDInAHandfulOfRequests(t *testing.T) {
 		}
 		offline, store := c.offline()
 		store.Calls()
-		if _, m, err := offline.Find(t.Context(), old); err != nil || m.ID != old {
+		if _, m, err := offline.Chain().Find(t.Context(), old); err != nil || m.ID != old {
 			t.Fatalf("%v", err)
 		}
 		if n := len(store.Calls()); n > 12 {
@@ -207,21 +207,21 @@ func TestABackupIsOpenedByItsIDInAHandfulOfRequests(t *testing.T) {
 func TestTheLossPreviewCountsAllThatIsNewer(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		for i := range DefaultHistory + 7 {
+		for i := range control.DefaultList + 7 {
 			a.write("state", fmt.Sprint(i))
 			a.backup()
 		}
 		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Backup: first})
-		if err != nil || len(p.Loss.Newer) != DefaultHistory+7 || !strings.Contains(p.Loss.Summary, fmt.Sprint(DefaultHistory+7)) {
+		if err != nil || len(p.Loss.Newer) != control.DefaultList+7 || !strings.Contains(p.Loss.Summary, fmt.Sprint(control.DefaultList+7)) {
 			t.Errorf("%d newer backups, %q, %v", len(p.Loss.Newer), p.Loss.Summary, err)
 		}
 		offline, _ := c.offline()
-		page, err := offline.History(t.Context(), "", 0)
-		if err != nil || len(page.Backups) != DefaultHistory || page.Next != page.Backups[DefaultHistory-1].ID {
+		page, err := offline.Chain().List(t.Context(), "", 0)
+		if err != nil || len(page.Backups) != control.DefaultList || page.Next != page.Backups[control.DefaultList-1].ID {
 			t.Fatalf("%d backups, next %q, %v", len(page.Backups), page.Next, err)
 		}
-		rest, err := offline.History(t.Context(), page.Next, 0)
-		if err != nil || len(rest.Backups) < 8 || rest.Next != "" || rest.Backups[0].Sequence != page.Backups[DefaultHistory-1].Sequence-1 {
+		rest, err := offline.Chain().List(t.Context(), page.Next, 0)
+		if err != nil || len(rest.Backups) < 8 || rest.Next != "" || rest.Backups[0].Sequence != page.Backups[control.DefaultList-1].Sequence-1 {
 			t.Errorf("the rest: %+v, %v", rest, err)
 		}
 	})
@@ -251,12 +251,12 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 		a.write("state", "three")
 		a.backup()
 		b, _ := c.offline()
-		found, _, err := b.Find(t.Context(), ref.ID)
+		found, _, err := b.Chain().Find(t.Context(), ref.ID)
 		if err != nil || !found.Unlinked {
 			t.Errorf("%+v, %v", found, err)
 		}
-		list, err := b.History(t.Context(), "", 0)
-		if err != nil || slices.ContainsFunc(list.Backups, func(i BackupInfo) bool { return i.ID == ref.ID }) {
+		list, err := b.Chain().List(t.Context(), "", 0)
+		if err != nil || slices.ContainsFunc(list.Backups, func(i control.BackupInfo) bool { return i.ID == ref.ID }) {
 			t.Errorf("it is listed: %v", err)
 		}
 		renamed, err := backup.ParseID("20260301T120000Z-e00000009-s00000099-abcdef01")
@@ -264,7 +264,7 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.replace(renamed.Key, c.object(ref.Key))
-		if _, _, err := b.Find(t.Context(), renamed.ID); !errors.Is(err, seal.ErrScope) && !errors.Is(err, seal.ErrSignature) {
+		if _, _, err := b.Chain().Find(t.Context(), renamed.ID); !errors.Is(err, seal.ErrScope) && !errors.Is(err, seal.ErrSignature) {
 			t.Errorf("a backup under another's name: %v", err)
 		}
 	})
@@ -283,24 +283,4 @@ func TestADamagedMarkerIsShownAndHidesNothingElse(t *testing.T) {
 			t.Errorf("%+v, %v", list, err)
 		}
 	})
-}
-
-// People see backups by when they were made: a salvage backup stands among
-// those of its time, though its epoch has ended.
-func TestTheListIsByTimeWhateverTheEpoch(t *testing.T) {
-	at := func(minute int, epoch, sequence uint64) backup.Ref {
-		when := time.Date(2026, 3, 1, 12, minute, 0, 0, time.UTC)
-		return backup.Ref{ID: fmt.Sprintf("%s-e%08d-s%08d-00000000", when.Format("20060102T150405Z"), epoch, sequence), Epoch: epoch, Sequence: sequence, Time: when}
-	}
-	want := []backup.Ref{at(30, 2, 12), at(25, 1, 10), at(20, 2, 11), at(10, 2, 10), at(5, 1, 9)}
-	got := []BackupInfo{{Ref: want[1]}, {Ref: want[4]}, {Ref: want[2]}, {Ref: want[0]}, {Ref: want[3]}}
-	list := page{limit: 4}.cut(got)
-	for i, b := range list.Backups {
-		if b.ID != want[i].ID {
-			t.Errorf("place %d: %s, want %s", i, b.ID, want[i].ID)
-		}
-	}
-	if list.Next != want[3].ID {
-		t.Errorf("next is %q", list.Next)
-	}
 }

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -214,8 +212,29 @@ func syncFolder(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// digestOf is the SHA-256 of data, in hex.
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+// ReadJournal reads what the data folder at path says of its instance, without
+// locking it, and whether or not an agent is running on it. It is nil when the
+// folder is missing or belongs to no cluster, which is also so while an Init is
+// unfinished.
+func ReadJournal(path string) (*ha.Journal, error) {
+	d := dataDir{path: path}
+	j, found, err := d.loadJournal()
+	if err != nil || !found || j.Pending != nil && j.Pending.Token == "" {
+		return nil, err
+	}
+	return &j, nil
+}
+
+// CacheFolder is where the data folder at path has its restore.Cache; "" when
+// there is none that this process may look into.
+func CacheFolder(path string) (string, error) {
+	folder := filepath.Join(path, cacheFolder)
+	_, err := os.ReadDir(folder)
+	switch {
+	case err == nil:
+		return folder, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOTDIR):
+		return "", nil
+	}
+	return "", fmt.Errorf("look for the cache: %w", err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -67,12 +68,12 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error)
 	if err != nil {
 		return left, err
 	}
-	b, _, err := openBucket(ctx, cfg)
+	b, _, err := control.Open(ctx, cfg.control())
 	if err != nil {
 		return left, err
 	}
 	if b.Cluster() != j.Cluster {
-		return left, fmt.Errorf("%w: it holds another cluster (%s) than the data folder (%s)", ErrBucket, b.Cluster(), j.Cluster)
+		return left, fmt.Errorf("%w: it holds another cluster (%s) than the data folder (%s)", control.ErrBucket, b.Cluster(), j.Cluster)
 	}
 	swapper, settled, err := settle(ctx, cfg, dir, j)
 	left.Settled = settled

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -97,40 +98,26 @@ func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
 	if err := a.awaitAdmission(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
-	object, attrs, err := a.bucket.read(ctx, e.Kind, e.Key, e.IfChanged)
+	object, attrs, err := a.control.Read(ctx, e.Kind, e.Key, e.IfChanged)
 	if e.Kind == ha.KindLease {
 		a.tellLease(ctx, err)
 	}
-	return ha.Done{Outcome: readOutcome(err), Object: object, Token: attrs.Token, Err: err}
-}
-
-func readOutcome(err error) ha.Outcome {
-	switch {
-	case err == nil:
-		return ha.OK
-	case errors.Is(err, ErrUnverified):
-		return ha.Unverified
-	case errors.Is(err, blobstore.ErrNotFound):
-		return ha.Missing
-	case errors.Is(err, blobstore.ErrNotModified):
-		return ha.NotModified
-	}
-	return ha.Unknown
+	return ha.Done{Outcome: control.ReadOutcome(err), Object: object, Token: attrs.Token, Err: err}
 }
 
 func (a *Agent) findBackup(ctx context.Context, ref backup.Ref) ha.Done {
 	if err := a.awaitAdmission(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
-	_, err := a.bucket.store.Stat(ctx, ref.Key)
-	return ha.Done{Outcome: readOutcome(err), Err: err}
+	_, err := a.cfg.Store.Stat(ctx, ref.Key)
+	return ha.Done{Outcome: control.ReadOutcome(err), Err: err}
 }
 
 func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
 	if err := a.awaitAdmission(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
-	token, err := a.bucket.write(ctx, e.Kind, e.Key, e.Object, e.Cond)
+	token, err := a.control.Write(ctx, e.Kind, e.Key, e.Object, e.Cond)
 	switch {
 	case err == nil:
 		return ha.Done{Token: token}

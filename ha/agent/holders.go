@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -84,7 +85,7 @@ func (a *Agent) rollBack(ctx context.Context) ha.Done {
 
 // nobodyHas waits, for a bounded time, until nobody has any of the places open,
 // and says what it could not look at.
-func nobodyHas(ctx context.Context, clock Clock, where func() ([]holder.Place, error)) (blind string, err error) {
+func nobodyHas(ctx context.Context, clock clock.Clock, where func() ([]holder.Place, error)) (blind string, err error) {
 	places, err := where()
 	if err != nil {
 		return "", err

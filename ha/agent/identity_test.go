@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // runOnce runs an agent, for a while at most, and gives why it has ended.
@@ -72,10 +73,10 @@ func TestAnotherClustersBucketIsRefused(t *testing.T) {
 		other.store = storetest.NewFaulty(storetest.NewMemory())
 		other.init()
 		a.store = other.store
-		if err := a.refusesToOpen("another cluster"); !errors.Is(err, ErrBucket) {
+		if err := a.refusesToOpen("another cluster"); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("not ErrBucket: %v", err)
 		}
-		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, ErrBucket) {
+		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("join with the data folder of another cluster: %v", err)
 		}
 	})
@@ -84,10 +85,10 @@ func TestAnotherClustersBucketIsRefused(t *testing.T) {
 func TestABucketWithoutAClusterSaysWhatToDo(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a := c.host("a")
-		if err := a.refusesToOpen("understudy init"); !errors.Is(err, ErrBucket) {
+		if err := a.refusesToOpen("understudy init"); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("not ErrBucket: %v", err)
 		}
-		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, ErrBucket) {
+		if _, err := Join(t.Context(), a.config(), Joining{}); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("join: %v", err)
 		}
 		a.init()
@@ -236,16 +237,16 @@ func TestAHeadThatIsGoneIsAnAlarmNotANewCluster(t *testing.T) {
 			t.Error("active without a head")
 		}
 		d := c.host("e")
-		if _, err := Join(t.Context(), d.config(), Joining{}); !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "head") {
+		if _, err := Join(t.Context(), d.config(), Joining{}); !errors.Is(err, control.ErrBucket) || !strings.Contains(err.Error(), "head") {
 			t.Errorf("join: %v", err)
 		}
-		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "history") {
+		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, control.ErrBucket) || !strings.Contains(err.Error(), "history") {
 			t.Errorf("init: %v", err)
 		}
 		if err := c.memory.Delete(t.Context(), ha.ClusterKey); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, ErrBucket) {
+		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("init without cluster.json: %v", err)
 		}
 	})
@@ -261,10 +262,10 @@ func TestAClusterObjectThatIsGoneIsSaidToBe(t *testing.T) {
 		}
 		d := c.host("e")
 		_, err := Join(t.Context(), d.config(), Joining{})
-		if !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), "somebody deleted it") || strings.Contains(err.Error(), "understudy init") {
+		if !errors.Is(err, control.ErrBucket) || !strings.Contains(err.Error(), "somebody deleted it") || strings.Contains(err.Error(), "understudy init") {
 			t.Errorf("join: %v", err)
 		}
-		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, ErrBucket) {
+		if _, err := Init(t.Context(), d.config(), ha.DefaultConfig()); !errors.Is(err, control.ErrBucket) {
 			t.Errorf("init: %v", err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Init makes a cluster in an empty bucket, with this instance as its active,
@@ -41,16 +42,16 @@ func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (
 	if err := i.run(ctx, c); err != nil {
 		return "", fmt.Errorf("make cluster: %w", err)
 	}
-	return i.bucket.Cluster(), nil
+	return i.control.Cluster(), nil
 }
 
 type initialiser struct {
-	cfg    Config
-	dir    *dataDir
-	bucket *Bucket
-	j      ha.Journal
-	self   ha.Peer
-	users  []account.User
+	cfg     Config
+	dir     *dataDir
+	control *control.Store
+	j       ha.Journal
+	self    ha.Peer
+	users   []account.User
 }
 
 func (i *initialiser) run(ctx context.Context, c ha.Config) error {
@@ -65,7 +66,7 @@ func (i *initialiser) run(ctx context.Context, c ha.Config) error {
 		return err
 	}
 	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Unstoppable: i.cfg.unstoppable(i.cfg.Hooks), Time: i.cfg.Clock.Now().Wall}
-	known := newRegistrar(i.bucket, i.self, i.j.Incarnations, i.cfg.Random)
+	known := newRegistrar(i.control, i.self, i.j.Incarnations, i.cfg.Random)
 	if err := known.take(ctx, rec, true, false); err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (i *initialiser) begin(ctx context.Context) error {
 		return err
 	}
 	i.self = ha.Peer{Name: i.cfg.Instance, URL: i.cfg.URL, Incarnation: incarnation}
-	i.bucket = newBucket(i.cfg, id)
+	i.control = control.New(i.cfg.control(), id)
 	i.j = ha.Journal{
 		Format: ha.Format, Cluster: id, Instance: i.cfg.Instance, Role: ha.RoleActive, Epoch: 1,
 		Incarnations: append(slices.Clone(j.Incarnations), incarnation),
@@ -116,9 +117,9 @@ func (i *initialiser) begin(ctx context.Context) error {
 // clusterID decides which cluster is to be made: the one that an interrupted
 // init began, or a new one. It refuses a bucket that has one.
 func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, error) {
-	b, _, err := openBucket(ctx, i.cfg)
+	b, _, err := control.Open(ctx, i.cfg.control())
 	switch {
-	case errors.Is(err, ErrBucket): // no cluster.json
+	case errors.Is(err, control.ErrBucket): // no cluster.json
 		if err := i.refuseHistory(ctx, ha.ClusterKey); err != nil {
 			return "", err
 		}
@@ -132,7 +133,7 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 	case err != nil:
 		return "", err
 	case j.Cluster != "" && b.Cluster() != j.Cluster:
-		return "", fmt.Errorf("%w: it holds another cluster (%s) than the one that was begun with the data folder %s (%s)", ErrBucket, b.Cluster(), i.dir.path, j.Cluster)
+		return "", fmt.Errorf("%w: it holds another cluster (%s) than the one that was begun with the data folder %s (%s)", control.ErrBucket, b.Cluster(), i.dir.path, j.Cluster)
 	}
 	h, err := b.Head(ctx)
 	switch {
@@ -140,7 +141,7 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 		return b.Cluster(), nil // only the end of it is missing
 	case err == nil:
 		return "", &ha.Refusal{Reason: fmt.Sprintf("the bucket has a cluster already (its active is %s, in epoch %d): join it with: understudy join", h.Active.Name, h.Epoch)}
-	case !errors.Is(err, ErrBucket):
+	case !errors.Is(err, control.ErrBucket):
 		return "", err
 	}
 	return b.Cluster(), i.refuseHistory(ctx, ha.HeadKey)
@@ -164,7 +165,7 @@ func (i *initialiser) refuseHistory(ctx context.Context, missing string) error {
 				continue // a name that goes on
 			}
 			return fmt.Errorf("%w: it has no %s, but it holds history (%s): the object was deleted, and a new cluster would lose the old one; restore the object's last version, or use another prefix",
-				ErrBucket, missing, attrs.Key)
+				control.ErrBucket, missing, attrs.Key)
 		}
 	}
 	return nil
@@ -204,7 +205,7 @@ func (i *initialiser) stranger(ctx context.Context) (string, error) {
 
 // isOwn reports whether a cluster writes objects with this key.
 func isOwn(key string) bool {
-	for _, own := range slices.Concat(controlKeys, retention.Folders, []string{scratchFolder}) {
+	for _, own := range slices.Concat(control.Keys, retention.Folders, []string{control.ScratchPrefix}) {
 		if key == own || strings.HasSuffix(own, "/") && strings.HasPrefix(key, own) {
 			return true
 		}
@@ -214,14 +215,14 @@ func isOwn(key string) bool {
 
 // writeCluster writes cluster.json, once.
 func (i *initialiser) writeCluster(ctx context.Context) error {
-	object := &ha.Cluster{Format: ha.Format, ID: i.bucket.Cluster(), Time: i.cfg.Clock.Now().Wall}
+	object := &ha.Cluster{Format: ha.Format, ID: i.control.Cluster(), Time: i.cfg.Clock.Now().Wall}
 	return i.once(ctx, func() error {
-		_, err := i.bucket.write(ctx, ha.KindCluster, ha.ClusterKey, object, blobstore.IfAbsent())
+		_, err := i.control.Write(ctx, ha.KindCluster, ha.ClusterKey, object, blobstore.IfAbsent())
 		if !errors.Is(err, blobstore.ErrPrecondition) {
 			return err
 		}
-		b, _, err := openBucket(ctx, i.cfg)
-		if err == nil && b.Cluster() != i.bucket.Cluster() {
+		b, _, err := control.Open(ctx, i.cfg.control())
+		if err == nil && b.Cluster() != i.control.Cluster() {
 			err = &ha.Refusal{Reason: "another instance has just made a cluster in this bucket: join it with: understudy join"}
 		}
 		return err
@@ -248,16 +249,16 @@ func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, stri
 	if err != nil {
 		return nil, "", err
 	}
-	c.Format, c.Cluster = ha.Format, i.bucket.Cluster()
+	c.Format, c.Cluster = ha.Format, i.control.Cluster()
 	if c.DataKey, err = i.cfg.Ring.Wrap(keys, c.Cluster, i.cfg.Random); err != nil {
 		return nil, "", err
 	}
 	if len(i.users) > 0 {
-		if c.Secrets, err = sealSecrets(i.cfg, c.Cluster, secrets{Users: i.users}); err != nil {
+		if c.Secrets, err = i.control.SealSecrets(control.Secrets{Users: i.users}, i.cfg.Random); err != nil {
 			return nil, "", err
 		}
 	}
-	digest, err := newConfigs(i.bucket, i.dir).put(ctx, &c)
+	digest, err := newConfigs(i.control, i.dir).put(ctx, &c)
 	if err != nil {
 		return nil, "", err
 	}
@@ -267,7 +268,7 @@ func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, stri
 // landed gives the nonce of the head that an interrupted init wrote, if that
 // is in place.
 func (i *initialiser) landed(ctx context.Context) (nonce string) {
-	h, err := i.bucket.Head(ctx)
+	h, err := i.control.Head(ctx)
 	if err != nil || !slices.Contains(i.j.Pending.Nonces, h.Nonce) {
 		return ""
 	}
@@ -286,14 +287,14 @@ func (i *initialiser) writeHead(ctx context.Context, c *ha.Config, digest string
 			return err
 		}
 		head := &ha.Head{
-			Format: ha.Format, Cluster: i.bucket.Cluster(), Epoch: 1, Rev: 1, Nonce: nonce,
+			Format: ha.Format, Cluster: i.control.Cluster(), Epoch: 1, Rev: 1, Nonce: nonce,
 			Active: i.self, Config: digest, Fencing: c.Fencing, Time: i.cfg.Clock.Now().Wall,
 		}
-		_, err := i.bucket.write(ctx, ha.KindHead, ha.HeadKey, head, blobstore.IfAbsent())
+		_, err := i.control.Write(ctx, ha.KindHead, ha.HeadKey, head, blobstore.IfAbsent())
 		if !errors.Is(err, blobstore.ErrPrecondition) {
 			return err
 		}
-		present, err := i.bucket.Head(ctx)
+		present, err := i.control.Head(ctx)
 		switch {
 		case err != nil:
 			return err

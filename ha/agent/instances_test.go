@@ -170,7 +170,7 @@ func TestForgedNotificationsAreRefused(t *testing.T) {
 		if err := b.agent.VerifyNotification(http.Header{}, body); err == nil {
 			t.Error("no signature is accepted")
 		}
-		forger := &Agent{cfg: a.config(), bucket: a.agent.bucket}
+		forger := &Agent{cfg: a.config(), control: a.agent.control}
 		forger.cfg.Ring, forger.cfg.Clock, forger.cfg.Random = newRing(t), bubbleClock{}, rand.Reader
 		if req, err = newNotifier(forger).request(t.Context(), "http://b", nil); err != nil {
 			t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -64,13 +64,13 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 	if err := checkStore(ctx, cfg); err != nil {
 		return done, err
 	}
-	b, _, err := openBucket(ctx, cfg)
+	b, _, err := control.Open(ctx, cfg.control())
 	if err != nil {
 		return done, err
 	}
 	if found && old.Cluster != b.Cluster() {
 		return done, fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): leave that one first (understudy leave), or use another folder",
-			ErrBucket, b.Cluster(), dir.path, old.Cluster)
+			control.ErrBucket, b.Cluster(), dir.path, old.Cluster)
 	}
 	h, err := b.Head(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, 
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.bucket.atURL(ctx, r.self.URL)
+	all, err := r.control.AtURL(ctx, r.self.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -169,26 +169,6 @@ func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, 
 		}
 	}
 	return nil, nil
-}
-
-// atURL reads the records of the instances with a URL. One that cannot be verified
-// is nobody's.
-func (b *Bucket) atURL(ctx context.Context, url string) (all []*ha.Instance, err error) {
-	if url == "" {
-		return nil, nil
-	}
-	_, names, err := b.names(ctx, ha.InstancesPrefix)
-	for _, name := range names {
-		rec, err := b.Instance(ctx, name)
-		switch {
-		case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, ErrUnverified):
-		case err != nil:
-			return nil, err
-		case rec.URL == url:
-			all = append(all, rec)
-		}
-	}
-	return all, err
 }
 
 // has says what a host has of the sources; "" for nothing. What only a dump would

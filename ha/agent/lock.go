@@ -67,7 +67,7 @@ const lockAdvice = "give this instance s3:GetBucketObjectLockConfiguration, or a
 
 // lockFor is the lock of what is written now and lives for so long.
 func (a *Agent) lockFor(life time.Duration) blobstore.Lock {
-	return backup.LockFor(a.lock.current(), a.bucket.storeTime(), life)
+	return backup.LockFor(a.lock.current(), a.control.Time(), life)
 }
 
 // lockOrder completes an order with how the backup is to be locked.

@@ -163,7 +163,7 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 	now := n.a.cfg.Clock.Now().Wall
 	body, err := json.Marshal(Notification{
 		Type: "understudy.wake", Timestamp: now,
-		Data: NotificationData{Cluster: n.a.bucket.Cluster(), From: n.a.self.Name, Backup: ref},
+		Data: NotificationData{Cluster: n.a.control.Cluster(), From: n.a.self.Name, Backup: ref},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
@@ -173,7 +173,7 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 		return nil, err
 	}
 	id = "msg_" + id
-	hook, err := webhooks.NewWebhookRaw(n.a.cfg.Ring.NotificationSecret(n.a.bucket.Cluster()))
+	hook, err := webhooks.NewWebhookRaw(n.a.cfg.Ring.NotificationSecret(n.a.control.Cluster()))
 	if err != nil {
 		return nil, fmt.Errorf("sign notification: %w", err)
 	}
@@ -184,7 +184,7 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 // any key that this instance knows.
 func (a *Agent) VerifyNotification(header http.Header, body []byte) error {
 	err := errors.New("no key")
-	for _, secret := range a.cfg.Ring.NotificationSecrets(a.bucket.Cluster()) {
+	for _, secret := range a.cfg.Ring.NotificationSecrets(a.control.Cluster()) {
 		var hook *webhooks.Webhook
 		if hook, err = webhooks.NewWebhookRaw(secret); err != nil {
 			break

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -52,7 +53,7 @@ type configToken struct {
 func (a *Agent) watchObjects() {
 	a.objects.kick = make(chan struct{}, 1)
 	a.objects.watch = watch{
-		store: a.bucket.store, folders: append(slices.Clone(retention.Folders[:2]), demoteFolder, configFolder),
+		store: a.cfg.Store, folders: append(slices.Clone(retention.Folders[:2]), control.DemoteFolder, control.ConfigFolder),
 		check: a.checkObject, mayGo: a.mayGo, forget: a.unlearn,
 	}
 }
@@ -92,8 +93,8 @@ func drain(kick chan struct{}) {
 
 // unlearn has objects read again that are not, or may not be, what was read.
 func (a *Agent) unlearn(keys map[string]bool) {
-	a.history.forget(keys)
-	a.chronicle.forget(keys)
+	a.chain.Forget(keys)
+	a.auditLog.Forget(keys)
 }
 
 // mayGo reports whether an object is so old that nobody is shown what it tells.
@@ -102,14 +103,14 @@ func (a *Agent) mayGo(key string, written time.Time) bool {
 		written = ref.Time
 	}
 	_, c := a.configs.current()
-	return c == nil || written.Before(a.bucket.storeTime().Add(expirySlack-a.standing(c).Effective.Keep))
+	return c == nil || written.Before(a.control.Time().Add(control.ExpirySlack-a.standing(c).Effective.Keep))
 }
 
 // checkObject reads a manifest, a marker, a record or a configuration, and verifies
 // it. One that only a retired key has signed is none that was damaged here.
 func (a *Agent) checkObject(ctx context.Context, key string, known bool) (v finding, err error) {
-	if strings.HasPrefix(key, demoteFolder) || strings.HasPrefix(key, configFolder) {
-		_, _, err = a.bucket.read(ctx, kindOf(key), key, "")
+	if strings.HasPrefix(key, control.DemoteFolder) || strings.HasPrefix(key, control.ConfigFolder) {
+		_, _, err = a.control.Read(ctx, control.KindOf(key), key, "")
 	} else if ref, stranger := backup.ParseKey(key); stranger == nil {
 		var m *backup.Manifest
 		if _, m, err = a.repo.Current().LoadNamed(ctx, ref); err == nil && m.Previous != nil {
@@ -121,7 +122,7 @@ func (a *Agent) checkObject(ctx context.Context, key string, known bool) (v find
 		return v, nil
 	case errors.Is(err, seal.ErrUnknownKey) && !known:
 		return v, nil
-	case unusable(err), errors.Is(err, ErrUnverified):
+	case control.Unusable(err), errors.Is(err, control.ErrUnverified):
 		return finding{why: err.Error()}, nil
 	}
 	return v, err
@@ -209,7 +210,7 @@ func (a *Agent) putManifestBack(ctx context.Context, o badObject) bool {
 	}
 	_, c := a.configs.current()
 	keep := a.standing(c).Effective.Keep
-	if _, err := a.bucket.put(ctx, o.key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
+	if _, err := a.control.Put(ctx, o.key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
 		a.cfg.Logger.DebugContext(ctx, "a manifest cannot be put back", "key", o.key, "error", err)
 		return false
 	}

@@ -4,54 +4,9 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
-
-// BackupInfo describes one backup, for people.
-type BackupInfo struct {
-	backup.Ref
-	Trigger    backup.Trigger `json:"trigger"`
-	By         string         `json:"by,omitempty"` // who asked for it
-	Reason     string         `json:"reason,omitempty"`
-	Instance   string         `json:"instance"`
-	AppVersion string         `json:"application_version,omitempty"`
-	Version    string         `json:"agent_version"`
-	Duration   float64        `json:"duration_seconds"`
-	Size       backup.Size    `json:"size"`
-	Changed    bool           `json:"changed"`
-	Sources    []SourceInfo   `json:"sources"`
-	Warnings   []string       `json:"warnings,omitempty"`
-	Newest     bool           `json:"newest,omitempty"`     // what a promotion restores unless told otherwise
-	Superseded bool           `json:"superseded,omitempty"` // on a branch that a promotion cut off
-	Salvage    bool           `json:"salvage,omitempty"`    // made by a demoted active
-	Cached     bool           `json:"cached,omitempty"`     // by this instance
-
-	// Damaged says why its manifest cannot be used; then nothing but the Ref is
-	// known of it.
-	Damaged string `json:"damaged,omitempty"`
-	// Unlinked says that nothing that can be read leads to it, from the head, a
-	// marker or a record of salvage: only its signature vouches for it. Either
-	// what led to it is damaged, or it was written and never published.
-	Unlinked bool `json:"unlinked,omitempty"`
-
-	// Rehearsals says which instances have rehearsed it, and how that went.
-	Rehearsals []BackupRehearsal `json:"rehearsals,omitempty"`
-}
-
-// BackupRehearsal is one instance's rehearsal of a backup.
-type BackupRehearsal struct {
-	Instance string `json:"instance"`
-	ha.Rehearsal
-}
-
-// SourceInfo is a backup's part for one source, for people.
-type SourceInfo struct {
-	Kind     string   `json:"kind"`
-	Name     string   `json:"name"`
-	Size     int64    `json:"size"`
-	Warnings []string `json:"warnings,omitempty"`
-}
 
 // PromoteRequest asks to make this instance the active.
 type PromoteRequest struct {
@@ -77,11 +32,11 @@ type PromoteRequest struct {
 
 // Preflight says whether a promotion would work now, and what it would lose.
 type Preflight struct {
-	OK     bool       `json:"ok"`
-	Mode   ha.Mode    `json:"mode"`
-	Backup BackupInfo `json:"backup"` // to be restored
-	Checks []Check    `json:"checks"`
-	Loss   Loss       `json:"loss"`
+	OK     bool               `json:"ok"`
+	Mode   ha.Mode            `json:"mode"`
+	Backup control.BackupInfo `json:"backup"` // to be restored
+	Checks []Check            `json:"checks"`
+	Loss   Loss               `json:"loss"`
 	// Wait is for what, and how long, the promotion would wait once it has
 	// committed; nil: for nothing.
 	Wait *Wait `json:"wait,omitempty"`
@@ -184,12 +139,4 @@ type PromotionStatus struct {
 	Waiting  *Wait      `json:"waiting,omitempty"` // for somebody else, now
 
 	Progress *backup.Progress `json:"progress,omitempty"` // of that
-}
-
-func sourceInfos(entries []source.Entry) []SourceInfo {
-	infos := make([]SourceInfo, len(entries))
-	for i, e := range entries {
-		infos[i] = SourceInfo{Kind: e.Kind, Name: e.Name, Size: e.Size, Warnings: e.Warnings}
-	}
-	return infos
 }

@@ -86,7 +86,7 @@ func (a *Agent) lookReady(ctx context.Context) {
 	if r.at != 0 && r.newest == ref.ID && r.live == live && now-r.at < every {
 		return
 	}
-	m, err := a.history.get(ctx, ref)
+	m, err := a.chain.Manifest(ctx, ref)
 	if err != nil {
 		return // the machine tells of a bucket that does not answer, and of a backup that is damaged
 	}

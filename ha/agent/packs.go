@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -202,7 +203,7 @@ func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 	if h == nil || h.Newest == nil {
 		return nil, nil
 	}
-	m, err := a.history.get(ctx, *h.Newest)
+	m, err := a.chain.Manifest(ctx, *h.Newest)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +217,7 @@ func (a *Agent) missingPacks(ctx context.Context) ([]pack.Info, error) {
 		needed = index.Packs()
 	}
 	oldest, reuse := a.kept(ctx, h)
-	branches, err := a.branches(ctx, h, oldest)
+	branches, err := a.chain.Branches(ctx, h, oldest)
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +295,7 @@ func (a *Agent) findHit(ctx context.Context) {
 	packs := a.cache.Through(a.repo)
 	left := mostHit
 	look := func(ref backup.Ref) *backup.Manifest {
-		m, err := a.history.get(ctx, ref)
+		m, err := a.chain.Manifest(ctx, ref)
 		if err != nil {
 			return nil
 		}
@@ -342,7 +343,7 @@ func (a *Agent) recheckPacks(ctx context.Context) {
 		return
 	}
 	there := make([]bool, len(missing))
-	err := inParallel(ctx, len(missing), func(i int) error {
+	err := control.InParallel(ctx, len(missing), func(i int) error {
 		there[i] = a.isThere(ctx, missing[i])
 		return ctx.Err()
 	})
@@ -463,7 +464,7 @@ func (a *Agent) putBack(ctx context.Context, p pack.Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.bucket.store.Put(ctx, p.Digest.Key(), data, blobstore.Always.Locked(a.lockFor(a.packLife()))); err != nil {
+	if _, err := a.cfg.Store.Put(ctx, p.Digest.Key(), data, blobstore.Always.Locked(a.lockFor(a.packLife()))); err != nil {
 		return false, fmt.Errorf("put back %s: %w", p.Digest.Key(), err)
 	}
 	return true, nil

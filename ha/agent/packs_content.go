@@ -133,7 +133,7 @@ func (p *packs) addRotten(rotten []listedPack) {
 // isThere reports whether a pack that was missing, or rotten, is in the bucket as it
 // should be.
 func (a *Agent) isThere(ctx context.Context, p pack.Info) bool {
-	attrs, err := a.bucket.store.Stat(ctx, p.Digest.Key())
+	attrs, err := a.cfg.Store.Stat(ctx, p.Digest.Key())
 	if err != nil || attrs.Size != p.Size && p.Size != 0 {
 		return false
 	}

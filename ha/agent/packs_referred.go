@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // A pack was new in one backup, and the ones after it share it. So what all
@@ -88,8 +89,8 @@ func (r *referred) follow(ctx context.Context, a *Agent, s stretch, oldest time.
 			return &s, nil
 		}
 		*left--
-		m, err := a.history.get(ctx, s.from)
-		if errors.Is(err, blobstore.ErrNotFound) || unusable(err) {
+		m, err := a.chain.Manifest(ctx, s.from)
+		if errors.Is(err, blobstore.ErrNotFound) || control.Unusable(err) {
 			return nil, nil // it is told where backups are listed
 		}
 		if err != nil {
@@ -170,33 +171,8 @@ func (r *referred) list() []backup.Ref {
 	for _, ref := range r.refs {
 		all = append(all, ref)
 	}
-	slices.SortFunc(all, newestFirst)
+	slices.SortFunc(all, control.NewestFirst)
 	return all
-}
-
-// branches are the backups with which branches of the history begin, but for the
-// present chain: those that promotions have cut off, and salvage backups.
-func (a *Agent) branches(ctx context.Context, h *ha.Head, oldest time.Time) ([]backup.Ref, error) {
-	t, err := a.bucket.tips(ctx, h, oldest)
-	if err != nil {
-		return nil, err
-	}
-	salvages, err := a.bucket.salvages(ctx, a.history, mostSalvages, func(ref backup.Ref, _ time.Time) bool { return !ref.Time.Before(oldest) })
-	if err != nil {
-		return nil, err
-	}
-	var all []backup.Ref
-	for _, tip := range t.all {
-		if !tip.ref.Time.Before(oldest) {
-			all = append(all, tip.ref)
-		}
-	}
-	for _, s := range salvages {
-		if s.err == nil {
-			all = append(all, s.ref)
-		}
-	}
-	return slices.DeleteFunc(all, func(ref backup.Ref) bool { return ref.ID == h.Newest.ID }), nil
 }
 
 // kept is from when on backups are kept, and how old a pack may be that a backup
@@ -207,5 +183,5 @@ func (a *Agent) kept(ctx context.Context, h *ha.Head) (oldest time.Time, reuse t
 		return h.Newest.Time, 0
 	}
 	rules := a.standing(c).Effective
-	return a.bucket.storeTime().Add(-rules.Keep), max(rules.Reuse, 0)
+	return a.control.Time().Add(-rules.Keep), max(rules.Reuse, 0)
 }

@@ -36,7 +36,7 @@ func (c *cluster) lose(hosts ...*host) map[string][]byte {
 // whole checks that a backup can be restored from the bucket.
 func (c *cluster) whole(id string) error {
 	b, _ := c.offline()
-	_, m, err := b.Find(c.t.Context(), id)
+	_, m, err := b.Chain().Find(c.t.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -344,7 +344,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 func (c *cluster) neededBy(id string) map[string]bool {
 	c.t.Helper()
 	b, _ := c.offline()
-	_, m, err := b.Find(c.t.Context(), id)
+	_, m, err := b.Chain().Find(c.t.Context(), id)
 	if err != nil {
 		c.t.Fatal(err)
 	}

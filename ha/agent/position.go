@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // positionTimeout is how long the sources may take, together, to tell how far
@@ -43,14 +44,14 @@ func (a *Agent) positions(ctx context.Context) map[string]string {
 // reported reads what the active last said of itself, and compares it with a
 // backup; nil when it said nothing.
 func (a *Agent) reported(ctx context.Context, active string, m *backup.Manifest) (*Reported, error) {
-	object, attrs, err := a.bucket.read(ctx, ha.KindInstance, ha.InstanceKey(active), "")
-	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, ErrUnverified) {
+	object, attrs, err := a.control.Read(ctx, ha.KindInstance, ha.InstanceKey(active), "")
+	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, control.ErrUnverified) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Reported{Time: attrs.Time, Age: max(0, a.bucket.storeTime().Sub(attrs.Time)).Seconds()}
+	r := &Reported{Time: attrs.Time, Age: max(0, a.control.Time().Sub(attrs.Time)).Seconds()}
 	positions := object.(*ha.Instance).Positions
 	for _, e := range m.Sources {
 		if at, ok := positions[e.Name]; ok {

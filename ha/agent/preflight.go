@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Preflight says whether a promotion would work now, and what it would lose.
@@ -36,14 +37,14 @@ func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, c
 	a.awaitLook(ctx)
 	s := a.Status()
 	p.check("role", roleCheck(s, req))
-	h, err := a.bucket.Head(ctx)
-	if unreachable(err) {
-		err = fmt.Errorf("%w: %w", ErrBucket, err)
+	h, err := a.control.Head(ctx)
+	if control.Unreachable(err) {
+		err = fmt.Errorf("%w: %w", control.ErrBucket, err)
 	}
 	if err != nil {
 		return p, choice{}, err
 	}
-	if text := olderText(h, s.Seen); text != "" {
+	if text := control.OlderText(h, s.Seen); text != "" {
 		p.check("head", errors.New(text))
 	}
 	info, m, err := a.backupInfo(ctx, h, req.Backup)
@@ -116,7 +117,7 @@ func (p *Preflight) checkSource(ctx context.Context, a *Agent, src source.Source
 }
 
 func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {
-	_, err := a.cfg.Ring.Unwrap(m.DataKey, a.bucket.Cluster())
+	_, err := a.cfg.Ring.Unwrap(m.DataKey, a.control.Cluster())
 	p.check("key", err)
 }
 
@@ -137,7 +138,7 @@ func roleCheck(s Status, req PromoteRequest) error {
 
 // choose tells the machine's choice from what the operator asked for. The
 // newest by its id is the newest: a switchover restores the final backup then.
-func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromoteRequest, info BackupInfo) (choice, error) {
+func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromoteRequest, info control.BackupInfo) (choice, error) {
 	var c choice
 	if !info.Newest {
 		ref := info.Ref
@@ -210,7 +211,7 @@ func (p *Preflight) checkWait(s Status, h *ha.Head, req PromoteRequest) {
 }
 
 // loss says what the promotion would lose.
-func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen BackupInfo, m *backup.Manifest) (Loss, error) {
+func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
 	l := Loss{BackupAge: max(0, a.cfg.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge
@@ -220,7 +221,7 @@ func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, ch
 		return l, err
 	}
 	if !chosen.Newest {
-		if l.Newer, err = a.bucket.newer(ctx, h, a.history, chosen.Ref); err != nil {
+		if l.Newer, err = a.chain.Newer(ctx, h, chosen.Ref); err != nil {
 			return l, err
 		}
 	}

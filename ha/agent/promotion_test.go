@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
@@ -52,17 +53,17 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		if err != nil || !one.Superseded || !one.Cached || m.ID != second || len(one.Sources) != 1 {
 			t.Errorf("%+v, %v", one, err)
 		}
-		if _, _, err := d.agent.BackupInfo(t.Context(), "20000101T000000Z-nonsense"); !errors.Is(err, ErrNoBackup) {
+		if _, _, err := d.agent.BackupInfo(t.Context(), "20000101T000000Z-nonsense"); !errors.Is(err, control.ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
-		offline, _, err := OpenBucket(t.Context(), c.memory, c.ring)
+		offline, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := offline.History(t.Context(), "", 2); err != nil || len(all.Backups) != 2 || all.Backups[0].ID != newest || all.Next == "" {
+		if all, err := offline.Chain().List(t.Context(), "", 2); err != nil || len(all.Backups) != 2 || all.Backups[0].ID != newest || all.Next == "" {
 			t.Errorf("without an agent: %+v, %v", all, err)
 		}
-		if found, _, err := offline.Find(t.Context(), ""); err != nil || found.ID != newest {
+		if found, _, err := offline.Chain().Find(t.Context(), ""); err != nil || found.ID != newest {
 			t.Errorf("without an agent: %+v, %v", found, err)
 		}
 		d.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
@@ -111,7 +112,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !ha.IsRefusal(err) {
 			t.Errorf("promote all the same: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Backup: "nonsense"}); !errors.Is(err, ErrNoBackup) {
+		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Backup: "nonsense"}); !errors.Is(err, control.ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
 		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
@@ -200,7 +201,7 @@ func TestAPromotionWithoutTheBucketIsTheBucketsTrouble(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
 		b.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !errors.Is(err, ErrBucket) || ha.IsRefusal(err) {
+		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !errors.Is(err, control.ErrBucket) || ha.IsRefusal(err) {
 			t.Errorf("promote: %v", err)
 		}
 		b.store.Heal()

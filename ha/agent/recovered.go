@@ -2,11 +2,10 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -25,13 +24,7 @@ func (a *Agent) tellRecovered() func(context.Context, string, blobstore.Version)
 		told[key] = true
 		mu.Unlock()
 		if !known {
-			a.note(ctx, event.Warn, retentionKind, RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
+			a.note(ctx, event.Warn, retentionKind, control.RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
 		}
 	}
-}
-
-// RecoveredText says that an earlier version of an object was read.
-func RecoveredText(key string, v blobstore.Version) string {
-	return fmt.Sprintf("%s is damaged in the bucket, or missing: somebody overwrote or deleted it; its version of %s is right and was read instead, and goes when the rule for earlier versions says: find out who writes to the bucket",
-		key, v.Time.UTC().Format(time.RFC3339))
 }

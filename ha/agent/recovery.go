@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -57,7 +57,7 @@ type InstanceView struct {
 }
 
 func viewOf(h *ha.Head) HeadView {
-	v := HeadView{Epoch: h.Epoch, Rev: h.Rev, Active: h.Active.Name, Newest: refID(h.Newest)}
+	v := HeadView{Epoch: h.Epoch, Rev: h.Rev, Active: h.Active.Name, Newest: control.IDOf(h.Newest)}
 	if !h.Time.IsZero() {
 		v.Time = &h.Time
 	}
@@ -130,7 +130,7 @@ func (a *Agent) planRecovery(ctx context.Context, without []string) (recovery, e
 	}
 	seen := older.Seen
 	r.ask = ha.Recover{Shown: older.Head.Position(), Unasked: without}
-	now, err := a.bucket.Head(ctx)
+	now, err := a.control.Head(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -175,7 +175,7 @@ func (a *Agent) viewOf(s ha.Sighting, now *ha.Head) InstanceView {
 // planBackups finds which backups the bucket lacks, and which of them are cached
 // here.
 func (a *Agent) planBackups(ctx context.Context, r *recovery, now, seen *ha.Head) error {
-	listed, err := a.bucket.listBackups(ctx, "", 0)
+	listed, err := a.control.ListBackups(ctx, "", 0)
 	if err != nil {
 		return err
 	}
@@ -184,12 +184,12 @@ func (a *Agent) planBackups(ctx context.Context, r *recovery, now, seen *ha.Head
 		there[ref.ID], sequences[ref.Sequence] = true, true
 		r.ask.Epoch = max(r.ask.Epoch, ref.Epoch)
 	}
-	_, markers, err := a.bucket.names(ctx, "demote/")
+	_, markers, err := a.control.List(ctx, "demote/")
 	if err != nil {
 		return err
 	}
 	for _, name := range markers {
-		r.ask.Epoch = max(r.ask.Epoch, epochIn("demote/"+name))
+		r.ask.Epoch = max(r.ask.Epoch, control.EpochIn("demote/"+name))
 	}
 	if seen.Newest == nil {
 		return nil
@@ -203,9 +203,9 @@ func (a *Agent) planBackups(ctx context.Context, r *recovery, now, seen *ha.Head
 			r.Missing++
 		}
 	}
-	r.Newest = refID(now.Newest)
+	r.Newest = control.IDOf(now.Newest)
 	for _, ref := range a.cached() {
-		if now.Newest != nil && !after(ref, *now.Newest) || ref.IsSalvage() {
+		if now.Newest != nil && !control.After(ref, *now.Newest) || ref.IsSalvage() {
 			continue
 		}
 		if !there[ref.ID] {
@@ -239,11 +239,11 @@ func (a *Agent) planConfig(ctx context.Context, r *recovery, now, seen *ha.Head)
 	if seen.Config == now.Config {
 		return nil
 	}
-	object, _, err := a.bucket.read(ctx, ha.KindConfig, ha.ConfigKey(seen.Config), "")
+	object, _, err := a.control.Read(ctx, ha.KindConfig, ha.ConfigKey(seen.Config), "")
 	switch known, config := a.configs.current(); {
 	case err == nil:
 		r.ask.Config, r.ask.Fencing = seen.Config, object.(*ha.Config).Fencing
-	case !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, ErrUnverified):
+	case !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, control.ErrUnverified):
 		return err
 	case known == seen.Config && config != nil:
 		r.config = config
@@ -260,7 +260,7 @@ func (a *Agent) planConfig(ctx context.Context, r *recovery, now, seen *ha.Head)
 // newest backup that the bucket has whole then.
 func (a *Agent) returnLost(ctx context.Context, r *recovery) error {
 	if r.config != nil {
-		_, err := a.bucket.write(ctx, ha.KindConfig, ha.ConfigKey(r.ask.Config), r.config, blobstore.IfAbsent())
+		_, err := a.control.Write(ctx, ha.KindConfig, ha.ConfigKey(r.ask.Config), r.config, blobstore.IfAbsent())
 		if err != nil && !errors.Is(err, blobstore.ErrPrecondition) {
 			return err
 		}
@@ -280,35 +280,16 @@ func (a *Agent) returnLost(ctx context.Context, r *recovery) error {
 		candidates = slices.Insert(candidates, 0, *newest)
 	}
 	for _, ref := range candidates {
-		if (seen.Head.Newest == nil || after(ref, *seen.Head.Newest)) && a.isWhole(ctx, ref) {
+		if (seen.Head.Newest == nil || control.After(ref, *seen.Head.Newest)) && a.isWhole(ctx, ref) {
 			r.ask.Newest, r.Newest = &ref, ref.ID
 			return nil
 		}
 	}
-	r.Newest = refID(seen.Head.Newest)
+	r.Newest = control.IDOf(seen.Head.Newest)
 	return nil
 }
 
 const recoveryKind = "recovery"
-
-// recoveryTells says what a recovery was.
-func recoveryTells(r *ha.Recovery, active string) string {
-	text := fmt.Sprintf("the bucket was put back to an earlier state (epoch %d, rev %d, when epoch %d, rev %d had been seen); the cluster went on from it in epoch %d, with %s as the active",
-		r.Shown.Epoch, r.Shown.Rev, r.Over.Epoch, r.Over.Rev, r.Epoch, active)
-	if r.Missing > 0 {
-		text += fmt.Sprintf("; %d backups are lost", r.Missing)
-		if r.Newest != nil {
-			text += ", of those up to " + r.Newest.ID
-		}
-	}
-	for _, lost := range r.Lost {
-		text += "; lost: " + lost
-	}
-	if len(r.Unasked) > 0 {
-		text += "; not asked, on an operator's word: " + strings.Join(r.Unasked, ", ")
-	}
-	return text
-}
 
 // keepReturned puts back, after a recovery, the backups that this instance has cached
 // and the bucket lacks: the instance on which it was asked for may not have had them.
@@ -343,7 +324,7 @@ const (
 // returnCached puts back the cached backups that the bucket lacks.
 func (a *Agent) returnCached(ctx context.Context) (n int, err error) {
 	for _, ref := range a.cached() {
-		_, missing := a.bucket.store.Stat(ctx, ref.Key)
+		_, missing := a.cfg.Store.Stat(ctx, ref.Key)
 		if !errors.Is(missing, blobstore.ErrNotFound) {
 			err = errors.Join(err, missing)
 			continue
@@ -396,7 +377,7 @@ func (a *Agent) returnBackup(ctx context.Context, ref backup.Ref) (err error) {
 			return err
 		}
 	}
-	_, err = a.bucket.put(ctx, ref.Key, signed, blobstore.IfAbsent().Locked(a.lockFor(a.packLife())))
+	_, err = a.control.Put(ctx, ref.Key, signed, blobstore.IfAbsent().Locked(a.lockFor(a.packLife())))
 	if errors.Is(err, blobstore.ErrPrecondition) {
 		return nil // it is there
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // contents are a store's objects.
@@ -140,7 +141,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		h, err := d.agent.ClusterHistory(t.Context(), "", 0)
 		told := false
 		for _, e := range h.Events {
-			told = told || e.Kind == recoveryKind && e.By == "op" && e.Reason == "test"
+			told = told || e.Kind == control.RecoveryKind && e.By == "op" && e.Reason == "test"
 		}
 		if err != nil || !told {
 			t.Errorf("history %+v, %v", h.Events, err)

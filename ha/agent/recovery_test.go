@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func TestLostAnswersAreResolved(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAnInitWhoseEveryAnswerIsLostWritesOneHead(t *testing.T) {
 		a := c.host("a")
 		a.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: ha.HeadKey, Times: 3, Do: storetest.LoseAnswer()})
 		a.init()
-		b, _, err := OpenBucket(t.Context(), c.memory, c.ring)
+		b, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
 		a.halt()
-		old, _, err := blobstore.ReadAll(t.Context(), c.memory, ha.HeadKey, maxObject)
+		old, _, err := blobstore.ReadAll(t.Context(), c.memory, ha.HeadKey, control.MaxObject)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,70 +221,4 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 			t.Errorf("%v", b.hooks.env)
 		}
 	})
-}
-
-func TestTheSystemsClocksGoForward(t *testing.T) {
-	clock := SystemClock()
-	first := clock.Now()
-	if now := clock.Now(); now.Mono < first.Mono || now.Boot < first.Boot || now.Boot == 0 || now.Wall.Before(first.Wall) {
-		t.Errorf("%+v after %+v", now, first)
-	}
-}
-
-func TestControlObjectsAreBoundToTheirPlace(t *testing.T) {
-	memory := storetest.NewMemory()
-	ring := newRing(t)
-	b := newBucket(Config{Store: memory, Ring: ring, RequestTimeout: DefaultRequestTimeout, Clock: SystemClock()}, "one")
-	marker := &ha.Marker{Format: ha.Format, Cluster: "one", Epoch: 2}
-	for name, put := range map[string]func() error{
-		"another key's": func() error {
-			signed, err := b.encode(ha.KindMarker, ha.MarkerKey(2), marker)
-			return errors.Join(err, raw(t, memory, ha.MarkerKey(3), signed))
-		},
-		"another epoch": func() error {
-			_, err := b.write(t.Context(), ha.KindMarker, ha.MarkerKey(3), marker, blobstore.Always)
-			return err
-		},
-		"another format": func() error {
-			_, err := b.write(t.Context(), ha.KindMarker, ha.MarkerKey(3), &ha.Marker{Format: 9, Cluster: "one", Epoch: 3}, blobstore.Always)
-			return err
-		},
-		"another cluster inside": func() error {
-			_, err := b.write(t.Context(), ha.KindMarker, ha.MarkerKey(3), &ha.Marker{Format: ha.Format, Cluster: "two", Epoch: 3}, blobstore.Always)
-			return err
-		},
-		"another kind": func() error {
-			_, err := b.write(t.Context(), ha.KindAck, ha.MarkerKey(3), marker, blobstore.Always)
-			return err
-		},
-		"not JSON":  func() error { return raw(t, memory, ha.MarkerKey(3), []byte("hello")) },
-		"too large": func() error { return raw(t, memory, ha.MarkerKey(3), make([]byte, maxObject+1)) },
-	} {
-		if err := put(); err != nil {
-			t.Fatal(err)
-		}
-		_, _, err := b.read(t.Context(), ha.KindMarker, ha.MarkerKey(3), "")
-		if readOutcome(err) != ha.Unverified {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	token, err := b.write(t.Context(), ha.KindMarker, ha.MarkerKey(2), marker, blobstore.Always)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, attrs, err := b.read(t.Context(), ha.KindMarker, ha.MarkerKey(2), "")
-	if err != nil || got.(*ha.Marker).Epoch != 2 || attrs.Token != token {
-		t.Errorf("%+v, %v", got, err)
-	}
-	for key, want := range map[string]ha.Outcome{ha.MarkerKey(2): ha.NotModified, ha.MarkerKey(9): ha.Missing} {
-		if _, _, err := b.read(t.Context(), ha.KindMarker, key, token); readOutcome(err) != want {
-			t.Errorf("%s: %v", key, err)
-		}
-	}
-}
-
-func raw(t *testing.T, store blobstore.Store, key string, body []byte) error {
-	t.Helper()
-	_, err := store.Put(t.Context(), key, body, blobstore.Always)
-	return err
 }

@@ -11,15 +11,16 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // registrar keeps one instance's record in the bucket, and finds out whether
 // anybody else has this instance's name. It is not safe for concurrent use.
 type registrar struct {
-	bucket *Bucket
-	self   ha.Peer
-	known  []string // incarnations that are this data folder's own
-	random io.Reader
+	control *control.Store
+	self    ha.Peer
+	known   []string // incarnations that are this data folder's own
+	random  io.Reader
 
 	cond blobstore.Condition // that the next write is under
 	look bool                // the record must be read before it is written
@@ -30,8 +31,8 @@ type registrar struct {
 	stolen time.Duration // when that last was, on this host's clock; 0: never
 }
 
-func newRegistrar(b *Bucket, self ha.Peer, known []string, random io.Reader) *registrar {
-	return &registrar{bucket: b, self: self, known: known, random: random, look: true}
+func newRegistrar(b *control.Store, self ha.Peer, known []string, random io.Reader) *registrar {
+	return &registrar{control: b, self: self, known: known, random: random, look: true}
 }
 
 // errDeregistered means that an instance's record is gone.
@@ -41,11 +42,11 @@ var errDeregistered = errors.New("the instance's record is gone")
 // be verified is nobody's, and may be replaced: whoever can write to the bucket
 // without the key must not stop an instance by it.
 func (r *registrar) current(ctx context.Context) (*ha.Instance, blobstore.Attrs, error) {
-	object, attrs, err := r.bucket.read(ctx, ha.KindInstance, ha.InstanceKey(r.self.Name), "")
+	object, attrs, err := r.control.Read(ctx, ha.KindInstance, ha.InstanceKey(r.self.Name), "")
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound):
 		return nil, blobstore.Attrs{}, nil
-	case errors.Is(err, ErrUnverified):
+	case errors.Is(err, control.ErrUnverified):
 		return &ha.Instance{Incarnation: r.self.Incarnation}, attrs, nil
 	case err != nil:
 		return nil, attrs, err
@@ -98,7 +99,7 @@ func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
 	if r.mute {
 		return nil
 	}
-	rec.Format, rec.Cluster = ha.Format, r.bucket.Cluster()
+	rec.Format, rec.Cluster = ha.Format, r.control.Cluster()
 	rec.Name, rec.URL, rec.Incarnation = r.self.Name, r.self.URL, r.self.Incarnation
 	key := ha.InstanceKey(rec.Name)
 	var last error
@@ -113,7 +114,7 @@ func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
 			return err
 		}
 		rec.Nonce = nonce
-		token, err := r.bucket.write(ctx, ha.KindInstance, key, &rec, r.cond)
+		token, err := r.control.Write(ctx, ha.KindInstance, key, &rec, r.cond)
 		if err == nil {
 			r.cond = blobstore.IfMatch(token)
 			return nil
@@ -150,7 +151,7 @@ func (r *registrar) leave(ctx context.Context) error {
 	if err != nil || rec == nil || !r.own(rec) {
 		return err
 	}
-	return r.bucket.remove(ctx, ha.InstanceKey(r.self.Name))
+	return r.control.Remove(ctx, ha.InstanceKey(r.self.Name))
 }
 
 // randomHex is n random bytes in hex.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -69,11 +70,11 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 		if err != nil || len(info.Rehearsals) != 1 || info.Rehearsals[0].Instance != "b" {
 			t.Errorf("%+v, %v", info.Rehearsals, err)
 		}
-		offline, _, err := OpenBucket(t.Context(), c.memory, c.ring)
+		offline, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all, err := offline.History(t.Context(), "", 0); err != nil || len(all.Backups) != 1 || len(all.Backups[0].Rehearsals) != 1 {
+		if all, err := offline.Chain().List(t.Context(), "", 0); err != nil || len(all.Backups) != 1 || len(all.Backups[0].Rehearsals) != 1 {
 			t.Errorf("without an agent: %+v, %v", all, err)
 		}
 		b.halt()

@@ -1,50 +1,22 @@
 package agent
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // rehearsedOn tells of each backup which instances have rehearsed it, as far as
 // this one knows.
-func (a *Agent) rehearsedOn() map[string][]BackupRehearsal {
-	all := make(map[string][]BackupRehearsal)
+func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
+	all := make(map[string][]control.BackupRehearsal)
 	for _, i := range a.instances(a.view()) {
-		addRehearsals(all, i.Name, i.Rehearsals)
+		control.AddRehearsals(all, i.Name, i.Rehearsals)
 	}
 	return all
-}
-
-// rehearsedOn tells it as the instances' records do. One that cannot be
-// verified tells nothing.
-func (b *Bucket) rehearsedOn(ctx context.Context) (map[string][]BackupRehearsal, error) {
-	all := make(map[string][]BackupRehearsal)
-	_, names, err := b.names(ctx, ha.InstancesPrefix)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		rec, err := b.Instance(ctx, name)
-		switch {
-		case err == nil:
-			addRehearsals(all, name, rec.Rehearsals)
-		case !errors.Is(err, ErrUnverified) && !errors.Is(err, blobstore.ErrNotFound):
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-func addRehearsals(all map[string][]BackupRehearsal, instance string, of []ha.Rehearsal) {
-	for _, one := range of {
-		all[one.Backup] = append(all[one.Backup], BackupRehearsal{Instance: instance, Rehearsal: one})
-	}
 }
 
 // checkRehearsal says what this instance knows of the backup's restorability.

@@ -64,7 +64,7 @@ func (g *guard) look(ctx context.Context) time.Duration {
 	standing := g.a.standing(c)
 	keep := standing.Effective.Keep
 	pause := max(min(keep/lookPart, lookMost), judgeEvery)
-	published := g.a.bucket.storeTime().Sub(newest.Time)
+	published := g.a.control.Time().Sub(newest.Time)
 	if max(published, now-g.since) < keep/renewPart {
 		return pause
 	}
@@ -90,14 +90,14 @@ const gone = time.Duration(1<<63 - 1)
 func (g *guard) age(ctx context.Context, ref backup.Ref) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.a.cfg.RequestTimeout)
 	defer cancel()
-	attrs, err := g.a.bucket.store.Stat(ctx, ref.Key)
+	attrs, err := g.a.cfg.Store.Stat(ctx, ref.Key)
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound):
 		return gone, nil
 	case err != nil:
 		return 0, fmt.Errorf("look at %s: %w", ref.Key, err)
 	}
-	return g.a.bucket.storeTime().Sub(attrs.Time), nil
+	return g.a.control.Time().Sub(attrs.Time), nil
 }
 
 // alarm says, once for each backup, that the newest one gets old.
@@ -192,7 +192,7 @@ func (g *guard) write(ctx context.Context, newest backup.Ref, keep time.Duration
 			return written, errMoved
 		}
 	}
-	if _, err := a.bucket.put(ctx, newest.Key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
+	if _, err := a.control.Put(ctx, newest.Key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
 		return written, err
 	}
 	return written, nil
@@ -204,9 +204,9 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	if err := g.limit.Wait(ctx); err != nil {
 		return false, fmt.Errorf("wait to renew %s: %w", key, err)
 	}
-	attrs, err := a.bucket.store.Stat(ctx, key)
+	attrs, err := a.cfg.Store.Stat(ctx, key)
 	switch {
-	case err == nil && attrs.Size == p.Size && a.bucket.storeTime().Sub(attrs.Time) < a.freshFor(keep):
+	case err == nil && attrs.Size == p.Size && a.control.Time().Sub(attrs.Time) < a.freshFor(keep):
 		return false, nil
 	case err != nil && !errors.Is(err, blobstore.ErrNotFound):
 		return false, fmt.Errorf("look at %s: %w", key, err)
@@ -215,7 +215,7 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.bucket.store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(max(keep, a.packLife())))); err != nil {
+	if _, err := a.cfg.Store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(max(keep, a.packLife())))); err != nil {
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil

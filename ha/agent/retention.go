@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -50,14 +50,9 @@ func (e *expiry) inForce() []blobstore.Rule {
 	return e.rules
 }
 
-// configured is the retention that a configuration asks for.
-func configured(c *ha.Config) retention.Policy {
-	return retention.Policy{Keep: time.Duration(c.Retention), Reuse: time.Duration(c.ReuseWindow)}
-}
-
 // standing is what a configuration's retention comes to in this bucket.
 func (a *Agent) standing(c *ha.Config) retention.Effect {
-	return configured(c).Under(a.expiry.inForce())
+	return control.Configured(c).Under(a.expiry.inForce())
 }
 
 const (
@@ -112,7 +107,7 @@ func (a *Agent) readRules(ctx context.Context) {
 	if errors.Is(err, blobstore.ErrNoRules) {
 		rules, err = nil, nil // so the active deletes
 	}
-	now := a.bucket.storeTime()
+	now := a.control.Time()
 	a.expiry.change(func(e *expiry) {
 		if err != nil {
 			e.failure = err.Error()
@@ -154,117 +149,4 @@ func (j *judge) look(ctx context.Context, a *Agent) (well bool) {
 		a.note(ctx, event.Info, retentionKind, text, nil)
 	}
 	return well
-}
-
-// controlKeys are the keys, and the beginnings of keys, that no rule may touch.
-var controlKeys = []string{ha.ClusterKey, ha.HeadKey, ha.LeaseKey, "config/", "demote/", ha.InstancesPrefix}
-
-// Rules are the rules that a retention wants its bucket to have.
-func Rules(r retention.Policy) []blobstore.Rule {
-	return append(r.Rules(controlKeys...), blobstore.Rule{
-		Name: "understudy probe", Prefix: scratchFolder, NoncurrentDays: int(scratchLife / (24 * time.Hour)),
-	})
-}
-
-// ShortVersions says of each rule that deletes earlier versions sooner than
-// Rules would what is lost by that, and what to do.
-func ShortVersions(r retention.Policy, rules []blobstore.Rule) []string {
-	return r.ShortVersions(rules, controlKeys...)
-}
-
-// Threats says of each rule that would delete control objects what it does,
-// after how many days, and what to do about it.
-func Threats(rules []blobstore.Rule) []string {
-	var all []string
-	for _, rule := range rules {
-		var touched []string
-		for _, key := range controlKeys {
-			if retention.Touches(rule, key) {
-				touched = append(touched, key)
-			}
-		}
-		if len(touched) > 0 {
-			all = append(all, fmt.Sprintf("%s deletes control objects (%s) after %d days, and the cluster would be lost: take them out of it",
-				retention.RuleName(rule), strings.Join(touched, ", "), rule.Days))
-		}
-	}
-	return all
-}
-
-// Promise is what the configuration in force asks of the bucket's rules.
-type Promise struct {
-	Configured retention.Policy
-	// Rules is what the rules must be made from now: the same, with the reuse
-	// window that it had before while that is still needed, until Until.
-	Rules retention.Policy
-	Until time.Time // by the store's clock; zero: nothing is waited for
-}
-
-// Promise reads what the configuration in force asks of the bucket's rules. It
-// needs no running agent.
-func (b *Bucket) Promise(ctx context.Context) (Promise, error) {
-	object, attrs, err := b.read(ctx, ha.KindHead, ha.HeadKey, "")
-	if err != nil {
-		return Promise{}, err
-	}
-	h := object.(*ha.Head)
-	c, err := b.Config(ctx, h)
-	if err != nil {
-		return Promise{}, err
-	}
-	// The store's clock has come at least to where the head was written.
-	return b.promise(ctx, h.Config, c, attrs.Time, make(map[string]retention.Policy))
-}
-
-// promise computes the promise of the configuration in force at time now. known
-// remembers, between calls, what earlier configurations asked for.
-func (b *Bucket) promise(ctx context.Context, digest string, c *ha.Config, now time.Time, known map[string]retention.Policy) (Promise, error) {
-	p := Promise{Configured: configured(c)}
-	terms, err := b.terms(ctx, digest, now.Add(-p.Configured.ManifestLife()), known)
-	if err != nil {
-		return p, fmt.Errorf("look for earlier configurations: %w", err)
-	}
-	p.Rules, p.Until = retention.Promised(p.Configured, terms, now)
-	return p, nil
-}
-
-// terms gives what was configured before the configuration in force, as far as
-// that ended after since: each configuration is written, or written again, when
-// it comes into force. One that cannot be verified was never in force, or what
-// was made under it cannot be verified either.
-func (b *Bucket) terms(ctx context.Context, inForce string, since time.Time, known map[string]retention.Policy) ([]retention.Period, error) {
-	const folder = "config/"
-	listed, names, err := b.names(ctx, folder)
-	if err != nil {
-		return nil, err
-	}
-	var terms []retention.Period
-	for i, name := range names {
-		until := time.Time{}
-		for _, other := range listed { // the next one to be written ended it
-			if other.Time.After(listed[i].Time) && (until.IsZero() || other.Time.Before(until)) {
-				until = other.Time
-			}
-		}
-		if name == inForce || !until.IsZero() && until.Before(since.Add(-2*24*time.Hour)) {
-			continue
-		}
-		if until.IsZero() {
-			until = listed[i].Time // it never came into force
-		}
-		r, found := known[name]
-		if !found {
-			object, _, err := b.read(ctx, ha.KindConfig, ha.ConfigKey(name), "")
-			if errors.Is(err, ErrUnverified) || errors.Is(err, blobstore.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			r = configured(object.(*ha.Config))
-			known[name] = r
-		}
-		terms = append(terms, retention.Period{Policy: r, Until: until})
-	}
-	return terms, nil
 }

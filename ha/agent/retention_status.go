@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // RetentionStatus says how long backups stay, and who deletes them then.
@@ -56,7 +57,7 @@ func (a *Agent) retentionStatus(c *ha.Config) *RetentionStatus {
 		Configured: NewRetentionTimes(standing.Wanted), Effective: NewRetentionTimes(standing.Effective),
 		AppliedBy: AppliedByBucket, AgentDeletes: standing.Left,
 		Lock: a.lock.current(), RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
-		Problems: append(Threats(e.rules), standing.Problems...), ShortVersions: ShortVersions(standing.Wanted, e.rules),
+		Problems: append(control.Threats(e.rules), standing.Problems...), ShortVersions: control.ShortVersions(standing.Wanted, e.rules),
 	}
 	if !standing.ByBucket() {
 		s.AppliedBy = AppliedByAgent

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -85,11 +86,11 @@ func (c *cluster) paused(n int, change func(*Config)) (a *host, newest string) {
 // restorable checks every byte of the newest backup in the bucket.
 func (c *cluster) restorable(newest string) {
 	c.t.Helper()
-	b, _, err := OpenBucket(c.t.Context(), c.memory, c.ring)
+	b, _, err := control.Open(c.t.Context(), control.Config{Store: c.memory, Ring: c.ring})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	info, m, err := b.Find(c.t.Context(), "")
+	info, m, err := b.Chain().Find(c.t.Context(), "")
 	if err != nil || info.ID != newest {
 		c.t.Fatalf("the newest backup is %s, want %s: %v", info.ID, newest, err)
 	}
@@ -244,14 +245,14 @@ func TestADeposedActiveDoesNotDelete(t *testing.T) {
 
 // takeHead makes somebody else the active.
 func (c *cluster) takeHead(old *host) {
-	b := newBucket(Config{Store: c.memory, Ring: c.ring, RequestTimeout: time.Second, Clock: bubbleClock{}}, old.agent.bucket.Cluster())
+	b := control.New(control.Config{Store: c.memory, Ring: c.ring, Timeout: time.Second, Clock: bubbleClock{}}, old.agent.control.Cluster())
 	h, err := b.Head(c.t.Context())
 	if err != nil {
 		c.t.Error(err)
 		return
 	}
 	h.Epoch, h.Rev, h.Nonce, h.Active = h.Epoch+1, h.Rev+1, "another", ha.Peer{Name: "z", Incarnation: "z"}
-	if _, err := b.write(c.t.Context(), ha.KindHead, ha.HeadKey, h, blobstore.Always); err != nil {
+	if _, err := b.Write(c.t.Context(), ha.KindHead, ha.HeadKey, h, blobstore.Always); err != nil {
 		c.t.Error(err)
 	}
 }
@@ -271,7 +272,7 @@ func TestAShorterWindowWaitsForOlderBackups(t *testing.T) {
 		}
 		check := func(when string, packs time.Duration, waits bool) {
 			t.Helper()
-			p, err := a.agent.bucket.Promise(t.Context())
+			p, err := a.agent.control.Promise(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // TestASalvageThatNoRecordNamesIsListed: an older version lost records, and
@@ -66,10 +67,10 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 			t.Errorf("%+v, %v", info, err)
 		}
 		page, err := d.agent.ClusterHistory(t.Context(), "", 0)
-		if err != nil || !slices.ContainsFunc(page.Events, func(e ClusterEvent) bool { return e.Kind == salvageKind && e.Backup == salvaged }) {
+		if err != nil || !slices.ContainsFunc(page.Events, func(e control.ClusterEvent) bool { return e.Kind == control.SalvageKind && e.Backup == salvaged }) {
 			t.Errorf("%+v, %v", page, err)
 		}
-		taken, err := d.agent.bucket.takeover(t.Context(), d.agent.history, 2)
+		taken, err := d.agent.chain.Takeover(t.Context(), 2)
 		if err != nil || !slices.ContainsFunc(taken.Lost, func(text string) bool { return strings.Contains(text, "backups diff "+first+" "+salvaged) }) {
 			t.Errorf("%+v, %v", taken, err)
 		}

@@ -120,10 +120,7 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	}
 	next := *now
 	next.Instances = slices.Clone(now.Instances)
-	if next.DataKey, err = a.cfg.Ring.Rewrap(now.DataKey, a.bucket.Cluster(), a.cfg.Random); err != nil {
-		return err
-	}
-	if err := a.resealSecrets(&next); err != nil {
+	if err := a.control.Reseal(&next, a.cfg.Random); err != nil {
 		return err
 	}
 	if err := change(&next); err != nil {
@@ -210,7 +207,7 @@ func (a *Agent) RemoveInstance(ctx context.Context, name string) error {
 	}
 	// A record that is there says that its instance has joined; so it goes
 	// last.
-	if err := a.bucket.remove(ctx, ha.InstanceKey(name)); err != nil {
+	if err := a.control.Remove(ctx, ha.InstanceKey(name)); err != nil {
 		return err
 	}
 	return a.table.refresh(ctx)

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -54,7 +55,7 @@ func (a *Agent) Sight(ctx context.Context, header http.Header, body []byte) ([]b
 }
 
 func (a *Agent) sightingScope(id string) seal.Scope {
-	return seal.Scope{Type: sightingKind, Cluster: a.bucket.Cluster(), Object: id}
+	return seal.Scope{Type: sightingKind, Cluster: a.control.Cluster(), Object: id}
 }
 
 // sees is what this instance sees of the head: its bucket is asked, once a second at
@@ -65,7 +66,7 @@ func (a *Agent) sees(ctx context.Context) ha.Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := a.cfg.Clock.Now().Mono; s.shown == nil || now-s.at >= time.Second {
-		h, err := a.bucket.Head(ctx)
+		h, err := a.control.Head(ctx)
 		if err != nil {
 			out.Error = "its bucket does not show it the head: " + err.Error()
 			return out
@@ -90,7 +91,7 @@ func (a *Agent) askSighting(ctx context.Context, to string) (ha.Sighting, error)
 		return s, err
 	}
 	id = "msg_" + id
-	hook, err := webhooks.NewWebhookRaw(a.cfg.Ring.NotificationSecret(a.bucket.Cluster()))
+	hook, err := webhooks.NewWebhookRaw(a.cfg.Ring.NotificationSecret(a.control.Cluster()))
 	if err != nil {
 		return s, fmt.Errorf("sign question: %w", err)
 	}
@@ -103,7 +104,7 @@ func (a *Agent) askSighting(ctx context.Context, to string) (ha.Sighting, error)
 		return s, err
 	}
 	defer resp.Body.Close()
-	signed, err := io.ReadAll(io.LimitReader(resp.Body, maxObject))
+	signed, err := io.ReadAll(io.LimitReader(resp.Body, control.MaxObject))
 	if err != nil {
 		return s, err
 	}
@@ -126,7 +127,7 @@ func (a *Agent) sightings(ctx context.Context) ([]ha.Sighting, error) {
 	a.noteRecords()
 	others := a.others()
 	all := make([]ha.Sighting, len(others))
-	err := inParallel(ctx, len(others), func(i int) error {
+	err := control.InParallel(ctx, len(others), func(i int) error {
 		all[i] = a.sightingOf(ctx, others[i])
 		return nil
 	})

@@ -14,14 +14,14 @@ func (a *Agent) Status() Status {
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
 	s := Status{
-		Status: core, Cluster: a.bucket.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation,
+		Status: core, Cluster: a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation,
 		URL: a.self.URL, Version: a.cfg.Version, State: a.selfState(core, cached),
 		HeadAge: (core.HeadAge + since).Seconds(), HeadAlive: core.HeadAlive,
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
-		ClockSkew: a.bucket.storeTime().Sub(now.Wall).Seconds(),
+		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: progress, Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
-		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.bucket),
+		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.control),
 	}
 	s.Stats.Snapshots = snapshots(a.live().Sources)
 	s.Waiting, s.FailoverWait = waitOf(core.Waiting, since), waitOf(core.FailoverWait, since)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // stats counts, for concurrent use.
@@ -102,15 +103,14 @@ func (s *stats) webhook(err error, lost bool) {
 }
 
 // read gives the counts, with the bucket's.
-func (s *stats) read(b *Bucket) Stats {
+func (s *stats) read(b *control.Store) Stats {
 	s.mu.Lock()
 	all := s.s
 	all.Failures, all.HookFailures = maps.Clone(s.s.Failures), maps.Clone(s.s.HookFailures)
 	s.mu.Unlock()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all.BucketRequests, all.BucketErrors = b.latency.total()
-	all.BucketSeconds, all.BucketLatency = b.took.Seconds(), b.latency.read()
+	asked := b.Requests()
+	all.BucketRequests, all.BucketErrors = asked.Count, asked.Errors
+	all.BucketSeconds, all.BucketLatency = asked.Last.Seconds(), asked.ByOperation
 	return all
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Status is what an instance knows of itself and of its cluster. Durations are
@@ -66,7 +67,7 @@ type Status struct {
 	Lacks []string `json:"lacks,omitempty"`
 	// Takeover is the promotion that began the present epoch; nil: there was none,
 	// or it is not known yet.
-	Takeover *Takeover `json:"takeover,omitempty"`
+	Takeover *control.Takeover `json:"takeover,omitempty"`
 	// InstancesAge is how old the table of instances is, in seconds: what it says
 	// of the others is as of then. Negative: their records have not been read yet.
 	InstancesAge float64 `json:"instances_age_seconds"`
@@ -191,5 +192,5 @@ type Stats struct {
 	// Snapshots are by the source.
 	Snapshots map[string]Snapshot `json:"snapshots,omitempty"`
 	// BucketLatency is by the operation.
-	BucketLatency map[string]Latency `json:"-"`
+	BucketLatency map[string]control.Latency `json:"-"`
 }

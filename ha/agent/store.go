@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/understudy-ha/understudy/blobstore/conformance"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // examineRequests is how many requests, one after the other, the examination of
@@ -26,7 +27,7 @@ func checkStore(ctx context.Context, cfg Config) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, conformance.ErrUnsafe):
-		return fmt.Errorf("%w: %w", ErrBucket, err)
+		return fmt.Errorf("%w: %w", control.ErrBucket, err)
 	default:
 		return fmt.Errorf("examine the store: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // liar ignores a kind of precondition.
@@ -32,7 +33,7 @@ func TestAStoreThatIgnoresPreconditionsIsRefused(t *testing.T) {
 		t.Run(names, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *cluster) {
 				refused := func(what string, err error) {
-					if !errors.Is(err, ErrBucket) || !strings.Contains(err.Error(), names) {
+					if !errors.Is(err, control.ErrBucket) || !strings.Contains(err.Error(), names) {
 						t.Errorf("%s: error %v, want one that names %s", what, err, names)
 					}
 				}
@@ -60,7 +61,7 @@ func TestAStoreThatCannotBeAskedIsNotCalledUnsafe(t *testing.T) {
 		a := c.host("a")
 		a.store.Inject(storetest.Fault{Op: storetest.Conditional, Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrDenied)})
 		_, err := Init(t.Context(), a.config(), ha.DefaultConfig())
-		if !errors.Is(err, blobstore.ErrDenied) || errors.Is(err, ErrBucket) {
+		if !errors.Is(err, blobstore.ErrDenied) || errors.Is(err, control.ErrBucket) {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -22,7 +23,6 @@ const (
 	sweepSpread  = 10 * time.Minute // within which the first one begins
 	sweepRate    = 4                // deletes in a second
 	recheck      = 10               // deletes between two reads of the head
-	scratchLife  = 24 * time.Hour   // of what a check of the store has left behind
 )
 
 // errSwept ends a sweep early: this instance is not, or no longer, the active,
@@ -69,7 +69,7 @@ func (s *sweeper) run(ctx context.Context) {
 	switch {
 	case err == nil:
 		s.failing = false
-		now := s.a.bucket.storeTime()
+		now := s.a.control.Time()
 		s.a.expiry.change(func(e *expiry) { e.sweptAt = &now })
 	case ctx.Err() != nil, errors.Is(err, errSwept), s.failing:
 	default:
@@ -95,8 +95,8 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		return err
 	}
 	s.config = h.Config
-	now := a.bucket.storeTime()
-	promise, err := a.bucket.promise(ctx, h.Config, c, now, s.known)
+	now := a.control.Time()
+	promise, err := a.control.PromiseOf(ctx, h.Config, c, now, s.known)
 	if err != nil {
 		return err
 	}
@@ -120,11 +120,11 @@ func (s *sweeper) sweep(ctx context.Context) error {
 
 // sweepScratch deletes leftovers of checks of the store.
 func (s *sweeper) sweepScratch(ctx context.Context, now time.Time) error {
-	for attrs, err := range s.a.bucket.store.List(ctx, scratchFolder, "") {
+	for attrs, err := range s.a.cfg.Store.List(ctx, control.ScratchPrefix, "") {
 		if err != nil {
-			return fmt.Errorf("list %s: %w", scratchFolder, err)
+			return fmt.Errorf("list %s: %w", control.ScratchPrefix, err)
 		}
-		if attrs.Time.IsZero() || now.Sub(attrs.Time) < scratchLife {
+		if attrs.Time.IsZero() || now.Sub(attrs.Time) < control.ScratchLife {
 			continue
 		}
 		if err := s.remove(ctx, attrs.Key); err != nil {
@@ -133,9 +133,6 @@ func (s *sweeper) sweepScratch(ctx context.Context, now time.Time) error {
 	}
 	return nil
 }
-
-// scratchFolder is where checks of the store write.
-const scratchFolder = "probe/"
 
 // remove deletes one object, after it has made sure that this instance is
 // still the active, and the configuration the same.
@@ -148,7 +145,7 @@ func (s *sweeper) remove(ctx context.Context, key string) error {
 	if err := s.limit.Wait(ctx); err != nil {
 		return fmt.Errorf("wait to remove %s: %w", key, err)
 	}
-	if err := s.a.bucket.remove(ctx, key); err != nil {
+	if err := s.a.control.Remove(ctx, key); err != nil {
 		return err
 	}
 	s.count++
@@ -159,7 +156,7 @@ func (s *sweeper) remove(ctx context.Context, key string) error {
 // head reads the head, and fails unless it names this very process, and the
 // configuration that the sweep goes by.
 func (s *sweeper) head(ctx context.Context) (*ha.Head, error) {
-	h, err := s.a.bucket.Head(ctx)
+	h, err := s.a.control.Head(ctx)
 	switch {
 	case err != nil:
 		return nil, err
@@ -176,7 +173,7 @@ func (a *Agent) needed(ctx context.Context, ref *backup.Ref) (map[string]bool, e
 	if ref == nil {
 		return nil, nil
 	}
-	m, err := a.history.get(ctx, *ref)
+	m, err := a.chain.Manifest(ctx, *ref)
 	if err != nil {
 		return nil, err
 	}

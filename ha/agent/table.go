@@ -13,6 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -20,10 +22,11 @@ import (
 // people and for notifications; nothing is decided by it. It is safe for
 // concurrent use.
 type table struct {
-	bucket *Bucket
-	self   ha.Peer
-	head   func() *ha.Head // as last seen
-	kick   chan struct{}   // somebody looks, or a record has changed
+	control *control.Store
+	clock   clock.Clock
+	self    ha.Peer
+	head    func() *ha.Head // as last seen
+	kick    chan struct{}   // somebody looks, or a record has changed
 
 	mu   sync.Mutex
 	last reading
@@ -49,14 +52,14 @@ type row struct {
 	err   error // the record cannot be verified
 }
 
-func newTable(b *Bucket, self ha.Peer, head func() *ha.Head) *table {
-	return &table{bucket: b, self: self, head: head, kick: make(chan struct{}, 1)}
+func newTable(b *control.Store, clock clock.Clock, self ha.Peer, head func() *ha.Head) *table {
+	return &table{control: b, clock: clock, self: self, head: head, kick: make(chan struct{}, 1)}
 }
 
 // refresh reads the records that have changed.
 func (t *table) refresh(ctx context.Context) error {
-	now := reading{began: t.bucket.storeTime(), mono: t.bucket.clock.Now().Mono, head: t.head()}
-	listed, names, err := t.bucket.names(ctx, ha.InstancesPrefix)
+	now := reading{began: t.control.Time(), mono: t.clock.Now().Mono, head: t.head()}
+	listed, names, err := t.control.List(ctx, ha.InstancesPrefix)
 	if err != nil {
 		return err
 	}
@@ -68,13 +71,13 @@ func (t *table) refresh(ctx context.Context) error {
 			rows[name] = have
 			continue
 		}
-		object, attrs, err := t.bucket.read(ctx, ha.KindInstance, listed[i].Key, have.attrs.Token)
+		object, attrs, err := t.control.Read(ctx, ha.KindInstance, listed[i].Key, have.attrs.Token)
 		switch {
 		case err == nil:
 			rows[name] = row{rec: object.(*ha.Instance), attrs: attrs}
 		case errors.Is(err, blobstore.ErrNotModified):
 			rows[name] = have
-		case errors.Is(err, ErrUnverified):
+		case errors.Is(err, control.ErrUnverified):
 			rows[name] = row{attrs: listed[i], err: err}
 		case errors.Is(err, blobstore.ErrNotFound):
 		default:
@@ -103,12 +106,12 @@ func (t *table) age() float64 {
 	if !last.looked() {
 		return -1
 	}
-	return (t.bucket.clock.Now().Mono - last.mono).Seconds()
+	return (t.clock.Now().Mono - last.mono).Seconds()
 }
 
 // look has the table read again soon if what it knows is older than this.
 func (t *table) look(older time.Duration) {
-	if last := t.reading(); !last.looked() || t.bucket.clock.Now().Mono-last.mono >= older {
+	if last := t.reading(); !last.looked() || t.clock.Now().Mono-last.mono >= older {
 		t.stir()
 	}
 }
@@ -146,7 +149,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 			a.noteRecords()
 			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.view()))
 			a.readmit(ctx)
-			a.renewKeys(ctx)
+			a.resignKeys(ctx)
 		}
 		next := tableEvery
 		if !a.settled() {
@@ -312,7 +315,7 @@ func hasNewest(rec *ha.Instance, h *ha.Head) bool {
 		return true
 	}
 	later, err := backup.ParseID(rec.Newest)
-	return err == nil && after(later, *h.Newest) && slices.Contains(rec.Cached, rec.Newest)
+	return err == nil && control.After(later, *h.Newest) && slices.Contains(rec.Cached, rec.Newest)
 }
 
 // backupTime reads the time in a backup's id.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // unstoppable reports whether nothing on this host can stop the application but
@@ -86,8 +87,8 @@ func (a *Agent) lookAtFencing(ctx context.Context) {
 // checkStops looks what is known of the application of the active, where nothing on
 // its host can stop that.
 func (p *Preflight) checkStops(ctx context.Context, a *Agent, h *ha.Head, req PromoteRequest) error {
-	rec, err := a.bucket.Instance(ctx, h.Active.Name)
-	if err != nil && !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, ErrUnverified) {
+	rec, err := a.control.Instance(ctx, h.Active.Name)
+	if err != nil && !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, control.ErrUnverified) {
 		return err
 	}
 	name := h.Active.Name

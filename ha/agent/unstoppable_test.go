@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -74,13 +75,13 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		b.promote(PromoteRequest{AppIsStopped: true, By: "alice"})
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
-		ack, err := b.agent.bucket.unstopped(t.Context(), &ha.Marker{Epoch: 2, Old: a.agent.self})
-		if err != nil || !ack {
-			t.Errorf("the acknowledgement says that it can be stopped: %v, %v", !ack, err)
+		ack, _, err := b.agent.control.Read(t.Context(), ha.KindAck, ha.AckKey(2, a.agent.self), "")
+		if err != nil || !ack.(*ha.Ack).Unstopped {
+			t.Errorf("the acknowledgement says that it can be stopped: %v, %v", ack, err)
 		}
-		b.historySays(promotionKind, "on the word that the application of the old active is stopped")
-		b.historySays(demotionKind, "a stepped down: nothing there can stop its application")
-		b.historySays(salvageKind, "what that has written since is in no backup")
+		b.historySays(control.PromotionKind, "on the word that the application of the old active is stopped")
+		b.historySays(control.DemotionKind, "a stepped down: nothing there can stop its application")
+		b.historySays(control.SalvageKind, "what that has written since is in no backup")
 		a.tells(event.Alarm, "demotion", "nothing here can stop the application")
 		a.tells(event.Warn, "handover", "it is stopped on the word of alice, and nobody has looked")
 		s := b.until("it has looked what became of a", func(s Status) bool { return s.Takeover != nil && len(s.Takeover.Salvaged) > 0 })

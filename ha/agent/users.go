@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Accounts are who may sign in to the console.
@@ -22,7 +23,7 @@ func (u users) Users() ([]account.User, error) {
 func (u users) MayChangeUsers() error { return u.a.onlyActive("users are changed") }
 
 func (u users) ChangeUsers(ctx context.Context, text string, change func([]account.User) ([]account.User, error)) error {
-	return u.a.changeSecrets(ctx, text, func(s *secrets) (err error) {
+	return u.a.changeSecrets(ctx, text, func(s *control.Secrets) (err error) {
 		s.Users, err = change(s.Users)
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // anyStatus draws a status in which anything may be wrong, mostly little.
@@ -56,7 +57,7 @@ func anyStatus(rng *rand.Rand) Status {
 		s.Lacks = []string{"files: an ACL"}
 	}
 	if seldom("x") != "" {
-		s.Takeover = &Takeover{Lost: []string{"a kept what never came here"}}
+		s.Takeover = &control.Takeover{Lost: []string{"a kept what never came here"}}
 	}
 	if seldom("x") != "" {
 		s.Paused = &ha.Pause{By: "somebody", Since: time.Now()}

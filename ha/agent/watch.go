@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // watch compares what lies in folders of the bucket with what it has read of
@@ -80,7 +81,7 @@ func (w *watch) look(ctx context.Context) error {
 	}
 	due := w.due(listed)
 	found, errs := make([]finding, len(due)), make([]error, len(due))
-	_ = inParallel(ctx, len(due), func(i int) error { // each has its own error
+	_ = control.InParallel(ctx, len(due), func(i int) error { // each has its own error
 		found[i], errs[i] = w.check(ctx, due[i].Key, w.seen[due[i].Key].good)
 		return nil
 	})

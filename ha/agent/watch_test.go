@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -25,10 +26,10 @@ func (h *host) alarmed(texts ...string) bool {
 }
 
 // listed finds a backup in the list that an agent gives.
-func (h *host) listed(id string) BackupInfo {
+func (h *host) listed(id string) control.BackupInfo {
 	h.t.Helper()
 	all, err := h.agent.Backups(h.t.Context(), 0)
-	i := slices.IndexFunc(all, func(b BackupInfo) bool { return b.ID == id })
+	i := slices.IndexFunc(all, func(b control.BackupInfo) bool { return b.ID == id })
 	if err != nil || i < 0 {
 		h.t.Fatalf("%s does not list backup %s: %v", h.name, id, err)
 	}
@@ -244,7 +245,7 @@ func TestTheClustersObjectIsPutBack(t *testing.T) {
 				if !a.alarmed(ha.ClusterKey, "written again") {
 					t.Error("nobody says that it was written again")
 				}
-				if _, _, err := OpenBucket(t.Context(), c.memory, c.ring); err != nil {
+				if _, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring}); err != nil {
 					t.Errorf("a command that is started now: %v", err)
 				}
 			})
@@ -256,7 +257,7 @@ func TestTheClustersObjectIsPutBack(t *testing.T) {
 func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
-		other := newBucket(Config{Store: c.memory, Ring: newRing(t), Clock: bubbleClock{}, RequestTimeout: DefaultRequestTimeout}, a.agent.bucket.Cluster())
+		other := control.New(control.Config{Store: c.memory, Ring: newRing(t), Clock: bubbleClock{}, Timeout: control.DefaultTimeout}, a.agent.control.Cluster())
 		cluster := *a.agent.objects.cluster.Load()
 		_, config := a.agent.configs.current()
 		configKey := ha.ConfigKey(a.agent.view().Head.Config)
@@ -264,7 +265,7 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 			kind ha.Kind
 			any
 		}{ha.ClusterKey: {ha.KindCluster, cluster}, configKey: {ha.KindConfig, config}} {
-			signed, err := other.encode(object.kind, key, object.any)
+			signed, err := other.Encode(object.kind, key, object.any)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,7 +289,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 		b.until("finished", func(s Status) bool { return s.Promotion == nil })
 		b.rests()
 		c.pass(firstLook)
-		keys := c.keys(demoteFolder)
+		keys := c.keys(control.DemoteFolder)
 		if len(keys) < 3 {
 			t.Fatalf("%q: want a marker, an acknowledgement and a record", keys)
 		}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -17,7 +18,7 @@ func newWebhooks(a *Agent) *webhook.Webhooks {
 			a.note(ctx, level, webhook.Kind, text, fields)
 		},
 		Attempted: a.stats.webhook,
-		Cluster:   a.bucket.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation, Version: a.cfg.Version,
+		Cluster:   a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation, Version: a.cfg.Version,
 	})
 }
 
@@ -30,7 +31,7 @@ func (h hooks) Hooks() ([]webhook.Hook, error) {
 }
 
 func (h hooks) ChangeHooks(ctx context.Context, text string, change func([]webhook.Hook) ([]webhook.Hook, error)) error {
-	return h.a.changeSecrets(ctx, text, func(s *secrets) (err error) {
+	return h.a.changeSecrets(ctx, text, func(s *control.Secrets) (err error) {
 		s.Webhooks, err = change(s.Webhooks)
 		return err
 	})

@@ -113,7 +113,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	if err != nil {
 		return backup.Order{}, err
 	}
-	keys, err := a.cfg.Ring.Unwrap(c.DataKey, a.bucket.Cluster())
+	keys, err := a.cfg.Ring.Unwrap(c.DataKey, a.control.Cluster())
 	if err != nil {
 		return backup.Order{}, err
 	}
@@ -123,7 +123,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
 		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo.Current()),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
-		StoreTime: a.bucket.storeTime,
+		StoreTime: a.control.Time,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
 	}
 	a.lockOrder(ctx, &o)
@@ -135,7 +135,7 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 	defer a.clearProgress()
 	if o.Previous != nil {
 		// One that cannot be read is looked for, and judged, by Write itself.
-		if m, err := a.history.get(ctx, *o.Previous); err == nil {
+		if m, err := a.chain.Manifest(ctx, *o.Previous); err == nil {
 			o.PreviousManifest = m
 		}
 	}
@@ -143,7 +143,7 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 	if err != nil {
 		return ref, m, err
 	}
-	a.history.add(ref, m)
+	a.chain.Remember(ref, m)
 	a.lockedOrder(o)
 	return ref, m, nil
 }

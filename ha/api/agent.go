@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -27,13 +28,13 @@ type Agent interface {
 	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
 	// BackupsAfter lists what can be restored, newest first, from the one after
 	// id on ("": the newest); limit 0 is a default.
-	BackupsAfter(ctx context.Context, id string, limit int) (agent.BackupList, error)
+	BackupsAfter(ctx context.Context, id string, limit int) (control.BackupList, error)
 	// Verify checks a backup in the bucket: that its packs are there, or, when
 	// deep, every byte. It says what is wrong; "": nothing.
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
-	BackupInfo(ctx context.Context, id string) (agent.BackupInfo, *backup.Manifest, error)
+	BackupInfo(ctx context.Context, id string) (control.BackupInfo, *backup.Manifest, error)
 	// ClusterHistory gives a page of what happened to the cluster, newest first.
-	ClusterHistory(ctx context.Context, before string, limit int) (agent.ClusterHistory, error)
+	ClusterHistory(ctx context.Context, before string, limit int) (control.ClusterHistory, error)
 	// Backup asks for a backup and returns it once it is published; it may be
 	// one that other requests share. BackupSoon does not wait.
 	Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error)

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // TestEveryCallReachesTheAgent goes through every call, the way that the
@@ -138,9 +139,9 @@ func TestAgentsErrorsBecomeProblems(t *testing.T) {
 	}{
 		{fmt.Errorf("make backup: %w", &ha.Refusal{Reason: "this instance is not the active: do it on b (http://b:7878)"}), 409, "this instance is not the active: do it on b (http://b:7878)"},
 		{fmt.Errorf("check: %w", ha.ErrInvalid), 422, "check: invalid"},
-		{fmt.Errorf("%w: x", agent.ErrNoBackup), 404, agent.ErrNoBackup.Error() + ": x"},
-		{agent.ErrBucket, 503, agent.ErrBucket.Error()},
-		{fmt.Errorf("read head.json: %w: %w", agent.ErrUnverified, seal.ErrSignature), 503, "read head.json: cannot be verified: signature does not hold"},
+		{fmt.Errorf("%w: x", control.ErrNoBackup), 404, control.ErrNoBackup.Error() + ": x"},
+		{control.ErrBucket, 503, control.ErrBucket.Error()},
+		{fmt.Errorf("read head.json: %w: %w", control.ErrUnverified, seal.ErrSignature), 503, "read head.json: cannot be verified: signature does not hold"},
 		{&blobstore.Error{Op: "get", Key: "head.json", Kind: blobstore.ErrUnavailable}, 503, "get head.json: store unavailable"},
 		{&blobstore.Error{Op: "get", Key: "x", Kind: blobstore.ErrNotFound}, 404, "get x: not found"},
 		{errors.New("the disk is on fire"), 500, "the disk is on fire"},

@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -46,7 +47,7 @@ type fakeAgent struct {
 	mu      sync.Mutex
 	status  agent.Status
 	changed chan struct{}
-	backups []agent.BackupInfo
+	backups []control.BackupInfo
 	promos  map[string]agent.PromotionStatus
 	calls   []string
 	err     error // of every call that can fail
@@ -67,7 +68,7 @@ func newFake(t *testing.T) *fakeAgent {
 	newest := ref(7)
 	return &fakeAgent{
 		events: log, changed: make(chan struct{}), promos: map[string]agent.PromotionStatus{},
-		backups: []agent.BackupInfo{{Ref: newest, Trigger: backup.Scheduled, Instance: "a", Newest: true, Sources: []agent.SourceInfo{{Kind: "directory", Name: "uploads", Size: 3}}}},
+		backups: []control.BackupInfo{{Ref: newest, Trigger: backup.Scheduled, Instance: "a", Newest: true, Sources: []control.SourceInfo{{Kind: "directory", Name: "uploads", Size: 3}}}},
 		status: agent.Status{
 			Status:  ha.Status{Role: ha.RoleActive, Leading: true, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
 			Cluster: "c", Instance: "a", Incarnation: "i", URL: "http://a:7878", Version: "1.2.3", State: agent.StateActive,
@@ -136,14 +137,14 @@ func (f *fakeAgent) Instances(context.Context) ([]agent.InstanceStatus, error) {
 	return f.Status().Instances, f.call("instances")
 }
 
-func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) (agent.BackupList, error) {
+func (f *fakeAgent) BackupsAfter(_ context.Context, id string, limit int) (control.BackupList, error) {
 	all := f.backups
-	if i := slices.IndexFunc(all, func(b agent.BackupInfo) bool { return b.ID == id }); i >= 0 {
+	if i := slices.IndexFunc(all, func(b control.BackupInfo) bool { return b.ID == id }); i >= 0 {
 		all = all[i+1:]
 	}
-	list := agent.BackupList{Backups: all}
+	list := control.BackupList{Backups: all}
 	if limit > 0 && limit < len(all) {
-		list = agent.BackupList{Backups: all[:limit], Next: all[limit-1].ID}
+		list = control.BackupList{Backups: all[:limit], Next: all[limit-1].ID}
 	}
 	return list, f.call("backups %q %d", id, limit)
 }
@@ -205,20 +206,20 @@ func (f *fakeAgent) Turn() uint64 {
 	return f.turn
 }
 
-func (f *fakeAgent) BackupInfo(_ context.Context, id string) (agent.BackupInfo, *backup.Manifest, error) {
+func (f *fakeAgent) BackupInfo(_ context.Context, id string) (control.BackupInfo, *backup.Manifest, error) {
 	if err := f.call("backup %s", id); err != nil {
-		return agent.BackupInfo{}, nil, err
+		return control.BackupInfo{}, nil, err
 	}
 	for _, b := range f.backups {
 		if b.ID == id {
 			return b, &backup.Manifest{}, nil
 		}
 	}
-	return agent.BackupInfo{}, nil, fmt.Errorf("%w: %s", agent.ErrNoBackup, id)
+	return control.BackupInfo{}, nil, fmt.Errorf("%w: %s", control.ErrNoBackup, id)
 }
 
-func (f *fakeAgent) ClusterHistory(_ context.Context, before string, limit int) (agent.ClusterHistory, error) {
-	return agent.ClusterHistory{Events: []agent.ClusterEvent{{Key: "demote/00000003.json", Kind: "promotion", Epoch: 3, Time: then, Text: "b became the active"}}, Next: "n"},
+func (f *fakeAgent) ClusterHistory(_ context.Context, before string, limit int) (control.ClusterHistory, error) {
+	return control.ClusterHistory{Events: []control.ClusterEvent{{Key: "demote/00000003.json", Kind: "promotion", Epoch: 3, Time: then, Text: "b became the active"}}, Next: "n"},
 		f.call("history %q %d", before, limit)
 }
 

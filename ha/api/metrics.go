@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // addMetrics serves what the agent knows in Prometheus's format, from a
@@ -185,7 +186,7 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	for operation, l := range s.Stats.BucketLatency {
 		buckets := make(map[float64]uint64, len(l.Counts))
 		for i, n := range l.Counts {
-			buckets[agent.LatencyBounds[i]] = n
+			buckets[control.LatencyBounds[i]] = n
 		}
 		ch <- prometheus.MustNewConstHistogram(latencyDesc, l.Count, l.Sum, buckets, operation)
 	}

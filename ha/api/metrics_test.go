@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // gather collects a status, pedantically: every metric must be described, and
@@ -72,7 +73,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 	s := newFake(t).Status()
 	s.Uptime, s.ClockSkew, s.BucketFailing = 60, -1.5, 3
 	s.Stats.NotificationsFailed = 5
-	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 9, Errors: 2}}
+	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 9, Errors: 2}}
 	s.Stats.Failures, s.Stats.HookFailures = map[string]int64{"swap": 3}, map[string]int64{"demote": 1}
 	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 7, Last: 40}}
 	s.Lease = &ha.Lease{}

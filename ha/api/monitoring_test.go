@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // What is shipped for Prometheus, and what the documentation says of it.
@@ -37,7 +38,7 @@ func fullStatus(t *testing.T) agent.Status {
 	s := newFake(t).Status()
 	s.StageRead = &agent.StageRead{LastRead: &then}
 	s.Stats.AttemptSeconds, s.Stats.OldestPack = 2, &then
-	s.Stats.BucketLatency = map[string]agent.Latency{"read": {Count: 1, Sum: 0.2}}
+	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 1, Sum: 0.2}}
 	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}
 	s.Last = &ha.Result{Promoted: true, Downtime: ha.Duration(3 * time.Second)}
 	s.Retention = &agent.RetentionStatus{AppliedBy: agent.AppliedByBucket, RulesRead: &then, LastSweep: &then}

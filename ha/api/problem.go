@@ -16,12 +16,13 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // bucketErrors are what makes bucket or key unusable.
 var bucketErrors = []error{
-	agent.ErrBucket, agent.ErrUnverified,
+	control.ErrBucket, control.ErrUnverified,
 	seal.ErrKey, seal.ErrUnknownKey, seal.ErrSignature, seal.ErrScope, seal.ErrSealed,
 	backup.ErrTampered, backup.ErrFormat,
 	blobstore.ErrDenied, blobstore.ErrUnavailable, blobstore.ErrUnknownOutcome,
@@ -41,7 +42,7 @@ func statusOf(err error) int {
 			return http.StatusServiceUnavailable
 		}
 	}
-	if errors.Is(err, agent.ErrNoBackup) || errors.Is(err, webhook.ErrNoWebhook) || errors.Is(err, blobstore.ErrNotFound) {
+	if errors.Is(err, control.ErrNoBackup) || errors.Is(err, webhook.ErrNoWebhook) || errors.Is(err, blobstore.ErrNotFound) {
 		return http.StatusNotFound
 	}
 	return http.StatusInternalServerError

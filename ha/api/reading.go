@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // readingErrors are the statuses that whatever reads the bucket may have.
@@ -24,7 +25,7 @@ type backupsInput struct {
 	Before string `query:"before" maxLength:"256" doc:"only backups that come after the one with this id in the list: older ones. To go on, the next of an answer"`
 }
 
-type backupsOutput struct{ Body agent.BackupList }
+type backupsOutput struct{ Body control.BackupList }
 
 // VerifyRequest says how closely a backup is looked at.
 type VerifyRequest struct {
@@ -55,7 +56,7 @@ type backupInput struct {
 	ID string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
 }
 
-type backupOutput struct{ Body agent.BackupInfo }
+type backupOutput struct{ Body control.BackupInfo }
 
 // addReading adds what only reads.
 func (a *api) addReading() {
@@ -96,7 +97,7 @@ type historyInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"at most this many"`
 }
 
-type historyOutput struct{ Body agent.ClusterHistory }
+type historyOutput struct{ Body control.ClusterHistory }
 
 func (a *api) addHistory() {
 	o := operation("get-history", http.MethodGet, "/api/v1/history", "What has happened to the cluster, newest first, a page at a time", readingErrors...)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/account"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // visit is a browser at a handler, on a clock of its own.
@@ -259,7 +259,7 @@ func TestFailedSignInsAreSlowedDown(t *testing.T) {
 
 func TestSignInsThatCannotBeCheckedAreNoGuesses(t *testing.T) {
 	v := newVisit(t, "")
-	for err, want := range map[error]int{account.ErrBusy: http.StatusTooManyRequests, agent.ErrBucket: http.StatusServiceUnavailable, errors.New("x"): http.StatusInternalServerError} {
+	for err, want := range map[error]int{account.ErrBusy: http.StatusTooManyRequests, control.ErrBucket: http.StatusServiceUnavailable, errors.New("x"): http.StatusInternalServerError} {
 		v.fake.fail(err)
 		for range 2 * addressBurst {
 			v.want(want, "POST", "/api/v1/sessions", `{"name":"alice","password":"correct"}`)

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -29,7 +30,7 @@ type large struct {
 	api.Accounts
 	api.Hooks
 	status  agent.Status
-	backups []agent.BackupInfo
+	backups []control.BackupInfo
 	events  *event.Log
 	changed chan struct{}
 }
@@ -53,18 +54,18 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		n := uint64(manyBackups - i)
 		at := then.Add(-time.Duration(i) * 5 * time.Minute)
 		id := fmt.Sprintf("%s-e%08d-s%08d-%08x", at.Format("20060102T150405Z"), 3, n, n)
-		b := agent.BackupInfo{
+		b := control.BackupInfo{
 			Ref:     backup.Ref{ID: id, Epoch: 3, Sequence: n, Key: "backups/" + at.Format("2006-01-02") + "/" + id + ".json", Digest: strings.Repeat("d", 64), Time: at},
 			Trigger: backup.Scheduled, Instance: "host-00", AppVersion: "4.2", Version: "1.0.0", Duration: 1.2 + float64(i%7)/3,
 			Size:    backup.Size{Logical: 5<<30 + int64(i%50)<<22, New: 40 << 20, Stored: int64(10+i%17) << 20},
 			Changed: i%5 != 0, Newest: i == 0, Cached: i < 10,
-			Sources: []agent.SourceInfo{{Kind: "postgres", Name: "db", Size: 4 << 30}, {Kind: "directory", Name: "uploads", Size: 1 << 30}},
+			Sources: []control.SourceInfo{{Kind: "postgres", Name: "db", Size: 4 << 30}, {Kind: "directory", Name: "uploads", Size: 1 << 30}},
 		}
 		if i%9 == 4 {
 			b.Trigger, b.Reason = backup.Task, "create universe prod-7"
 		}
 		if i < 3 {
-			b.Rehearsals = []agent.BackupRehearsal{{Instance: "host-01", Rehearsal: ha.Rehearsal{Backup: id, Time: at, Result: ha.RehearsalPassed, Took: ha.Duration(1500 * time.Millisecond)}}}
+			b.Rehearsals = []control.BackupRehearsal{{Instance: "host-01", Rehearsal: ha.Rehearsal{Backup: id, Time: at, Result: ha.RehearsalPassed, Took: ha.Duration(1500 * time.Millisecond)}}}
 		}
 		a.backups = append(a.backups, b)
 	}
@@ -158,14 +159,14 @@ var alice = account.User{Name: "alice", Role: account.Admin, Password: "p"}
 
 func (a *large) SignIn(context.Context, string, string) (account.User, error) { return alice, nil }
 
-func (a *large) BackupsAfter(_ context.Context, id string, limit int) (agent.BackupList, error) {
+func (a *large) BackupsAfter(_ context.Context, id string, limit int) (control.BackupList, error) {
 	from := 0
 	for i := range a.backups {
 		if a.backups[i].ID == id {
 			from = i + 1
 		}
 	}
-	list := agent.BackupList{Backups: a.backups[from:min(from+limit, len(a.backups))]}
+	list := control.BackupList{Backups: a.backups[from:min(from+limit, len(a.backups))]}
 	if from+limit < len(a.backups) {
 		list.Next = a.backups[from+limit-1].ID
 	}
@@ -184,8 +185,8 @@ func (a *large) Lags() []agent.LagSample {
 	return all
 }
 
-func (a *large) ClusterHistory(context.Context, string, int) (agent.ClusterHistory, error) {
-	return agent.ClusterHistory{Events: []agent.ClusterEvent{
+func (a *large) ClusterHistory(context.Context, string, int) (control.ClusterHistory, error) {
+	return control.ClusterHistory{Events: []control.ClusterEvent{
 		{Key: "demote/00000003.json", Kind: "promotion", Time: then, Epoch: 3, Instance: "host-00", By: "user alice", Reason: "host-09 is to be replaced", Text: "host-00 was made the active in epoch 3, by a switchover"},
 	}}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // makeCluster makes the cluster around an application that runs already, as
@@ -62,7 +63,7 @@ func (s *story) backUp(ctx context.Context) (string, error) {
 		return "", err
 	}
 	s.made = ref.ID
-	all, err := query[[]agent.BackupInfo](ctx, s.stage.a, "backups")
+	all, err := query[[]control.BackupInfo](ctx, s.stage.a, "backups")
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
 func (s *story) switchOver(ctx context.Context) (string, error) {
@@ -196,7 +197,7 @@ func (s *story) stepDown(ctx context.Context) (string, error) {
 // salvaged restores the salvage backup by hand on the new active.
 func (s *story) salvaged(ctx context.Context) (string, error) {
 	c := s.stage.c
-	all, err := query[[]agent.BackupInfo](ctx, c, "backups")
+	all, err := query[[]control.BackupInfo](ctx, c, "backups")
 	if err != nil {
 		return "", err
 	}

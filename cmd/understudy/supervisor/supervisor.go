@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -31,7 +32,7 @@ type Config struct {
 // Supervisor runs a command as an agent.Application.
 type Supervisor struct {
 	cfg   Config
-	clock agent.Clock
+	clock clock.Clock
 
 	mu  sync.Mutex
 	run *run // nil: nothing is to run, and nothing is left
@@ -47,7 +48,7 @@ func New(cfg Config) *Supervisor {
 	if cfg.MaxPause == 0 {
 		cfg.MaxPause = 30 * time.Second
 	}
-	return &Supervisor{cfg: cfg, clock: agent.SystemClock()}
+	return &Supervisor{cfg: cfg, clock: clock.System()}
 }
 
 // run is what happens between a Start and a Stop: one life of the command

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -179,7 +180,7 @@ func (f *fixture) gone() (wait func()) {
 
 func bootTime(t *testing.T) time.Duration {
 	t.Helper()
-	return agent.SystemClock().Now().Boot
+	return clock.System().Now().Boot
 }
 
 func TestTheCommandRunsUntilItIsStopped(t *testing.T) {

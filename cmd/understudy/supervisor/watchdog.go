@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/clock"
 )
 
 // Files that a Supervisor gives its watchdog, besides standard output and error.
@@ -44,7 +45,7 @@ func killReserve(stop time.Duration) time.Duration { return min(stop/10, 500*tim
 
 // watchdog runs one command. It belongs to one goroutine, locked to its thread.
 type watchdog struct {
-	clock   agent.Clock
+	clock   clock.Clock
 	news    *json.Encoder
 	bound   agent.AppBound
 	pid     int    // of the first process
@@ -71,7 +72,7 @@ func Watch(ctx context.Context, argv []string) {
 	if !ok {
 		return
 	}
-	m := &watchdog{clock: agent.SystemClock(), news: json.NewEncoder(os.NewFile(newsFD, "news")), bound: bound}
+	m := &watchdog{clock: clock.System(), news: json.NewEncoder(os.NewFile(newsFD, "news")), bound: bound}
 	if err := m.start(argv); err != nil {
 		m.tell(news{Error: err.Error()})
 		return

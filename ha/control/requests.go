@@ -1,6 +1,11 @@
-package agent
+package control
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
+)
 
 // LatencyBounds are the upper bounds of a Latency's counts, in seconds.
 var LatencyBounds = [...]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
@@ -57,4 +62,32 @@ func (l latencies) total() (requests, errors int64) {
 		errors += one.Errors
 	}
 	return requests, errors
+}
+
+// Requests is what this process has asked of the bucket, for control objects.
+type Requests struct {
+	Count, Errors int64
+	Last          time.Duration // that the last one took
+	ByOperation   map[string]Latency
+}
+
+// Requests counts them.
+func (s *Store) Requests() Requests {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := Requests{Last: s.took, ByOperation: s.latency.read()}
+	r.Count, r.Errors = s.latency.total()
+	return r
+}
+
+// observe counts a request.
+func (s *Store) observe(operation string, start time.Duration, err error) {
+	failed := err != nil
+	for _, expected := range []error{blobstore.ErrNotFound, blobstore.ErrNotModified, blobstore.ErrPrecondition} {
+		failed = failed && !errors.Is(err, expected)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took = s.clock.Now().Mono - start
+	s.latency[operation].add(s.took, failed)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -54,7 +55,7 @@ func restart(ring *seal.Ring, hosts ...*host) {
 
 // readable tries what a cluster cannot go on without, with a ring.
 func (c *cluster) readable(ring *seal.Ring) error {
-	b, cluster, err := OpenBucket(c.t.Context(), c.memory, ring)
+	b, cluster, err := control.Open(c.t.Context(), control.Config{Store: c.memory, Ring: ring})
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (c *cluster) readable(ring *seal.Ring) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.openSecrets(config); err != nil {
+	if _, err := b.OpenSecrets(config); err != nil {
 		return err
 	}
 	_, err = ring.Unwrap(config.DataKey, cluster.ID)
@@ -75,7 +76,7 @@ func (c *cluster) readable(ring *seal.Ring) error {
 
 func (c *cluster) object(key string) []byte {
 	c.t.Helper()
-	data, _, err := blobstore.ReadAll(c.t.Context(), c.memory, key, maxObject)
+	data, _, err := blobstore.ReadAll(c.t.Context(), c.memory, key, control.MaxObject)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
-		err := b.agent.changeSecrets(t.Context(), "a secret", func(s *secrets) error {
+		err := b.agent.changeSecrets(t.Context(), "a secret", func(s *control.Secrets) error {
 			s.Webhooks = []webhook.Hook{{ID: "w1", URL: "https://example.com"}}
 			return nil
 		})
@@ -123,14 +124,14 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			t.Errorf("for an instance that has not activated the key: %v", err)
 		}
 		b.until("the data keys are wrapped anew", func(s Status) bool { return s.Config.Digest != before })
-		bucket, _, err := OpenBucket(t.Context(), c.memory, stages.retired)
+		bucket, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: stages.retired})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := bucket.Instances(t.Context()); err != nil {
 			t.Errorf("the instances' records with the new key alone: %v", err)
 		}
-		scope := seal.Scope{Type: string(ha.KindLease), Cluster: b.agent.bucket.Cluster(), Object: ha.LeaseKey}
+		scope := seal.Scope{Type: string(ha.KindLease), Cluster: b.agent.control.Cluster(), Object: ha.LeaseKey}
 		if _, err := stages.retired.Verify(scope, c.object(ha.LeaseKey)); err != nil {
 			t.Errorf("the lease that is free: %v", err)
 		}
@@ -140,7 +141,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 
 		restart(stages.retired, all...)
 		b.until("the cluster is closed to the old key", func(Status) bool {
-			_, _, err := OpenBucket(t.Context(), c.memory, stages.old)
+			_, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: stages.old})
 			return errors.Is(err, seal.ErrUnknownKey)
 		})
 		b.untilLeading()
@@ -164,7 +165,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			if len(listed) == 0 || listed[0].ID != third {
 				t.Errorf("%s lists %+v", h.name, listed)
 			}
-			cached := h.agent.cachedBackups(page{}).Backups
+			cached := h.agent.cachedBackups(control.Page{}).Backups
 			if h != b && (len(cached) == 0 || cached[0].ID != third) {
 				t.Errorf("%s has cached %+v", h.name, cached)
 			}

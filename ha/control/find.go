@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"cmp"
@@ -19,65 +19,66 @@ import (
 var ErrNoBackup = errors.New("there is no such backup (understudy backups lists them)")
 
 // Find describes the backup with this id ("" for the newest), with its verified
-// manifest. An unknown id is ErrNoBackup. It needs no running agent, and a
-// handful of requests however long the history is.
+// manifest. An unknown id is ErrNoBackup. It takes a handful of requests however
+// long the chain is.
 //
 // A backup that is asked for by its id need not be reachable: its signature, its
 // cluster and its name are what is checked. BackupInfo says what it is in the
 // chain.
-func (b *Bucket) Find(ctx context.Context, id string) (BackupInfo, *backup.Manifest, error) {
-	h, err := b.Head(ctx)
+func (c *Chain) Find(ctx context.Context, id string) (BackupInfo, *backup.Manifest, error) {
+	h, err := c.store.Head(ctx)
 	if err != nil {
 		return BackupInfo{}, nil, err
 	}
-	info, m, err := b.find(ctx, h, newManifests(b.Repository(), nil), id)
+	info, m, err := c.FindFrom(ctx, h, id)
 	if err != nil {
 		return info, m, err
 	}
-	rehearsed, err := b.rehearsedOn(ctx)
+	rehearsed, err := c.store.rehearsals(ctx)
 	info.Rehearsals = rehearsed[info.ID]
 	return info, m, err
 }
 
-func (b *Bucket) find(ctx context.Context, h *ha.Head, known *manifests, id string) (BackupInfo, *backup.Manifest, error) {
+// FindFrom is Find by a head that was read, without rehearsals.
+func (c *Chain) FindFrom(ctx context.Context, h *ha.Head, id string) (BackupInfo, *backup.Manifest, error) {
 	if h.Newest == nil {
 		return BackupInfo{}, nil, &ha.Refusal{Reason: "the cluster has no backup yet"}
 	}
 	if id == "" || id == h.Newest.ID {
-		m, err := known.get(ctx, *h.Newest)
+		m, err := c.Manifest(ctx, *h.Newest)
 		if err != nil {
 			return BackupInfo{}, nil, err
 		}
-		info := backupInfo(*h.Newest, m)
+		info := InfoOf(*h.Newest, m)
 		info.Newest, info.Salvage = true, h.Newest.IsSalvage()
 		return info, m, nil
 	}
-	ref, m, err := b.named(ctx, known, id)
+	ref, m, err := c.named(ctx, id)
 	if err != nil {
 		return BackupInfo{}, nil, err
 	}
-	info := backupInfo(ref, m)
+	info := InfoOf(ref, m)
 	if info.Salvage = ref.IsSalvage(); info.Salvage {
 		return info, m, nil // it is in no chain: its signature and its place are all that there is
 	}
-	return info, m, b.locate(ctx, h, known, &info)
+	return info, m, c.locate(ctx, h, &info)
 }
 
 // named reads the manifest of the backup or salvage backup with an id.
-func (b *Bucket) named(ctx context.Context, known *manifests, id string) (backup.Ref, *backup.Manifest, error) {
+func (c *Chain) named(ctx context.Context, id string) (backup.Ref, *backup.Manifest, error) {
 	ref, err := backup.ParseID(id)
 	if err != nil {
 		return ref, nil, fmt.Errorf("%w: %s", ErrNoBackup, id)
 	}
 	for _, r := range []backup.Ref{ref, ref.Salvaged()} {
-		full, m, err := known.named(ctx, r)
+		full, m, err := c.known.named(ctx, r)
 		if errors.Is(err, blobstore.ErrNotFound) {
 			continue
 		}
 		return full, m, err
 	}
 	for _, r := range []backup.Ref{ref, ref.Salvaged()} {
-		full, m, err := known.repo.LoadDeleted(ctx, r)
+		full, m, err := c.known.repo.LoadDeleted(ctx, r)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -87,9 +88,9 @@ func (b *Bucket) named(ctx context.Context, known *manifests, id string) (backup
 }
 
 // locate says what a backup that was found by its name is in the chain.
-func (b *Bucket) locate(ctx context.Context, h *ha.Head, known *manifests, info *BackupInfo) error {
-	w := b.walker(h, known, 0)
-	tips, err := b.tips(ctx, h, w.oldest)
+func (c *Chain) locate(ctx context.Context, h *ha.Head, info *BackupInfo) error {
+	w := c.walker(h, 0)
+	tips, err := c.store.tips(ctx, h, w.oldest)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (t *tips) names(ref backup.Ref) bool {
 // linked reports whether a later backup has this one as its predecessor: a
 // backup is only ever made on top of one that was published.
 func (w *walker) linked(ctx context.Context, ref backup.Ref) (bool, error) {
-	soon, err := w.bucket.listBackups(ctx, ref.Key, nearSuccessors)
+	soon, err := w.store.ListBackups(ctx, ref.Key, nearSuccessors)
 	if err != nil {
 		return false, err
 	}
@@ -140,7 +141,7 @@ func (w *walker) pinned(ctx context.Context, ref backup.Ref, listed []backup.Ref
 	for _, r := range later[:min(len(later), mostSuccessors)] {
 		_, m, err := w.known.named(ctx, r)
 		switch {
-		case errors.Is(err, blobstore.ErrNotFound), unusable(err):
+		case errors.Is(err, blobstore.ErrNotFound), Unusable(err):
 			continue
 		case err != nil:
 			return false, err
@@ -157,11 +158,11 @@ const (
 	nearSuccessors = 50 // among how many that were made next they are looked for first
 )
 
-// newer lists the backups of the present chain that came after one, newest
+// Newer lists the backups of the present chain that came after one, newest
 // first, without reading them.
-func (b *Bucket) newer(ctx context.Context, h *ha.Head, known *manifests, chosen backup.Ref) ([]string, error) {
-	w := b.walker(h, known, 0)
-	tips, err := b.tips(ctx, h, w.oldest)
+func (c *Chain) Newer(ctx context.Context, h *ha.Head, chosen backup.Ref) ([]string, error) {
+	w := c.walker(h, 0)
+	tips, err := c.store.tips(ctx, h, w.oldest)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func (b *Bucket) newer(ctx context.Context, h *ha.Head, known *manifests, chosen
 	// Of two with one sequence one was not published.
 	bySequence := make(map[uint64]backup.Ref)
 	for _, r := range listed {
-		if !after(r, chosen) || after(r, *h.Newest) || tips.superseded(r) {
+		if !After(r, chosen) || After(r, *h.Newest) || tips.superseded(r) {
 			continue
 		}
 		if other, found := bySequence[r.Sequence]; !found || other.Epoch < r.Epoch || other.Epoch == r.Epoch && other.ID < r.ID {
@@ -187,22 +188,22 @@ func (b *Bucket) newer(ctx context.Context, h *ha.Head, known *manifests, chosen
 	return ids, nil
 }
 
-// after reports whether one backup comes after another in the protocol's order.
-func after(x, y backup.Ref) bool {
+// After reports whether one backup comes after another in the protocol's order.
+func After(x, y backup.Ref) bool {
 	return x.Epoch > y.Epoch || x.Epoch == y.Epoch && x.Sequence > y.Sequence
 }
 
 // MissingPacks gives the packs that the newest backup needs and the bucket
-// lacks, and how many it needs. It needs no running agent.
-func (b *Bucket) MissingPacks(ctx context.Context) (missing []pack.Info, of int, err error) {
-	_, m, err := b.Find(ctx, "")
+// lacks, and how many it needs.
+func (c *Chain) MissingPacks(ctx context.Context) (missing []pack.Info, of int, err error) {
+	_, m, err := c.Find(ctx, "")
 	if refused := (*ha.Refusal)(nil); errors.As(err, &refused) {
 		return nil, 0, nil // there is no backup yet
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	repo := b.Repository()
+	repo := c.known.repo
 	_, index, err := repo.Open(ctx, m, repo.BucketPacks())
 	if err != nil {
 		return nil, 0, err

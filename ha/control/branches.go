@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"context"
@@ -13,21 +13,21 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// tip is where a branch of the history begins, backwards.
+// tip is where a branch of the chain begins, backwards.
 type tip struct {
 	ref        backup.Ref
 	superseded bool
 	salvage    bool
 }
 
-// cut is a part of the history that a promotion cut off: what is of an epoch
+// cut is a part of the chain that a promotion cut off: what is of an epoch
 // before this one, and came after from, up to to.
 type cut struct {
 	epoch    uint64
 	from, to uint64 // sequences
 }
 
-// tips are the beginnings of the history.
+// tips are where the branches begin.
 type tips struct {
 	all     []tip // the head's first, then those that were cut off, newest first, then salvage backups
 	cuts    []cut
@@ -36,26 +36,26 @@ type tips struct {
 
 // tips reads where the branches begin. What was written before oldest leads to
 // nothing that is still there.
-func (b *Bucket) tips(ctx context.Context, h *ha.Head, oldest time.Time) (tips, error) {
+func (s *Store) tips(ctx context.Context, h *ha.Head, oldest time.Time) (tips, error) {
 	var t tips
 	if h.Newest != nil {
 		t.all = append(t.all, tip{ref: *h.Newest})
 	}
 	t.cutOff(h.Epoch, h.StartedFrom, h.CutOff)
-	const folder = demoteFolder
-	listed, names, err := b.names(ctx, folder)
+	const folder = DemoteFolder
+	listed, names, err := s.List(ctx, folder)
 	if err != nil {
 		return t, err
 	}
 	objects := make([]any, len(names))
 	errs := make([]error, len(names))
-	err = inParallel(ctx, len(names), func(i int) error {
+	err = InParallel(ctx, len(names), func(i int) error {
 		key := folder + names[i] + ".json"
-		kind := kindOf(key)
+		kind := KindOf(key)
 		if kind == ha.KindAck || listed[i].Time.Before(oldest) {
 			return nil
 		}
-		objects[i], _, errs[i] = b.read(ctx, kind, key, "")
+		objects[i], _, errs[i] = s.Read(ctx, kind, key, "")
 		if errors.Is(errs[i], ErrUnverified) || errors.Is(errs[i], blobstore.ErrNotFound) {
 			return nil // it leads nowhere
 		}
@@ -114,8 +114,8 @@ func rank(t tip) int {
 // readParallel is how many small objects are read at a time.
 const readParallel = 16
 
-// inParallel does something n times, several at a time, until one fails.
-func inParallel(ctx context.Context, n int, do func(i int) error) error {
+// InParallel does something n times, several at a time, until one fails.
+func InParallel(ctx context.Context, n int, do func(i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readParallel)
 	for i := range n {

@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"context"
@@ -29,9 +29,9 @@ type salvage struct {
 
 // salvages reads the newest salvage backups of the folder, at most so many, among
 // those that are wanted. One that only a retired key has signed is left out.
-func (b *Bucket) salvages(ctx context.Context, known *manifests, most int, wanted func(backup.Ref, time.Time) bool) ([]salvage, error) {
+func (c *Chain) salvages(ctx context.Context, most int, wanted func(backup.Ref, time.Time) bool) ([]salvage, error) {
 	var all []salvage
-	for attrs, err := range b.store.List(ctx, retention.Folders[1], "") {
+	for attrs, err := range c.store.store.List(ctx, retention.Folders[1], "") {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", retention.Folders[1], err)
 		}
@@ -43,13 +43,13 @@ func (b *Bucket) salvages(ctx context.Context, known *manifests, most int, wante
 		}
 	}
 	all = newestSalvages(all, most)
-	err := inParallel(ctx, len(all), func(i int) error {
+	err := InParallel(ctx, len(all), func(i int) error {
 		s := &all[i]
-		full, m, err := known.named(ctx, s.ref)
+		full, m, err := c.known.named(ctx, s.ref)
 		switch {
 		case err == nil:
 			s.ref, s.m = full, m
-		case errors.Is(err, blobstore.ErrNotFound), unusable(err):
+		case errors.Is(err, blobstore.ErrNotFound), Unusable(err):
 			s.err = err
 		default:
 			return err
@@ -65,16 +65,16 @@ func (b *Bucket) salvages(ctx context.Context, known *manifests, most int, wante
 }
 
 func newestSalvages(all []salvage, most int) []salvage {
-	slices.SortFunc(all, func(x, y salvage) int { return newestFirst(x.ref, y.ref) })
+	slices.SortFunc(all, func(x, y salvage) int { return NewestFirst(x.ref, y.ref) })
 	return all[:min(len(all), most)]
 }
 
 // info describes it as a list shows it.
 func (s salvage) info() BackupInfo {
 	if s.err != nil {
-		return damagedInfo(s.ref, s.err)
+		return DamagedInfo(s.ref, s.err)
 	}
-	return backupInfo(s.ref, s.m)
+	return InfoOf(s.ref, s.m)
 }
 
 // mostSalvages is how many of them are told of where there is no page.

@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/restore"
 )
 
 // maxManifests is how many manifests are kept in memory: a few kilobytes each.
@@ -20,7 +19,7 @@ const maxLinks = 20_000
 // changes. It is safe for concurrent use.
 type manifests struct {
 	repo  *backup.Repository
-	cache *restore.Cache // looked into before the bucket; may be nil
+	cache Cache // looked into before the bucket; may be nil
 
 	mu    sync.Mutex
 	known map[string]*backup.Manifest // by digest
@@ -40,7 +39,7 @@ type link struct {
 	previous *backup.Ref
 }
 
-func newManifests(repo *backup.Repository, cache *restore.Cache) *manifests {
+func newManifests(repo *backup.Repository, cache Cache) *manifests {
 	return &manifests{repo: repo, cache: cache, known: make(map[string]*backup.Manifest), links: make(map[string]link), names: make(map[string]namedManifest)}
 }
 
@@ -125,7 +124,7 @@ func (c *manifests) info(ctx context.Context, ref backup.Ref) (BackupInfo, *back
 }
 
 func (c *manifests) addLink(ref backup.Ref, m *backup.Manifest) link {
-	l := link{info: backupInfo(ref, m), previous: m.Previous}
+	l := link{info: InfoOf(ref, m), previous: m.Previous}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	forgetAny(c.links, maxLinks)

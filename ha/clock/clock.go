@@ -1,4 +1,5 @@
-package agent
+// Package clock reads the clocks of a host.
+package clock
 
 import (
 	"fmt"
@@ -12,8 +13,8 @@ import (
 )
 
 // Clock reads an instance's clocks. Timers are the Go runtime's: they stand
-// still while a host is suspended, so nothing waits for one longer than
-// wakeEvery before it looks at the clock again.
+// still while a host is suspended, so nothing waits long for one before it
+// looks at the clock again.
 type Clock interface {
 	Now() ha.Now
 	// Boot names the host's boot, since which the boot-time clock runs; "": it has
@@ -21,19 +22,19 @@ type Clock interface {
 	Boot() string
 }
 
-// SystemClock is the host's own clocks: the monotonic one, the boot-time one
+// System is the host's own clocks: the monotonic one, the boot-time one
 // (which goes on while the host is suspended), and the wall clock.
-func SystemClock() Clock {
-	return systemClock{start: time.Now()}
+func System() Clock {
+	return system{start: time.Now()}
 }
 
-type systemClock struct{ start time.Time }
+type system struct{ start time.Time }
 
 // bootID is random, and made anew by the kernel at every boot.
 const bootID = "/proc/sys/kernel/random/boot_id"
 
 // Boot implements Clock.
-func (c systemClock) Boot() string {
+func (c system) Boot() string {
 	id, err := os.ReadFile(bootID)
 	if err != nil {
 		return "" // with which no renewal is dated
@@ -41,7 +42,7 @@ func (c systemClock) Boot() string {
 	return strings.TrimSpace(string(id))
 }
 
-func (c systemClock) Now() ha.Now {
+func (c system) Now() ha.Now {
 	var boot unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
 		panic(fmt.Sprintf("read the boot-time clock: %v", err)) // every Linux since 2.6.39 has it

@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 // TestUnknownSecretsAreKept: an older version that changes one secret must not
 // drop those that a newer one has put there.
 func TestUnknownSecretsAreKept(t *testing.T) {
-	var s secrets
+	var s Secrets
 	text := `{"later":{"a":[1,2]},"users":[{"name":"alice"}],"webhooks":[{"id":"w1","url":"https://example.com","secret":"s"}]}`
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatal(err)
@@ -21,7 +21,7 @@ func TestUnknownSecretsAreKept(t *testing.T) {
 	if want := `{"later":{"a":[1,2]},"users":[{"name":"alice"}]}`; err != nil || string(got) != want {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
-	if got, err := json.Marshal(secrets{}); err != nil || string(got) != `{}` {
+	if got, err := json.Marshal(Secrets{}); err != nil || string(got) != `{}` {
 		t.Errorf("%s, %v", got, err)
 	}
 }

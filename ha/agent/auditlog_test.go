@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -55,12 +56,12 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 		if said[len(said)-1] != `0 cluster  by "" because ""` || page.Next != "" {
 			t.Errorf("it ends with %s, next %q", said[len(said)-1], page.Next)
 		}
-		direct, err := e.agent.bucket.ClusterHistory(t.Context(), "", 0)
+		direct, err := e.agent.control.AuditLog().Page(t.Context(), "", 0)
 		if err != nil || !slices.Equal(direct.Events, page.Events) {
 			t.Errorf("without an agent: %v\n%+v\nwant\n%+v", err, direct.Events, page.Events)
 		}
 		for _, size := range []int{1, 2, 3} {
-			var all []ClusterEvent
+			var all []control.ClusterEvent
 			for next := ""; ; {
 				p, err := e.agent.ClusterHistory(t.Context(), next, size)
 				if err != nil {
@@ -94,7 +95,7 @@ func TestAForgedMarkerIsShownAsWhatItIs(t *testing.T) {
 			if err != nil || len(page.Events) != 1 {
 				t.Fatalf("%+v, %v", page, err)
 			}
-			if e := page.Events[0]; e.Kind != unverifiedKind || e.Epoch != 7 || e.Key != ha.MarkerKey(7) || e.Instance != "" || !strings.Contains(e.Text, "cannot be verified") {
+			if e := page.Events[0]; e.Kind != control.UnverifiedKind || e.Epoch != 7 || e.Key != ha.MarkerKey(7) || e.Instance != "" || !strings.Contains(e.Text, "cannot be verified") {
 				t.Errorf("%+v", e)
 			}
 		}

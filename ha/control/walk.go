@@ -1,4 +1,4 @@
-package agent
+package control
 
 import (
 	"cmp"
@@ -15,10 +15,11 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// walk lists a page of the history: it follows every branch.
-func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retention time.Duration, p page) (BackupList, error) {
-	w := b.walker(h, known, retention)
-	tips, err := b.tips(ctx, h, w.oldest)
+// PageFrom lists a page of the chain, and of what was cut off from it: it follows
+// every branch. keep is the retention; 0: it is not known.
+func (c *Chain) PageFrom(ctx context.Context, h *ha.Head, keep time.Duration, p Page) (BackupList, error) {
+	w := c.walker(h, keep)
+	tips, err := c.store.tips(ctx, h, w.oldest)
 	if err != nil {
 		return BackupList{}, err
 	}
@@ -30,15 +31,14 @@ func (b *Bucket) walk(ctx context.Context, h *ha.Head, known *manifests, retenti
 	if err := w.addSalvages(ctx, p); err != nil {
 		return BackupList{}, err
 	}
-	list := p.cut(w.found)
+	list := p.Cut(w.found)
 	list.Damaged = tips.damaged
 	return list, nil
 }
 
-// walker follows branches of the history backwards.
+// walker follows branches backwards.
 type walker struct {
-	bucket *Bucket
-	known  *manifests
+	*Chain
 	head   *ha.Head
 	oldest time.Time // zero: not known
 	seen   map[string]bool
@@ -47,10 +47,10 @@ type walker struct {
 	misses int          // manifests in a row that were not known
 }
 
-func (b *Bucket) walker(h *ha.Head, known *manifests, retention time.Duration) *walker {
-	w := &walker{bucket: b, known: known, head: h, seen: make(map[string]bool)}
-	if retention > 0 {
-		w.oldest = b.storeTime().Add(-retention)
+func (c *Chain) walker(h *ha.Head, keep time.Duration) *walker {
+	w := &walker{Chain: c, head: h, seen: make(map[string]bool)}
+	if keep > 0 {
+		w.oldest = c.store.Time().Add(-keep)
 	}
 	return w
 }
@@ -64,7 +64,7 @@ func (w *walker) isNewest(ref backup.Ref) bool {
 func (w *walker) expired(ref backup.Ref) bool { return ref.Time.Before(w.oldest) && !w.isNewest(ref) }
 
 // follow follows one branch as far as the page needs it.
-func (w *walker) follow(ctx context.Context, t tip, p page) error {
+func (w *walker) follow(ctx context.Context, t tip, p Page) error {
 	left := p.size() + 1 // one more shows that the page is not the last
 	unlinked := false
 	for ref := &t.ref; ref != nil && !w.seen[ref.ID] && left > 0 && !w.expired(*ref); {
@@ -80,7 +80,7 @@ func (w *walker) follow(ctx context.Context, t tip, p page) error {
 		}
 		for _, info := range s.found {
 			w.seen[info.ID] = true
-			if !p.has(info.Ref) {
+			if !p.Has(info.Ref) {
 				continue
 			}
 			info.Superseded, info.Salvage, info.Newest = t.superseded, info.IsSalvage(), w.isNewest(info.Ref)
@@ -97,9 +97,9 @@ func (w *walker) follow(ctx context.Context, t tip, p page) error {
 }
 
 // addSalvages finds the salvage backups that no record names.
-func (w *walker) addSalvages(ctx context.Context, p page) error {
-	all, err := w.bucket.salvages(ctx, w.known, p.size()+1, func(ref backup.Ref, _ time.Time) bool {
-		return !w.seen[ref.ID] && !w.expired(ref) && p.has(ref)
+func (w *walker) addSalvages(ctx context.Context, p Page) error {
+	all, err := w.salvages(ctx, p.size()+1, func(ref backup.Ref, _ time.Time) bool {
+		return !w.seen[ref.ID] && !w.expired(ref) && p.Has(ref)
 	})
 	for _, s := range all {
 		info := s.info()
@@ -127,15 +127,15 @@ func (w *walker) step(ctx context.Context, ref backup.Ref) (stride, error) {
 		return stride{found: []BackupInfo{info}, previous: previous}, nil
 	case errors.Is(err, seal.ErrUnknownKey):
 		return stride{ended: true}, nil // it is the one that was published, and nothing but a retired key has signed it
-	case missing && !w.isNewest(ref) && ref.Time.Before(w.oldest.Add(expirySlack)):
+	case missing && !w.isNewest(ref) && ref.Time.Before(w.oldest.Add(ExpirySlack)):
 		return stride{ended: true}, nil
-	case !missing && !unusable(err):
+	case !missing && !Unusable(err):
 		return stride{}, err
 	}
 	if missing {
 		err = fmt.Errorf("its manifest is missing from the bucket: %w", err)
 	}
-	s := stride{found: []BackupInfo{damagedInfo(ref, err)}, gap: true}
+	s := stride{found: []BackupInfo{DamagedInfo(ref, err)}, gap: true}
 	if ref.IsSalvage() {
 		return s, nil
 	}
@@ -149,13 +149,13 @@ func (w *walker) step(ctx context.Context, ref backup.Ref) (stride, error) {
 	return s, nil
 }
 
-// expirySlack is by how much clocks may differ, when what is missing is told
+// ExpirySlack is by how much clocks may differ, when what is missing is told
 // from what has expired.
-const expirySlack = time.Hour
+const ExpirySlack = time.Hour
 
-// unusable reports whether an error of reading a manifest is about that manifest
+// Unusable reports whether an error of reading a manifest is about that manifest
 // alone.
-func unusable(err error) bool {
+func Unusable(err error) bool {
 	return backup.Damaged(err) || errors.Is(err, blobstore.ErrDenied) || errors.Is(err, blobstore.ErrInvalid)
 }
 
@@ -187,8 +187,8 @@ func (w *walker) before(ctx context.Context, ref backup.Ref) (damaged []BackupIn
 		case err == nil:
 			return damaged, &full, nil
 		case errors.Is(err, blobstore.ErrNotFound):
-		case unusable(err):
-			damaged = append(damaged, damagedInfo(r, err))
+		case Unusable(err):
+			damaged = append(damaged, DamagedInfo(r, err))
 		default:
 			return nil, nil, err
 		}
@@ -204,16 +204,16 @@ func (w *walker) list(ctx context.Context) ([]backup.Ref, error) {
 	if w.listed != nil {
 		return w.listed, nil
 	}
-	listed, err := w.bucket.listBackups(ctx, "", 0)
+	listed, err := w.store.ListBackups(ctx, "", 0)
 	w.listed = listed
 	return listed, err
 }
 
-// listBackups lists the folder of backups from the key after on, oldest first,
+// ListBackups lists the folder of backups from the key after on, oldest first,
 // at most so many; 0: all. What is no backup's name is left out.
-func (b *Bucket) listBackups(ctx context.Context, after string, most int) ([]backup.Ref, error) {
+func (s *Store) ListBackups(ctx context.Context, after string, most int) ([]backup.Ref, error) {
 	listed := []backup.Ref{}
-	for attrs, err := range b.store.List(ctx, retention.Folders[0], after) {
+	for attrs, err := range s.store.List(ctx, retention.Folders[0], after) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", retention.Folders[0], err)
 		}
@@ -256,7 +256,7 @@ func (w *walker) prefetch(ctx context.Context, ref backup.Ref, left int) error {
 			wanted = append(wanted, r)
 		}
 	}
-	return inParallel(ctx, len(wanted), func(i int) error {
+	return InParallel(ctx, len(wanted), func(i int) error {
 		w.known.remember(ctx, wanted[i])
 		return nil // whoever follows it learns what is wrong with it
 	})
