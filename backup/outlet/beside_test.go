@@ -58,3 +58,19 @@ func TestAProgramEndsThoughNothingOfItsOutputCanBeKept(t *testing.T) {
 		t.Errorf("%q, %v", last, err)
 	}
 }
+
+// A program's last words are read, however long the disk holds the reader up: they say
+// why it has failed.
+func TestTheLastWordsAreReadThoughTheDiskIsSlow(t *testing.T) {
+	dead := make(chan struct{})
+	defer close(dead)
+	file := NewBeside(time.Second, func() io.Writer {
+		<-dead
+		return io.Discard
+	})
+	last := &Tail{Max: 100}
+	err := runTo(exec.Command("sh", "-c", "for i in $(seq 80); do echo $i; sleep 0.005; done; echo the reason"), file, "", last, nil)
+	if err != nil || !strings.HasSuffix(last.String(), "the reason") {
+		t.Errorf("%q, %v", last, err)
+	}
+}

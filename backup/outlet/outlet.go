@@ -10,6 +10,7 @@ package outlet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,16 +30,16 @@ const Max = 256 << 10
 // file at path. It may close the pipe once it has returned.
 type Collector func(pipe *os.File, path string) error
 
-// settle is how many moments after a program's end what it has printed may take to
-// be read, where something that it has left running goes on printing.
-const (
-	settle = 100
-	moment = time.Millisecond
-)
+// settle is how long after a program's end its pipe may take to be read to its end,
+// before something that it has left running is taken to have that open.
+const settle = 2 * time.Millisecond
+
+// fileWait is how long after a program's end its file is waited for.
+const fileWait = 100 * time.Millisecond
 
 // Run runs a program to its end, with what it prints in the file at path, begun
-// anew, and the end of that in last. A file that cannot be
-// written, and a disk that does not answer, keep nothing from being run. keep may be nil: then what the program
+// anew, and the end of that in last. A file that cannot be written, and a disk that
+// does not answer, keep nothing from being run. keep may be nil: then what the program
 // leaves running is read by this process for as long as that lives.
 func Run(cmd *exec.Cmd, path string, last *Tail, keep Collector) error {
 	return runTo(cmd, beside(func() *Log { return Open(path, Max) }), path, last, keep)
@@ -50,12 +51,11 @@ func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Collector)
 		file.End()
 		return fmt.Errorf("make a pipe: %w", err)
 	}
-	read, done := make(chan struct{}), make(chan struct{})
+	both := io.MultiWriter(last, file)
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer file.End()
-		defer close(read)
-		_, _ = io.Copy(io.MultiWriter(last, file), r) // its end is all that is expected of it
+		_, _ = io.Copy(both, r) // its end is all that is expected of it
 	}()
 	cmd.Stdout, cmd.Stderr = w, w
 	err = cmd.Start()
@@ -63,27 +63,35 @@ func runTo(cmd *exec.Cmd, file *Beside, path string, last *Tail, keep Collector)
 	if err == nil {
 		err = cmd.Wait()
 	}
-	for range settle {
-		if ended(done) {
-			_ = r.Close()
+	if !isDone(done, settle) && r.SetReadDeadline(longAgo) == nil {
+		<-done
+		if !readWaiting(both, r) {
+			end(file)
+			go linger(r, path, keep)
 			return err
 		}
-		if waiting(r) == 0 && file.left.Load() == 0 {
-			// The reader may have taken the program's last words, and not kept them
-			// yet: it ends when it has.
-			if r.SetReadDeadline(longAgo) == nil {
-				<-read
-			}
-			break
-		}
 	}
-	go linger(r, path, done, keep)
+	go func() {
+		<-done
+		_ = r.Close()
+	}()
+	end(file)
 	return err
 }
 
-// ended waits a moment for a pipe to be read to its end.
-func ended(done <-chan struct{}) bool {
-	timer := time.NewTimer(moment)
+// end ends a file, and waits a little for what it is to hold.
+func end(file *Beside) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		file.End()
+	}()
+	isDone(done, fileWait)
+}
+
+// isDone waits until a channel is closed, but no longer than d.
+func isDone(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -91,6 +99,23 @@ func ended(done <-chan struct{}) bool {
 	case <-timer.C:
 		return false
 	}
+}
+
+// longAgo, as a deadline, ends a read that is under way.
+var longAgo = time.Unix(1, 0)
+
+// readWaiting reads what a pipe holds now, for a program prints its reason last. It
+// reports whether that is all that will ever come.
+func readWaiting(to io.Writer, r *os.File) bool {
+	_ = r.SetReadDeadline(time.Time{})
+	if _, err := io.CopyN(to, r, int64(waiting(r))); err != nil {
+		return true
+	}
+	_ = r.SetReadDeadline(time.Now().Add(settle))
+	buf := make([]byte, 4<<10)
+	n, err := r.Read(buf)
+	_, _ = to.Write(buf[:n])
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // waiting is how many bytes in a pipe nobody has read yet.
@@ -105,20 +130,15 @@ func waiting(r *os.File) (n int) {
 	return n
 }
 
-// longAgo, as a deadline, ends a read that is under way.
-var longAgo = time.Unix(1, 0)
-
 // linger sees to it that a pipe which something still has open is read.
-func linger(r *os.File, path string, done <-chan struct{}, keep Collector) {
-	if r.SetReadDeadline(longAgo) == nil {
-		<-done
-		if keep == nil || keep(r, path) != nil {
-			_ = r.SetReadDeadline(time.Time{})
-			_ = Keep(r, path) // who printed is gone, whatever comes of it
-		}
+func linger(r *os.File, path string, keep Collector) {
+	defer r.Close()
+	_ = r.SetReadDeadline(longAgo)
+	if keep != nil && keep(r, path) == nil {
+		return
 	}
-	<-done
-	_ = r.Close()
+	_ = r.SetReadDeadline(time.Time{})
+	_ = Keep(r, path)
 }
 
 // Keep reads a pipe to its end into the file at path: what a Collector's process

@@ -135,7 +135,7 @@ func TestLastWordsAreKeptBeforeARunEnds(t *testing.T) {
 	case <-ran:
 		t.Error("the run ended before what was read was kept")
 		ran <- nil
-	case <-time.After(settle * moment):
+	case <-time.After(fileWait):
 	}
 	last.mu.Unlock()
 	if err := <-ran; err != nil {
