@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -68,7 +69,7 @@ func (w *World) checkFences() {
 		leads := h.ran[w.head.Active.Incarnation]
 		// A bucket that was put back changes nobody's fencing, nor does a recovery of which
 		// the heir does not know yet.
-		if r := w.head.Recovery; leads && !w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != w.head.Nonce) {
+		if r := w.head.Recovery; leads && !w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != w.head.Nonce) && h.knowsFencing(w.head) {
 			h.lead(w.head)
 		}
 		if !h.app {
@@ -95,6 +96,12 @@ func (w *World) checkFences() {
 		}
 		alone = h
 	}
+}
+
+// knowsFencing reports whether a host has said what its head says of fencing, as far
+// as its data folder tells: one that was put back may be of before that.
+func (h *Host) knowsFencing(head *ha.Head) bool {
+	return h.disks == 0 || slices.Contains(h.disk.journal.Fencing, head.Fencing)
 }
 
 // lead has a host go by what its head says. An heir whose application ran on beside a

@@ -278,12 +278,22 @@ func (h *Host) revert() {
 	h.disk.name, h.disk.journal = old.name, old.journal
 	h.disk.cache, h.disk.rotten, h.disk.rehearsed = old.cache, old.rotten, old.rehearsed
 	h.disks++
+	h.forgetStrict()
 	h.comeBack()
 	h.locked = false
 	if h.doubt(); renamed { // under another name nothing but the data folder tells
 		h.disk.journal.Suspect(seenCopied)
 	}
 	w.after(w.between(0, time.Minute), h.boot)
+}
+
+// forgetStrict has a host whose application runs on go by what its data folder says,
+// where that is of before the fencing became strict.
+func (h *Host) forgetStrict() {
+	j := &h.disk.journal
+	if j.Role == ha.RoleActive && len(j.Fencing) > 0 && !slices.ContainsFunc(j.Fencing, func(f ha.Fencing) bool { return f.Mode == ha.Strict }) {
+		h.fence.under = j.Fencing[0]
+	}
 }
 
 // ledUnderAnother reports whether a host was the active under another name than this.
