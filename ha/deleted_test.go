@@ -198,18 +198,19 @@ func TestWhatARefusedProcessHasKeptIsKeptAgainOnceItHasLed(t *testing.T) {
 	if a.count(isSalvage) != 1 || a.m.Status().Refused == "" {
 		t.Fatalf("%d salvages, %+v", a.count(isSalvage), a.m.Status())
 	}
-	refused := a.journal
+	refused, listed := a.journal, len(r.salvages())
 	same := r.start("a", refused)
 	r.pass(time.Minute, copied, same)
-	if same.count(isSalvage) != 0 {
-		t.Fatal("kept twice, and the same process leads")
+	if got := len(r.salvages()); got != listed || same.count(isSalvage) != 1 || !same.journal.Demotion.Told {
+		t.Fatalf("looked %d times, listed %d and then %d: it has written nothing", same.count(isSalvage), listed, got)
 	}
-	mayRun := refused.clone()
-	mayRun.Demotion.Unstopped = true // nothing there could stop the application
-	since := r.start("a", mayRun)
+	// An operator had its application started without the bucket, or nothing could stop
+	// it, and its journal was put back to before.
+	r.wrote = true
+	since := r.start("a", refused)
 	r.pass(time.Minute, copied, since)
-	if since.count(isSalvage) != 1 {
-		t.Errorf("%d salvages of what an application has written that nothing could stop", since.count(isSalvage))
+	if got := len(r.salvages()); got != listed+1 {
+		t.Errorf("listed are %d, and then %d: it has written since", listed, got)
 	}
 	// The operator ends the copy, and lets this one lead; then its folder is put back.
 	led := r.start("a", copied.journal)
@@ -219,12 +220,12 @@ func TestWhatARefusedProcessHasKeptIsKeptAgainOnceItHasLed(t *testing.T) {
 	}
 	again := r.start("a", refused)
 	r.pass(time.Minute, again)
-	if again.count(isSalvage) != 1 {
-		t.Errorf("%d salvages of what it has written since", again.count(isSalvage))
+	if got := len(r.salvages()); got != listed+2 {
+		t.Errorf("listed are %d, and then %d: it has led since", listed, got)
 	}
 	j := JoinJournal(refused, "c", "a", r.head())
-	if j.Demotion == nil || j.Demotion.Made {
-		t.Errorf("it joins, and owes nothing: %+v", j.Demotion)
+	if d := j.Demotion; d == nil || d.Made || !alike(d.Kept, refused.Demotion.Salvage) {
+		t.Errorf("it joins, and owes no look at what it has: %+v", d)
 	}
 }
 

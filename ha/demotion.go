@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -23,6 +24,8 @@ func (m *Machine) superseded(h *Head) {
 		d.Silent = true // whether the original's application runs it does not know
 		if old.Made && !old.Unstopped && m.kept && h.Epoch <= old.Epoch+1 {
 			d.Made, d.Salvage, d.Told = true, old.Salvage, old.Told // it has not run since
+		} else {
+			d.Kept = old.kept()
 		}
 	}
 	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish {
@@ -177,6 +180,9 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 	if d.Tip != nil {
 		seq = max(seq, d.Tip.Sequence)
 	}
+	if d.Kept != nil {
+		against, epoch, seq = d.Kept, max(epoch, d.Kept.Epoch), max(seq, d.Kept.Sequence)
+	}
 	m.begin("salvage", func(r Done) {
 		if r.Outcome != OK {
 			// A database that is still down must not keep pulls from going on.
@@ -195,8 +201,10 @@ func (m *Machine) salvaged(d *Demotion, r Done) {
 	if m.j.Demotion != d {
 		return
 	}
-	d.Made, d.Salvage, d.Unstopped = true, r.Ref, d.Unstopped || m.unstopped
-	m.made()
+	d.Made, d.Salvage, d.Unstopped = true, cmp.Or(r.Ref, d.Kept), d.Unstopped || m.unstopped
+	if m.foundAt = never; r.Ref != nil {
+		m.made()
+	}
 	m.save(stepDemotionMade)
 	if r.Ref != nil {
 		m.report(Warn, "demotion", "salvage backup %s holds what never reached the new active", r.Ref.ID)

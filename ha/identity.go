@@ -1,5 +1,7 @@
 package ha
 
+import "github.com/understudy-ha/understudy/backup"
+
 // A name is no identity: a host that is copied, cloned or put back to an earlier
 // state has the name, the journal and the incarnations of its original, or of its
 // own past. What tells them apart is the head, whose nonces the true one knows, and
@@ -66,12 +68,6 @@ func (m *Machine) foreign(h *Head) {
 	m.report(Alarm, "identity", "not active: %s", m.refused)
 }
 
-// keptUnder reports whether the process that led when a refused instance came to owe
-// its salvage backup leads still.
-func (d *Demotion) keptUnder(h *Head) bool {
-	return d.Leader == "" || d.Leader == h.Active.Incarnation
-}
-
 func (m *Machine) lastWritten() string {
 	if m.j.Last.Nonce == "" {
 		return "none"
@@ -80,20 +76,27 @@ func (m *Machine) lastWritten() string {
 }
 
 // owe notes that a refused instance owes a salvage backup: should it be the
-// original after all, it has what no backup has. One that it made in this epoch has
-// everything: it has not run its application since. A process that was started later
-// knows that only as long as the same process leads: the journal may have been put
-// back to before this instance led again. Nor does it know that where nothing can stop
-// the application.
+// original after all, it has what no backup has. What this process has made in this
+// epoch has everything: it has not run its application since. Of what an earlier
+// process made nobody knows that, for the journal may have been put back to before
+// this instance led again, or to before an operator started its application.
 func (m *Machine) owe(h *Head) {
 	d, kept := m.j.Demotion, m.kept
 	m.kept = true
-	if d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") && (kept || !d.Unstopped && d.keptUnder(h)) {
+	if kept && d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") {
 		return
 	}
-	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Leader: h.Active.Incarnation}
+	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Kept: d.kept()}
 	m.salvageAt, m.salvageWait = 0, 0
 	m.save(stepDemotionBegun)
+}
+
+// kept is the salvage backup that a refused process has made; nil: there is none.
+func (d *Demotion) kept() *backup.Ref {
+	if d == nil || !d.Refused || !d.Made {
+		return nil
+	}
+	return d.Salvage
 }
 
 // frozen reports whether the data folder may be a copy, so that what is unfinished
@@ -213,11 +216,10 @@ func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
 	}
 	j.SeenHead, j.Former, j.Unkept = old.SeenHead, old.Former, old.Unkept
 	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
-	d := old.Demotion
-	kept := d != nil && d.Made && d.Refused && !d.Unstopped && d.Epoch == h.Epoch && d.keptUnder(h) // it has run no application since
 	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.Seen.Epoch > 0 && h.Epoch > old.Seen.Epoch+1)
-	if !kept && (old.Role == RoleActive || old.Doubt != "" || renamed) {
+	if old.Role == RoleActive || old.Doubt != "" || renamed {
 		j.Demotion, j.Missed = Owed(old.Epoch, h), 0 // whatever it was since
+		j.Demotion.Kept = old.Demotion.kept()
 	}
 	return j
 }

@@ -232,9 +232,11 @@ type Demotion struct {
 	Salvage  *backup.Ref `json:"salvage,omitempty"`
 	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup
 	// Unstopped says that nothing here can stop the application, so that it may run on.
-	Unstopped bool   `json:"unstopped,omitempty"`
-	Leader    string `json:"leader,omitempty"`  // where it is of a refused process: the incarnation that led
-	Refused   bool   `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application
+	Unstopped bool `json:"unstopped,omitempty"`
+	Refused   bool `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application
+	// Kept is the salvage backup that an earlier process made which was refused:
+	// another is made if the state differs from it.
+	Kept *backup.Ref `json:"kept,omitempty"`
 }
 
 // Pause keeps the schedule from making backups.

@@ -26,6 +26,7 @@ type rig struct {
 	writes  int
 	fail    func(n *instance, e Effect) (Done, bool) // scripted faults
 	survey  func() []Sighting                        // what all instances see
+	wrote   bool                                     // no state is that of a salvage backup any more
 }
 
 type instance struct {
@@ -147,6 +148,9 @@ func (n *instance) work(e Effect) (Done, bool) {
 		id := fmt.Sprintf("e%d-s%d", e.Epoch, e.Sequence)
 		return Done{ID: e.ID, Changed: true, Ref: &backup.Ref{ID: id, Epoch: e.Epoch, Sequence: e.Sequence, Digest: id}}, true
 	case MakeSalvage:
+		if e.Against != nil && strings.HasPrefix(e.Against.ID, "salvage-of-") && !n.r.wrote {
+			return Done{ID: e.ID}, true
+		}
 		id := "salvage-of-" + n.m.p.Self.Incarnation
 		return Done{ID: e.ID, Ref: &backup.Ref{ID: id, Digest: id}}, true
 	case Pull:

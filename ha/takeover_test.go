@@ -147,11 +147,11 @@ func TestRefusedActiveKeepsItsStateBeforeItIsPromoted(t *testing.T) {
 	wantRefusal(t, a.answers["early"], "owes a salvage backup")
 	fail = false
 	r.pass(time.Minute, a, copied)
-	made := a.count(salvages)
-	a = r.start("a", a.journal) // still refused, and need not keep it again
+	listed := len(r.salvages())
+	a = r.start("a", a.journal) // still refused, and has written nothing since
 	r.pass(time.Minute, a, copied)
-	if a.m.Status().Refused == "" || a.count(salvages) != 0 {
-		t.Fatalf("%d salvages, then %d, %+v", made, a.count(salvages), a.m.Status())
+	if got := len(r.salvages()); a.m.Status().Refused == "" || got != listed {
+		t.Fatalf("%d salvages, then %d, %+v", listed, got, a.m.Status())
 	}
 	a.step(Promote{Request: "p", Mode: ModeFailover})
 	r.pass(time.Minute, a, copied)

@@ -83,6 +83,6 @@ func (m *Machine) salvageAgain(d *Demotion) {
 	if m.j.Demotion != d {
 		return
 	}
-	d.Made, d.Salvage = false, nil
+	d.Made, d.Salvage, d.Kept = false, nil, nil
 	m.save(stepSeen)
 }

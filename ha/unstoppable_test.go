@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup"
 )
 
 // unstoppable starts the cluster's first active on a host where nothing can stop the
@@ -243,13 +245,14 @@ func TestAHookThatIsConfiguredStopsWhatWasToStop(t *testing.T) {
 	}
 }
 
-// TestASalvageOfWhatMayRunOnIsNotTheLast: one that a refused instance has made counts
-// for what it joins with only where its application had stopped.
+// TestASalvageOfWhatMayRunOnIsNotTheLast: what a refused instance has is compared with
+// its salvage backup when it joins: its application may have run on, or again.
 func TestASalvageOfWhatMayRunOnIsNotTheLast(t *testing.T) {
 	h := &Head{Epoch: 3, Active: Peer{Name: "a"}}
+	salvage := &backup.Ref{ID: "s", Epoch: 3, Sequence: 7}
 	for _, unstopped := range []bool{false, true} {
-		old := Journal{Cluster: "c", Instance: "a", Role: RoleActive, Epoch: 3, Demotion: &Demotion{Epoch: 3, Acked: true, Known: true, Refused: true, Made: true, Unstopped: unstopped}}
-		if j := JoinJournal(old, "c", "a", h); j.Demotion == nil || j.Demotion.Made == unstopped {
+		old := Journal{Cluster: "c", Instance: "a", Role: RoleActive, Epoch: 3, Demotion: &Demotion{Epoch: 3, Acked: true, Known: true, Refused: true, Made: true, Salvage: salvage, Unstopped: unstopped}}
+		if j := JoinJournal(old, "c", "a", h); j.Demotion == nil || j.Demotion.Made || j.Demotion.Kept != salvage {
 			t.Errorf("unstopped %v: it owes %+v", unstopped, j.Demotion)
 		}
 	}

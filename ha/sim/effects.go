@@ -227,7 +227,7 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 	if e.Against != nil && (e.Against.Epoch > e.Epoch || e.Against.Sequence >= e.Sequence) {
 		w.fail(Chain, "a salvage backup of epoch %d, sequence %d is made on top of %s", e.Epoch, e.Sequence, e.Against.ID)
 	}
-	if e.Against != nil && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
+	if e.Against != nil && !w.backups[e.Against.ID].gone && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
 		return ha.Done{ID: e.ID}
 	}
 	return ha.Done{ID: e.ID, Ref: w.keep("salvage", e.Epoch, e.Sequence, e.Against, p.h.disk.state)}

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -197,7 +198,7 @@ func (w *World) markerWritten(key string, m *ha.Marker) {
 	switch {
 	case key != ha.MarkerKey(m.Epoch):
 		w.fail(Chain, "the marker of epoch %d lies at %s", m.Epoch, key)
-	case h == nil && w.undone[m.Epoch] != nil:
+	case h == nil && slices.ContainsFunc(w.undone, func(h *ha.Head) bool { return h.Epoch == m.Epoch }):
 	case h == nil:
 		w.fail(Chain, "there is a marker of epoch %d, which has not begun", m.Epoch)
 	case refID(m.Restored) != refID(h.StartedFrom), refID(m.CutOff) != refID(h.CutOff), m.Active.Name != h.Active.Name:

@@ -21,6 +21,7 @@ type bucketCopy struct {
 	backups map[string]bool
 	head    *ha.Head
 	names   map[string]string
+	commits map[uint64]*ha.Head
 }
 
 // mostPutBacks bounds how often a run's bucket is put back: each time takes an
@@ -32,7 +33,7 @@ func (w *World) copyBucket() {
 	if w.lostHead != nil {
 		return
 	}
-	c := bucketCopy{objects: maps.Clone(w.store.objects), backups: map[string]bool{}, head: w.head, names: maps.Clone(w.names)}
+	c := bucketCopy{objects: maps.Clone(w.store.objects), backups: map[string]bool{}, head: w.head, names: maps.Clone(w.names), commits: maps.Clone(w.commits)}
 	for id, b := range w.backups {
 		c.backups[id] = !b.gone
 	}
@@ -68,10 +69,15 @@ func (h *Host) putBack() {
 	}
 	w.again = true
 	w.head, w.names = c.head, maps.Clone(c.names)
-	for epoch, head := range w.commits {
-		if epoch > c.head.Epoch {
-			w.undone[epoch] = head
-			delete(w.commits, epoch)
+	for _, epoch := range slices.Sorted(maps.Keys(w.commits)) {
+		if head := w.commits[epoch]; c.commits[epoch] != head {
+			w.undone = append(w.undone, head)
+		}
+	}
+	w.commits = maps.Clone(c.commits)
+	for _, h := range w.hosts {
+		if h.forgotten() {
+			h.giveUp()
 		}
 	}
 	for _, a := range w.promotions {
@@ -82,12 +88,21 @@ func (h *Host) putBack() {
 // undid reports whether a bucket that was put back tells no more that an instance was
 // the active in an epoch.
 func (w *World) undid(name string) bool {
-	for _, head := range w.undone {
-		if head.Active.Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.undone, func(head *ha.Head) bool { return head.Active.Name == name })
+}
+
+// forgotten reports whether neither the bucket, which was put back, nor the data
+// folder, which was put back before, tells that a host was the active.
+func (h *Host) forgotten() bool {
+	return h.disks > 0 && slices.ContainsFunc(h.w.undone, func(head *ha.Head) bool {
+		return h.ran[head.Active.Incarnation] && h.disk.journal.Seen.Epoch < head.Epoch
+	})
+}
+
+// giveUp notes that nothing tells what a host has, nor who started what runs there.
+func (h *Host) giveUp() {
+	h.disk.giveUp()
+	h.app, h.foreign = false, h.app || h.foreign
 }
 
 // load fills a store with objects, each under a token of its own.

@@ -271,8 +271,7 @@ func (h *Host) revert() {
 	w.trace("%s: its data folder is put back", h.id)
 	old := h.snapshots[w.rng.IntN(len(h.snapshots))].clone()
 	if w.undid(h.disk.name) {
-		h.disk.giveUp()                 // neither the bucket nor the data folder tells what it has,
-		h.app, h.foreign = false, h.app // nor who started what goes on running
+		h.giveUp()
 	}
 	renamed := h.disk.name != old.name || h.ledUnderAnother(old.name)
 	h.disk.name, h.disk.journal = old.name, old.journal

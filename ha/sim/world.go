@@ -46,12 +46,12 @@ type World struct {
 	head        *ha.Head // as the store has it
 	copies      []bucketCopy
 	putBacks    int
-	again       bool                // the head is one that was put back: nobody has written it since
-	lastPutBack time.Duration       // 0: never
-	undone      map[uint64]*ha.Head // commits that were lost when the bucket was put back
-	deleted     map[string]bool     // records that somebody has deleted
-	lostHead    *object             // that somebody has deleted, until it is restored
-	replica     *store              // what hosts that have gone astray look at
+	again       bool            // the head is one that was put back: nobody has written it since
+	lastPutBack time.Duration   // 0: never
+	undone      []*ha.Head      // commits that were lost when the bucket was put back
+	deleted     map[string]bool // records that somebody has deleted
+	lostHead    *object         // that somebody has deleted, until it is restored
+	replica     *store          // what hosts that have gone astray look at
 
 	led        map[string]bool     // incarnations that have ever led it
 	commits    map[uint64]*ha.Head // by epoch
@@ -68,7 +68,7 @@ func New(opt Options) *World {
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x756e64657273)) // decides everything
 	w := &World{
 		opt: opt, rng: rng, faults: opt.Faults,
-		names: map[string]string{}, undone: map[uint64]*ha.Head{}, deleted: map[string]bool{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
+		names: map[string]string{}, deleted: map[string]bool{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
 		promotions: map[string]*asked{}, backups: map[string]*stored{},
 	}
 	w.store = &store{
