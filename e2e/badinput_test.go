@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -276,7 +275,7 @@ func (p *pair) anyPack() string {
 func TestCopiedDataFolderDoesNotLead(t *testing.T) {
 	p := newPair(t)
 	copied := filepath.Join(p.dir, "copy")
-	if out, err := exec.Command("cp", "-a", p.a.path("data"), copied).CombinedOutput(); err != nil {
+	if out, err := output("cp", "-a", p.a.path("data"), copied); err != nil {
 		t.Fatalf("copy the data folder: %v\n%s", err, out)
 	}
 	rev := p.a.status().Head.Rev
@@ -344,13 +343,13 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 		h.serve()
 		h.caches(p.newest.ID)
 	}
-	results := make(chan result, 2)
+	var promotions []<-chan result
 	for _, h := range []*host{p.b, c} {
-		go func() { results <- h.try("promote", "--failover", "--yes", "--json") }()
+		promotions = append(promotions, h.background("promote", "--failover", "--yes", "--json"))
 	}
 	won := 0
-	for range 2 {
-		switch r := <-results; r.code {
+	for _, promotion := range promotions {
+		switch r := received(t, "a promotion ends", promotion); r.code {
 		case 0:
 			won++
 		case 3:

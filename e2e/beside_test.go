@@ -47,6 +47,7 @@ type rival interface {
 // and that each restores what it was given; `make bench` has it measure a large
 // one.
 func TestBesideOthers(t *testing.T) {
+	t.Parallel()
 	size, err := humanize.ParseBytes(*besideSize)
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func newUnderstudyRival(t *testing.T, m *server.MinIOServer, dir string) *unders
 
 func (u *understudyRival) host(name, dir string) *host {
 	h := u.c.host(name, plain{&sample{dir: dir}})
-	h.bin = fastBin
+	h.bin = fastBin()
 	return h
 }
 

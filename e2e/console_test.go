@@ -270,7 +270,7 @@ func (s *consoleStory) addAWebhook(b *server.Browser) {
 	b.See(receiver.URL+"/hook", "warn, alarm")
 	b.Click("Send a test to " + receiver.URL + "/hook")
 	b.See("The test reached " + receiver.URL + "/hook")
-	if body := <-told; !strings.Contains(body, "this webhook works") || !strings.Contains(body, "user "+s.user) {
+	if body := received(s.t, "the webhook is told", told); !strings.Contains(body, "this webhook works") || !strings.Contains(body, "user "+s.user) {
 		s.t.Errorf("the webhook was told: %s", body)
 	}
 	look(b, "1-webhooks")

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
@@ -21,9 +19,6 @@ import (
 // Data folders are copied and put back while an application writes. The operator
 // runs what messages name. Every commit that was ever acknowledged is on the active
 // afterwards, or in a salvage backup that is listed and can be restored.
-
-// copyTrials is how many clusters there are at a time; they mostly wait.
-const copyTrials = 4
 
 // copyStories are what becomes of a copy. What is done with it is done with one that
 // shows that it is a copy, as one of files does, and with one that does not, as one
@@ -61,22 +56,17 @@ var copyStories = []struct {
 }
 
 func TestCopiesHideNothing(t *testing.T) {
-	var trials sync.WaitGroup
-	free := make(chan struct{}, copyTrials)
+	t.Parallel()
 	for _, story := range copyStories {
 		for how, shows := range map[string]bool{"shows": true, "hidden": false} {
-			free <- struct{}{}
-			trials.Go(func() {
-				defer func() { <-free }()
-				t.Run(story.name+"/"+how, func(t *testing.T) {
-					tr := newTrial(t, crashBin)
-					story.tell(tr, shows)
-					tr.audit()
-				})
+			t.Run(story.name+"/"+how, func(t *testing.T) {
+				t.Parallel()
+				tr := newTrial(t, crashBin())
+				story.tell(tr, shows)
+				tr.audit()
 			})
 		}
 	}
-	trials.Wait()
 }
 
 // copied is a copy of a host's data folder, as it is now.
@@ -95,7 +85,7 @@ func (tr *trial) copies(from, to string) {
 		if err := os.RemoveAll(to); err != nil {
 			return err
 		}
-		if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		if out, err := output("cp", "-a", from, to); err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
 		return nil

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -172,12 +170,8 @@ func (tr *trial) arm(h *host, point string) {
 // with.
 func (tr *trial) died(h *host) {
 	tr.t.Helper()
-	select {
-	case <-h.exited:
-	case <-time.After(patience):
-		at, _ := os.ReadFile(h.path("crash/at"))
-		tr.t.Fatalf("%s: %s was not reached within %v", h.name, at, patience)
-	}
+	at, _ := os.ReadFile(h.path("crash/at"))
+	received(tr.t, fmt.Sprintf("%s: %s is reached", h.name, at), h.exited)
 	h.agent = nil
 	if err := os.Remove(h.path("crash/died")); err != nil {
 		tr.t.Fatalf("%s: the agent ended by itself: %v", h.name, err)
@@ -188,16 +182,8 @@ func (tr *trial) died(h *host) {
 // it has ended.
 func (tr *trial) background(h *host, args ...string) (wait func() result) {
 	tr.t.Helper()
-	var out, errout bytes.Buffer
-	cmd := exec.Command(h.bin, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, &out, &errout
-	if err := cmd.Start(); err != nil {
-		tr.t.Fatal(err)
-	}
-	return func() result {
-		_ = cmd.Wait() // the exit code tells
-		return result{cmd.ProcessState.ExitCode(), out.String(), errout.String()}
-	}
+	done := h.background(args...)
+	return func() result { return received(tr.t, fmt.Sprintf("%s: %q ends", h.name, args), done) }
 }
 
 // settle waits until the cluster is in order on its own: one active whose

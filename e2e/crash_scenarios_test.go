@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -99,7 +100,7 @@ func (tr *trial) makeBackup(point string) {
 // is dropped from a cache is only what is too many.
 func (tr *trial) pull(point string) {
 	tr.arm(tr.other, point)
-	for {
+	for begun := time.Now(); time.Since(begun) < patience; {
 		wait := tr.background(tr.active, "backup")
 		if r := wait(); r.code != 0 {
 			tr.t.Fatalf("backup: %+v", r)
@@ -123,6 +124,7 @@ func (tr *trial) pull(point string) {
 		default:
 		}
 	}
+	tr.t.Fatalf("%s: no pull reaches %s within %v", tr.other.name, point, patience)
 }
 
 // unstage has the standby die in dropping its stage, because it is not to
@@ -191,6 +193,7 @@ func (tr *trial) restoreLong(point string) {
 func (tr *trial) freeze(h *host) (thaw func()) {
 	tr.t.Helper()
 	process := h.agent.Process
+	tr.t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) }) // or it could not be ended
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		tr.t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ type death struct {
 // step of backup, pull, promotion, handover, demotion and salvage, starts it
 // again, and waits for the cluster to be in order on its own.
 func TestEveryCrashEndsInOrder(t *testing.T) {
+	t.Parallel()
 	deaths := everyDeath(t)
 	queue := make(chan death, len(deaths))
 	for _, d := range deaths {
@@ -33,11 +34,11 @@ func TestEveryCrashEndsInOrder(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	passed := map[string]bool{}
-	var trials sync.WaitGroup
-	for i := range crashTrials {
-		trials.Go(func() {
-			t.Run(fmt.Sprint("cluster ", i+1), func(t *testing.T) {
-				tr := newTrial(t, crashBin)
+	t.Run("clusters", func(t *testing.T) {
+		for i := range crashTrials {
+			t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+				t.Parallel()
+				tr := newTrial(t, crashBin())
 				for d := range queue {
 					report := tr.survive(d)
 					mu.Lock()
@@ -53,9 +54,8 @@ func TestEveryCrashEndsInOrder(t *testing.T) {
 					passed[point] = true
 				}
 			})
-		})
-	}
-	trials.Wait()
+		}
+	})
 	slices.Sort(told)
 	t.Logf("%d deaths of %d:\n%s", len(told), len(deaths), strings.Join(told, "\n"))
 	for point := range passed {

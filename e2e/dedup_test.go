@@ -15,13 +15,14 @@ import (
 // TestUploadsWhatChanged backs up 1 GiB, then the same with 1% changed, then
 // the same again, and looks at what was added to the bucket.
 func TestUploadsWhatChanged(t *testing.T) {
+	t.Parallel()
 	const size = 1 << 30
 	bucket := t.TempDir()
 	c := newCluster(t, "file://"+bucket, nil)
 	data := filepath.Join(c.dir, "data")
 	files := sourcetest.WriteTree(t, data, 11, sourcetest.TreeSize{Files: 3000, Bytes: size, Large: 4})
 	a := c.host("host-a", plain{&sample{dir: data}})
-	a.bin = fastBin
+	a.bin = fastBin()
 	a.run("init")
 	a.serve()
 	query[backup.Ref](a, "backup")

@@ -238,7 +238,7 @@ func TestDoctorThatIsInterruptedLeavesTheBucketClean(t *testing.T) {
 		},
 		Do: hold,
 	})
-	cmd := exec.Command(a.bin, "doctor")
+	cmd := exec.CommandContext(t.Context(), a.bin, "doctor")
 	cmd.Env = append(slices.Clone(a.env), "UNDERSTUDY_BUCKET="+through(t, c.bucket, proxy.URL()))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -247,14 +247,14 @@ func TestDoctorThatIsInterruptedLeavesTheBucketClean(t *testing.T) {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	<-held.Arrived()
+	received(t, "a request is held", held.Arrived())
 	if keys := keysBelow(t, m, c.bucket, "probe/"); len(keys) == 0 {
 		t.Error("nothing was written before the interrupt")
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	err := <-exited
+	err := received(t, "doctor ends", exited)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("it ended with %v", err)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ func newFrozen(t *testing.T, dir string) frozen {
 
 func tool(t *testing.T, argv ...string) {
 	t.Helper()
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+	if out, err := output(argv[0], argv[1:]...); err != nil {
 		t.Fatalf("%q: %v\n%s", argv, err, out)
 	}
 }

@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -72,7 +70,7 @@ func newOrdeal(t *testing.T, prepare func(name, dir, app string)) *ordeal {
 			}
 		}
 		h := c.host(name, app)
-		h.bin = fastBin // for commands; serve starts the one with the race detector
+		h.bin = fastBin() // for commands; serve starts the one with the race detector
 		o.wires[h], o.proxies[h], o.apps[h] = wire, proxy, app
 	}
 	o.active, o.standby = c.hosts[0], c.hosts[1]
@@ -100,9 +98,9 @@ func (o *ordeal) setUp() {
 // serve starts a host's agent.
 func (o *ordeal) serve(h *host) {
 	o.t.Helper()
-	h.bin = understudyBin
+	h.bin = understudyBin()
 	h.serve()
-	h.bin = fastBin
+	h.bin = fastBin()
 }
 
 // ended reports whether a host's agent has ended by itself.
@@ -164,30 +162,10 @@ func (o *ordeal) grow(size int) {
 	}
 }
 
-// background starts a command whose result is of interest later.
-func (h *host) background(args ...string) <-chan result {
-	done := make(chan result, 1)
-	go func() {
-		cmd := exec.Command(h.bin, args...)
-		cmd.Env = h.env
-		var out, errout bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &errout
-		_ = cmd.Run() // the exit code says it
-		done <- result{cmd.ProcessState.ExitCode(), out.String(), errout.String()}
-	}()
-	return done
-}
-
 // await takes the result of a command that has to end.
 func (o *ordeal) await(done <-chan result) result {
 	o.t.Helper()
-	select {
-	case r := <-done:
-		return r
-	case <-time.After(patience):
-		o.t.Fatalf("a command does not end within %v", patience)
-		return result{}
-	}
+	return received(o.t, "a command ends", done)
 }
 
 // lines gives what a host's agent has logged since the fault began, as far as

@@ -13,7 +13,8 @@ import (
 // handed over, and leaves it dead: the old active goes on by itself as soon as
 // the lease is stale, and not before.
 func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
-	tr := newTrial(t, understudyBin)
+	t.Parallel()
+	tr := newTrial(t, understudyBin())
 	old, candidate, epoch := tr.active, tr.other, tr.epoch
 	release := tr.hold(candidate)
 	wait := tr.background(candidate, "promote", "--yes")
@@ -48,7 +49,8 @@ func restoring(s agent.Status) bool {
 // TestAPromotionCanBeCancelled gives a promotion up wherever it can be held up,
 // and finds everything as before.
 func TestAPromotionCanBeCancelled(t *testing.T) {
-	tr := newTrial(t, understudyBin)
+	t.Parallel()
+	tr := newTrial(t, understudyBin())
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 {
 		t.Errorf("with nothing under way: %+v", r)
 	}

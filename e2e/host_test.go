@@ -65,7 +65,7 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, bucket: bucket, env: env, dir: t.TempDir()}
 	c.key = filepath.Join(c.dir, "key")
-	out, err := exec.Command(understudyBin, "key", "generate").Output()
+	out, err := exec.CommandContext(t.Context(), understudyBin(), "key", "generate").Output()
 	if err != nil {
 		t.Fatalf("generate a key: %v", err)
 	}
@@ -78,7 +78,7 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 // host adds a host with an application.
 func (c *cluster) host(name string, app application) *host {
 	c.t.Helper()
-	h := &host{t: c.t, name: name, bin: understudyBin, dir: filepath.Join(c.dir, name), app: app}
+	h := &host{t: c.t, name: name, bin: understudyBin(), dir: filepath.Join(c.dir, name), app: app}
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		c.t.Fatal(err)
 	}
@@ -207,10 +207,16 @@ func (h *host) launch() {
 
 // stopAgent stops the agent in an orderly way.
 func (h *host) stopAgent() {
-	if h.agent != nil {
-		_ = h.agent.Process.Signal(syscall.SIGTERM)
-		<-h.exited
+	if h.agent == nil {
+		return
+	}
+	_ = h.agent.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-h.exited:
 		h.agent = nil
+	case <-time.After(patience):
+		h.t.Errorf("%s: the agent does not stop within %v, and is killed", h.name, patience)
+		h.killAgent()
 	}
 }
 
@@ -224,6 +230,46 @@ func (h *host) killAgent() {
 func (h *host) status() agent.Status {
 	h.t.Helper()
 	return query[agent.Status](h, "status")
+}
+
+// output runs a program, which is killed if it takes longer than patience, and
+// returns what it prints.
+func output(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = patience // what it has started may have its output open
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// background starts a command on the host, whose result is of interest later. It is
+// killed if it outlives the test.
+func (h *host) background(args ...string) <-chan result {
+	h.t.Helper()
+	var out, errout bytes.Buffer
+	cmd := exec.CommandContext(h.t.Context(), h.bin, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, &out, &errout
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	done := make(chan result, 1)
+	go func() {
+		_ = cmd.Wait() // the exit code says it
+		done <- result{cmd.ProcessState.ExitCode(), out.String(), errout.String()}
+	}()
+	return done
+}
+
+// received waits for what is bound to come through a channel.
+func received[T any](t *testing.T, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %v", what, patience)
+	}
+	return v
 }
 
 // eventually waits for a condition that is bound to come.

@@ -90,10 +90,11 @@ func (tr *trial) dieRollingBack(point string) {
 // swap. Whichever way the operator takes to bring it back in, the swap ends, what
 // the host had before is in place or kept, and the cluster is in order again.
 func TestJoiningEndsWhatACrashInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, way := range waysIn {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			tr := newTrial(t, crashBin)
+			tr := newTrial(t, crashBin())
 			for _, at := range interrupted {
 				t.Logf("%s", at.point)
 				b := tr.other
@@ -134,7 +135,7 @@ func (tr *trial) takeOver() {
 // it has finished: it is told what to do instead, and doing so ends well.
 func TestOneThatWasPromotedDoesNotLeave(t *testing.T) {
 	t.Parallel()
-	tr := newTrial(t, crashBin)
+	tr := newTrial(t, crashBin())
 	for _, at := range []struct{ point, why string }{
 		{"head.commit.before", "start the agent"},
 		{"head.commit.after", "start the agent"},
@@ -159,13 +160,14 @@ func TestOneThatWasPromotedDoesNotLeave(t *testing.T) {
 // has finished, and has it join afresh, with its data folder or without. The head
 // names it, and nobody leads, until another is promoted. Nothing is lost.
 func TestOneThatWasPromotedJoinsAfresh(t *testing.T) {
+	t.Parallel()
 	for _, way := range waysIn {
 		if way.name == "leave" {
 			continue // TestOneThatWasPromotedDoesNotLeave
 		}
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			tr := newTrial(t, crashBin)
+			tr := newTrial(t, crashBin())
 			for _, point := range []string{"head.commit.after", "journal.promotion.finish.after", "source.discard.after:2"} {
 				t.Logf("%s", point)
 				a, b := tr.active, tr.other

@@ -8,15 +8,42 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
-// Programs under test, built once with the race detector, and understudy also
-// without it, for what takes long.
-// crashBin is understudy as it dies at a crash point.
-var understudyBin, sampleBin, fastBin, crashBin string
+// Programs under test: each is its path, and is built when a test first needs it.
+var (
+	understudyBin = program("understudy", "../cmd/understudy", "-race")
+	fastBin       = program("fast", "../cmd/understudy") // as make build does, for what takes long
+	crashBin      = program("crash", "../cmd/understudy", "-tags=crashpoints")
+	sampleBin     = program("sample", "./sample", "-race")
+)
+
+// programs is the folder of the programs, while tests run.
+var programs string
+
+// building is held by the one build that runs: two at a time would compile the
+// same packages twice.
+var building sync.Mutex
+
+// program returns a function that returns the path of a package's program. Where the
+// package does not build, there is nothing at the path, and whoever needs it fails.
+func program(name, pkg string, flags ...string) func() string {
+	return sync.OnceValue(func() string {
+		building.Lock()
+		defer building.Unlock()
+		path := filepath.Join(programs, name)
+		build := exec.Command("go", append(append([]string{"build", "-ldflags=-w", "-o", path}, flags...), pkg)...)
+		build.Stdout, build.Stderr = os.Stdout, os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n", name, err)
+		}
+		return path
+	})
+}
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -36,20 +63,6 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "set GORACE:", err)
 		return 1
 	}
-	understudyBin, sampleBin = filepath.Join(dir, "understudy"), filepath.Join(dir, "sample")
-	fastBin, crashBin = filepath.Join(dir, "fast"), filepath.Join(dir, "crash")
-	for _, args := range [][]string{
-		{"-race", "-o", understudyBin, "../cmd/understudy"},
-		{"-race", "-o", sampleBin, "./sample"},
-		{"-o", fastBin, "../cmd/understudy"}, // as make build does
-		{"-tags", "crashpoints", "-o", crashBin, "../cmd/understudy"},
-	} {
-		build := exec.Command("go", append([]string{"build"}, args...)...)
-		build.Stdout, build.Stderr = os.Stdout, os.Stderr
-		if err := build.Run(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n", args[len(args)-1], err)
-			return 1
-		}
-	}
+	programs = dir
 	return server.Run(m)
 }

@@ -198,6 +198,7 @@ func minioURL(t *testing.T, bucket, address string, tls string) string {
 }
 
 func TestProxiesAndCAsAreHonoured(t *testing.T) {
+	t.Parallel()
 	m := server.SharedMinIO(t)
 	ca := newAuthority(t)
 	secure := withTLS(t, m, ca.server(t))

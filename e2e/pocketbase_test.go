@@ -27,6 +27,7 @@ import (
 // with all that it keeps in one folder, by one directory source, while clients
 // write to its API: three switchovers and a failover. The standbys are blank.
 func TestStoryPocketBase(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "file://"+t.TempDir(), nil)
 	var all []application
 	var addresses []string
@@ -94,10 +95,10 @@ hooks:
 func (p *pocketBase) setUp(t *testing.T) (token string) {
 	t.Helper()
 	const name, password = "root@example.com", "one-two-three"
-	if out, err := exec.Command(p.binary, "superuser", "upsert", name, password, "--dir", p.data()).CombinedOutput(); err != nil {
+	if out, err := output(p.binary, "superuser", "upsert", name, password, "--dir", p.data()); err != nil {
 		t.Fatalf("make the first user: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(filepath.Join(p.dir, "start")).CombinedOutput(); err != nil {
+	if out, err := output(filepath.Join(p.dir, "start")); err != nil {
 		t.Fatalf("start PocketBase: %v\n%s", err, out)
 	}
 	var session struct {
@@ -210,7 +211,7 @@ func noteDigest(body string, document []byte) string {
 func (p *pocketBase) sound(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"data.db", "auxiliary.db"} {
-		out, err := exec.Command("sqlite3", "-readonly", filepath.Join(p.data(), name), "PRAGMA integrity_check").CombinedOutput()
+		out, err := output("sqlite3", "-readonly", filepath.Join(p.data(), name), "PRAGMA integrity_check")
 		if err != nil || strings.TrimSpace(string(out)) != "ok" {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
@@ -238,7 +239,7 @@ func (p *pocketBase) starts(t *testing.T) int {
 
 func (p *pocketBase) crash(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command("kill", "-KILL", p.pid()).CombinedOutput(); err != nil {
+	if out, err := output("kill", "-KILL", p.pid()); err != nil {
 		t.Fatalf("kill PocketBase: %v\n%s", err, out)
 	}
 }
@@ -246,7 +247,7 @@ func (p *pocketBase) crash(t *testing.T) {
 func (p *pocketBase) revive(*testing.T) {}
 
 func (p *pocketBase) stop(t *testing.T) {
-	if out, err := exec.Command(filepath.Join(p.dir, "stop")).CombinedOutput(); err != nil {
+	if out, err := output(filepath.Join(p.dir, "stop")); err != nil {
 		t.Errorf("stop PocketBase: %v\n%s", err, out)
 	}
 }

@@ -81,6 +81,7 @@ func bucketsOf(t *testing.T, m *server.MinIOServer) map[string]string {
 // TestPoliciesSuffice tells the story of a cluster whose hosts may do what the
 // documentation says they need, and no more.
 func TestPoliciesSuffice(t *testing.T) {
+	t.Parallel()
 	for name, bucket := range bucketsOf(t, server.SharedMinIO(t)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,8 +140,7 @@ func (p *policed) doctor(h *host, kind string) {
 // does with a standby's.
 func (p *policed) promotes(a, b *host) {
 	p.t.Helper()
-	promoted := make(chan result, 1)
-	go func() { promoted <- b.try("promote", "--yes") }()
+	promoted := b.background("promote", "--yes")
 	b.eventually("says what it may not do", func() error {
 		if s := b.status(); !strings.Contains(s.Bucket, "s3:PutObject is needed") {
 			return fmt.Errorf("bucket %q", s.Bucket)
@@ -151,7 +151,7 @@ func (p *policed) promotes(a, b *host) {
 		p.t.Errorf("the active while a standby may not promote: %+v", s)
 	}
 	p.user("b", "active")
-	if r := <-promoted; r.code != 0 {
+	if r := received(p.t, "the promotion ends", promoted); r.code != 0 {
 		p.t.Fatalf("promote once the policy is the active's: %+v", r)
 	}
 	b.is("active")

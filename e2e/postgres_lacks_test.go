@@ -13,6 +13,7 @@ import (
 // TestJoinSaysWhatTheServerLacks: the server of a blank standby has not got a
 // collation that the database uses.
 func TestJoinSaysWhatTheServerLacks(t *testing.T) {
+	t.Parallel()
 	one, two := server.Postgres(t), server.Postgres(t)
 	execute(t, one.DSN("postgres"), "CREATE DATABASE app")
 	execute(t, one.DSN("app"), `SET allow_system_table_mods TO on; CREATE COLLATION pg_catalog."sv_SE" (provider = icu, locale = 'sv');

@@ -100,6 +100,7 @@ var roles = []string{
 // object for object with what it was on the host that it came from: by
 // everything that PostgreSQL's own tools say of both.
 func TestPostgresObjectsSurviveAPromotion(t *testing.T) {
+	t.Parallel()
 	one, two := server.Postgres(t), server.Postgres(t)
 	for _, sql := range roles {
 		execute(t, one.DSN("postgres"), sql)

@@ -16,6 +16,7 @@ import (
 // TestAStagedDatabaseThatSomebodyWroteToIsRestoredAgain before it is promoted, and
 // the events say so. Who is connected to the database at the swap is named.
 func TestAStagedDatabaseThatSomebodyWroteToIsRestoredAgain(t *testing.T) {
+	t.Parallel()
 	one, two := server.Postgres(t), server.Postgres(t)
 	for _, pg := range []*server.PostgresServer{one, two} {
 		execute(t, pg.DSN("postgres"), "CREATE DATABASE app")

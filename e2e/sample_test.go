@@ -41,9 +41,8 @@ func (s *sample) args(verb string) []string {
 
 func (s *sample) run(t *testing.T, verb string) (string, error) {
 	t.Helper()
-	words := append(append(append([]string{}, s.as...), sampleBin), s.args(verb)...)
-	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
-	return string(out), err
+	words := append(append(append([]string{}, s.as...), sampleBin()), s.args(verb)...)
+	return output(words[0], words[1:]...)
 }
 
 // do has the application do something.
@@ -55,7 +54,7 @@ func (s *sample) do(t *testing.T, verb string) {
 }
 
 func (s *sample) hook(verb string) string {
-	words := append([]string{sampleBin}, s.args(verb)...)
+	words := append([]string{sampleBin()}, s.args(verb)...)
 	for i, w := range words {
 		words[i] = fmt.Sprintf("%q", w)
 	}
@@ -97,8 +96,8 @@ func (s *sample) restored(t *testing.T, dir string) map[int64]string {
 	}
 	name := "restored_" + strings.ToLower(strings.ReplaceAll(filepath.Base(dir), "-", "_"))
 	execute(t, s.pg.DSN("postgres"), "CREATE DATABASE "+name+" TEMPLATE template0")
-	cmd := exec.Command("pg_restore", "--exit-on-error", "--dbname", s.pg.DSN(name), filepath.Join(dir, "db", "dump.pgc"))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := output("pg_restore", "--exit-on-error", "--dbname", s.pg.DSN(name), filepath.Join(dir, "db", "dump.pgc"))
+	if err != nil {
 		t.Fatalf("pg_restore of the exported dump: %v\n%s", err, out)
 	}
 	return readRows(t, "pgx", s.pg.DSN(name))
@@ -123,7 +122,9 @@ func readRows(t *testing.T, driver, dsn string) map[int64]string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.QueryContext(context.Background(), "SELECT serial, sha256 FROM entries")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	rows, err := db.QueryContext(ctx, "SELECT serial, sha256 FROM entries")
 	if err != nil {
 		t.Fatalf("read entries: %v", err)
 	}

@@ -39,6 +39,7 @@ func (s *story) missing(acknowledged []entry, rows map[int64]string) []entry {
 // TestStoryPostgres is the main job with two real PostgreSQL servers and an S3
 // bucket, under a writer that records every commit.
 func TestStoryPostgres(t *testing.T) {
+	t.Parallel()
 	minio := server.SharedMinIO(t)
 	c := newCluster(t, minio.NewBucket(t), minio.Env())
 	one, two := server.Postgres(t), server.Postgres(t)
@@ -52,8 +53,10 @@ func TestStoryPostgres(t *testing.T) {
 // TestStoryFiles is the same with directories and SQLite, compared byte for
 // byte, on every kind of store.
 func TestStoryFiles(t *testing.T) {
+	t.Parallel()
 	for _, p := range providers {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
 			bucket, env := p.open(t)
 			c := newCluster(t, bucket, env)
 			s := newSampleStory(t, c, []*sample{{}, {}, {}})

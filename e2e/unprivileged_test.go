@@ -52,7 +52,7 @@ func storyAs(t *testing.T, as []string, owner int, apps []*sample) *story {
 		s.same = sameTrees(t)
 	}
 	script := filepath.Join(c.dir, "understudy")
-	text := "#!/bin/sh\nexec " + strings.Join(as, " ") + " " + understudyBin + " \"$@\"\n"
+	text := "#!/bin/sh\nexec " + strings.Join(as, " ") + " " + understudyBin() + " \"$@\"\n"
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +89,7 @@ func withoutRoot() (as []string, owner int) {
 // TestWithoutRoot: files, SQLite and their application belong to the user who
 // runs the agents, which make backups, rehearse and switch over.
 func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
 	as, owner := withoutRoot()
 	s := storyAs(t, as, owner, []*sample{{}, {}, {}})
 	s.setUp()
@@ -106,6 +107,7 @@ func TestWithoutRoot(t *testing.T) {
 
 // TestPostgresWithoutRoot: a database needs its role alone.
 func TestPostgresWithoutRoot(t *testing.T) {
+	t.Parallel()
 	one, two := server.Postgres(t), server.Postgres(t)
 	apps := []*sample{{pg: one, db: "app"}, {pg: two, db: "app"}, {pg: two, db: "app_c"}}
 	for _, s := range apps {
@@ -123,6 +125,7 @@ const unitFile = "../cmd/understudy/packaging/understudy.service"
 // TestTheUnitsCapabilitiesSuffice for files of all kinds and owners, and for
 // hooks that start something as another user.
 func TestTheUnitsCapabilitiesSuffice(t *testing.T) {
+	t.Parallel()
 	unit, err := os.ReadFile(unitFile)
 	if err != nil {
 		t.Fatal(err)
