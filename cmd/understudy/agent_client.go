@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/client"
 )
 
@@ -40,7 +41,7 @@ func (a *app) agent() (*agentClient, error) {
 		return nil, err
 	}
 	if token == "" {
-		return nil, usagef("an agent at a URL wants the admin token; set UNDERSTUDY_ADMIN_TOKEN or UNDERSTUDY_ADMIN_TOKEN_FILE")
+		return nil, exit.Usagef("an agent at a URL wants the admin token; set UNDERSTUDY_ADMIN_TOKEN or UNDERSTUDY_ADMIN_TOKEN_FILE")
 	}
 	trust, err := trusted(a.set.TLSCA)
 	if err != nil {
@@ -52,7 +53,7 @@ func (a *app) agent() (*agentClient, error) {
 func newAgentClient(target string, opts ...client.Option) (*agentClient, error) {
 	c, err := client.New(target, opts...)
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, exit.Usagef("%w", err)
 	}
 	return &agentClient{client: c, where: target}, nil
 }
@@ -65,14 +66,14 @@ func trusted(ca string) (*tls.Config, error) {
 	}
 	text, err := os.ReadFile(ca)
 	if err != nil {
-		return nil, usagef("read trusted certificates: %w", err)
+		return nil, exit.Usagef("read trusted certificates: %w", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("read the system's certificates: %w", err)
 	}
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, usagef("%s holds no certificate in PEM form", ca)
+		return nil, exit.Usagef("%s holds no certificate in PEM form", ca)
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
@@ -108,9 +109,9 @@ func (c *agentClient) translate(err error) error {
 	case errors.As(err, &p) && p.Type == client.TypeStopping:
 		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", errAgentEnded, c.where)
 	case errors.As(err, &p) && p.Type == client.TypeSetUp:
-		return &kindError{kind: errRefused, err: &answerError{problem: p}}
+		return exit.With(exit.ErrRefused, &answerError{problem: p})
 	case errors.As(err, &p):
-		return &kindError{kind: kindOf(p.Status), err: &answerError{problem: p}}
+		return exit.With(kindOf(p.Status), &answerError{problem: p})
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w at %s: is it running (understudy serve), with the same --data-dir?", errNoAgent, c.where)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
@@ -134,13 +135,13 @@ func (e *answerError) Unwrap() error { return e.problem }
 func kindOf(status int) error {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return errUsage
+		return exit.ErrUsage
 	case http.StatusConflict, http.StatusPreconditionFailed:
-		return errRefused
+		return exit.ErrRefused
 	case http.StatusBadGateway, http.StatusServiceUnavailable:
-		return errBucket
+		return exit.ErrBucket
 	default:
-		return errFailed
+		return exit.ErrFailed
 	}
 }
 

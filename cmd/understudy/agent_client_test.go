@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/client"
 )
 
@@ -33,12 +34,12 @@ func agentAt(t *testing.T, h http.Handler) (dataDir string) {
 
 func TestAnswersStatusDecidesTheExitCode(t *testing.T) {
 	for status, want := range map[int]int{
-		http.StatusBadRequest:          exitUsage,
-		http.StatusUnprocessableEntity: exitUsage,
-		http.StatusNotFound:            exitFailed,
-		http.StatusConflict:            exitRefused,
-		http.StatusServiceUnavailable:  exitBucket,
-		http.StatusInternalServerError: exitFailed,
+		http.StatusBadRequest:          exit.Usage,
+		http.StatusUnprocessableEntity: exit.Usage,
+		http.StatusNotFound:            exit.Failed,
+		http.StatusConflict:            exit.Refused,
+		http.StatusServiceUnavailable:  exit.Bucket,
+		http.StatusInternalServerError: exit.Failed,
 	} {
 		dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
@@ -55,7 +56,7 @@ func TestAnswersStatusDecidesTheExitCode(t *testing.T) {
 // An agent that is about to end, and one that belongs to no cluster, have no trouble
 // with the bucket: for scripts the first is as none, and the second refuses.
 func TestAnAgentThatCannotHelpIsNoBucketProblem(t *testing.T) {
-	for kind, want := range map[string]int{client.TypeStopping: exitFailed, client.TypeSetUp: exitRefused, "about:blank": exitBucket} {
+	for kind, want := range map[string]int{client.TypeStopping: exit.Failed, client.TypeSetUp: exit.Refused, "about:blank": exit.Bucket} {
 		dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -73,7 +74,7 @@ func TestAgentThatEndsMeanwhileSaysWhatToDo(t *testing.T) {
 	dir := agentAt(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	for _, args := range [][]string{{"backup"}, {"pause"}} {
 		_, stderr, code := understudy(t, nil, append(args, "--data-dir", dir)...)
-		if code != exitFailed || !strings.Contains(stderr, "the agent ended") || !strings.Contains(stderr, "understudy status") {
+		if code != exit.Failed || !strings.Contains(stderr, "the agent ended") || !strings.Contains(stderr, "understudy status") {
 			t.Errorf("%v: exit %d, stderr %q", args, code, stderr)
 		}
 	}
@@ -87,25 +88,25 @@ func TestInterruptedBackupSaysThatItGoesOn(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	_, stderr, code := understudyCtx(ctx, nil, "backup", "--data-dir", dir)
-	if code != exitInterrupted || !strings.Contains(stderr, "goes on") {
+	if code != exit.Interrupted || !strings.Contains(stderr, "goes on") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
 
 func TestNoAgentSaysWhatToDo(t *testing.T) {
 	_, stderr, code := understudy(t, nil, "pause", "--data-dir", t.TempDir())
-	if code != exitFailed || !strings.Contains(stderr, "understudy serve") {
+	if code != exit.Failed || !strings.Contains(stderr, "understudy serve") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
 
 func TestAgentAtURLWantsAToken(t *testing.T) {
 	_, stderr, code := understudy(t, nil, "pause", "--agent", "http://127.0.0.1:1")
-	if code != exitUsage || !strings.Contains(stderr, "UNDERSTUDY_ADMIN_TOKEN") {
+	if code != exit.Usage || !strings.Contains(stderr, "UNDERSTUDY_ADMIN_TOKEN") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 	env := map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token"}
-	if _, stderr, code := understudy(t, env, "pause", "--agent", "127.0.0.1:1"); code != exitUsage || !strings.Contains(stderr, "http://host:port") {
+	if _, stderr, code := understudy(t, env, "pause", "--agent", "127.0.0.1:1"); code != exit.Usage || !strings.Contains(stderr, "http://host:port") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
@@ -119,7 +120,7 @@ func TestAgentAtURLGetsTheToken(t *testing.T) {
 	}))
 	defer s.Close()
 	env := map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token"}
-	if _, stderr, code := understudy(t, env, "pause", "--agent", s.URL); code != exitDone {
+	if _, stderr, code := understudy(t, env, "pause", "--agent", s.URL); code != exit.Done {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
@@ -129,7 +130,7 @@ func TestTrustNeedsACertificate(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := trusted(file); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "PEM") {
+	if _, err := trusted(file); !errors.Is(err, exit.ErrUsage) || !strings.Contains(err.Error(), "PEM") {
 		t.Errorf("error %v", err)
 	}
 }

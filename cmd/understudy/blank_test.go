@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -62,10 +63,10 @@ func TestWhatKeepsABlankHostFromTakingOverIsSaid(t *testing.T) {
 		return len(s.Blockers) > 0 && strings.Contains(s.Blockers[0], why)
 	})
 	out, _, code := understudy(t, b.env, "doctor")
-	if code != exitBucket || !strings.Contains(out, why) {
+	if code != exit.Bucket || !strings.Contains(out, why) {
 		t.Errorf("doctor: exit %d: %s", code, out)
 	}
-	b.fails(exitRefused, why, "promote", "--yes")
+	b.fails(exit.Refused, why, "promote", "--yes")
 }
 
 // TestComposeStandbysArePromotable has the file's own configuration on hosts

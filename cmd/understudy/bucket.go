@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/gcsstore"
 	"github.com/understudy-ha/understudy/blobstore/miniostore"
 	"github.com/understudy-ha/understudy/blobstore/s3store"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // providers are the stores that this program can open.
@@ -57,11 +58,11 @@ func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Ti
 		if e := (*blobstore.Error)(nil); errors.As(err, &e) {
 			return nil, err
 		}
-		return nil, usagef("%w", err)
+		return nil, exit.Usagef("%w", err)
 	}
 	if !at.IsZero() {
 		if store, err = blobstore.AsOf(ctx, store, at); err != nil {
-			return nil, &kindError{kind: errBucket, err: fmt.Errorf("read the bucket as it was at %s: %w", at.Format(time.RFC3339), err)}
+			return nil, exit.With(exit.ErrBucket, fmt.Errorf("read the bucket as it was at %s: %w", at.Format(time.RFC3339), err))
 		}
 	}
 	lifecycle, _ := store.(blobstore.Lifecycle) // which what follows would hide
@@ -90,7 +91,7 @@ func openRing(s *settings) (*seal.Ring, error) {
 	case s.KeyFile != "":
 		return readRing(s.KeyFile)
 	default:
-		return nil, &kindError{kind: errBucket, err: errNoKey}
+		return nil, exit.With(exit.ErrBucket, errNoKey)
 	}
 }
 
@@ -98,12 +99,12 @@ func openRing(s *settings) (*seal.Ring, error) {
 func readRing(path string) (*seal.Ring, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &kindError{kind: errBucket, err: fmt.Errorf("open key file: %w", err)}
+		return nil, exit.With(exit.ErrBucket, fmt.Errorf("open key file: %w", err))
 	}
 	defer f.Close()
 	ring, err := seal.ParseRing(f)
 	if err != nil {
-		return nil, &kindError{kind: errBucket, err: fmt.Errorf("%s: %w", path, err)}
+		return nil, exit.With(exit.ErrBucket, fmt.Errorf("%s: %w", path, err))
 	}
 	return ring, nil
 }
@@ -128,11 +129,11 @@ func adminToken(s *settings) (secret, error) {
 	}
 	text, err := os.ReadFile(s.AdminTokenFile)
 	if err != nil {
-		return "", usagef("read admin token: %w", err)
+		return "", exit.Usagef("read admin token: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" {
-		return "", usagef("admin token file %s is empty", s.AdminTokenFile)
+		return "", exit.Usagef("admin token file %s is empty", s.AdminTokenFile)
 	}
 	return secret(token), nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -72,7 +73,7 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 	a.umount("app")
 	a.serve()
 	const why = "had 120 files, has 1" // which newTestHosts has made
-	a.fails(exitFailed, why, "backup")
+	a.fails(exit.Failed, why, "backup")
 	for _, h := range hosts {
 		h.until("is red", func() bool {
 			s := ask[agent.Status](h, "status")
@@ -83,16 +84,16 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 		t.Errorf("changes: %+v", s.Changes)
 	}
 	// A switchover's final backup is one like any other.
-	if _, stderr, code := understudy(t, b.env, "promote", "--yes"); code == exitDone || !strings.Contains(stderr, why) {
+	if _, stderr, code := understudy(t, b.env, "promote", "--yes"); code == exit.Done || !strings.Contains(stderr, why) {
 		t.Errorf("a switchover: exit %d: %s", code, stderr)
 	}
 	a.until("goes on as the active", func() bool {
 		s := ask[agent.Status](a, "status")
 		return s.Role == ha.RoleActive && s.Leading && s.Handover == nil && s.App == "running"
 	})
-	a.fails(exitUsage, "no source", "backup", "--accept-change", "nothing")
-	a.fails(exitUsage, "--accept-change", "backup", "files")
-	b.fails(exitRefused, "host-a", "backup", "--accept-change")
+	a.fails(exit.Usage, "no source", "backup", "--accept-change", "nothing")
+	a.fails(exit.Usage, "--accept-change", "backup", "files")
+	b.fails(exit.Refused, "host-a", "backup", "--accept-change")
 	after := ask[backup.Ref](a, "backup", "--accept-change", "files")
 	if info := ask[control.BackupInfo](a, "backups", "show", after.ID); !mentions(warningsOf(info), why[len("had 120 files, "):]) && !mentions(warningsOf(info), "is on the root disk") {
 		t.Errorf("warnings of what was confirmed: %q", warningsOf(info))
@@ -121,7 +122,7 @@ func TestAVolumeThatIsMountedAgainIsWellAgain(t *testing.T) {
 	a.serve()
 	a.run("backup")
 	a.umount("app")
-	a.fails(exitFailed, "had 3 files, has 1", "backup")
+	a.fails(exit.Failed, "had 3 files, has 1", "backup")
 	bind()
 	a.run("backup")
 	if s := ask[agent.Status](a, "status"); len(s.Changes) > 0 {
@@ -153,8 +154,8 @@ func TestNothingIsRestoredWhereAVolumeIsNotMounted(t *testing.T) {
 	second := ask[backup.Ref](a, "backup")
 	b.caches(second.ID)
 	const why = "understudy accept-change files"
-	b.fails(exitRefused, why, "promote", "--yes")
-	b.fails(exitRefused, why, "promote", "--yes", "--failover", "--allow-failed-rehearsal")
+	b.fails(exit.Refused, why, "promote", "--yes")
+	b.fails(exit.Refused, why, "promote", "--yes", "--failover", "--allow-failed-rehearsal")
 	for _, h := range hosts {
 		h.until("is red", func() bool { return mentions(ask[agent.Status](h, "status").Problems, why) })
 	}

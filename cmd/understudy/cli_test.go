@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // understudy runs the program in this process.
@@ -27,7 +28,7 @@ func understudyCtx(ctx context.Context, env map[string]string, args ...string) (
 
 func TestKeyGenerateMakesAKeyThatShowIDKnows(t *testing.T) {
 	line, _, code := understudy(t, nil, "key", "generate")
-	if code != exitDone {
+	if code != exit.Done {
 		t.Fatalf("exit %d", code)
 	}
 	k, err := seal.ParseKey(strings.TrimSpace(line))
@@ -45,7 +46,7 @@ func TestKeyGenerateMakesAKeyThatShowIDKnows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := understudy(t, env, "key", "show-id", "--json")
 			var keys []keyJSON
-			if err := json.Unmarshal([]byte(out), &keys); err != nil || code != exitDone {
+			if err := json.Unmarshal([]byte(out), &keys); err != nil || code != exit.Done {
 				t.Fatalf("exit %d, printed %q, %q: %v", code, out, stderr, err)
 			}
 			if len(keys) != 1 || keys[0].ID != k.ID() || keys[0].State != "active" {
@@ -62,14 +63,14 @@ func TestExitCodesTellTheKindOfFailure(t *testing.T) {
 		code int
 		says string
 	}{
-		"unknown command":     {args: []string{"promte"}, code: exitUsage, says: `unknown command "promte"`},
-		"unknown sub-command": {args: []string{"key", "make"}, code: exitUsage, says: `unknown command "make" for understudy key`},
-		"unknown flag":        {args: []string{"key", "generate", "--fast"}, code: exitUsage, says: "see: understudy key generate --help"},
-		"extra argument":      {args: []string{"key", "generate", "x"}, code: exitUsage, says: "see: understudy key generate --help"},
-		"bad variable":        {env: map[string]string{"UNDERSTUDY_POLL": "often"}, args: []string{"key", "generate"}, code: exitUsage, says: "UNDERSTUDY_POLL"},
-		"no key":              {args: []string{"key", "show-id"}, code: exitBucket, says: "understudy key generate"},
-		"broken key":          {env: map[string]string{"UNDERSTUDY_KEY": "nonsense"}, args: []string{"key", "show-id"}, code: exitBucket, says: "UNDERSTUDY_KEY"},
-		"missing key file":    {args: []string{"key", "show-id", "--key-file", "/nowhere/key"}, code: exitBucket, says: "/nowhere/key"},
+		"unknown command":     {args: []string{"promte"}, code: exit.Usage, says: `unknown command "promte"`},
+		"unknown sub-command": {args: []string{"key", "make"}, code: exit.Usage, says: `unknown command "make" for understudy key`},
+		"unknown flag":        {args: []string{"key", "generate", "--fast"}, code: exit.Usage, says: "see: understudy key generate --help"},
+		"extra argument":      {args: []string{"key", "generate", "x"}, code: exit.Usage, says: "see: understudy key generate --help"},
+		"bad variable":        {env: map[string]string{"UNDERSTUDY_POLL": "often"}, args: []string{"key", "generate"}, code: exit.Usage, says: "UNDERSTUDY_POLL"},
+		"no key":              {args: []string{"key", "show-id"}, code: exit.Bucket, says: "understudy key generate"},
+		"broken key":          {env: map[string]string{"UNDERSTUDY_KEY": "nonsense"}, args: []string{"key", "show-id"}, code: exit.Bucket, says: "UNDERSTUDY_KEY"},
+		"missing key file":    {args: []string{"key", "show-id", "--key-file", "/nowhere/key"}, code: exit.Bucket, says: "/nowhere/key"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -41,11 +42,11 @@ which something deleted or damaged packs.`,
 		Args: arguments(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && !accept {
-				return usagef("backup takes names of sources only with --accept-change: a backup is always one of all sources")
+				return exit.Usagef("backup takes names of sources only with --accept-change: a backup is always one of all sources")
 			}
 			req := api.BackupRequest{Reason: reason, Trigger: backup.Trigger(trigger), Wait: !noWait, Full: full}
 			if req.Trigger != backup.Requested && req.Trigger != backup.Task {
-				return usagef("--trigger %q is neither %s nor %s", trigger, backup.Requested, backup.Task)
+				return exit.Usagef("--trigger %q is neither %s nor %s", trigger, backup.Requested, backup.Task)
 			}
 			if accept {
 				req.AcceptChange = args

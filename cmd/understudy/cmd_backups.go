@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -40,10 +41,10 @@ Without a running agent it reads the bucket itself.`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 0 {
-				return usagef("--limit %d is negative", limit)
+				return exit.Usagef("--limit %d is negative", limit)
 			}
 			if _, err := backup.ParseID(before); before != "" && err != nil {
-				return usagef("--before: %w", err)
+				return exit.Usagef("--before: %w", err)
 			}
 			if a.json && limit == 0 {
 				limit = mostBackups
@@ -111,7 +112,7 @@ func idOf(args []string) string {
 
 // noBackup says that there is no backup with an id.
 func noBackup(id string) error {
-	return &kindError{kind: errFailed, err: fmt.Errorf("no backup has the id %q; list them with: understudy backups", id)}
+	return exit.With(exit.ErrFailed, fmt.Errorf("no backup has the id %q; list them with: understudy backups", id))
 }
 
 func newBackupsShow(a *app) *cobra.Command {
@@ -149,9 +150,9 @@ func (a *app) findBackup(ctx context.Context, id string) (control.BackupInfo, er
 		case err != nil:
 			return control.BackupInfo{}, err
 		case s.LastBackup == nil && s.Bucket != "ok":
-			return control.BackupInfo{}, &kindError{kind: errBucket, err: fmt.Errorf("which backup is the newest is not known: %s", s.Bucket)}
+			return control.BackupInfo{}, exit.With(exit.ErrBucket, fmt.Errorf("which backup is the newest is not known: %s", s.Bucket))
 		case s.LastBackup == nil:
-			return control.BackupInfo{}, refusedf("the cluster has no backup yet")
+			return control.BackupInfo{}, exit.Refusedf("the cluster has no backup yet")
 		}
 		ask = s.LastBackup.ID
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -75,7 +76,7 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 	}
 	b.env["UNDERSTUDY_BUCKET"] = ""
 	b.run("backups", "diff", first.ID, second.ID) // both are in the cache
-	b.fails(exitUsage, "no bucket is set", "backups", "diff", first.ID, salvage.ID)
+	b.fails(exit.Usage, "no bucket is set", "backups", "diff", first.ID, salvage.ID)
 }
 
 func TestBackupsDiffListsAsMuchAsIsWanted(t *testing.T) {
@@ -99,6 +100,6 @@ func TestBackupsDiffListsAsMuchAsIsWanted(t *testing.T) {
 	if d := ask[diffJSON](a, "backups", "diff", first.ID, "latest"); len(d.Sources[0].Changes) != 32 || d.Sources[0].Files.Added.Entries != 32 {
 		t.Errorf("%+v", d)
 	}
-	a.fails(exitUsage, "see: understudy backups diff --help", "backups", "diff", "latest")
-	a.fails(exitFailed, "no backup has the id", "backups", "diff", "latest", "20200101T000000Z-e00000001-s00000009-abcdef01")
+	a.fails(exit.Usage, "see: understudy backups diff --help", "backups", "diff", "latest")
+	a.fails(exit.Failed, "no backup has the id", "backups", "diff", "latest", "20200101T000000Z-e00000001-s00000009-abcdef01")
 }

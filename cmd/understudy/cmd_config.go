@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -65,7 +66,7 @@ Durations are like 90s, 5m, 12h or 14d.`,
 
 func (a *app) setShared(ctx context.Context, key, value string) error {
 	if !slices.Contains(agent.ConfigKeys, key) {
-		return usagef("there is no setting %q; the settings are %s", key, strings.Join(agent.ConfigKeys, ", "))
+		return exit.Usagef("there is no setting %q; the settings are %s", key, strings.Join(agent.ConfigKeys, ", "))
 	}
 	c, err := a.agent()
 	if err != nil {

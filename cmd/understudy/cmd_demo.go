@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/demo"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 )
 
@@ -47,7 +48,7 @@ func newDemo(a *app) *cobra.Command {
 				return a.printer().show(r, func(io.Writer) { summary() })
 			})
 			if errors.Is(err, demo.ErrNotEmpty) {
-				return &kindError{kind: errUsage, err: err}
+				return exit.With(exit.ErrUsage, err)
 			}
 			return err
 		},
@@ -73,9 +74,9 @@ func newDemoApp(a *app) *cobra.Command {
 			err := sample.Run(cmd.Context(), demo.AppCommand, args, a.std.out, a.std.err)
 			switch {
 			case errors.Is(err, sample.ErrUsage):
-				return &kindError{kind: errUsage, err: err}
+				return exit.With(exit.ErrUsage, err)
 			case errors.Is(err, sample.ErrNotRunning):
-				return &kindError{kind: errRefused, err: err}
+				return exit.With(exit.ErrRefused, err)
 			}
 			return err
 		},

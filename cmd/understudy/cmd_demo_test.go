@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/demo"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -157,7 +158,7 @@ func (d *demoRun) leavesNothing(t *testing.T) {
 func demoOnce(t *testing.T, bin, tmp string) {
 	t.Helper()
 	d := startDemo(t, bin, tmp, "--once", "--json")
-	if code := d.wait(t); code != exitDone {
+	if code := d.wait(t); code != exit.Done {
 		t.Fatalf("exit %d:\n%s%s", code, &d.out, &d.err)
 	}
 	d.leavesNothing(t)
@@ -195,7 +196,7 @@ func demoToPlayWith(t *testing.T, bin, tmp string) {
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if code := d.wait(t); code != exitDone {
+	if code := d.wait(t); code != exit.Done {
 		t.Errorf("exit %d:\n%s%s", code, &d.out, &d.err)
 	}
 	d.leavesNothing(t)
@@ -211,7 +212,7 @@ func demoInterrupted(t *testing.T, bin, tmp string) {
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if code := d.wait(t); code != exitInterrupted {
+	if code := d.wait(t); code != exit.Interrupted {
 		t.Errorf("exit %d:\n%s%s", code, &d.out, &d.err)
 	}
 	d.leavesNothing(t)
@@ -235,7 +236,7 @@ func demoBroken(t *testing.T, bin, tmp string) {
 	t.Helper()
 	folder := filepath.Join(tmp, strings.Repeat("x", 100)) // too long for a socket
 	d := startDemo(t, bin, tmp, "--once", "--dir", folder)
-	if code := d.wait(t); code != exitFailed {
+	if code := d.wait(t); code != exit.Failed {
 		t.Errorf("exit %d:\n%s%s", code, &d.out, &d.err)
 	}
 	d.leavesNothing(t)
@@ -252,7 +253,7 @@ func TestDemoRefusesAFolderInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stderr, code := understudy(t, nil, "demo", "--dir", dir)
-	if code != exitUsage || !strings.Contains(stderr, "not empty") {
+	if code != exit.Usage || !strings.Contains(stderr, "not empty") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "precious")); err != nil {
@@ -263,10 +264,10 @@ func TestDemoRefusesAFolderInUse(t *testing.T) {
 func TestDemoAppIsTheSampleApplication(t *testing.T) {
 	dir := t.TempDir()
 	for want, args := range map[int][]string{
-		exitRefused: {"status", "--data", dir},
-		exitUsage:   {"status", "--speed", "fast"},
-		exitFailed:  {"check", "--data", dir},
-		exitDone:    {"stop", "--data", dir},
+		exit.Refused: {"status", "--data", dir},
+		exit.Usage:   {"status", "--speed", "fast"},
+		exit.Failed:  {"check", "--data", dir},
+		exit.Done:    {"stop", "--data", dir},
 	} {
 		if out, stderr, code := understudy(t, nil, append([]string{"demo", "app"}, args...)...); code != want {
 			t.Errorf("%v: exit %d, want %d: %s%s", args, code, want, out, stderr)

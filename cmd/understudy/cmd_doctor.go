@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -106,7 +107,7 @@ func diagnosis(found []finding) error {
 	if len(broken) > 0 {
 		err = fmt.Errorf("%w: the store breaks %s", err, strings.Join(broken, ", "))
 	}
-	return &kindError{kind: errBucket, err: err}
+	return exit.With(exit.ErrBucket, err)
 }
 
 // is makes a finding of a check's error.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -37,7 +38,7 @@ func TestDoctorSaysWhatWouldBreak(t *testing.T) {
 	if r := results(); r["key"] != bad || r["source files"] != bad || r["hook promote"] != bad || r["federation"] != warning {
 		t.Errorf("broken: %v", r)
 	}
-	h.fails(exitBucket, "not be safe", "doctor")
+	h.fails(exit.Bucket, "not be safe", "doctor")
 }
 
 func TestApplicationThatStartsAtBootIsFound(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
@@ -69,7 +70,7 @@ func kindsHelp() string {
 // query is what the flags ask the agent for.
 func (f eventsFlags) query(now time.Time) (url.Values, error) {
 	if f.limit < 0 || f.limit > 1000 {
-		return nil, usagef("--limit %d is not from 0 to 1000", f.limit)
+		return nil, exit.Usagef("--limit %d is not from 0 to 1000", f.limit)
 	}
 	q := url.Values{"limit": {strconv.Itoa(f.limit)}}
 	if len(f.kinds) > 0 {
@@ -81,7 +82,7 @@ func (f eventsFlags) query(now time.Time) (url.Values, error) {
 	if f.since != "" {
 		at, err := since(f.since, now)
 		if err != nil {
-			return nil, usagef("--since: %w", err)
+			return nil, exit.Usagef("--since: %w", err)
 		}
 		q.Set("since", at.UTC().Format(time.RFC3339))
 	}

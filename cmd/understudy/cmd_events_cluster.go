@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
@@ -15,10 +16,10 @@ import (
 // events are shown.
 func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
 	if f.follow || len(f.kinds) > 0 || len(f.levels) > 0 || f.since != "" {
-		return usagef("--cluster goes with --limit alone")
+		return exit.Usagef("--cluster goes with --limit alone")
 	}
 	if f.limit < 1 || f.limit > 1000 {
-		return usagef("--limit %d is not from 1 to 1000", f.limit)
+		return exit.Usagef("--limit %d is not from 1 to 1000", f.limit)
 	}
 	page, err := a.historyPage(ctx, f.limit)
 	if err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // TestFollowedEventsGoOnAfterARestart: nothing is missed, and nothing is shown
@@ -24,5 +26,5 @@ func TestFollowedEventsGoOnAfterARestart(t *testing.T) {
 		t.Errorf("%d starts are shown: %s%s", n, out, errout)
 	}
 	h.stop()
-	h.fails(exitFailed, "is it running", "events", "--follow")
+	h.fails(exit.Failed, "is it running", "events", "--follow")
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/supervisor"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -53,7 +54,7 @@ func (a *app) supervisor(cfg agent.Config, command []string) (agent.Application,
 	}
 	path, err := exec.LookPath(command[0])
 	if err != nil {
-		return nil, usagef("find the application: %w", err)
+		return nil, exit.Usagef("find the application: %w", err)
 	}
 	return supervisor.New(supervisor.Config{
 		Command:  append([]string{path}, command[1:]...),
@@ -67,7 +68,7 @@ func (a *app) supervisor(cfg agent.Config, command []string) (agent.Application,
 // noHooksBesideExec refuses hooks that would do what exec does.
 func noHooksBesideExec(h agent.Hooks, path string) error {
 	if len(h.Promote.Command) > 0 || len(h.Demote.Command) > 0 {
-		return usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", path)
+		return exit.Usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", path)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -21,15 +22,15 @@ import (
 func TestExecRefusesWhatItCannotRun(t *testing.T) {
 	h := newTestHosts(t, "host-a")[0]
 	h.run("init")
-	h.fails(exitUsage, "see: understudy exec --help", "exec")
-	h.fails(exitUsage, "unknown flag: --fast", "exec", "--fast", "--", "true")
-	h.fails(exitUsage, "no-such-program", "exec", "--", "no-such-program")
+	h.fails(exit.Usage, "see: understudy exec --help", "exec")
+	h.fails(exit.Usage, "unknown flag: --fast", "exec", "--fast", "--", "true")
+	h.fails(exit.Usage, "no-such-program", "exec", "--", "no-such-program")
 	text, err := os.ReadFile(h.path("understudy.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.write("understudy.yaml", string(text)+"hooks: {promote: [\"true\"]}\n")
-	h.fails(exitUsage, "take the hooks out, or use understudy serve", "exec", "true", "--fast")
+	h.fails(exit.Usage, "take the hooks out, or use understudy serve", "exec", "true", "--fast")
 }
 
 // TestExec runs the program as it is shipped, with the sample application.
@@ -149,7 +150,7 @@ func (h *execHost) exec(command ...string) {
 	})
 	h.until("answers", func() bool {
 		_, _, code := understudy(h.t, h.env, "status")
-		return code == exitDone
+		return code == exit.Done
 	})
 }
 
@@ -194,7 +195,7 @@ func execSwitchover(t *testing.T, bin string) {
 	}
 	b.signal(syscall.SIGTERM)
 	<-b.done
-	if code := b.cmd.ProcessState.ExitCode(); code != exitDone || b.runs() {
+	if code := b.cmd.ProcessState.ExitCode(); code != exit.Done || b.runs() {
 		t.Errorf("the agent ended with %d, and the application runs: %t", code, b.runs())
 	}
 	if !strings.Contains(b.output.String(), "sample: serving on") {
@@ -252,7 +253,7 @@ func execCrashes(t *testing.T, bin string) {
 	}
 	a.until("the check fails", func() bool { // while it is down: it is started again meanwhile
 		_, _, code := understudy(t, a.env, "status", "--check")
-		return code == exitFailed
+		return code == exit.Failed
 	})
 	alarmed := false
 	for _, e := range ask[[]event.Event](a.testHost, "events") {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -110,7 +111,7 @@ backups.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeRing(func(r *seal.Ring) (*seal.Ring, error) {
 				if slices.Contains(r.Keys(), seal.KeyInfo{ID: args[0], State: seal.Active}) {
-					return nil, refusedf("key %s is the active one: activate another first", args[0])
+					return nil, exit.Refusedf("key %s is the active one: activate another first", args[0])
 				}
 				next, err := r.Retire(args[0])
 				if err != nil {
@@ -126,7 +127,7 @@ backups.`,
 func (a *app) changeRing(change func(*seal.Ring) (*seal.Ring, error), done string) error {
 	path := a.set.KeyFile
 	if path == "" {
-		return usagef("the keys are changed in a key file, and none is set: set UNDERSTUDY_KEY_FILE or --key-file (make one with: understudy key generate)")
+		return exit.Usagef("the keys are changed in a key file, and none is set: set UNDERSTUDY_KEY_FILE or --key-file (make one with: understudy key generate)")
 	}
 	ring, err := readRing(path)
 	if err != nil {
@@ -192,7 +193,7 @@ func (a *app) checkKeyKnown(ctx context.Context, id string) error {
 	}
 	if len(without) > 0 {
 		slices.Sort(without)
-		return refusedf("key %s is not known to %s: give it to every host's key file (understudy key add) and restart the agents first", id, strings.Join(without, ", "))
+		return exit.Refusedf("key %s is not known to %s: give it to every host's key file (understudy key add) and restart the agents first", id, strings.Join(without, ", "))
 	}
 	return nil
 }
@@ -267,8 +268,8 @@ func (a *app) checkKeyUnneeded(ctx context.Context, id string, next *seal.Ring) 
 		return err
 	}
 	err = readWith(ctx, store, next)
-	if isKeyProblem(err) {
-		return refusedf("key %s is still needed: with the other key active on every host and every agent restarted, make a backup (understudy backup) and try again in a minute: %w", id, err)
+	if exit.IsKeyProblem(err) {
+		return exit.Refusedf("key %s is still needed: with the other key active on every host and every agent restarted, make a backup (understudy backup) and try again in a minute: %w", id, err)
 	}
 	return err
 }

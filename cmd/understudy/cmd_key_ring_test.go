@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -16,7 +17,7 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 	b.run("join")
 	keys := ask[[]keyJSON](a, "key", "add")
 	fresh, old := keys[0].ID, keys[1].ID
-	a.fails(exitRefused, "host-a, host-b", "key", "activate", fresh)
+	a.fails(exit.Refused, "host-a, host-b", "key", "activate", fresh)
 	text, err := os.ReadFile(a.path("key"))
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +38,8 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 			t.Errorf("key activate: %+v", got)
 		}
 	}
-	a.fails(exitRefused, "is the active one", "key", "retire", fresh)
-	a.fails(exitRefused, "still needed", "key", "retire", old)
+	a.fails(exit.Refused, "is the active one", "key", "retire", fresh)
+	a.fails(exit.Refused, "still needed", "key", "retire", old)
 	for round := range 2 { // before and after the old key is retired
 		a.serve()
 		b.serve()
@@ -50,7 +51,7 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 			h.until("key retire is let", func() bool {
 				a.run("status") // has the active look at the cluster
 				_, _, code := understudy(t, h.env, "key", "retire", old)
-				return code == exitDone
+				return code == exit.Done
 			})
 		}
 		a.stop()
@@ -63,7 +64,7 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 		t.Errorf("the key file: %v, %v", info, err)
 	}
 	noFile := map[string]string{"UNDERSTUDY_KEY": line}
-	if _, stderr, code := understudy(t, noFile, "key", "add"); code != exitUsage || !strings.Contains(stderr, "UNDERSTUDY_KEY_FILE") {
+	if _, stderr, code := understudy(t, noFile, "key", "add"); code != exit.Usage || !strings.Contains(stderr, "UNDERSTUDY_KEY_FILE") {
 		t.Errorf("without a key file: exit %d: %s", code, stderr)
 	}
 }

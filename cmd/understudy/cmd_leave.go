@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -62,8 +63,8 @@ func (a *app) leave(ctx context.Context) error {
 		return err
 	}
 	if n := len(result.Leftovers); n > 0 {
-		return &kindError{kind: errFailed, err: fmt.Errorf(
-			"%s has left its cluster, but %d of its copies could not be deleted (see above): put right what keeps them, and run understudy leave again", cfg.Instance, n)}
+		return exit.With(exit.ErrFailed, fmt.Errorf(
+			"%s has left its cluster, but %d of its copies could not be deleted (see above): put right what keeps them, and run understudy leave again", cfg.Instance, n))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -111,7 +112,7 @@ func TestWhoLeavesKeepsNoCopy(t *testing.T) {
 	if found := b.secrets(); len(found) < 4 {
 		t.Fatalf("before it leaves, only these hold the secret: %v", found)
 	}
-	b.fails(exitRefused, "stop it first", "leave")
+	b.fails(exit.Refused, "stop it first", "leave")
 	b.stop()
 	if left := ask[leftJSON](b, "leave"); !left.Left || len(left.Leftovers) > 0 {
 		t.Errorf("leave: %+v", left)
@@ -122,7 +123,7 @@ func TestWhoLeavesKeepsNoCopy(t *testing.T) {
 	if names := b.databases(); len(names) > 0 {
 		t.Errorf("databases left behind: %v", names)
 	}
-	b.fails(exitRefused, "join", "leave") // it has left
+	b.fails(exit.Refused, "join", "leave") // it has left
 	b.run("join")
 }
 
@@ -173,7 +174,7 @@ func TestWhoLeavesNamesWhatCannotBeDeleted(t *testing.T) {
 		t.Fatalf("make a file immutable (the tests run as root, on a file system with inode flags): %v", err)
 	}
 	out, stderr, code := understudy(t, b.env, "leave")
-	if code != exitFailed || !strings.Contains(out, "Not deleted: ") || !strings.Contains(out, ".app.understudy-dropped-1") || !strings.Contains(stderr, "understudy leave again") {
+	if code != exit.Failed || !strings.Contains(out, "Not deleted: ") || !strings.Contains(out, ".app.understudy-dropped-1") || !strings.Contains(stderr, "understudy leave again") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
 	if err := setFlags(b.path(".app.understudy-dropped-1/file"), 0); err != nil {
@@ -191,7 +192,7 @@ func TestWhoLeavesNamesWhatCannotBeDeleted(t *testing.T) {
 	b.stop()
 	b.write("other/file", "of another source")
 	b.write("understudy.yaml", "application: {version: \"1\"}\nsources:\n  - {name: other, directory: {path: "+b.path("other")+"}}\n")
-	b.fails(exitFailed, "could not be deleted", "leave")
+	b.fails(exit.Failed, "could not be deleted", "leave")
 }
 
 func setFlags(path string, flags int) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -123,7 +124,7 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 		return shown
 	}
 	if err != nil {
-		return &kindError{kind: errBucket, err: fmt.Errorf("%w: the active deletes what has expired, and needs the permission to list and delete", err)}
+		return exit.With(exit.ErrBucket, fmt.Errorf("%w: the active deletes what has expired, and needs the permission to list and delete", err))
 	}
 	return nil
 }

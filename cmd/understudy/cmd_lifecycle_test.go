@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -118,10 +119,10 @@ func TestRulesThatAreForgottenAreABucketProblem(t *testing.T) {
 	h, m := ruledHost(t)
 	m.ForgetRules = true
 	_, stderr, code := understudy(t, h.env, "init")
-	if code != exitDone || !strings.Contains(stderr, "DELETES NOTHING BY ITSELF") {
+	if code != exit.Done || !strings.Contains(stderr, "DELETES NOTHING BY ITSELF") {
 		t.Errorf("init: exit %d: %s", code, stderr)
 	}
-	h.fails(exitBucket, "does not have them", "lifecycle", "apply")
+	h.fails(exit.Bucket, "does not have them", "lifecycle", "apply")
 	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != agent.AppliedByAgent || v.Rules[0].Verdict != retention.RuleMissing {
 		t.Errorf("lifecycle show: %+v", v)
 	}
@@ -130,7 +131,7 @@ func TestRulesThatAreForgottenAreABucketProblem(t *testing.T) {
 func TestAStoreWithoutRulesNeedsNone(t *testing.T) {
 	h := newTestHosts(t, "host-a")[0]
 	_, stderr, code := understudy(t, h.env, "init")
-	if code != exitDone || !strings.Contains(stderr, "the active does it, backups after 14 days, their packs after 22 days") {
+	if code != exit.Done || !strings.Contains(stderr, "the active does it, backups after 14 days, their packs after 22 days") {
 		t.Errorf("init: exit %d: %s", code, stderr)
 	}
 	for _, command := range []string{"show", "apply"} {

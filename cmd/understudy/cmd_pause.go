@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -41,17 +42,17 @@ func pauseRequest(length, until, reason string) (req api.PauseRequest, done stri
 	req = api.PauseRequest{For: length, Reason: reason}
 	switch {
 	case length != "" && until != "":
-		return req, "", usagef("--for and --until do not go together")
+		return req, "", exit.Usagef("--for and --until do not go together")
 	case length != "":
 		d, err := agent.ParseDuration(length)
 		if err != nil || d <= 0 {
-			return req, "", usagef("--for %q is not a length of time, such as 90m, 2h or 1d", length)
+			return req, "", exit.Usagef("--for %q is not a length of time, such as 90m, 2h or 1d", length)
 		}
 		return req, "The schedule is paused for " + length + ". Go on earlier with: understudy resume", nil
 	case until != "":
 		at, err := parseTime(until)
 		if err != nil {
-			return req, "", usagef("--until: %w", err)
+			return req, "", exit.Usagef("--until: %w", err)
 		}
 		req.Until = &at
 		return req, "The schedule is paused until " + stamp(at) + ". Go on earlier with: understudy resume", nil

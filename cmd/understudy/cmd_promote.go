@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -78,11 +79,11 @@ func newPromote(a *app) *cobra.Command {
 			p.req.Backup = idOf(args)
 			switch {
 			case p.req.HostIsOff && !failover:
-				return usagef("--host-is-off goes with --failover: a switchover needs the active's help")
+				return exit.Usagef("--host-is-off goes with --failover: a switchover needs the active's help")
 			case switchover && failover:
-				return usagef("--switchover and --failover do not go together")
+				return exit.Usagef("--switchover and --failover do not go together")
 			case cancel && (len(args) > 0 || switchover || failover || p.req.DryRun):
-				return usagef("--cancel goes alone: it gives up the promotion that is under way")
+				return exit.Usagef("--cancel goes alone: it gives up the promotion that is under way")
 			case cancel:
 				return p.cancel(cmd.Context())
 			case failover:
@@ -119,7 +120,7 @@ type promotion struct {
 func (p *promotion) run(ctx context.Context) error {
 	ask := !p.yes && !p.req.DryRun
 	if ask && !isTerminal(p.app.std.in) {
-		return usagef("there is no terminal to ask on: look with --dry-run, then promote with --yes")
+		return exit.Usagef("there is no terminal to ask on: look with --dry-run, then promote with --yes")
 	}
 	c, err := p.app.agent()
 	if err != nil {
@@ -165,7 +166,7 @@ func (p *promotion) cancel(ctx context.Context) error {
 		return err
 	}
 	if s.Promotion == nil {
-		return refusedf("no promotion is under way on this instance")
+		return exit.Refusedf("no promotion is under way on this instance")
 	}
 	id := s.Promotion.ID
 	if err := c.do(ctx, http.MethodDelete, "/api/v1/promotions/"+url.PathEscape(id), nil, nil); err != nil {
@@ -176,7 +177,7 @@ func (p *promotion) cancel(ctx context.Context) error {
 		return err
 	}
 	if status.State == agent.PromotionDone {
-		return refusedf("it was too late: this instance is the active, in epoch %d", status.Epoch)
+		return exit.Refusedf("it was too late: this instance is the active, in epoch %d", status.Epoch)
 	}
 	return p.app.printer().show(status, func(w io.Writer) {
 		fmt.Fprintln(w, "The promotion is given up; everything is as it was before.")
@@ -229,7 +230,7 @@ func notNow(found agent.Preflight) error {
 			why = append(why, c.Detail)
 		}
 	}
-	return refusedf("not promoted, and nothing was begun: %s", strings.Join(why, "; "))
+	return exit.Refusedf("not promoted, and nothing was begun: %s", strings.Join(why, "; "))
 }
 
 // newestShown is the newest backup that the preflight named.
@@ -310,8 +311,8 @@ func applicationRuns(s agent.Status) error {
 	if s.AppError == "" {
 		return nil
 	}
-	return &kindError{kind: errFailed, err: fmt.Errorf(
-		"promoted, but the application does not run (%s): it is tried again; what the hook printed is in hooks/ in the data folder", s.AppError)}
+	return exit.With(exit.ErrFailed, fmt.Errorf(
+		"promoted, but the application does not run (%s): it is tried again; what the hook printed is in hooks/ in the data folder", s.AppError))
 }
 
 // outcome is the error that a promotion ended with. One that had not got as far
@@ -321,9 +322,9 @@ func outcome(s agent.PromotionStatus) error {
 	case s.State == agent.PromotionDone:
 		return nil
 	case s.State == agent.PromotionRefused, len(s.Steps) == 0:
-		return refusedf("not promoted, and nothing was begun: %s", s.Error)
+		return exit.Refusedf("not promoted, and nothing was begun: %s", s.Error)
 	default:
-		return &kindError{kind: errFailed, err: fmt.Errorf("not promoted, and everything is as before: %s", s.Error)}
+		return exit.With(exit.ErrFailed, fmt.Errorf("not promoted, and everything is as before: %s", s.Error))
 	}
 }
 
@@ -359,5 +360,5 @@ func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agen
 	case err != nil && !errors.Is(err, errAgentEnded):
 		return last, fmt.Errorf("follow the promotion, which may go on: %w", err)
 	}
-	return last, &kindError{kind: errFailed, err: errors.New("the agent stopped before the promotion had ended; it rolls back or finishes when it is started again (understudy serve)")}
+	return last, exit.With(exit.ErrFailed, errors.New("the agent stopped before the promotion had ended; it rolls back or finishes when it is started again (understudy serve)"))
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -30,15 +31,15 @@ func TestPromotionIsShownStepByStep(t *testing.T) {
 	if p := ask[agent.Preflight](b, "promote", "--dry-run"); !p.OK || p.Backup.ID != ref.ID {
 		t.Errorf("dry run: %+v", p)
 	}
-	b.fails(exitFailed, "no backup", "promote", "20200101T000000Z-e00000001-s00000009-abcdef01", "--yes")
-	b.fails(exitRefused, "host-a", "backup")
+	b.fails(exit.Failed, "no backup", "promote", "20200101T000000Z-e00000001-s00000009-abcdef01", "--yes")
+	b.fails(exit.Refused, "host-a", "backup")
 	out, stderr, code := understudy(t, b.env, "promote", "--yes")
 	for _, words := range []string{"Would be lost: nothing", "done  handover", "done  commit"} {
 		if !strings.Contains(stderr, words) {
 			t.Errorf("%q is not in %s", words, stderr)
 		}
 	}
-	if code != exitDone || !strings.Contains(out, "in epoch 2") {
+	if code != exit.Done || !strings.Contains(out, "in epoch 2") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
 	a.until("is a standby", func() bool { s := ask[agent.Status](a, "status"); return s.Role == ha.RoleStandby && s.Demotion == nil })
@@ -71,7 +72,7 @@ func TestInterruptedFollowerSaysThatThePromotionGoesOn(t *testing.T) {
 		}
 	}))
 	_, stderr, code := understudyCtx(ctx, nil, "promote", "--yes", "--data-dir", dir)
-	if code != exitInterrupted || !strings.Contains(stderr, "goes on") || !strings.Contains(stderr, "--cancel") {
+	if code != exit.Interrupted || !strings.Contains(stderr, "goes on") || !strings.Contains(stderr, "--cancel") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -84,12 +85,12 @@ func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"promoted":                      {`{"state":"promoted",` + step + `}`, `{}`, exitDone, ""},
-		"promoted, application down":    {`{"state":"promoted",` + step + `}`, `{"application_error":"exit status 3"}`, exitFailed, "does not run (exit status 3)"},
-		"rolled back":                   {`{"state":"rolled back","error":"because",` + step + `}`, ``, exitFailed, "because"},
-		"given up before anything":      {`{"state":"rolled back","error":"because"}`, ``, exitRefused, "because"},
-		"the agent stopped in between":  {``, ``, exitFailed, "understudy serve"},
-		"refused by what happened then": {`{"state":"refused","error":"because",` + step + `}`, ``, exitRefused, "because"},
+		"promoted":                      {`{"state":"promoted",` + step + `}`, `{}`, exit.Done, ""},
+		"promoted, application down":    {`{"state":"promoted",` + step + `}`, `{"application_error":"exit status 3"}`, exit.Failed, "does not run (exit status 3)"},
+		"rolled back":                   {`{"state":"rolled back","error":"because",` + step + `}`, ``, exit.Failed, "because"},
+		"given up before anything":      {`{"state":"rolled back","error":"because"}`, ``, exit.Refused, "because"},
+		"the agent stopped in between":  {``, ``, exit.Failed, "understudy serve"},
+		"refused by what happened then": {`{"state":"refused","error":"because",` + step + `}`, ``, exit.Refused, "because"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := agentAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -81,7 +82,7 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 		showRecovery(a.std.out, plan)
 	}
 	if plan.Refused != "" {
-		return refusedf("nothing was done: %s", plan.Refused)
+		return exit.Refusedf("nothing was done: %s", plan.Refused)
 	}
 	if !r.yes {
 		if err := a.confirmRecovery(ctx); err != nil {
@@ -101,7 +102,7 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 // confirmRecovery asks. Without a terminal it is a usage error.
 func (a *app) confirmRecovery(ctx context.Context) error {
 	if !isTerminal(a.std.in) || a.json {
-		return usagef("this asks for confirmation, and there is no terminal: say --yes")
+		return exit.Usagef("this asks for confirmation, and there is no terminal: say --yes")
 	}
 	return a.confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
@@ -85,7 +86,7 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to == "" {
-				return usagef("--to is missing: name the folder to write into")
+				return exit.Usagef("--to is missing: name the folder to write into")
 			}
 			dir, err := filepath.Abs(to)
 			if err != nil {
@@ -116,7 +117,7 @@ func parseAsOf(text string) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, usagef("--as-of %q is no time like 2026-03-01T12:00:00Z or '2026-03-01 12:00'", text)
+	return time.Time{}, exit.Usagef("--as-of %q is no time like 2026-03-01T12:00:00Z or '2026-03-01 12:00'", text)
 }
 
 // restore writes a backup's content into a folder, from the bucket as it was at
@@ -174,7 +175,7 @@ func (a *app) restore(ctx context.Context, id, dir string, at time.Time, strict 
 		return err
 	}
 	if n := result.LossesTotal; n > 0 {
-		return &kindError{kind: errFailed, err: fmt.Errorf("%d things are not restored, or not in full: see above", n)}
+		return exit.With(exit.ErrFailed, fmt.Errorf("%d things are not restored, or not in full: see above", n))
 	}
 	return nil
 }
@@ -247,7 +248,7 @@ func (a *app) findCopy(ctx context.Context, id string) (*foundCopy, error) {
 	case a.set.Bucket != "":
 		return a.findInBucketOnly(ctx, id)
 	case errors.Is(err, errNoCache), errors.Is(err, fs.ErrNotExist):
-		return nil, usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", a.set.DataDir)
+		return nil, exit.Usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", a.set.DataDir)
 	}
 	return nil, err
 }
@@ -302,7 +303,7 @@ func (a *app) findCopyAt(ctx context.Context, id string, at time.Time) (*foundCo
 var errNoCache = errors.New("this host has no cache")
 
 // errEmptyCache means that this host has not cached a backup.
-var errEmptyCache = &kindError{kind: fs.ErrNotExist, err: errors.New("this host's cache holds no backup: only a standby's agent fills it")}
+var errEmptyCache = exit.With(fs.ErrNotExist, errors.New("this host's cache holds no backup: only a standby's agent fills it"))
 
 // findInCache finds a backup ("" for the newest) in the cache, and keeps it
 // from being dropped. It does not make a cache where there is none.

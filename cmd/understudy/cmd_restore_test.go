@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
@@ -47,17 +48,17 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	if list := ask[[]control.BackupInfo](a, "backups"); len(list) == 0 || list[0].ID != ref.ID {
 		t.Errorf("backups: %+v", list)
 	}
-	a.fails(exitFailed, "no backup", "restore", "nope", "--to", filepath.Join(t.TempDir(), "new"))
-	a.fails(exitFailed, "not empty", "restore", "latest", "--to", a.dir)
-	a.fails(exitUsage, "--to", "restore", "latest")
+	a.fails(exit.Failed, "no backup", "restore", "nope", "--to", filepath.Join(t.TempDir(), "new"))
+	a.fails(exit.Failed, "not empty", "restore", "latest", "--to", a.dir)
+	a.fails(exit.Usage, "--to", "restore", "latest")
 
 	delete(b.env, "UNDERSTUDY_BUCKET")
 	restored(b, fromCache, "latest")
 	restored(b, fromCache, ref.ID)
 	delete(a.env, "UNDERSTUDY_BUCKET")
-	a.fails(exitUsage, "no bucket is set", "restore", ref.ID, "--to", t.TempDir())
+	a.fails(exit.Usage, "no bucket is set", "restore", ref.ID, "--to", t.TempDir())
 	empty := map[string]string{"UNDERSTUDY_DATA_DIR": filepath.Join(t.TempDir(), "none")}
-	if _, stderr, code := understudy(t, empty, "restore", "latest", "--to", t.TempDir()); code != exitUsage {
+	if _, stderr, code := understudy(t, empty, "restore", "latest", "--to", t.TempDir()); code != exit.Usage {
 		t.Errorf("nothing to restore from: exit %d: %s", code, stderr)
 	}
 	if _, err := os.Stat(empty["UNDERSTUDY_DATA_DIR"]); err == nil {
@@ -92,7 +93,7 @@ func TestRestoreAsOfATimeBeforeTheBucketWasSpoilt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.fails(exitBucket, "", "restore", "latest", "--to", h.path("nothing"))
+	h.fails(exit.Bucket, "", "restore", "latest", "--to", h.path("nothing"))
 	for i, want := range []string{"first", "second"} {
 		for _, args := range [][]string{{"latest", "--as-of", times[i].Format(time.RFC3339Nano)}, {refs[i].ID, "--as-of", spoilt.Format(time.RFC3339Nano)}} {
 			to := filepath.Join(t.TempDir(), "new")
@@ -103,10 +104,10 @@ func TestRestoreAsOfATimeBeforeTheBucketWasSpoilt(t *testing.T) {
 			}
 		}
 	}
-	h.fails(exitUsage, "no time like", "restore", "latest", "--to", h.path("nothing"), "--as-of", "yesterday")
-	h.fails(exitBucket, "no cluster", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
+	h.fails(exit.Usage, "no time like", "restore", "latest", "--to", h.path("nothing"), "--as-of", "yesterday")
+	h.fails(exit.Bucket, "no cluster", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
 	m.Versioned = false
-	h.fails(exitBucket, "keeps no earlier versions", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
+	h.fails(exit.Bucket, "keeps no earlier versions", "restore", "latest", "--to", h.path("nothing"), "--as-of", "2020-01-01")
 }
 
 // An earlier version that is right is good enough to restore, and no proof of a
@@ -133,9 +134,9 @@ func TestVerifyFailsWhereRestoreReadsAnEarlierVersion(t *testing.T) {
 		to := filepath.Join(t.TempDir(), "new")
 		_, stderr, code := understudy(t, h.env, "restore", ref.ID, "--to", to)
 		told := func(key string) bool { return strings.Contains(stderr, key+" is damaged in the bucket") }
-		if code != exitDone || !slices.ContainsFunc(keys, told) {
+		if code != exit.Done || !slices.ContainsFunc(keys, told) {
 			t.Errorf("restore with spoilt %s: exit %d: %s", prefix, code, stderr)
 		}
-		h.fails(exitFailed, "", "verify", ref.ID, "--deep")
+		h.fails(exit.Failed, "", "verify", ref.ID, "--deep")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 func newStart(a *app) *cobra.Command {
@@ -22,7 +24,7 @@ has been replaced stops the application and salvages its state.`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !without {
-				return usagef("the agent starts the application by itself as soon as the bucket says that it may; to start it while the bucket cannot be reached: understudy start --without-bucket")
+				return exit.Usagef("the agent starts the application by itself as soon as the bucket says that it may; to start it while the bucket cannot be reached: understudy start --without-bucket")
 			}
 			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/application/start", nil, "The application is being started. See: understudy status")
 		},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -35,7 +36,7 @@ instances is as of when their records were read.
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch && check {
-				return usagef("--watch and --check do not go together")
+				return exit.Usagef("--watch and --check do not go together")
 			}
 			c, err := a.agent()
 			if err != nil {
@@ -62,7 +63,7 @@ func (a *app) status(ctx context.Context, c *agentClient, check bool) error {
 		return err
 	}
 	if check && !s.Healthy {
-		return &kindError{kind: errFailed, err: fmt.Errorf("not healthy: %s", strings.Join(s.Problems, "; "))}
+		return exit.With(exit.ErrFailed, fmt.Errorf("not healthy: %s", strings.Join(s.Problems, "; ")))
 	}
 	return nil
 }

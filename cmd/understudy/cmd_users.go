@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -72,7 +73,7 @@ first user is an admin.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u := api.NewUser{Name: args[0], Role: account.Role(role)}
 			if err := account.Check(u.Name, u.Role); err != nil {
-				return usagef("%s", strings.TrimPrefix(err.Error(), "invalid: "))
+				return exit.Usagef("%s", strings.TrimPrefix(err.Error(), "invalid: "))
 			}
 			var err error
 			if u.Password, err = a.password(cmd.Context(), file); err != nil {
@@ -143,7 +144,7 @@ func (a *app) password(ctx context.Context, file string) (string, error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", usagef("open password file: %w", err)
+			return "", exit.Usagef("open password file: %w", err)
 		}
 		defer f.Close()
 		in = f
@@ -155,7 +156,7 @@ func (a *app) password(ctx context.Context, file string) (string, error) {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	password := strings.TrimSuffix(string(line), "\r")
 	if password == "" {
-		return "", usagef("there is no password in the first line of --password-file %s", file)
+		return "", exit.Usagef("there is no password in the first line of --password-file %s", file)
 	}
 	return password, nil
 }
@@ -164,7 +165,7 @@ func (a *app) password(ctx context.Context, file string) (string, error) {
 func (a *app) askPassword(ctx context.Context) (string, error) {
 	f, ok := a.std.in.(*os.File)
 	if !ok || !isTerminal(f) {
-		return "", usagef("there is no terminal to ask for the password on: give it with --password-file FILE, or - for standard input")
+		return "", exit.Usagef("there is no terminal to ask for the password on: give it with --password-file FILE, or - for standard input")
 	}
 	state, err := term.GetState(int(f.Fd()))
 	if err != nil {
@@ -195,7 +196,7 @@ func (a *app) askPassword(ctx context.Context) (string, error) {
 	}
 	again, err := ask("The same again: ")
 	if err == nil && again != password {
-		err = usagef("the two are not the same")
+		err = exit.Usagef("the two are not the same")
 	}
 	return password, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -93,7 +94,7 @@ func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
 // with the bucket.
 func damage(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, blobstore.ErrNotFound) {
-		return &kindError{kind: errFailed, err: err}
+		return exit.With(exit.ErrFailed, err)
 	}
 	return err
 }

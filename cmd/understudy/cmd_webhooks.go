@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -117,7 +118,7 @@ func newWebhooksTest(a *app) *cobra.Command {
 				return err
 			}
 			if !result.Delivered {
-				return &kindError{kind: errFailed, err: fmt.Errorf("not delivered: %s", result.Error)}
+				return exit.With(exit.ErrFailed, fmt.Errorf("not delivered: %s", result.Error))
 			}
 			return a.printer().show(result, func(w io.Writer) { fmt.Fprintln(w, "Delivered.") })
 		},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
@@ -19,7 +20,7 @@ import (
 
 func TestCommandsOnARunningActive(t *testing.T) {
 	h := newTestHosts(t, "host-a")[0]
-	h.fails(exitFailed, "understudy serve", "status")
+	h.fails(exit.Failed, "understudy serve", "status")
 	made := ask[memberJSON](h, "init")
 	if made.Cluster == "" || made.Role != ha.RoleActive || made.Already || len(made.Keys) != 1 {
 		t.Errorf("init: %+v", made)
@@ -47,15 +48,15 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if err := os.WriteFile(password, []byte("correct horse\nnot this line\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.fails(exitUsage, "--password-file", "users", "add", "alice")
-	h.fails(exitUsage, "user's name", "users", "add", "Alice", "--password-file", password)
-	h.fails(exitUsage, "no role", "users", "add", "alice", "--role", "owner", "--password-file", password)
+	h.fails(exit.Usage, "--password-file", "users", "add", "alice")
+	h.fails(exit.Usage, "user's name", "users", "add", "Alice", "--password-file", password)
+	h.fails(exit.Usage, "no role", "users", "add", "alice", "--role", "owner", "--password-file", password)
 	h.run("users", "add", "alice", "--password-file", password)
 	h.run("users", "add", "bob", "--role", "viewer", "--password-file", password)
 	h.run("users", "password", "bob", "--password-file", password)
-	h.fails(exitRefused, "last admin", "users", "remove", "alice")
+	h.fails(exit.Refused, "last admin", "users", "remove", "alice")
 	h.run("users", "remove", "bob")
-	h.fails(exitFailed, "no such user", "users", "remove", "bob")
+	h.fails(exit.Failed, "no such user", "users", "remove", "bob")
 	if all := ask[[]api.User](h, "users"); len(all) != 1 || all[0].Name != "alice" || all[0].Role != account.Admin {
 		t.Errorf("users: %+v", all)
 	}
@@ -66,9 +67,9 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if out := h.run("status"); !strings.Contains(out, "(migration), until ") {
 		t.Errorf("status: %s", out)
 	}
-	h.fails(exitUsage, "do not go together", "pause", "--for", "2h", "--until", "2100-01-01")
-	h.fails(exitUsage, "not a length of time", "pause", "--for", "soon")
-	h.fails(exitUsage, "passed already", "pause", "--until", "2001-01-01 06:00")
+	h.fails(exit.Usage, "do not go together", "pause", "--for", "2h", "--until", "2100-01-01")
+	h.fails(exit.Usage, "not a length of time", "pause", "--for", "soon")
+	h.fails(exit.Usage, "passed already", "pause", "--until", "2001-01-01 06:00")
 	h.run("resume")
 	h.run("status", "--check")
 	h.run("instances", "add", "http://127.0.0.1:1/")
@@ -92,34 +93,34 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if !strings.HasPrefix(hook.Secret, "whsec_") {
 		t.Errorf("webhooks add: %+v", hook)
 	}
-	h.fails(exitFailed, "does not answer", "webhooks", "test", hook.ID)
+	h.fails(exit.Failed, "does not answer", "webhooks", "test", hook.ID)
 	if out := h.run("webhooks", "list"); !strings.Contains(out, hook.ID) || strings.Contains(out, hook.Secret) {
 		t.Errorf("webhooks list: %s", out)
 	}
 	h.run("webhooks", "remove", hook.ID)
-	h.fails(exitFailed, "no such webhook", "webhooks", "remove", hook.ID)
-	h.fails(exitUsage, "of kind", "webhooks", "add", "http://127.0.0.1:1", "--kinds", "nothing")
-	h.fails(exitUsage, "the kinds are", "events", "--kinds", "nothing")
-	h.fails(exitUsage, "neither a length of time", "events", "--since", "whenever")
-	h.fails(exitUsage, "--limit alone", "events", "--cluster", "--follow")
+	h.fails(exit.Failed, "no such webhook", "webhooks", "remove", hook.ID)
+	h.fails(exit.Usage, "of kind", "webhooks", "add", "http://127.0.0.1:1", "--kinds", "nothing")
+	h.fails(exit.Usage, "the kinds are", "events", "--kinds", "nothing")
+	h.fails(exit.Usage, "neither a length of time", "events", "--since", "whenever")
+	h.fails(exit.Usage, "--limit alone", "events", "--cluster", "--follow")
 	if out := h.run("status"); !strings.Contains(out, "host-a *") || !strings.Contains(out, ref.ID) || strings.Contains(out, "Healthy.") ||
 		!strings.Contains(out, "Nothing is wrong. To know:\n  - there is no standby") {
 		t.Errorf("status: %s", out)
 	}
-	h.fails(exitUsage, "neither request nor task", "backup", "--trigger", "whim")
-	h.fails(exitUsage, "reuse_window", "config", "set", "frequenzy", "1m")
-	h.fails(exitUsage, "once a minute", "config", "set", "frequency", "59s")
-	h.fails(exitUsage, "--without-bucket", "start")
-	h.fails(exitRefused, "nothing to override", "start", "--without-bucket")
-	h.fails(exitRefused, "in use", "leave")
-	h.fails(exitUsage, "--yes", "promote")
-	h.fails(exitRefused, "active already", "promote", "--dry-run")
-	h.fails(exitUsage, "alone", "promote", "--cancel", "--failover")
-	h.fails(exitFailed, `"nope"`, "backups", "show", "nope")
-	if stderr, code := h.stop(); code != exitDone || !strings.Contains(stderr, "agent stopped") {
+	h.fails(exit.Usage, "neither request nor task", "backup", "--trigger", "whim")
+	h.fails(exit.Usage, "reuse_window", "config", "set", "frequenzy", "1m")
+	h.fails(exit.Usage, "once a minute", "config", "set", "frequency", "59s")
+	h.fails(exit.Usage, "--without-bucket", "start")
+	h.fails(exit.Refused, "nothing to override", "start", "--without-bucket")
+	h.fails(exit.Refused, "in use", "leave")
+	h.fails(exit.Usage, "--yes", "promote")
+	h.fails(exit.Refused, "active already", "promote", "--dry-run")
+	h.fails(exit.Usage, "alone", "promote", "--cancel", "--failover")
+	h.fails(exit.Failed, `"nope"`, "backups", "show", "nope")
+	if stderr, code := h.stop(); code != exit.Done || !strings.Contains(stderr, "agent stopped") {
 		t.Errorf("the agent ended with exit %d: %s", code, stderr)
 	}
-	h.fails(exitRefused, "promote another instance first", "leave")
+	h.fails(exit.Refused, "promote another instance first", "leave")
 	if past := ask[[]control.ClusterEvent](h, "events", "--cluster", "--limit", "1"); len(past) != 1 || past[0].Kind != "backup" {
 		t.Errorf("events of the cluster without an agent: %+v", past)
 	}
@@ -137,5 +138,5 @@ func TestAgentIsReachedOverTCPWithTheToken(t *testing.T) {
 		t.Errorf("status: %+v", s)
 	}
 	away.env["UNDERSTUDY_ADMIN_TOKEN"] = "wrong"
-	away.fails(exitFailed, "admin token", "status", "--agent", url)
+	away.fails(exit.Failed, "admin token", "status", "--agent", url)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -54,11 +55,11 @@ const (
 func loadConfig(path, dataDir string) (*config, error) {
 	text, err := readFile(path)
 	if err != nil {
-		return nil, &kindError{kind: errUsage, err: err}
+		return nil, exit.With(exit.ErrUsage, err)
 	}
 	c, err := parseConfig(text, dataDir)
 	if err != nil {
-		return nil, usagef("configuration %s: %w", path, err)
+		return nil, exit.Usagef("configuration %s: %w", path, err)
 	}
 	return c, nil
 }

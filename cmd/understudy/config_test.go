@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -169,14 +170,14 @@ func TestMistakenConfigShowsNoPassword(t *testing.T) {
 
 func TestMissingConfigAndBucketAreReportedTogether(t *testing.T) {
 	_, stderr, code := understudy(t, nil, "init", "--config", filepath.Join(t.TempDir(), "none.yaml"))
-	if code != exitUsage || !strings.Contains(stderr, "UNDERSTUDY_BUCKET") || !strings.Contains(stderr, "UNDERSTUDY_CONFIG") {
+	if code != exit.Usage || !strings.Contains(stderr, "UNDERSTUDY_BUCKET") || !strings.Contains(stderr, "UNDERSTUDY_CONFIG") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 
 func TestMissingConfigSaysHowToNameIt(t *testing.T) {
 	_, err := loadConfig(filepath.Join(t.TempDir(), "none.yaml"), "/d")
-	if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "UNDERSTUDY_CONFIG") {
+	if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, exit.ErrUsage) || !strings.Contains(err.Error(), "UNDERSTUDY_CONFIG") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -76,7 +77,7 @@ func (h *testHost) write(name, text string) {
 func (h *testHost) run(args ...string) string {
 	h.t.Helper()
 	out, stderr, code := understudy(h.t, h.env, args...)
-	if code != exitDone {
+	if code != exit.Done {
 		h.t.Fatalf("understudy %s: exit %d: %s%s", strings.Join(args, " "), code, out, stderr)
 	}
 	return out
@@ -125,7 +126,7 @@ func (h *testHost) serve() {
 	h.t.Cleanup(func() { h.stop() })
 	h.until("answers", func() bool {
 		_, _, code := understudy(h.t, h.env, "status")
-		return code == exitDone
+		return code == exit.Done
 	})
 }
 

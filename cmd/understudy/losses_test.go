@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // One attribute that cannot be set costs no data: the report and the exit code
@@ -30,15 +32,15 @@ func TestRestoreByHandGoesOnAndSaysWhatItLacks(t *testing.T) {
 	if data, err := os.ReadFile(a.path("ram/o/files/file")); string(data) != "content of host-a" {
 		t.Errorf("restored %q: %v", data, err)
 	}
-	if code != exitFailed || !strings.Contains(out, "files/file: attributes not set") || !strings.Contains(stderr, "1 things") {
+	if code != exit.Failed || !strings.Contains(out, "files/file: attributes not set") || !strings.Contains(stderr, "1 things") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
 	out, _, code = understudy(t, a.env, "restore", "latest", "--to", a.path("ram/j"), "--json")
 	var said restoredJSON
-	if err := json.Unmarshal([]byte(out), &said); err != nil || code != exitFailed || said.LossesTotal != 1 || said.Losses[0].Path != "file" {
+	if err := json.Unmarshal([]byte(out), &said); err != nil || code != exit.Failed || said.LossesTotal != 1 || said.Losses[0].Path != "file" {
 		t.Errorf("exit %d: %s: %v", code, out, err)
 	}
-	a.fails(exitFailed, "user.origin", "restore", "latest", "--to", a.path("ram/s"), "--strict")
+	a.fails(exit.Failed, "user.origin", "restore", "latest", "--to", a.path("ram/s"), "--strict")
 	if _, err := os.Lstat(a.path("ram/s")); !os.IsNotExist(err) {
 		t.Errorf("with --strict something is left: %v", err)
 	}

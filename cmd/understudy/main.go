@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 func main() {
@@ -50,9 +52,9 @@ func run(ctx context.Context, args []string, lookup lookupFunc, std stdio) int {
 	root.SetErr(std.err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitDone
+		return exit.Done
 	}
-	code := exitCode(ctx, err)
+	code := exit.Code(ctx, err)
 	a.printer().failure(err, code)
 	return code
 }

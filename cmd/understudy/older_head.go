@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -46,7 +47,7 @@ func (o *olderHead) refusal(word string) error {
 	if o.text == "" || o.accepted {
 		return nil
 	}
-	return refusedf("%s", o.why(word))
+	return exit.Refusedf("%s", o.why(word))
 }
 
 // failure is refusal for what was looked at already.
@@ -54,7 +55,7 @@ func (o *olderHead) failure() error {
 	if o.text == "" {
 		return nil
 	}
-	return &kindError{kind: errFailed, err: errors.New(o.why("verify a backup by its id"))}
+	return exit.With(exit.ErrFailed, errors.New(o.why("verify a backup by its id")))
 }
 
 func (o *olderHead) why(word string) string {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -45,10 +46,10 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 
 	const told = "the head was rolled back"
 	to := func() string { return filepath.Join(t.TempDir(), "new") }
-	a.fails(exitRefused, "--older-head", "restore", "latest", "--to", to())
-	a.fails(exitFailed, told, "verify")
-	a.fails(exitFailed, told, "verify", "latest", "--deep")
-	a.fails(exitBucket, "a promotion would not be safe", "doctor")
+	a.fails(exit.Refused, "--older-head", "restore", "latest", "--to", to())
+	a.fails(exit.Failed, told, "verify")
+	a.fails(exit.Failed, told, "verify", "latest", "--deep")
+	a.fails(exit.Bucket, "a promotion would not be safe", "doctor")
 	if out, _, _ := understudy(t, a.env, "doctor"); !strings.Contains(out, told) {
 		t.Errorf("doctor: %s", out)
 	}
@@ -61,13 +62,13 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 			if args[0] == "restore" && flag != nil {
 				args[len(args)-2] = to()
 			}
-			if _, stderr, code := understudy(t, a.env, args...); code != exitDone || strings.Count(stderr, told) != 1 {
+			if _, stderr, code := understudy(t, a.env, args...); code != exit.Done || strings.Count(stderr, told) != 1 {
 				t.Errorf("understudy %s: exit %d: %s", strings.Join(args, " "), code, stderr)
 			}
 		}
 	}
 	// Who has seen nothing newer has nothing to compare with.
-	if _, stderr, code := understudy(t, b.env, "restore", "latest", "--to", to()); code != exitDone || strings.Contains(stderr, told) {
+	if _, stderr, code := understudy(t, b.env, "restore", "latest", "--to", to()); code != exit.Done || strings.Contains(stderr, told) {
 		t.Errorf("restore elsewhere: exit %d: %s", code, stderr)
 	}
 
@@ -77,13 +78,13 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 		t.Errorf("backups: %+v", list)
 	}
 	for _, args := range [][]string{{"backups"}, {"events", "--cluster"}} {
-		if _, stderr, code := understudy(t, a.env, args...); code != exitDone || !strings.Contains(stderr, told) {
+		if _, stderr, code := understudy(t, a.env, args...); code != exit.Done || !strings.Contains(stderr, told) {
 			t.Errorf("understudy %s, by the agent: exit %d: %s", strings.Join(args, " "), code, stderr)
 		}
 	}
-	if out, _, code := understudy(t, a.env, "status", "--check"); code != exitFailed || !strings.Contains(out, told) {
+	if out, _, code := understudy(t, a.env, "status", "--check"); code != exit.Failed || !strings.Contains(out, told) {
 		t.Errorf("status: exit %d: %s", code, out)
 	}
-	a.fails(exitBucket, told, "backups", "show", "latest")
+	a.fails(exit.Bucket, told, "backups", "show", "latest")
 	a.stop()
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // printer writes what a command shows: for people, or as JSON.
@@ -76,7 +78,7 @@ func (p printer) failure(err error, code int) {
 		return
 	}
 	text := err.Error()
-	if code == exitInterrupted {
+	if code == exit.Interrupted {
 		text = "interrupted: " + text
 	}
 	fmt.Fprintln(p.std.err, "understudy:", text)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -32,14 +33,14 @@ func TestRehearsalsAreShownAndAFailedOneRefusesAPromotion(t *testing.T) {
 	second := ask[backup.Ref](a, "backup")
 	b.until("has failed to rehearse", func() bool { return ask[agent.Status](b, "status").State == agent.StateRehearsalFailed })
 	b.until("has its last good stage", func() bool { return ask[agent.Status](b, "status").Staged == first.ID })
-	b.fails(exitFailed, "the rehearsal of backup "+second.ID+" failed", "status", "--check")
-	b.fails(exitRefused, "--allow-failed-rehearsal", "promote", "--failover", "--yes")
-	b.fails(exitRefused, "--allow-failed-rehearsal", "promote", "--yes")
+	b.fails(exit.Failed, "the rehearsal of backup "+second.ID+" failed", "status", "--check")
+	b.fails(exit.Refused, "--allow-failed-rehearsal", "promote", "--failover", "--yes")
+	b.fails(exit.Refused, "--allow-failed-rehearsal", "promote", "--yes")
 	if out := b.run("backups", "show", second.ID); !strings.Contains(out, "rehearsal on host-b: failed") || !strings.Contains(out, "exit status 1") {
 		t.Errorf("%s", out)
 	}
 	_, stderr, code := understudy(t, b.env, "promote", "--failover", "--yes", "--allow-failed-rehearsal")
-	if code != exitDone || !strings.Contains(stderr, second.ID+": restored ") {
+	if code != exit.Done || !strings.Contains(stderr, second.ID+": restored ") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -42,7 +43,7 @@ func TestTheFileIsReadAgainOnSIGHUP(t *testing.T) {
 	if strings.Contains(s.Reload.Error, "\n") || !strings.Contains(s.Reload.Error, "line 4") || !strings.Contains(s.Reload.Error, "not absolute") || !strings.Contains(s.Reload.Error, "taken already") {
 		t.Errorf("refused: %q", s.Reload.Error)
 	}
-	h.fails(exitFailed, "the old one stays in force", "status", "--check")
+	h.fails(exit.Failed, "the old one stays in force", "status", "--check")
 	if n := sources(); n != 1 {
 		t.Errorf("a backup with the old file has %d sources", n)
 	}

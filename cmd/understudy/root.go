@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // app is what the commands share.
@@ -109,7 +110,7 @@ func newRoot(a *app) *cobra.Command {
 	registerSettings(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON with stable field names")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see: %s --help", err, cmd.CommandPath())
+		return exit.Usagef("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	root.SetVersionTemplate("understudy {{.Version}}\n")
 	root.AddCommand(
@@ -129,14 +130,14 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
 	}
-	return usagef("unknown command %q for %s%s", args[0], cmd.CommandPath(), hint)
+	return exit.Usagef("unknown command %q for %s%s", args[0], cmd.CommandPath(), hint)
 }
 
 // arguments makes cobra's argument checks usage errors.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%w; see: %s --help", err, cmd.CommandPath())
+			return exit.Usagef("%w; see: %s --help", err, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // lookupFunc reads an environment variable, as os.LookupEnv does.
@@ -118,7 +120,7 @@ func readSettings(f *pflag.FlagSet, lookup lookupFunc) (*settings, error) {
 	}
 	errs = append(errs, s.recall(), s.checkPairs())
 	if err := errors.Join(errs...); err != nil {
-		return nil, &kindError{kind: errUsage, err: err}
+		return nil, exit.With(exit.ErrUsage, err)
 	}
 	return s, nil
 }
@@ -145,10 +147,10 @@ func (s *settings) needInstance() error {
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		return usagef("find the host name: %w; set UNDERSTUDY_INSTANCE", err)
+		return exit.Usagef("find the host name: %w; set UNDERSTUDY_INSTANCE", err)
 	}
 	if err := setInstance(s, strings.ToLower(host)); err != nil {
-		return usagef("the host name cannot be the instance's name: %w; set UNDERSTUDY_INSTANCE", err)
+		return exit.Usagef("the host name cannot be the instance's name: %w; set UNDERSTUDY_INSTANCE", err)
 	}
 	return nil
 }
@@ -156,7 +158,7 @@ func (s *settings) needInstance() error {
 // needBucket is for commands that open the bucket themselves.
 func (s *settings) needBucket() error {
 	if s.Bucket == "" {
-		return usagef("no bucket is set; set UNDERSTUDY_BUCKET or --bucket, for example s3://bucket/prefix or file:///srv/understudy")
+		return exit.Usagef("no bucket is set; set UNDERSTUDY_BUCKET or --bucket, for example s3://bucket/prefix or file:///srv/understudy")
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 func settingsOf(t *testing.T, env map[string]string, args ...string) (*settings, error) {
@@ -78,7 +80,7 @@ func TestMistakenSettingsAreNamed(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := settingsOf(t, tt.env, tt.args...)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, errUsage) {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, exit.ErrUsage) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -31,7 +32,7 @@ func (h *testHost) wait() *waiting {
 	h.t.Helper()
 	_, log, end := h.background("serve")
 	h.t.Cleanup(func() {
-		if code := end(); code != exitDone {
+		if code := end(); code != exit.Done {
 			h.t.Errorf("the agent ended with %d: %s", code, log)
 		}
 	})
@@ -135,7 +136,7 @@ func TestASetUpThatFailsKeepsNothing(t *testing.T) {
 	h.until("the agent runs", func() bool {
 		out, _, code := understudy(t, h.env, "status", "--json")
 		var s agent.Status
-		return code == exitDone && json.Unmarshal([]byte(out), &s) == nil && s.Instance == "host-a" && s.Leading
+		return code == exit.Done && json.Unmarshal([]byte(out), &s) == nil && s.Instance == "host-a" && s.Leading
 	})
 }
 
@@ -149,7 +150,7 @@ func TestACommandEndsTheWait(t *testing.T) {
 		h.until("the agent runs", func() bool {
 			out, _, code := understudy(t, h.env, "status", "--json")
 			var s agent.Status
-			return code == exitDone && json.Unmarshal([]byte(out), &s) == nil && (s.State == agent.StateActive || s.State == agent.StateInSync)
+			return code == exit.Done && json.Unmarshal([]byte(out), &s) == nil && (s.State == agent.StateActive || s.State == agent.StateInSync)
 		})
 	}
 }

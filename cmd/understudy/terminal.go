@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 // isTerminal reports whether a stream is a terminal.
@@ -30,7 +32,7 @@ func (a *app) confirm(ctx context.Context, question, otherwise string) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if !strings.EqualFold(strings.TrimSpace(answer), "yes") {
-		return refusedf("%s: it was not confirmed", otherwise)
+		return exit.Refusedf("%s: it was not confirmed", otherwise)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -31,16 +32,16 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 			t.Errorf("status says nothing of it:\n%s", out)
 		}
 	}
-	a.fails(exitRefused, "on host-a there is nothing: configure hooks.demote", "config", "set", "fencing", "strict")
-	b.fails(exitRefused, "--application-is-stopped", "promote", "--dry-run")
-	b.fails(exitUsage, "no terminal", "promote")
+	a.fails(exit.Refused, "on host-a there is nothing: configure hooks.demote", "config", "set", "fencing", "strict")
+	b.fails(exit.Refused, "--application-is-stopped", "promote", "--dry-run")
+	b.fails(exit.Usage, "no terminal", "promote")
 	if out := b.run("promote", "--failover", "--dry-run"); !strings.Contains(out, "Note: nothing on host-a can stop the application") {
 		t.Errorf("the dry run of a failover says nothing of it:\n%s", out)
 	}
 	if out := b.run("promote", "--application-is-stopped", "--dry-run"); !strings.Contains(out, "is your word, and nobody looks") {
 		t.Errorf("the dry run does not say whose word it is:\n%s", out)
 	}
-	if _, stderr, code := understudy(t, b.env, "promote", "--yes"); code != exitDone || !strings.Contains(stderr, "--yes says that somebody has") {
+	if _, stderr, code := understudy(t, b.env, "promote", "--yes"); code != exit.Done || !strings.Contains(stderr, "--yes says that somebody has") {
 		t.Errorf("promote --yes: exit %d:\n%s", code, stderr)
 	}
 	if out := b.run("events", "--cluster"); !strings.Contains(out, "on the word that the application of the old active is stopped") {
@@ -53,9 +54,9 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 	a.stop()
 	a.run("leave")
 	b.run("config", "set", "fencing", "strict")
-	a.fails(exitUsage, "the fencing of this cluster is strict", "join")
+	a.fails(exit.Usage, "the fencing of this cluster is strict", "join")
 	a.run("join", "--exec")
-	if _, stderr, code := understudy(t, a.env, "serve"); code != exitUsage || !strings.Contains(stderr, "configure hooks.demote") {
+	if _, stderr, code := understudy(t, a.env, "serve"); code != exit.Usage || !strings.Contains(stderr, "configure hooks.demote") {
 		t.Errorf("serve: exit %d: %s", code, stderr)
 	}
 }
