@@ -34,9 +34,9 @@ func (a *app) addAgentFlag(cmd *cobra.Command) {
 // agent connects to the agent that the command is for. Nothing is sent yet.
 func (a *app) agent() (*agentClient, error) {
 	if a.agentURL == "" {
-		return newAgentClient(a.set.socket())
+		return newAgentClient(a.set.Socket())
 	}
-	token, err := adminToken(a.set)
+	token, err := a.set.Token()
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/retention"
-	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/azstore"
 	"github.com/understudy-ha/understudy/blobstore/filestore"
@@ -18,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/miniostore"
 	"github.com/understudy-ha/understudy/blobstore/s3store"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
 // providers are the stores that this program can open.
@@ -42,14 +40,14 @@ func (b *bucketStore) Unwrap() blobstore.Store { return b.Store }
 // read, a list or an unconditional write that failed for the moment is tried
 // again; a conditional write never is. When access is denied, credentials are
 // read again.
-func openBucket(ctx context.Context, s *settings, log *slog.Logger) (*bucketStore, error) {
+func openBucket(ctx context.Context, s *settings.Host, log *slog.Logger) (*bucketStore, error) {
 	return openBucketAt(ctx, s, log, time.Time{})
 }
 
 // openBucketAt is openBucket, of the bucket as it was at a time unless that is
 // zero.
-func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Time) (*bucketStore, error) {
-	if err := s.needBucket(); err != nil {
+func openBucketAt(ctx context.Context, s *settings.Host, log *slog.Logger, at time.Time) (*bucketStore, error) {
+	if err := s.NeedBucket(); err != nil {
 		return nil, err
 	}
 	store, err := blobstore.Reopen(ctx, func(ctx context.Context) (blobstore.Store, error) { return providers.Open(ctx, s.Bucket) }, blobstore.ReopenOptions{})
@@ -74,66 +72,4 @@ func openBucketAt(ctx context.Context, s *settings, log *slog.Logger, at time.Ti
 	// active its role.
 	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: retention.Packs, Upload: s.UploadLimit, Download: s.DownloadLimit})
 	return &bucketStore{Store: store, lifecycle: lifecycle}, nil
-}
-
-// errNoKey is the wish for a key where none is set.
-var errNoKey = errors.New("no key is set; set UNDERSTUDY_KEY, or UNDERSTUDY_KEY_FILE to a file with it (make one with: understudy key generate)")
-
-// openRing reads the key ring from the environment or the key file.
-func openRing(s *settings) (*seal.Ring, error) {
-	switch {
-	case s.Key != "":
-		k, err := seal.ParseKey(string(s.Key))
-		if err != nil {
-			return nil, fmt.Errorf("read UNDERSTUDY_KEY: %w", err)
-		}
-		return seal.NewRing(k)
-	case s.KeyFile != "":
-		return readRing(s.KeyFile)
-	default:
-		return nil, exit.With(exit.ErrBucket, errNoKey)
-	}
-}
-
-// readRing reads a key file.
-func readRing(path string) (*seal.Ring, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, exit.With(exit.ErrBucket, fmt.Errorf("open key file: %w", err))
-	}
-	defer f.Close()
-	ring, err := seal.ParseRing(f)
-	if err != nil {
-		return nil, exit.With(exit.ErrBucket, fmt.Errorf("%s: %w", path, err))
-	}
-	return ring, nil
-}
-
-// checkPrivate says when others on this host can read a file of secrets; ""
-// when they cannot, or there is no such file.
-func checkPrivate(path string) string {
-	if path == "" {
-		return ""
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm()&0o077 == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s can be read by others on this host (mode %#o): chmod 600 %s", path, info.Mode().Perm(), path)
-}
-
-// adminToken reads the admin token; "" where none is set.
-func adminToken(s *settings) (secret, error) {
-	if s.AdminTokenFile == "" {
-		return s.AdminToken, nil
-	}
-	text, err := os.ReadFile(s.AdminTokenFile)
-	if err != nil {
-		return "", exit.Usagef("read admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", exit.Usagef("admin token file %s is empty", s.AdminTokenFile)
-	}
-	return secret(token), nil
 }

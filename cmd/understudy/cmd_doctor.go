@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -121,17 +122,17 @@ func is(name string, err error, detail string) finding {
 // examine looks at everything.
 func (a *app) examine(ctx context.Context) []finding {
 	var found []finding
-	ring, err := openRing(a.set)
+	ring, err := a.set.Ring()
 	if err != nil {
 		found = append(found, is("key", err, ""))
 	}
 	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
-		if problem := checkPrivate(path); problem != "" {
+		if problem := settings.CheckPrivate(path); problem != "" {
 			found = append(found, finding{Name: "private files", Result: warning, Detail: problem})
 		}
 	}
 	found = append(found, a.examineBucket(ctx, ring)...)
-	c, err := loadConfig(a.set.Config, a.set.DataDir)
+	c, err := a.set.File(keepOutput)
 	found = append(found, is("configuration", err, a.set.Config))
 	if err != nil {
 		return found
@@ -263,8 +264,8 @@ func examineDataDir(dir, cluster string) finding {
 	return f
 }
 
-func examineVersion(ctx context.Context, v versionSpec) []finding {
-	read := v.read(environ.WithoutSecrets(os.Environ()))
+func examineVersion(ctx context.Context, v settings.Version) []finding {
+	read := v.Read(environ.WithoutSecrets(os.Environ()))
 	if read == nil {
 		return []finding{{Name: "version", Result: warning, Detail: "application.version is not set: a backup of another version of the application would be restored without a question"}}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/retention"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -101,8 +102,8 @@ func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
 }
 
 // warnMember says what would make a promotion unsafe on this host.
-func (a *app) warnMember(ctx context.Context, c *config, cfg agent.Config) {
-	if problem := checkPrivate(a.set.KeyFile); problem != "" {
+func (a *app) warnMember(ctx context.Context, c *settings.File, cfg agent.Config) {
+	if problem := settings.CheckPrivate(a.set.KeyFile); problem != "" {
 		a.printer().note("%s", problem)
 	}
 	if cfg.URL == "" {

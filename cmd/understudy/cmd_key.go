@@ -68,7 +68,7 @@ tells nothing about its key; compare it between hosts.`,
 		Example: `  understudy key show-id --key-file /etc/understudy/key`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			ring, err := openRing(a.set)
+			ring, err := a.set.Ring()
 			if err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -129,7 +130,7 @@ func (a *app) changeRing(change func(*seal.Ring) (*seal.Ring, error), done strin
 	if path == "" {
 		return exit.Usagef("the keys are changed in a key file, and none is set: set UNDERSTUDY_KEY_FILE or --key-file (make one with: understudy key generate)")
 	}
-	ring, err := readRing(path)
+	ring, err := settings.ReadRing(path)
 	if err != nil {
 		return err
 	}
@@ -237,10 +238,10 @@ func (a *app) look(ctx context.Context) (*bucketStore, *control.Store, error) {
 // lookAt is look, at the bucket as it was at a time unless that is zero. It says
 // so where an earlier version of an object is read.
 func (a *app) lookAt(ctx context.Context, at time.Time) (*bucketStore, *control.Store, error) {
-	if err := a.set.needBucket(); err != nil {
+	if err := a.set.NeedBucket(); err != nil {
 		return nil, nil, err
 	}
-	ring, err := openRing(a.set)
+	ring, err := a.set.Ring()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -316,7 +316,7 @@ func (a *app) findInCache(id string) (*foundCopy, error) {
 	if err != nil || folder == "" {
 		return nil, errors.Join(errNoCache, err)
 	}
-	ring, err := openRing(a.set)
+	ring, err := a.set.Ring()
 	if err != nil {
 		return nil, err
 	}

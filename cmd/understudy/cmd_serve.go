@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
@@ -47,7 +48,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	defer a.logBeside()()
 	debug.SetTraceback("crash") // systemd starts again what has died of a signal, and not what ends with wrong usage
 	systemd := newManager(ctx, a.logger())
-	token, err := adminToken(a.set)
+	token, err := a.set.Token()
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 		}
 	}
 	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
-		if problem := checkPrivate(path); problem != "" {
+		if problem := settings.CheckPrivate(path); problem != "" {
 			cfg.Logger.WarnContext(ctx, problem)
 		}
 	}
@@ -81,15 +82,15 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Applicat
 	defer func() { err = errors.Join(err, ag.Close()) }()
 	server, err := api.Listen(ctx, api.ServerConfig{
 		Agent: ag, Accounts: ag.Accounts(), Webhooks: ag.Webhooks(), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
-		SocketPath: a.set.socket(), Token: string(token), URL: a.set.URL, Proxies: a.set.Proxies, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
+		SocketPath: a.set.Socket(), Token: string(token), URL: a.set.URL, Proxies: a.set.Proxies, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
 	})
 	if err != nil {
 		return err
 	}
 	cfg.Logger.InfoContext(ctx, "agent started",
 		slog.String("instance", cfg.Instance), slog.String("cluster", ag.Status().Cluster), slog.String("version", version()),
-		slog.Any("address", server.Addr()), slog.String("socket", a.set.socket()))
-	reload := &reloader{path: a.set.Config, dataDir: a.set.DataDir, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
+		slog.Any("address", server.Addr()), slog.String("socket", a.set.Socket()))
+	reload := &reloader{set: a.set, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
 	err = serveUntil(ctx, ag, server,
 		func(ctx context.Context) error { return reload.run(ctx, hangups) },
 		func(ctx context.Context) error { return systemd.run(ctx, ag.Status) })

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/understudy-ha/understudy/backup/environ"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
 func TestHooksDoNotSeeSecrets(t *testing.T) {
@@ -16,24 +16,9 @@ func TestHooksDoNotSeeSecrets(t *testing.T) {
 	}
 }
 
-func TestVersionIsTheFirstLineOfACommand(t *testing.T) {
-	read := func(v versionSpec) (string, error) { return v.read(nil)(t.Context()) }
-	if v, err := read(versionSpec{Literal: "1.10"}); v != "1.10" || err != nil {
-		t.Errorf("literal: %q, %v", v, err)
-	}
-	command := func(script string, timeout time.Duration) versionSpec {
-		return versionSpec{Command: agent.Hook{Command: []string{"/bin/sh", "-c", script}, Timeout: timeout}}
-	}
-	if v, err := read(command("echo ' 2.1 '; echo more", time.Minute)); v != "2.1" || err != nil {
-		t.Errorf("command: %q, %v", v, err)
-	}
-	if _, err := read(command("echo oops >&2; exit 3", time.Minute)); err == nil || !strings.Contains(err.Error(), "oops") {
-		t.Errorf("failing command: %v", err)
-	}
-	if _, err := read(command("exec sleep 60", 50*time.Millisecond)); err == nil || !strings.Contains(err.Error(), "longer than") {
-		t.Errorf("slow command: %v", err)
-	}
-	if (versionSpec{}).read(nil) != nil {
-		t.Error("no version is read somehow")
+func TestMissingConfigAndBucketAreReportedTogether(t *testing.T) {
+	_, stderr, code := understudy(t, nil, "init", "--config", filepath.Join(t.TempDir(), "none.yaml"))
+	if code != exit.Usage || !strings.Contains(stderr, "UNDERSTUDY_BUCKET") || !strings.Contains(stderr, "UNDERSTUDY_CONFIG") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
 func main() {
@@ -43,7 +44,7 @@ type stdio struct {
 
 // run is the whole program but for the process around it: it returns the exit
 // code.
-func run(ctx context.Context, args []string, lookup lookupFunc, std stdio) int {
+func run(ctx context.Context, args []string, lookup settings.Lookup, std stdio) int {
 	a := &app{std: std, lookup: lookup}
 	root := newRoot(a)
 	root.SetArgs(args)

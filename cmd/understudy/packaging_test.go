@@ -11,6 +11,9 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
 // pinned is an image with a version that is not "latest".
@@ -76,22 +79,19 @@ func TestDockerfilePinsEveryImage(t *testing.T) {
 }
 
 func TestComposeSettingsAreOurs(t *testing.T) {
-	known := map[string]bool{}
-	for _, v := range variables {
-		known[v.env()] = true
-	}
+	known := settings.Variables()
 	for name, s := range composeProject(t).Services {
 		env := map[string]string{}
 		for key, value := range s.Environment {
-			if !strings.HasPrefix(key, envPrefix) {
+			if !strings.HasPrefix(key, "UNDERSTUDY_") {
 				continue
 			}
-			if !known[key] {
+			if !slices.Contains(known, key) {
 				t.Errorf("service %s sets %s, which is no setting", name, key)
 			}
 			env[key] = *value
 		}
-		got, err := settingsOf(t, env)
+		got, err := settings.Read(pflag.NewFlagSet(name, pflag.ContinueOnError), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 		if err != nil {
 			t.Errorf("service %s: %v", name, err)
 			continue
@@ -103,36 +103,6 @@ func TestComposeSettingsAreOurs(t *testing.T) {
 		t.Setenv("AWS_SECRET_ACCESS_KEY", *s.Environment["AWS_SECRET_ACCESS_KEY"])
 		if _, err := openBucket(t.Context(), got, slog.New(slog.DiscardHandler)); err != nil {
 			t.Errorf("service %s: %v", name, err)
-		}
-	}
-}
-
-func TestPackagedEnvironmentIsOurs(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("packaging", "environment"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^(?:# )?(UNDERSTUDY_\w+)=(\S+)$`).FindAllStringSubmatch(string(text), -1) {
-		env[m[1]] = m[2]
-		if !slices.ContainsFunc(variables, func(v variable) bool { return v.env() == m[1] }) {
-			t.Errorf("%s is no setting", m[1])
-		}
-	}
-	if s, err := settingsOf(t, env); err != nil || s.Bucket == "" || s.Instance == "" {
-		t.Errorf("settings %+v: %v", s, err)
-	}
-}
-
-func TestPackagedConfigsAreGood(t *testing.T) {
-	for _, name := range []string{"understudy.yaml", "sample.yaml"} {
-		c, err := loadConfig(filepath.Join("packaging", name), "/var/lib/understudy")
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if len(c.Sources) == 0 || c.Hooks.Promote.Command == nil || c.Hooks.Demote.Command == nil {
-			t.Errorf("%s shows too little: %+v", name, c)
 		}
 	}
 }

@@ -4,20 +4,20 @@ import (
 	"context"
 	"errors"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
 // reloader reads the YAML file again while the agent runs.
 type reloader struct {
-	path, dataDir string
-	runsApp       bool // understudy exec: the agent runs the application, and no hook does
-	agent         *agent.Agent
-	now           *config // as it was last read
-	env           []string
+	set     *settings.Host
+	runsApp bool // understudy exec: the agent runs the application, and no hook does
+	agent   *agent.Agent
+	now     *settings.File // as it was last read
+	env     []string
 }
 
 // run reads the file at every hang-up. What comes of it the agent tells, by an
@@ -44,18 +44,18 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) error {
 // load reads and checks the file. Sources that it declares as before are the
 // same as before.
 func (r *reloader) load() (agent.Live, error) {
-	c, err := loadConfig(r.path, r.dataDir)
+	c, err := r.set.File(keepOutput)
 	if err == nil && r.runsApp {
-		err = noHooksBesideExec(c.Hooks, r.path)
+		err = noHooksBesideExec(c.Hooks, r.set.Config)
 	}
 	if err != nil {
 		return agent.Live{}, errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	if reflect.DeepEqual(c.declared, r.now.declared) {
+	if c.DeclaresSources(r.now) {
 		c.Sources = r.now.Sources
 	}
 	r.now = c
 	return agent.Live{
-		Sources: c.Sources, Hooks: c.Hooks, AppVersion: c.Version.read(r.env), Rehearsal: c.Rehearsal, Federation: c.Prometheus,
+		Sources: c.Sources, Hooks: c.Hooks, AppVersion: c.Version.Read(r.env), Rehearsal: c.Rehearsal, Federation: c.Prometheus,
 	}, nil
 }

@@ -11,14 +11,15 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
 // app is what the commands share.
 type app struct {
 	std    stdio
-	lookup lookupFunc
+	lookup settings.Lookup
 	json   bool
-	set    *settings // after the flags are parsed
+	set    *settings.Host // after the flags are parsed
 	// readSettings reads set, again where something has changed it.
 	readSettings func() error
 	// log is where the log goes; nil: to standard error.
@@ -101,13 +102,13 @@ func newRoot(a *app) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.readSettings = func() (err error) {
-				a.set, err = readSettings(cmd.Flags(), a.lookup)
+				a.set, err = settings.Read(cmd.Flags(), a.lookup)
 				return err
 			}
 			return a.readSettings()
 		},
 	}
-	registerSettings(root.PersistentFlags())
+	settings.Register(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON with stable field names")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return exit.Usagef("%w; see: %s --help", err, cmd.CommandPath())

@@ -6,11 +6,9 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -29,22 +28,11 @@ import (
 // isNew reports whether this host has to be set up before an agent can run:
 // there is no bucket or no key, or the data folder belongs to no cluster.
 func (a *app) isNew() bool {
-	if a.set.Bucket == "" || !a.set.hasKey() {
+	if a.set.Bucket == "" || !a.set.HasKey() {
 		return true
 	}
 	j, err := agent.ReadJournal(a.set.DataDir)
 	return err == nil && j == nil // one that cannot be read is for the agent to tell
-}
-
-func (s *settings) hasKey() bool {
-	if s.Key != "" {
-		return true
-	}
-	if s.KeyFile == "" {
-		return false
-	}
-	_, err := os.Stat(s.KeyFile)
-	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // lookEvery is how often a host that waits looks whether a command has set it
@@ -54,7 +42,7 @@ const lookEvery = time.Second
 // setUp serves the set-up until this host belongs to a cluster, by what is
 // entered there or by understudy init or join, or until ctx is done.
 func (a *app) setUp(ctx context.Context, systemd *manager) error {
-	if err := a.set.needInstance(); err != nil {
+	if err := a.set.NeedInstance(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(a.set.DataDir, 0o700); err != nil {
@@ -65,7 +53,7 @@ func (a *app) setUp(ctx context.Context, systemd *manager) error {
 	server, err := api.ListenSetup(ctx, api.SetupConfig{
 		Setup: s, Code: strings.ReplaceAll(code, "-", ""), Pages: console.SetupHandler(),
 		Server: api.ServerConfig{
-			Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey, SocketPath: a.set.socket(), URL: a.set.URL, Proxies: a.set.Proxies,
+			Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey, SocketPath: a.set.Socket(), URL: a.set.URL, Proxies: a.set.Proxies,
 			Version: version(), Logger: a.logger(),
 		},
 	})
@@ -73,7 +61,7 @@ func (a *app) setUp(ctx context.Context, systemd *manager) error {
 		return err
 	}
 	a.logger().WarnContext(ctx, "this host belongs to no cluster yet: set it up in a browser, with the one-time code, or by understudy init or understudy join",
-		slog.String("page", a.set.page(server.Addr())), slog.String("code", code))
+		slog.String("page", page(a.set, server.Addr())), slog.String("code", code))
 	for _, problem := range s.problems() {
 		a.logger().WarnContext(ctx, problem)
 	}
@@ -101,7 +89,7 @@ func (a *app) setUp(ctx context.Context, systemd *manager) error {
 }
 
 // page is where the set-up is, as far as this host can tell.
-func (s *settings) page(addr net.Addr) string {
+func page(s *settings.Host, addr net.Addr) string {
 	scheme := "http"
 	if s.TLSCert != "" {
 		scheme = "https"
@@ -136,13 +124,13 @@ type setup struct {
 func (s *setup) State(context.Context) api.SetupState {
 	set := s.app.set
 	state := api.SetupState{
-		Instance: set.Instance, InstanceFixed: set.given["instance"],
-		URL: set.URL, URLFixed: set.given["url"], Bucket: set.Bucket, BucketFixed: set.given["bucket"],
+		Instance: set.Instance, InstanceFixed: set.Given("instance"),
+		URL: set.URL, URLFixed: set.Given("url"), Bucket: set.Bucket, BucketFixed: set.Given("bucket"),
 		Problems: s.problems(),
 	}
-	if set.hasKey() {
-		state.KeyFixed = set.given["key"] || set.given["key-file"]
-		if ring, err := openRing(set); err == nil {
+	if set.HasKey() {
+		state.KeyFixed = set.Given("key") || set.Given("key-file")
+		if ring, err := set.Ring(); err == nil {
 			state.KeyID = strings.Join(ring.IDs(), ", ")
 		} else {
 			state.Problems = append(state.Problems, err.Error())
@@ -153,7 +141,7 @@ func (s *setup) State(context.Context) api.SetupState {
 
 // problems is what cannot be mended on the page.
 func (s *setup) problems() []string {
-	if _, err := loadConfig(s.app.set.Config, s.app.set.DataDir); err != nil {
+	if _, err := s.app.set.File(keepOutput); err != nil {
 		return []string{fmt.Sprintf("What is to be backed up is not known yet; mend this on the host, and go on here: %v", err)}
 	}
 	return nil
@@ -171,7 +159,7 @@ const proofTimeout = 30 * time.Second
 // on.
 func (s *setup) ProveBucket(ctx context.Context, bucket string) (api.BucketProof, error) {
 	set := *s.app.set
-	if err := setBucket(&set, bucket); err != nil {
+	if err := set.SetBucket(bucket); err != nil {
 		return api.BucketProof{}, invalidInput("bucket", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
@@ -229,11 +217,11 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 		return api.SetupDone{}, invalidInput("configuration", err)
 	}
 	done := api.SetupDone{Role: req.Role}
-	kept := s.keeps(entered.set)
-	forget := kept.forgets(entered.set.DataDir)
+	kept := entered.set.Kept(s.app.set)
+	forget := kept.Forgets(entered.set.DataDir)
 	// What is entered is kept before the cluster can know this host: a crash in
 	// between must not lose the only copy of a key.
-	if err := kept.keep(entered.set.DataDir, cfg.Ring); err != nil {
+	if err := kept.Keep(entered.set.DataDir, cfg.Ring); err != nil {
 		return done, err
 	}
 	if req.Role == ha.RoleActive {
@@ -269,68 +257,28 @@ func (s *setup) enter(req api.SetupRequest) (*app, error) {
 	entered.set = &set
 	for _, v := range []struct {
 		name, value string
-		set         func(*settings, string) error
+		set         func(string) error
 	}{
-		{"bucket", req.Bucket, setBucket}, {"instance", req.Instance, setInstance}, {"url", strings.TrimSpace(req.URL), setURL},
+		{"bucket", req.Bucket, set.SetBucket}, {"instance", req.Instance, set.SetInstance}, {"url", strings.TrimSpace(req.URL), set.SetURL},
 	} {
-		if set.given[v.name] || v.value == "" {
+		if set.Given(v.name) || v.value == "" {
 			continue
 		}
-		if err := v.set(&set, v.value); err != nil {
+		if err := v.set(v.value); err != nil {
 			return nil, invalidInput(v.name, err)
 		}
 	}
-	if req.Key != "" && !(set.hasKey() && (set.given["key"] || set.given["key-file"])) {
+	if req.Key != "" && !(set.HasKey() && (set.Given("key") || set.Given("key-file"))) {
 		k, err := seal.ParseKey(req.Key)
 		if err != nil {
 			return nil, invalidInput("key", err)
 		}
-		set.Key, set.KeyFile = secret(k.Line()), ""
+		set.Key, set.KeyFile = settings.Secret(k.Line()), ""
 	}
-	if !set.hasKey() {
+	if !set.HasKey() {
 		return nil, invalidInput("key", errors.New("generate a key, or paste the cluster's"))
 	}
 	return &entered, nil
-}
-
-// keeps is what of the settings has to be kept: what no flag or variable gives.
-func (s *setup) keeps(set *settings) keptSettings {
-	var kept keptSettings
-	for name, field := range map[string]*string{"bucket": &kept.Bucket, "instance": &kept.Instance, "url": &kept.URL} {
-		if !set.given[name] {
-			*field = map[string]string{"bucket": set.Bucket, "instance": set.Instance, "url": set.URL}[name]
-		}
-	}
-	switch {
-	case set.given["key"]:
-	case set.Key == "": // of an earlier attempt, or of a file that is given
-		if !set.given["key-file"] {
-			kept.KeyFile = set.KeyFile
-		}
-	case s.app.set.KeyFile != "":
-		kept.KeyFile = s.app.set.KeyFile
-	default:
-		kept.KeyFile = filepath.Join(set.DataDir, keptKey)
-	}
-	return kept
-}
-
-// forgets gives what takes back what keep is going to write; a key that is there
-// already stays.
-func (k keptSettings) forgets(dataDir string) func() error {
-	paths := []string{filepath.Join(dataDir, keptFile)}
-	if _, err := os.Lstat(k.KeyFile); k.KeyFile != "" && errors.Is(err, fs.ErrNotExist) {
-		paths = append(paths, k.KeyFile)
-	}
-	return func() error {
-		var errs []error
-		for _, path := range paths {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
-			}
-		}
-		return errors.Join(errs...)
-	}
 }
 
 // makeCluster makes the cluster with its first user.

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"reflect"
@@ -35,8 +35,8 @@ type sourceYAML struct {
 type kindYAML interface {
 	// check finds the mistakes that have a line of their own; source finds the rest.
 	check(r *reader, place, name string)
-	// source makes the source. scratch is a folder for it alone.
-	source(name, scratch string) (source.Source, error)
+	// source makes the source.
+	source(r *reader, name string) (source.Source, error)
 }
 
 // kinds are those that the file gives the source, by name.
@@ -71,9 +71,9 @@ func (y *directoryYAML) check(r *reader, place, name string) {
 	r.own(place+".path", name, y.Path, true)
 }
 
-func (y *directoryYAML) source(name, scratch string) (source.Source, error) {
+func (y *directoryYAML) source(r *reader, name string) (source.Source, error) {
 	return directory.New(name, directory.Config{
-		Path: y.Path, Exclude: y.Exclude, Databases: directory.DatabasePolicy(y.Databases), Scratch: scratch,
+		Path: y.Path, Exclude: y.Exclude, Databases: directory.DatabasePolicy(y.Databases), Scratch: r.scratch(name),
 	})
 }
 
@@ -107,7 +107,7 @@ func (y *singleFileYAML) check(r *reader, place, name string) {
 	r.own(place+".path", name, y.Path, false)
 }
 
-func (y *singleFileYAML) source(name, _ string) (source.Source, error) {
+func (y *singleFileYAML) source(_ *reader, name string) (source.Source, error) {
 	return file.New(name, file.Config{Path: y.Path})
 }
 
@@ -117,14 +117,14 @@ type sqliteYAML struct {
 
 func (y *sqliteYAML) check(r *reader, place, name string) { r.own(place+".path", name, y.Path, false) }
 
-func (y *sqliteYAML) source(name, scratch string) (source.Source, error) {
-	return sqlite.New(name, sqlite.Config{Path: y.Path, Scratch: scratch})
+func (y *sqliteYAML) source(r *reader, name string) (source.Source, error) {
+	return sqlite.New(name, sqlite.Config{Path: y.Path, Scratch: r.scratch(name)})
 }
 
 type postgresYAML struct {
-	URL             secret   `yaml:"url"`
-	AdminURL        secret   `yaml:"admin_url"`
-	RestoreURL      secret   `yaml:"restore_url"`
+	URL             Secret   `yaml:"url"`
+	AdminURL        Secret   `yaml:"admin_url"`
+	RestoreURL      Secret   `yaml:"restore_url"`
 	LockTimeout     duration `yaml:"lock_timeout"`
 	TrustSuperusers bool     `yaml:"trust_superusers"`
 	Trust           []string `yaml:"trust"`
@@ -136,9 +136,9 @@ func (y *postgresYAML) check(r *reader, place, name string) {
 	}
 }
 
-func (y *postgresYAML) source(name, scratch string) (source.Source, error) {
+func (y *postgresYAML) source(r *reader, name string) (source.Source, error) {
 	return postgres.New(name, postgres.Config{
-		URL: string(y.URL), AdminURL: string(y.AdminURL), RestoreURL: string(y.RestoreURL), Scratch: scratch,
+		URL: string(y.URL), AdminURL: string(y.AdminURL), RestoreURL: string(y.RestoreURL), Scratch: r.scratch(name),
 		LockTimeout: time.Duration(y.LockTimeout), TrustSuperusers: y.TrustSuperusers, Trust: y.Trust,
 	})
 }
@@ -154,14 +154,14 @@ func (y *commandYAML) check(r *reader, place, _ string) {
 	r.argv(place+".restore", "restore", y.Restore)
 }
 
-func (y *commandYAML) source(name, scratch string) (source.Source, error) {
+func (y *commandYAML) source(r *reader, name string) (source.Source, error) {
 	return command.New(name, command.Config{
-		Dump: y.Dump, Restore: y.Restore, Timeout: time.Duration(y.Timeout), Scratch: scratch,
+		Dump: y.Dump, Restore: y.Restore, Timeout: time.Duration(y.Timeout), Scratch: r.scratch(name),
 	})
 }
 
 type metricsYAML struct {
-	URL     secret   `yaml:"url"`
+	URL     Secret   `yaml:"url"`
 	DataDir string   `yaml:"data_dir"`
 	Stop    []string `yaml:"stop"`
 	Start   []string `yaml:"start"`
@@ -177,9 +177,9 @@ func (y *metricsYAML) check(r *reader, place, name string) {
 	r.argv(place+".start", "start", y.Start)
 }
 
-func (y *metricsYAML) source(name, scratch string) (source.Source, error) {
+func (y *metricsYAML) source(r *reader, name string) (source.Source, error) {
 	return prometheus.New(name, prometheus.Config{
 		URL: string(y.URL), DataDir: y.DataDir, Stop: y.Stop, Start: y.Start,
-		Timeout: time.Duration(y.Timeout), Scratch: scratch, KeepOutput: keepOutput,
+		Timeout: time.Duration(y.Timeout), Scratch: r.scratch(name), KeepOutput: r.keep,
 	})
 }

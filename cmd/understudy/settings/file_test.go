@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -35,7 +35,7 @@ prometheus:
 `
 
 func TestConfigBecomesSourcesAndHooks(t *testing.T) {
-	c, err := parseConfig([]byte(goodConfig), "/var/lib/understudy")
+	c, err := parse([]byte(goodConfig), "/var/lib/understudy", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 }
 
 func TestVersionLiteralStaysAsWritten(t *testing.T) {
-	c, err := parseConfig([]byte("application: {version: 1.10}\nsources: [{name: a, directory: {path: /a}}]\n"), "/d")
+	c, err := parse([]byte("application: {version: 1.10}\nsources: [{name: a, directory: {path: /a}}]\n"), "/d", nil)
 	if err != nil || c.Version.Literal != "1.10" {
 		t.Errorf("version %+v: %v", c, err)
 	}
@@ -132,7 +132,7 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := parseConfig([]byte(tt.yaml), "/data/dir")
+			_, err := parse([]byte(tt.yaml), "/data/dir", nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want %q", err, tt.want)
 			}
@@ -144,7 +144,7 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 }
 
 func TestAllMistakesAreReportedInOrder(t *testing.T) {
-	_, err := parseConfig([]byte("sources:\n- {name: a/b, directory: {path: /a}}\n- {name: c}\nhooks: {promote: [a/b]}\n"), "/d")
+	_, err := parse([]byte("sources:\n- {name: a/b, directory: {path: /a}}\n- {name: c}\nhooks: {promote: [a/b]}\n"), "/d", nil)
 	var lines []string
 	if err != nil {
 		for l := range strings.Lines(err.Error()) {
@@ -162,21 +162,14 @@ func TestMistakenConfigShowsNoPassword(t *testing.T) {
 		"sources:\n- {name: a, postgres: {url: 'postgres://u:s3cret@h:port/d'}}\n",
 		"sources:\n- {name: a, postgres: {url: ['postgres://u:s3cret@h/d']}}\n",
 	} {
-		if _, err := parseConfig([]byte(yaml), "/d"); err == nil || strings.Contains(err.Error(), "s3cret") {
+		if _, err := parse([]byte(yaml), "/d", nil); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: error %v", yaml, err)
 		}
 	}
 }
 
-func TestMissingConfigAndBucketAreReportedTogether(t *testing.T) {
-	_, stderr, code := understudy(t, nil, "init", "--config", filepath.Join(t.TempDir(), "none.yaml"))
-	if code != exit.Usage || !strings.Contains(stderr, "UNDERSTUDY_BUCKET") || !strings.Contains(stderr, "UNDERSTUDY_CONFIG") {
-		t.Errorf("exit %d: %s", code, stderr)
-	}
-}
-
 func TestMissingConfigSaysHowToNameIt(t *testing.T) {
-	_, err := loadConfig(filepath.Join(t.TempDir(), "none.yaml"), "/d")
+	_, err := (&Host{Config: filepath.Join(t.TempDir(), "none.yaml"), DataDir: "/d"}).File(nil)
 	if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, exit.ErrUsage) || !strings.Contains(err.Error(), "UNDERSTUDY_CONFIG") {
 		t.Errorf("error %v", err)
 	}

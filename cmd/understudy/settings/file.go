@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"cmp"
@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,29 +17,23 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/understudy-ha/understudy/backup/outlet"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
-// config is what the YAML file says: what to back up on this host, and how to
+// File is what the YAML file says: what to back up on this host, and how to
 // start and stop the application beside it.
-type config struct {
-	Version    versionSpec
+type File struct {
+	Version    Version
 	Sources    []source.Source
 	Hooks      agent.Hooks
 	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
 	Prometheus agent.Federation
 
 	declared []sourceYAML // Sources, as they are written
-}
-
-// versionSpec tells the application's version: a literal, or a command whose
-// first line of output it is. Both empty: unknown.
-type versionSpec struct {
-	Literal string
-	Command agent.Hook
 }
 
 // Time-outs of hooks that set none. The demote hook has none here: the
@@ -49,30 +45,34 @@ const (
 	versionTimeout     = 10 * time.Second
 )
 
-// loadConfig reads and checks the YAML file. Sources that need a place of
-// their own for temporary data get one under dataDir. The error lists every
-// mistake, each with its line and what to do.
-func loadConfig(path, dataDir string) (*config, error) {
-	text, err := readFile(path)
+// File reads and checks the YAML file. Sources that need a place of their own for
+// temporary data get one in the data folder; keep reads what is printed by what a
+// source has left running. The error lists every mistake, each with its line and
+// what to do.
+func (h *Host) File(keep outlet.Collector) (*File, error) {
+	text, err := os.ReadFile(h.Config)
 	if err != nil {
-		return nil, exit.With(exit.ErrUsage, err)
+		return nil, exit.Usagef("read configuration: %w; name the file with UNDERSTUDY_CONFIG or --config", err)
 	}
-	c, err := parseConfig(text, dataDir)
+	c, err := parse(text, h.DataDir, keep)
 	if err != nil {
-		return nil, exit.Usagef("configuration %s: %w", path, err)
+		return nil, exit.Usagef("configuration %s: %w", h.Config, err)
 	}
 	return c, nil
 }
 
-func parseConfig(text []byte, dataDir string) (*config, error) {
+// DeclaresSources reports whether a file declares the same sources as another one.
+func (c *File) DeclaresSources(of *File) bool { return reflect.DeepEqual(c.declared, of.declared) }
+
+func parse(text []byte, dataDir string, keep outlet.Collector) (*File, error) {
 	file, tree, err := parseFile(text)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{tree: tree, dataDir: dataDir}
-	c := &config{
+	r := &reader{tree: tree, dataDir: dataDir, keep: keep}
+	c := &File{
 		declared: file.Sources,
-		Version: versionSpec{
+		Version: Version{
 			Literal: file.Application.Version.Literal,
 			Command: r.hook("$.application.version", file.Application.Version.Hook, versionTimeout),
 		},
@@ -97,6 +97,7 @@ func parseConfig(text []byte, dataDir string) (*config, error) {
 type reader struct {
 	tree     *ast.File
 	dataDir  string
+	keep     outlet.Collector
 	mistakes []*lineError
 	paths    []ownPath
 }
@@ -173,12 +174,17 @@ func (r *reader) sourceOf(place, name, kind string, y kindYAML) source.Source {
 	if len(r.mistakes) > before {
 		return nil
 	}
-	s, err := y.source(name, filepath.Join(r.dataDir, agent.ScratchFolder, name))
+	s, err := y.source(r, name)
 	if err != nil {
 		r.mistake(place, "%v", err)
 		return nil
 	}
 	return s
+}
+
+// scratch is a folder for the temporary data of one source.
+func (r *reader) scratch(name string) string {
+	return filepath.Join(r.dataDir, agent.ScratchFolder, name)
 }
 
 // own checks a path that a source replaces at a restore. holds says that other

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"encoding/json"
@@ -14,14 +14,14 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
-func settingsOf(t *testing.T, env map[string]string, args ...string) (*settings, error) {
+func settingsOf(t *testing.T, env map[string]string, args ...string) (*Host, error) {
 	t.Helper()
 	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	registerSettings(f)
+	Register(f)
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return readSettings(f, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return Read(f, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 }
 
 func TestSettingsTakeFlagThenVariableThenDefault(t *testing.T) {
@@ -40,7 +40,7 @@ func TestSettingsTakeFlagThenVariableThenDefault(t *testing.T) {
 
 func TestEveryVariableButTheSecretsHasAFlag(t *testing.T) {
 	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	registerSettings(f)
+	Register(f)
 	for _, name := range []string{
 		"BUCKET", "KEY_FILE", "INSTANCE", "URL", "LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CA", "TRUSTED_PROXIES", "ADMIN_TOKEN_FILE",
 		"DATA_DIR", "CONFIG", "POLL", "UPLOAD_LIMIT", "DOWNLOAD_LIMIT", "LOG_LEVEL", "LOG_FORMAT",
@@ -106,12 +106,12 @@ func TestNoPrintOfSettingsShowsASecret(t *testing.T) {
 }
 
 func TestInstanceIsNamedAfterItsHost(t *testing.T) {
-	s := &settings{Instance: "host-a"}
-	if err := s.needInstance(); err != nil || s.Instance != "host-a" {
+	s := &Host{Instance: "host-a"}
+	if err := s.NeedInstance(); err != nil || s.Instance != "host-a" {
 		t.Errorf("a name that is set was changed to %q: %v", s.Instance, err)
 	}
-	s = &settings{}
-	if err := s.needInstance(); err != nil || s.Instance == "" {
+	s = &Host{}
+	if err := s.NeedInstance(); err != nil || s.Instance == "" {
 		t.Errorf("name %q: %v", s.Instance, err)
 	}
 }

@@ -1,9 +1,8 @@
-package main
+package settings
 
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -15,7 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// The YAML file as it is written. config.go makes sense of it.
+// The YAML file as it is written. file.go makes sense of it.
 type (
 	fileYAML struct {
 		Application applicationYAML `yaml:"application"`
@@ -234,12 +233,4 @@ func lineOf(tree *ast.File, place string) int {
 		place = place[:max(0, strings.LastIndexAny(place, ".["))]
 	}
 	return 1
-}
-
-func readFile(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w; name the file with UNDERSTUDY_CONFIG or --config", err)
-	}
-	return text, nil
 }

@@ -1,0 +1,39 @@
+package settings
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+func TestPackagedEnvironmentIsOurs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "packaging", "environment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:# )?(UNDERSTUDY_\w+)=(\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		env[m[1]] = m[2]
+		if !slices.Contains(Variables(), m[1]) {
+			t.Errorf("%s is no setting", m[1])
+		}
+	}
+	if s, err := settingsOf(t, env); err != nil || s.Bucket == "" || s.Instance == "" {
+		t.Errorf("settings %+v: %v", s, err)
+	}
+}
+
+func TestPackagedConfigsAreGood(t *testing.T) {
+	for _, name := range []string{"understudy.yaml", "sample.yaml"} {
+		c, err := (&Host{Config: filepath.Join("..", "packaging", name), DataDir: "/var/lib/understudy"}).File(nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(c.Sources) == 0 || c.Hooks.Promote.Command == nil || c.Hooks.Demote.Command == nil {
+			t.Errorf("%s shows too little: %+v", name, c)
+		}
+	}
+}
