@@ -241,12 +241,10 @@ func TestDoctorThatIsInterruptedLeavesTheBucketClean(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), a.bin, "doctor")
 	cmd.Env = append(slices.Clone(a.env), "UNDERSTUDY_BUCKET="+through(t, c.bucket, proxy.URL()))
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	exited := make(chan error, 1)
+	if err := server.Start(cmd, syscall.SIGKILL, func(err error) { exited <- err }); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
 	received(t, "a request is held", held.Arrived())
 	if keys := keysBelow(t, m, c.bucket, "probe/"); len(keys) == 0 {
 		t.Error("nothing was written before the interrupt")

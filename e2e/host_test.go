@@ -192,16 +192,14 @@ func (h *host) launch() {
 	}
 	cmd := exec.Command(h.bin, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
 	exited := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended is seen in the log
+	err = server.Start(cmd, syscall.SIGKILL, func(error) { // how it ended is seen in the log
 		_ = log.Close()
 		close(exited)
-	}()
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	h.agent, h.exited = cmd, exited
 }
 

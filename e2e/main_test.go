@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/understudy-ha/understudy/backup/source/sqlite"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -61,6 +62,12 @@ func run(m *testing.M) int {
 	// A race ends the process that has it; otherwise exits are not held up.
 	if err := os.Setenv("GORACE", "halt_on_error=1 atexit_sleep_ms=0"); err != nil {
 		fmt.Fprintln(os.Stderr, "set GORACE:", err)
+		return 1
+	}
+	// A source has SQLite lock files in another way, which it takes before it has
+	// opened a first one alone: tests read databases, and name what sources stage.
+	if _, err := sqlite.New("first", sqlite.Config{Path: filepath.Join(dir, "none.db"), Scratch: dir}); err != nil {
+		fmt.Fprintln(os.Stderr, "prepare SQLite:", err)
 		return 1
 	}
 	programs = dir

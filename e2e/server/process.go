@@ -36,27 +36,37 @@ func launch(cmd *exec.Cmd, log string, onDeath syscall.Signal) (*process, error)
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
+	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	err = Start(cmd, onDeath, func(err error) {
+		p.err = err
+		close(p.done)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return p, nil
+}
+
+// Start starts a child, and calls ended with how it ended. The kernel sends the
+// child onDeath should this process die.
+func Start(cmd *exec.Cmd, onDeath syscall.Signal, ended func(error)) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = onDeath
-	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		// The kernel watches the thread that started the child, not the whole
-		// process: this one lives as long as the child does.
+		// process: this one lives as long as the child does, and is no other
+		// child's.
 		runtime.LockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			p.err = cmd.Wait()
-			close(p.done)
+			ended(cmd.Wait())
 		}
 	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
-	}
-	return p, nil
+	return <-started
 }
 
 // ready waits until check succeeds, the process ends, or it takes too long.
