@@ -19,8 +19,6 @@ func (s Secret) String() string {
 func (s Secret) GoString() string { return s.String() }
 
 // MarshalText is String.
-//
-//nolint:unparam // encoding.TextMarshaler wants the error
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LogValue is String.
