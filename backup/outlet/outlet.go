@@ -111,7 +111,8 @@ func readWaiting(to io.Writer, r *os.File) bool {
 	if _, err := io.CopyN(to, r, int64(waiting(r))); err != nil {
 		return true
 	}
-	_ = r.SetReadDeadline(time.Now().Add(settle))
+	stop := time.AfterFunc(settle, func() { _ = r.SetReadDeadline(longAgo) })
+	defer stop.Stop()
 	buf := make([]byte, 4<<10)
 	n, err := r.Read(buf)
 	_, _ = to.Write(buf[:n])
