@@ -15,20 +15,20 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // lifecycleJSON is what `lifecycle show` and `lifecycle apply` print with
 // --json.
 type lifecycleJSON struct {
-	Supported        bool                 `json:"supported"`  // the store has rules that can be read and set here
-	AppliedBy        string               `json:"applied_by"` // "bucket" or "agent"
-	Configured       agent.RetentionTimes `json:"configured"`
-	Effective        agent.RetentionTimes `json:"effective"`
-	LongerPacksUntil *time.Time           `json:"longer_packs_until,omitempty"`
-	Rules            []ruleJSON           `json:"rules"`
-	Problems         []string             `json:"problems,omitempty"`
+	Supported        bool                  `json:"supported"`  // the store has rules that can be read and set here
+	AppliedBy        string                `json:"applied_by"` // "bucket" or "agent"
+	Configured       upkeep.RetentionTimes `json:"configured"`
+	Effective        upkeep.RetentionTimes `json:"effective"`
+	LongerPacksUntil *time.Time            `json:"longer_packs_until,omitempty"`
+	Rules            []ruleJSON            `json:"rules"`
+	Problems         []string              `json:"problems,omitempty"`
 }
 
 // ruleJSON is a rule that is wanted, in force, or both. Ages are in days; 0 is
@@ -147,12 +147,12 @@ func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.
 func viewRules(supported bool, p control.Promise, inForce []blobstore.Rule) lifecycleJSON {
 	standing := p.Configured.Under(inForce)
 	v := lifecycleJSON{
-		Supported: supported, AppliedBy: agent.AppliedByBucket,
-		Configured: agent.NewRetentionTimes(standing.Wanted), Effective: agent.NewRetentionTimes(standing.Effective),
+		Supported: supported, AppliedBy: upkeep.AppliedByBucket,
+		Configured: upkeep.NewRetentionTimes(standing.Wanted), Effective: upkeep.NewRetentionTimes(standing.Effective),
 		Problems: slices.Concat(control.Threats(inForce), standing.Problems, control.ShortVersions(p.Configured, inForce)),
 	}
 	if !standing.ByBucket() {
-		v.AppliedBy = agent.AppliedByAgent
+		v.AppliedBy = upkeep.AppliedByAgent
 	}
 	if !p.Until.IsZero() {
 		v.LongerPacksUntil = &p.Until
@@ -192,7 +192,7 @@ func showLifecycle(w io.Writer, v lifecycleJSON) {
 	switch {
 	case !v.Supported:
 		fmt.Fprintln(w, "This store has no rules that understudy could read or set: the active deletes what\nhas expired, by the ages above.")
-	case v.AppliedBy == agent.AppliedByAgent:
+	case v.AppliedBy == upkeep.AppliedByAgent:
 		fmt.Fprintln(w, "The bucket does not have all rules: the active deletes what they leave. Set them with:\nunderstudy lifecycle apply")
 	default:
 		fmt.Fprintln(w, "The bucket deletes what has expired.")

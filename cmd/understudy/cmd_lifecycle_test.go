@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // memories are the stores with rules that tests open as memory://name.
@@ -43,11 +44,11 @@ func ruledHost(t *testing.T) (*testHost, *storetest.Memory) {
 
 func TestInitGivesTheBucketItsRules(t *testing.T) {
 	h, m := ruledHost(t)
-	if made := ask[memberJSON](h, "init"); made.ExpiryBy != agent.AppliedByBucket {
+	if made := ask[memberJSON](h, "init"); made.ExpiryBy != upkeep.AppliedByBucket {
 		t.Errorf("init: %+v", made)
 	}
 	v := ask[lifecycleJSON](h, "lifecycle", "show")
-	if !v.Supported || v.AppliedBy != agent.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 10 {
+	if !v.Supported || v.AppliedBy != upkeep.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 10 {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 	for _, r := range v.Rules {
@@ -123,7 +124,7 @@ func TestRulesThatAreForgottenAreABucketProblem(t *testing.T) {
 		t.Errorf("init: exit %d: %s", code, stderr)
 	}
 	h.fails(exit.Bucket, "does not have them", "lifecycle", "apply")
-	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != agent.AppliedByAgent || v.Rules[0].Verdict != retention.RuleMissing {
+	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.AppliedBy != upkeep.AppliedByAgent || v.Rules[0].Verdict != retention.RuleMissing {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 }
@@ -186,11 +187,11 @@ func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
 func TestAStoreWithoutRulesIsOneWhereTheActiveDeletes(t *testing.T) {
 	h, m := ruledHost(t)
 	m.NoRules = true
-	if made := ask[memberJSON](h, "init"); made.ExpiryBy != agent.AppliedByAgent {
+	if made := ask[memberJSON](h, "init"); made.ExpiryBy != upkeep.AppliedByAgent {
 		t.Errorf("init: %+v", made)
 	}
 	for _, command := range []string{"show", "apply"} {
-		if v := ask[lifecycleJSON](h, "lifecycle", command); v.Supported || v.AppliedBy != agent.AppliedByAgent || len(v.Problems) > 0 {
+		if v := ask[lifecycleJSON](h, "lifecycle", command); v.Supported || v.AppliedBy != upkeep.AppliedByAgent || len(v.Problems) > 0 {
 			t.Errorf("lifecycle %s: %+v", command, v)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // firstRules gives the bucket of a new cluster its rules. It says who deletes
@@ -23,11 +23,11 @@ func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.
 	standing := r.Under(inForce)
 	switch {
 	case errors.Is(err, blobstore.ErrNoRules):
-		return agent.AppliedByAgent, "This store deletes nothing by itself: the active does it, " + ages + ". It needs the permission to list and delete."
+		return upkeep.AppliedByAgent, "This store deletes nothing by itself: the active does it, " + ages + ". It needs the permission to list and delete."
 	case err != nil:
-		return agent.AppliedByAgent, fmt.Sprintf("THE BUCKET DELETES NOTHING BY ITSELF: its lifecycle rules could not be set (%v).\nUntil understudy lifecycle apply succeeds the active deletes what has expired, %s;\nit needs the permission to list and delete.", err, ages)
+		return upkeep.AppliedByAgent, fmt.Sprintf("THE BUCKET DELETES NOTHING BY ITSELF: its lifecycle rules could not be set (%v).\nUntil understudy lifecycle apply succeeds the active deletes what has expired, %s;\nit needs the permission to list and delete.", err, ages)
 	case len(standing.Problems) > 0 || len(control.Threats(inForce)) > 0:
-		return agent.AppliedByBucket, "THE BUCKET HAS RULES THAT DELETE TOO SOON: see understudy lifecycle show."
+		return upkeep.AppliedByBucket, "THE BUCKET HAS RULES THAT DELETE TOO SOON: see understudy lifecycle show."
 	}
-	return agent.AppliedByBucket, "The bucket's own rules delete what has expired: " + ages + "."
+	return upkeep.AppliedByBucket, "The bucket's own rules delete what has expired: " + ages + "."
 }

@@ -48,7 +48,7 @@ func (a *Agent) tryAdmit(ctx context.Context, role ha.Role) error {
 	if err != nil {
 		return err
 	}
-	a.objects.cluster.Store(&cluster)
+	a.objects.Remember(&cluster)
 	if b.Cluster() != a.control.Cluster() {
 		return fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): check UNDERSTUDY_BUCKET and UNDERSTUDY_DATA_DIR",
 			control.ErrBucket, b.Cluster(), a.dir.path, a.control.Cluster())

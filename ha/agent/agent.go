@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -51,13 +52,15 @@ type Agent struct {
 	readiness  readiness
 	aftermath  aftermath
 	keptHere   keptStates
-	expiry     expiry
-	lock       locking
+	rules      *upkeep.Rules
+	locks      *upkeep.Locks
+	sweeper    *upkeep.Sweeper
+	newest     *upkeep.Newest
+	scrubber   *upkeep.Scrubber
 	federation federation
 	lags       lags
-	mends      mends
-	packs      packs
-	objects    objects
+	packs      *upkeep.Packs
+	objects    *upkeep.Objects
 	sighting   sighting
 	troubles   troubles
 	volumes    *volumes
@@ -156,7 +159,6 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		changed:  make(chan struct{}),
 		answers:  make(map[string]chan ha.Answer),
 		ended:    make(map[string]PromotionStatus),
-		packs:    newPacks(),
 	}
 	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
@@ -218,10 +220,10 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	if err = a.openSources(a.live().Sources); err != nil {
 		return err
 	}
-	a.cache.Step, a.cache.Mended = a.cfg.Step, a.mended
+	a.cache.Step = a.cfg.Step
 	a.chain = control.NewChain(a.control, a.cache)
 	a.auditLog = control.NewAuditLog(a.chain)
-	a.watchObjects()
+	a.openUpkeep()
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
 		a.note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
 	}
@@ -288,14 +290,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.webhooks.Run(gctx, events) })
 	g.Go(func() error { return a.keepRegistered(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
-	g.Go(func() error { return a.keepRules(gctx) })
-	g.Go(func() error { return a.keepSwept(gctx) })
-	g.Go(func() error { return a.keepNewest(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.rules.Turn) })
+	g.Go(func() error { return a.keepUp(gctx, a.sweeper.Turn) })
+	g.Go(func() error { return a.keepUp(gctx, a.newest.Turn) })
 	g.Go(func() error { return a.keepReady(gctx) })
-	g.Go(func() error { return a.keepScrubbed(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.scrubber.Turn) })
 	g.Go(func() error { return a.keepReread(gctx) })
 	g.Go(func() error { return a.keepPacks(gctx) })
-	g.Go(func() error { return a.keepObjects(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
 	g.Go(func() error { return a.keepReturned(gctx) })
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })

@@ -31,7 +31,7 @@ func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) (control
 
 func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList, error) {
 	seen := a.view().Seen
-	a.objects.asked()
+	a.objects.LookSoon()
 	h, err := a.control.Head(ctx)
 	if err != nil {
 		if control.Unreachable(err) {
@@ -41,7 +41,7 @@ func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList
 	}
 	var keep time.Duration
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
-		keep = a.standing(c).Effective.Keep
+		keep = a.rules.Effect(c).Effective.Keep
 	}
 	list, err := a.chain.PageFrom(ctx, h, keep, p)
 	if err != nil {
@@ -99,10 +99,10 @@ func (a *Agent) backupInfo(ctx context.Context, h *ha.Head, id string) (control.
 
 // addDamage says what is known to be wrong with a backup in the bucket.
 func (a *Agent) addDamage(b *control.BackupInfo) {
-	if text := a.packs.damage(b.ID); text != "" {
+	if text := a.packs.Damage(b.ID); text != "" {
 		b.Warnings = append(slices.Clone(b.Warnings), text)
 	}
-	if why := a.objects.damage(b.Key); why != "" && b.Damaged == "" {
+	if why := a.objects.Damage(b.Key); why != "" && b.Damaged == "" {
 		b.Warnings = append(slices.Clone(b.Warnings), "its manifest cannot be used from the bucket, and was read from a cache or an earlier version: "+why)
 	}
 }
@@ -120,7 +120,7 @@ func (a *Agent) ClusterHistory(ctx context.Context, before string, limit int) (c
 	}
 	var keep time.Duration
 	if c, err := a.configs.get(ctx, h.Config); err == nil {
-		keep = a.standing(c).Effective.Keep
+		keep = a.rules.Effect(c).Effective.Keep
 	}
 	page, err := a.auditLog.PageFrom(ctx, h, keep, before, limit)
 	page.OlderHead = control.OlderText(h, seen)

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // configs knows the shared configuration: the one in force, in memory and on
@@ -129,13 +130,13 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 		err = a.configs.use(digest, config)
 	}
 	if err == nil {
-		a.troubleOver(ctx, configKind, "load", "the shared configuration is loaded")
+		a.troubleOver(ctx, upkeep.ConfigKind, "load", "the shared configuration is loaded")
 		a.post(ha.Tick{})
 		return
 	}
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, control.ErrUnverified):
-		a.trouble(ctx, configKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
+		a.trouble(ctx, upkeep.ConfigKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
 	case ctx.Err() == nil && a.configs.firstFailure(digest):
 		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
 	}

@@ -16,6 +16,12 @@
 //	hooks/           the end of what each hook's last run printed
 //	reserve          room for the journal when the disk is full
 //
+// # Below it
+//
+// Package control reads and writes the control objects, and reads the chain of backups
+// and the audit log; package upkeep looks after what is in the bucket and in the cache.
+// Neither knows the agent: it gives upkeep's parts what they need (openUpkeep).
+//
 // # Goroutines
 //
 // One goroutine, the loop in Run, owns the machine and the journal file.

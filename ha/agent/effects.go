@@ -100,7 +100,7 @@ func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
 	}
 	object, attrs, err := a.control.Read(ctx, e.Kind, e.Key, e.IfChanged)
 	if e.Kind == ha.KindLease {
-		a.tellLease(ctx, err)
+		a.objects.TellLease(ctx, err)
 	}
 	return ha.Done{Outcome: control.ReadOutcome(err), Object: object, Token: attrs.Token, Err: err}
 }

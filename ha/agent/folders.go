@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // The folders in the data folder can all be made again: what they held is fetched, or
@@ -112,12 +113,12 @@ func (a *Agent) lookAtFolders(ctx context.Context) {
 	}
 	moved, err := a.dir.clearFolders(names)
 	for _, text := range append(a.dir.moved, moved...) {
-		a.note(ctx, event.Warn, cacheKind, text+"; what the folder held is fetched or made again: who writes in the data folder?", nil)
+		a.note(ctx, event.Warn, upkeep.CacheKind, text+"; what the folder held is fetched or made again: who writes in the data folder?", nil)
 	}
 	a.dir.moved = nil
 	if err != nil {
-		a.trouble(ctx, cacheKind, key, err.Error())
+		a.trouble(ctx, upkeep.CacheKind, key, err.Error())
 	} else {
-		a.troubleOver(ctx, cacheKind, key, "nothing stands in the place of a folder any more")
+		a.troubleOver(ctx, upkeep.CacheKind, key, "nothing stands in the place of a folder any more")
 	}
 }

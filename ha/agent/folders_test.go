@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // inPlace puts something else in the place of a folder.
@@ -42,7 +43,7 @@ func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 					told := func() int {
 						n := 0
 						for _, e := range b.agent.Events().Recent(0, 1000) {
-							if e.Level == event.Warn && e.Kind == cacheKind && strings.Contains(e.Text, path+" was ") {
+							if e.Level == event.Warn && e.Kind == upkeep.CacheKind && strings.Contains(e.Text, path+" was ") {
 								n++
 							}
 						}

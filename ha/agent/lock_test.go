@@ -58,7 +58,7 @@ func TestARenewedBackupIsLockedAsAWhole(t *testing.T) {
 		}
 		clock.jump(40 * day)
 		c.pass(3 * time.Minute)
-		newGuard(b).look(t.Context())
+		newGuard(b).Turn(t.Context())
 		until := func(key string) time.Time {
 			lock, err := c.memory.LockOf(t.Context(), key)
 			if err != nil {
@@ -92,7 +92,7 @@ func TestBackupsAreLockedWhereTheBucketCan(t *testing.T) {
 		delete(c.hosts, "a")
 		clock.jump(13 * 24 * time.Hour)
 		c.pass(3 * time.Minute)
-		newGuard(b).look(t.Context())
+		newGuard(b).Turn(t.Context())
 		newest := b.agent.view().Head.Newest.Key
 		if lock, err := c.memory.LockOf(t.Context(), newest); err != nil || lock.Until.Sub(c.memory.Now()) < 13*24*time.Hour {
 			t.Errorf("lock of the renewed %s: %+v, %v", newest, lock, err)

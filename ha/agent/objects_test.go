@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 func mentions(text string) func(Status) bool {
@@ -33,7 +35,7 @@ func TestTheSharedConfigurationIsPutBack(t *testing.T) {
 				for _, h := range []*host{b, a} {
 					h.until("it is told", mentions("the shared configuration cannot be loaded"))
 				}
-				c.pass(packsEvery + packsSpread)
+				c.pass(upkeep.PacksEvery + upkeep.PacksSpread)
 				for _, h := range []*host{a, b} {
 					h.until("it is over", func(s Status) bool { return !mentions("configuration")(s) })
 				}
@@ -61,7 +63,7 @@ func TestTheNewestManifestIsLookedAfter(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.replace(a.agent.Status().LastBackup.Key, body)
-				c.pass(packsEvery + packsSpread)
+				c.pass(upkeep.PacksEvery + upkeep.PacksSpread)
 				s := a.until("there is another", func(s Status) bool { return s.LastBackup.ID != old && !mentions("manifest")(s) })
 				if err := c.whole(s.LastBackup.ID); err != nil {
 					t.Error(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -65,19 +66,19 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 		if err := a.agent.Pause(t.Context(), PauseRequest{By: "test"}); err != nil {
 			t.Fatal(err)
 		}
-		c.pass(2 * packsEvery)
+		c.pass(2 * upkeep.PacksEvery)
 		c.lose(a)
 		if c.whole(old) == nil {
 			t.Fatal("nothing is lost")
 		}
-		c.pass(packsEvery)
+		c.pass(upkeep.PacksEvery)
 		s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
 		if err := c.whole(s.LastBackup.ID); err != nil {
 			t.Errorf("the newest backup: %v", err)
 		}
 		told := false
 		for _, e := range a.agent.Events().Recent(0, 100) {
-			told = told || e.Kind == packsKind && strings.Contains(e.Text, "missing") && strings.Contains(e.Text, old)
+			told = told || e.Kind == upkeep.PacksKind && strings.Contains(e.Text, "missing") && strings.Contains(e.Text, old)
 		}
 		if !told {
 			t.Error("no alarm names the backup that is hit")
@@ -119,7 +120,7 @@ func TestLostPacksOfOlderBackupsAreNoticed(t *testing.T) {
 		if c.whole(old) == nil || c.whole(newest) != nil {
 			t.Fatal("another backup than the older one is hit")
 		}
-		c.pass(2 * packsEvery)
+		c.pass(2 * upkeep.PacksEvery)
 		s := a.until("the older backup is known to be hit", func(s Status) bool { return slices.Contains(s.Hit, old) })
 		if slices.Contains(s.Hit, first) || slices.Contains(s.Hit, newest) {
 			t.Errorf("hit: %q, of %s, %s and %s", s.Hit, first, old, newest)
@@ -245,7 +246,7 @@ func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
 				if c.whole(old) == nil {
 					t.Fatal("nothing is spoilt")
 				}
-				c.pass(packsEvery)
+				c.pass(upkeep.PacksEvery)
 				s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
 				if err := c.whole(s.LastBackup.ID); err != nil {
 					t.Errorf("the newest backup: %v", err)
@@ -255,7 +256,7 @@ func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
 				}
 				if cached {
 					b.until("the standby has put back the older one", func(Status) bool { return c.whole(old) == nil })
-					c.pass(packsEvery)
+					c.pass(upkeep.PacksEvery)
 					a.until("it is hit no more", func(s Status) bool { return !slices.Contains(s.Hit, old) })
 				} else if info, _, err := a.agent.BackupInfo(t.Context(), old); err != nil || len(info.Warnings) == 0 {
 					t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
@@ -277,7 +278,7 @@ func TestWhatRotsInTheBucketIsFoundInRotation(t *testing.T) {
 		c.pass(firstLook)
 		a.store.Inject(storetest.Fault{Op: storetest.Get, Key: "packs/**", Times: storetest.Forever, Do: storetest.CorruptBody(10)})
 		c.uncache(c.keys("packs/"), a)
-		c.pass(packsEvery)
+		c.pass(upkeep.PacksEvery)
 		if !a.alarmed("packs", "changed") {
 			t.Error("it was not found")
 		}
@@ -327,7 +328,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 			}
 		}
 		c.uncache(lost, a, b)
-		c.pass(packsEvery)
+		c.pass(upkeep.PacksEvery)
 		s := b.until("they are known to be hit", func(s Status) bool { return slices.Contains(s.Hit, superseded) && slices.Contains(s.Hit, salvage) })
 		if slices.Contains(s.Hit, s.LastBackup.ID) {
 			t.Errorf("hit: %q, among them the newest", s.Hit)

@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // maxRecovered is of how many objects it is told that an earlier version was
@@ -24,7 +25,7 @@ func (a *Agent) tellRecovered() func(context.Context, string, blobstore.Version)
 		told[key] = true
 		mu.Unlock()
 		if !known {
-			a.note(ctx, event.Warn, retentionKind, control.RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
+			a.note(ctx, event.Warn, upkeep.RetentionKind, control.RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
 		}
 	}
 }

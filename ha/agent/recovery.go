@@ -373,11 +373,11 @@ func (a *Agent) returnBackup(ctx context.Context, ref backup.Ref) (err error) {
 		return err
 	}
 	for _, p := range missing {
-		if _, err := a.putBack(ctx, p); err != nil {
+		if _, err := a.packs.PutBack(ctx, p); err != nil {
 			return err
 		}
 	}
-	_, err = a.control.Put(ctx, ref.Key, signed, blobstore.IfAbsent().Locked(a.lockFor(a.packLife())))
+	_, err = a.control.Put(ctx, ref.Key, signed, blobstore.IfAbsent().Locked(a.locks.For(a.rules.PackLife())))
 	if errors.Is(err, blobstore.ErrPrecondition) {
 		return nil // it is there
 	}

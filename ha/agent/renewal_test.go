@@ -5,13 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // With the active away for twice the retention, a standby keeps the newest
@@ -25,7 +24,7 @@ func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 		a, b, d, newest := threeHosts(t, c)
 		a.halt()
 		delete(c.hosts, "a")
-		guards := []*guard{newGuard(b), newGuard(d)}
+		guards := []*upkeep.Newest{newGuard(b), newGuard(d)}
 		renewed := 0
 		for days := 0; days < 28; days += 2 {
 			clock.jump(2 * day)
@@ -34,7 +33,7 @@ func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 			b.store.Calls()
 			d.store.Calls()
 			for _, g := range guards {
-				g.look(t.Context())
+				g.Turn(t.Context())
 			}
 			byB, byD := len(b.puts()), len(d.puts())
 			if byB > 0 && byD > 0 {
@@ -73,7 +72,9 @@ func (h *host) puts() (keys []string) {
 	return keys
 }
 
-func newGuard(h *host) *guard { return &guard{a: h.agent, limit: rate.NewLimiter(renewRate, 1)} }
+func newGuard(h *host) *upkeep.Newest {
+	return upkeep.NewNewest(h.agent.upkeepHost(), h.agent.rules, h.agent.locks, known{h.agent})
+}
 
 // A renewal that is denied is told of once; one that is interrupted does not
 // begin anew, and the manifest comes last.
@@ -91,7 +92,7 @@ func TestARenewalGoesOnWhereItStopped(t *testing.T) {
 		g := newGuard(b)
 		b.store.Inject(storetest.Fault{Op: storetest.Put, Key: "packs/**", After: 1, Times: 2, Do: storetest.Fail(blobstore.ErrDenied)})
 		for range 2 {
-			g.look(t.Context())
+			g.Turn(t.Context())
 		}
 		if warned := b.events(event.Warn); len(warned) != 1 || !strings.Contains(warned[0], "denied") {
 			t.Errorf("warnings %q, want one", warned)
@@ -100,28 +101,14 @@ func TestARenewalGoesOnWhereItStopped(t *testing.T) {
 			t.Error("no alarm was raised")
 		}
 		b.store.Calls()
-		g.look(t.Context())
+		g.Turn(t.Context())
 		puts, packs := b.puts(), len(c.keys("packs/"))
 		if len(puts) != packs || !strings.HasPrefix(puts[len(puts)-1], "backups/") {
 			t.Errorf("put %q: one of %d packs was renewed before, and the manifest comes last", puts, packs)
 		}
-		g.look(t.Context())
+		g.Turn(t.Context())
 		if puts := b.puts(); len(puts) != 0 {
 			t.Errorf("%q were put again at once", puts)
 		}
 	})
-}
-
-func TestStandbysAreSpreadByTheirNames(t *testing.T) {
-	seen := make(map[int]int)
-	for _, name := range []string{"a", "b", "c", "host-a", "host-b", "host-c", "db-1", "db-2", "eu", "us", "x1", "x2"} {
-		s := spread(name)
-		if s < 0 || s >= 1 {
-			t.Fatalf("%s: %v", name, s)
-		}
-		seen[int(4*s)]++
-	}
-	if len(seen) < 3 {
-		t.Errorf("quarters %v", seen)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // requests are what an instance asks of the bucket, by what providers charge
@@ -33,11 +34,11 @@ func (h *host) requestsSince() (n requests) {
 // from these numbers: an hour of three instances at default settings, in which
 // a small state changes between any two backups.
 func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
-	const looks = 2*60 + 12 + watchAgain // cluster.json and the configuration each minute; new manifests, and some again
+	const looks = 2*60 + 12 + upkeep.WatchAgain // cluster.json and the configuration each minute; new manifests, and some again
 	active := requests{
-		writes: 372 + 1 + 72 + 12*(1+3),             // the head at each poll and backup, and once more where the hour begins with that; its own record; manifest and packs
-		reads:  360 + 60*3 + 12 + looks + turnPacks, // the lease at each poll; everybody's record; some packs again
-		lists:  60 + 12*3 + 5 + 3 + 4,               // of records, also as standbys tell that they have a backup; of what may have expired; of packs, and of branches that may need them; of small objects
+		writes: 372 + 1 + 72 + 12*(1+3),                    // the head at each poll and backup, and once more where the hour begins with that; its own record; manifest and packs
+		reads:  360 + 60*3 + 12 + looks + upkeep.TurnPacks, // the lease at each poll; everybody's record; some packs again
+		lists:  60 + 12*3 + 5 + 3 + 4,                      // of records, also as standbys tell that they have a backup; of what may have expired; of packs, and of branches that may need them; of small objects
 	}
 	standby := requests{
 		writes: 72,                                  // its own record

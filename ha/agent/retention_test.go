@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 const day = 24 * time.Hour
@@ -46,7 +47,7 @@ func (h *host) startWith(change func(*Config)) {
 // events gives the texts of an instance's events about what expires.
 func (h *host) events(level event.Level) (texts []string) {
 	for _, e := range h.agent.Events().Recent(0, 0) {
-		if e.Kind == retentionKind && e.Level == level {
+		if e.Kind == upkeep.RetentionKind && e.Level == level {
 			texts = append(texts, e.Text)
 		}
 	}
@@ -139,7 +140,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 		}
 		c.restorable(newest)
 		s := a.agent.Status().Retention
-		if s.AppliedBy != AppliedByAgent || s.Deleted == 0 || s.LastSweep == nil || int(s.Deleted) != len(before)+1-len(c.keys("")) {
+		if s.AppliedBy != upkeep.AppliedByAgent || s.Deleted == 0 || s.LastSweep == nil || int(s.Deleted) != len(before)+1-len(c.keys("")) {
 			t.Errorf("status %+v", s)
 		}
 		listed, err := a.agent.Backups(t.Context(), 0)
@@ -164,7 +165,7 @@ func TestRulesOfTheBucketAreLeftToTheBucket(t *testing.T) {
 		clock.jump(16 * day) // past the retention, but not the packs'
 		c.pass(2 * time.Hour)
 		s := a.agent.Status()
-		if r := s.Retention; r.AppliedBy != AppliedByBucket || r.Deleted != 0 || r.RulesRead == nil || len(r.Problems) != 0 {
+		if r := s.Retention; r.AppliedBy != upkeep.AppliedByBucket || r.Deleted != 0 || r.RulesRead == nil || len(r.Problems) != 0 {
 			t.Errorf("status %+v", r)
 		}
 		if !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "no standby has it") }) {
@@ -233,11 +234,10 @@ func TestADeposedActiveDoesNotDelete(t *testing.T) {
 		}})
 		clock.jump(60 * day)
 		c.pass(3 * time.Hour)
-		if deletes < 5 || deletes > recheck {
+		if deletes < 5 || deletes > upkeep.Recheck {
 			t.Errorf("%d deletes, the head having changed after 5 of them", deletes)
 		}
-		s := &sweeper{a: a.agent, known: make(map[string]retention.Policy)}
-		if err := s.sweep(t.Context()); err == nil {
+		if err := upkeep.NewSweeper(a.agent.upkeepHost(), a.agent.rules).Sweep(t.Context()); err == nil {
 			t.Error("a deposed active swept")
 		}
 	})
@@ -309,11 +309,11 @@ func TestAStoreWithoutRulesIsNoTrouble(t *testing.T) {
 		a, _ := c.paused(1, func(cfg *Config) { cfg.Lifecycle = c.memory })
 		c.pass(2 * time.Hour)
 		s := a.agent.Status().Retention
-		if s.Error != "" || len(s.Problems) > 0 || s.AppliedBy != AppliedByAgent || s.RulesRead == nil || s.LastSweep == nil {
+		if s.Error != "" || len(s.Problems) > 0 || s.AppliedBy != upkeep.AppliedByAgent || s.RulesRead == nil || s.LastSweep == nil {
 			t.Errorf("%+v", s)
 		}
 		for _, e := range a.agent.Events().Recent(0, 1000) {
-			if e.Kind == retentionKind {
+			if e.Kind == upkeep.RetentionKind {
 				t.Errorf("told of %q", e.Text)
 			}
 		}

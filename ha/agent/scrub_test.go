@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // rotCache changes a byte of every cached pack that holds data of the
@@ -61,7 +62,7 @@ func TestTheScrubFindsWhatRotsAndSaysWhatCannotBeMended(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		b.untilCached(a.backup())
 		bad := b.rotCache()
-		c.pass(scrubRest)
+		c.pass(upkeep.ScrubRest)
 		b.until("the scrub has mended it", func(s Status) bool { return s.Stats.CacheMended >= int64(len(bad)) })
 		a.halt() // or it would store again what is missing
 		b.rotCache()
@@ -81,7 +82,7 @@ func TestTheScrubFindsWhatRotsAndSaysWhatCannotBeMended(t *testing.T) {
 			}
 			return false
 		}
-		c.pass(scrubRest)
+		c.pass(upkeep.ScrubRest)
 		b.until("it is red", red)
 		c.replace(key, body)
 		b.until("it is over", func(s Status) bool { return !red(s) })

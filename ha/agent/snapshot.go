@@ -46,7 +46,7 @@ func (a *Agent) Status() Status {
 		}
 	}
 	if _, c := a.configs.current(); c != nil {
-		s.Retention = a.retentionStatus(c)
+		s.Retention = a.rules.Status(c)
 	}
 	s.Blockers, s.Ready = a.readiness.read()
 	s.notes, s.kept = a.readiness.known(), a.keptHere.texts()
@@ -54,7 +54,7 @@ func (a *Agent) Status() Status {
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()
-	s.Hit, s.Damaged = a.packs.hitIDs(), a.badManifests()
+	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
 	s.judge(schedule, a.troubles.list(), now.Wall)
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // Status is what an instance knows of itself and of its cluster. Durations are
@@ -39,17 +40,17 @@ type Status struct {
 	PauseLeft     float64 `json:"pause_left_seconds"`      // until the schedule goes on by itself; negative: it does not, or is not paused
 	ClockSkew     float64 `json:"clock_skew_seconds"`      // the store's clock minus this host's, as last measured
 
-	LastBackup *backup.Ref       `json:"last_backup,omitempty"` // the newest published one
-	Cached     []backup.Ref      `json:"cached"`                // in this instance's cache, newest first
-	Progress   *backup.Progress  `json:"progress,omitempty"`    // of the work under way
-	Staged     string            `json:"staged,omitempty"`      // id of the backup that is staged: a promotion to it is a swap
-	StageRead  *StageRead        `json:"stage_read,omitempty"`  // nil: nothing is staged whose content can be read again
-	Policy     string            `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
-	Retention  *RetentionStatus  `json:"retention,omitempty"`   // nil while the configuration is not known
-	Config     *SharedConfig     `json:"config,omitempty"`      // in force; nil while it is not known
-	Reload     *ReloadStatus     `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
-	Instances  []InstanceStatus  `json:"instances"`
-	Federation *FederationStatus `json:"federation,omitempty"` // nil: none is set up
+	LastBackup *backup.Ref             `json:"last_backup,omitempty"` // the newest published one
+	Cached     []backup.Ref            `json:"cached"`                // in this instance's cache, newest first
+	Progress   *backup.Progress        `json:"progress,omitempty"`    // of the work under way
+	Staged     string                  `json:"staged,omitempty"`      // id of the backup that is staged: a promotion to it is a swap
+	StageRead  *StageRead              `json:"stage_read,omitempty"`  // nil: nothing is staged whose content can be read again
+	Policy     string                  `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
+	Retention  *upkeep.RetentionStatus `json:"retention,omitempty"`   // nil while the configuration is not known
+	Config     *SharedConfig           `json:"config,omitempty"`      // in force; nil while it is not known
+	Reload     *ReloadStatus           `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
+	Instances  []InstanceStatus        `json:"instances"`
+	Federation *FederationStatus       `json:"federation,omitempty"` // nil: none is set up
 	// Changes are the sources that are not what they were, so that nothing is
 	// published of them, or restored to them, until an operator confirms it.
 	Changes []backup.Change `json:"changes,omitempty"`

@@ -349,7 +349,7 @@ func (a *Agent) record() ha.Instance {
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)
 	}
-	rec.Rehearsals, rec.Missing = a.proofs.list(cached), a.missingNames()
+	rec.Rehearsals, rec.Missing = a.proofs.list(cached), a.packs.Missing()
 	if h := core.Head; h != nil && h.Newest != nil {
 		rec.Newest = h.Newest.ID
 	}

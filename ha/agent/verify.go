@@ -27,7 +27,7 @@ func (a *Agent) Verify(ctx context.Context, id string, deep bool) (damage string
 	err = restore.Verify(ctx, a.repo, m, a.repo.Current().BucketPacks(), deep, nil)
 	for _, damaged := range []error{fs.ErrNotExist, blobstore.ErrNotFound, pack.ErrCorrupt} {
 		if errors.Is(err, damaged) {
-			a.lookSoon()
+			a.packs.LookSoon()
 			return err.Error(), nil
 		}
 	}

@@ -1,22 +1,21 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // firstLook is when an agent has looked at what lies in the folders.
-const firstLook = packsSpread + 2*controlEvery
+const firstLook = upkeep.PacksSpread + 2*upkeep.ControlEvery
 
 // alarmed reports whether an alarm says all of this.
 func (h *host) alarmed(texts ...string) bool {
@@ -92,7 +91,7 @@ func TestAnOlderManifestThatRotsOrGoesIsNoticed(t *testing.T) {
 				}
 				was := c.object(key)
 				damage(c, key, a, b)
-				c.pass(objectsEvery)
+				c.pass(upkeep.ObjectsEvery)
 				for _, h := range []*host{a, b} {
 					if h.listed(old).Damaged == "" {
 						t.Errorf("%s lists it as good", h.name)
@@ -111,7 +110,7 @@ func TestAnOlderManifestThatRotsOrGoesIsNoticed(t *testing.T) {
 					h.store.Heal()
 				}
 				c.replace(key, was)
-				c.pass(objectsEvery)
+				c.pass(upkeep.ObjectsEvery)
 				for _, h := range []*host{a, b} {
 					if got, s := h.listed(old), h.agent.Status(); got.Damaged != "" || len(s.Damaged) > 0 {
 						t.Errorf("%s: still damaged: %q, %v", h.name, got.Damaged, s.Damaged)
@@ -143,56 +142,6 @@ func TestAManifestThatWentBeforeTheStartIsMissed(t *testing.T) {
 	})
 }
 
-// What may be gone is not missed, whether it was seen or another object names it;
-// nor is what another one names where everything older is gone as well.
-func TestWhatMayBeGoneIsNotMissed(t *testing.T) {
-	memory := storetest.NewMemory()
-	put := func(key string) {
-		if _, err := memory.Put(t.Context(), key, []byte(key), blobstore.Always); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expired := ""
-	w := &watch{
-		store: memory, folders: []string{"x/"},
-		check: func(_ context.Context, key string, _ bool) (finding, error) {
-			return finding{needs: &pin{key: key[:len(key)-1] + string(key[len(key)-1]-1)}}, nil // the one before it
-		},
-		mayGo:  func(key string, _ time.Time) bool { return key <= expired },
-		forget: func(map[string]bool) {},
-	}
-	look := func(want ...string) {
-		t.Helper()
-		if err := w.look(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, o := range w.bad() {
-			got = append(got, o.key)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("bad: %q, want %q", got, want)
-		}
-	}
-	for _, key := range []string{"x/3", "x/4", "x/6", "x/7"} {
-		put(key)
-	}
-	look("x/5") // and not x/2: all that is older is gone
-	expired = "x/5"
-	for _, key := range []string{"x/3", "x/4"} {
-		if err := memory.Delete(t.Context(), key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	look()
-	if err := memory.Delete(t.Context(), "x/6"); err != nil {
-		t.Fatal(err)
-	}
-	look("x/6")
-	put("x/6")
-	look()
-}
-
 // What a standby has cached it writes again.
 func TestAStandbyPutsAManifestBack(t *testing.T) {
 	for name, body := range map[string][]byte{"missing": nil, "damaged": []byte("garbage")} {
@@ -207,11 +156,11 @@ func TestAStandbyPutsAManifestBack(t *testing.T) {
 				key := a.listed(old).Key
 				was := c.object(key)
 				c.replace(key, body)
-				c.pass(objectsEvery + firstLook)
+				c.pass(upkeep.ObjectsEvery + firstLook)
 				if !slices.Equal(c.object(key), was) {
 					t.Error("it was not put back")
 				}
-				c.pass(objectsEvery)
+				c.pass(upkeep.ObjectsEvery)
 				for _, h := range []*host{a, b} {
 					if s := h.agent.Status(); len(s.Damaged) > 0 || h.listed(old).Damaged != "" {
 						t.Errorf("%s: still damaged: %v", h.name, s.Damaged)
@@ -233,12 +182,12 @@ func TestTheClustersObjectIsPutBack(t *testing.T) {
 					h.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: ha.ClusterKey, Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrDenied)})
 				}
 				c.replace(ha.ClusterKey, body)
-				c.pass(2 * controlEvery)
+				c.pass(2 * upkeep.ControlEvery)
 				for _, h := range []*host{a, b, d} {
 					h.until("it is told", mentions(ha.ClusterKey))
 				}
 				a.store.Heal()
-				c.pass(2 * controlEvery)
+				c.pass(2 * upkeep.ControlEvery)
 				for _, h := range []*host{a, b, d} {
 					h.until("it is over", func(s Status) bool { return !mentions(ha.ClusterKey)(s) })
 				}
@@ -258,7 +207,10 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		other := control.New(control.Config{Store: c.memory, Ring: newRing(t), Clock: bubbleClock{}, Timeout: control.DefaultTimeout}, a.agent.control.Cluster())
-		cluster := *a.agent.objects.cluster.Load()
+		_, cluster, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring})
+		if err != nil {
+			t.Fatal(err)
+		}
 		_, config := a.agent.configs.current()
 		configKey := ha.ConfigKey(a.agent.view().Head.Config)
 		for key, object := range map[string]struct {
@@ -270,7 +222,7 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.replace(key, signed)
-			c.pass(2 * controlEvery)
+			c.pass(2 * upkeep.ControlEvery)
 			a.until("it is told", mentions("key"))
 			if !slices.Equal(c.object(key), signed) {
 				t.Errorf("%s was overwritten", key)
@@ -298,7 +250,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 			was[key] = c.object(key)
 			c.replace(key, [][]byte{nil, []byte("garbage")}[i%2])
 		}
-		c.pass(objectsEvery)
+		c.pass(upkeep.ObjectsEvery)
 		for _, h := range []*host{a, b} {
 			for _, key := range keys {
 				h.until(key+" is told", mentions(key))
@@ -307,7 +259,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 		for key, body := range was {
 			c.replace(key, body)
 		}
-		c.pass(objectsEvery)
+		c.pass(upkeep.ObjectsEvery)
 		for _, h := range []*host{a, b} {
 			h.until("all is right again", func(s Status) bool { return !mentions("control objects")(s) })
 		}
@@ -324,10 +276,10 @@ func TestWhoAsksForTheListHasItLookedAt(t *testing.T) {
 		ids := a.many(3)
 		c.pass(firstLook)
 		key := a.listed(ids[0]).Key
-		c.pass(2 * controlEvery)
+		c.pass(2 * upkeep.ControlEvery)
 		c.replace(key, []byte("garbage"))
 		a.listed(ids[0])
-		c.pass(2 * controlEvery)
+		c.pass(2 * upkeep.ControlEvery)
 		if a.listed(ids[0]).Damaged == "" {
 			t.Error("it is listed as good")
 		}

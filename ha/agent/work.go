@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // makeBackup makes a backup. The application is stopped during the final
@@ -26,11 +27,11 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
 	o.Trigger, o.By, o.Reason, o.FirstInEpoch = e.Trigger, e.By, e.Reason, e.First
-	o.Missing, o.Full = a.packs.beginBackup()
+	o.Missing, o.Full = a.packs.BeginBackup()
 	lost := false
-	o.Lost = func(ctx context.Context, missing []pack.Info) { lost = a.noteLost(ctx, missing) || lost }
+	o.Lost = func(ctx context.Context, missing []pack.Info) { lost = a.packs.NoteLost(ctx, missing) || lost }
 	if e.Trigger == backup.Requested && !e.First {
-		o.CheckPacks = packsListed
+		o.CheckPacks = upkeep.Listed
 	}
 	if e.Trigger != backup.Switchover {
 		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
@@ -54,7 +55,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	a.warn(ctx, ref, m)
 	a.tellDoubts(ctx, m)
 	if len(o.Missing) > 0 || o.Full || lost {
-		a.storedAgain(ctx, o.Full)
+		a.packs.StoredAgain(ctx, o.Full)
 	}
 	a.trimCache(ctx, m)
 	return ha.Done{Ref: &ref, Changed: m.Changed}
@@ -117,7 +118,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	if err != nil {
 		return backup.Order{}, err
 	}
-	rules := a.standing(c).Effective
+	rules := a.rules.Effect(c).Effective
 	o := backup.Order{
 		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
@@ -126,7 +127,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 		StoreTime: a.control.Time,
 		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
 	}
-	a.lockOrder(ctx, &o)
+	a.locks.Complete(ctx, &o)
 	return o, nil
 }
 
@@ -144,7 +145,7 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 		return ref, m, err
 	}
 	a.chain.Remember(ref, m)
-	a.lockedOrder(o)
+	a.locks.Written(o)
 	return ref, m, nil
 }
 

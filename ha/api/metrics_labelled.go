@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // labelled is a metric with one label, whose values are few: an instance's
@@ -110,10 +111,10 @@ var labelledMetrics = []labelled{
 		return timestamp(&i.Rehearsals[good].Time)
 	})),
 
-	gauges("retention_seconds", "kind", "How long a backup stays restorable: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t agent.RetentionTimes) time.Duration {
+	gauges("retention_seconds", "kind", "How long a backup stays restorable: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t upkeep.RetentionTimes) time.Duration {
 		return time.Duration(t.Retention)
 	})),
-	gauges("reuse_window_seconds", "kind", "How long stored data is referred to before it is stored again: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t agent.RetentionTimes) time.Duration {
+	gauges("reuse_window_seconds", "kind", "How long stored data is referred to before it is stored again: as configured, and what the bucket's rules leave of it (effective).", ofRetention(func(t upkeep.RetentionTimes) time.Duration {
 		return time.Duration(t.ReuseWindow)
 	})),
 }
@@ -137,7 +138,7 @@ func ofInstances(value func(*agent.InstanceStatus) (float64, bool)) func(*agent.
 	}
 }
 
-func ofRetention(length func(agent.RetentionTimes) time.Duration) func(*agent.Status) map[string]float64 {
+func ofRetention(length func(upkeep.RetentionTimes) time.Duration) func(*agent.Status) map[string]float64 {
 	return func(s *agent.Status) map[string]float64 {
 		if s.Retention == nil {
 			return nil

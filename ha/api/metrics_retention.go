@@ -6,10 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // ifKept is a gauge of a part of the status that may not be known.
-func ifKept(name, help string, value func(*agent.RetentionStatus) (float64, bool)) metric {
+func ifKept(name, help string, value func(*upkeep.RetentionStatus) (float64, bool)) metric {
 	return gauge(name, help, func(s *agent.Status) (float64, bool) {
 		if s.Retention == nil {
 			return 0, false
@@ -29,20 +30,20 @@ func ifFederated(name, help string, value func(*agent.FederationStatus) (float64
 
 // retentionMetrics are about what expires, and about federation.
 var retentionMetrics = []metric{
-	ifKept("retention_by_bucket_rules", "1 when the bucket's own rules delete all that has expired; 0: the active does, in whole or in part.", func(r *agent.RetentionStatus) (float64, bool) {
-		return flag(r.AppliedBy == agent.AppliedByBucket)
+	ifKept("retention_by_bucket_rules", "1 when the bucket's own rules delete all that has expired; 0: the active does, in whole or in part.", func(r *upkeep.RetentionStatus) (float64, bool) {
+		return flag(r.AppliedBy == upkeep.AppliedByBucket)
 	}),
-	ifKept("retention_problems", "Rules of the bucket that delete too soon, or that could not be read.", func(r *agent.RetentionStatus) (float64, bool) {
+	ifKept("retention_problems", "Rules of the bucket that delete too soon, or that could not be read.", func(r *upkeep.RetentionStatus) (float64, bool) {
 		unread, _ := flag(r.Error != "")
 		return float64(len(r.Problems)) + unread, true
 	}),
-	ifKept("newest_backup_at_risk", "1 when the newest backup may expire before there is another.", func(r *agent.RetentionStatus) (float64, bool) {
+	ifKept("newest_backup_at_risk", "1 when the newest backup may expire before there is another.", func(r *upkeep.RetentionStatus) (float64, bool) {
 		return flag(r.NewestAtRisk != "")
 	}),
-	ifKept("retention_rules_read_timestamp_seconds", "When the bucket's rules were last read.", func(r *agent.RetentionStatus) (float64, bool) {
+	ifKept("retention_rules_read_timestamp_seconds", "When the bucket's rules were last read.", func(r *upkeep.RetentionStatus) (float64, bool) {
 		return timestamp(r.RulesRead)
 	}),
-	ifKept("retention_last_sweep_timestamp_seconds", "When the active last deleted what had expired.", func(r *agent.RetentionStatus) (float64, bool) {
+	ifKept("retention_last_sweep_timestamp_seconds", "When the active last deleted what had expired.", func(r *upkeep.RetentionStatus) (float64, bool) {
 		return timestamp(r.LastSweep)
 	}),
 	{

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // What is shipped for Prometheus, and what the documentation says of it.
@@ -41,7 +42,7 @@ func fullStatus(t *testing.T) agent.Status {
 	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 1, Sum: 0.2}}
 	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}
 	s.Last = &ha.Result{Promoted: true, Downtime: ha.Duration(3 * time.Second)}
-	s.Retention = &agent.RetentionStatus{AppliedBy: agent.AppliedByBucket, RulesRead: &then, LastSweep: &then}
+	s.Retention = &upkeep.RetentionStatus{AppliedBy: upkeep.AppliedByBucket, RulesRead: &then, LastSweep: &then}
 	s.Instances[1].Rehearsals = []ha.Rehearsal{{Result: ha.RehearsalPassed, Took: ha.Duration(time.Second), Time: then}}
 	s.Federation = &agent.FederationStatus{Target: "b:9090"}
 	return s

@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"fmt"
@@ -42,28 +42,27 @@ type RetentionTimes struct {
 	ReuseWindow ha.Duration `json:"reuse_window"` // 0: every backup writes everything again
 }
 
-// NewRetentionTimes gives a retention's two lengths of time.
+// NewRetentionTimes are a retention's two lengths of time.
 func NewRetentionTimes(r retention.Policy) RetentionTimes {
 	return RetentionTimes{Retention: ha.Duration(r.Keep), ReuseWindow: ha.Duration(max(0, r.Reuse))}
 }
 
-// retentionStatus says what a configuration's retention comes to.
-func (a *Agent) retentionStatus(c *ha.Config) *RetentionStatus {
-	standing := a.standing(c)
-	e := &a.expiry
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// Status says what a configuration's retention comes to.
+func (r *Rules) Status(c *ha.Config) *RetentionStatus {
+	effect, mode := r.Effect(c), r.locks.Mode()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	s := &RetentionStatus{
-		Configured: NewRetentionTimes(standing.Wanted), Effective: NewRetentionTimes(standing.Effective),
-		AppliedBy: AppliedByBucket, AgentDeletes: standing.Left,
-		Lock: a.lock.current(), RulesRead: e.readAt, Error: e.failure, NewestAtRisk: e.risk, Deleted: e.deleted, LastSweep: e.sweptAt,
-		Problems: append(control.Threats(e.rules), standing.Problems...), ShortVersions: control.ShortVersions(standing.Wanted, e.rules),
+		Configured: NewRetentionTimes(effect.Wanted), Effective: NewRetentionTimes(effect.Effective),
+		AppliedBy: AppliedByBucket, AgentDeletes: effect.Left,
+		Lock: mode, RulesRead: r.readAt, Error: r.failure, NewestAtRisk: r.risk, Deleted: r.deleted, LastSweep: r.sweptAt,
+		Problems: append(control.Threats(r.rules), effect.Problems...), ShortVersions: control.ShortVersions(effect.Wanted, r.rules),
 	}
-	if !standing.ByBucket() {
+	if !effect.ByBucket() {
 		s.AppliedBy = AppliedByAgent
 	}
-	if !e.until.IsZero() {
-		s.LongerPacksUntil = &e.until
+	if !r.until.IsZero() {
+		s.LongerPacksUntil = &r.until
 	}
 	return s
 }

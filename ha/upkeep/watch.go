@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"cmp"
@@ -42,7 +42,7 @@ type watch struct {
 // Bounds of one look.
 const (
 	watchNew   = 500 // objects that are new, or changed
-	watchAgain = 20  // objects that look as before
+	WatchAgain = 20  // objects that look as before
 )
 
 // finding is what reading an object has come to.
@@ -139,7 +139,7 @@ func (w *watch) due(listed map[string]blobstore.Attrs) []blobstore.Attrs {
 		return cmp.Or(cmp.Compare(w.seen[x.Key].turn, w.seen[y.Key].turn), strings.Compare(x.Key, y.Key))
 	})
 	due := append(changed, unread...)
-	return append(due[:min(len(due), watchNew)], rest[:min(len(rest), watchAgain)]...)
+	return append(due[:min(len(due), watchNew)], rest[:min(len(rest), WatchAgain)]...)
 }
 
 // note takes in what was found of an object. What it says must be there counts as

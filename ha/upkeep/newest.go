@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"context"
@@ -32,10 +32,14 @@ const (
 	lookMost  = time.Hour // the longest time between two looks
 )
 
-// guard watches the newest backup's age, and on a standby that has it renews
-// its objects in the bucket. It belongs to one goroutine.
-type guard struct {
-	a      *Agent
+// Newest watches the newest backup's age, and on a standby that has it renews its
+// objects in the bucket. It belongs to one goroutine.
+type Newest struct {
+	host     Host
+	rules    *Rules
+	locks    *Locks
+	standbys Standbys
+
 	limit  *rate.Limiter
 	newest string        // id of the backup that is watched
 	since  time.Duration // monotonic, when it was first seen
@@ -43,43 +47,50 @@ type guard struct {
 	failed bool          // a failed renewal was told
 }
 
-// keepNewest looks after the newest backup.
-func (a *Agent) keepNewest(ctx context.Context) error {
-	g := &guard{a: a, limit: rate.NewLimiter(renewRate, 1)}
-	return a.whenAdmitted(ctx, func() time.Duration { return g.look(ctx) })
+// Standbys tells who has what cached.
+type Standbys interface {
+	// Caching counts the standbys that say that they have a backup.
+	Caching(id string) int
+	// HasCached reports whether this instance has it.
+	HasCached(id string) bool
 }
 
-// look looks once, and says when to look again.
-func (g *guard) look(ctx context.Context) time.Duration {
-	core := g.a.view()
-	_, c := g.a.configs.current()
+// NewNewest looks after the newest backup.
+func NewNewest(h Host, rules *Rules, locks *Locks, standbys Standbys) *Newest {
+	return &Newest{host: h, rules: rules, locks: locks, standbys: standbys, limit: rate.NewLimiter(renewRate, 1)}
+}
+
+// Turn looks once. It returns when the next turn is due.
+func (n *Newest) Turn(ctx context.Context) time.Duration {
+	core := n.host.Cluster.View()
+	_, c := n.host.Cluster.Config()
 	if core.Head == nil || core.Head.Newest == nil || c == nil {
 		return judgeEvery
 	}
-	newest, now := *core.Head.Newest, g.a.cfg.Clock.Now().Mono
-	if newest.ID != g.newest {
-		g.newest, g.since, g.atRisk, g.failed = newest.ID, now, false, false
-		g.a.expiry.change(func(e *expiry) { e.risk = "" })
+	newest, now := *core.Head.Newest, n.host.Clock.Now().Mono
+	if newest.ID != n.newest {
+		n.newest, n.since, n.atRisk, n.failed = newest.ID, now, false, false
+		n.rules.change(func(r *Rules) { r.risk = "" })
 	}
-	standing := g.a.standing(c)
-	keep := standing.Effective.Keep
+	effect := n.rules.Effect(c)
+	keep := effect.Effective.Keep
 	pause := max(min(keep/lookPart, lookMost), judgeEvery)
-	published := g.a.control.Time().Sub(newest.Time)
-	if max(published, now-g.since) < keep/renewPart {
+	published := n.host.Control.Time().Sub(newest.Time)
+	if max(published, now-n.since) < keep/renewPart {
 		return pause
 	}
-	stored, err := g.age(ctx, newest)
+	stored, err := n.age(ctx, newest)
 	if err != nil {
 		return pause // the machine tells of a bucket that does not answer
 	}
 	if max(published, stored) >= keep/riskPart {
-		g.alarm(ctx, core, newest, max(published, stored), standing)
+		n.alarm(ctx, core, newest, max(published, stored), effect)
 	}
-	due := keep/renewPart + time.Duration(spread(g.a.self.Name)*float64(keep/spreadPart))
-	if !g.atRisk || stored < due || core.Role != ha.RoleStandby || core.Promotion != nil || !g.a.isCached(newest.ID) {
+	due := keep/renewPart + Spread(n.host.Self.Name, keep/spreadPart)
+	if !n.atRisk || stored < due || core.Role != ha.RoleStandby || core.Promotion != nil || !n.standbys.HasCached(newest.ID) {
 		return pause
 	}
-	g.renew(ctx, newest, keep)
+	n.renew(ctx, newest, keep)
 	return pause
 }
 
@@ -87,31 +98,31 @@ func (g *guard) look(ctx context.Context) time.Duration {
 const gone = time.Duration(1<<63 - 1)
 
 // age is how long ago a backup's manifest was stored, or stored again.
-func (g *guard) age(ctx context.Context, ref backup.Ref) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.a.cfg.RequestTimeout)
+func (n *Newest) age(ctx context.Context, ref backup.Ref) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.host.Timeout)
 	defer cancel()
-	attrs, err := g.a.cfg.Store.Stat(ctx, ref.Key)
+	attrs, err := n.host.Store.Stat(ctx, ref.Key)
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound):
 		return gone, nil
 	case err != nil:
 		return 0, fmt.Errorf("look at %s: %w", ref.Key, err)
 	}
-	return g.a.control.Time().Sub(attrs.Time), nil
+	return n.host.Control.Time().Sub(attrs.Time), nil
 }
 
 // alarm says, once for each backup, that the newest one gets old.
-func (g *guard) alarm(ctx context.Context, core ha.Status, newest backup.Ref, age time.Duration, s retention.Effect) {
+func (n *Newest) alarm(ctx context.Context, core ha.Status, newest backup.Ref, age time.Duration, s retention.Effect) {
 	text := riskText(core, age, s.Effective.Keep)
-	if deletes := len(s.Left) < len(retention.Folders); deletes && g.holders(newest.ID) == 0 {
+	if deletes := len(s.Left) < len(retention.Folders); deletes && n.standbys.Caching(newest.ID) == 0 {
 		text += "; no standby has it, so that the bucket's rules will delete it"
 	}
-	g.a.expiry.change(func(e *expiry) { e.risk = text })
-	if g.atRisk {
+	n.rules.change(func(r *Rules) { r.risk = text })
+	if n.atRisk {
 		return
 	}
-	g.atRisk = true
-	g.a.note(ctx, event.Alarm, retentionKind, text, map[string]any{"backup": newest.ID})
+	n.atRisk = true
+	n.host.Log.Note(ctx, event.Alarm, RetentionKind, text, map[string]any{"backup": newest.ID})
 }
 
 // riskText says what is wrong with the newest backup's age, and what to do.
@@ -130,32 +141,19 @@ func riskText(core ha.Status, age, keep time.Duration) string {
 	return fmt.Sprintf("the newest backup %s, and %s", old, why)
 }
 
-// holders counts the standbys that say that they have a backup.
-func (g *guard) holders(id string) int {
-	n := 0
-	for _, i := range g.a.instances(g.a.view()) {
-		for _, cached := range i.Cached {
-			if cached == id && i.Role == ha.RoleStandby {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // renew puts the newest backup's objects into the bucket again, which makes
 // them young, and tells how that went.
-func (g *guard) renew(ctx context.Context, newest backup.Ref, keep time.Duration) {
-	written, err := g.write(ctx, newest, keep)
+func (n *Newest) renew(ctx context.Context, newest backup.Ref, keep time.Duration) {
+	written, err := n.write(ctx, newest, keep)
 	switch {
 	case err == nil:
-		g.failed = false
-		g.a.note(ctx, event.Info, retentionKind, fmt.Sprintf("the newest backup was renewed from this instance's cache (%d packs): it now stays for another %s", written, inDays(keep)),
+		n.failed = false
+		n.host.Log.Note(ctx, event.Info, RetentionKind, fmt.Sprintf("the newest backup was renewed from this instance's cache (%d packs): it now stays for another %s", written, inDays(keep)),
 			map[string]any{"backup": newest.ID})
-	case ctx.Err() != nil, errors.Is(err, errMoved), g.failed:
+	case ctx.Err() != nil, errors.Is(err, errMoved), n.failed:
 	default:
-		g.failed = true
-		g.a.note(ctx, event.Warn, retentionKind, "the newest backup cannot be renewed from this instance's cache: "+err.Error(), map[string]any{"backup": newest.ID})
+		n.failed = true
+		n.host.Log.Note(ctx, event.Warn, RetentionKind, "the newest backup cannot be renewed from this instance's cache: "+err.Error(), map[string]any{"backup": newest.ID})
 	}
 }
 
@@ -164,49 +162,48 @@ var errMoved = errors.New("there is a newer backup")
 
 // write puts a cached backup's packs, and then its manifest: the same bytes
 // under the same names.
-func (g *guard) write(ctx context.Context, newest backup.Ref, keep time.Duration) (written int, err error) {
-	a := g.a
-	release, err := a.cache.Hold(newest.ID)
+func (n *Newest) write(ctx context.Context, newest backup.Ref, keep time.Duration) (written int, err error) {
+	release, err := n.host.Cache.Hold(newest.ID)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	m, signed, err := a.cache.Signed(a.repo, newest)
+	m, signed, err := n.host.Cache.Signed(n.host.Repo, newest)
 	if err != nil {
 		return 0, err
 	}
-	mending := a.cache.Mending(a.repo)
-	_, index, err := a.repo.Open(ctx, m, mending)
+	mending := n.host.Cache.Mending(n.host.Repo)
+	_, index, err := n.host.Repo.Open(ctx, m, mending)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range index.Packs() {
-		put, err := g.writePack(ctx, mending, p, keep)
+		put, err := n.writePack(ctx, mending, p, keep)
 		if err != nil {
 			return written, err
 		}
 		if put {
 			written++
 		}
-		if h := a.view().Head; h == nil || h.Newest == nil || h.Newest.ID != newest.ID {
+		if h := n.host.Cluster.View().Head; h == nil || h.Newest == nil || h.Newest.ID != newest.ID {
 			return written, errMoved
 		}
 	}
-	if _, err := a.control.Put(ctx, newest.Key, signed, blobstore.Always.Locked(a.lockFor(keep))); err != nil {
+	if _, err := n.host.Control.Put(ctx, newest.Key, signed, blobstore.Always.Locked(n.locks.For(keep))); err != nil {
 		return written, err
 	}
 	return written, nil
 }
 
 // writePack puts a pack again, unless it is young, and reports whether it did.
-func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.Info, keep time.Duration) (bool, error) {
-	a, key := g.a, p.Digest.Key()
-	if err := g.limit.Wait(ctx); err != nil {
+func (n *Newest) writePack(ctx context.Context, cached *restore.Mending, p pack.Info, keep time.Duration) (bool, error) {
+	key := p.Digest.Key()
+	if err := n.limit.Wait(ctx); err != nil {
 		return false, fmt.Errorf("wait to renew %s: %w", key, err)
 	}
-	attrs, err := a.cfg.Store.Stat(ctx, key)
+	attrs, err := n.host.Store.Stat(ctx, key)
 	switch {
-	case err == nil && attrs.Size == p.Size && a.control.Time().Sub(attrs.Time) < a.freshFor(keep):
+	case err == nil && attrs.Size == p.Size && n.host.Control.Time().Sub(attrs.Time) < n.freshFor(keep):
 		return false, nil
 	case err != nil && !errors.Is(err, blobstore.ErrNotFound):
 		return false, fmt.Errorf("look at %s: %w", key, err)
@@ -215,7 +212,7 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.cfg.Store.Put(ctx, key, data, blobstore.Always.Locked(a.lockFor(max(keep, a.packLife())))); err != nil {
+	if _, err := n.host.Store.Put(ctx, key, data, blobstore.Always.Locked(n.locks.For(max(keep, n.rules.PackLife())))); err != nil {
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil
@@ -223,16 +220,6 @@ func (g *guard) writePack(ctx context.Context, cached *restore.Mending, p pack.I
 
 // freshFor is how old a pack may be that needs no renewal: one that is left as it is
 // has to live, and to stay locked, for as long as the manifest that is put again now.
-func (a *Agent) freshFor(keep time.Duration) time.Duration {
-	return min(keep/freshPart, max(0, a.packLife()-keep))
-}
-
-// packLife is for how long packs live by the rules in force; 0 while these are not
-// known.
-func (a *Agent) packLife() time.Duration {
-	_, c := a.configs.current()
-	if c == nil {
-		return 0
-	}
-	return a.standing(c).Effective.PackLife()
+func (n *Newest) freshFor(keep time.Duration) time.Duration {
+	return min(keep/freshPart, max(0, n.rules.PackLife()-keep))
 }

@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"context"
@@ -35,6 +35,12 @@ type referred struct {
 	refs map[string]backup.Ref  // those backups
 }
 
+// packReader reads what backups refer to.
+type packReader interface {
+	manifest(ctx context.Context, ref backup.Ref) (*backup.Manifest, error)
+	packsOf(ctx context.Context, m *backup.Manifest, all bool) ([]pack.Info, error)
+}
+
 // stretch is a part of a branch, from a backup on backwards.
 type stretch struct {
 	from  backup.Ref
@@ -44,7 +50,7 @@ type stretch struct {
 // read reads of the backups that have come since it last did, and goes on with the
 // older ones and with the branches. What is older than oldest is not read; what was
 // new in such a backup counts for as long as others may refer to it.
-func (r *referred) read(ctx context.Context, a *Agent, newest backup.Ref, branches []backup.Ref, oldest time.Time, reuse time.Duration) error {
+func (r *referred) read(ctx context.Context, of packReader, newest backup.Ref, branches []backup.Ref, oldest time.Time, reuse time.Duration) error {
 	if r.begun == nil {
 		r.begun, r.new, r.refs = map[string]bool{}, map[string][]pack.Info{}, map[string]backup.Ref{}
 	}
@@ -58,7 +64,7 @@ func (r *referred) read(ctx context.Context, a *Agent, newest backup.Ref, branch
 	r.next = nil
 	left := referredMost
 	for i, s := range todo {
-		on, err := r.follow(ctx, a, s, oldest, &left)
+		on, err := r.follow(ctx, of, s, oldest, &left)
 		if on != nil {
 			r.next = append(r.next, *on)
 		}
@@ -80,7 +86,7 @@ func (r *referred) read(ctx context.Context, a *Agent, newest backup.Ref, branch
 
 // follow reads backwards to what is known, or to the end of the branch, and returns
 // where it goes on when it has read enough.
-func (r *referred) follow(ctx context.Context, a *Agent, s stretch, oldest time.Time, left *int) (*stretch, error) {
+func (r *referred) follow(ctx context.Context, of packReader, s stretch, oldest time.Time, left *int) (*stretch, error) {
 	for {
 		if r.knows(s.from.ID) {
 			return nil, nil
@@ -89,7 +95,7 @@ func (r *referred) follow(ctx context.Context, a *Agent, s stretch, oldest time.
 			return &s, nil
 		}
 		*left--
-		m, err := a.chain.Manifest(ctx, s.from)
+		m, err := of.manifest(ctx, s.from)
 		if errors.Is(err, blobstore.ErrNotFound) || control.Unusable(err) {
 			return nil, nil // it is told where backups are listed
 		}
@@ -97,7 +103,7 @@ func (r *referred) follow(ctx context.Context, a *Agent, s stretch, oldest time.
 			return &s, err
 		}
 		ends := m.Previous == nil || m.Previous.Time.Before(oldest)
-		packs, err := a.packsOf(ctx, m, s.first || ends)
+		packs, err := of.packsOf(ctx, m, s.first || ends)
 		if err != nil {
 			return &s, err
 		}
@@ -124,11 +130,11 @@ func (r *referred) add(ref backup.Ref, packs []pack.Info) {
 
 // packsOf are the packs that were new in a backup, or all that it needs. A manifest
 // that does not list the new ones has many: then all count.
-func (a *Agent) packsOf(ctx context.Context, m *backup.Manifest, all bool) ([]pack.Info, error) {
+func (p *Packs) packsOf(ctx context.Context, m *backup.Manifest, all bool) ([]pack.Info, error) {
 	if !all && (len(m.NewPacks) > 0 || m.Size.Stored == 0) {
 		return m.Named(), nil
 	}
-	_, index, err := a.repo.Open(ctx, m, a.cache.Through(a.repo))
+	_, index, err := p.host.Repo.Open(ctx, m, p.host.Cache.Through(p.host.Repo))
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, pack.ErrCorrupt):
 		return m.Named(), nil
@@ -177,11 +183,16 @@ func (r *referred) list() []backup.Ref {
 
 // kept is from when on backups are kept, and how old a pack may be that a backup
 // refers to.
-func (a *Agent) kept(ctx context.Context, h *ha.Head) (oldest time.Time, reuse time.Duration) {
-	c, err := a.configs.get(ctx, h.Config)
+func (p *Packs) kept(ctx context.Context, h *ha.Head) (oldest time.Time, reuse time.Duration) {
+	c, err := p.host.Cluster.ConfigWith(ctx, h.Config)
 	if err != nil {
 		return h.Newest.Time, 0
 	}
-	rules := a.standing(c).Effective
-	return a.control.Time().Add(-rules.Keep), max(rules.Reuse, 0)
+	rules := p.rules.Effect(c).Effective
+	return p.host.Control.Time().Add(-rules.Keep), max(rules.Reuse, 0)
+}
+
+// manifest implements packReader.
+func (p *Packs) manifest(ctx context.Context, ref backup.Ref) (*backup.Manifest, error) {
+	return p.host.Chain.Manifest(ctx, ref)
 }

@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"context"
@@ -18,88 +18,90 @@ const (
 	scrubPeriod = 24 * time.Hour  // in which the whole cache is read,
 	scrubMost   = 2 << 20         // unless that takes more bytes a second than this
 	scrubLeast  = 1 << 20         // bytes in a turn, so that a small cache is read sooner,
-	scrubRest   = time.Hour       // with a rest between two rounds
+	ScrubRest   = time.Hour       // with a rest between two rounds
 	scrubAgain  = 5 * time.Minute // the same, while something cannot be mended
 )
 
-const cacheKind = "cache"
+// Scrubber reads this instance's cache in rotation, and tells what is bad in it. Its
+// turns belong to one goroutine.
+type Scrubber struct {
+	host  Host
+	ended func(ctx context.Context) // told of the end of each round
 
-// scrubber reads the cache in rotation. It belongs to one goroutine.
-type scrubber struct {
-	a      *Agent
 	budget int64         // bytes in a turn; 0: not known yet in this round
 	next   time.Duration // monotonic, when the next round may begin
+	mends  mends
 }
 
-// keepScrubbed reads a part of the cache every minute.
-func (a *Agent) keepScrubbed(ctx context.Context) error {
-	s := &scrubber{a: a}
-	return a.whenAdmitted(ctx, func() time.Duration {
-		// A promotion wants the disk for itself.
-		if a.view().Promotion == nil && a.cfg.Clock.Now().Mono >= s.next {
-			s.turn(ctx)
-		}
-		return scrubPause
-	})
+// NewScrubber calls ended whenever the whole cache has been read.
+func NewScrubber(h Host, ended func(ctx context.Context)) *Scrubber {
+	return &Scrubber{host: h, ended: ended}
+}
+
+// Turn reads a part of the cache. It returns when the next turn is due.
+func (s *Scrubber) Turn(ctx context.Context) time.Duration {
+	// A promotion wants the disk for itself.
+	if s.host.Cluster.View().Promotion == nil && s.host.Clock.Now().Mono >= s.next {
+		s.turn(ctx)
+	}
+	return scrubPause
 }
 
 // turn reads as much of the cache as is due, and says which cached backups
 // cannot be restored from here.
-func (s *scrubber) turn(ctx context.Context) {
+func (s *Scrubber) turn(ctx context.Context) {
 	const key = "scrub"
-	a := s.a
 	switch err := s.read(ctx); {
 	case ctx.Err() != nil:
 	case err != nil:
-		a.trouble(ctx, cacheKind, key, fmt.Sprintf("the cache cannot be checked: %v", err))
+		s.host.Log.Trouble(ctx, CacheKind, key, fmt.Sprintf("the cache cannot be checked: %v", err))
 	default:
-		a.troubleOver(ctx, cacheKind, key, "the cache can be checked again")
+		s.host.Log.TroubleOver(ctx, CacheKind, key, "the cache can be checked again")
 	}
 }
 
-func (s *scrubber) read(ctx context.Context) error {
-	a := s.a
+func (s *Scrubber) read(ctx context.Context) error {
 	if s.budget == 0 {
-		size, err := a.cache.Size()
+		size, err := s.host.Cache.Size()
 		if err != nil {
 			return err
 		}
 		s.budget = max(min(size/int64(scrubPeriod/scrubPause), scrubMost*int64(scrubPause/time.Second)), scrubLeast)
 	}
-	before, err := a.cache.Scrubbed()
+	before, err := s.host.Cache.Scrubbed()
 	if err != nil {
 		return err
 	}
-	at, bad, err := a.cache.Scrub(ctx, a.repo, s.budget)
+	at, bad, err := s.host.Cache.Scrub(ctx, s.host.Repo, s.budget)
 	if err != nil {
 		return err
 	}
 	ended := at.Round != before.Round
 	if ended {
-		s.budget, s.next = 0, a.cfg.Clock.Now().Mono+scrubRest
+		s.budget, s.next = 0, s.host.Clock.Now().Mono+ScrubRest
 		if len(bad) > 0 { // somebody may be putting the bucket right
-			s.next = a.cfg.Clock.Now().Mono + scrubAgain
+			s.next = s.host.Clock.Now().Mono + scrubAgain
 		}
-		a.listCached(ctx)
+		s.ended(ctx)
 	}
 	if ended || len(bad) > 0 {
-		a.tellUnsound(ctx, bad)
+		s.tellUnsound(ctx, bad)
 	}
 	return nil
 }
 
 // tellUnsound says which cached backups are not whole, as of the end of a round.
-func (a *Agent) tellUnsound(ctx context.Context, bad []restore.Unsound) {
+func (s *Scrubber) tellUnsound(ctx context.Context, bad []restore.Unsound) {
 	const key = "unsound"
 	if len(bad) == 0 {
-		a.troubleOver(ctx, cacheKind, key, "every cached backup is whole again")
+		s.host.Log.TroubleOver(ctx, CacheKind, key, "every cached backup is whole again")
 		return
 	}
 	var texts []string
 	for _, u := range bad {
 		texts = append(texts, fmt.Sprintf("%s (%v)", u.Ref.ID, u.Err))
 	}
-	a.trouble(ctx, cacheKind, key, "cached backups are damaged, and the bucket has no sound copy of what is bad in them: "+
+	s.host.Log.Trouble(ctx, CacheKind, key, "cached backups are damaged, and the bucket has no sound copy of what is bad in them: "+
 		"promote another backup where this is the only choice, and look at the bucket with: understudy verify; "+strings.Join(texts, "; "))
 }
 
@@ -125,18 +127,17 @@ func (m *mends) next(now time.Duration) int {
 	return m.n
 }
 
-// mended tells of a cached pack that was bad.
-func (a *Agent) mended(ctx context.Context, m restore.Mended) {
-	a.stats.cacheMended(m.Err != nil)
+// Mended tells of a cached pack that was bad.
+func (s *Scrubber) Mended(ctx context.Context, m restore.Mended) {
 	text, level := fmt.Sprintf("the cached pack %s was bad (%v), and was replaced by the bucket's", m.Pack, m.Why), event.Warn
 	if m.Err != nil {
 		text, level = fmt.Sprintf("the cached pack %s is bad (%v), and cannot be replaced: %v", m.Pack, m.Why, m.Err), event.Alarm
 	}
-	switch n := a.mends.next(a.cfg.Clock.Now().Mono); {
+	switch n := s.mends.next(s.host.Clock.Now().Mono); {
 	case n > mendsTold:
 		return
 	case n == mendsTold:
 		text += "; more of this hour are counted, and not told of"
 	}
-	a.note(ctx, level, cacheKind, text, map[string]any{"pack": m.Pack.String()})
+	s.host.Log.Note(ctx, level, CacheKind, text, map[string]any{"pack": m.Pack.String()})
 }

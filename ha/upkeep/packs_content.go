@@ -1,4 +1,4 @@
-package agent
+package upkeep
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -21,7 +22,7 @@ const (
 	changedBytes = 512 << 20 // of packs with another version
 	changedPacks = 5000
 	turnBytes    = pack.MaxPackSize // of the others
-	turnPacks    = 32
+	TurnPacks    = 32
 )
 
 // packContents are the packs in the bucket of which the content is taken to be right.
@@ -48,7 +49,7 @@ func versionOf(at blobstore.Attrs) version { return version{at.Token, at.Time.Tr
 
 // look returns those of the listed packs, which are in order, that are not what their
 // names say, as far as it reads them.
-func (c *packContents) look(ctx context.Context, a *Agent, listed []listedPack) (rotten []listedPack, err error) {
+func (c *packContents) look(ctx context.Context, repo *backup.Repository, listed []listedPack) (rotten []listedPack, err error) {
 	before := c.known
 	c.known = make(map[pack.Digest]blobstore.Token, len(listed))
 	var changed, same []listedPack
@@ -67,11 +68,11 @@ func (c *packContents) look(ctx context.Context, a *Agent, listed []listedPack) 
 		at++
 	}
 	turn := slices.Concat(same[at:], same[:at])
-	rotten, _, err = c.check(ctx, a, changed[:min(len(changed), changedPacks)], changedBytes)
+	rotten, _, err = c.check(ctx, repo, changed[:min(len(changed), changedPacks)], changedBytes)
 	if err != nil {
 		return rotten, err
 	}
-	more, last, err := c.check(ctx, a, turn[:min(len(turn), turnPacks)], turnBytes)
+	more, last, err := c.check(ctx, repo, turn[:min(len(turn), TurnPacks)], turnBytes)
 	if last != nil {
 		c.after = last.Digest
 	}
@@ -80,13 +81,13 @@ func (c *packContents) look(ctx context.Context, a *Agent, listed []listedPack) 
 
 // check reads packs up to a number of bytes, one at least, and returns those that are
 // not what their names say, and the last that it has read.
-func (c *packContents) check(ctx context.Context, a *Agent, packs []listedPack, budget int64) (rotten []listedPack, last *listedPack, err error) {
+func (c *packContents) check(ctx context.Context, repo *backup.Repository, packs []listedPack, budget int64) (rotten []listedPack, last *listedPack, err error) {
 	for i, p := range packs {
 		if i > 0 && budget < p.Size {
 			break
 		}
 		budget -= p.Size
-		intact, at, err := a.repo.Current().Intact(ctx, p.Info)
+		intact, at, err := repo.Current().Intact(ctx, p.Info)
 		if err != nil {
 			return rotten, last, err
 		}
@@ -101,17 +102,17 @@ func (c *packContents) check(ctx context.Context, a *Agent, packs []listedPack, 
 
 // lookInto looks which of the packs are not in the bucket, or are not what their
 // names say there.
-func (a *Agent) lookInto(ctx context.Context, packs []pack.Info) ([]pack.Info, error) {
+func (p *Packs) lookInto(ctx context.Context, packs []pack.Info) ([]pack.Info, error) {
 	var listed []listedPack
-	missing, err := a.repo.Look(ctx, packs, func(p pack.Info, at blobstore.Attrs) {
+	missing, err := p.host.Repo.Look(ctx, packs, func(p pack.Info, at blobstore.Attrs) {
 		p.Size = at.Size
 		listed = append(listed, listedPack{p, versionOf(at)})
 	})
 	if err != nil {
 		return nil, err
 	}
-	rotten, err := a.packs.contents.look(ctx, a, listed)
-	a.packs.addRotten(rotten)
+	rotten, err := p.contents.look(ctx, p.host.Repo, listed)
+	p.addRotten(rotten)
 	for _, p := range rotten {
 		missing = append(missing, p.Info)
 	}
@@ -121,56 +122,47 @@ func (a *Agent) lookInto(ctx context.Context, packs []pack.Info) ([]pack.Info, e
 	return missing, nil
 }
 
-// addRotten notes packs that are not what their names say, with their versions.
-func (p *packs) addRotten(rotten []listedPack) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range rotten {
-		p.rotten[r.Digest] = r.version
-	}
-}
-
 // isThere reports whether a pack that was missing, or rotten, is in the bucket as it
 // should be.
-func (a *Agent) isThere(ctx context.Context, p pack.Info) bool {
-	attrs, err := a.cfg.Store.Stat(ctx, p.Digest.Key())
-	if err != nil || attrs.Size != p.Size && p.Size != 0 {
+func (p *Packs) isThere(ctx context.Context, lost pack.Info) bool {
+	attrs, err := p.host.Store.Stat(ctx, lost.Digest.Key())
+	if err != nil || attrs.Size != lost.Size && lost.Size != 0 {
 		return false
 	}
-	a.packs.mu.Lock()
-	bad, rotten := a.packs.rotten[p.Digest]
-	a.packs.mu.Unlock()
+	p.mu.Lock()
+	bad, rotten := p.rotten[lost.Digest]
+	p.mu.Unlock()
 	if !rotten {
 		return true
 	}
 	if bad == versionOf(attrs) {
 		return false
 	}
-	intact, at, err := a.repo.Current().Intact(ctx, p)
+	intact, at, err := p.host.Repo.Current().Intact(ctx, lost)
 	if err != nil {
 		return false
 	}
-	a.packs.mu.Lock()
-	defer a.packs.mu.Unlock()
-	if a.packs.rotten[p.Digest] = versionOf(at); intact {
-		delete(a.packs.rotten, p.Digest)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rotten[lost.Digest] = versionOf(at); intact {
+		delete(p.rotten, lost.Digest)
 	}
 	return intact
 }
 
 // damagedOf are those of cached packs that the active names as missing, and that the
 // bucket has, but not as they should be.
-func (a *Agent) damagedOf(ctx context.Context, cached []pack.Info, named []string) (damaged []pack.Info, err error) {
-	for _, p := range cached {
-		if !slices.Contains(named, p.Digest.String()) { // not many are named
+func (p *Packs) damagedOf(ctx context.Context, cached []pack.Info, named []string) (damaged []pack.Info, err error) {
+	for _, one := range cached {
+		if !slices.Contains(named, one.Digest.String()) { // not many are named
 			continue
 		}
-		intact, _, err := a.repo.Current().Intact(ctx, p)
+		intact, _, err := p.host.Repo.Current().Intact(ctx, one)
 		if err != nil {
 			return damaged, err
 		}
 		if !intact {
-			damaged = append(damaged, p)
+			damaged = append(damaged, one)
 		}
 	}
 	return damaged, nil

@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/upkeep"
+	"github.com/understudy-ha/understudy/restore"
+)
+
+// known is this instance as the parts that work for it see it.
+type known struct{ *Agent }
+
+// View implements upkeep.Cluster.
+func (k known) View() ha.Status { return k.view() }
+
+// Config implements upkeep.Cluster.
+func (k known) Config() (string, *ha.Config) { return k.configs.current() }
+
+// ConfigWith implements upkeep.Cluster.
+func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error) {
+	return k.configs.get(ctx, digest)
+}
+
+// Note implements upkeep.Log.
+func (k known) Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
+	k.note(ctx, level, kind, text, fields)
+}
+
+// Trouble implements upkeep.Log.
+func (k known) Trouble(ctx context.Context, kind, key, text string) {
+	k.trouble(ctx, kind, key, text)
+}
+
+// TroubleOver implements upkeep.Log.
+func (k known) TroubleOver(ctx context.Context, kind, key, text string) {
+	k.troubleOver(ctx, kind, key, text)
+}
+
+// Changed implements upkeep.Log.
+func (k known) Changed() { k.troubled() }
+
+// Caching implements upkeep.Standbys.
+func (k known) Caching(id string) (n int) {
+	for _, i := range k.instances(k.view()) {
+		if i.Role == ha.RoleStandby && slices.Contains(i.Cached, id) {
+			n++
+		}
+	}
+	return n
+}
+
+// HasCached implements upkeep.Standbys.
+func (k known) HasCached(id string) bool { return k.isCached(id) }
+
+// upkeepHost is what these parts are given.
+func (a *Agent) upkeepHost() upkeep.Host {
+	return upkeep.Host{
+		Self: a.self, Store: a.cfg.Store, Control: a.control, Chain: a.chain, Repo: a.repo, Cache: a.cache,
+		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: known{a}, Log: known{a},
+	}
+}
+
+// openUpkeep makes the parts that look after the bucket and the cache.
+func (a *Agent) openUpkeep() {
+	h := a.upkeepHost()
+	a.locks = upkeep.NewLocks(h)
+	a.rules = upkeep.NewRules(h, a.cfg.Lifecycle, a.locks)
+	a.sweeper = upkeep.NewSweeper(h, a.rules)
+	a.newest = upkeep.NewNewest(h, a.rules, a.locks, known{a})
+	a.scrubber = upkeep.NewScrubber(h, a.listCached)
+	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
+	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a, a.missedByActive)
+	a.cache.Mended = func(ctx context.Context, m restore.Mended) {
+		a.stats.cacheMended(m.Err != nil)
+		a.scrubber.Mended(ctx, m)
+	}
+}
+
+// missedByActive are the packs that the active's record says are missing.
+func (a *Agent) missedByActive() (names []string, known bool) {
+	h := a.view().Head
+	if h == nil {
+		return nil, false
+	}
+	rec := a.table.reading().rows[h.Active.Name].rec
+	if rec == nil {
+		return nil, false
+	}
+	return rec.Missing, true
+}
+
+// keepPacks looks after the packs, once the bucket may be used.
+func (a *Agent) keepPacks(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.admitted:
+	}
+	return a.packs.Run(ctx)
+}
+
+// RequireFull makes the next backup read everything and store it again.
+func (a *Agent) RequireFull(ctx context.Context) error {
+	if core := a.view(); core.Role != ha.RoleActive || core.Refused != "" {
+		return &ha.Refusal{Reason: "this instance is not the active: backups are made there"}
+	}
+	a.packs.RequireFull()
+	a.note(ctx, event.Info, "backup", "the next backup reads everything again, and refers to no earlier pack", nil)
+	return nil
+}
+
+// keepUp has a part do a turn whenever one is due, once the bucket may be used.
+func (a *Agent) keepUp(ctx context.Context, turn func(context.Context) time.Duration) error {
+	return a.whenAdmitted(ctx, func() time.Duration { return turn(ctx) })
+}
+
+// whenAdmitted does something again and again, with the pauses that it gives,
+// once the bucket may be used, until ctx is done.
+func (a *Agent) whenAdmitted(ctx context.Context, do func() time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.admitted:
+	}
+	for {
+		if err := wait(ctx, do()); err != nil {
+			return err
+		}
+	}
+}
