@@ -13,11 +13,11 @@ import (
 // dropDatabase drops a database with whatever in it keeps a server from
 // dropping it. Its publishers, if it subscribes to any, are told nothing: the
 // slot there belongs to the database that goes on.
-func (p *Source) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+func (d *database) drop(ctx context.Context, conn *pgx.Conn, name string) error {
 	drop := "DROP DATABASE IF EXISTS " + client.Ident(name) + " WITH (FORCE)"
 	err := client.Execute(ctx, conn, drop)
 	if err != nil && ctx.Err() == nil && !conn.IsClosed() {
-		if err = errors.Join(client.Explained(err), p.release(ctx, conn, name)); client.Execute(ctx, conn, drop) == nil {
+		if err = errors.Join(client.Explained(err), d.release(ctx, conn, name)); client.Execute(ctx, conn, drop) == nil {
 			err = nil
 		}
 	}
@@ -29,7 +29,7 @@ func (p *Source) dropDatabase(ctx context.Context, conn *pgx.Conn, name string) 
 
 // release removes what keeps a database that is to be dropped from that:
 // subscriptions, prepared transactions, slots in use, the flag of a template.
-func (p *Source) release(ctx context.Context, conn *pgx.Conn, name string) error {
+func (d *database) release(ctx context.Context, conn *pgx.Conn, name string) error {
 	var super bool
 	if err := conn.QueryRow(ctx, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").Scan(&super); err != nil {
 		return fmt.Errorf("read rights: %w", err)
@@ -52,7 +52,7 @@ func (p *Source) release(ctx context.Context, conn *pgx.Conn, name string) error
 	if err != nil {
 		return fmt.Errorf("open database %q: %w", name, err)
 	}
-	err = p.admin.To(name).With(ctx, func(inside *pgx.Conn) error { return releaseWithin(ctx, inside, super) })
+	err = d.admin.To(name).With(ctx, func(inside *pgx.Conn) error { return releaseWithin(ctx, inside, super) })
 	if err := errors.Join(err, client.Execute(ctx, conn, closeTo(name))); err != nil {
 		return err
 	}

@@ -15,17 +15,18 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
-// Dump streams pg_dump's output into w.
-func (p *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
-	e, err := p.dump(ctx, w, prev)
-	if err != nil {
-		return source.Entry{}, fmt.Errorf("dump %s: %w", p.name, err)
-	}
-	return e, nil
+// dumper dumps the database.
+type dumper struct {
+	name        string // of the source
+	db          *database
+	url         client.URL // names the database, and who may dump it
+	watch       *snapshotWatch
+	lockTimeout time.Duration
+	trusted     bool // a restore makes superusers of roles
 }
 
-func (p *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
-	snap, err := p.openDump(ctx)
+func (d *dumper) dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
+	snap, err := d.open(ctx)
 	if err != nil {
 		return source.Entry{}, err
 	}
@@ -35,23 +36,23 @@ func (p *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 		return source.Entry{}, err
 	}
 	snap.facts.Tool = pgDump.Major
-	warnings, err := p.losses(ctx, snap, prev)
+	warnings, err := d.losses(ctx, snap, prev)
 	if err != nil {
 		return source.Entry{}, fmt.Errorf("look for what a dump does not keep: %w", err)
 	}
-	root, said, err := p.writeDump(ctx, w, pgDump, snap)
+	root, said, err := d.writeDump(ctx, w, pgDump, snap)
 	if err != nil {
-		return source.Entry{}, p.whyNot(ctx, snap, err)
+		return source.Entry{}, d.whyNot(ctx, snap, err)
 	}
 	snap.countNone(ctx)
 	if open := snap.close(ctx); open > longSnapshot {
 		warnings = append(warnings, fmt.Sprintf("the dump held its snapshot for %s: for so long the server could remove no dead row; is the way to the bucket slow?", open.Round(time.Second)))
 	}
-	return p.entry(ctx, w, snap, root, append(warnings, said...))
+	return d.entry(ctx, w, snap, root, append(warnings, said...))
 }
 
 // entry writes the second stream and describes the dump.
-func (p *Source) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, root pack.Stream, warnings []string) (source.Entry, error) {
+func (d *dumper) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, root pack.Stream, warnings []string) (source.Entry, error) {
 	raw, err := json.Marshal(snap.globals)
 	if err != nil {
 		return source.Entry{}, err
@@ -65,18 +66,18 @@ func (p *Source) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, 
 		return source.Entry{}, err
 	}
 	return source.Entry{
-		Kind: p.Kind(), Name: p.name, Size: root.Size + extra.Size,
+		Kind: kind, Name: d.name, Size: root.Size + extra.Size,
 		Root: root, Extra: &extra, Facts: facts, Warnings: warnings,
 	}, nil
 }
 
 // writeDump runs pg_dump. What it says though it succeeds is returned too: it
 // names there what it leaves out.
-func (p *Source) writeDump(ctx context.Context, w *pack.Writer, t client.Tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
+func (d *dumper) writeDump(ctx context.Context, w *pack.Writer, t client.Tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
 	out, err := program.Program{
 		Argv: []string{
 			t.Path, "--format=custom", "--compress=0", "--no-password", "--snapshot=" + snap.id,
-			fmt.Sprintf("--lock-wait-timeout=%d", p.cfg.LockTimeout.Milliseconds()), "--dbname=" + snap.dumper.Public(),
+			fmt.Sprintf("--lock-wait-timeout=%d", d.lockTimeout.Milliseconds()), "--dbname=" + snap.dumper.Public(),
 		},
 		Env: snap.dumper.Environ(snap.facts.Major),
 	}.Start(ctx)

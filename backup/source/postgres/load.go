@@ -19,7 +19,10 @@ import (
 
 // loading is one restore of a dump into the staging database.
 type loading struct {
-	*Source
+	db    *database
+	notes *notes
+	jobs  int
+	trust []string
 	tool  client.Tool
 	major int
 	plan  *archive.Plan
@@ -31,9 +34,8 @@ type loading struct {
 }
 
 // load fills the staging database, and returns what pg_restore warned of.
-func (p *Source) load(ctx context.Context, l *loading) ([]string, error) {
-	l.Source = p
-	err := p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) (err error) {
+func (l *loading) load(ctx context.Context) ([]string, error) {
+	err := l.db.within(ctx, l.db.staging(), func(conn *pgx.Conn) (err error) {
 		l.conn = conn
 		if l.major, err = client.ServerMajor(conn); err != nil {
 			return err
@@ -49,7 +51,7 @@ func (p *Source) load(ctx context.Context, l *loading) ([]string, error) {
 		// The planner needs statistics from the first query on. They are
 		// gathered while all is the restorer's, for expressions in indexes
 		// are computed as the owner of their table.
-		if err := l.who.url.To(l.staging()).With(ctx, func(conn *pgx.Conn) error { return client.Execute(ctx, conn, "ANALYZE") }); err != nil {
+		if err := l.who.url.To(l.db.staging()).With(ctx, func(conn *pgx.Conn) error { return client.Execute(ctx, conn, "ANALYZE") }); err != nil {
 			return fmt.Errorf("analyse: %w", err)
 		}
 		return l.handOver(ctx)
@@ -128,20 +130,20 @@ func (l *loading) run(ctx context.Context, run archive.Run) error {
 	if len(run.Entries) == 0 {
 		return nil
 	}
-	list := filepath.Join(l.cfg.Scratch, "dump.list")
+	list := filepath.Join(l.notes.dir, "dump.list")
 	made := func(e *archive.Entry) bool { return e.Kind == "SCHEMA" && slices.Contains(l.made, e.Tag) }
 	if err := os.WriteFile(list, []byte(run.List(made)), 0o600); err != nil {
 		return err
 	}
 	defer func() { _ = fsx.RemoveFiles(list) }()
-	url := l.who.url.To(l.staging())
+	url := l.who.url.To(l.db.staging())
 	if run.Trusted {
-		url = l.admin.To(l.staging())
+		url = l.db.admin.To(l.db.staging())
 	}
 	said, err := program.Program{
 		Argv: []string{
-			l.tool.Path, "--dbname=" + url.Public(), "--jobs=" + strconv.Itoa(l.cfg.Jobs), "--use-list=" + list,
-			"--exit-on-error", "--no-tablespaces", "--no-owner", "--enable-row-security", "--no-password", l.archive(),
+			l.tool.Path, "--dbname=" + url.Public(), "--jobs=" + strconv.Itoa(l.jobs), "--use-list=" + list,
+			"--exit-on-error", "--no-tablespaces", "--no-owner", "--enable-row-security", "--no-password", l.notes.archive(),
 		},
 		Env: url.Environ(l.major),
 	}.RunSaid(ctx)
@@ -287,7 +289,7 @@ func (l *loading) judgeEventTrigger(ctx context.Context, e *archive.Entry) error
 		SELECT t.evtfoid::pg_catalog.regprocedure::text, r.rolname, r.rolsuper
 		FROM pg_catalog.pg_event_trigger t JOIN pg_catalog.pg_proc f ON f.oid = t.evtfoid JOIN pg_catalog.pg_roles r ON r.oid = f.proowner
 		WHERE t.evtname = $1`, e.Tag).Scan(&function, &owner, &super)
-	if err != nil || super || l.who.admin || slices.Contains(l.cfg.Trust, e.Label()) {
+	if err != nil || super || l.who.admin || slices.Contains(l.trust, e.Label()) {
 		return err
 	}
 	return fmt.Errorf("its function %s belongs to role %q, which is no superuser, and would run with the rights of whoever changes the schema, a superuser's too: %s", function, owner, archive.TrustIt(e.Label()))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,11 +34,14 @@ WHERE c.collnamespace <> ALL (ARRAY['pg_catalog', 'information_schema']::regname
 	OR c.oid IN (SELECT refobjid FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_collation'::regclass)
 ORDER BY 1, 2, 3`
 
-// acceptLocales fails unless the server here has the locales and collations of a
+// locales are the ones that the server was last seen to have.
+type locales struct{ seen atomic.Pointer[string] }
+
+// accept fails unless the server here has the locales and collations of a
 // dump: what a restore would find out, and a blank host only in a promotion.
-func (p *Source) acceptLocales(ctx context.Context, conn *pgx.Conn, facts Facts) error {
+func (l *locales) accept(ctx context.Context, conn *pgx.Conn, facts Facts) error {
 	needs := fmt.Sprint(facts.Encoding, facts.Collate, facts.CType, facts.Provider, facts.Locale, facts.Rules, facts.Collations)
-	if known := p.locales.Load(); known != nil && *known == needs {
+	if known := l.seen.Load(); known != nil && *known == needs {
 		return nil
 	}
 	var user string
@@ -60,7 +64,7 @@ func (p *Source) acceptLocales(ctx context.Context, conn *pgx.Conn, facts Facts)
 			return err
 		}
 	}
-	p.locales.Store(&needs)
+	l.seen.Store(&needs)
 	return nil
 }
 

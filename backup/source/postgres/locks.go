@@ -16,7 +16,7 @@ var refusedByRights = regexp.MustCompile(`permission denied|row-level security|m
 
 // whyNot adds to an error of pg_dump's what to do, as far as that can be known:
 // who holds the lock that it waited for, or which role would be let.
-func (p *Source) whyNot(ctx context.Context, s *dumpSnapshot, err error) error {
+func (d *dumper) whyNot(ctx context.Context, s *dumpSnapshot, err error) error {
 	text := err.Error()
 	if refusedByRights.MatchString(text) && !s.super {
 		return fmt.Errorf("%w (role %q, who dumps, is no superuser and may not read all of it: %s, or make the role the owner; row security hides rows from whoever lacks BYPASSRLS)", err, s.dumper.User(), useSuperuser)
@@ -25,14 +25,14 @@ func (p *Source) whyNot(ctx context.Context, s *dumpSnapshot, err error) error {
 		return err
 	}
 	var holders []string
-	lookErr := p.admin.To(p.target()).With(ctx, func(conn *pgx.Conn) (err error) {
+	lookErr := d.db.admin.To(d.db.name()).With(ctx, func(conn *pgx.Conn) (err error) {
 		holders, err = client.CollectNames(ctx, conn, sqlLockHolders)
 		return err
 	})
 	if lookErr != nil || len(holders) == 0 {
-		return fmt.Errorf("%w (waited %s for a lock on a table)", err, p.cfg.LockTimeout)
+		return fmt.Errorf("%w (waited %s for a lock on a table)", err, d.lockTimeout)
 	}
-	return fmt.Errorf("waited %s for a lock that is held by %s: %w", p.cfg.LockTimeout, strings.Join(holders, "; and by "), err)
+	return fmt.Errorf("waited %s for a lock that is held by %s: %w", d.lockTimeout, strings.Join(holders, "; and by "), err)
 }
 
 // sqlLockHolders describes who keeps pg_dump from a table: whoever holds it

@@ -70,7 +70,7 @@ var lossOfCollation = loss{
 }
 
 // losses says what the dump that is to be made will not bring back.
-func (p *Source) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previous) ([]string, error) {
+func (d *dumper) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previous) ([]string, error) {
 	looks := slices.Clone(lossesForAll)
 	if s.facts.Major >= 15 {
 		looks = append(looks, lossOfCollation)
@@ -90,7 +90,7 @@ func (p *Source) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previ
 			return nil, err
 		}
 	}
-	found = append(found, p.lostOfRoles(s)...)
+	found = append(found, d.lostOfRoles(s)...)
 	return append(found, droppedRoles(ctx, s.conn, prev)...), nil
 }
 
@@ -108,11 +108,11 @@ func readLosses(ctx context.Context, conn *pgx.Conn, looks []loss) (found []stri
 }
 
 // lostOfRoles says what of the roles a restore does not bring back.
-func (p *Source) lostOfRoles(s *dumpSnapshot) (found []string) {
+func (d *dumper) lostOfRoles(s *dumpSnapshot) (found []string) {
 	if !s.globals.Passwords && slices.ContainsFunc(s.globals.Roles, func(r globals.Role) bool { return r.Login }) {
 		found = append(found, "passwords of roles are not in the backup, for a superuser alone may read them: set them on a standby by hand, or "+useSuperuser)
 	}
-	if p.cfg.TrustSuperusers {
+	if d.trusted {
 		return found
 	}
 	if powers := s.globals.Mighty(); len(powers) > 0 {

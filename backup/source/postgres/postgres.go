@@ -11,15 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
@@ -75,20 +73,16 @@ const defaultLockTimeout = time.Minute
 // kept: all is restored into the server's default one. Roles that exist where
 // a dump is restored are left as they are, for other databases use them too.
 type Source struct {
-	name     string
-	cfg      Config
-	url      client.URL
-	admin    client.URL
-	restore  client.URL
-	snapshot *snapshotWatch
-	// restorable is whether a restore was seen to be able to connect as its role.
-	restorable atomic.Bool
-	// locales are the last ones that the server was seen to have.
-	locales atomic.Pointer[string]
-	// openedWith is what had been written to the stage when it was opened.
-	openedWith string
-	// fault, in tests, stops the swap after the named step.
-	fault func(step string) error
+	name      string
+	db        *database
+	notes     *notes
+	stage     *stage
+	locales   *locales
+	restorers *restorers
+	checker   *checker
+	dumper    *dumper
+	stager    *stager
+	swapper   *swapper
 }
 
 var (
@@ -145,7 +139,27 @@ func newPostgres(name string, cfg Config) (*Source, error) {
 	if admin.Database() == url.Database() {
 		return nil, fmt.Errorf("admin_url: %q is the database to be replaced: name another one, such as postgres", admin.Database())
 	}
-	return &Source{name: name, cfg: cfg, url: url, admin: admin, restore: restore, snapshot: &snapshotWatch{now: cfg.Now}, fault: swap.NoFault}, nil
+	return assemble(name, cfg, url, admin, restore), nil
+}
+
+// assemble makes the parts, each with those that it needs.
+func assemble(name string, cfg Config, url, admin, restore client.URL) *Source {
+	db := &database{called: url.Database(), admin: admin, fault: swap.NoFault}
+	files := &notes{dir: cfg.Scratch}
+	beside := &stage{db: db, notes: files}
+	roles := &roleBook{db: db, notes: files, trusted: cfg.TrustSuperusers}
+	known := &locales{}
+	who := &restorers{db: db, user: url.User(), trust: cfg.Trust}
+	if cfg.RestoreURL != "" {
+		who.given = &restore
+	}
+	return &Source{
+		name: name, db: db, notes: files, stage: beside, locales: known, restorers: who,
+		checker: &checker{db: db, url: url, scratch: cfg.Scratch, noAdmin: cfg.AdminURL == ""},
+		dumper:  &dumper{name: name, db: db, url: url, watch: &snapshotWatch{now: cfg.Now}, lockTimeout: cfg.LockTimeout, trusted: cfg.TrustSuperusers},
+		stager:  &stager{db: db, notes: files, stage: beside, roles: roles, locales: known, restorers: who, jobs: cfg.Jobs, trust: cfg.Trust},
+		swapper: &swapper{db: db, notes: files, stage: beside, roles: roles},
+	}
 }
 
 // Name implements Source.
@@ -155,32 +169,36 @@ func (p *Source) Name() string { return p.name }
 func (p *Source) Kind() string { return kind }
 
 // Staged is the name of the staged database, on the same server.
-func (p *Source) Staged() string { return besideName(p.url.Database(), "_understudy_staged") }
+func (p *Source) Staged() string { return p.db.staged() }
 
-// target names the database; the others are its stand-ins.
-func (p *Source) target() string   { return p.url.Database() }
-func (p *Source) staging() string  { return besideName(p.url.Database(), "_understudy_staging") }  // being built
-func (p *Source) outdated() string { return besideName(p.url.Database(), "_understudy_outdated") } // the earlier stage, being dropped
-func (p *Source) replaced() string { return besideName(p.url.Database(), "_understudy_replaced") }
-func (p *Source) absent() string   { return besideName(p.url.Database(), "_understudy_absent") }
+// do does something with a connection of the administrator's. The verb has %s for the
+// source's name.
+func (p *Source) do(ctx context.Context, verb string, what func(context.Context, *pgx.Conn) error) error {
+	err := p.db.with(ctx, func(conn *pgx.Conn) error { return what(ctx, conn) })
+	if err != nil {
+		return fmt.Errorf(verb+": %w", p.name, err)
+	}
+	return nil
+}
 
-// archive is where the dump is while it is restored.
-func (p *Source) archive() string { return filepath.Join(p.cfg.Scratch, "dump.pgc") }
-
-// withAdmin calls do with a connection of the administrator's.
-func (p *Source) withAdmin(ctx context.Context, do func(*pgx.Conn) error) error {
-	return p.admin.With(ctx, do)
+// learn is do for what returns something.
+func learn[T any](ctx context.Context, p *Source, verb string, what func(context.Context, *pgx.Conn) (T, error)) (got T, err error) {
+	err = p.do(ctx, verb, func(ctx context.Context, conn *pgx.Conn) error {
+		got, err = what(ctx, conn)
+		return err
+	})
+	return got, err
 }
 
 // Check looks for the tools, and for servers, versions and rights on both URLs.
 // When nothing but the database is missing the error wraps fs.ErrNotExist.
 func (p *Source) Check(ctx context.Context) error {
-	there, err := p.check(ctx)
+	there, err := p.checker.check(ctx)
 	if err == nil && !there {
-		err = fmt.Errorf("there is no database %q on the server: check url, or start the application once: %w", p.target(), fs.ErrNotExist)
+		err = fmt.Errorf("there is no database %q on the server: check url, or start the application once: %w", p.db.name(), fs.ErrNotExist)
 	}
 	if err == nil {
-		err = p.checkURL(ctx)
+		err = p.checker.checkURL(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)
@@ -191,12 +209,12 @@ func (p *Source) Check(ctx context.Context) error {
 // CheckRestore is the part of Check that a restore needs: neither the database
 // nor its roles have to exist, because they are made.
 func (p *Source) CheckRestore(ctx context.Context) error {
-	there, err := p.check(ctx)
+	there, err := p.checker.check(ctx)
 	if err == nil && there {
-		err = p.checkReplaceable(ctx)
+		err = p.checker.replaceable(ctx)
 	}
 	if err == nil {
-		err = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.checkRestorer(ctx, conn) })
+		err = p.db.with(ctx, func(conn *pgx.Conn) error { return p.restorers.check(ctx, conn) })
 	}
 	if err != nil {
 		return fmt.Errorf("source %s: %w", p.name, err)
@@ -204,102 +222,109 @@ func (p *Source) CheckRestore(ctx context.Context) error {
 	return nil
 }
 
-// checkReplaceable looks whether the database that is there could be renamed,
-// and whether the role that dumps can connect afterwards: where the
-// administrator dumps, url's role may be any, and the swap sets its password.
-func (p *Source) checkReplaceable(ctx context.Context) error {
-	var super bool
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		super = client.IsSuper(conn)
-		prepared, err := client.CollectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", p.target())
-		if err == nil && len(prepared) > 0 {
-			err = fmt.Errorf("database %q cannot be replaced while it has prepared transactions (%s): commit them or roll them back", p.target(), strings.Join(prepared, ", "))
-		}
-		return err
-	})
-	if err != nil || super {
-		return err
-	}
-	return p.checkUser(ctx)
-}
-
-// check looks for the tools and the administrator's rights, and whether the
-// database is there.
-func (p *Source) check(ctx context.Context) (there bool, err error) {
-	if err := fsx.MakeScratch(p.cfg.Scratch); err != nil {
-		return false, err
-	}
-	var major int
-	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		var err error
-		if major, err = client.ServerMajor(conn); err != nil {
-			return err
-		}
-		if err := checkRights(ctx, conn); err != nil {
-			return err
-		}
-		there, err = client.DatabaseExists(ctx, conn, p.target())
-		return err
-	})
+// Dump streams pg_dump's output into w.
+func (p *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
+	e, err := p.dumper.dump(ctx, w, prev)
 	if err != nil {
-		return false, p.adminTrouble(err)
+		return source.Entry{}, fmt.Errorf("dump %s: %w", p.name, err)
 	}
-	for _, tool := range []string{"pg_dump", "pg_restore"} {
-		if _, err := client.FindTool(ctx, tool, major); err != nil {
-			return false, err
-		}
-	}
-	return there, nil
+	return e, nil
 }
 
-func (p *Source) checkURL(ctx context.Context) error {
-	err := p.url.With(ctx, func(conn *pgx.Conn) error { return checkExtensions(ctx, conn) })
-	if err != nil {
-		return fmt.Errorf("check url: %w", err)
-	}
-	return nil
+// Position implements Positioner: the server's position in its write-ahead log.
+func (p *Source) Position(ctx context.Context) (string, error) {
+	return learn(ctx, p, "ask %s for its position", position)
 }
 
-// checkUser is checkURL, unless the user is still to be made.
-func (p *Source) checkUser(ctx context.Context) error {
-	failed := p.checkURL(ctx)
-	if failed == nil {
-		return nil
-	}
-	return p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		var there bool
-		err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)", p.url.User()).Scan(&there)
-		if err == nil && there {
-			err = failed
+// SnapshotAge implements Snapshotter.
+func (p *Source) SnapshotAge() (now, last time.Duration) { return p.dumper.watch.age() }
+
+// Sessions implements Connected.
+func (p *Source) Sessions(ctx context.Context) ([]string, error) {
+	return learn(ctx, p, "look who is connected to %s", p.db.sessions)
+}
+
+// Space implements Restorer: the dump, as pg_restore needs it to be a file.
+// The server's own folder may be out of sight; Stage looks at it.
+func (p *Source) Space(e source.Entry) (string, int64) { return p.notes.dir, e.Root.Size }
+
+// Accept implements Restorer: a server restores what is of its own version or
+// an older one.
+func (p *Source) Accept(ctx context.Context, e source.Entry) error {
+	return p.do(ctx, "restore %s", func(ctx context.Context, conn *pgx.Conn) error {
+		facts, _, err := accept(ctx, conn, e)
+		if err == nil {
+			err = p.locales.accept(ctx, conn, facts)
 		}
 		return err
 	})
 }
 
-// adminTrouble says what to do about an administrator who cannot connect. On a
-// new host the application's own role, which is asked where there is no
-// admin_url, does not exist.
-func (p *Source) adminTrouble(err error) error {
-	refused := client.IsCode(err, "28000") || client.IsCode(err, "28P01") // no such role, wrong password
-	if p.cfg.AdminURL != "" || !refused {
-		return fmt.Errorf("check admin_url: %w", err)
-	}
-	user := client.Ident(p.url.User())
-	return fmt.Errorf("%w: a new host needs an administrator who makes database and roles: set admin_url to a superuser's; or, as a superuser, run there: CREATE ROLE %s LOGIN CREATEDB CREATEROLE PASSWORD '…'; GRANT pg_signal_backend TO %s", err, user, user)
+// Stage restores the dump into a new database, on the target's server. The
+// earlier stage stays until the new one is whole.
+func (p *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
+	return p.do(ctx, "stage %s", func(ctx context.Context, conn *pgx.Conn) error { return p.stager.restore(ctx, conn, r, e) })
 }
 
-// checkRights fails unless the user may do what a restore needs.
-func checkRights(ctx context.Context, conn *pgx.Conn) error {
-	var user string
-	var super, createDB, createRole, signal bool
-	err := conn.QueryRow(ctx, `
-		SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, pg_has_role('pg_signal_backend', 'USAGE')
-		FROM pg_catalog.pg_roles WHERE rolname = current_user`).Scan(&user, &super, &createDB, &createRole, &signal)
-	if err != nil {
-		return fmt.Errorf("read rights: %w", err)
-	}
-	if super || createDB && createRole && signal {
-		return nil
-	}
-	return fmt.Errorf("role %q cannot restore: make it a superuser, or give it CREATEDB, CREATEROLE and pg_signal_backend", user)
+// Fingerprint implements Restorer: which server it is, which of its databases, and
+// what the backup says of roles.
+func (p *Source) Fingerprint(ctx context.Context) (string, error) {
+	return learn(ctx, p, "look at the stage of %s", p.stage.fingerprint)
+}
+
+// Inspect implements Inspector: a database that somebody has opened is damaged as
+// a whole.
+func (p *Source) Inspect(ctx context.Context) (source.Inspection, error) {
+	return learn(ctx, p, "look at the stage of %s", p.stage.inspect)
+}
+
+// OpenStage implements Shut.
+func (p *Source) OpenStage(ctx context.Context) error {
+	return p.do(ctx, "open the stage of %s", p.stage.open)
+}
+
+// CloseStage implements Shut. Who wrote shows in what the server counts.
+func (p *Source) CloseStage(ctx context.Context) error {
+	return p.do(ctx, "close the stage of %s", p.stage.close)
+}
+
+// Swap implements Restorer. Sessions in the target are ended.
+func (p *Source) Swap(ctx context.Context) error { return p.do(ctx, "swap %s", p.swapper.swap) }
+
+// SwapBack implements Restorer. Sessions in the target are ended.
+func (p *Source) SwapBack(ctx context.Context) error {
+	return p.do(ctx, "swap back %s", p.swapper.swapBack)
+}
+
+// Discard implements Restorer.
+func (p *Source) Discard(ctx context.Context) error {
+	return p.do(ctx, "discard %s", p.swapper.discard)
+}
+
+// Reach implements Restorer.
+func (p *Source) Reach(ctx context.Context) (source.Reach, error) {
+	return learn(ctx, p, "look how far the swap of %s has come", p.swapper.reach)
+}
+
+// Keep implements Restorer. The database stays closed to connections: it may have
+// subscriptions, which would run.
+func (p *Source) Keep(ctx context.Context) (string, error) {
+	return learn(ctx, p, "keep what was replaced of %s", p.swapper.keep)
+}
+
+// Keeps implements source.Keeper.
+func (p *Source) Keeps(kept string) bool { return p.swapper.keeps(kept) }
+
+// IsKept implements source.Keeper.
+func (p *Source) IsKept(ctx context.Context, kept string) (there bool, err error) {
+	err = p.db.with(ctx, func(conn *pgx.Conn) (err error) {
+		there, err = client.DatabaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
+		return err
+	})
+	return there, err
+}
+
+// Sweep implements Sweeper.
+func (p *Source) Sweep(ctx context.Context) ([]source.Leftover, error) {
+	return learn(ctx, p, "drop what is left of %s", p.db.sweep)
 }

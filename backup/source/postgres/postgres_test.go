@@ -192,7 +192,7 @@ func TestPostgresRestoresEverythingOnAnotherServer(t *testing.T) {
 	if got := databases(t, two); !cmp.Equal(got, []string{"app"}) {
 		t.Errorf("databases at the end: %q", got)
 	}
-	if left, _ := os.ReadDir(dst.cfg.Scratch); len(left) > 0 {
+	if left, _ := os.ReadDir(dst.notes.dir); len(left) > 0 {
 		t.Errorf("left in the scratch folder: %v", left)
 	}
 	if diff := cmp.Diff(describe(t, one), describe(t, two)); diff != "" {

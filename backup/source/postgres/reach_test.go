@@ -38,12 +38,12 @@ func reachDatabase(t *testing.T, srv *server.PostgresServer, n int) (reach sourc
 		t.Errorf("staged: %v, %v", reach, err)
 	}
 	fault, stopped := sourcetest.StopAfter(n)
-	p.fault = fault
+	p.db.fault = fault
 	err := p.Swap(t.Context())
 	if stopped() != (err != nil) {
 		t.Fatal(err)
 	}
-	p.fault = swap.NoFault
+	p.db.fault = swap.NoFault
 	reach, err = p.Reach(t.Context())
 	sourcetest.Must(t, err)
 	count := func(database string) int {

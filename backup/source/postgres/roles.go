@@ -2,17 +2,13 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
@@ -29,23 +25,21 @@ import (
 // The alignment is rehearsed with each stage, in a transaction that is rolled
 // back: what the administrator may not do is known before a promotion.
 
-// rolesFile keeps what a backup says of roles for the swap of its stage, by the
-// oid of that database.
-func (p *Source) rolesFile(stage uint32) string {
-	return filepath.Join(p.cfg.Scratch, fmt.Sprintf("roles-%d.json", stage))
+// roleBook makes the roles of the server what a backup says of them.
+type roleBook struct {
+	db      *database
+	notes   *notes
+	trusted bool // superusers of the backup are superusers here
 }
 
-// replacedRoles keeps what the server had of the roles that a swap changed.
-func (p *Source) replacedRoles() string { return filepath.Join(p.cfg.Scratch, "replaced-roles.json") }
-
-// makeRoles makes what a restore needs.
-func (p *Source) makeRoles(ctx context.Context, conn *pgx.Conn, g *globals.State) (a *globals.Aligner, err error) {
+// makeMissing makes what a restore needs.
+func (b *roleBook) makeMissing(ctx context.Context, conn *pgx.Conn, g *globals.State) (a *globals.Aligner, err error) {
 	major, err := client.ServerMajor(conn)
 	if err != nil {
 		return nil, err
 	}
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
-		a, err = globals.MakeMissing(ctx, tx, major, g, p.cfg.TrustSuperusers)
+		a, err = globals.MakeMissing(ctx, tx, major, g, b.trusted)
 		return err
 	})
 	return a, err
@@ -62,8 +56,8 @@ func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string
 
 // dropUnused drops those of the roles that nothing names in the database that
 // was loaded: the server itself knows of all but user mappings.
-func (p *Source) dropUnused(ctx context.Context, names []string) error {
-	return p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) error {
+func (b *roleBook) dropUnused(ctx context.Context, names []string) error {
+	return b.db.within(ctx, b.db.staging(), func(conn *pgx.Conn) error {
 		mapped, err := client.CollectNames(ctx, conn, "SELECT usename::text FROM pg_catalog.pg_user_mappings")
 		for _, name := range names {
 			if !slices.Contains(mapped, name) {
@@ -77,10 +71,10 @@ func (p *Source) dropUnused(ctx context.Context, names []string) error {
 // errRehearsed ends a transaction that was only tried.
 var errRehearsed = errors.New("rehearsed")
 
-// rehearseRoles tries whether the roles could be aligned.
-func (p *Source) rehearseRoles(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
+// rehearse tries whether the roles could be aligned.
+func (b *roleBook) rehearse(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers); err != nil {
+		if err := b.align(ctx, conn, tx, g, b.trusted); err != nil {
 			return err
 		}
 		return errRehearsed
@@ -91,7 +85,7 @@ func (p *Source) rehearseRoles(ctx context.Context, conn *pgx.Conn, g *globals.S
 	return fmt.Errorf("the roles could not be made what they are in the backup (make admin_url's role a superuser, or change them by hand): %w", err)
 }
 
-func (p *Source) alignTo(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *globals.State, trusted bool) error {
+func (b *roleBook) align(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *globals.State, trusted bool) error {
 	major, err := client.ServerMajor(conn)
 	if err != nil {
 		return err
@@ -99,23 +93,23 @@ func (p *Source) alignTo(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *glob
 	return globals.Align(ctx, tx, major, g, trusted)
 }
 
-// keepRoles notes what a backup says of roles for the swap of a database.
-func (p *Source) keepRoles(ctx context.Context, conn *pgx.Conn, database string, g *globals.State) error {
+// keep notes what a backup says of roles for the swap of a database.
+func (b *roleBook) keep(ctx context.Context, conn *pgx.Conn, database string, g *globals.State) error {
 	oid, err := client.DatabaseOID(ctx, conn, database)
 	if err != nil {
 		return err
 	}
-	return writeGlobals(p.rolesFile(oid), g)
+	return writeGlobals(b.notes.roles(oid), g)
 }
 
 // alignStaged returns what aligns the roles in the transaction of a swap, after
 // it has noted what is there.
-func (p *Source) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
-	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
+func (b *roleBook) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	oid, err := client.DatabaseOID(ctx, conn, b.db.staged())
 	if err != nil {
 		return nil, err
 	}
-	g, err := readGlobalsFile(p.rolesFile(oid))
+	g, err := readGlobalsFile(b.notes.roles(oid))
 	if err != nil {
 		return nil, fmt.Errorf("read the roles of the stage: %w", err)
 	}
@@ -127,65 +121,22 @@ func (p *Source) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) 
 	if err != nil {
 		return nil, err
 	}
-	if err := writeGlobals(p.replacedRoles(), was); err != nil {
+	if err := writeGlobals(b.notes.replacedRoles(), was); err != nil {
 		return nil, err
 	}
-	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, p.cfg.TrustSuperusers) }, nil
+	return func(tx pgx.Tx) error { return b.align(ctx, conn, tx, g, b.trusted) }, nil
 }
 
 // alignBack returns what puts back, in the transaction that takes back a swap,
 // what the swap changed of the roles. A swap by an earlier version of this
 // program changed nothing.
-func (p *Source) alignBack(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
-	g, err := readGlobalsFile(p.replacedRoles())
+func (b *roleBook) alignBack(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
+	g, err := readGlobalsFile(b.notes.replacedRoles())
 	if errors.Is(err, os.ErrNotExist) {
 		return func(pgx.Tx) error { return nil }, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the roles that were replaced: %w", err)
 	}
-	return func(tx pgx.Tx) error { return p.alignTo(ctx, conn, tx, g, true) }, nil
-}
-
-// dropNotes removes the notes, but for those of the databases that keep theirs.
-func (p *Source) dropNotes(except ...string) error {
-	found, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "*roles*.json"))
-	if err != nil {
-		return err
-	}
-	left, err := filepath.Glob(filepath.Join(p.cfg.Scratch, "left-*"))
-	if err != nil {
-		return err
-	}
-	found = append(found, left...)
-	return fsx.RemoveFiles(slices.DeleteFunc(found, func(path string) bool { return slices.Contains(except, path) })...)
-}
-
-func writeGlobals(path string, g *globals.State) error {
-	raw, err := json.Marshal(g)
-	if err != nil {
-		return err
-	}
-	return writeDurably(path, raw)
-}
-
-func writeDurably(path string, raw []byte) error {
-	next := path + ".new"
-	err := fsx.WriteFile(next, func(w io.Writer) error {
-		_, err := w.Write(raw)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return fsx.MoveFile(next, path)
-}
-
-func readGlobalsFile(path string) (*globals.State, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	g := new(globals.State)
-	return g, json.Unmarshal(raw, g)
+	return func(tx pgx.Tx) error { return b.align(ctx, conn, tx, g, true) }, nil
 }

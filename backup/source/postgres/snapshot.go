@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,36 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
-
-// Facts are what the manifest says of a database.
-type Facts struct {
-	Server     string            `json:"server_version"`
-	Major      int               `json:"server_major"`
-	Tool       int               `json:"pg_dump_major"`
-	LSN        string            `json:"lsn"`
-	Database   string            `json:"database"`
-	Size       int64             `json:"size"` // of the database on disk
-	Encoding   string            `json:"encoding"`
-	Collate    string            `json:"collate"`
-	CType      string            `json:"ctype"`
-	Extensions map[string]string `json:"extensions"` // versions by name
-	// Provider, Locale and Rules are what databaseProps has; nothing in backups of
-	// earlier versions of this program.
-	Provider string `json:"provider,omitempty"`
-	Locale   string `json:"locale,omitempty"`
-	Rules    string `json:"rules,omitempty"`
-	// Collations are those that the database needs of its server.
-	Collations []collationFact `json:"collations,omitempty"`
-	// Tables counts the tables, materialised views too, and Rows their rows, as
-	// far as the server knows without reading them: 0 is exact.
-	Tables int64 `json:"tables"`
-	Rows   int64 `json:"rows"`
-	// Preloaded are those of the extensions that the server's
-	// shared_preload_libraries name, as far as the dumping role may know.
-	Preloaded []string `json:"preloaded,omitempty"`
-	// Roles are the names of the second stream's.
-	Roles []string `json:"roles,omitempty"`
-}
 
 // dumpSnapshot is a transaction whose snapshot the dump shares, so that roles,
 // facts and rows are of one moment.
@@ -53,20 +24,20 @@ type dumpSnapshot struct {
 	globals globals.State
 }
 
-// openDump begins the transaction and gathers in it what pg_dump leaves out. A
+// open begins the transaction and gathers in it what pg_dump leaves out. A
 // superuser dumps, where one of the two URLs names one: to any other role the
 // server does not show all, or not all rows. Else url's role dumps, and the
 // administrator, who may read the roles' passwords, gathers.
-func (p *Source) openDump(ctx context.Context) (*dumpSnapshot, error) {
-	admin := p.admin.To(p.target())
+func (d *dumper) open(ctx context.Context) (*dumpSnapshot, error) {
+	admin := d.db.admin.To(d.db.name())
 	conn, err := admin.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &dumpSnapshot{conn: conn, dumper: admin, super: client.IsSuper(conn), watch: p.snapshot}
-	if !s.super && p.url.User() != admin.User() {
-		s.dumper = p.url
-		if conn, err = p.url.Connect(ctx); err != nil {
+	s := &dumpSnapshot{conn: conn, dumper: admin, super: client.IsSuper(conn), watch: d.watch}
+	if !s.super && d.url.User() != admin.User() {
+		s.dumper = d.url
+		if conn, err = d.url.Connect(ctx); err != nil {
 			client.CloseConn(ctx, s.conn)
 			return nil, err
 		}
@@ -75,7 +46,7 @@ func (p *Source) openDump(ctx context.Context) (*dumpSnapshot, error) {
 		}
 		client.CloseConn(ctx, conn)
 	}
-	if err := s.begin(ctx, p.url.User()); err != nil {
+	if err := s.begin(ctx, d.url.User()); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
@@ -120,26 +91,6 @@ func (s *dumpSnapshot) close(ctx context.Context) time.Duration {
 	return s.watch.end()
 }
 
-// serverLSN is the server's position in its write-ahead log, as text.
-const serverLSN = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text"
-
-func (f *Facts) read(ctx context.Context, conn *pgx.Conn) error {
-	return conn.QueryRow(ctx, `
-		SELECT current_setting('server_version'), `+serverLSN+`,
-			datname, pg_database_size(oid), pg_encoding_to_char(encoding), datcollate, datctype,
-			(SELECT coalesce(jsonb_object_agg(extname, extversion), '{}') FROM pg_catalog.pg_extension),
-			(SELECT coalesce(array_agg(extname::text ORDER BY 1), '{}') FROM pg_catalog.pg_extension
-				WHERE extname = ANY (`+preloadedLibraries+`)),
-			t.tables, t.rows
-		FROM pg_catalog.pg_database, (`+sqlRows+`) t WHERE datname = current_database()`).
-		Scan(&f.Server, &f.LSN, &f.Database, &f.Size, &f.Encoding, &f.Collate, &f.CType, &f.Extensions, &f.Preloaded, &f.Tables, &f.Rows)
-}
-
-// preloadedLibraries is an array of the libraries that the server loads at its
-// start; an empty one for who may not know.
-const preloadedLibraries = `coalesce((SELECT regexp_split_to_array(replace(setting, '"', ''), '\s*,\s*')
-	FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'), '{}')`
-
 // countNone makes a count of no rows exact: statistics get lost in a crash, and
 // lag behind. A server without any live row on record is asked for one. What
 // cannot be looked into counts as one row.
@@ -178,3 +129,42 @@ FROM ` + ownTables
 // ownTables are those of the database's own making.
 const ownTables = `pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'`
+
+// snapshotWatch knows how old a snapshot is.
+type snapshotWatch struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	since time.Time // zero: none is open
+	last  time.Duration
+}
+
+func (w *snapshotWatch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = w.now()
+}
+
+// end returns for how long the snapshot was open.
+func (w *snapshotWatch) end() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.since.IsZero() {
+		w.last = w.now().Sub(w.since)
+	}
+	w.since = time.Time{}
+	return w.last
+}
+
+func (w *snapshotWatch) age() (now, last time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.since.IsZero() {
+		now = w.now().Sub(w.since)
+	}
+	return now, w.last
+}
+
+// longSnapshot is for how long a dump may hold its snapshot before the backup
+// says so. As long as the snapshot is there the server keeps every dead row.
+const longSnapshot = 30 * time.Minute

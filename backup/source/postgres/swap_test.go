@@ -50,14 +50,14 @@ func TestPostgresSwapSurvivesACrashAfterEachStatement(t *testing.T) {
 // leaveStaged leaves the staged database as a restore does.
 func leaveStaged(t *testing.T, p *Source, roles *globals.State) {
 	t.Helper()
-	sourcetest.Must(t, fsx.MakeScratch(p.cfg.Scratch))
-	sourcetest.Must(t, p.withAdmin(t.Context(), func(conn *pgx.Conn) error {
+	sourcetest.Must(t, fsx.MakeScratch(p.notes.dir))
+	sourcetest.Must(t, p.db.with(t.Context(), func(conn *pgx.Conn) error {
 		var left string
 		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) (err error) {
-			left, err = p.shut(t.Context(), tx, p.Staged())
+			left, err = p.stage.shut(t.Context(), tx, p.Staged())
 			return err
 		})
-		return errors.Join(err, p.leave(t.Context(), conn, left), p.keepRoles(t.Context(), conn, p.Staged(), roles))
+		return errors.Join(err, p.stage.leave(t.Context(), conn, left), p.stager.roles.keep(t.Context(), conn, p.Staged(), roles))
 	}))
 }
 
@@ -76,7 +76,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+p.Staged()+" TEMPLATE a_stage", "ALTER ROLE app_user CONNECTION LIMIT 4", "GRANT app_admin TO app_user")
 	leaveStaged(t, p, &globals.State{Roles: []globals.Role{{Name: "app_user", Inherit: true, Limit: 5}}})
 	fault, stopped := sourcetest.StopAfter(n)
-	p.fault = fault
+	p.db.fault = fault
 	err := p.Swap(t.Context())
 	if err == nil && end == "swap and go back" {
 		err = p.SwapBack(t.Context())
@@ -88,7 +88,7 @@ func postgresCrash(t *testing.T, srv *server.PostgresServer, old, end string, n 
 		t.Fatalf("%s: %v", name, err)
 	}
 
-	p, err = New("db", p.cfg)
+	p, err = New("db", Config{URL: srv.DSN("app"), AdminURL: srv.DSN("postgres"), Scratch: p.notes.dir})
 	sourcetest.Must(t, err)
 	want := old
 	if end == "finish" {
@@ -232,10 +232,10 @@ func TestPostgresLongAndOddNames(t *testing.T) {
 		s.Stage(t, p, e)
 		sourcetest.Must(t, p.Swap(t.Context()))
 		sourcetest.Must(t, p.Discard(t.Context()))
-		if got := ask(t, p.url.Public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
+		if got := ask(t, p.dumper.url.Public(), "SELECT current_database() || state FROM t"); !cmp.Equal(got, []string{name + "new"}) {
 			t.Errorf("%q", got)
 		}
-		for _, beside := range []string{p.Staged(), p.replaced(), p.absent()} {
+		for _, beside := range []string{p.Staged(), p.db.replaced(), p.db.absent()} {
 			if len(beside) > maxName {
 				t.Errorf("name %q has %d bytes", beside, len(beside))
 			}
@@ -265,7 +265,7 @@ func TestPostgresFailedStageIsNoStage(t *testing.T) {
 
 	clear(s.Packs)
 	sourcetest.MustFail(t, p.Stage(t.Context(), s.Reader(), e), "stage db: ")
-	if left, _ := os.ReadDir(p.cfg.Scratch); len(left) > 0 {
+	if left, _ := os.ReadDir(p.notes.dir); len(left) > 0 {
 		t.Errorf("left in the scratch folder: %v", left)
 	}
 }

@@ -14,13 +14,8 @@ import (
 // A database that is no longer needed is renamed first, and dropped by a sweep:
 // one that the server does not drop is in nobody's way under such a name.
 
-// dropped names the nth database that waits to be dropped.
-func (p *Source) dropped(n int) string {
-	return besideName(p.url.Database(), "_understudy_dropped_"+strconv.Itoa(n))
-}
-
 // setAside renames those of the databases that exist.
-func (p *Source) setAside(ctx context.Context, conn *pgx.Conn, names ...string) error {
+func (d *database) setAside(ctx context.Context, conn *pgx.Conn, names ...string) error {
 	for _, name := range names {
 		there, err := client.DatabaseExists(ctx, conn, name)
 		if err != nil {
@@ -29,16 +24,16 @@ func (p *Source) setAside(ctx context.Context, conn *pgx.Conn, names ...string) 
 		if !there {
 			continue
 		}
-		to, err := p.freeName(ctx, conn)
+		to, err := d.freeName(ctx, conn)
 		if err != nil {
 			return err
 		}
-		err = p.renameAll(ctx, conn, []rename{{name, to}}, nil)
+		err = d.renameAll(ctx, conn, []rename{{name, to}}, nil)
 		// Dropping removes what keeps a database from being renamed.
-		if err != nil && (!client.IsCode(err, "55006") || p.dropDatabase(ctx, conn, name) != nil) {
+		if err != nil && (!client.IsCode(err, "55006") || d.drop(ctx, conn, name) != nil) {
 			return err
 		}
-		if err := p.step("drop "+name, nil); err != nil {
+		if err := d.step("drop "+name, nil); err != nil {
 			return err
 		}
 	}
@@ -46,42 +41,30 @@ func (p *Source) setAside(ctx context.Context, conn *pgx.Conn, names ...string) 
 }
 
 // remove sets databases aside, and drops what can be dropped.
-func (p *Source) remove(ctx context.Context, conn *pgx.Conn, names ...string) error {
-	if err := p.setAside(ctx, conn, names...); err != nil {
+func (d *database) remove(ctx context.Context, conn *pgx.Conn, names ...string) error {
+	if err := d.setAside(ctx, conn, names...); err != nil {
 		return err
 	}
-	_, err := p.sweep(ctx, conn)
+	_, err := d.sweep(ctx, conn)
 	return err
 }
 
-func (p *Source) freeName(ctx context.Context, conn *pgx.Conn) (string, error) {
+func (d *database) freeName(ctx context.Context, conn *pgx.Conn) (string, error) {
 	for n := 1; ; n++ {
-		taken, err := client.DatabaseExists(ctx, conn, p.dropped(n))
+		taken, err := client.DatabaseExists(ctx, conn, d.dropped(n))
 		if err != nil || !taken {
-			return p.dropped(n), err
+			return d.dropped(n), err
 		}
 	}
 }
 
-// Sweep implements Sweeper.
-func (p *Source) Sweep(ctx context.Context) (left []source.Leftover, err error) {
-	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		left, err = p.sweep(ctx, conn)
-		return err
-	})
-	if err != nil {
-		return left, fmt.Errorf("drop what is left of %s: %w", p.name, err)
-	}
-	return left, nil
-}
-
-func (p *Source) sweep(ctx context.Context, conn *pgx.Conn) (left []source.Leftover, err error) {
-	names, err := p.setAsideNames(ctx, conn)
+func (d *database) sweep(ctx context.Context, conn *pgx.Conn) (left []source.Leftover, err error) {
+	names, err := d.setAsideNames(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		failed := p.dropDatabase(ctx, conn, name)
+		failed := d.drop(ctx, conn, name)
 		if failed == nil {
 			continue
 		}
@@ -97,14 +80,14 @@ func (p *Source) sweep(ctx context.Context, conn *pgx.Conn) (left []source.Lefto
 }
 
 // setAsideNames lists the databases that wait to be dropped.
-func (p *Source) setAsideNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+func (d *database) setAsideNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	all, err := client.CollectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
 	if err != nil {
 		return nil, fmt.Errorf("list databases: %w", err)
 	}
 	var ours []string
 	for _, name := range all {
-		if n, ok := numberOf(name); ok && name == p.dropped(n) {
+		if n, ok := numberOf(name); ok && name == d.dropped(n) {
 			ours = append(ours, name)
 		}
 	}

@@ -1,7 +1,6 @@
 package swap
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
@@ -9,14 +8,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 )
 
-// The state of a swap of one file can be read off the files (S staged, B the file
-// itself, R replaced, A absent: a marker that there was no file; R-wal etc. what
-// SQLite keeps beside a database, the side files, set aside):
-//
-//	S, B or no B          staged
-//	S, B, R-wal …         side files are being moved, forward or back
-//	S, no B, R or A       about to be put into place, or just taken back
-//	B, R or A             swapped
+// The State of a swap of one file can be read off the files. It is Moved when some of
+// what SQLite keeps beside a database, the side files, has the name of what was replaced.
 //
 // Every step is one rename or one removal, made durable before the next. Side
 // files go before the database and come back after it, so that no database
@@ -55,15 +48,10 @@ func (s *File) exists(name string) (bool, error) {
 	return p.Exists()
 }
 
-// fileState is which of the files exist.
-type fileState struct{ staged, target, replaced, absent, moved bool }
-
-func (s *File) state() (st fileState, err error) {
-	for _, f := range []struct {
-		name string
-		to   *bool
-	}{{s.Staged(), &st.staged}, {s.Name, &st.target}, {s.Replaced(), &st.replaced}, {s.absent(), &st.absent}} {
-		if *f.to, err = s.exists(f.name); err != nil {
+// state is which of the files exist.
+func (s *File) state() (st State, err error) {
+	for _, f := range st.Parts(s.Staged(), s.Name, s.Replaced(), s.absent()) {
+		if *f.To, err = s.exists(f.Name); err != nil {
 			return st, err
 		}
 	}
@@ -72,7 +60,7 @@ func (s *File) state() (st fileState, err error) {
 		if err != nil {
 			return st, err
 		}
-		st.moved = st.moved || there
+		st.Moved = st.Moved || there
 	}
 	return st, nil
 }
@@ -105,7 +93,7 @@ func (s *File) Stage(parents []meta.Parent, build func(*os.File) error) error {
 	if err != nil {
 		return err
 	}
-	if st.replaced || st.absent || st.moved {
+	if st.Begun() {
 		return source.ErrUnfinished
 	}
 	if err := meta.MakeParents(&s.Place, parents); err != nil {
@@ -158,13 +146,8 @@ func (s *File) Swap() error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case !st.staged && st.target && (st.replaced || st.absent):
-		return nil
-	case !st.staged:
-		return ErrNothingStaged
-	case st.target && (st.replaced || st.absent):
-		return fmt.Errorf("%s was made again in the midst of a swap", s.Path())
+	if done, err := st.CheckSwap(s.Path()); done || err != nil {
+		return err
 	}
 	if err := s.dropStagedSides(); err != nil {
 		return err
@@ -173,9 +156,9 @@ func (s *File) Swap() error {
 		return err
 	}
 	switch {
-	case st.target:
+	case st.Target:
 		err = s.step("replace", s.Dir.Move(s.Name, s.Replaced()))
-	case !st.replaced && !st.absent:
+	case !st.Replaced && !st.Absent:
 		err = s.step("absent", s.markAbsent())
 	}
 	if err != nil {
@@ -190,13 +173,12 @@ func (s *File) SwapBack() error {
 	if err != nil {
 		return err
 	}
-	if st.replaced || st.absent {
-		if st.target && st.staged {
-			return fmt.Errorf("%s was made again in the midst of a swap", s.Path())
-		}
-		if err := s.takeBack(st); err != nil {
-			return err
-		}
+	begun, err := st.CheckSwapBack(s.Path())
+	if err == nil && begun {
+		err = s.takeBack(st)
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.moveSides(s.Replaced(), s.Name); err != nil {
 		return err
@@ -209,8 +191,8 @@ func (s *File) SwapBack() error {
 
 // takeBack takes the new database out of its place, with the side files that
 // it may have got there, and puts the replaced one in.
-func (s *File) takeBack(st fileState) error {
-	if st.target {
+func (s *File) takeBack(st State) error {
+	if st.Target {
 		if err := s.step("take", s.Dir.Move(s.Name, s.Staged())); err != nil {
 			return err
 		}
@@ -220,7 +202,7 @@ func (s *File) takeBack(st fileState) error {
 			return err
 		}
 	}
-	if !st.replaced {
+	if !st.Replaced {
 		return nil
 	}
 	return s.step("put back", s.Dir.Move(s.Replaced(), s.Name))
@@ -232,8 +214,8 @@ func (s *File) Discard() error {
 	if err != nil {
 		return err
 	}
-	if st.staged && (st.replaced || st.absent || st.moved) || st.replaced && !st.target {
-		return source.ErrUnfinished
+	if err := st.CheckDiscard(); err != nil {
+		return err
 	}
 	names := append(s.withSides(s.Replaced()), s.Replaced(), s.absent())
 	names = append(append(names, s.withSides(s.Staged())...), s.Staged(), s.staging())

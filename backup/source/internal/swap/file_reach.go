@@ -12,17 +12,10 @@ import (
 // Reach tells by which files there are how far a swap has come.
 func (s *File) Reach() (source.Reach, error) {
 	st, err := s.state()
-	switch {
-	case err != nil:
+	if err != nil {
 		return source.ReachNone, err
-	case (st.replaced || st.absent) && st.target && !st.staged:
-		return source.ReachPlaced, nil
-	case st.replaced || st.absent || st.moved:
-		return source.ReachBegun, nil
-	case st.staged:
-		return source.ReachStaged, nil
 	}
-	return source.ReachNone, nil
+	return st.Reach(), nil
 }
 
 // Keep renames what was replaced: what SQLite kept beside it first, so that the

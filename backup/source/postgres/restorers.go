@@ -11,8 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,41 +30,46 @@ type restorer struct {
 	admin     bool // it is the administrator
 }
 
-// restorerName names the nth role that is made for a restore.
-func (p *Source) restorerName(n int) string {
-	return besideName(p.url.Database(), "_understudy_restorer_"+strconv.Itoa(n))
-}
-
 // maxRestorers is how many roles of earlier restores may be left that cannot be
 // dropped, for a database that cannot be dropped is theirs.
 const maxRestorers = 20
 
-// newRestorer chooses the role, and makes it where it has to be made.
-func (p *Source) newRestorer(ctx context.Context, conn *pgx.Conn) (*restorer, error) {
+// restorers choose, make and drop the roles that dumps are restored as.
+type restorers struct {
+	db    *database
+	user  string      // the application's own role
+	given *client.URL // restore_url; nil for none
+	trust []string
+	// restorable is whether a restore was seen to be able to connect as its role.
+	restorable atomic.Bool
+}
+
+// choose chooses the role, and makes it where it has to be made.
+func (r *restorers) choose(ctx context.Context, conn *pgx.Conn) (*restorer, error) {
 	switch {
-	case p.byAdmin(conn):
-		return &restorer{url: p.admin, role: p.admin.User(), admin: true}, nil
-	case p.cfg.RestoreURL != "":
-		return p.givenRestorer(ctx)
+	case r.byAdmin(conn):
+		return &restorer{url: r.db.admin, role: r.db.admin.User(), admin: true}, nil
+	case r.given != nil:
+		return r.givenRole(ctx)
 	}
 	for n := 1; n <= maxRestorers; n++ {
-		name := p.restorerName(n)
+		name := r.db.restorer(n)
 		if client.Execute(ctx, conn, "DROP ROLE IF EXISTS "+client.Ident(name)) == nil {
-			return p.makeRestorer(ctx, conn, name)
+			return r.makeRole(ctx, conn, name)
 		}
 	}
-	return nil, fmt.Errorf("roles of earlier restores (%s and so on) cannot be dropped: drop what they own, and them", p.restorerName(1))
+	return nil, fmt.Errorf("roles of earlier restores (%s and so on) cannot be dropped: drop what they own, and them", r.db.restorer(1))
 }
 
 // byAdmin tells whether the administrator restores everything: who is the
 // application's own role, or trusts the dump.
-func (p *Source) byAdmin(conn *pgx.Conn) bool {
-	return p.admin.User() == p.url.User() && !client.IsSuper(conn) || slices.Contains(p.cfg.Trust, archive.TrustAll)
+func (r *restorers) byAdmin(conn *pgx.Conn) bool {
+	return r.db.admin.User() == r.user && !client.IsSuper(conn) || slices.Contains(r.trust, archive.TrustAll)
 }
 
-// givenRestorer is the role of restore_url.
-func (p *Source) givenRestorer(ctx context.Context) (*restorer, error) {
-	w := &restorer{url: p.restore, role: p.restore.User()}
+// givenRole is the role of restore_url.
+func (r *restorers) givenRole(ctx context.Context) (*restorer, error) {
+	w := &restorer{url: *r.given, role: r.given.User()}
 	err := w.url.With(ctx, func(conn *pgx.Conn) error {
 		var strong bool
 		err := conn.QueryRow(ctx, "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = session_user").Scan(&strong)
@@ -79,8 +84,8 @@ func (p *Source) givenRestorer(ctx context.Context) (*restorer, error) {
 	return w, nil
 }
 
-// makeRestorer makes a role that can do nothing but connect.
-func (p *Source) makeRestorer(ctx context.Context, conn *pgx.Conn, name string) (*restorer, error) {
+// makeRole makes a role that can do nothing but connect.
+func (r *restorers) makeRole(ctx context.Context, conn *pgx.Conn, name string) (*restorer, error) {
 	password := rand.Text()
 	verifier, err := scramVerifier(password)
 	if err != nil {
@@ -93,7 +98,7 @@ func (p *Source) makeRestorer(ctx context.Context, conn *pgx.Conn, name string) 
 	if err := client.Execute(ctx, conn, sql...); err != nil {
 		return nil, fmt.Errorf("make role %q to restore as: %w", name, client.Explained(err))
 	}
-	return &restorer{url: p.admin.As(name, password), role: name, temporary: true}, nil
+	return &restorer{url: r.db.admin.As(name, password), role: name, temporary: true}, nil
 }
 
 // enter finds out how the role can connect to a database.
@@ -125,30 +130,30 @@ func (w *restorer) try(ctx context.Context, database string) error {
 	return err
 }
 
-// checkRestorer tells whether a restore could connect as its role. What was once
+// check tells whether a restore could connect as its role. What was once
 // so is not asked again.
-func (p *Source) checkRestorer(ctx context.Context, conn *pgx.Conn) error {
-	if p.restorable.Load() {
+func (r *restorers) check(ctx context.Context, conn *pgx.Conn) error {
+	if r.restorable.Load() {
 		return nil
 	}
-	return p.alone(ctx, conn, func() (err error) {
-		w, err := p.newRestorer(ctx, conn)
+	return r.alone(ctx, conn, func() (err error) {
+		w, err := r.choose(ctx, conn)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, p.dropRestorer(ctx, conn, w)) }()
-		if err := w.enter(ctx, p.admin.Database()); err != nil {
+		defer func() { err = errors.Join(err, r.drop(ctx, conn, w)) }()
+		if err := w.enter(ctx, r.db.admin.Database()); err != nil {
 			return err
 		}
-		p.restorable.Store(true)
+		r.restorable.Store(true)
 		return nil
 	})
 }
 
 // alone calls do while nobody else makes such a role for this database, in
 // another process either.
-func (p *Source) alone(ctx context.Context, conn *pgx.Conn, do func() error) (err error) {
-	sum := sha256.Sum256([]byte("understudy restorer of " + p.target()))
+func (r *restorers) alone(ctx context.Context, conn *pgx.Conn, do func() error) (err error) {
+	sum := sha256.Sum256([]byte("understudy restorer of " + r.db.name()))
 	key := int64(binary.BigEndian.Uint64(sum[:]))
 	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_advisory_lock($1)", key); err != nil {
 		return fmt.Errorf("wait for another restore: %w", err)
@@ -199,8 +204,8 @@ func (w *restorer) eachPrivilege(ctx context.Context, conn *pgx.Conn, format str
 	return errors.Join(err, client.Execute(ctx, conn, all...))
 }
 
-// dropRestorer drops the role if it was made for this restore.
-func (p *Source) dropRestorer(ctx context.Context, conn *pgx.Conn, w *restorer) error {
+// drop drops the role if it was made for this restore.
+func (r *restorers) drop(ctx context.Context, conn *pgx.Conn, w *restorer) error {
 	if !w.temporary {
 		return nil
 	}

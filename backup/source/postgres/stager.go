@@ -21,26 +21,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
-// Space implements Restorer: the dump, as pg_restore needs it to be a file.
-// The server's own folder may be out of sight; Stage looks at it.
-func (p *Source) Space(e source.Entry) (string, int64) { return p.cfg.Scratch, e.Root.Size }
-
-// Accept implements Restorer: a server restores what is of its own version or
-// an older one.
-func (p *Source) Accept(ctx context.Context, e source.Entry) error {
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		facts, _, err := accept(ctx, conn, e)
-		if err == nil {
-			err = p.acceptLocales(ctx, conn, facts)
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", p.name, err)
-	}
-	return nil
-}
-
 // accept gives what the manifest says of a dump that can be restored, and the
 // tool to do it with.
 func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, pgRestore client.Tool, err error) {
@@ -61,172 +41,174 @@ func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, p
 	return facts, pgRestore, err
 }
 
-// Stage restores the dump into a new database, on the target's server. The
-// earlier stage stays until the new one is whole.
-func (p *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.stage(ctx, conn, r, e) })
-	if err != nil {
-		return fmt.Errorf("stage %s: %w", p.name, err)
-	}
-	return nil
+// stager restores a dump into a new database, which becomes the stage.
+type stager struct {
+	db        *database
+	notes     *notes
+	stage     *stage
+	roles     *roleBook
+	locales   *locales
+	restorers *restorers
+	jobs      int
+	trust     []string
 }
 
-func (p *Source) stage(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry) error {
+func (s *stager) restore(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry) error {
 	facts, pgRestore, err := accept(ctx, conn, e)
 	if err == nil {
-		err = p.acceptLocales(ctx, conn, facts)
+		err = s.locales.accept(ctx, conn, facts)
 	}
 	if err != nil {
 		return err
 	}
-	st, err := p.state(ctx, conn)
+	st, err := s.db.state(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if st.replaced || st.absent {
+	if st.Begun() {
 		return source.ErrUnfinished
 	}
-	if err := p.checkServerSpace(ctx, conn, e, facts); err != nil {
+	if err := s.checkServerSpace(ctx, conn, e, facts); err != nil {
 		return err
 	}
-	return p.rebuild(ctx, conn, r, e, pgRestore)
+	return s.rebuild(ctx, conn, r, e, pgRestore)
 }
 
-func (p *Source) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore client.Tool) (err error) {
+func (s *stager) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore client.Tool) (err error) {
 	g, err := readExtra(ctx, r, e)
 	if err != nil {
 		return err
 	}
-	if err := fsx.MakeScratch(p.cfg.Scratch); err != nil {
+	if err := fsx.MakeScratch(s.notes.dir); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, fsx.RemoveFiles(p.archive())) }()
-	if err := chunks.ToFile(ctx, r, e.Root, p.archive()); err != nil {
+	defer func() { err = errors.Join(err, fsx.RemoveFiles(s.notes.archive())) }()
+	if err := chunks.ToFile(ctx, r, e.Root, s.notes.archive()); err != nil {
 		return err
 	}
-	entries, err := archive.ReadTOC(p.archive())
+	entries, err := archive.ReadTOC(s.notes.archive())
 	if err != nil {
 		return err
 	}
-	plan, err := archive.NewPlan(entries, p.cfg.Trust, p.byAdmin(conn))
+	plan, err := archive.NewPlan(entries, s.trust, s.restorers.byAdmin(conn))
 	if err != nil {
 		return err
 	}
-	if err := p.remove(ctx, conn, p.staging(), p.outdated()); err != nil {
+	if err := s.db.remove(ctx, conn, s.db.staging(), s.db.outdated()); err != nil {
 		return err
 	}
-	roles, err := p.makeRoles(ctx, conn, g)
+	roles, err := s.roles.makeMissing(ctx, conn, g)
 	if err != nil {
 		return err
 	}
-	if err := p.restoreAs(ctx, conn, roles, plan, pgRestore); err != nil {
+	if err := s.restoreAs(ctx, conn, roles, plan, pgRestore); err != nil {
 		return err
 	}
-	if err = p.rehearseRoles(ctx, conn, g); err == nil {
-		err = p.settleStage(ctx, conn, g)
+	if err = s.roles.rehearse(ctx, conn, g); err == nil {
+		err = s.settle(ctx, conn, g)
 	}
 	if err != nil {
-		p.dropStaging(context.WithoutCancel(ctx))
+		s.dropStaging(context.WithoutCancel(ctx))
 	}
 	return err
 }
 
 // restoreAs makes the staging database, fills it, and gives it to its owner.
-func (p *Source) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.Aligner, plan *archive.Plan, pgRestore client.Tool) (err error) {
+func (s *stager) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.Aligner, plan *archive.Plan, pgRestore client.Tool) (err error) {
 	var who *restorer
 	local := roles.Local()
-	err = p.alone(ctx, conn, func() error {
-		if who, err = p.newRestorer(ctx, conn); err != nil {
+	err = s.restorers.alone(ctx, conn, func() error {
+		if who, err = s.restorers.choose(ctx, conn); err != nil {
 			return err
 		}
 		database := local.Database
 		database.Owner = who.role
-		if err := client.Execute(ctx, conn, database.Create(p.staging())); err != nil {
-			return fmt.Errorf("create database %q: %w", p.staging(), client.Explained(err))
+		if err := client.Execute(ctx, conn, database.Create(s.db.staging())); err != nil {
+			return fmt.Errorf("create database %q: %w", s.db.staging(), client.Explained(err))
 		}
 		return nil
 	})
 	defer func() {
 		ctx := context.WithoutCancel(ctx)
 		if err != nil { // it takes room, and a new attempt begins afresh
-			p.dropStaging(ctx)
+			s.dropStaging(ctx)
 		}
 		if who != nil {
 			// The other connection ends when its context is cancelled.
-			err = errors.Join(err, p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.dropRestorer(ctx, conn, who) }))
+			err = errors.Join(err, s.db.with(ctx, func(conn *pgx.Conn) error { return s.restorers.drop(ctx, conn, who) }))
 		}
 	}()
 	if err != nil {
 		return err
 	}
-	if err := who.enter(ctx, p.staging()); err != nil {
+	if err := who.enter(ctx, s.db.staging()); err != nil {
 		return err
 	}
-	p.restorable.Store(true)
-	said, err := p.load(ctx, &loading{tool: pgRestore, plan: plan, roles: roles, who: who})
+	s.restorers.restorable.Store(true)
+	said, err := (&loading{db: s.db, notes: s.notes, jobs: s.jobs, trust: s.trust, tool: pgRestore, plan: plan, roles: roles, who: who}).load(ctx)
 	if err != nil {
 		return err
 	}
 	if err := source.Judge(ctx, "", source.Findings{Unchecked: said}); err != nil {
 		return err
 	}
-	if err := p.takeOver(ctx, conn, local, who); err != nil {
+	if err := s.takeOver(ctx, conn, local, who); err != nil {
 		return err
 	}
-	return p.dropUnused(ctx, roles.StandIns())
+	return s.roles.dropUnused(ctx, roles.StandIns())
 }
 
 // takeOver gives a database that is filled to its owner, with its properties,
 // and ends what the restorer may do in it.
-func (p *Source) takeOver(ctx context.Context, conn *pgx.Conn, local *globals.State, who *restorer) error {
-	name := client.Ident(p.staging())
-	if err := p.admin.To(p.staging()).With(ctx, func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
+func (s *stager) takeOver(ctx context.Context, conn *pgx.Conn, local *globals.State, who *restorer) error {
+	name := client.Ident(s.db.staging())
+	if err := s.db.within(ctx, s.db.staging(), func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
 		return fmt.Errorf("take over from role %q: %w", who.role, client.Explained(err))
 	}
-	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + client.Ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.Properties(p.staging())...)
+	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + client.Ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.Properties(s.db.staging())...)
 	if err := client.Execute(ctx, conn, statements...); err != nil {
-		return fmt.Errorf("set properties of database %q: %w", p.staging(), client.Explained(err))
+		return fmt.Errorf("set properties of database %q: %w", s.db.staging(), client.Explained(err))
 	}
 	return nil
 }
 
-// settleStage puts a stage that is whole into the place of the earlier one.
-func (p *Source) settleStage(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
-	if err := p.keepRoles(ctx, conn, p.staging(), g); err != nil {
+// settle puts a stage that is whole into the place of the earlier one.
+func (s *stager) settle(ctx context.Context, conn *pgx.Conn, g *globals.State) error {
+	if err := s.roles.keep(ctx, conn, s.db.staging(), g); err != nil {
 		return err
 	}
-	renames := []rename{{p.staging(), p.Staged()}}
-	if there, err := client.DatabaseExists(ctx, conn, p.Staged()); err != nil {
+	renames := []rename{{s.db.staging(), s.db.staged()}}
+	if there, err := client.DatabaseExists(ctx, conn, s.db.staged()); err != nil {
 		return err
 	} else if there {
-		renames = append([]rename{{p.Staged(), p.outdated()}}, renames...)
+		renames = append([]rename{{s.db.staged(), s.db.outdated()}}, renames...)
 	}
 	var left string
-	err := p.renameAll(ctx, conn, renames, func(tx pgx.Tx) (err error) {
-		left, err = p.shut(ctx, tx, p.Staged())
+	err := s.db.renameAll(ctx, conn, renames, func(tx pgx.Tx) (err error) {
+		left, err = s.stage.shut(ctx, tx, s.db.staged())
 		return err
 	})
 	if err == nil {
-		err = p.leave(ctx, conn, left)
+		err = s.stage.leave(ctx, conn, left)
 	}
 	if err != nil {
 		return err
 	}
-	if err := p.remove(ctx, conn, p.outdated()); err != nil {
+	if err := s.db.remove(ctx, conn, s.db.outdated()); err != nil {
 		return err
 	}
-	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
+	oid, err := client.DatabaseOID(ctx, conn, s.db.staged())
 	if err != nil {
 		return err
 	}
-	return p.dropNotes(p.rolesFile(oid), p.leftFile(oid))
+	return s.notes.drop(s.notes.roles(oid), s.notes.left(oid))
 }
 
 // dropStaging drops what was being built, over a connection of its own: the
 // other one ends when its context is cancelled.
-func (p *Source) dropStaging(ctx context.Context) {
+func (s *stager) dropStaging(ctx context.Context) {
 	// If this fails too, the next stage, or SwapBack, does it.
-	_ = p.withAdmin(ctx, func(conn *pgx.Conn) error { return p.remove(ctx, conn, p.staging()) })
+	_ = s.db.with(ctx, func(conn *pgx.Conn) error { return s.db.remove(ctx, conn, s.db.staging()) })
 }
 
 // readExtra reads the second stream.
@@ -247,7 +229,7 @@ func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals.St
 
 // checkServerSpace looks for room in the server's data folder, where that is
 // on this host.
-func (p *Source) checkServerSpace(ctx context.Context, conn *pgx.Conn, e source.Entry, facts Facts) error {
+func (s *stager) checkServerSpace(ctx context.Context, conn *pgx.Conn, e source.Entry, facts Facts) error {
 	var folder *string
 	err := conn.QueryRow(ctx, "SELECT current_setting('data_directory', true)").Scan(&folder)
 	if client.IsCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
@@ -256,11 +238,11 @@ func (p *Source) checkServerSpace(ctx context.Context, conn *pgx.Conn, e source.
 	if err != nil {
 		return fmt.Errorf("find the server's data folder: %w", err)
 	}
-	if !p.admin.Local() {
+	if !s.db.admin.Local() {
 		return nil
 	}
 	need := facts.Size
-	if sameDevice(*folder, p.cfg.Scratch) {
+	if sameDevice(*folder, s.notes.dir) {
 		need += e.Root.Size
 	}
 	var fs unix.Statfs_t

@@ -2,10 +2,10 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -21,14 +21,17 @@ import (
 // was left, but for what the server's own processes do, or somebody with the
 // server's files in hand.
 
-// leftFile keeps what a staged database was left as, by its oid.
-func (p *Source) leftFile(stage uint32) string {
-	return filepath.Join(p.cfg.Scratch, fmt.Sprintf("left-%d", stage))
+// stage is the staged database.
+type stage struct {
+	db    *database
+	notes *notes
+	// openedWith is what had been written to the stage when it was opened.
+	openedWith string
 }
 
 // shut closes a database to connections in a transaction, after which leave is
 // to be called with what it returns.
-func (p *Source) shut(ctx context.Context, tx pgx.Tx, name string) (left string, err error) {
+func (s *stage) shut(ctx context.Context, tx pgx.Tx, name string) (left string, err error) {
 	if err := client.Execute(ctx, tx, closeTo(name)); err != nil {
 		return "", fmt.Errorf("close database %q: %w", name, err)
 	}
@@ -46,100 +49,26 @@ func rowOf(ctx context.Context, conn client.Session, name string) (row string, o
 }
 
 // leave notes how the staged database was left.
-func (p *Source) leave(ctx context.Context, conn *pgx.Conn, left string) error {
-	oid, err := client.DatabaseOID(ctx, conn, p.Staged())
+func (s *stage) leave(ctx context.Context, conn *pgx.Conn, left string) error {
+	oid, err := client.DatabaseOID(ctx, conn, s.db.staged())
 	if err != nil {
 		return err
 	}
-	return writeDurably(p.leftFile(oid), []byte(left))
+	return writeDurably(s.notes.left(oid), []byte(left))
 }
 
 // asLeft tells whether the staged database is as it was left. Nobody can say so
 // of one that an earlier version of this program left.
-func (p *Source) asLeft(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	row, oid, err := rowOf(ctx, conn, p.Staged())
+func (s *stage) asLeft(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	row, oid, err := rowOf(ctx, conn, s.db.staged())
 	if err != nil {
 		return false, err
 	}
-	left, err := os.ReadFile(p.leftFile(oid))
+	left, err := os.ReadFile(s.notes.left(oid))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	return string(left) == row && strings.HasPrefix(row, "false "), err
-}
-
-// Inspect implements Inspector: a database that somebody has opened is damaged as
-// a whole.
-func (p *Source) Inspect(ctx context.Context) (found source.Inspection, err error) {
-	err = p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		left, err := p.asLeft(ctx, conn)
-		if err == nil && !left {
-			found = source.Inspection{Damaged: 1, First: fmt.Sprintf("database %q, which somebody has opened or written to,", p.Staged())}
-		}
-		return err
-	})
-	if err != nil {
-		return source.Inspection{}, fmt.Errorf("look at the stage of %s: %w", p.name, err)
-	}
-	return found, nil
-}
-
-// OpenStage implements Shut.
-func (p *Source) OpenStage(ctx context.Context) error {
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		left, err := p.asLeft(ctx, conn)
-		if err == nil && !left {
-			err = fmt.Errorf("database %q is not as it was left: somebody has opened it", p.Staged())
-		}
-		if err != nil {
-			return err
-		}
-		if err := client.Execute(ctx, conn, openTo(p.Staged())); err != nil {
-			return err
-		}
-		return p.admin.To(p.Staged()).With(ctx, func(inside *pgx.Conn) error {
-			p.openedWith, err = countWrites(ctx, inside)
-			return err
-		})
-	})
-	if err != nil {
-		return fmt.Errorf("open the stage of %s: %w", p.name, err)
-	}
-	return nil
-}
-
-// CloseStage implements Shut. Who wrote shows in what the server counts.
-func (p *Source) CloseStage(ctx context.Context) error {
-	err := p.withAdmin(ctx, func(conn *pgx.Conn) error {
-		inside, err := p.admin.To(p.Staged()).Connect(ctx) // as long as one can
-		if err != nil {
-			return err
-		}
-		defer client.CloseConn(ctx, inside)
-		var left string
-		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
-			left, err = p.shut(ctx, tx, p.Staged())
-			return err
-		})
-		if err == nil {
-			err = endOthers(ctx, conn, p.Staged(), inside.PgConn().PID())
-		}
-		if err != nil {
-			return err
-		}
-		counted, err := countWrites(ctx, inside)
-		if err == nil && counted != p.openedWith {
-			err = fmt.Errorf("%w, while the probe looked at database %q: a probe must only read, and make no temporary tables", source.ErrWritten, p.Staged())
-		}
-		if err != nil {
-			return err
-		}
-		return p.leave(ctx, conn, left)
-	})
-	if err != nil {
-		return fmt.Errorf("close the stage of %s: %w", p.name, err)
-	}
-	return nil
 }
 
 // endOthers ends all sessions in a database but one, and waits until they have
@@ -171,4 +100,81 @@ func countWrites(ctx context.Context, conn *pgx.Conn) (counted string, err error
 		return "", fmt.Errorf("count what was written: %w", err)
 	}
 	return counted, nil
+}
+
+// fingerprint is empty without a stage, and for one without its roles.
+func (s *stage) fingerprint(ctx context.Context, conn *pgx.Conn) (string, error) {
+	var print string
+	var oid uint32
+	err := conn.QueryRow(ctx, `
+		SELECT format('%s %s %s', (SELECT system_identifier FROM pg_catalog.pg_control_system()), oid, datname), oid
+		FROM pg_catalog.pg_database WHERE datname = $1`, s.db.staged()).Scan(&print, &oid)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	roles, err := os.ReadFile(s.notes.roles(oid))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s %x", print, sha256.Sum256(roles)), nil
+}
+
+func (s *stage) inspect(ctx context.Context, conn *pgx.Conn) (source.Inspection, error) {
+	left, err := s.asLeft(ctx, conn)
+	if err != nil || left {
+		return source.Inspection{}, err
+	}
+	return source.Inspection{Damaged: 1, First: fmt.Sprintf("database %q, which somebody has opened or written to,", s.db.staged())}, nil
+}
+
+// open lets the probe in.
+func (s *stage) open(ctx context.Context, conn *pgx.Conn) error {
+	left, err := s.asLeft(ctx, conn)
+	if err == nil && !left {
+		err = fmt.Errorf("database %q is not as it was left: somebody has opened it", s.db.staged())
+	}
+	if err != nil {
+		return err
+	}
+	if err := client.Execute(ctx, conn, openTo(s.db.staged())); err != nil {
+		return err
+	}
+	return s.db.within(ctx, s.db.staged(), func(inside *pgx.Conn) error {
+		s.openedWith, err = countWrites(ctx, inside)
+		return err
+	})
+}
+
+// close shuts it again, and fails where somebody has written meanwhile.
+func (s *stage) close(ctx context.Context, conn *pgx.Conn) error {
+	inside, err := s.db.admin.To(s.db.staged()).Connect(ctx) // as long as one can
+	if err != nil {
+		return err
+	}
+	defer client.CloseConn(ctx, inside)
+	var left string
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
+		left, err = s.shut(ctx, tx, s.db.staged())
+		return err
+	})
+	if err == nil {
+		err = endOthers(ctx, conn, s.db.staged(), inside.PgConn().PID())
+	}
+	if err != nil {
+		return err
+	}
+	counted, err := countWrites(ctx, inside)
+	if err == nil && counted != s.openedWith {
+		err = fmt.Errorf("%w, while the probe looked at database %q: a probe must only read, and make no temporary tables", source.ErrWritten, s.db.staged())
+	}
+	if err != nil {
+		return err
+	}
+	return s.leave(ctx, conn, left)
 }
