@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
@@ -43,18 +42,10 @@ type Cache struct {
 	keep int
 	turn chan struct{} // taken by whoever changes the cache, in this process
 
-	// Replaced in tests.
-	statFS   func(path string) (fileSystem, error)
-	create   func(dir string) (partialFile, error)
-	parallel int // packs fetched at once
-}
+	packs *packDir
 
-// partialFile is a file that is being fetched.
-type partialFile interface {
-	io.Writer
-	Name() string
-	Sync() error
-	Close() error
+	// Replaced in tests.
+	statFS func(path string) (fileSystem, error)
 }
 
 // OpenCache opens (and makes) the cache in dir and drops leftovers of
@@ -64,7 +55,8 @@ func OpenCache(dir string, keep int) (*Cache, error) {
 	if keep < 1 {
 		return nil, fmt.Errorf("open cache %s: it must keep at least one backup, not %d", dir, keep)
 	}
-	c := &Cache{dir: dir, keep: keep, turn: make(chan struct{}, 1), statFS: statFS, create: createPartial, parallel: fetchParallel}
+	c := &Cache{dir: dir, keep: keep, turn: make(chan struct{}, 1), statFS: statFS}
+	c.packs = newPackDir(dir, func(step string, do func() error) error { return announced(c.Step, step, do) })
 	if err := c.makeFolders(); err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", dir, err)
 	}
@@ -91,13 +83,9 @@ func (c *Cache) makeFolders() error {
 	return nil
 }
 
-func createPartial(dir string) (partialFile, error) { return os.CreateTemp(dir, "pack-*") }
-
 func (c *Cache) path(parts ...string) string {
 	return filepath.Join(append([]string{c.dir}, parts...)...)
 }
-
-func (c *Cache) packPath(d pack.Digest) string { return c.path(filepath.FromSlash(d.Key())) }
 
 // change runs do while nobody else changes the cache. Somebody may have deleted
 // its folder.
@@ -246,7 +234,7 @@ func (c *Cache) ReadPack(ctx context.Context, d pack.Digest, off int64, buf []by
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("read pack %s: %w", d, err)
 	}
-	f, err := os.Open(c.packPath(d))
+	f, err := os.Open(c.packs.at(d))
 	if err != nil {
 		return fmt.Errorf("read cached pack %s: %w", d, err)
 	}
@@ -263,7 +251,7 @@ func (c *Cache) ReadPack(ctx context.Context, d pack.Digest, off int64, buf []by
 // PackSize gives the size of a cached pack in bytes. A pack that is not cached
 // is an error that wraps fs.ErrNotExist.
 func (c *Cache) PackSize(_ context.Context, d pack.Digest) (int64, error) {
-	info, err := os.Stat(c.packPath(d))
+	info, err := os.Stat(c.packs.at(d))
 	if err != nil {
 		return 0, fmt.Errorf("look for cached pack %s: %w", d, err)
 	}
@@ -275,95 +263,18 @@ func (c *Cache) PackSize(_ context.Context, d pack.Digest) (int64, error) {
 func (c *Cache) PutPack(ctx context.Context, d pack.Digest, data []byte) error {
 	p := pack.Info{Digest: d, Size: int64(len(data))}
 	err := c.change(ctx, func() error {
-		if c.has(p) {
+		if c.packs.has(p) {
 			return nil
 		}
-		if err := c.storePack(p, bytes.NewReader(data), nil); err != nil {
+		if err := c.packs.store(p, bytes.NewReader(data), nil); err != nil {
 			return err
 		}
-		return c.syncPacks([]pack.Info{p})
+		return c.packs.sync([]pack.Info{p})
 	})
 	if err != nil {
 		return fmt.Errorf("cache pack %s: %w", d, err)
 	}
 	return nil
-}
-
-// has tells whether a pack is cached. A size of 0 is an unknown one.
-func (c *Cache) has(p pack.Info) bool {
-	info, err := os.Stat(c.packPath(p.Digest))
-	return err == nil && (p.Size == 0 || info.Size() == p.Size)
-}
-
-// storePack streams a pack into its place, if it is the one that its name
-// says. The folder of its place is not synced yet.
-func (c *Cache) storePack(p pack.Info, body io.Reader, count func(n int)) (err error) {
-	f, err := c.create(c.path("partial"))
-	if err != nil {
-		return fmt.Errorf("make a file: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // it may be closed already
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	hash := sha256.New()
-	// The wrapped reader keeps io.Copy from handing the whole body over at once.
-	size, err := io.CopyBuffer(counter{io.MultiWriter(f, hash), count}, struct{ io.Reader }{body}, make([]byte, 256<<10))
-	switch {
-	case err != nil:
-		return err
-	case p.Size != 0 && size != p.Size:
-		return fmt.Errorf("%w: it has %d bytes instead of %d", pack.ErrCorrupt, size, p.Size)
-	case pack.Digest(hash.Sum(nil)) != p.Digest:
-		return fmt.Errorf("%w: its content is not what its name says", pack.ErrCorrupt)
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	place := c.packPath(p.Digest)
-	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
-		return err
-	}
-	return announced(c.Step, "cache.pack", func() error { return os.Rename(f.Name(), place) })
-}
-
-// counter reports what passes through it.
-type counter struct {
-	io.Writer
-	count func(n int)
-}
-
-func (w counter) Write(b []byte) (int, error) {
-	n, err := w.Writer.Write(b)
-	if w.count != nil {
-		w.count(n)
-	}
-	return n, err
-}
-
-// syncPacks makes the places of packs durable. All at once, because a disk
-// takes little longer for many syncs than for one.
-func (c *Cache) syncPacks(packs []pack.Info) error {
-	if len(packs) == 0 {
-		return nil
-	}
-	folders := map[string]bool{c.path("packs"): true}
-	for _, p := range packs {
-		folders[filepath.Dir(c.packPath(p.Digest))] = true
-	}
-	var group errgroup.Group
-	group.SetLimit(c.parallel)
-	return announced(c.Step, "cache.sync", func() error {
-		for folder := range folders {
-			group.Go(func() error { return syncDir(folder) })
-		}
-		return group.Wait()
-	})
 }
 
 // needs reads which packs a cached backup needs.

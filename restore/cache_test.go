@@ -236,7 +236,7 @@ func TestWhatIsBrokenInTheCacheIsPulledAgain(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return os.Truncate(c.packPath(packs[0].Digest), 10)
+			return os.Truncate(c.packs.at(packs[0].Digest), 10)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

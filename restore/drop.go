@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -83,7 +82,7 @@ func (c *Cache) tidy(spared string, needed map[pack.Digest]bool) error {
 			return err
 		}
 	}
-	return announced(c.Step, "cache.sweep", func() error { return c.dropPacks(needed) })
+	return announced(c.Step, "cache.sweep", func() error { return c.packs.drop(needed) })
 }
 
 func (c *Cache) dropUnlessHeld(id string) (dropped bool, err error) {
@@ -113,20 +112,6 @@ func (c *Cache) dropBackup(id string) error {
 		return fmt.Errorf("drop backup %s: %w", id, err)
 	}
 	return nil
-}
-
-// dropPacks drops the packs that are not needed.
-func (c *Cache) dropPacks(needed map[pack.Digest]bool) error {
-	return filepath.WalkDir(c.path("packs"), func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		var d pack.Digest
-		if err := d.UnmarshalText([]byte(e.Name())); err == nil && needed[d] {
-			return nil
-		}
-		return os.Remove(path)
-	})
 }
 
 // emptyDir removes what a folder holds.

@@ -11,6 +11,10 @@ import (
 // many entries are as they were staged, and how many are not, or were not before
 // they were restored again.
 func (s *Swapper) Inspected() source.Inspection {
+	return s.stager.found()
+}
+
+func (s *stager) found() source.Inspection {
 	s.looks.Lock()
 	defer s.looks.Unlock()
 	return s.inspected
@@ -20,7 +24,7 @@ func (s *Swapper) Inspected() source.Inspection {
 // entry, with what they were when they were written. One that is damaged is brought forward to
 // itself: what is damaged in it is restored again. A stage that is a single file is
 // as its seal says.
-func (s *Swapper) inspect(ctx context.Context, p *plan) error {
+func (s *stager) inspect(ctx context.Context, p *plan) error {
 	var sum source.Inspection
 	for i, part := range p.parts {
 		inspector, ok := part.Source.(source.Inspector)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/understudy-ha/understudy/backup/source"
 )
@@ -69,12 +68,18 @@ func (s journalSource) String() string { return s.Kind + " " + s.Name }
 
 const journalFile = "swap.json"
 
-func (s *Swapper) journalPath() string { return filepath.Join(s.dir, journalFile) }
+// journalDir is the directory in which a Swapper remembers what it does.
+type journalDir struct {
+	dir      string
+	announce func(step string, do func() error) error
+}
+
+func (d *journalDir) path() string { return filepath.Join(d.dir, journalFile) }
 
 // read reads the journal. None means Idle.
-func (s *Swapper) read() (journal, error) {
+func (d *journalDir) read() (journal, error) {
 	var j journal
-	err := readJSON(s.journalPath(), &j)
+	err := readJSON(d.path(), &j)
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{}, nil
 	}
@@ -89,71 +94,36 @@ func (s *Swapper) read() (journal, error) {
 
 // write moves the journal to a new state, durably. Idle removes it, unless
 // stages are left.
-func (s *Swapper) write(j *journal, state State) error {
+func (d *journalDir) write(j *journal, state State) error {
 	j.Format, j.State = journalFormat, state
 	if state != Staging {
 		j.Earlier = nil
 	}
-	step, do := "swapper."+string(state), func() error { return s.save(j) }
+	step, do := "swapper."+string(state), func() error { return d.save(j) }
 	if state == Idle {
 		j.pin, j.Sources, step = pin{}, nil, "swapper.idle"
 		if len(j.Stages) == 0 {
-			do = s.forget
+			do = d.forget
 		}
 	}
-	if err := announced(s.Step, step, do); err != nil {
+	if err := d.announce(step, do); err != nil {
 		return fmt.Errorf("write swap journal: %w", err)
 	}
 	return nil
 }
 
-func (s *Swapper) save(j *journal) error {
+func (d *journalDir) save(j *journal) error {
 	data, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
-	return writeDurably(s.journalPath(), data)
+	return writeDurably(d.path(), data)
 }
 
 // forget removes the journal, durably, and what is known of a stage.
-func (s *Swapper) forget() error {
-	if err := os.Remove(s.journalPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (d *journalDir) forget() error {
+	if err := os.Remove(d.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(s.forgetReread(), syncDir(s.dir))
-}
-
-// ErrSources means that the sources configured here are not those of the
-// backup or the journal; its message names them. Nothing was touched.
-var ErrSources = errors.New("sources differ")
-
-// match compares what is configured with what a backup or the journal has.
-func (s *Swapper) match(what string, theirs []journalSource) error {
-	ours := make(map[journalSource]bool)
-	for _, r := range s.sources {
-		ours[journalSource{r.Kind(), r.Name()}] = true
-	}
-	var missing, extra []string
-	for _, t := range theirs {
-		if !ours[t] {
-			missing = append(missing, t.String())
-		}
-		delete(ours, t)
-	}
-	for _, r := range s.sources {
-		if o := (journalSource{r.Kind(), r.Name()}); ours[o] {
-			extra = append(extra, o.String())
-		}
-	}
-	var parts []string
-	if len(missing) > 0 {
-		parts = append(parts, what+" has "+strings.Join(missing, ", ")+", which is not configured here")
-	}
-	if len(extra) > 0 {
-		parts = append(parts, "configured here is "+strings.Join(extra, ", ")+", which "+what+" does not have")
-	}
-	if len(parts) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", ErrSources, strings.Join(parts, "; "))
+	return errors.Join(d.forgetReread(), syncDir(d.dir))
 }

@@ -2,10 +2,8 @@ package restore
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -26,7 +24,7 @@ type Mended struct {
 // taken from the bucket, and replaced in the cache, durably. Cache.Mended is
 // told.
 func (c *Cache) Mending(repo *backup.Repository) *Mending {
-	return &Mending{Cache: c, repo: repo, found: make(map[pack.Digest]*mend)}
+	return &Mending{cache: c, repo: repo, found: make(map[pack.Digest]*mend)}
 }
 
 // Through is Mending for what need not be cached whole: a pack that is missing
@@ -37,9 +35,9 @@ func (c *Cache) Through(repo *backup.Repository) *Mending {
 	return m
 }
 
-// Mending is a Cache that mends itself. It is safe for concurrent use.
+// Mending reads a Cache, and mends it. It is safe for concurrent use.
 type Mending struct {
-	*Cache
+	cache   *Cache
 	repo    *backup.Repository
 	through bool // a missing pack is no damage
 
@@ -57,7 +55,7 @@ type mend struct {
 
 // ReadPack implements pack.Packs.
 func (m *Mending) ReadPack(ctx context.Context, d pack.Digest, off int64, buf []byte) error {
-	err := m.Cache.ReadPack(ctx, d, off, buf)
+	err := m.cache.ReadPack(ctx, d, off, buf)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -79,29 +77,29 @@ func (m *Mending) Mend(ctx context.Context, d pack.Digest) (pack.Packs, error) {
 	if one.from != nil {
 		return one.from, nil
 	}
-	why := m.checkPack(ctx, d)
+	why := m.cache.packs.check(ctx, d)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if why == nil { // somebody else has mended it
-		one.from = m.Cache
+		one.from = m.cache
 		return one.from, nil
 	}
-	f := &fetch{cache: m.Cache, repo: m.repo}
+	f := &fetch{cache: m.cache, repo: m.repo}
 	p := pack.Info{Digest: d}
 	err := f.one(ctx, p)
 	if err == nil {
-		err = m.syncPacks([]pack.Info{p})
+		err = m.cache.packs.sync([]pack.Info{p})
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if m.Mended != nil {
-		m.Mended(ctx, Mended{Pack: d, Why: why, Err: err})
+	if m.cache.Mended != nil {
+		m.cache.Mended(ctx, Mended{Pack: d, Why: why, Err: err})
 	}
 	switch {
 	case err == nil:
-		one.from = m.Cache
+		one.from = m.cache
 	case isStore(err), errors.Is(err, pack.ErrCorrupt): // the bucket has none that is sound
 		return nil, err
 	default: // it has, and cannot be kept here
@@ -128,42 +126,14 @@ func (m *Mending) mend(d pack.Digest) *mend {
 
 // WholePack is Cache.WholePack, mended where that is needed.
 func (m *Mending) WholePack(ctx context.Context, d pack.Digest) ([]byte, error) {
-	data, err := m.Cache.WholePack(ctx, d)
+	data, err := m.cache.WholePack(ctx, d)
 	if err == nil || ctx.Err() != nil {
 		return data, err
 	}
 	if _, mendErr := m.Mend(ctx, d); mendErr != nil {
 		return nil, fmt.Errorf("%w (and no sound copy was found: %w)", err, mendErr)
 	}
-	return m.Cache.WholePack(ctx, d)
-}
-
-// checkPack reads a cached pack, and verifies that it is the one that its name
-// says.
-func (c *Cache) checkPack(ctx context.Context, d pack.Digest) error {
-	f, err := os.Open(c.packPath(d))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	hash := sha256.New()
-	for buf := make([]byte, 256<<10); ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := f.Read(buf)
-		_, _ = hash.Write(buf[:n]) // never fails
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if pack.Digest(hash.Sum(nil)) != d {
-		return fmt.Errorf("%w: its content is not what its name says", pack.ErrCorrupt)
-	}
-	return nil
+	return m.cache.WholePack(ctx, d)
 }
 
 // Sound checks the records of a cached backup, not its packs: that they are of
@@ -199,4 +169,14 @@ func (c *Cache) sound(ref backup.Ref) error {
 		return fmt.Errorf("%w: its list of packs: %v", errBroken, err) //nolint:errorlint // that the list is gone is not that the backup is
 	}
 	return nil
+}
+
+// PackSize is Cache.PackSize.
+func (m *Mending) PackSize(ctx context.Context, d pack.Digest) (int64, error) {
+	return m.cache.PackSize(ctx, d)
+}
+
+// PutPack implements backup.LocalPacks.
+func (m *Mending) PutPack(ctx context.Context, d pack.Digest, data []byte) error {
+	return m.cache.PutPack(ctx, d, data)
 }

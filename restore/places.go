@@ -2,9 +2,7 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -57,9 +55,9 @@ func (j *journal) moved(src source.Source) (bool, error) {
 
 // settlePlaces notes where the sources' paths lead now. What a source has staged
 // at an earlier place is dropped: nobody would find it again.
-func (s *Swapper) settlePlaces(ctx context.Context, j *journal, before journal) error {
+func (s *stager) settlePlaces(ctx context.Context, j *journal, before journal) error {
 	j.Places = make(map[string]string)
-	for _, src := range s.sources {
+	for _, src := range s.set.all {
 		p, ok := src.(source.Placed)
 		if !ok {
 			continue
@@ -68,24 +66,10 @@ func (s *Swapper) settlePlaces(ctx context.Context, j *journal, before journal) 
 		if err != nil {
 			return fmt.Errorf("find where %s lies: %w", src.Name(), err)
 		}
-		if err := s.abandon(ctx, before, src); err != nil {
+		if err := s.set.abandon(ctx, before, src); err != nil {
 			return err
 		}
 		j.Places[src.Name()] = place
 	}
 	return nil
-}
-
-// abandon drops the stage of a source whose path leads elsewhere by now.
-func (s *Swapper) abandon(ctx context.Context, j journal, src source.Source) error {
-	moved, err := j.moved(src)
-	if err != nil || !moved {
-		return err
-	}
-	was := src.(source.Placed).At(j.Places[src.Name()])
-	err = s.do("swap back", was, func() error { return was.SwapBack(ctx) })
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // its file system went with the link
-	}
-	return err
 }

@@ -86,7 +86,7 @@ func TestASwapEndsWhereItBegan(t *testing.T) {
 				t.Fatal(err)
 			}
 			story(t, l, s)
-			again, err := NewSwapper(s.dir, l.sources(t))
+			again, err := NewSwapper(s.journal.dir, l.sources(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func swapAndTurn(t *testing.T, l linkedApp, s *Swapper, end end, want string) {
 		t.Fatal(err)
 	}
 	l.follow(t, 1)
-	again, err := NewSwapper(s.dir, l.sources(t))
+	again, err := NewSwapper(s.journal.dir, l.sources(t))
 	if err == nil {
 		err = end(again, t.Context())
 	}

@@ -61,18 +61,7 @@ func (c *Cache) complete(ref backup.Ref) bool {
 		return false
 	}
 	packs, err := c.needs(ref.ID)
-	return err == nil && len(c.missing(packs)) == 0
-}
-
-// missing gives the packs that are not cached.
-func (c *Cache) missing(packs []pack.Info) []pack.Info {
-	var missing []pack.Info
-	for _, p := range packs {
-		if !c.has(p) {
-			missing = append(missing, p)
-		}
-	}
-	return missing
+	return err == nil && len(c.packs.missing(packs)) == 0
 }
 
 func (c *Cache) pull(ctx context.Context, repo *backup.Repository, ref backup.Ref, progress func(backup.Progress)) error {
@@ -103,7 +92,7 @@ func (c *Cache) pull(ctx context.Context, repo *backup.Repository, ref backup.Re
 		return err
 	}
 	packs := index.Packs()
-	if err := f.run(ctx, packs, sum(c.missing(packs))); err != nil {
+	if err := f.run(ctx, packs, sum(c.packs.missing(packs))); err != nil {
 		return err
 	}
 	return c.record(ref, signed, packs)
@@ -141,7 +130,7 @@ type fetch struct {
 // at once, with a bounded amount of memory. Even when it fails, the packs that got their place have it
 // durably, so that the next run can rely on them.
 func (f *fetch) run(ctx context.Context, packs []pack.Info, total int64) error {
-	missing := f.cache.missing(packs)
+	missing := f.cache.packs.missing(packs)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -150,13 +139,13 @@ func (f *fetch) run(ctx context.Context, packs []pack.Info, total int64) error {
 	}
 	f.total = f.done + total
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(f.cache.parallel)
+	group.SetLimit(f.cache.packs.parallel)
 	for _, p := range missing {
 		group.Go(func() error { return f.one(groupCtx, p) })
 	}
 	err := group.Wait()
-	placed := slices.DeleteFunc(missing, func(p pack.Info) bool { return !f.cache.has(p) })
-	return errors.Join(err, f.cache.syncPacks(placed))
+	placed := slices.DeleteFunc(missing, func(p pack.Info) bool { return !f.cache.packs.has(p) })
+	return errors.Join(err, f.cache.packs.sync(placed))
 }
 
 // makeRoom checks the free space for total bytes. If there is too little it
@@ -208,7 +197,7 @@ func (f *fetch) earlier(ctx context.Context, p pack.Info, why error) error {
 	if err != nil {
 		return errors.Join(why, err)
 	}
-	return f.cache.storePack(p, bytes.NewReader(data), f.count)
+	return f.cache.packs.store(p, bytes.NewReader(data), f.count)
 }
 
 func (f *fetch) try(ctx context.Context, p pack.Info) error {
@@ -222,7 +211,7 @@ func (f *fetch) try(ctx context.Context, p pack.Info) error {
 	counted := 0
 	source := &bodyReader{body: body}
 	// One byte more than a pack may have is enough to refuse it.
-	err = f.cache.storePack(p, io.LimitReader(source, pack.MaxPackSize+1), func(n int) {
+	err = f.cache.packs.store(p, io.LimitReader(source, pack.MaxPackSize+1), func(n int) {
 		counted += n
 		f.count(n)
 	})

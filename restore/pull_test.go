@@ -151,7 +151,7 @@ var badPulls = []badPull{
 	}, ErrNoSpace, "64 MiB of it to stay free"},
 	{"a disk that fills up", func(t *testing.T, _ *cluster, _ *backup.Ref, c *Cache) {
 		t.Helper()
-		c.create = (&smallDisk{left: 512 << 10}).create
+		c.packs.create = (&smallDisk{left: 512 << 10}).create
 	}, ErrNoSpace, "no space left on device"},
 	{"a cancelled context", func(t *testing.T, cl *cluster, _ *backup.Ref, _ *Cache) {
 		t.Helper()
@@ -219,7 +219,7 @@ func TestAPullThatFailsSaysWhyAndLosesNothing(t *testing.T) {
 func TestAnInterruptedPullResumes(t *testing.T) {
 	cl, dir := newCluster(t), memoryDir(t)
 	cache := openCache(t, dir, 10)
-	cache.parallel = 1
+	cache.packs.parallel = 1
 	data := noise(1, 20<<20)
 	ref, m := cl.write(t, 1, data)
 	blocked := "packs/" + m.NewPacks[len(m.NewPacks)-1][:2] + "/" + m.NewPacks[len(m.NewPacks)-1]
@@ -377,7 +377,7 @@ func TestSpaceIsMadeFromPullsThatWereNeverResumed(t *testing.T) {
 		asked := 0
 		cache.statFS = func(string) (fileSystem, error) {
 			asked++
-			if asked >= short && cache.has(pack.Info{Digest: digest(orphan)}) {
+			if asked >= short && cache.packs.has(pack.Info{Digest: digest(orphan)}) {
 				return fileSystem{free: margin}, nil
 			}
 			return fileSystem{free: margin + 8<<20}, nil

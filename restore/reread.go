@@ -53,9 +53,11 @@ func (r Rotten) String() string {
 const rereadFile = "reread.json"
 
 // Rereads says how far the reading of the stage's content has come.
-func (s *Swapper) Rereads() (Reread, error) {
+func (s *Swapper) Rereads() (Reread, error) { return s.journal.rereads() }
+
+func (d *journalDir) rereads() (Reread, error) {
 	var state Reread
-	err := readJSON(filepath.Join(s.dir, rereadFile), &state)
+	err := readJSON(filepath.Join(d.dir, rereadFile), &state)
 	if isBroken(err) {
 		return Reread{}, nil // the round begins again
 	}
@@ -68,19 +70,29 @@ func (s *Swapper) Rereads() (Reread, error) {
 // backup's, which Distrust is for. It waits for nothing: while something is being
 // staged or swapped, or when m is not staged, it does nothing.
 func (s *Swapper) Reread(ctx context.Context, r *pack.Reader, m *backup.Manifest, budget int64, now time.Time) (read int64, bad *Rotten, err error) {
-	read, bad, err = s.reread(ctx, r, m, budget, now)
+	read, bad, err = s.rereader.read(ctx, r, m, budget, now)
 	if err != nil {
 		return read, bad, fmt.Errorf("read the stage of backup %s: %w", m.ID, err)
 	}
 	return read, bad, nil
 }
 
-func (s *Swapper) reread(ctx context.Context, r *pack.Reader, m *backup.Manifest, budget int64, now time.Time) (read int64, bad *Rotten, err error) {
+// rereader reads stages, a little at a time.
+type rereader struct {
+	changes interface { // held by whatever changes the state
+		TryLock() bool
+		Unlock()
+	}
+	journal *journalDir
+	set     *sourceSet
+}
+
+func (re *rereader) read(ctx context.Context, r *pack.Reader, m *backup.Manifest, budget int64, now time.Time) (read int64, bad *Rotten, err error) {
 	to, err := pinOf(m)
 	if err != nil {
 		return 0, nil, err
 	}
-	state, err := s.Rereads()
+	state, err := re.journal.rereads()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -88,7 +100,7 @@ func (s *Swapper) reread(ctx context.Context, r *pack.Reader, m *backup.Manifest
 		state.Round.Began = now
 	}
 	for read < budget && bad == nil {
-		src := s.rereadAt(state.Source)
+		src := re.set.rereadAt(state.Source)
 		if src == nil {
 			state.end(now)
 			break
@@ -96,13 +108,13 @@ func (s *Swapper) reread(ctx context.Context, r *pack.Reader, m *backup.Manifest
 		if src.Name() != state.Source {
 			state.Source, state.At = src.Name(), source.Spot{}
 		}
-		passage, ok, err := s.passage(ctx, r, to, src, state.At, budget-read)
+		passage, ok, err := re.passage(ctx, r, to, src, state.At, budget-read)
 		if !ok || err != nil {
-			return read, nil, errors.Join(err, s.saveReread(to, state))
+			return read, nil, errors.Join(err, re.journal.saveReread(to, state))
 		}
 		read += max(passage.Cost, 1)
 		if bad = state.add(passage); bad == nil && passage.Ended {
-			next := s.rereadAfter(src)
+			next := re.set.rereadAfter(src)
 			if next == nil {
 				state.end(now)
 				break
@@ -110,7 +122,7 @@ func (s *Swapper) reread(ctx context.Context, r *pack.Reader, m *backup.Manifest
 			state.Source, state.At = next.Name(), source.Spot{}
 		}
 	}
-	return read, bad, s.saveReread(to, state)
+	return read, bad, re.journal.saveReread(to, state)
 }
 
 // add takes over what a reading came to.
@@ -132,48 +144,14 @@ func (state *Reread) end(now time.Time) {
 	*state = Reread{Last: &last}
 }
 
-// rereadable are the sources whose stage can be read again.
-func (s *Swapper) rereadable() (all []source.Source) {
-	for _, src := range s.sources {
-		if _, ok := src.(source.Rereader); ok {
-			all = append(all, src)
-		}
-	}
-	return all
-}
-
 // Rereadable reports whether there is any.
-func (s *Swapper) Rereadable() bool { return len(s.rereadable()) > 0 }
-
-// rereadAt is the source of a name, or else the first; nil: there is none.
-func (s *Swapper) rereadAt(name string) source.Source {
-	all := s.rereadable()
-	for _, src := range all {
-		if src.Name() == name {
-			return src
-		}
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	return all[0]
-}
-
-func (s *Swapper) rereadAfter(src source.Source) source.Source {
-	all := s.rereadable()
-	for i, one := range all[:max(0, len(all)-1)] {
-		if one.Name() == src.Name() {
-			return all[i+1]
-		}
-	}
-	return nil
-}
+func (s *Swapper) Rereadable() bool { return len(s.set.rereadable()) > 0 }
 
 // passage reads a part of one source's stage. The Swapper is only held while
 // that is opened.
-func (s *Swapper) passage(ctx context.Context, r *pack.Reader, to pin, src source.Source, from source.Spot, budget int64) (p source.Passage, ok bool, err error) {
+func (re *rereader) passage(ctx context.Context, r *pack.Reader, to pin, src source.Source, from source.Spot, budget int64) (p source.Passage, ok bool, err error) {
 	var content source.StagedContent
-	ok, err = s.whileStaged(ctx, to, src, func(e source.Entry) (err error) {
+	ok, err = re.whileStaged(ctx, to, src, func(e source.Entry) (err error) {
 		content, err = src.(source.Rereader).OpenStaged(e)
 		return err
 	})
@@ -189,12 +167,12 @@ func (s *Swapper) passage(ctx context.Context, r *pack.Reader, to pin, src sourc
 
 // whileStaged does something while nothing changes a source's stage, which is
 // whole. It reports false where something does, or where it is not.
-func (s *Swapper) whileStaged(ctx context.Context, to pin, src source.Source, do func(source.Entry) error) (bool, error) {
-	if !s.mu.TryLock() {
+func (re *rereader) whileStaged(ctx context.Context, to pin, src source.Source, do func(source.Entry) error) (bool, error) {
+	if !re.changes.TryLock() {
 		return false, nil
 	}
-	defer s.mu.Unlock()
-	j, err := s.read()
+	defer re.changes.Unlock()
+	j, err := re.journal.read()
 	if err != nil || j.State != Staged || j.pin != to {
 		return false, err
 	}
@@ -213,21 +191,21 @@ func (s *Swapper) Distrust(ctx context.Context, r *pack.Reader, m *backup.Manife
 	if err != nil {
 		return false, err
 	}
-	src := s.rereadAt(rotten.Source)
+	src := s.set.rereadAt(rotten.Source)
 	if src == nil || src.Name() != rotten.Source {
 		return false, nil
 	}
-	_, err = s.whileStaged(ctx, to, src, func(e source.Entry) error {
+	_, err = s.rereader.whileStaged(ctx, to, src, func(e source.Entry) error {
 		if bad, err = src.(source.Rereader).Distrust(ctx, r, e, rotten.At); err != nil || !bad {
 			return err
 		}
-		state, err := s.Rereads()
+		state, err := s.journal.rereads()
 		if err != nil {
 			return err
 		}
 		state.Round.Damaged++
 		state.At = rotten.At.Behind()
-		return s.writeReread(state)
+		return s.journal.writeReread(state)
 	})
 	if err != nil {
 		return bad, fmt.Errorf("read %s again: %w", rotten, err)
@@ -236,24 +214,24 @@ func (s *Swapper) Distrust(ctx context.Context, r *pack.Reader, m *backup.Manife
 }
 
 // saveReread keeps how far the reading has come, while that stage is there.
-func (s *Swapper) saveReread(of pin, state Reread) error {
-	if j, err := s.read(); err != nil || j.State != Staged || j.pin != of {
+func (d *journalDir) saveReread(of pin, state Reread) error {
+	if j, err := d.read(); err != nil || j.State != Staged || j.pin != of {
 		return err
 	}
-	return s.writeReread(state)
+	return d.writeReread(state)
 }
 
-func (s *Swapper) writeReread(state Reread) error {
+func (d *journalDir) writeReread(state Reread) error {
 	text, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(s.dir, rereadFile), text)
+	return writeDurably(filepath.Join(d.dir, rereadFile), text)
 }
 
 // forgetReread forgets it: nothing is staged any more.
-func (s *Swapper) forgetReread() error {
-	err := os.Remove(filepath.Join(s.dir, rereadFile))
+func (d *journalDir) forgetReread() error {
+	err := os.Remove(filepath.Join(d.dir, rereadFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -58,7 +58,7 @@ func stageAgain(t *testing.T, cl *cluster, ref backup.Ref, standby app) *restage
 // restart is what a new process has.
 func (s *restaged) restart(t *testing.T) {
 	t.Helper()
-	again, err := NewSwapper(s.dir, s.app.sources(t))
+	again, err := NewSwapper(s.journal.dir, s.app.sources(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +79,11 @@ func (s *restaged) rotDatabase(t *testing.T) {
 func (s *restaged) rotFile(t *testing.T, path, kind string) {
 	t.Helper()
 	sourcetest.Flip(t, path)
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, src := range s.sources {
+	for _, src := range s.set.all {
 		if src.Kind() != kind {
 			continue
 		}
@@ -93,7 +93,7 @@ func (s *restaged) rotFile(t *testing.T, path, kind string) {
 		}
 		j.setStage(src, j.stageOf(src).Entry, seal)
 	}
-	if err := s.write(&j, Staged); err != nil {
+	if err := s.journal.write(&j, Staged); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -223,7 +223,7 @@ func TestSingleFilesOfAStageAreReadAndCompared(t *testing.T) {
 			if ready, err := s.Ready(t.Context(), s.m); !ready || err != nil || s.Inspected().Entries != 2 {
 				t.Fatalf("the damage shows otherwise: %v, %v, %+v", ready, err, s.Inspected())
 			}
-			if err := s.forgetReread(); err != nil {
+			if err := s.journal.forgetReread(); err != nil {
 				t.Fatal(err)
 			}
 			if _, found := s.round(t, 1<<20); len(found) != 1 || !strings.HasPrefix(found[0].String(), "what is staged of "+kind+", from byte ") {

@@ -43,7 +43,7 @@ var ErrUnseen = errors.New("not every source can be looked at")
 func (s *Swapper) Resolution(ctx context.Context, v Verdict) (Resolution, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	r := Settled
 	if err == nil {
 		r, err = s.resolution(ctx, j, v)
@@ -61,11 +61,11 @@ func (s *Swapper) resolution(ctx context.Context, j journal, v Verdict) (Resolut
 		}
 		return err
 	}
-	if err := s.checkVolumes(ctx, j.placed(s.sources)); err != nil {
+	if err := s.set.checkVolumes(ctx, j.placed(s.set.all)); err != nil {
 		return Settled, unseen(err)
 	}
 	var staged, begun, placed bool
-	for _, src := range j.placed(s.sources) {
+	for _, src := range j.placed(s.set.all) {
 		reach, err := src.Reach(ctx)
 		if err != nil {
 			return Settled, unseen(err)
@@ -91,7 +91,7 @@ func (s *Swapper) resolution(ctx context.Context, j journal, v Verdict) (Resolut
 func (s *Swapper) Resolve(ctx context.Context, r Resolution) (kept []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err == nil && r != Settled {
 		kept, err = s.resolve(ctx, j, r)
 	}
@@ -106,7 +106,7 @@ func (s *Swapper) Resolve(ctx context.Context, r Resolution) (kept []string, err
 // thing, that is as safe.
 func (s *Swapper) resolve(ctx context.Context, j journal, r Resolution) (kept []string, err error) {
 	ctx = context.WithoutCancel(ctx) // to stop half-way is what it must not do
-	all := j.outerFirst(s.sources)
+	all := j.outerFirst(s.set.all)
 	if r == Back {
 		slices.Reverse(all)
 	}
@@ -122,17 +122,17 @@ func (s *Swapper) resolve(ctx context.Context, j journal, r Resolution) (kept []
 		return kept, err
 	}
 	j.Stages = nil
-	return kept, s.write(&j, Idle)
+	return kept, s.journal.write(&j, Idle)
 }
 
 func (s *Swapper) resolveOne(ctx context.Context, src source.Source, r Resolution) (kept string, err error) {
 	if r == Back {
-		return "", s.onVolume(ctx, "swap back", src, func() error { return src.SwapBack(ctx) })
+		return "", s.set.onVolume(ctx, "swap back", src, func() error { return src.SwapBack(ctx) })
 	}
 	if r == Kept {
 		reach, err := src.Reach(ctx)
 		if err == nil && reach == source.ReachPlaced {
-			err = s.onVolume(ctx, "swap", src, func() error { return src.Swap(ctx) }) // its last steps
+			err = s.set.onVolume(ctx, "swap", src, func() error { return src.Swap(ctx) }) // its last steps
 			if err == nil {
 				kept, err = src.Keep(ctx)
 			}
@@ -141,5 +141,5 @@ func (s *Swapper) resolveOne(ctx context.Context, src source.Source, r Resolutio
 			return kept, err
 		}
 	}
-	return kept, s.onVolume(ctx, "discard", src, func() error { return src.Discard(ctx) })
+	return kept, s.set.onVolume(ctx, "discard", src, func() error { return src.Discard(ctx) })
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +30,7 @@ const scrubFile = "scrub.json"
 
 // Size adds up what the cached packs measure, in bytes.
 func (c *Cache) Size() (total int64, err error) {
-	err = c.eachPack("", func(_ pack.Digest, info fs.FileInfo) (bool, error) {
+	err = c.packs.each("", func(_ pack.Digest, info fs.FileInfo) (bool, error) {
 		total += info.Size()
 		return true, nil
 	})
@@ -48,9 +47,9 @@ func (c *Cache) Scrub(ctx context.Context, repo *backup.Repository, budget int64
 		return s, nil, err
 	}
 	mending, found := c.Mending(repo), len(s.Bad)
-	ended, err := c.scrubPacks(ctx, mending, &s, budget)
+	ended, err := mending.scrubPacks(ctx, &s, budget)
 	if err == nil && (ended || len(s.Bad) > found) {
-		bad, err = c.soundness(ctx, mending, s.Bad)
+		bad, err = mending.soundness(ctx, s.Bad)
 	}
 	if err == nil && ended {
 		s = Scrubbed{Round: s.Round + 1}
@@ -59,18 +58,18 @@ func (c *Cache) Scrub(ctx context.Context, repo *backup.Repository, budget int64
 }
 
 // scrubPacks reads packs, and reports whether it came to the last one.
-func (c *Cache) scrubPacks(ctx context.Context, m *Mending, s *Scrubbed, budget int64) (ended bool, err error) {
+func (m *Mending) scrubPacks(ctx context.Context, s *Scrubbed, budget int64) (ended bool, err error) {
 	after := ""
 	if s.After != (pack.Digest{}) {
 		after = s.After.Key()
 	}
 	ended = true
-	err = c.eachPack(after, func(d pack.Digest, info fs.FileInfo) (bool, error) {
+	err = m.cache.packs.each(after, func(d pack.Digest, info fs.FileInfo) (bool, error) {
 		if ended = budget > 0; !ended {
 			return false, nil
 		}
 		budget -= max(info.Size(), 1)
-		bad, err := c.scrubPack(ctx, m, d)
+		bad, err := m.scrubPack(ctx, d)
 		if err != nil {
 			return false, err
 		}
@@ -88,20 +87,20 @@ const mostBad = 10_000
 
 // scrubPack reads one pack, and mends it where it is damaged. One that can be had
 // nowhere else is dropped where no cached backup needs it.
-func (c *Cache) scrubPack(ctx context.Context, m *Mending, d pack.Digest) (bad bool, err error) {
-	defer forget(c.packPath(d))
-	damage := c.checkPack(ctx, d)
+func (m *Mending) scrubPack(ctx context.Context, d pack.Digest) (bad bool, err error) {
+	defer forget(m.cache.packs.at(d))
+	damage := m.cache.packs.check(ctx, d)
 	if damage == nil || errors.Is(damage, fs.ErrNotExist) || ctx.Err() != nil {
 		return false, ctx.Err() // dropped meanwhile, or sound
 	}
 	if _, err := m.Mend(ctx, d); err == nil || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	needed, err := c.needed()
+	needed, err := m.cache.needed()
 	if _, is := needed[d]; is || err != nil {
 		return true, err
 	}
-	return false, os.Remove(c.packPath(d))
+	return false, os.Remove(m.cache.packs.at(d))
 }
 
 // Unsound is a cached backup that cannot be restored from this cache, nor be
@@ -143,19 +142,19 @@ func (c *Cache) needed() (map[pack.Digest]pack.Info, error) {
 
 // soundness looks at each cached backup: its records, and whether its packs are
 // there with their sizes. What is wrong is mended where that can be done.
-func (c *Cache) soundness(ctx context.Context, m *Mending, damaged []pack.Digest) ([]Unsound, error) {
-	refs, _, err := c.list()
+func (m *Mending) soundness(ctx context.Context, damaged []pack.Digest) ([]Unsound, error) {
+	refs, _, err := m.cache.list()
 	if err != nil {
 		return nil, err
 	}
 	var bad []Unsound
 	for _, ref := range refs {
-		err := c.Sound(ref)
+		err := m.cache.Sound(ref)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			err = c.Pull(ctx, m.repo, ref, nil)
+			err = m.cache.Pull(ctx, m.repo, ref, nil)
 		}
 		if err == nil {
-			err = c.mendMissing(ctx, m, ref, damaged)
+			err = m.mendMissing(ctx, ref, damaged)
 		}
 		if ctx.Err() != nil {
 			return bad, ctx.Err()
@@ -169,13 +168,13 @@ func (c *Cache) soundness(ctx context.Context, m *Mending, damaged []pack.Digest
 
 // mendMissing fetches the packs of a cached backup that are not there whole, and
 // those that are known to be damaged.
-func (c *Cache) mendMissing(ctx context.Context, m *Mending, ref backup.Ref, damaged []pack.Digest) error {
-	packs, err := c.needs(ref.ID)
+func (m *Mending) mendMissing(ctx context.Context, ref backup.Ref, damaged []pack.Digest) error {
+	packs, err := m.cache.needs(ref.ID)
 	if err != nil {
 		return err
 	}
 	for _, p := range packs {
-		if c.has(p) && !slices.Contains(damaged, p.Digest) {
+		if m.cache.packs.has(p) && !slices.Contains(damaged, p.Digest) {
 			continue
 		}
 		if _, err := m.Mend(ctx, p.Digest); err != nil {
@@ -188,44 +187,6 @@ func (c *Cache) mendMissing(ctx context.Context, m *Mending, ref backup.Ref, dam
 // errGone hides from what it wraps that something does not exist: a pack that
 // is missing, not the backup.
 type errGone struct{ error }
-
-// eachPack yields the cached packs after the key, in the order of their
-// digests, until do reports false.
-func (c *Cache) eachPack(after string, do func(d pack.Digest, info fs.FileInfo) (bool, error)) error {
-	folders, err := os.ReadDir(c.path("packs"))
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		if !folder.IsDir() || path.Join("packs", folder.Name())+"/\xff" < after {
-			continue
-		}
-		entries, err := os.ReadDir(c.path("packs", folder.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			var d pack.Digest
-			if d.UnmarshalText([]byte(e.Name())) != nil || d.Key() <= after {
-				continue
-			}
-			info, err := e.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // dropped meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			if on, err := do(d, info); err != nil || !on {
-				return err
-			}
-		}
-	}
-	return nil
-}
 
 // Scrubbed says how far the scrub has come.
 func (c *Cache) Scrubbed() (s Scrubbed, err error) {

@@ -29,20 +29,6 @@ func pinOf(m *backup.Manifest) (pin, error) {
 	return pin{Backup: m.ID, Digest: hex.EncodeToString(sum[:])}, nil
 }
 
-// held gives, for each source, its stage if that is as the journal says; nil
-// otherwise.
-func (s *Swapper) held(ctx context.Context, j journal) ([]*sealed, error) {
-	held := make([]*sealed, len(s.sources))
-	for i, src := range s.sources {
-		record, err := j.heldOf(ctx, src)
-		if err != nil {
-			return nil, err
-		}
-		held[i] = record
-	}
-	return held, nil
-}
-
 func (j *journal) heldOf(ctx context.Context, src source.Source) (*sealed, error) {
 	record := j.stageOf(src)
 	if record == nil {
@@ -103,7 +89,7 @@ func (r *sealed) found() source.Findings {
 // Found is what was found out about the backup that is staged.
 func (s *Swapper) Found() (source.Findings, error) {
 	var all source.Findings
-	j, err := s.read()
+	j, err := s.journal.read()
 	for _, record := range j.Stages {
 		if record.Found != nil {
 			all.Damage = append(all.Damage, named(record.Source.Name, record.Found.Damage)...)
@@ -126,8 +112,8 @@ func whole(held []*sealed) bool { return !slices.Contains(held, nil) }
 
 // checkSeals looks at the stages before they are swapped. Those that hold are
 // kept when others do not.
-func (s *Swapper) checkSeals(ctx context.Context, j journal) error {
-	held, err := s.held(ctx, j)
+func (s *stager) checkSeals(ctx context.Context, j journal) error {
+	held, err := s.set.held(ctx, j)
 	if err != nil {
 		return err
 	}
@@ -135,25 +121,25 @@ func (s *Swapper) checkSeals(ctx context.Context, j journal) error {
 		return nil
 	}
 	var broken []string
-	for i, src := range j.placed(s.sources) {
+	for i, src := range j.placed(s.set.all) {
 		if held[i] == nil {
 			broken = append(broken, src.Name())
-			if err := s.abandon(ctx, j, s.sources[i]); err != nil {
+			if err := s.set.abandon(ctx, j, s.set.all[i]); err != nil {
 				return err
 			}
 			j.setStage(src, source.Entry{}, "")
 		}
 	}
-	return errors.Join(fmt.Errorf("%w (%s): stage it again", ErrSeal, strings.Join(broken, ", ")), s.write(&j, Idle))
+	return errors.Join(fmt.Errorf("%w (%s): stage it again", ErrSeal, strings.Join(broken, ", ")), s.journal.write(&j, Idle))
 }
 
 // settle ends a staging that did not come to its end: what is whole stays, the
 // rest is dropped. It goes on when ctx is cancelled.
-func (s *Swapper) settle(ctx context.Context, j journal) error {
+func (s *stager) settle(ctx context.Context, j journal) error {
 	ctx = context.WithoutCancel(ctx)
 	intact := j.Earlier != nil
 	var errs []error
-	for _, src := range j.placed(s.sources) {
+	for _, src := range j.placed(s.set.all) {
 		record := j.stageOf(src)
 		if record != nil {
 			seal, err := src.Fingerprint(ctx)
@@ -162,15 +148,15 @@ func (s *Swapper) settle(ctx context.Context, j journal) error {
 			}
 		}
 		intact = false
-		errs = append(errs, s.do("swap back", src, func() error { return src.SwapBack(ctx) }))
+		errs = append(errs, s.set.do("swap back", src, func() error { return src.SwapBack(ctx) }))
 		j.setStage(src, source.Entry{}, "")
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err // the journal still says Staging, so that it is tried again
 	}
 	if !intact {
-		return s.write(&j, Idle)
+		return s.journal.write(&j, Idle)
 	}
-	j.pin, j.Sources = *j.Earlier, s.names()
-	return s.write(&j, Staged)
+	j.pin, j.Sources = *j.Earlier, s.set.names()
+	return s.journal.write(&j, Staged)
 }

@@ -205,7 +205,7 @@ func TestCheckSaysWhatStageWould(t *testing.T) {
 	}
 	delete(h.sources["db"].fail, "accept")
 	h.sources["uploads"].space = 1 << 30
-	h.statFS = func(string) (fileSystem, error) { return fileSystem{free: 1 << 20}, nil }
+	h.stager.statFS = func(string) (fileSystem, error) { return fileSystem{free: 1 << 20}, nil }
 	if err := h.Check(t.Context(), testManifest()); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("got %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -30,10 +31,26 @@ import (
 func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.stage(ctx, r, m, progress); err != nil {
+	err := s.set.checkVolumes(ctx, s.set.all)
+	if err == nil {
+		err = s.finishEarlier(ctx)
+	}
+	if err == nil {
+		err = s.stager.stage(ctx, r, m, progress)
+	}
+	if err != nil {
 		return fmt.Errorf("stage backup %s: %w", m.ID, err)
 	}
 	return nil
+}
+
+// finishEarlier ends an earlier swap: what keeps it from its end may be over.
+func (s *Swapper) finishEarlier(ctx context.Context) error {
+	j, err := s.journal.read()
+	if err != nil || j.State != Finishing {
+		return nil //nolint:nilerr // who stages reads the journal again
+	}
+	return s.finish(ctx, j)
 }
 
 // Ready tells whether a backup is staged already, its seals hold, and each entry
@@ -42,9 +59,9 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	plan, err := s.plan(ctx, m)
+	plan, err := s.stager.plan(ctx, m)
 	if err == nil && plan.done() {
-		err = s.inspect(ctx, plan)
+		err = s.stager.inspect(ctx, plan)
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for the stage of backup %s: %w", m.ID, err)
@@ -57,12 +74,12 @@ func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
 // for what is not staged already. Nothing is changed. It does not wait for a
 // Stage that is under way.
 func (s *Swapper) Check(ctx context.Context, m *backup.Manifest) error {
-	plan, err := s.plan(ctx, m)
+	plan, err := s.stager.plan(ctx, m)
 	if err == nil {
-		err = s.acceptable(ctx, plan)
+		err = s.stager.acceptable(ctx, plan)
 	}
 	if err == nil {
-		err = s.fits(plan)
+		err = s.stager.fits(plan)
 		if errors.Is(err, ErrNoSpace) && plan.spare() > 0 {
 			err = nil // Stage drops the earlier stage first
 		}
@@ -71,6 +88,16 @@ func (s *Swapper) Check(ctx context.Context, m *backup.Manifest) error {
 		return fmt.Errorf("check backup %s: %w", m.ID, err)
 	}
 	return nil
+}
+
+// stager builds the stages of all sources, and keeps those that are whole.
+type stager struct {
+	journal *journalDir
+	set     *sourceSet
+	statFS  func(path string) (fileSystem, error)
+
+	looks     sync.Mutex
+	inspected source.Inspection
 }
 
 // plan is what there is to do to stage a backup.
@@ -109,8 +136,8 @@ func (p *plan) spare() (n int64) {
 	return n
 }
 
-func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
-	entries, err := s.entries(m)
+func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
+	entries, err := s.set.entries(m)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +145,7 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err != nil {
 		return nil, err
 	}
@@ -126,30 +153,21 @@ func (s *Swapper) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 		j = journal{} // Stage finishes it first
 	}
 	if j.State.replaced() {
-		return nil, fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
+		return nil, fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, j.unfinished())
 	}
-	held, err := s.held(ctx, j)
+	held, err := s.set.held(ctx, j)
 	if err != nil {
 		return nil, err
 	}
 	p := &plan{journal: j, to: to}
-	for i, src := range s.sources {
+	for i, src := range s.set.all {
 		h := held[i]
 		p.parts = append(p.parts, part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i]) && (h.sound() || source.DamageAllowed(ctx))})
 	}
 	return p, nil
 }
 
-func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
-	if err := s.checkVolumes(ctx, s.sources); err != nil {
-		return err
-	}
-	if j, err := s.read(); err == nil && j.State == Finishing {
-		// What keeps an earlier swap from its end may be over.
-		if err := s.finish(ctx, j); err != nil {
-			return err
-		}
-	}
+func (s *stager) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
 	plan, err := s.plan(ctx, m)
 	if err == nil {
 		err = s.inspect(ctx, plan)
@@ -157,7 +175,7 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	if err != nil || plan.done() {
 		return err
 	}
-	if err := s.unheard(ctx); err != nil {
+	if err := s.set.unheard(ctx); err != nil {
 		return err
 	}
 	if err := s.acceptable(ctx, plan); err != nil {
@@ -172,33 +190,18 @@ func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	if err := s.makeRoom(ctx, plan, &j); err != nil {
 		return err
 	}
-	if err := s.write(&j, Staging); err != nil {
+	if err := s.journal.write(&j, Staging); err != nil {
 		return err
 	}
 	if err := s.stageAll(ctx, r, plan, &j, progress); err != nil {
 		return errors.Join(err, s.settle(ctx, j))
 	}
-	return s.write(&j, Staged)
-}
-
-// unheard fails where a swap is unfinished of which the journal does not know: it
-// is lost, or an older one. What such a swap has put into place may hold what no
-// backup has, and nothing here may touch it.
-func (s *Swapper) unheard(ctx context.Context) error {
-	for _, src := range s.sources {
-		switch reach, err := src.Reach(ctx); {
-		case err != nil:
-			return err
-		case reach >= source.ReachBegun:
-			return fmt.Errorf("%s: %w", src.Name(), source.ErrUnfinished)
-		}
-	}
-	return nil
+	return s.journal.write(&j, Staged)
 }
 
 // begin is the journal with which a staging begins.
-func (s *Swapper) begin(p *plan) journal {
-	j := journal{pin: p.to, Sources: s.names()}
+func (s *stager) begin(p *plan) journal {
+	j := journal{pin: p.to, Sources: s.set.names()}
 	intact := true
 	for _, part := range p.parts {
 		if part.held == nil {
@@ -220,7 +223,7 @@ func (s *Swapper) begin(p *plan) journal {
 }
 
 // acceptable asks the sources whether they can restore what is not staged yet.
-func (s *Swapper) acceptable(ctx context.Context, p *plan) error {
+func (s *stager) acceptable(ctx context.Context, p *plan) error {
 	for _, part := range p.parts {
 		if !part.keep {
 			if err := part.Accept(ctx, part.entry); err != nil {
@@ -232,7 +235,7 @@ func (s *Swapper) acceptable(ctx context.Context, p *plan) error {
 }
 
 // stageAll stages every source and seals each.
-func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journal, progress func(backup.Progress)) error {
+func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journal, progress func(backup.Progress)) error {
 	entries := make([]source.Entry, len(p.parts))
 	for i, part := range p.parts {
 		entries[i] = part.entry
@@ -249,7 +252,7 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 			x.Before = part.held.Found
 		}
 		ctx := source.WithExamination(ctx, &x)
-		err := s.do("stage", part.Source, func() error {
+		err := s.set.do("stage", part.Source, func() error {
 			folder, need := part.need()
 			err := polite.WithReader(ctx, r, func(r *pack.Reader) error { return stageOne(ctx, r, part) })
 			return source.SayFull(err, need, folder)
@@ -267,7 +270,7 @@ func (s *Swapper) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *jour
 		j.setStage(part.Source, e, seal)
 		j.setFound(part.Source, x.Findings)
 		j.Earlier = nil
-		return s.write(j, Staging)
+		return s.journal.write(j, Staging)
 	})
 }
 
@@ -312,38 +315,9 @@ func eachEntry(entries []source.Entry, progress func(backup.Progress), do func(i
 	return nil
 }
 
-// entries gives the backup's entry for each source, in the sources' order.
-func (s *Swapper) entries(m *backup.Manifest) ([]source.Entry, error) {
-	byName := make(map[string]source.Entry, len(m.Sources))
-	theirs := make([]journalSource, len(m.Sources))
-	for i, e := range m.Sources {
-		byName[e.Name] = e
-		theirs[i] = journalSource{e.Kind, e.Name}
-	}
-	if len(byName) != len(m.Sources) {
-		return nil, errors.New("two sources in it have the same name")
-	}
-	if err := s.match("the backup", theirs); err != nil {
-		return nil, err
-	}
-	entries := make([]source.Entry, len(s.sources))
-	for i, src := range s.sources {
-		entries[i] = byName[src.Name()]
-	}
-	return entries, nil
-}
-
-func (s *Swapper) names() []journalSource {
-	names := make([]journalSource, len(s.sources))
-	for i, src := range s.sources {
-		names[i] = journalSource{src.Kind(), src.Name()}
-	}
-	return names
-}
-
 // makeRoom checks the free space for staging. If there is too little, the
 // stages that are to be replaced give up theirs.
-func (s *Swapper) makeRoom(ctx context.Context, p *plan, j *journal) error {
+func (s *stager) makeRoom(ctx context.Context, p *plan, j *journal) error {
 	err := s.fits(p)
 	if !errors.Is(err, ErrNoSpace) || p.spare() == 0 {
 		return err
@@ -354,14 +328,14 @@ func (s *Swapper) makeRoom(ctx context.Context, p *plan, j *journal) error {
 			j.setStage(part.Source, part.entry, "")
 		}
 	}
-	if err := s.write(j, Staging); err != nil {
+	if err := s.journal.write(j, Staging); err != nil {
 		return err
 	}
 	for i, part := range p.parts {
 		if part.keep {
 			continue
 		}
-		if err := s.do("swap back", part.Source, func() error { return freed(ctx, part.Source) }); err != nil {
+		if err := s.set.do("swap back", part.Source, func() error { return freed(ctx, part.Source) }); err != nil {
 			return err
 		}
 		p.parts[i].held = nil
@@ -387,7 +361,7 @@ func (p *part) need() (folder string, bytes int64) {
 }
 
 // fits adds up what staging needs on each file system.
-func (s *Swapper) fits(p *plan) error {
+func (s *stager) fits(p *plan) error {
 	type claim struct {
 		need    int64
 		free    int64

@@ -27,23 +27,22 @@ type Swapper struct {
 	// or swapped. Its error, ErrVolume, says why it must not be.
 	Volume func(ctx context.Context, src source.Source) error
 
-	dir     string
-	asides  *asides
-	sources []source.Source
-
-	mu sync.Mutex // held by whatever changes the state
-
-	looks     sync.Mutex
-	inspected source.Inspection
-
-	// Replaced in tests.
-	statFS func(path string) (fileSystem, error)
+	mu       sync.Mutex // held by whatever changes the state
+	journal  *journalDir
+	set      *sourceSet
+	stager   *stager
+	rereader *rereader
 }
 
 // NewSwapper works on sources with a journal in dir, which it makes. If a swap
 // of other sources is unfinished there, that is ErrSources.
 func NewSwapper(dir string, sources []source.Source) (*Swapper, error) {
-	s := &Swapper{dir: dir, sources: slices.Clone(sources), statFS: statFS}
+	s := new(Swapper)
+	announce := func(step string, do func() error) error { return announced(s.Step, step, do) }
+	s.journal = &journalDir{dir: dir, announce: announce}
+	s.set = &sourceSet{all: slices.Clone(sources), announce: announce, volume: s.checkVolume}
+	s.stager = &stager{journal: s.journal, set: s.set, statFS: statFS}
+	s.rereader = &rereader{changes: &s.mu, journal: s.journal, set: s.set}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open swap journal in %s: %w", dir, err)
 	}
@@ -52,41 +51,41 @@ func NewSwapper(dir string, sources []source.Source) (*Swapper, error) {
 
 func (s *Swapper) open() error {
 	seen := make(map[string]bool)
-	for _, src := range s.sources {
+	for _, src := range s.set.all {
 		if seen[src.Name()] {
 			return fmt.Errorf("two sources have the name %s", src.Name())
 		}
 		seen[src.Name()] = true
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := os.MkdirAll(s.journal.dir, 0o700); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(s.dir)); err != nil {
+	if err := syncDir(filepath.Dir(s.journal.dir)); err != nil {
 		return err
 	}
-	if err := s.sweep(); err != nil {
+	if err := s.journal.clean(); err != nil {
 		return err
 	}
 	var err error
-	if s.asides, err = openAsides(s.dir); err != nil {
+	if s.set.asides, err = openAsides(s.journal.dir); err != nil {
 		return err
 	}
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err != nil || !j.State.replaced() {
 		return err
 	}
-	if err := s.match(s.unfinished(j), j.Sources); err != nil {
+	if err := s.set.match(j.unfinished(), j.Sources); err != nil {
 		return fmt.Errorf("%w: configure the sources as they were, until it has ended", err)
 	}
 	return nil
 }
 
-// sweep removes what a crash left of a journal that was being written.
-func (s *Swapper) sweep() error {
-	entries, err := os.ReadDir(s.dir)
+// clean removes what a crash left of a journal that was being written.
+func (d *journalDir) clean() error {
+	entries, err := os.ReadDir(d.dir)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "."+journalFile) || strings.HasPrefix(e.Name(), "."+asidesFile) || strings.HasPrefix(e.Name(), "."+rereadFile) {
-			err = errors.Join(err, os.Remove(filepath.Join(s.dir, e.Name())))
+			err = errors.Join(err, os.Remove(filepath.Join(d.dir, e.Name())))
 		}
 	}
 	return err
@@ -97,7 +96,7 @@ func (s State) replaced() bool {
 	return s == Swapping || s == Swapped || s == Restoring || s == Finishing
 }
 
-func (s *Swapper) unfinished(j journal) string {
+func (j *journal) unfinished() string {
 	return fmt.Sprintf("the unfinished restore of backup %s (%s)", j.Backup, j.State)
 }
 
@@ -106,8 +105,8 @@ func (s *Swapper) unfinished(j journal) string {
 // place, as long as its seals hold, which Stage and Swap look at. A stage of
 // other sources than those configured here is none.
 func (s *Swapper) State() (state State, backupID string, err error) {
-	j, err := s.read()
-	if j.State == Staged && s.match("", j.Sources) != nil {
+	j, err := s.journal.read()
+	if j.State == Staged && s.set.match("", j.Sources) != nil {
 		return Idle, "", err
 	}
 	return j.State, j.Backup, err
@@ -116,9 +115,9 @@ func (s *Swapper) State() (state State, backupID string, err error) {
 // Whole is ErrState while a swap, or the way back from one, has stopped half-way: what
 // is in place is then neither the old state nor the new one.
 func (s *Swapper) Whole() error {
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err == nil && (j.State == Swapping || j.State == Restoring) {
-		err = fmt.Errorf("%w: %s has stopped half-way", ErrState, s.unfinished(j))
+		err = fmt.Errorf("%w: %s has stopped half-way", ErrState, j.unfinished())
 	}
 	return err
 }
@@ -132,7 +131,7 @@ func (s *Swapper) Whole() error {
 func (s *Swapper) Swap(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err == nil {
 		err = s.swap(ctx, j)
 	}
@@ -150,27 +149,27 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 	default:
 		return fmt.Errorf("%w: no backup is staged (%s)", ErrState, j.State.describe())
 	}
-	if err := s.match("the staged backup "+j.Backup, j.Sources); err != nil {
+	if err := s.set.match("the staged backup "+j.Backup, j.Sources); err != nil {
 		return err
 	}
-	if err := errors.Join(ctx.Err(), s.checkVolumes(ctx, j.placed(s.sources))); err != nil {
+	if err := errors.Join(ctx.Err(), s.set.checkVolumes(ctx, j.placed(s.set.all))); err != nil {
 		return err
 	}
 	if j.State == Staged {
-		if err := s.checkSeals(ctx, j); err != nil {
+		if err := s.stager.checkSeals(ctx, j); err != nil {
 			return err
 		}
 	}
 	j.Stages = nil // from here on the names tell
-	if err := s.write(&j, Swapping); err != nil {
+	if err := s.journal.write(&j, Swapping); err != nil {
 		return err
 	}
-	for _, src := range j.outerFirst(s.sources) {
-		if err := s.onVolume(ctx, "swap", src, func() error { return src.Swap(ctx) }); err != nil {
+	for _, src := range j.outerFirst(s.set.all) {
+		if err := s.set.onVolume(ctx, "swap", src, func() error { return src.Swap(ctx) }); err != nil {
 			return errors.Join(err, s.rollback(ctx, j))
 		}
 	}
-	return s.write(&j, Swapped)
+	return s.journal.write(&j, Swapped)
 }
 
 // Rollback puts the replaced state of every source back, and sets the stage
@@ -181,14 +180,14 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 func (s *Swapper) Rollback(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	switch {
 	case err != nil:
 	case j.State == Idle, j.State == Staged:
 		return nil
 	case j.State == Staging:
-		if err = s.unheard(ctx); err == nil {
-			err = s.settle(ctx, j)
+		if err = s.set.unheard(ctx); err == nil {
+			err = s.stager.settle(ctx, j)
 		}
 		if err != nil {
 			err = fmt.Errorf("roll back backup %s: %w", j.Backup, err)
@@ -197,7 +196,7 @@ func (s *Swapper) Rollback(ctx context.Context) error {
 	case j.State == Finishing:
 		err = fmt.Errorf("%w: some of what it replaced is gone already: finish it", ErrState)
 	case j.State.replaced():
-		err = s.match(s.unfinished(j), j.Sources)
+		err = s.set.match(j.unfinished(), j.Sources)
 	}
 	if err == nil {
 		err = s.rollback(ctx, j)
@@ -212,23 +211,23 @@ func (s *Swapper) Rollback(ctx context.Context) error {
 // fails, and when ctx is cancelled: to stop half-way is what it must not do.
 func (s *Swapper) rollback(ctx context.Context, j journal) error {
 	j.Stages = nil
-	if err := s.write(&j, s.backwards(j.State)); err != nil {
+	if err := s.journal.write(&j, s.backwards(j.State)); err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
-	for _, src := range slices.Backward(j.outerFirst(s.sources)) {
+	for _, src := range slices.Backward(j.outerFirst(s.set.all)) {
 		back := func() error { return src.SwapBack(ctx) }
 		if j.State == Restoring {
-			errs = append(errs, s.onVolume(ctx, "swap back", src, back))
+			errs = append(errs, s.set.onVolume(ctx, "swap back", src, back))
 		} else {
-			errs = append(errs, s.do("swap back", src, back))
+			errs = append(errs, s.set.do("swap back", src, back))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return s.write(&j, Idle)
+	return s.journal.write(&j, Idle)
 }
 
 // backwards gives the state in which a rollback runs: a stage that was never
@@ -247,7 +246,7 @@ func (s *Swapper) backwards(state State) State {
 func (s *Swapper) Drop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	switch {
 	case err != nil:
 	case j.State == Idle && len(j.Stages) == 0:
@@ -255,9 +254,9 @@ func (s *Swapper) Drop(ctx context.Context) error {
 	case j.State == Finishing:
 		err = s.finish(ctx, j)
 	case j.State.replaced():
-		err = fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, s.unfinished(j))
+		err = fmt.Errorf("%w: %s has to be rolled back or finished first", ErrState, j.unfinished())
 	default:
-		if err = s.unheard(ctx); err == nil {
+		if err = s.set.unheard(ctx); err == nil {
 			err = s.rollback(ctx, j)
 		}
 	}
@@ -273,7 +272,7 @@ func (s *Swapper) Drop(ctx context.Context) error {
 func (s *Swapper) Finish(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err == nil {
 		err = s.finish(ctx, j)
 	}
@@ -291,20 +290,20 @@ func (s *Swapper) finish(ctx context.Context, j journal) error {
 	default:
 		return fmt.Errorf("%w: it is not swapped in (%s)", ErrState, j.State.describe())
 	}
-	if err := s.match(s.unfinished(j), j.Sources); err != nil {
+	if err := s.set.match(j.unfinished(), j.Sources); err != nil {
 		return err
 	}
-	if err := s.write(&j, Finishing); err != nil {
+	if err := s.journal.write(&j, Finishing); err != nil {
 		return err
 	}
 	var errs []error
-	for _, src := range j.outerFirst(s.sources) {
-		errs = append(errs, s.onVolume(ctx, "discard", src, func() error { return src.Discard(ctx) }))
+	for _, src := range j.outerFirst(s.set.all) {
+		errs = append(errs, s.set.onVolume(ctx, "discard", src, func() error { return src.Discard(ctx) }))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return s.write(&j, Idle)
+	return s.journal.write(&j, Idle)
 }
 
 func (s State) describe() string {
@@ -312,15 +311,4 @@ func (s State) describe() string {
 		return "nothing is staged"
 	}
 	return "state: " + string(s)
-}
-
-// do runs one step of one source.
-func (s *Swapper) do(verb string, src source.Source, step func() error) error {
-	if verb != "swap" { // something is set aside
-		s.asides.note(src)
-	}
-	if err := announced(s.Step, "source."+strings.ReplaceAll(verb, " ", "-"), step); err != nil {
-		return fmt.Errorf("%s %s: %w", verb, src.Name(), err)
-	}
-	return nil
 }

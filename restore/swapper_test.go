@@ -186,7 +186,7 @@ func newHost(t *testing.T, dir string, d disk, step func(string)) *host {
 		t.Fatal(err)
 	}
 	s.Step = step
-	s.statFS = func(string) (fileSystem, error) { return fileSystem{device: 1, free: 1 << 40}, nil }
+	s.stager.statFS = func(string) (fileSystem, error) { return fileSystem{device: 1, free: 1 << 40}, nil }
 	h.Swapper = s
 	return h
 }
@@ -691,7 +691,7 @@ func TestStagingChecksSpaceOverEachFileSystem(t *testing.T) {
 	} {
 		d := newDisk()
 		h := newHost(t, memoryDir(t), d, noStep)
-		h.statFS = func(path string) (fileSystem, error) {
+		h.stager.statFS = func(path string) (fileSystem, error) {
 			fsys, ok := devices[path]
 			if !ok {
 				return fsys, os.ErrPermission
@@ -716,7 +716,7 @@ func TestAnEarlierStageGivesUpItsSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.sources["db"].space = 100 << 20
-	h.statFS = func(string) (fileSystem, error) {
+	h.stager.statFS = func(string) (fileSystem, error) {
 		if d["db"].staged != "" {
 			return fileSystem{free: 80 << 20}, nil
 		}

@@ -19,28 +19,7 @@ import (
 // that the Swapper does. With a context of Polite, it takes low priority. One
 // source's failure keeps no other from being swept.
 func (s *Swapper) Sweep(ctx context.Context) ([]source.Leftover, error) {
-	var all []source.Leftover
-	var errs []error
-	for _, src := range s.sources {
-		left, err := swept(ctx, src)
-		all, errs = append(all, left...), append(errs, err)
-		p, ok := src.(source.Placed)
-		if !ok {
-			continue
-		}
-		now := placeOf(src)
-		for _, place := range s.asides.of(src.Name()) {
-			if place == now {
-				continue
-			}
-			left, err := swept(ctx, p.At(place))
-			all, errs = append(all, left...), append(errs, err)
-			if err == nil && len(left) == 0 {
-				s.asides.forget(src.Name(), place)
-			}
-		}
-	}
-	return all, errors.Join(errs...)
+	return s.set.sweep(ctx)
 }
 
 // placeOf is where a source's path leads now; "" where it leads nowhere, or
@@ -70,12 +49,12 @@ func (s *Swapper) Live() ([]holder.Place, error) { return s.places(source.Openab
 func (s *Swapper) Replaced() ([]holder.Place, error) { return s.places(source.Openable.Replaced) }
 
 func (s *Swapper) places(of func(source.Openable) ([]holder.Place, error)) ([]holder.Place, error) {
-	j, err := s.read()
+	j, err := s.journal.read()
 	if err != nil {
 		return nil, err
 	}
 	var all []holder.Place
-	for _, src := range j.placed(s.sources) {
+	for _, src := range j.placed(s.set.all) {
 		held, ok := src.(source.Openable)
 		if !ok {
 			continue

@@ -34,7 +34,7 @@ func (c *Cache) WholePack(ctx context.Context, d pack.Digest) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read cached pack %s: %w", d, err)
 	}
-	data, err := os.ReadFile(c.packPath(d))
+	data, err := os.ReadFile(c.packs.at(d))
 	if err != nil {
 		return nil, fmt.Errorf("read cached pack %s: %w", d, err)
 	}

@@ -22,25 +22,32 @@ const (
 	maxAnswer = 1 << 20
 )
 
+// api is the HTTP API of the server.
+type api struct {
+	url     *url.URL
+	client  *http.Client
+	timeout time.Duration // of a snapshot
+}
+
 // call asks Prometheus's API and decodes what it answers.
-func (p *Source) call(ctx context.Context, timeout time.Duration, method, path string, data any) error {
+func (a *api) call(ctx context.Context, timeout time.Duration, method, path string, data any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
 	defer cancel()
-	if err := p.ask(ctx, method, path, data); err != nil {
+	if err := a.ask(ctx, method, path, data); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return fmt.Errorf("ask Prometheus at %s: %w", p.url.Redacted(), err)
+		return fmt.Errorf("ask Prometheus at %s: %w", a.url.Redacted(), err)
 	}
 	return nil
 }
 
-func (p *Source) ask(ctx context.Context, method, path string, data any) error {
-	req, err := http.NewRequestWithContext(ctx, method, p.url.JoinPath(path).String(), nil)
+func (a *api) ask(ctx context.Context, method, path string, data any) error {
+	req, err := http.NewRequestWithContext(ctx, method, a.url.JoinPath(path).String(), nil)
 	if err != nil {
 		return err
 	}
-	resp, err := p.client.Do(req)
+	resp, err := a.client.Do(req)
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		err = failed.Err // without the URL, which stands before it already
@@ -70,40 +77,40 @@ func (p *Source) ask(ctx context.Context, method, path string, data any) error {
 }
 
 // version asks for the server's version.
-func (p *Source) version(ctx context.Context) (string, error) {
+func (a *api) version(ctx context.Context) (string, error) {
 	var info struct {
 		Version string `json:"version"`
 	}
-	err := p.call(ctx, answerTimeout, http.MethodGet, "/api/v1/status/buildinfo", &info)
+	err := a.call(ctx, answerTimeout, http.MethodGet, "/api/v1/status/buildinfo", &info)
 	return info.Version, err
 }
 
 // flags asks for the flags that the server was started with.
-func (p *Source) flags(ctx context.Context) (map[string]string, error) {
+func (a *api) flags(ctx context.Context) (map[string]string, error) {
 	var flags map[string]string
-	err := p.call(ctx, answerTimeout, http.MethodGet, "/api/v1/status/flags", &flags)
+	err := a.call(ctx, answerTimeout, http.MethodGet, "/api/v1/status/flags", &flags)
 	return flags, err
 }
 
-// makeSnapshot has the server make a snapshot, and gives its name.
-func (p *Source) makeSnapshot(ctx context.Context) (string, error) {
+// makeSnapshot has the server make a snapshot, and returns its name.
+func (a *api) makeSnapshot(ctx context.Context) (string, error) {
 	var made struct {
 		Name string `json:"name"`
 	}
-	if err := p.call(ctx, p.cfg.Timeout, http.MethodPost, "/api/v1/admin/tsdb/snapshot", &made); err != nil {
+	if err := a.call(ctx, a.timeout, http.MethodPost, "/api/v1/admin/tsdb/snapshot", &made); err != nil {
 		return "", err
 	}
 	if !filepath.IsLocal(made.Name) || made.Name == "." || made.Name != filepath.Base(made.Name) {
-		return "", fmt.Errorf("ask Prometheus at %s: a snapshot cannot have the name %q", p.url.Redacted(), made.Name)
+		return "", fmt.Errorf("ask Prometheus at %s: a snapshot cannot have the name %q", a.url.Redacted(), made.Name)
 	}
 	return made.Name, nil
 }
 
 // answers reports whether anything takes connections at the server's address.
-func (p *Source) answers(ctx context.Context) bool {
-	host := p.url.Host
-	if p.url.Port() == "" {
-		host = net.JoinHostPort(p.url.Hostname(), map[string]string{"http": "80", "https": "443"}[p.url.Scheme])
+func (a *api) answers(ctx context.Context) bool {
+	host := a.url.Host
+	if a.url.Port() == "" {
+		host = net.JoinHostPort(a.url.Hostname(), map[string]string{"http": "80", "https": "443"}[a.url.Scheme])
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -29,18 +29,18 @@ func (p *Source) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 }
 
 func (p *Source) dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (e source.Entry, err error) {
-	if err := p.sweep(ctx); err != nil {
+	if err := p.snapshots.sweep(ctx); err != nil {
 		return e, err
 	}
-	version, err := p.version(ctx)
+	version, err := p.api.version(ctx)
 	if err != nil {
 		return e, err
 	}
-	path, err := p.snapshot(ctx)
+	path, err := p.snapshots.take(ctx)
 	// A snapshot that stays keeps blocks on the disk which the server has
 	// dropped, but it is no reason to be without a backup.
 	defer func() {
-		if failed := p.sweep(ctx); failed != nil && err == nil {
+		if failed := p.snapshots.sweep(ctx); failed != nil && err == nil {
 			e.Warnings = append(e.Warnings, failed.Error())
 		}
 	}()
@@ -70,7 +70,7 @@ func (p *Source) dumpSnapshot(ctx context.Context, w *pack.Writer, prev *source.
 		return err
 	})
 	if err == nil {
-		err = p.count(&facts, filepath.Base(path))
+		err = p.snapshots.count(&facts, filepath.Base(path))
 	}
 	if err != nil {
 		return e, err
@@ -81,8 +81,8 @@ func (p *Source) dumpSnapshot(ctx context.Context, w *pack.Writer, prev *source.
 }
 
 // count reads what the blocks of a snapshot say.
-func (p *Source) count(facts *Facts, name string) error {
-	in, err := p.openSnapshots()
+func (s *snapshots) count(facts *Facts, name string) error {
+	in, err := s.open()
 	if err != nil {
 		return err
 	}
@@ -95,48 +95,59 @@ func (p *Source) count(facts *Facts, name string) error {
 	return facts.countBlocks(snapshot)
 }
 
+// snapshots are those of the server's that a dump takes, and removes again.
+type snapshots struct {
+	api interface { // as *api is
+		makeSnapshot(ctx context.Context) (string, error)
+	}
+	scratch string
+	dataDir string
+	now     func() time.Time
+	fault   func(step string) error // called after each step, in tests
+}
+
 // snapshotNote is kept on disk while there is a snapshot.
 type snapshotNote struct {
 	Begun time.Time `json:"begun"`
 	Name  string    `json:"name,omitempty"` // empty: the server has not told it yet
 }
 
-func (p *Source) notePath() string  { return filepath.Join(p.cfg.Scratch, "snapshot.json") }
-func (p *Source) snapshots() string { return filepath.Join(p.cfg.DataDir, "snapshots") }
+func (s *snapshots) notePath() string { return filepath.Join(s.scratch, "snapshot.json") }
+func (s *snapshots) dir() string      { return filepath.Join(s.dataDir, "snapshots") }
 
-// snapshot makes a snapshot, and gives its path.
-func (p *Source) snapshot(ctx context.Context) (string, error) {
-	note := snapshotNote{Begun: p.cfg.Now().UTC()}
-	if err := p.takeNote(note); err != nil {
+// take makes a snapshot, and returns its path.
+func (s *snapshots) take(ctx context.Context) (string, error) {
+	note := snapshotNote{Begun: s.now().UTC()}
+	if err := s.note(note); err != nil {
 		return "", err
 	}
-	name, err := p.makeSnapshot(ctx)
+	name, err := s.api.makeSnapshot(ctx)
 	if err != nil {
 		return "", err
 	}
-	if err := p.fault("snapshot"); err != nil {
+	if err := s.fault("snapshot"); err != nil {
 		return "", err
 	}
 	note.Name = name
-	if err := p.takeNote(note); err != nil {
+	if err := s.note(note); err != nil {
 		return "", err
 	}
-	path := filepath.Join(p.snapshots(), name)
+	path := filepath.Join(s.dir(), name)
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("the snapshot is not below data_dir, which must be this server's --storage.tsdb.path: %w", err)
 	}
-	return path, p.fault("noted")
+	return path, s.fault("noted")
 }
 
-func (p *Source) takeNote(n snapshotNote) error {
+func (s *snapshots) note(n snapshotNote) error {
 	data, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
-	if err := fsx.MakeScratch(p.cfg.Scratch); err != nil {
+	if err := fsx.MakeScratch(s.scratch); err != nil {
 		return err
 	}
-	part := p.notePath() + ".part"
+	part := s.notePath() + ".part"
 	err = fsx.WriteFile(part, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
@@ -144,7 +155,7 @@ func (p *Source) takeNote(n snapshotNote) error {
 	if err != nil {
 		return err
 	}
-	return fsx.MoveFile(part, p.notePath())
+	return fsx.MoveFile(part, s.notePath())
 }
 
 // snapshotDelay is how long after it was asked a server may begin a snapshot
@@ -154,8 +165,8 @@ const snapshotDelay = 10 * time.Second
 // sweep removes the snapshot that was noted, if any, and then the note. Others
 // are a person's: of those whose name was not told, which have the time in it,
 // only one that was begun just when it was asked for is taken.
-func (p *Source) sweep(ctx context.Context) error {
-	data, err := os.ReadFile(p.notePath())
+func (s *snapshots) sweep(ctx context.Context) error {
+	data, err := os.ReadFile(s.notePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -164,16 +175,16 @@ func (p *Source) sweep(ctx context.Context) error {
 		err = json.Unmarshal(data, &n)
 	}
 	if err == nil {
-		err = p.removeSnapshots(ctx, n)
+		err = s.remove(ctx, n)
 	}
 	if err != nil {
-		return fmt.Errorf("remove the last snapshot from %s: %w", p.snapshots(), err)
+		return fmt.Errorf("remove the last snapshot from %s: %w", s.dir(), err)
 	}
-	return fsx.RemoveFiles(p.notePath())
+	return fsx.RemoveFiles(s.notePath())
 }
 
-func (p *Source) removeSnapshots(ctx context.Context, n snapshotNote) error {
-	in, err := p.openSnapshots()
+func (s *snapshots) remove(ctx context.Context, n snapshotNote) error {
+	in, err := s.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -196,9 +207,9 @@ func (p *Source) removeSnapshots(ctx context.Context, n snapshotNote) error {
 	return err
 }
 
-// openSnapshots holds the folder of snapshots, which the server's user may replace.
-func (p *Source) openSnapshots() (in *fsx.Dir, err error) {
-	err = fsx.At(p.snapshots(), func(at fsx.Place) error {
+// open holds the folder of snapshots, which the server's user may replace.
+func (s *snapshots) open() (in *fsx.Dir, err error) {
+	err = fsx.At(s.dir(), func(at fsx.Place) error {
 		if len(at.Missing) > 0 {
 			return fs.ErrNotExist
 		}

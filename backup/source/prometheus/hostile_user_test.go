@@ -53,7 +53,7 @@ func preyPrometheus(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 	p := &sourcetest.Prey{
 		Src: src, Target: target, Rounds: 6, Dumped: src.snapshotTree(target),
 		Fault: func(f func(string) error) { src.tree.SwapFault = f },
-		Tidy:  func() { sourcetest.Must(t, os.RemoveAll(src.swapping())) },
+		Tidy:  func() { sourcetest.Must(t, os.RemoveAll(src.process.swapping())) },
 	}
 	p.A, p.ReadA = backup(older)
 	p.B, p.ReadB = backup(newer)

@@ -65,13 +65,13 @@ type Config struct {
 // memory as one more block. Blocks never change, and a snapshot only links
 // them: those of the previous backup are not read again.
 type Source struct {
-	name   string
-	cfg    Config
-	url    *url.URL
-	client *http.Client
-	tree   *directory.Source          // DataDir
-	fault  func(step string) error    // called after each step, in tests
-	read   func(step, p string) error // the snapshot's Directory.fault, in tests
+	name      string
+	cfg       Config
+	tree      *directory.Source // DataDir
+	api       *api
+	snapshots *snapshots
+	process   *process
+	read      func(step, p string) error // the snapshot's Directory.fault, in tests
 }
 
 var (
@@ -123,10 +123,22 @@ func New(name string, cfg Config) (*Source, error) {
 	}
 	cfg.DataDir, cfg.Now = tree.Config().Path, tree.Config().Now
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	return &Source{
-		name: name, cfg: cfg, url: u, tree: tree, fault: swap.NoFault,
+	p := &Source{name: name, cfg: cfg, api: &api{
+		url: u, timeout: cfg.Timeout,
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, // a few requests, minutes apart
-	}, nil
+	}}
+	p.lieAt(tree, cfg.DataDir)
+	return p, nil
+}
+
+// lieAt makes the parts that know where the data lies.
+func (p *Source) lieAt(tree *directory.Source, dataDir string) {
+	p.tree, p.cfg.DataDir = tree, dataDir
+	p.snapshots = &snapshots{api: p.api, scratch: p.cfg.Scratch, dataDir: dataDir, now: p.cfg.Now, fault: swap.NoFault}
+	p.process = &process{
+		api: p.api, stop: p.cfg.Stop, start: p.cfg.Start, timeout: p.cfg.Timeout, scratch: p.cfg.Scratch, dataDir: dataDir,
+		live: tree.Live, keepOutput: p.cfg.KeepOutput, fault: swap.NoFault,
+	}
 }
 
 // Name implements Source.
@@ -162,14 +174,14 @@ func (p *Source) CheckRestore(context.Context) error {
 }
 
 func (p *Source) checkServer(ctx context.Context) error {
-	version, err := p.version(ctx)
+	version, err := p.api.version(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; start it, or correct url", err)
 	}
 	if before(version, 2, 1) {
 		return fmt.Errorf("this is Prometheus %s, which makes no snapshots: 2.1 or later is needed", version)
 	}
-	flags, err := p.flags(ctx)
+	flags, err := p.api.flags(ctx)
 	if err != nil {
 		return err
 	}
@@ -178,7 +190,7 @@ func (p *Source) checkServer(ctx context.Context) error {
 	}
 	// A relative path is relative to a folder that is not known.
 	if path := flags["storage.tsdb.path"]; filepath.IsAbs(path) && !sameFolder(path, p.cfg.DataDir) {
-		return fmt.Errorf("the Prometheus at %s keeps its data in %s, not in data_dir %s", p.url.Redacted(), path, p.cfg.DataDir)
+		return fmt.Errorf("the Prometheus at %s keeps its data in %s, not in data_dir %s", p.api.url.Redacted(), path, p.cfg.DataDir)
 	}
 	return nil
 }
@@ -228,7 +240,7 @@ func (p *Source) Place() (string, error) { return p.tree.Place() }
 // At implements Placed.
 func (p *Source) At(place string) source.Source {
 	there := *p
-	there.tree, there.cfg.DataDir = p.tree.At(place).(*directory.Source), place
+	there.lieAt(p.tree.At(place).(*directory.Source), place)
 	return &there
 }
 

@@ -87,7 +87,7 @@ func TestPrometheusHistory(t *testing.T) {
 	if age := time.Since(*facts.From); age < 9*24*time.Hour || age > 11*24*time.Hour {
 		t.Errorf("the first sample is of %v", facts.From)
 	}
-	if left, err := os.ReadDir(from.snapshots()); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(from.snapshots.dir()); err != nil || len(left) > 0 {
 		t.Errorf("snapshots left: %v %v", left, err)
 	}
 
@@ -233,7 +233,7 @@ func TestInterruptedSwapOfPrometheusEnds(t *testing.T) {
 			s := newStandIn(t)
 			p := s.open(t)
 			sourcetest.Must(t, p.Stage(t.Context(), r, e))
-			p.fault = func(step string) error {
+			p.process.fault = func(step string) error {
 				if step == at {
 					return errCrash
 				}
@@ -333,12 +333,12 @@ func TestForgottenSnapshotIsRemoved(t *testing.T) {
 		s := newStandIn(t)
 		p := s.open(t)
 		for _, dir := range []string{"20260203T040507Z-1a", "20260203T030507Z-2b", "20260203T050507Z-3c", "mine"} {
-			sourcetest.Must(t, os.MkdirAll(filepath.Join(p.snapshots(), dir, "block"), 0o755))
+			sourcetest.Must(t, os.MkdirAll(filepath.Join(p.snapshots.dir(), dir, "block"), 0o755))
 		}
-		sourcetest.Must(t, p.takeNote(note))
-		sourcetest.Must(t, p.sweep(t.Context()))
-		sourcetest.Must(t, p.sweep(t.Context()))
-		left, err := os.ReadDir(p.snapshots())
+		sourcetest.Must(t, p.snapshots.note(note))
+		sourcetest.Must(t, p.snapshots.sweep(t.Context()))
+		sourcetest.Must(t, p.snapshots.sweep(t.Context()))
+		left, err := os.ReadDir(p.snapshots.dir())
 		sourcetest.Must(t, err)
 		if len(left) != 3 || left[0].Name() != "20260203T030507Z-2b" {
 			t.Errorf("%s: left %v", name, left)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -24,7 +25,19 @@ import (
 // crash leaves is known by the file "swapping" in the scratch folder, which is
 // there from before the server is stopped until the swap is undone or final.
 
-func (p *Source) swapping() string { return filepath.Join(p.cfg.Scratch, "swapping") }
+// process is the server's, which is stopped around a swap.
+type process struct {
+	api         *api
+	stop, start []string
+	timeout     time.Duration
+	scratch     string
+	dataDir     string
+	live        func() ([]holder.Place, error) // what the server has open
+	keepOutput  outlet.Collector
+	fault       func(step string) error // called before each step, in tests
+}
+
+func (s *process) swapping() string { return filepath.Join(s.scratch, "swapping") }
 
 // Space implements Restorer.
 func (p *Source) Space(e source.Entry) (folder string, bytes int64) { return p.tree.Space(e) }
@@ -40,7 +53,7 @@ func (p *Source) Fingerprint(ctx context.Context) (string, error) { return p.tre
 
 // Stage implements Restorer. The server may run.
 func (p *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
-	err := p.sweep(ctx)
+	err := p.snapshots.sweep(ctx)
 	if err == nil {
 		err = p.readable(ctx, e)
 	}
@@ -71,7 +84,7 @@ func (p *Source) readable(ctx context.Context, e source.Entry) error {
 	if facts.Version == "" || before(facts.Version, 3, 0) {
 		return nil
 	}
-	here, err := p.version(ctx)
+	here, err := p.api.version(ctx)
 	if err == nil && before(here, 2, 55) {
 		return fmt.Errorf("the backup is of Prometheus %s, whose blocks Prometheus %s on this host cannot read: install 2.55 or later", facts.Version, here)
 	}
@@ -98,22 +111,22 @@ func (p *Source) swap(ctx context.Context) error {
 		} else if print == "" {
 			return fmt.Errorf("%w at %s", swap.ErrNothingStaged, p.Staged())
 		}
-		if err := p.begin(); err != nil {
+		if err := p.process.begin(); err != nil {
 			return err
 		}
 	}
-	return p.whileStopped(ctx, func() error { return p.tree.Swap(ctx) })
+	return p.process.whileStopped(ctx, func() error { return p.tree.Swap(ctx) })
 }
 
 // begin notes that the server will be stopped.
-func (p *Source) begin() error {
-	if err := fsx.MakeScratch(p.cfg.Scratch); err != nil {
+func (s *process) begin() error {
+	if err := fsx.MakeScratch(s.scratch); err != nil {
 		return err
 	}
-	if err := fsx.WriteFile(p.swapping(), func(io.Writer) error { return nil }); err != nil {
+	if err := fsx.WriteFile(s.swapping(), func(io.Writer) error { return nil }); err != nil {
 		return err
 	}
-	return fsx.SyncDir(p.cfg.Scratch)
+	return fsx.SyncDir(s.scratch)
 }
 
 // SwapBack implements Restorer.
@@ -132,10 +145,10 @@ func (p *Source) swapBack(ctx context.Context) error {
 	if !begun {
 		return p.tree.SwapBack(ctx) // no more than a stage is there
 	}
-	if err := p.whileStopped(ctx, func() error { return p.tree.SwapBack(ctx) }); err != nil {
+	if err := p.process.whileStopped(ctx, func() error { return p.tree.SwapBack(ctx) }); err != nil {
 		return err
 	}
-	return fsx.RemoveFiles(p.swapping())
+	return fsx.RemoveFiles(p.process.swapping())
 }
 
 // Discard implements Restorer.
@@ -143,7 +156,7 @@ func (p *Source) Discard(ctx context.Context) error {
 	if err := p.tree.Discard(ctx); err != nil {
 		return err
 	}
-	if err := fsx.RemoveFiles(p.swapping()); err != nil {
+	if err := fsx.RemoveFiles(p.process.swapping()); err != nil {
 		return fmt.Errorf("discard leftovers of %s: %w", p.name, err)
 	}
 	return nil
@@ -153,51 +166,51 @@ func (p *Source) Discard(ctx context.Context) error {
 func (p *Source) Sweep(ctx context.Context) ([]source.Leftover, error) { return p.tree.Sweep(ctx) }
 
 // whileStopped does something between the server's stop and its start.
-func (p *Source) whileStopped(ctx context.Context, do func() error) error {
-	if err := p.fault("stop"); err != nil {
+func (s *process) whileStopped(ctx context.Context, do func() error) error {
+	if err := s.fault("stop"); err != nil {
 		return err
 	}
-	if err := p.command(ctx, "stop", p.cfg.Stop); err != nil {
+	if err := s.run(ctx, "stop", s.stop); err != nil {
 		return err
 	}
-	if err := p.stopped(ctx); err != nil {
+	if err := s.stopped(ctx); err != nil {
 		return err
 	}
-	if err := p.fault("swap"); err != nil {
+	if err := s.fault("swap"); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	if err := p.fault("start"); err != nil {
+	if err := s.fault("start"); err != nil {
 		return err
 	}
-	return p.command(ctx, "start", p.cfg.Start)
+	return s.run(ctx, "start", s.start)
 }
 
 // stopped is an error while the server runs.
-func (p *Source) stopped(ctx context.Context) error {
-	if p.answers(ctx) {
-		return fmt.Errorf("stop has succeeded, but %s is still served: it may end only when the server has", p.url.Redacted())
+func (s *process) stopped(ctx context.Context) error {
+	if s.api.answers(ctx) {
+		return fmt.Errorf("stop has succeeded, but %s is still served: it may end only when the server has", s.api.url.Redacted())
 	}
-	held, err := p.whoHolds(ctx)
+	held, err := s.whoHolds(ctx)
 	if err != nil {
 		return err
 	}
 	if held != nil {
-		return fmt.Errorf("stop has succeeded, but %v in %s: it may end only when the server has", *held, p.cfg.DataDir)
+		return fmt.Errorf("stop has succeeded, but %v in %s: it may end only when the server has", *held, s.dataDir)
 	}
 	return nil
 }
 
-// command runs stop or start to its end. A server that start leaves running may
+// run runs stop or start to its end. A server that start leaves running may
 // print for as long as it likes.
-func (p *Source) command(ctx context.Context, what string, argv []string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("it took longer than %v", p.cfg.Timeout))
+func (s *process) run(ctx context.Context, what string, argv []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("it took longer than %v", s.timeout))
 	defer cancel()
 	prog := program.Program{Argv: argv, Env: program.Environ()}
 	said := &outlet.Tail{Max: program.StderrKept}
-	if err := outlet.Run(prog.Command(ctx, nil), filepath.Join(p.cfg.Scratch, what+".log"), said, p.cfg.KeepOutput); err != nil {
+	if err := outlet.Run(prog.Command(ctx, nil), filepath.Join(s.scratch, what+".log"), said, s.keepOutput); err != nil {
 		return fmt.Errorf("%s Prometheus: %w", what, prog.Failure(ctx, err, said))
 	}
 	return nil
@@ -218,8 +231,8 @@ func (p *Source) Replaced() ([]holder.Place, error) { return p.tree.Replaced() }
 
 // whoHolds returns somebody who has something in a data folder open; nil for
 // nobody, as far as this process may see.
-func (p *Source) whoHolds(ctx context.Context) (*holder.Holder, error) {
-	live, err := p.tree.Live()
+func (s *process) whoHolds(ctx context.Context) (*holder.Holder, error) {
+	live, err := s.live()
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +246,7 @@ func (p *Source) whoHolds(ctx context.Context) (*holder.Holder, error) {
 // begun tells whether the server is, or may be, stopped for a swap: the note of
 // that may have been lost together with the scratch folder.
 func (p *Source) begun(ctx context.Context) (bool, error) {
-	noted, err := fsx.Exists(p.swapping())
+	noted, err := fsx.Exists(p.process.swapping())
 	if err != nil || noted {
 		return noted, err
 	}

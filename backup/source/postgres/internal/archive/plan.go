@@ -246,7 +246,7 @@ func (plan *Plan) failedAt(text string) (found *Entry) {
 	return found
 }
 
-// TrustAll, in the setting trust, has the administrator restore everything.
+// TrustAll is a word of the setting trust: the administrator restores everything.
 const TrustAll = "all"
 
 // Harmless returns the statements of an entry that the administrator executes; those on
