@@ -5,10 +5,10 @@ import "github.com/understudy-ha/understudy/blobstore"
 // renewalDue reports whether the active's heartbeat is due: a new head that
 // also proves that this instance is still the active.
 func (m *Machine) renewalDue() bool {
-	if m.j.Role != RoleActive || !m.leading || m.refused != "" || !m.due(m.nextPoll) {
+	if m.j.Role != RoleActive || !m.leading || m.refused != "" || !m.pollDue() {
 		return false
 	}
-	m.pollStep = 1
+	m.lookAtLeaseNext()
 	return true
 }
 
@@ -16,12 +16,11 @@ func (m *Machine) renewalDue() bool {
 // what is not said yet, and after each renewal look at the lease.
 func (m *Machine) planActive() {
 	switch {
-	case !m.leading, m.publish != nil, m.config != nil, m.handoverUnsaid(), m.farewellUnsaid():
+	case !m.leading, m.unpublished() != nil, m.newConfig() != nil, m.handoverUnsaid(), m.farewellUnsaid():
 		m.writeHead()
 	case m.j.Epoch > 1 && m.j.Marked < m.j.Epoch:
 		m.writeMarker()
-	case m.pollStep == 1:
-		m.pollStep = 0
+	case m.leaseIsNext():
 		m.readLease(m.lookAtLease)
 	}
 }
@@ -29,11 +28,11 @@ func (m *Machine) planActive() {
 // activeHead is the head as the active wants it to be now.
 func (m *Machine) activeHead() *Head {
 	h := *m.head
-	if m.publish != nil {
-		h.Newest = m.publish
+	if ref := m.unpublished(); ref != nil {
+		h.Newest = ref
 	}
-	if m.config != nil {
-		h.Config, h.Fencing = m.config.Digest, m.config.Fencing
+	if c := m.newConfig(); c != nil {
+		h.Config, h.Fencing = c.Digest, c.Fencing
 	}
 	if hj := m.j.Handover; hj != nil && hj.Final != nil {
 		h.Newest = hj.Final
@@ -51,9 +50,9 @@ func (m *Machine) headSays() WriteStep {
 		return stepHeadReturned
 	case m.handoverUnsaid():
 		return WriteStep("head." + said.State)
-	case m.publish != nil:
+	case m.unpublished() != nil:
 		return stepHeadPublish
-	case m.config != nil:
+	case m.newConfig() != nil:
 		return stepHeadConfig
 	case !m.leading:
 		return stepHeadClaim
@@ -122,6 +121,9 @@ func (m *Machine) readLease(then func()) {
 		then()
 	})
 }
+
+// seenLease is the lease as last read; nil: there is none that can be verified.
+func (m *Machine) seenLease() *Lease { return m.lease.lease }
 
 // leaseFree reports whether the lock can be taken: released, never taken, or
 // unchanged for so long that its holder is gone.

@@ -30,7 +30,7 @@ func (m *Machine) appWanted() appState {
 		return appUnknown
 	case m.override:
 		return appRunning
-	case !m.leading, m.j.Pending != nil && m.app != appRunning:
+	case !m.leading, m.j.Pending != nil && !m.isApp(appRunning):
 		return appUnknown
 	}
 	return appRunning
@@ -46,7 +46,7 @@ func (m *Machine) handingOver() bool {
 // may have been started again, or the journal put back.
 func (m *Machine) handedUnseen() bool {
 	hj := m.j.Handover
-	return hj != nil && hj.Phase == HandoverSent && m.app != appStopped
+	return hj != nil && hj.Phase == HandoverSent && !m.isApp(appStopped)
 }
 
 // inBackup reports whether a handover waits for a backup that began before it.
@@ -148,9 +148,7 @@ func (m *Machine) planApp() {
 	m.app = appUnknown
 	m.appLane = m.expect(func(d Done) { m.appDone(want, d) })
 	if want == appStopped {
-		if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.stopSince == never {
-			m.stopSince = m.t
-		}
+		m.stopBegins()
 		m.emit(StopApp{ID: m.appLane, Epoch: m.j.Epoch})
 		return
 	}
@@ -161,6 +159,28 @@ func (m *Machine) planApp() {
 	}
 	m.emit(StartApp{ID: m.appLane, Epoch: m.j.Epoch, Backup: id})
 }
+
+// isApp reports whether the application is known to be so.
+func (m *Machine) isApp(state appState) bool { return m.app == state }
+
+// forgetApp has the application stopped again, to be sure, whoever started it.
+func (m *Machine) forgetApp() { m.app, m.override = appUnknown, false }
+
+// endOverride ends an operator's word: the bucket says again what is to be.
+func (m *Machine) endOverride() { m.override = false }
+
+// hookRuns reports whether the application is being started or stopped.
+func (m *Machine) hookRuns() bool { return m.appLane != 0 }
+
+// hookEnded notes the end of a hook.
+func (m *Machine) hookEnded(id uint64) {
+	if id == m.appLane {
+		m.appLane = 0
+	}
+}
+
+// appFailsToStop reports whether the application was told to stop last, and did not.
+func (m *Machine) appFailsToStop() bool { return m.appFailed == appStopped }
 
 // doubtApp has the application stopped or started again, whatever is believed of
 // it: somebody else may have done otherwise.

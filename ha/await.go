@@ -41,6 +41,12 @@ func (m *Machine) ackUntil(alive bool, replaced, since instant) instant {
 	return since
 }
 
+// replaces notes since when the version that a commit is about to replace was seen.
+func (m *Machine) replaces() { m.replaced = m.headSince }
+
+// waitsSince notes that the wait for the old active begins.
+func (m *Machine) waitsSince() { m.ackSince = m.t }
+
 // awaitAck waits for the old active to say that its application has stopped.
 // With strict fencing nothing but that, or the time after which it has stopped
 // in any case, lets the application start. Otherwise the wait is bounded, and

@@ -3,22 +3,35 @@ package ha
 // The commit is the one moment that decides: a compare-and-swap of the head to
 // the next epoch, pinned to what the promotion is based on.
 
+// commitStep is a step of a commit. Each follows the one before.
+type commitStep int
+
+const (
+	commitLease  commitStep = iota // is the lease held still?
+	commitPin                      // is the head as it was pinned?
+	commitMarker                   // leave the marker of the epoch that ends
+	commitSwap                     // compare and swap the head
+)
+
+// commitAfresh has a commit begin with its first step.
+func (m *Machine) commitAfresh() { m.commitStep = commitLease }
+
 // planCommit looks at the lease once more, then at the head, then commits.
 func (m *Machine) planCommit() bool {
 	switch m.commitStep {
-	case 0:
+	case commitLease:
 		m.readLease(func() {
-			p, l := m.j.Promotion, m.lease.lease
+			p, l := m.j.Promotion, m.seenLease()
 			if p == nil || p.Phase != PhaseCommit {
 				return
 			}
-			if !m.hold.held || l == nil || l.ID != p.ID || l.Released {
+			if !m.holdsLease() || l == nil || l.ID != p.ID || l.Released {
 				m.abort("the promotion lease was lost before the commit")
 				return
 			}
-			m.commitStep = 1
+			m.commitStep = commitPin
 		})
-	case 1:
+	case commitPin:
 		m.readHead(func() {
 			p := m.j.Promotion
 			if p == nil || p.Phase != PhaseCommit {
@@ -28,15 +41,15 @@ func (m *Machine) planCommit() bool {
 				m.abort("%s", why)
 				return
 			}
-			m.commitStep = 2
+			m.commitStep = commitMarker
 			if m.head.Epoch <= max(1, m.j.Marked) {
-				m.commitStep = 3
+				m.commitStep = commitSwap
 			}
 		})
-	case 2:
+	case commitMarker:
 		m.leaveMarker()
-	default:
-		m.replaced = m.headSince
+	case commitSwap:
+		m.replaces()
 		m.j.Promotion.AtRest, m.j.Promotion.Fencing = m.head.AtRest(), clone(&m.head.Fencing)
 		m.writeHead()
 	}
@@ -50,7 +63,7 @@ func (m *Machine) leaveMarker() {
 	m.tell(stepMarker, KindMarker, MarkerKey(h.Epoch), m.marker(h), func() {
 		m.j.Marked = max(m.j.Marked, h.Epoch)
 		m.passes(stepMarked)
-		m.commitStep = 3
+		m.commitStep = commitSwap
 	})
 }
 
@@ -95,11 +108,11 @@ func (m *Machine) commitHead() *Head {
 // commitLost follows a commit that another write of the head came before. If
 // that was a heartbeat alone, it is tried again.
 func (m *Machine) commitLost() {
-	if !m.hold.held {
+	if !m.holdsLease() {
 		m.abort("the agent was restarted before the commit")
 		return
 	}
-	m.commitStep = 1
+	m.commitStep = commitPin
 }
 
 // lookBack finds out what became of a commit when a later epoch has begun
@@ -131,7 +144,7 @@ func (m *Machine) commitUnknown() {
 	p := m.j.Promotion
 	why := "another instance has become the active since; whether this promotion had committed before is not known, for the marker of epoch " +
 		utoa(p.Epoch+1) + " is missing or cannot be verified"
-	if p.ID == m.begun {
+	if m.isBegun(p) {
 		m.abort("%s", why)
 	} else {
 		m.wasActive(p.Epoch+1, why)
@@ -143,14 +156,15 @@ func (m *Machine) committed(epoch uint64) {
 	p := m.j.Promotion
 	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
 	m.j.Demotion, m.j.Handover = nil, nil
-	m.refused, m.j.Doubt, m.j.Unkept, m.j.Missed, m.j.Holder = "", "", "", 0, nil
-	m.replacedLeft = true
+	m.j.Doubt, m.j.Unkept, m.j.Missed, m.j.Holder = "", "", 0, nil
+	m.accepts()
+	m.swapCommitted()
 	p.Phase = PhaseFinish
 	m.passes(p.Phase.step())
 	// An active that handed over has stopped its application already; so has one
 	// whose last head says so, which this commit has replaced.
 	p.Acked = p.Mode == ModeSwitchover || p.AtRest
-	m.ackSince = m.t
+	m.waitsSince()
 	m.step("commit", "epoch "+utoa(epoch))
 	if p.Old.URL != "" {
 		m.emit(Notify{URL: p.Old.URL})
@@ -169,11 +183,11 @@ func (m *Machine) planFinish() bool {
 		return true
 	case !p.Acked:
 		return m.awaitAck(p)
-	case m.app == appRunning && !p.Started:
+	case m.isApp(appRunning) && !p.Started:
 		p.Started = true
 		m.step("start", "")
 		m.save(stepPromotionStarted)
-	case m.app == appRunning, m.appErr != "":
+	case m.isApp(appRunning), m.appErr != "":
 		m.readLease(m.releaseLease)
 		return true
 	}

@@ -11,10 +11,7 @@ import (
 // The control lane is this instance's traffic with the control objects, one
 // request at a time. planControl picks the next one.
 func (m *Machine) planControl() {
-	if m.control != 0 {
-		return
-	}
-	if !m.due(m.retryAt) {
+	if !m.mayAsk() {
 		return
 	}
 	switch {
@@ -39,9 +36,43 @@ func (m *Machine) planControl() {
 	}
 }
 
+// mayAsk reports whether a request may be sent now.
+func (m *Machine) mayAsk() bool { return m.control == 0 && m.due(m.retryAt) }
+
+// ask makes room for the answer to a request, which is the only one under way.
+func (m *Machine) ask(then func(Done)) uint64 {
+	m.control = m.expect(then)
+	return m.control
+}
+
+// requestEnded notes the end of a request.
+func (m *Machine) requestEnded(id uint64) {
+	if id == m.control {
+		m.control = 0
+	}
+}
+
+// askAtOnce has the next request wait for nothing.
+func (m *Machine) askAtOnce() { m.retryAt = 0 }
+
+// holdOff has the next request wait, longer each time.
+func (m *Machine) holdOff() {
+	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
+	m.retryAt = m.t + m.retryWait
+}
+
+// beginsToFail notes that the bucket cannot be used, and reports whether that is new.
+func (m *Machine) beginsToFail() bool {
+	if m.failing {
+		return false
+	}
+	m.failing, m.failSince = true, m.t
+	return true
+}
+
 // read asks for a control object.
 func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(Done)) {
-	m.control = m.expect(func(d Done) {
+	id := m.ask(func(d Done) {
 		if d.Outcome == NotModified {
 			d.Token = unless
 		}
@@ -55,12 +86,12 @@ func (m *Machine) read(kind Kind, key string, unless blobstore.Token, then func(
 		}
 		then(d)
 	})
-	m.emit(Read{ID: m.control, Kind: kind, Key: key, IfChanged: unless})
+	m.emit(Read{ID: id, Kind: kind, Key: key, IfChanged: unless})
 }
 
 // write sends a control object.
 func (m *Machine) write(step WriteStep, kind Kind, key string, object any, cond blobstore.Condition, then func(Done)) {
-	m.control = m.expect(func(d Done) {
+	id := m.ask(func(d Done) {
 		m.noteWrite(key, cond, d.Outcome)
 		if d.Outcome == OK || d.Outcome == Lost {
 			m.storeAnswered()
@@ -69,18 +100,17 @@ func (m *Machine) write(step WriteStep, kind Kind, key string, object any, cond 
 		}
 		then(d)
 	})
-	m.emit(Write{ID: m.control, Step: step, Kind: kind, Key: key, Object: object, Cond: cond})
+	m.emit(Write{ID: id, Step: step, Kind: kind, Key: key, Object: object, Cond: cond})
 }
 
+// storeFailed follows a request that has failed.
 func (m *Machine) storeFailed(err error) {
-	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
-	m.retryAt = m.t + m.retryWait
+	m.holdOff()
 	if errors.Is(err, ErrJournal) {
 		return // the store was not asked
 	}
 	m.failure = failureText(err)
-	if !m.failing {
-		m.failing, m.failSince = true, m.t
+	if m.beginsToFail() {
 		m.report(Alarm, "bucket", "the bucket cannot be used: %v", err)
 	}
 }
@@ -92,7 +122,7 @@ func (m *Machine) storeAnswered() {
 		return
 	}
 	m.retryWait, m.retryAt = 0, 0
-	if m.failing && m.headErr == "" {
+	if m.failing && m.headUsable() {
 		m.failing = false
 		m.report(Info, "bucket", "the bucket can be used again after %v", m.t-m.failSince)
 	}
@@ -100,7 +130,7 @@ func (m *Machine) storeAnswered() {
 
 // readHead reads the head if it has changed, takes it in, and goes on.
 func (m *Machine) readHead(then func()) {
-	m.lastPoll = m.t
+	m.polled()
 	var unless blobstore.Token
 	if m.head != nil {
 		unless = m.headToken
@@ -121,8 +151,7 @@ func (m *Machine) readHead(then func()) {
 		default:
 			return
 		}
-		m.headErr = ""
-		m.storeAnswered()
+		m.headIsUsable()
 		if then != nil {
 			then()
 		}
@@ -132,15 +161,21 @@ func (m *Machine) readHead(then func()) {
 // headTrouble is an unusable head: an unreachable bucket with an alarm of its
 // own.
 func (m *Machine) headTrouble(text string) {
-	m.retryWait = min(max(retryFirst, 2*m.retryWait), m.p.Poll)
-	m.retryAt = m.t + m.retryWait
-	if !m.failing {
-		m.failing, m.failSince = true, m.t
-	}
+	m.holdOff()
+	m.beginsToFail()
 	if m.headErr != text {
 		m.headErr = text
 		m.report(Alarm, "head", "%s", text)
 	}
+}
+
+// headUsable reports whether nothing is wrong with the head itself.
+func (m *Machine) headUsable() bool { return m.headErr == "" }
+
+// headIsUsable ends what was wrong with the head.
+func (m *Machine) headIsUsable() {
+	m.headErr = ""
+	m.storeAnswered()
 }
 
 // adopt takes in a head that was read. It reports false for a head that is
@@ -171,6 +206,15 @@ func (m *Machine) adopt(h *Head, token blobstore.Token) bool {
 	return true
 }
 
+// wrote takes in a head of this instance's own.
+func (m *Machine) wrote(h *Head, token blobstore.Token) {
+	m.setHead(h, token)
+	m.headSince = m.t
+}
+
+// forgetHead has the head read again before anything else.
+func (m *Machine) forgetHead() { m.head = nil }
+
 func (m *Machine) setHead(h *Head, token blobstore.Token) {
 	m.head, m.headToken, m.lastHead = h, token, h
 }
@@ -179,7 +223,7 @@ func (m *Machine) setHead(h *Head, token blobstore.Token) {
 // journalled first, with the version that it replaces and its nonce.
 func (m *Machine) writeHead() {
 	commit := m.j.Promotion != nil && m.j.Promotion.Phase == PhaseCommit
-	if !commit && (m.handedUnseen() || m.waitedUnnamed(m.unnamed(), m.makeAgain)) {
+	if !commit && (m.handedUnseen() || m.waitedUnnamed(m.unnamed(), m.unnamedLost)) {
 		return
 	}
 	var (
@@ -210,15 +254,14 @@ func (m *Machine) writeHead() {
 		}
 	}
 	m.save(why)
-	m.lastPoll = m.t
+	m.polled()
 	m.write(step, KindHead, HeadKey, h, blobstore.IfMatch(m.headToken), func(d Done) {
 		switch d.Outcome {
 		case OK:
-			m.setHead(h, d.Token)
-			m.headSince = m.t
+			m.wrote(h, d.Token)
 			m.settle()
 		case Lost:
-			m.head = nil // somebody replaced it, perhaps an earlier attempt of ours: read and compare nonces
+			m.forgetHead() // somebody replaced it, perhaps an earlier attempt of ours: read and compare nonces
 		case Failed:
 			m.forgetAttempt(h.Nonce)
 			m.lookForMarker()
@@ -279,8 +322,7 @@ func (m *Machine) settle() {
 	m.j.Last, m.j.Seen, m.j.SeenHead = pos, pos, m.head
 	m.j.Fencing = []Fencing{m.head.Fencing}
 	m.j.Demotion = nil // of a process that was refused: it is the true one after all
-	m.headErr = ""
-	m.storeAnswered()
+	m.headIsUsable()
 	if p != nil && p.Commit {
 		m.committed(m.head.Epoch)
 	}
@@ -292,28 +334,19 @@ func (m *Machine) settle() {
 		return // a write of the process before this one: claim it first
 	}
 	if !m.leading {
-		m.leading = true
-		m.override = false
-		m.refused = ""
-		m.nextBackup = m.t
+		m.leads()
+		m.endOverride()
+		m.backupNow()
 		m.report(Info, "role", "active in epoch %d", m.head.Epoch)
 	}
-	m.nextPoll = m.confirmed + m.p.Poll
+	m.pollAt(m.confirmed + m.p.Poll)
 	m.headConfirmed()
 }
 
 // headConfirmed follows up on what the confirmed head says.
 func (m *Machine) headConfirmed() {
 	h := m.head
-	if m.config != nil && h.Config == m.config.Digest {
-		m.setFrequency(m.config.Frequency)
-		m.answer(m.config.Request, nil, nil)
-		m.report(Info, "config", "configuration %s is in force", short(h.Config))
-		m.config = nil
-	}
-	if m.publish != nil && h.Newest != nil && h.Newest.ID == m.publish.ID {
-		m.published()
-	}
+	m.headNames(h)
 	m.handoverConfirmed()
 }
 
@@ -323,7 +356,7 @@ func (m *Machine) lookForMarker() {
 	if m.j.Role != RoleActive || m.j.Demotion != nil || m.j.Doubt != "" {
 		return
 	}
-	m.control = m.expect(func(d Done) {
+	id := m.ask(func(d Done) {
 		// That the marker can be read does not mean that the head can be written:
 		// the next attempt waits all the same.
 		switch d.Outcome {
@@ -332,7 +365,7 @@ func (m *Machine) lookForMarker() {
 		case OK:
 			mk := d.Object.(*Marker)
 			if mk.Recovery != nil && mk.Active.Name == m.p.Self.Name {
-				m.head = nil // the head says whether this instance goes on as the active
+				m.forgetHead() // the head says whether this instance goes on as the active
 				return
 			}
 			h := &Head{Epoch: mk.Epoch, Active: mk.Active, Newest: mk.Restored, StartedFrom: mk.Restored, CutOff: mk.CutOff}
@@ -343,10 +376,10 @@ func (m *Machine) lookForMarker() {
 				m.j.Seen, m.j.SeenHead = Position{Epoch: h.Epoch}, nil
 			}
 			m.deposed(h)
-			m.head = nil
+			m.forgetHead()
 		}
 	})
-	m.emit(Read{ID: m.control, Kind: KindMarker, Key: MarkerKey(m.j.Epoch + 1)})
+	m.emit(Read{ID: id, Kind: KindMarker, Key: MarkerKey(m.j.Epoch + 1)})
 }
 
 func errText(err error) string {
@@ -357,8 +390,8 @@ func errText(err error) string {
 }
 
 func (m *Machine) dropBackup(err error) {
-	if m.work != 0 && m.making != nil {
-		m.emit(Cancel{ID: m.work})
+	if m.making != nil {
+		m.cancelWork()
 	}
 	for _, w := range []*wish{m.want, m.making} {
 		if w != nil {

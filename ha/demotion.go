@@ -35,8 +35,9 @@ func (m *Machine) superseded(h *Head) {
 	}
 	m.j.Role, m.j.Demotion, m.j.Handover = RoleStandby, d, nil
 	m.j.Floor, m.j.First, m.j.Paused, m.j.Holder = 0, false, nil, nil
-	m.leading, m.override, m.refused, m.backupErr = false, false, "", ""
-	m.app = appUnknown // stopped again, to be sure
+	m.stepsBack()
+	m.forgetApp()
+	m.forgetBackupError()
 	m.dropBackup(&Refusal{Reason: fmt.Sprintf("%s became the active in epoch %d: this instance steps down", h.Active.Name, h.Epoch)})
 	m.save(stepDemotionBegun)
 	m.report(Alarm, "demotion", "%s became the active in epoch %d: stepping down", h.Active.Name, h.Epoch)
@@ -49,7 +50,7 @@ func (m *Machine) planDemotion() bool {
 	case d == nil || m.j.Promotion != nil || m.j.Role == RoleActive || m.refused != "":
 		return false
 	case !d.Acked:
-		if m.app != appStopped {
+		if !m.isApp(appStopped) {
 			return false
 		}
 		if d.Silent {
@@ -98,6 +99,9 @@ func (m *Machine) steppedDown() {
 	m.passes(stepDemotionEnded)
 	m.report(Info, "demotion", "stepped down: this instance is a standby")
 }
+
+// salvageNow has a salvage backup made at once.
+func (m *Machine) salvageNow() { m.salvageAt, m.salvageWait = 0, 0 }
 
 // planUntold has the bucket list what was salvaged before anything else: a
 // promotion ends the demotion, and of a refused active nobody knows whether a
@@ -170,7 +174,7 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 		}
 		against = d.Final // it has, if the word that the application was stopped is true
 	}
-	if m.app != appStopped || !m.due(m.salvageAt) {
+	if !m.isApp(appStopped) || !m.due(m.salvageAt) {
 		return false
 	}
 	epoch, seq := d.Epoch, uint64(0)
@@ -183,7 +187,7 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 	if d.Kept != nil {
 		against, epoch, seq = d.Kept, max(epoch, d.Kept.Epoch), max(seq, d.Kept.Sequence)
 	}
-	m.begin("salvage", func(r Done) {
+	id := m.begin("salvage", func(r Done) {
 		if r.Outcome != OK {
 			// A database that is still down must not keep pulls from going on.
 			m.salvageWait = min(max(workRetry, 2*m.salvageWait), workRetryMax)
@@ -193,7 +197,7 @@ func (m *Machine) planSalvage(d *Demotion) bool {
 		}
 		m.salvaged(d, r)
 	})
-	m.emit(MakeSalvage{ID: m.work, Epoch: epoch, Sequence: seq + 1, Against: against, Config: m.configDigest()})
+	m.emit(MakeSalvage{ID: id, Epoch: epoch, Sequence: seq + 1, Against: against, Config: m.configDigest()})
 	return true
 }
 

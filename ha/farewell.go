@@ -20,11 +20,11 @@ func (m *Machine) farewellUnsaid() bool {
 
 // saysFarewell reports whether the application has ended with this process. One that
 // nothing here can stop may run on.
-func (m *Machine) saysFarewell() bool { return m.leaving && m.app == appStopped && !m.unstopped }
+func (m *Machine) saysFarewell() bool { return m.leaving && m.isApp(appStopped) && !m.unstopped }
 
 // planFarewell answers once everything is said that there is to say.
 func (m *Machine) planFarewell() {
-	if m.farewell == "" || m.app != appStopped || m.j.Pending != nil {
+	if m.farewell == "" || !m.isApp(appStopped) || m.j.Pending != nil {
 		return
 	}
 	if m.leading && m.refused == "" && !m.unstopped && (m.head == nil || !m.head.Stopped) {

@@ -15,7 +15,7 @@ const citeWindow = 32
 
 // lookAtLease follows what the lease asks of the active.
 func (m *Machine) lookAtLease() {
-	l := m.lease.lease
+	l := m.seenLease()
 	asked := l != nil && l.Purpose == ModeSwitchover && l.Holder.Name != m.p.Self.Name && !m.leaseFree()
 	hj := m.j.Handover
 	switch {
@@ -29,6 +29,13 @@ func (m *Machine) lookAtLease() {
 	}
 }
 
+// stopBegins notes when the application began to stop for a handover.
+func (m *Machine) stopBegins() {
+	if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.stopSince == never {
+		m.stopSince = m.t
+	}
+}
+
 // endHandover follows a candidate that gave up or is gone.
 func (m *Machine) endHandover() {
 	hj := m.j.Handover
@@ -39,8 +46,8 @@ func (m *Machine) endHandover() {
 		m.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
 	case HandoverReturning:
 	default:
-		if hj.Phase == HandoverFinal && m.work != 0 {
-			m.emit(Cancel{ID: m.work})
+		if hj.Phase == HandoverFinal {
+			m.cancelWork()
 		}
 		m.report(Info, "handover", "%s no longer asks to take over", hj.To.Name)
 		m.dropHandover()
@@ -49,7 +56,7 @@ func (m *Machine) endHandover() {
 
 func (m *Machine) dropHandover() {
 	if m.j.Handover.Phase == HandoverFinal {
-		m.making = nil
+		m.forgetMaking()
 	}
 	m.j.Handover = nil
 	m.j.Floor = m.head.Rev
@@ -89,11 +96,11 @@ func (m *Machine) handoverWaits() (string, Duration) {
 	switch {
 	case hj.Final != nil, hj.Phase == HandoverDeclined:
 		return "", 0
-	case hj.Phase == HandoverFinal, m.app == appStopped:
+	case hj.Phase == HandoverFinal, m.isApp(appStopped):
 		return "its final backup", 0
 	case m.inBackup():
 		return "the end of a backup that had begun before; its application runs on meanwhile", 0
-	case m.appErr == "" || m.appFailed != appStopped:
+	case m.appErr == "" || !m.appFailsToStop():
 		return "its application to stop", 0
 	}
 	failure := []rune(m.appErr)
@@ -114,11 +121,11 @@ func (m *Machine) stopPatience() time.Duration {
 // long, and no attempt is under way: it runs on, or runs again.
 func (m *Machine) planHandover() {
 	hj := m.j.Handover
-	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (m.p.Unstoppable || m.app == appStopped && m.unstopped) {
+	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (m.p.Unstoppable || m.isApp(appStopped) && m.unstopped) {
 		m.decline(RefuseSwitchover(m.p.Self.Name))
 		return
 	}
-	if hj == nil || hj.Phase != HandoverStopping || m.appLane != 0 || m.app == appStopped || m.appFailed != appStopped ||
+	if hj == nil || hj.Phase != HandoverStopping || m.hookRuns() || m.isApp(appStopped) || !m.appFailsToStop() ||
 		m.stopSince == never || !m.due(m.stopSince+m.stopPatience()) {
 		return
 	}
@@ -153,7 +160,7 @@ func (m *Machine) finalBackup() {
 			return
 		}
 		if d.Outcome != OK {
-			m.making = nil
+			m.forgetMaking()
 			m.decline("the final backup failed: " + errText(d.Err))
 			return
 		}
@@ -171,13 +178,13 @@ func (m *Machine) handoverConfirmed() {
 	}
 	switch said := m.head.Handover; {
 	case hj.Phase == HandoverSent && said != nil && said.State == Handed:
-		if m.making != nil {
-			m.making = nil
+		if m.isMaking() {
+			m.forgetMaking()
 			m.report(Info, "handover", "handed over to %s with backup %s; the application stays stopped", hj.To.Name, hj.Final.ID)
 			m.emit(Notify{Ref: hj.Final})
 		}
 	case hj.Phase == HandoverReturning && said == nil:
-		m.making = nil
+		m.forgetMaking()
 		m.report(Info, "handover", "taken back: this instance goes on as the active")
 		m.dropHandover()
 	}

@@ -37,6 +37,15 @@ func (m *Machine) judge() {
 	}
 }
 
+// leads notes that this process has confirmed a head of its own.
+func (m *Machine) leads() { m.leading, m.refused = true, "" }
+
+// stepsBack has this process lead no more, until a head says so.
+func (m *Machine) stepsBack() { m.leading, m.refused = false, "" }
+
+// accepts ends a refusal: the instance has become the active.
+func (m *Machine) accepts() { m.refused = "" }
+
 // named reports whether a head names this instance as the active.
 func (m *Machine) named(h *Head) bool { return h.Active.Name == m.p.Self.Name }
 
@@ -87,7 +96,7 @@ func (m *Machine) owe(h *Head) {
 		return
 	}
 	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Kept: d.kept()}
-	m.salvageAt, m.salvageWait = 0, 0
+	m.salvageNow()
 	m.save(stepDemotionBegun)
 }
 
@@ -104,7 +113,7 @@ func (d *Demotion) kept() *backup.Ref {
 // accepting the data folder, or by promoting the instance.
 func (m *Machine) frozen() bool {
 	p := m.j.Promotion
-	return m.j.Doubt != "" && (p == nil || p.ID != m.begun)
+	return m.j.Doubt != "" && (p == nil || !m.isBegun(p))
 }
 
 // doubted refuses an instance whose data folder may be a copy, or put back. Its
@@ -188,15 +197,16 @@ func (m *Machine) endStale(epoch uint64) {
 	p := m.j.Promotion
 	switch {
 	case p == nil || m.frozen():
-	case p.Undone, p.Phase == PhaseRollback && m.workLabel == workRollback: // the head did not say so when that began
+	case p.Undone, p.Phase == PhaseRollback && m.does(workRollback): // the head did not say so when that began
 	case p.Phase == PhaseFinish:
 		m.endPromotion()
 	case !m.maybeSwapped() || p.Epoch == 0 || p.Epoch >= epoch:
-	case p.ID == m.begun:
+	case m.isBegun(p):
 		m.abort("another process under the name of this instance became the active in epoch %d", epoch)
 	default:
-		m.replacedLeft = true
-		m.j.Promotion, m.hold = nil, hold{}
+		m.swapCommitted()
+		m.j.Promotion = nil
+		m.dropLease()
 		m.refuse(p.ID, "this data folder was put back to before the end of this promotion")
 		m.save(stepPromotionEnded)
 	}

@@ -90,7 +90,7 @@ type Machine struct {
 	override  bool     // an operator started the application without the bucket
 	nextPoll  instant
 	lastPoll  instant
-	pollStep  int
+	leaseNext bool // the lease is to be looked at after the head
 
 	app         appState
 	appStarting bool
@@ -141,7 +141,7 @@ type Machine struct {
 
 	hold       hold
 	begun      string // the promotion that an operator asked this very process for
-	commitStep int
+	commitStep commitStep
 	stepSince  instant
 	ackSince   instant
 	finishRead instant
@@ -227,21 +227,14 @@ func (m *Machine) advance(now Now) {
 func (m *Machine) handle(ev Event) {
 	switch ev := ev.(type) {
 	case Done:
-		then, ok := m.waiting[ev.ID]
+		then, ok := m.answered(ev.ID)
 		if !ok {
 			return
 		}
-		delete(m.waiting, ev.ID)
-		switch ev.ID {
-		case m.control:
-			m.control = 0
-		case m.work:
-			m.work, m.workLabel = 0, ""
-		case m.pull:
-			m.pull = 0
-		case m.appLane:
-			m.appLane = 0
-		}
+		m.requestEnded(ev.ID)
+		m.workEnded(ev.ID)
+		m.pullEnded(ev.ID)
+		m.hookEnded(ev.ID)
 		then(ev)
 	case Promote:
 		m.onPromote(ev)
@@ -268,7 +261,7 @@ func (m *Machine) handle(ev Event) {
 	case Registered:
 		m.j.Settle(m.p.Self.Incarnation) // saved with whatever is saved next
 	case Notified:
-		m.nextPoll = min(m.nextPoll, max(m.t, m.lastPoll+notifiedEvery))
+		m.notified()
 	case Tick:
 	}
 }
@@ -327,6 +320,13 @@ func (m *Machine) expect(then func(Done)) uint64 {
 	m.id++
 	m.waiting[m.id] = then
 	return m.id
+}
+
+// answered returns, once, what happens when an effect is done.
+func (m *Machine) answered(id uint64) (then func(Done), ok bool) {
+	then, ok = m.waiting[id]
+	delete(m.waiting, id)
+	return then, ok
 }
 
 func (m *Machine) wakeAt(t instant) { m.wake = min(m.wake, max(t, m.t)) }

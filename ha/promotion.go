@@ -72,8 +72,10 @@ func (m *Machine) beginPromotion(ev Promote, mode Mode) {
 	m.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	m.begun, m.j.Pending = ev.Request, nil // none but a doubted data folder has one
 	m.save(PhaseLease.step())
-	m.hold, m.commitStep, m.result = hold{}, 0, nil
-	m.stepSince, m.workAt = m.t, 0
+	m.dropLease()
+	m.commitAfresh()
+	m.workNow()
+	m.result, m.stepSince = nil, m.t
 	m.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
 	m.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
 	if ev.HostIsOff {
@@ -101,6 +103,10 @@ func (m *Machine) onCancel(ev CancelPromotion) {
 	}
 }
 
+// isBegun reports whether a promotion is the one that an operator asked this very
+// process for.
+func (m *Machine) isBegun(p *Promotion) bool { return p.ID == m.begun }
+
 // abort turns a promotion that has not committed into a rollback.
 func (m *Machine) abort(format string, args ...any) {
 	p := m.j.Promotion
@@ -113,7 +119,8 @@ func (m *Machine) abort(format string, args ...any) {
 		m.doubtApp() // somebody may have started it on what is swapped back
 	}
 	m.save(p.Phase.step())
-	m.commitStep, m.workAt = 0, 0
+	m.commitAfresh()
+	m.workNow()
 	m.yield()
 	m.report(Warn, "promotion", "given up: %s", p.Error)
 }
@@ -138,13 +145,8 @@ func (m *Machine) planPromotion() bool {
 	if p == nil {
 		return false
 	}
-	if m.hold.held && p.Phase != PhaseFinish && p.Phase != PhaseRollback {
-		if m.t-m.hold.renewed >= (m.leaseTTL() - m.fencing().Margin).std() {
-			m.abort("the promotion lease could not be renewed in time")
-		} else if m.hold.doubt || m.hold.recite || m.due(m.hold.renewed+m.leaseTTL().std()/3) {
-			m.keepLease()
-			return true
-		}
+	if p.Phase != PhaseFinish && p.Phase != PhaseRollback && m.keepsLease() {
+		return true
 	}
 	switch p.Phase {
 	case PhaseLease:
@@ -233,6 +235,34 @@ func (m *Machine) holdLease(token blobstore.Token) {
 	}
 }
 
+// holdsLease reports whether this instance holds the lease, as far as it knows.
+func (m *Machine) holdsLease() bool { return m.hold.held }
+
+// dropLease forgets the lease that this instance held.
+func (m *Machine) dropLease() { m.hold = hold{} }
+
+// cites has the lease cite a newer head, where the active does not answer one that
+// cites an older one: one that has just ended a handover obeys none such.
+func (m *Machine) cites(h *Head) {
+	if h.Rev > m.hold.cited {
+		m.hold.recite = true
+	}
+}
+
+// keepsLease renews a lease that is held, when that is due. It gives the promotion up
+// when that comes too late.
+func (m *Machine) keepsLease() bool {
+	switch {
+	case !m.hold.held:
+	case m.t-m.hold.renewed >= (m.leaseTTL() - m.fencing().Margin).std():
+		m.abort("the promotion lease could not be renewed in time")
+	case m.hold.doubt || m.hold.recite || m.due(m.hold.renewed+m.leaseTTL().std()/3):
+		m.keepLease()
+		return true
+	}
+	return false
+}
+
 // keepLease renews the lease, or finds out whether it is still held.
 func (m *Machine) keepLease() {
 	if !m.hold.doubt {
@@ -281,7 +311,7 @@ func (m *Machine) endPromotion() {
 	}
 	old := m.knownHead()
 	m.j.Promotion = nil
-	m.hold = hold{}
+	m.dropLease()
 	m.rehearsalSpent(promoted)
 	m.save(stepPromotionEnded)
 	if promoted {
@@ -327,10 +357,10 @@ func (m *Machine) restoreFrom(newest *backup.Ref) {
 
 // awaitHandover looks at the head until the active has handed over.
 func (m *Machine) awaitHandover() bool {
-	if !m.due(min(m.nextPoll, m.lastPoll+handoverPoll)) {
+	if !m.pollDueEvery(handoverPoll) {
 		return false
 	}
-	m.nextPoll = m.t + m.p.Poll
+	m.pollAt(m.t + m.p.Poll)
 	sent := m.t
 	m.readHead(func() {
 		p, h := m.j.Promotion, m.head
@@ -359,10 +389,8 @@ func (m *Machine) awaitHandover() bool {
 			m.abort("the active %s fell silent before it had handed over; promote without its help: understudy promote --failover", h.Active.Name)
 		case !mine && m.t-m.stepSince > m.patience():
 			m.abort("the active %s did not answer within %v; promote without its help: understudy promote --failover", h.Active.Name, m.patience())
-		case !mine && h.Rev > m.hold.cited:
-			// One that has just ended a handover obeys no lease that cites an
-			// older head.
-			m.hold.recite = true
+		case !mine:
+			m.cites(h)
 		}
 		m.unhanded = sent
 	})
@@ -381,7 +409,7 @@ func (m *Machine) patience() time.Duration { return 3*m.p.Poll + retryFirst }
 // request to the store takes.
 func (m *Machine) measureDowntime() {
 	p := m.j.Promotion
-	if p == nil || p.Phase != PhaseFinish || m.app != appRunning || m.downSince == never {
+	if p == nil || p.Phase != PhaseFinish || !m.isApp(appRunning) || m.downSince == never {
 		return
 	}
 	p.Downtime = Duration(m.t - m.downSince)

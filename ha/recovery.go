@@ -143,7 +143,7 @@ func (m *Machine) onRecover(ev Recover) {
 		m.refuse(ev.Request, "the bucket shows another head than the one that was looked at: look again")
 	default:
 		m.recovering = &recovering{Recover: ev}
-		m.retryAt = 0
+		m.askAtOnce()
 		m.changes++
 		m.reportBy(ev.By, Warn, "recovery", "%s has the cluster go on from a bucket that was put back: every instance is asked what it sees", ev.By)
 	}
@@ -164,8 +164,7 @@ func (m *Machine) planRecovery() {
 		r.doubt = false
 		m.readHead(nil)
 	case !r.asked:
-		m.control = m.expect(m.surveyed)
-		m.emit(Survey{ID: m.control})
+		m.emit(Survey{ID: m.ask(m.surveyed)})
 	case !r.looked:
 		r.looked = true
 		m.readHead(nil)
@@ -207,7 +206,7 @@ func (m *Machine) surveyed(d Done) {
 		return
 	}
 	r.asked, r.sightings = true, d.Sightings
-	m.retryAt = 0
+	m.askAtOnce()
 }
 
 // writeRecovery writes the head once, over the older one as it was last read. Where the outcome is not known, or a heartbeat
@@ -287,7 +286,7 @@ func (m *Machine) inherit(h *Head) {
 	m.j.Epoch, m.j.Last, m.j.Pending = h.Epoch, h.Position(), nil
 	m.j.Fencing = []Fencing{h.Fencing}
 	m.j.Handover, m.j.Demotion, m.j.Floor, m.j.First = nil, nil, 0, true
-	m.leading, m.refused = false, ""
+	m.stepsBack()
 	m.j.Holder, m.heirSince = h.Recovery.Holder, m.t
 	m.dropBackup(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
 	m.save(stepSettled)

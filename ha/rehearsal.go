@@ -108,8 +108,8 @@ func (m *Machine) planRehearsal() {
 		return
 	}
 	m.rehearsedAt, m.staged = m.t, true
-	m.begin(workRehearsal, func(d Done) { m.rehearsalDone(*ref, d) })
-	m.emit(Rehearse{ID: m.work, Ref: *ref})
+	id := m.begin(workRehearsal, func(d Done) { m.rehearsalDone(*ref, d) })
+	m.emit(Rehearse{ID: id, Ref: *ref})
 }
 
 func (m *Machine) rehearsalDone(ref backup.Ref, d Done) {
@@ -136,7 +136,7 @@ func (m *Machine) planUnstage() {
 	if !m.staged || !m.due(m.rehearseAt) {
 		return
 	}
-	m.begin("unstage", func(d Done) {
+	id := m.begin("unstage", func(d Done) {
 		switch {
 		case d.Outcome == OK:
 			m.staged = false
@@ -145,7 +145,7 @@ func (m *Machine) planUnstage() {
 			m.report(Alarm, "rehearsal", "dropping the staged backup failed (tried again in %v): %s", rehearseRetry, errText(d.Err))
 		}
 	})
-	m.emit(Unstage{ID: m.work})
+	m.emit(Unstage{ID: id})
 }
 
 // rehearsalSpent follows a promotion that has ended. It has swapped the stage
@@ -156,6 +156,12 @@ func (m *Machine) rehearsalSpent(promoted bool) {
 	}
 	m.staged = m.staged && !promoted
 }
+
+// stages notes that a backup is about to be staged.
+func (m *Machine) stages() { m.staged = true }
+
+// rehearseAfresh forgets what was rehearsed, and that anything is staged.
+func (m *Machine) rehearseAfresh() { m.rehearsed, m.rehearsedAt, m.staged = Rehearsed{}, never, false }
 
 // failedRehearsal reports whether a promotion's backup is one whose rehearsal
 // failed.

@@ -5,19 +5,18 @@ func (m *Machine) planRestore(p *Promotion) {
 	switch p.Phase {
 	case PhaseRestore:
 		ref := *p.Backup
-		m.begin("restore", func(d Done) { m.restored(ref.ID, d) })
-		m.staged = true
-		m.emit(Stage{ID: m.work, Ref: ref, AllowFailed: p.AllowFailed})
+		id := m.begin("restore", func(d Done) { m.restored(ref.ID, d) })
+		m.stages()
+		m.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed})
 	case PhaseSwap:
-		if m.app != appStopped {
+		if !m.isApp(appStopped) {
 			return
 		}
 		p.Swapped = true // from here on a rollback swaps back
 		m.save(stepSeen)
-		m.begin("swap", m.swapped)
-		m.emit(Swap{ID: m.work})
+		m.emit(Swap{ID: m.begin("swap", m.swapped)})
 	case PhaseRollback:
-		if p.Undone || !m.due(m.workAt) || m.maybeSwapped() && (m.app != appStopped || !m.maySwapBack()) {
+		if p.Undone || !m.workDue() || m.maybeSwapped() && (!m.isApp(appStopped) || !m.maySwapBack()) {
 			return
 		}
 		if m.replacedLeft { // by an earlier promotion: this one has staged nothing
@@ -25,7 +24,7 @@ func (m *Machine) planRestore(p *Promotion) {
 			m.save(stepPromotionUndone)
 			return
 		}
-		m.begin(workRollback, func(d Done) {
+		id := m.begin(workRollback, func(d Done) {
 			if d.Outcome != OK {
 				m.workFailed("rollback", d.Err)
 				m.rollbackErr = errText(d.Err)
@@ -40,7 +39,7 @@ func (m *Machine) planRestore(p *Promotion) {
 			p.Undone = true
 			m.save(stepPromotionUndone)
 		})
-		m.emit(Rollback{ID: m.work})
+		m.emit(Rollback{ID: id})
 	}
 }
 
@@ -92,10 +91,14 @@ func (m *Machine) swapped(d Done) {
 		m.abort("swapping the restored state into place failed: %s", errText(d.Err))
 		return
 	}
-	p.Phase, m.commitStep = PhaseCommit, 0
+	p.Phase = PhaseCommit
+	m.commitAfresh()
 	m.step("swap", d.Note)
 	m.save(p.Phase.step())
 }
+
+// swapCommitted notes that what a swap replaced is to be set aside.
+func (m *Machine) swapCommitted() { m.replacedLeft = true }
 
 // discardDue reports whether what a committed swap replaced is to be set aside
 // now. Nothing waits for that but the next stage, and it waits for the
@@ -107,7 +110,7 @@ func (m *Machine) discardDue() bool {
 		return false
 	case p != nil && p.Phase == PhaseRestore:
 		return true
-	case p == nil, p.Phase == PhaseFinish && (m.app == appRunning || m.appErr != ""):
+	case p == nil, p.Phase == PhaseFinish && (m.isApp(appRunning) || m.appErr != ""):
 		return m.due(m.discardAt)
 	}
 	return false
@@ -126,7 +129,7 @@ func (m *Machine) workError() string {
 
 // planDiscard sets aside what a swap replaced, once the commit is known.
 func (m *Machine) planDiscard() {
-	m.begin("discard", func(d Done) {
+	id := m.begin("discard", func(d Done) {
 		if d.Outcome != OK {
 			m.discardWait = min(max(workRetry, 2*m.discardWait), workRetryMax)
 			m.discardAt, m.discardErr = m.t+m.discardWait, errText(d.Err)
@@ -138,5 +141,5 @@ func (m *Machine) planDiscard() {
 		}
 		m.replacedLeft, m.discardAt, m.discardWait, m.discardErr = false, 0, 0, ""
 	})
-	m.emit(Discard{ID: m.work})
+	m.emit(Discard{ID: id})
 }

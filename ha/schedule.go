@@ -53,7 +53,7 @@ func (m *Machine) planBackup() {
 	default:
 		return
 	}
-	if !w.now && !m.due(m.workAt) {
+	if !w.now && !m.workDue() {
 		return
 	}
 	m.want = nil
@@ -81,14 +81,14 @@ func (m *Machine) planBackup() {
 func (m *Machine) startBackup(w *wish, then func(Done)) {
 	m.making = w
 	h := m.knownHead()
-	m.begin("backup", func(d Done) {
+	id := m.begin("backup", func(d Done) {
 		if m.making != w {
 			return // superseded while it was made: answered already
 		}
 		then(d)
 	})
 	m.emit(MakeBackup{
-		ID: m.work, Epoch: m.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
+		ID: id, Epoch: m.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
 		Trigger: w.trigger, By: w.by, Reason: w.reason, First: m.j.First, Config: h.Config,
 	})
 }
@@ -111,6 +111,50 @@ func (m *Machine) published() {
 	}
 	m.reportBy(by, Info, "backup", "backup %s is published%s", ref.ID, why)
 	m.emit(Notify{Ref: ref})
+}
+
+// unpublished is a backup that no head names yet; nil: there is none.
+func (m *Machine) unpublished() *backup.Ref { return m.publish }
+
+// newConfig is a configuration that no head names yet; nil: there is none.
+func (m *Machine) newConfig() *SetConfig { return m.config }
+
+// headNames follows up on what a confirmed head is the first to name.
+func (m *Machine) headNames(h *Head) {
+	if m.config != nil && h.Config == m.config.Digest {
+		m.setFrequency(m.config.Frequency)
+		m.answer(m.config.Request, nil, nil)
+		m.report(Info, "config", "configuration %s is in force", short(h.Config))
+		m.config = nil
+	}
+	if m.publish != nil && h.Newest != nil && h.Newest.ID == m.publish.ID {
+		m.published()
+	}
+}
+
+// isMaking reports whether a backup is being made, or waits to be named.
+func (m *Machine) isMaking() bool { return m.making != nil }
+
+// forgetMaking ends a backup that is not the schedule's: a handover's.
+func (m *Machine) forgetMaking() { m.making = nil }
+
+// backupNow has the next backup made at once.
+func (m *Machine) backupNow() { m.nextBackup = m.t }
+
+// forgetBackupError forgets why the last backup failed.
+func (m *Machine) forgetBackupError() { m.backupErr = "" }
+
+// makeAgain has a backup made again that the bucket has lost.
+func (m *Machine) makeAgain() {
+	w := m.making
+	m.making, m.publish = nil, nil
+	switch {
+	case w == nil:
+	case m.want == nil:
+		m.want = w
+	default:
+		m.want.requests = append(m.want.requests, w.requests...)
+	}
 }
 
 // setFrequency changes the replication interval. A shorter one brings the next

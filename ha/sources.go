@@ -19,17 +19,17 @@ func (m *Machine) mayReload() bool {
 
 func (m *Machine) changeSources() {
 	request := m.reload
-	m.begin("reload", func(d Done) {
+	id := m.begin("reload", func(d Done) {
 		if m.yielding {
 			return // to a promotion; it is done after that
 		}
 		if d.Outcome == OK {
-			m.rehearsed, m.rehearsedAt, m.staged = Rehearsed{}, never, false
+			m.rehearseAfresh()
 		}
 		m.answer(request, nil, d.Err)
 		if m.reload == request {
 			m.reload = ""
 		}
 	})
-	m.emit(UseSources{ID: m.work})
+	m.emit(UseSources{ID: id})
 }

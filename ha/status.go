@@ -63,10 +63,10 @@ func (m *Machine) Status() Status {
 		Bucket: "ok", Refused: m.refused, Override: m.override,
 		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
 		BackupError: m.backupErr, PullError: m.pullErr, WorkError: m.workError(), Rehearsed: m.rehearsed,
-		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: -1, Paused: j.Paused, Lease: clone(m.lease.lease), Handover: j.Handover,
+		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: -1, Paused: j.Paused, Lease: clone(m.seenLease()), Handover: j.Handover,
 		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
 	}
-	if s.Unstoppable = m.p.Unstoppable; m.unstopped && m.app == appStopped {
+	if s.Unstoppable = m.p.Unstoppable; m.unstopped && m.isApp(appStopped) {
 		s.App = string(appUnknown)
 	}
 	s.Unkept = j.Unkept

@@ -24,7 +24,7 @@ func (m *Machine) waitedUnnamed(ref *backup.Ref, lost func()) bool {
 	if ref == nil || m.foundAt != never && m.t-m.foundAt <= madeLately {
 		return false
 	}
-	m.control = m.expect(func(d Done) {
+	id := m.ask(func(d Done) {
 		switch d.Outcome {
 		case OK:
 			m.storeAnswered()
@@ -37,14 +37,14 @@ func (m *Machine) waitedUnnamed(ref *backup.Ref, lost func()) bool {
 			m.storeFailed(d.Err)
 		}
 	})
-	m.emit(FindBackup{ID: m.control, Ref: *ref})
+	m.emit(FindBackup{ID: id, Ref: *ref})
 	return true
 }
 
 // unnamed is the backup that the active's next head is the first to name; nil: there
 // is none.
 func (m *Machine) unnamed() *backup.Ref {
-	ref := m.publish
+	ref := m.unpublished()
 	if hj := m.j.Handover; hj != nil && hj.Final != nil {
 		ref = hj.Final
 	}
@@ -54,28 +54,28 @@ func (m *Machine) unnamed() *backup.Ref {
 	return ref
 }
 
-// makeAgain forgets a backup that the bucket has lost, so that it is made again. A
-// head that hands over with it may have been sent: then the active takes back.
-func (m *Machine) makeAgain() {
+// unnamedLost forgets a backup that the bucket has lost, so that it is made again.
+func (m *Machine) unnamedLost() {
+	if !m.finalLost() {
+		m.makeAgain()
+	}
+}
+
+// finalLost forgets the final backup of a handover, where there is one that was lost.
+// A head that hands over with it may have been sent: then the active takes back.
+func (m *Machine) finalLost() bool {
 	if hj := m.j.Handover; hj != nil && hj.Final != nil {
-		hj.Final, m.making = nil, nil
+		hj.Final = nil
+		m.forgetMaking()
 		if hj.Phase == HandoverFinal {
 			hj.Phase = HandoverStopping
 		} else {
 			hj.Phase = HandoverReturning
 		}
 		m.save(hj.Phase.step())
-		return
+		return true
 	}
-	w := m.making
-	m.making, m.publish = nil, nil
-	switch {
-	case w == nil:
-	case m.want == nil:
-		m.want = w
-	default:
-		m.want.requests = append(m.want.requests, w.requests...)
-	}
+	return false
 }
 
 // salvageAgain has a salvage backup that the bucket has lost made again.

@@ -36,7 +36,7 @@ func (m *Machine) untrueStrict(f Fencing) bool { return m.p.Unstoppable && f.Mod
 // can stop the application, it does.
 func (m *Machine) onUsePolicy(ev UsePolicy) {
 	m.p.Rehearsal = ev.Rehearsal
-	if m.p.Unstoppable && !ev.Unstoppable && (m.unstopped || m.appLane != 0) {
+	if m.p.Unstoppable && !ev.Unstoppable && (m.unstopped || m.hookRuns()) {
 		m.doubtApp()
 	}
 	m.p.Unstoppable = ev.Unstoppable
