@@ -2,6 +2,41 @@ package ha
 
 import "time"
 
+// appLane is the application: whether it runs, and one hook at a time.
+type appLane struct {
+	*core
+	head      *headLane
+	writing   *writingLane
+	control   *controlLane
+	identity  *identityLane
+	promotion *promotionLane
+	handover  *handoverLane
+	farewell  *farewellLane
+
+	state     appState
+	hook      uint64
+	starting  bool
+	doubt     bool     // the hook under way says nothing any more
+	unstopped bool     // it was to stop last, and nothing here can stop it
+	failed    appState // what it could not be brought to be last
+	retryAt   instant
+	wait      time.Duration
+	err       string
+	override  bool // an operator started the application without the bucket
+}
+
+// known is what is known of the application.
+func (al *appLane) known() appState { return al.state }
+
+// isUnstopped reports whether the application was to stop last, and nothing here can stop it.
+func (al *appLane) isUnstopped() bool { return al.unstopped }
+
+// trouble is why the application could not be started or stopped last.
+func (al *appLane) trouble() string { return al.err }
+
+// overridden reports whether an operator started the application without the bucket.
+func (al *appLane) overridden() bool { return al.override }
+
 // appState is what is known of the application.
 type appState string
 
@@ -11,234 +46,180 @@ const (
 	appStopped appState = "stopped"
 )
 
-// appWanted says what the application should be doing; appUnknown leaves it as
+// wanted says what the application should be doing; appUnknown leaves it as
 // it is.
-func (m *Machine) appWanted() appState {
-	p := m.j.Promotion
+func (al *appLane) wanted() appState {
+	p := al.j.Promotion
 	switch {
-	case m.leaving,
-		m.j.Demotion != nil && !m.j.Demotion.Acked,
-		m.refused != "",
-		m.handingOver() && !m.inBackup(),
+	case al.farewell.isLeaving(),
+		al.j.Demotion != nil && !al.j.Demotion.Acked,
+		al.identity.refusal() != "",
+		al.handover.underWay() && !al.handover.inBackup(),
 		p != nil && (p.Phase != PhaseFinish || !p.Acked),
-		m.j.Holder != nil,
-		m.j.Role != RoleActive:
+		al.j.Holder != nil,
+		al.j.Role != RoleActive:
 		return appStopped
-	case m.fencedOff():
+	case al.fencedOff():
 		return appStopped
-	case m.handingOver():
+	case al.handover.underWay():
 		return appUnknown
-	case m.override:
+	case al.override:
 		return appRunning
-	case !m.leading, m.j.Pending != nil && !m.isApp(appRunning):
+	case !al.identity.isLeading(), al.j.Pending != nil && !al.is(appRunning):
 		return appUnknown
 	}
 	return appRunning
 }
 
-// handingOver reports whether a handover keeps the application stopped.
-func (m *Machine) handingOver() bool {
-	return m.j.Handover != nil && m.j.Handover.Phase != HandoverDeclined
-}
-
-// handedUnseen reports whether this process would say that the application was handed
-// over, and has not seen to its being stopped: since its journal was written the host
-// may have been started again, or the journal put back.
-func (m *Machine) handedUnseen() bool {
-	hj := m.j.Handover
-	return hj != nil && hj.Phase == HandoverSent && !m.isApp(appStopped)
-}
-
-// inBackup reports whether a handover waits for a backup that began before it.
-// The application goes on meanwhile, for the backup may take long, and its
-// hooks may need it.
-func (m *Machine) inBackup() bool {
-	return m.making != nil && m.j.Handover.Phase == HandoverStopping
-}
-
 // fencedOff reports, in strict mode, that the last confirmed renewal is so old
 // that the application must be stopping now, so that it has stopped at TTL
 // minus margin, when a successor may begin to count on it.
-func (m *Machine) fencedOff() bool {
-	at, strict := m.fenceAt()
-	if !strict || m.override {
+func (al *appLane) fencedOff() bool {
+	at, strict := al.writing.fenceAt()
+	if !strict || al.override {
 		return false
 	}
-	if !m.leading && !m.dated {
+	if !al.identity.isLeading() && !al.writing.isDated() {
 		// How old the last renewal of the process before is, nobody knows.
-		return m.failing
+		return al.control.isFailing()
 	}
-	return m.due(at)
+	return al.due(at)
 }
 
 // longAgo is a renewal for which no fencing lets an application run on.
 const longAgo = -never / 2
 
-// dateRenewal journals when the head that was confirmed last was sent. The
-// caller saves.
-func (m *Machine) dateRenewal() {
-	m.confirmed, m.dated = m.sentAt, true
-	m.j.Renewed = &Renewal{Boot: m.p.Boot, At: Duration(m.now.Boot - (m.t - m.sentAt))}
-}
-
-// recoverRenewal takes up how old the last renewal of the process before is: a
-// bound that has passed while no agent ran holds at once, whether or not the
-// bucket answers. After a reboot nobody knows for how long the host was down, so
-// it has passed.
-func (m *Machine) recoverRenewal() {
-	r := m.j.Renewed
-	if r == nil {
-		return // by a version that did not note it
-	}
-	m.dated, m.confirmed = true, longAgo
-	if age := m.now.Boot - r.At.std(); r.Boot == m.p.Boot && r.Boot != "" && age >= 0 {
-		m.confirmed = m.t - age
-	}
-}
-
-// fenceAt is when, in strict mode, an application must be stopping unless the
-// head is renewed before. While a change of the fencing is pending, a successor
-// may go by the one or by the other: the stricter bound holds.
-func (m *Machine) fenceAt() (at instant, strict bool) {
-	for _, f := range m.fencings() {
-		if f.Mode != Strict {
-			continue
-		}
-		if one := m.confirmed + (f.TTL - f.Margin - f.StopTimeout).std(); !strict || one < at {
-			at, strict = one, true
-		}
-	}
-	return at, strict
-}
-
-// fencings are those that may be in force of this active.
-func (m *Machine) fencings() []Fencing {
-	if len(m.j.Fencing) > 0 {
-		return m.j.Fencing
-	}
-	return []Fencing{m.fencing()}
-}
-
-// appUntil is for how long the application may go on without another renewal,
+// until is for how long the application may go on without another renewal,
 // should this process fall silent; negative: without end.
-func (m *Machine) appUntil() time.Duration {
-	at, strict := m.fenceAt()
-	if !strict || m.override {
+func (al *appLane) until() time.Duration {
+	at, strict := al.writing.fenceAt()
+	if !strict || al.override {
 		return -1
 	}
-	return max(0, at-m.t)
+	return max(0, at-al.t)
 }
 
-// planApp starts or stops the application.
-func (m *Machine) planApp() {
-	want := m.appWanted()
-	if want == appUnknown || want == m.app {
+// plan starts or stops the application.
+func (al *appLane) plan() {
+	want := al.wanted()
+	if want == appUnknown || want == al.state {
 		return
 	}
-	if m.appLane != 0 {
-		if want == appStopped && m.appStarting {
-			m.appStarting = false
-			m.emit(Cancel{ID: m.appLane}) // a start that hangs must not hold up a stop
+	if al.hook != 0 {
+		if want == appStopped && al.starting {
+			al.starting = false
+			al.emit(Cancel{ID: al.hook}) // a start that hangs must not hold up a stop
 		}
 		return
 	}
-	if want == m.appFailed && !m.due(m.appRetry) {
+	if want == al.failed && !al.due(al.retryAt) {
 		return // a start that fails must not hold up a stop either
 	}
-	m.app = appUnknown
-	m.appLane = m.expect(func(d Done) { m.appDone(want, d) })
+	al.state = appUnknown
+	al.hook = al.expect(func(d Done) { al.done(want, d) })
 	if want == appStopped {
-		m.stopBegins()
-		m.emit(StopApp{ID: m.appLane, Epoch: m.j.Epoch})
+		al.handover.stopBegins()
+		al.emit(StopApp{ID: al.hook, Epoch: al.j.Epoch})
 		return
 	}
-	m.appStarting = true
+	al.starting = true
 	var id string
-	if m.head != nil && m.head.StartedFrom != nil {
-		id = m.head.StartedFrom.ID
+	if al.head.fresh() != nil && al.head.fresh().StartedFrom != nil {
+		id = al.head.fresh().StartedFrom.ID
 	}
-	m.emit(StartApp{ID: m.appLane, Epoch: m.j.Epoch, Backup: id})
+	al.emit(StartApp{ID: al.hook, Epoch: al.j.Epoch, Backup: id})
 }
 
-// isApp reports whether the application is known to be so.
-func (m *Machine) isApp(state appState) bool { return m.app == state }
+// is reports whether the application is known to be so.
+func (al *appLane) is(state appState) bool { return al.state == state }
 
-// forgetApp has the application stopped again, to be sure, whoever started it.
-func (m *Machine) forgetApp() { m.app, m.override = appUnknown, false }
+// forget has the application stopped again, to be sure, whoever started it.
+func (al *appLane) forget() { al.state, al.override = appUnknown, false }
 
 // endOverride ends an operator's word: the bucket says again what is to be.
-func (m *Machine) endOverride() { m.override = false }
+func (al *appLane) endOverride() { al.override = false }
 
 // hookRuns reports whether the application is being started or stopped.
-func (m *Machine) hookRuns() bool { return m.appLane != 0 }
+func (al *appLane) hookRuns() bool { return al.hook != 0 }
 
-// hookEnded notes the end of a hook.
-func (m *Machine) hookEnded(id uint64) {
-	if id == m.appLane {
-		m.appLane = 0
+// ended notes the end of a hook.
+func (al *appLane) ended(id uint64) {
+	if id == al.hook {
+		al.hook = 0
 	}
 }
 
-// appFailsToStop reports whether the application was told to stop last, and did not.
-func (m *Machine) appFailsToStop() bool { return m.appFailed == appStopped }
+// failsToStop reports whether the application was told to stop last, and did not.
+func (al *appLane) failsToStop() bool { return al.failed == appStopped }
 
-// doubtApp has the application stopped or started again, whatever is believed of
+// doubts has the application stopped or started again, whatever is believed of
 // it: somebody else may have done otherwise.
-func (m *Machine) doubtApp() {
-	m.app, m.appFailed = appUnknown, appUnknown
-	m.appDoubt = m.appLane != 0 // what is under way began before
-	m.changes++
+func (al *appLane) doubts() {
+	al.state, al.failed = appUnknown, appUnknown
+	al.doubt = al.hook != 0 // what is under way began before
+	al.changed()
 }
 
-func (m *Machine) appDone(want appState, d Done) {
-	m.appStarting = false
-	if m.appDoubt {
-		m.appDoubt = false
+func (al *appLane) done(want appState, d Done) {
+	al.starting = false
+	if al.doubt {
+		al.doubt = false
 		return
 	}
 	if d.Outcome == OK {
-		m.app, m.appErr, m.appFailed, m.appWait = want, "", appUnknown, 0
-		m.unstopped = d.Unstopped
-		m.measureDowntime()
+		al.state, al.err, al.failed, al.wait = want, "", appUnknown, 0
+		al.unstopped = d.Unstopped
+		al.promotion.measureDowntime()
 		if d.Unstopped {
-			m.report(Info, "application", "nothing here can stop the application: whether it runs is not known")
+			al.report(Info, "application", "nothing here can stop the application: whether it runs is not known")
 			return
 		}
-		m.report(Info, "application", "the application is %s", want)
+		al.report(Info, "application", "the application is %s", want)
 		return
 	}
-	if want != m.appFailed {
-		m.appFailed, m.appWait = want, 0
+	if want != al.failed {
+		al.failed, al.wait = want, 0
 	}
-	m.appWait = min(max(time.Second, 2*m.appWait), 30*time.Second)
-	m.appRetry = m.t + m.appWait
-	if p := m.j.Promotion; p != nil && p.Phase == PhaseSwap && want == appStopped {
-		m.abort("the application on this instance could not be stopped: %s", errText(d.Err))
+	al.wait = min(max(time.Second, 2*al.wait), 30*time.Second)
+	al.retryAt = al.t + al.wait
+	if p := al.j.Promotion; p != nil && p.Phase == PhaseSwap && want == appStopped {
+		al.promotion.abort("the application on this instance could not be stopped: %s", errText(d.Err))
 	}
-	if text := errText(d.Err); text != m.appErr {
-		m.appErr = text
-		m.report(Alarm, "application", "the application could not be brought to be %s (tried again): %s", want, text)
+	if text := errText(d.Err); text != al.err {
+		al.err = text
+		al.report(Alarm, "application", "the application could not be brought to be %s (tried again): %s", want, text)
 	}
 }
 
-// onStartAnyway starts the application of an active that cannot reach the
+// startAnyway starts the application of an active that cannot reach the
 // bucket, because an operator says so.
-func (m *Machine) onStartAnyway(ev StartAnyway) {
+func (al *appLane) startAnyway(ev StartAnyway) {
 	switch {
-	case m.j.Role != RoleActive || m.refused != "":
-		m.refuse(ev.Request, "this instance is not the active: its application is not started")
-	case m.handingOver() || m.j.Promotion != nil || m.j.Pending != nil && m.j.Pending.Commit:
-		m.refuse(ev.Request, "a promotion or handover is under way: the application is not started")
-	case m.leading && !m.failing:
-		m.refuse(ev.Request, "the bucket can be used: there is nothing to override")
+	case al.j.Role != RoleActive || al.identity.refusal() != "":
+		al.refuse(ev.Request, "this instance is not the active: its application is not started")
+	case al.handover.underWay() || al.j.Promotion != nil || al.j.Pending != nil && al.j.Pending.Commit:
+		al.refuse(ev.Request, "a promotion or handover is under way: the application is not started")
+	case al.identity.isLeading() && !al.control.isFailing():
+		al.refuse(ev.Request, "the bucket can be used: there is nothing to override")
 	default:
-		m.override = true
-		if m.j.Demotion != nil {
-			m.j.Demotion = nil // what it writes from now on is in no salvage backup
-			m.passes(stepDemotionEnded)
+		al.override = true
+		if al.j.Demotion != nil {
+			al.j.Demotion = nil // what it writes from now on is in no salvage backup
+			al.passes(stepDemotionEnded)
 		}
-		m.save(stepSeen)
-		m.reportBy(ev.By, Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
-		m.answer(ev.Request, nil, nil)
+		al.save(stepSeen)
+		al.reportBy(ev.By, Alarm, "fencing", "%s starts the application without the bucket: another instance may have been promoted", ev.By)
+		al.answer(ev.Request, nil, nil)
 	}
+}
+
+// usePolicy takes in what the instance's configuration says now. Once something
+// can stop the application, it does.
+func (al *appLane) usePolicy(ev UsePolicy) {
+	al.p.Rehearsal = ev.Rehearsal
+	if al.p.Unstoppable && !ev.Unstoppable && (al.unstopped || al.hookRuns()) {
+		al.doubts()
+	}
+	al.p.Unstoppable = ev.Unstoppable
+	al.changed()
 }

@@ -8,6 +8,21 @@ import "time"
 // failover: so it is said for what and for how long, and there is no wait where
 // it is known that nothing runs.
 
+// waitLane is the wait for the old active after a commit.
+type waitLane struct {
+	*core
+	head      *headLane
+	control   *controlLane
+	identity  *identityLane
+	restore   *restoreLane
+	promotion *promotionLane
+	handover  *handoverLane
+
+	since    instant
+	readAt   instant
+	replaced instant // when the version that the commit replaces was first seen
+}
+
 // Wait is a wait that ends by itself.
 type Wait struct {
 	For  string        // what is waited for
@@ -30,104 +45,104 @@ func RefuseHostIsOff(mode Mode, fencing FencingMode) string {
 // ackWait is how long after its commit a failover waits for the old active, at
 // most. replaced is when the version that the commit replaces was first seen,
 // since when the commit happened, both on this instance's time line.
-func (m *Machine) ackUntil(alive bool, replaced, since instant) instant {
-	f := m.oldFencing()
+func (wl *waitLane) until(alive bool, replaced, since instant) instant {
+	f := wl.oldFencing()
 	switch {
 	case f.Mode == Strict:
 		return replaced + f.TTL.std() + f.Margin.std()
 	case alive:
-		return since + 2*m.p.Poll + f.StopTimeout.std()
+		return since + 2*wl.p.Poll + f.StopTimeout.std()
 	}
 	return since
 }
 
 // replaces notes since when the version that a commit is about to replace was seen.
-func (m *Machine) replaces() { m.replaced = m.headSince }
+func (wl *waitLane) replaces() { wl.replaced = wl.head.unchangedSince() }
 
-// waitsSince notes that the wait for the old active begins.
-func (m *Machine) waitsSince() { m.ackSince = m.t }
+// begins notes that the wait for the old active begins.
+func (wl *waitLane) begins() { wl.since = wl.t }
 
-// awaitAck waits for the old active to say that its application has stopped.
+// plan waits for the old active to say that its application has stopped.
 // With strict fencing nothing but that, or the time after which it has stopped
 // in any case, lets the application start. Otherwise the wait is bounded, and
 // there is none for an active that showed no sign of life, or whose host is off
 // on an operator's word.
-func (m *Machine) awaitAck(p *Promotion) bool {
-	if m.onWord(p) {
-		m.acked("not waited for: its host is off, says " + p.By)
+func (wl *waitLane) plan(p *Promotion) bool {
+	if wl.onWord(p) {
+		wl.acked("not waited for: its host is off, says " + p.By)
 		return false
 	}
-	if m.due(m.ackUntil(p.OldAlive, m.replaced, m.ackSince)) {
-		m.unacked(p)
+	if wl.due(wl.until(p.OldAlive, wl.replaced, wl.since)) {
+		wl.unacked(p)
 		return false
 	}
-	if p.OldUnstopped || !m.due(m.finishRead) {
+	if p.OldUnstopped || !wl.due(wl.readAt) {
 		return false // it has said all that it has to say
 	}
-	m.finishRead = m.t + handoverPoll
-	m.readAck(p, AckKey(m.j.Epoch, p.Old), func() {
-		m.readAck(p, OldAckKey(m.j.Epoch, p.Old.Name), func() {})
+	wl.readAt = wl.t + handoverPoll
+	wl.read(p, AckKey(wl.j.Epoch, p.Old), func() {
+		wl.read(p, OldAckKey(wl.j.Epoch, p.Old.Name), func() {})
 	})
 	return true
 }
 
 // onWord reports whether an operator's word spares the wait.
-func (m *Machine) onWord(p *Promotion) bool { return p.HostIsOff && m.oldFencing().Mode != Strict }
+func (wl *waitLane) onWord(p *Promotion) bool { return p.HostIsOff && wl.oldFencing().Mode != Strict }
 
 // oldFencing is what the old active goes by, whatever this instance has put into force
 // since it has committed.
-func (m *Machine) oldFencing() Fencing {
-	if p := m.j.Promotion; p != nil && p.Phase == PhaseFinish && p.Fencing != nil {
+func (wl *waitLane) oldFencing() Fencing {
+	if p := wl.j.Promotion; p != nil && p.Phase == PhaseFinish && p.Fencing != nil {
 		return *p.Fencing
 	}
-	return m.fencing()
+	return wl.head.fencing()
 }
 
-// readAck looks for the acknowledgement at one key.
-func (m *Machine) readAck(p *Promotion, key string, missing func()) {
-	m.read(KindAck, key, "", func(d Done) {
+// read looks for the acknowledgement at one key.
+func (wl *waitLane) read(p *Promotion, key string, missing func()) {
+	wl.control.read(KindAck, key, "", func(d Done) {
 		switch {
 		case d.Outcome == Missing:
 			missing()
 		// A copy of the old active's host has its name, and knows nothing of the
 		// application on the original.
 		case d.Outcome == OK && d.Object.(*Ack).Instance.Incarnation == p.Old.Incarnation:
-			m.heard(p, d.Object.(*Ack))
+			wl.heard(p, d.Object.(*Ack))
 		}
 	})
 }
 
-func (m *Machine) acked(note string) {
-	if p := m.j.Promotion; p != nil && !p.Acked {
+func (wl *waitLane) acked(note string) {
+	if p := wl.j.Promotion; p != nil && !p.Acked {
 		p.Acked = true
-		m.step("old active", note)
-		m.save(stepPromotionAcked)
+		wl.promotion.step("old active", note)
+		wl.save(stepPromotionAcked)
 	}
 }
 
-// waitsFor says what a promotion or a handover on this instance waits for; nil
+// forWhom says what a promotion or a handover on this instance waits for; nil
 // when it waits for nothing but work of its own.
-func (m *Machine) waitsFor() *Wait {
-	p := m.j.Promotion
+func (wl *waitLane) forWhom() *Wait {
+	p := wl.j.Promotion
 	switch {
-	case m.handingOver():
-		if h := m.handoverSaid(); h != nil && h.Waits != "" {
+	case wl.handover.underWay():
+		if h := wl.handover.said(); h != nil && h.Waits != "" {
 			return &Wait{For: h.Waits, Left: leftOf(h, 0)}
 		}
 	case p == nil:
-	case p.Phase == PhaseRollback && m.rollbackErr != "":
-		return &Wait{For: "everything to be as before: " + m.workError(), Left: -1}
+	case p.Phase == PhaseRollback && wl.restore.rollbackTrouble() != "":
+		return &Wait{For: "everything to be as before: " + wl.restore.trouble(), Left: -1}
 	case p.Phase == PhaseHandover:
-		if h := m.knownHead(); h != nil && h.Handover != nil && h.Handover.Lease == p.ID && h.Handover.Waits != "" {
-			return &Wait{For: h.Active.Name + ", which waits for " + h.Handover.Waits, Left: leftOf(h.Handover, m.t-m.headSince)}
+		if h := wl.head.known(); h != nil && h.Handover != nil && h.Handover.Lease == p.ID && h.Handover.Waits != "" {
+			return &Wait{For: h.Active.Name + ", which waits for " + h.Handover.Waits, Left: leftOf(h.Handover, wl.t-wl.head.unchangedSince())}
 		}
-		return &Wait{For: p.Old.Name + " to answer", Left: max(0, m.stepSince+m.patience()-m.t)}
-	case p.Phase == PhaseFinish && !p.Acked && m.leading && !m.onWord(p):
-		w := m.ackWait(p.Old.Name)
+		return &Wait{For: p.Old.Name + " to answer", Left: max(0, wl.promotion.stepBegan()+wl.promotion.patience()-wl.t)}
+	case p.Phase == PhaseFinish && !p.Acked && wl.identity.isLeading() && !wl.onWord(p):
+		w := wl.describe(p.Old.Name)
 		if p.OldUnstopped {
 			w.For = "the application on " + p.Old.Name + ", which nothing there can stop: if it still runs, stop it by hand"
 		}
-		w.Left = max(0, m.ackUntil(p.OldAlive, m.replaced, m.ackSince)-m.t)
+		w.Left = max(0, wl.until(p.OldAlive, wl.replaced, wl.since)-wl.t)
 		return w
 	}
 	return nil
@@ -141,26 +156,26 @@ func leftOf(h *Handover, later time.Duration) time.Duration {
 	return max(0, h.Left.std()-later)
 }
 
-// ackWait describes the wait of a failover.
-func (m *Machine) ackWait(old string) *Wait {
-	if m.oldFencing().Mode == Strict {
+// describe describes the wait of a failover.
+func (wl *waitLane) describe(old string) *Wait {
+	if wl.oldFencing().Mode == Strict {
 		return &Wait{For: "the application on " + old + " to stop, as strict fencing has it: until it says so, or has stopped by itself"}
 	}
 	return &Wait{For: old + " to say that its application has stopped", Word: true}
 }
 
-// failoverWait is how long a failover that began now would wait for the active
+// ofFailover is how long a failover that began now would wait for the active
 // once it has committed; nil when it would not.
-func (m *Machine) failoverWait() *Wait {
-	h := m.knownHead()
-	if m.j.Role != RoleStandby || h == nil || h.AtRest() {
+func (wl *waitLane) ofFailover() *Wait {
+	h := wl.head.known()
+	if wl.j.Role != RoleStandby || h == nil || h.AtRest() {
 		return nil
 	}
-	left := m.ackUntil(m.alive && !m.silent(), m.headSince, m.t) - m.t
+	left := wl.until(wl.head.wasAlive() && !wl.head.silent(), wl.head.unchangedSince(), wl.t) - wl.t
 	if left <= 0 {
 		return nil
 	}
-	w := m.ackWait(h.Active.Name)
+	w := wl.describe(h.Active.Name)
 	w.Left = left
 	return w
 }

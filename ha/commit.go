@@ -3,6 +3,22 @@ package ha
 // The commit is the one moment that decides: a compare-and-swap of the head to
 // the next epoch, pinned to what the promotion is based on.
 
+// commitLane is the commit of a promotion, and what follows it.
+type commitLane struct {
+	*core
+	head      *headLane
+	writing   *writingLane
+	control   *controlLane
+	lease     *leaseLane
+	identity  *identityLane
+	app       *appLane
+	restore   *restoreLane
+	promotion *promotionLane
+	wait      *waitLane
+
+	step commitStep
+}
+
 // commitStep is a step of a commit. Each follows the one before.
 type commitStep int
 
@@ -13,63 +29,63 @@ const (
 	commitSwap                     // compare and swap the head
 )
 
-// commitAfresh has a commit begin with its first step.
-func (m *Machine) commitAfresh() { m.commitStep = commitLease }
+// afresh has a commit begin with its first step.
+func (cl *commitLane) afresh() { cl.step = commitLease }
 
-// planCommit looks at the lease once more, then at the head, then commits.
-func (m *Machine) planCommit() bool {
-	switch m.commitStep {
+// plan looks at the lease once more, then at the head, then commits.
+func (cl *commitLane) plan() bool {
+	switch cl.step {
 	case commitLease:
-		m.readLease(func() {
-			p, l := m.j.Promotion, m.seenLease()
+		cl.lease.read(func() {
+			p, l := cl.j.Promotion, cl.lease.seen()
 			if p == nil || p.Phase != PhaseCommit {
 				return
 			}
-			if !m.holdsLease() || l == nil || l.ID != p.ID || l.Released {
-				m.abort("the promotion lease was lost before the commit")
+			if !cl.lease.held() || l == nil || l.ID != p.ID || l.Released {
+				cl.promotion.abort("the promotion lease was lost before the commit")
 				return
 			}
-			m.commitStep = commitPin
+			cl.step = commitPin
 		})
 	case commitPin:
-		m.readHead(func() {
-			p := m.j.Promotion
+		cl.head.read(func() {
+			p := cl.j.Promotion
 			if p == nil || p.Phase != PhaseCommit {
 				return
 			}
-			if why := m.pinBroken(); why != "" {
-				m.abort("%s", why)
+			if why := cl.pinBroken(); why != "" {
+				cl.promotion.abort("%s", why)
 				return
 			}
-			m.commitStep = commitMarker
-			if m.head.Epoch <= max(1, m.j.Marked) {
-				m.commitStep = commitSwap
+			cl.step = commitMarker
+			if cl.head.fresh().Epoch <= max(1, cl.j.Marked) {
+				cl.step = commitSwap
 			}
 		})
 	case commitMarker:
-		m.leaveMarker()
+		cl.leaveMarker()
 	case commitSwap:
-		m.replaces()
-		m.j.Promotion.AtRest, m.j.Promotion.Fencing = m.head.AtRest(), clone(&m.head.Fencing)
-		m.writeHead()
+		cl.wait.replaces()
+		cl.j.Promotion.AtRest, cl.j.Promotion.Fencing = cl.head.fresh().AtRest(), clone(&cl.head.fresh().Fencing)
+		cl.writing.write()
 	}
 	return true
 }
 
 // leaveMarker writes the marker of the epoch that the commit ends, unless it is
 // there: its active may not have come to it, and nobody else would.
-func (m *Machine) leaveMarker() {
-	h := m.head
-	m.tell(stepMarker, KindMarker, MarkerKey(h.Epoch), m.marker(h), func() {
-		m.j.Marked = max(m.j.Marked, h.Epoch)
-		m.passes(stepMarked)
-		m.commitStep = commitSwap
+func (cl *commitLane) leaveMarker() {
+	h := cl.head.fresh()
+	cl.control.tell(stepMarker, KindMarker, MarkerKey(h.Epoch), cl.marker(h), func() {
+		cl.j.Marked = max(cl.j.Marked, h.Epoch)
+		cl.passes(stepMarked)
+		cl.step = commitSwap
 	})
 }
 
 // pinBroken says what of the pinned head has changed, heartbeats aside.
-func (m *Machine) pinBroken() string {
-	p, h := m.j.Promotion, m.head
+func (cl *commitLane) pinBroken() string {
+	p, h := cl.j.Promotion, cl.head.fresh()
 	ho := h.Handover
 	switch {
 	case h.Epoch != p.Epoch:
@@ -80,116 +96,145 @@ func (m *Machine) pinBroken() string {
 		return "the active " + h.Active.Name + " was started anew meanwhile: look again"
 	case p.HostIsOff && h.Rev != p.Rev:
 		return "the active " + h.Active.Name + " has renewed the head since its host was said to be off: it is not"
-	case m.untrueStrict(h.Fencing):
-		return RefuseStrict(m.p.Self.Name)
+	case cl.head.untrueStrict(h.Fencing):
+		return RefuseStrict(cl.p.Self.Name)
 	case p.Phase == PhaseCommit && h.Newest.Digest != p.Newest.Digest:
 		return "a newer backup appeared: " + h.Newest.ID + ": look again"
 	}
 	return ""
 }
 
-// commitHead is the head that begins the next epoch.
-func (m *Machine) commitHead() *Head {
-	p := m.j.Promotion
-	h := *m.head
+// nextHead is the head that begins the next epoch.
+func (cl *commitLane) nextHead() *Head {
+	p := cl.j.Promotion
+	h := *cl.head.fresh()
 	h.Epoch++
 	h.Newest, h.StartedFrom, h.CutOff = p.Backup, p.Backup, nil
-	if m.head.Newest.ID != p.Backup.ID {
-		h.CutOff = m.head.Newest
+	if cl.head.fresh().Newest.ID != p.Backup.ID {
+		h.CutOff = cl.head.fresh().Newest
 	}
 	h.Handed = ""
-	if ho := m.head.Handover; ho != nil && ho.State == Handed {
+	if ho := cl.head.fresh().Handover; ho != nil && ho.State == Handed {
 		h.Handed = ho.Lease
 	}
 	h.Handover, h.Stopped = nil, false
 	return &h
 }
 
-// commitLost follows a commit that another write of the head came before. If
+// lost follows a commit that another write of the head came before. If
 // that was a heartbeat alone, it is tried again.
-func (m *Machine) commitLost() {
-	if !m.holdsLease() {
-		m.abort("the agent was restarted before the commit")
+func (cl *commitLane) lost() {
+	if !cl.lease.held() {
+		cl.promotion.abort("the agent was restarted before the commit")
 		return
 	}
-	m.commitStep = commitPin
+	cl.step = commitPin
 }
 
 // lookBack finds out what became of a commit when a later epoch has begun
 // since: the marker of its own epoch says who began that one.
-func (m *Machine) lookBack() {
-	p := m.j.Promotion
-	m.read(KindMarker, MarkerKey(p.Epoch+1), "", func(d Done) {
+func (cl *commitLane) lookBack() {
+	p := cl.j.Promotion
+	cl.control.read(KindMarker, MarkerKey(p.Epoch+1), "", func(d Done) {
 		if d.Outcome == Unknown {
 			return
 		}
-		m.j.Pending = nil
+		cl.j.Pending = nil
 		switch mk, ok := d.Object.(*Marker); {
-		case ok && mk.Active.Name == m.p.Self.Name:
-			m.committed(p.Epoch + 1)
+		case ok && mk.Active.Name == cl.p.Self.Name:
+			cl.committed(p.Epoch + 1)
 		case ok:
-			m.commitLost()
+			cl.lost()
 		default:
-			m.commitUnknown()
+			cl.unknown()
 		}
-		m.save(stepSettled) // not before: a commit without a pending write is one that was never sent
-		m.judge()
+		cl.save(stepSettled) // not before: a commit without a pending write is one that was never sent
+		cl.identity.judge()
 	})
 }
 
-// commitUnknown follows a commit of which nobody can tell any more what became of it.
+// unknown follows a commit of which nobody can tell any more what became of it.
 // A process that has sent it has started nothing since; one that was started after it
 // may have been put back, and has then what it wrote as the active.
-func (m *Machine) commitUnknown() {
-	p := m.j.Promotion
+func (cl *commitLane) unknown() {
+	p := cl.j.Promotion
 	why := "another instance has become the active since; whether this promotion had committed before is not known, for the marker of epoch " +
 		utoa(p.Epoch+1) + " is missing or cannot be verified"
-	if m.isBegun(p) {
-		m.abort("%s", why)
+	if cl.promotion.isBegun(p) {
+		cl.promotion.abort("%s", why)
 	} else {
-		m.wasActive(p.Epoch+1, why)
+		cl.identity.wasActive(p.Epoch+1, why)
 	}
 }
 
 // committed makes this instance the active of epoch. The caller saves.
-func (m *Machine) committed(epoch uint64) {
-	p := m.j.Promotion
-	m.j.Role, m.j.Epoch, m.j.First = RoleActive, epoch, true
-	m.j.Demotion, m.j.Handover = nil, nil
-	m.j.Doubt, m.j.Unkept, m.j.Missed, m.j.Holder = "", "", 0, nil
-	m.accepts()
-	m.swapCommitted()
+func (cl *commitLane) committed(epoch uint64) {
+	p := cl.j.Promotion
+	cl.j.Role, cl.j.Epoch, cl.j.First = RoleActive, epoch, true
+	cl.j.Demotion, cl.j.Handover = nil, nil
+	cl.j.Doubt, cl.j.Unkept, cl.j.Missed, cl.j.Holder = "", "", 0, nil
+	cl.identity.accepts()
+	cl.restore.committed()
 	p.Phase = PhaseFinish
-	m.passes(p.Phase.step())
+	cl.passes(p.Phase.step())
 	// An active that handed over has stopped its application already; so has one
 	// whose last head says so, which this commit has replaced.
 	p.Acked = p.Mode == ModeSwitchover || p.AtRest
-	m.waitsSince()
-	m.step("commit", "epoch "+utoa(epoch))
+	cl.wait.begins()
+	cl.promotion.step("commit", "epoch "+utoa(epoch))
 	if p.Old.URL != "" {
-		m.emit(Notify{URL: p.Old.URL})
+		cl.emit(Notify{URL: p.Old.URL})
 	}
 }
 
-// planFinish writes the marker, waits for the old active as far as that is
+// finish writes the marker, waits for the old active as far as that is
 // due, and releases the lease once the application was started.
-func (m *Machine) planFinish() bool {
-	p := m.j.Promotion
+func (cl *commitLane) finish() bool {
+	p := cl.j.Promotion
 	switch {
-	case !m.leading:
+	case !cl.identity.isLeading():
 		return false // after a restart: claim the head first
-	case m.j.Marked < m.j.Epoch:
-		m.writeMarker()
+	case cl.j.Marked < cl.j.Epoch:
+		cl.writeMarker()
 		return true
 	case !p.Acked:
-		return m.awaitAck(p)
-	case m.isApp(appRunning) && !p.Started:
+		return cl.wait.plan(p)
+	case cl.app.is(appRunning) && !p.Started:
 		p.Started = true
-		m.step("start", "")
-		m.save(stepPromotionStarted)
-	case m.isApp(appRunning), m.appErr != "":
-		m.readLease(m.releaseLease)
+		cl.promotion.step("start", "")
+		cl.save(stepPromotionStarted)
+	case cl.app.is(appRunning), cl.app.trouble() != "":
+		cl.lease.read(cl.lease.release)
 		return true
 	}
 	return false
+}
+
+// writeMarker writes the marker of this instance's own epoch, from what the
+// head says of it.
+func (cl *commitLane) writeMarker() {
+	mk := cl.marker(cl.head.fresh())
+	mk.Active = cl.p.Self
+	if p := cl.j.Promotion; p != nil && mk.Recovery == nil {
+		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff, mk.AppIsStopped = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff, p.AppIsStopped
+	}
+	epoch := cl.j.Epoch
+	// Nobody else is active in this epoch: one that is there is an earlier attempt.
+	cl.control.tell(stepMarker, KindMarker, MarkerKey(epoch), mk, func() {
+		cl.j.Marked = max(cl.j.Marked, epoch)
+		cl.passes(stepMarked)
+		cl.promotion.step("marker", "")
+	})
+}
+
+// marker is the marker of the epoch that a head is of, from what it says of it.
+func (cl *commitLane) marker(h *Head) *Marker {
+	mk := &Marker{
+		Format: Format, Cluster: cl.p.Cluster, Epoch: h.Epoch, Nonce: cl.random(),
+		Active: h.Active, Restored: h.StartedFrom, CutOff: h.CutOff, Time: cl.now.Wall,
+	}
+	if r := h.Recovery; r != nil && r.Epoch == h.Epoch {
+		mk.Recovery, mk.By, mk.Reason = r, r.By, r.Reason
+	}
+	return mk
 }

@@ -79,10 +79,17 @@
 //
 // # Lanes
 //
+// A Machine is composed of lanes (machine.go). Each lane knows one thing: the head
+// (head.go), the lease (lease.go), the application (app.go), a promotion
+// (promotion.go), and so on. A lane's state is its own: other lanes ask it by methods,
+// and its struct names the lanes that it asks. What all of them have in common is the
+// core (core.go): the clock, the journal, and the effects that are asked for.
+//
 // A Machine has at most one request to the store under way (control.go), one
-// piece of long work and one pull (work.go), and one hook (app.go). Of work only
+// piece of long work (work.go), one pull (pull.go) and one hook (app.go). Of work only
 // a rehearsal goes on beside a pull: it may take longer than backups are apart,
 // and the cache must not fall behind for that. After each event every idle lane
-// picks what is due next. What must survive a crash is in the
-// Journal, which is saved before the effect that depends on it.
+// picks what is due next (plan.go). What must survive a crash is in the
+// Journal, which is saved before the effect that depends on it. Each Save, and each
+// Write, says what it is for (step.go).
 package ha

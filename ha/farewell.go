@@ -6,30 +6,48 @@ package ha
 // commit replaces that very version knows that nothing runs, and waits for
 // nobody.
 
-func (m *Machine) onFarewell(ev Farewell) {
-	m.leaving, m.farewell = true, ev.Request
-	m.dropBackup(&Refusal{Reason: "the agent is ending"})
-	m.yield()
+// farewellLane is the end of a process in good order.
+type farewellLane struct {
+	*core
+	head     *headLane
+	identity *identityLane
+	app      *appLane
+	schedule *scheduleLane
+	work     *workLane
+
+	leaving bool   // the process is about to end; it starts nothing any more
+	asked   string // the request for that, until it is answered
 }
 
-// farewellUnsaid reports whether the head is still to say that the application
+// isLeaving reports whether the process is about to end: it starts nothing any more.
+func (fl *farewellLane) isLeaving() bool { return fl.leaving }
+
+func (fl *farewellLane) request(ev Farewell) {
+	fl.leaving, fl.asked = true, ev.Request
+	fl.schedule.drop(&Refusal{Reason: "the agent is ending"})
+	fl.work.yield()
+}
+
+// unsaid reports whether the head is still to say that the application
 // has stopped.
-func (m *Machine) farewellUnsaid() bool {
-	return m.saysFarewell() && m.head != nil && !m.head.Stopped
+func (fl *farewellLane) unsaid() bool {
+	return fl.says() && fl.head.fresh() != nil && !fl.head.fresh().Stopped
 }
 
-// saysFarewell reports whether the application has ended with this process. One that
+// says reports whether the application has ended with this process. One that
 // nothing here can stop may run on.
-func (m *Machine) saysFarewell() bool { return m.leaving && m.isApp(appStopped) && !m.unstopped }
+func (fl *farewellLane) says() bool {
+	return fl.leaving && fl.app.is(appStopped) && !fl.app.isUnstopped()
+}
 
-// planFarewell answers once everything is said that there is to say.
-func (m *Machine) planFarewell() {
-	if m.farewell == "" || !m.isApp(appStopped) || m.j.Pending != nil {
+// plan answers once everything is said that there is to say.
+func (fl *farewellLane) plan() {
+	if fl.asked == "" || !fl.app.is(appStopped) || fl.j.Pending != nil {
 		return
 	}
-	if m.leading && m.refused == "" && !m.unstopped && (m.head == nil || !m.head.Stopped) {
+	if fl.identity.isLeading() && fl.identity.refusal() == "" && !fl.app.isUnstopped() && (fl.head.fresh() == nil || !fl.head.fresh().Stopped) {
 		return
 	}
-	m.answer(m.farewell, nil, nil)
-	m.farewell = ""
+	fl.answer(fl.asked, nil, nil)
+	fl.asked = ""
 }

@@ -102,7 +102,7 @@ func TestABoundThatPassesWhileNoAgentRunsHolds(t *testing.T) {
 			stopped := time.Duration(-1)
 			for after := time.Duration(0); after <= time.Minute && stopped < 0; after += time.Second {
 				now := r.now + c.down + after
-				for _, e := range m.Step(Now{Mono: after, Boot: now, Wall: r.wall.Add(now)}, Tick{}) { // no request is ever answered
+				for _, e := range m.Handle(Now{Mono: after, Boot: now, Wall: r.wall.Add(now)}, Tick{}) { // no request is ever answered
 					if _, ok := e.(StopApp); ok {
 						stopped = after
 					}

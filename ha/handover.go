@@ -8,69 +8,82 @@ import "time"
 // moment that this head is sent the application stays stopped until a head that
 // takes back is confirmed.
 
+// handoverLane is the handover of an active.
+type handoverLane struct {
+	*core
+	head     *headLane
+	control  *controlLane
+	lease    *leaseLane
+	app      *appLane
+	schedule *scheduleLane
+	work     *workLane
+
+	stopSince instant // handing over: when the application began to stop; never: not known
+}
+
 // citeWindow is how many revisions old a head may be that a lease cites: an
 // old lease, put back by someone who can write to the bucket, cites an older
 // one.
 const citeWindow = 32
 
 // lookAtLease follows what the lease asks of the active.
-func (m *Machine) lookAtLease() {
-	l := m.seenLease()
-	asked := l != nil && l.Purpose == ModeSwitchover && l.Holder.Name != m.p.Self.Name && !m.leaseFree()
-	hj := m.j.Handover
+func (hl *handoverLane) lookAtLease() {
+	l := hl.lease.seen()
+	asked := l != nil && l.Purpose == ModeSwitchover && l.Holder.Name != hl.p.Self.Name && !hl.lease.free()
+	hj := hl.j.Handover
 	switch {
 	case hj != nil && !(asked && l.ID == hj.Lease):
-		m.endHandover()
-	case hj == nil && asked && m.j.Promotion == nil && l.Epoch == m.j.Epoch && l.Rev > m.j.Floor && l.Rev <= m.head.Rev && m.head.Rev-l.Rev <= citeWindow:
-		m.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
-		m.stopSince = never
-		m.save(HandoverStopping.step())
-		m.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
+		hl.end()
+	case hj == nil && asked && hl.j.Promotion == nil && l.Epoch == hl.j.Epoch && l.Rev > hl.j.Floor && l.Rev <= hl.head.fresh().Rev && hl.head.fresh().Rev-l.Rev <= citeWindow:
+		hl.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
+		hl.stopSince = never
+		hl.save(HandoverStopping.step())
+		hl.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
 	}
 }
 
 // stopBegins notes when the application began to stop for a handover.
-func (m *Machine) stopBegins() {
-	if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.stopSince == never {
-		m.stopSince = m.t
+func (hl *handoverLane) stopBegins() {
+	if hj := hl.j.Handover; hj != nil && hj.Phase == HandoverStopping && hl.stopSince == never {
+		hl.stopSince = hl.t
 	}
 }
 
-// endHandover follows a candidate that gave up or is gone.
-func (m *Machine) endHandover() {
-	hj := m.j.Handover
+// end follows a candidate that gave up or is gone.
+func (hl *handoverLane) end() {
+	hj := hl.j.Handover
 	switch hj.Phase {
 	case HandoverSent:
 		hj.Phase = HandoverReturning
-		m.save(hj.Phase.step())
-		m.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
+		hl.save(hj.Phase.step())
+		hl.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
 	case HandoverReturning:
 	default:
 		if hj.Phase == HandoverFinal {
-			m.cancelWork()
+			hl.work.cancel()
 		}
-		m.report(Info, "handover", "%s no longer asks to take over", hj.To.Name)
-		m.dropHandover()
+		hl.report(Info, "handover", "%s no longer asks to take over", hj.To.Name)
+		hl.drop()
 	}
 }
 
-func (m *Machine) dropHandover() {
-	if m.j.Handover.Phase == HandoverFinal {
-		m.forgetMaking()
+func (hl *handoverLane) drop() {
+	if hl.j.Handover.Phase == HandoverFinal {
+		hl.schedule.forgetMaking()
 	}
-	m.j.Handover = nil
-	m.j.Floor = m.head.Rev
-	m.save(stepHandoverEnded)
+	hl.j.Handover = nil
+	hl.j.Floor = hl.head.fresh().Rev
+	hl.save(stepHandoverEnded)
 }
 
-// handoverSaid is what the head is to say of the handover.
-func (m *Machine) handoverSaid() *Handover {
-	hj := m.j.Handover
+// said is what the head is to say of the handover.
+func (hl *handoverLane) said() *Handover {
+	hj := hl.j.Handover
 	if hj == nil || hj.Phase == HandoverReturning {
 		return nil
 	}
 	h := &Handover{To: hj.To, Lease: hj.Lease, State: Preparing}
-	h.Waits, h.Left = m.handoverWaits()
+	h.Waits, h.Left = hl.waits()
 	switch {
 	case hj.Phase == HandoverDeclined:
 		h.State, h.Reason = Declined, hj.Reason
@@ -79,8 +92,8 @@ func (m *Machine) handoverSaid() *Handover {
 		if hj.Unstopped {
 			h.Unstopped, h.OnWordOf = true, hj.Word
 		}
-		if m.stopSince != never {
-			h.StoppedFor = Duration(m.t - m.stopSince)
+		if hl.stopSince != never {
+			h.StoppedFor = Duration(hl.t - hl.stopSince)
 		}
 	}
 	return h
@@ -89,103 +102,140 @@ func (m *Machine) handoverSaid() *Handover {
 // maxWaits bounds what a head says of a hook's error.
 const maxWaits = 300
 
-// handoverWaits says what a handover waits for, and for how much longer at most;
+// waits says what a handover waits for, and for how much longer at most;
 // 0: that is not known.
-func (m *Machine) handoverWaits() (string, Duration) {
-	hj := m.j.Handover
+func (hl *handoverLane) waits() (string, Duration) {
+	hj := hl.j.Handover
 	switch {
 	case hj.Final != nil, hj.Phase == HandoverDeclined:
 		return "", 0
-	case hj.Phase == HandoverFinal, m.isApp(appStopped):
+	case hj.Phase == HandoverFinal, hl.app.is(appStopped):
 		return "its final backup", 0
-	case m.inBackup():
+	case hl.inBackup():
 		return "the end of a backup that had begun before; its application runs on meanwhile", 0
-	case m.appErr == "" || !m.appFailsToStop():
+	case hl.app.trouble() == "" || !hl.app.failsToStop():
 		return "its application to stop", 0
 	}
-	failure := []rune(m.appErr)
+	failure := []rune(hl.app.trouble())
 	if len(failure) > maxWaits {
 		failure = append(failure[:maxWaits], '…')
 	}
-	return "its application to stop, which has failed and is tried again: " + string(failure), Duration(max(0, m.stopSince+m.stopPatience()-m.t))
+	return "its application to stop, which has failed and is tried again: " + string(failure), Duration(max(0, hl.stopSince+hl.patience()-hl.t))
 }
 
-// stopPatience is for how long an application that does not stop is told to,
+// patience is for how long an application that does not stop is told to,
 // before a handover is declined.
-func (m *Machine) stopPatience() time.Duration {
-	return max(time.Minute, 3*m.fencing().StopTimeout.std())
+func (hl *handoverLane) patience() time.Duration {
+	return max(time.Minute, 3*hl.head.fencing().StopTimeout.std())
 }
 
-// planHandover declines a handover when nothing here can stop the application, and
+// plan declines a handover when nothing here can stop the application, and
 // nobody has given their word that it is stopped; or when it has not stopped for too
 // long, and no attempt is under way: it runs on, or runs again.
-func (m *Machine) planHandover() {
-	hj := m.j.Handover
-	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (m.p.Unstoppable || m.isApp(appStopped) && m.unstopped) {
-		m.decline(RefuseSwitchover(m.p.Self.Name))
+func (hl *handoverLane) plan() {
+	hj := hl.j.Handover
+	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (hl.p.Unstoppable || hl.app.is(appStopped) && hl.app.isUnstopped()) {
+		hl.decline(RefuseSwitchover(hl.p.Self.Name))
 		return
 	}
-	if hj == nil || hj.Phase != HandoverStopping || m.hookRuns() || m.isApp(appStopped) || !m.appFailsToStop() ||
-		m.stopSince == never || !m.due(m.stopSince+m.stopPatience()) {
+	if hj == nil || hj.Phase != HandoverStopping || hl.app.hookRuns() || hl.app.is(appStopped) || !hl.app.failsToStop() ||
+		hl.stopSince == never || !hl.due(hl.stopSince+hl.patience()) {
 		return
 	}
-	m.decline("its application has not stopped for " + m.stopPatience().String() + ": " + m.appErr)
+	hl.decline("its application has not stopped for " + hl.patience().String() + ": " + hl.app.trouble())
 }
 
 // decline tells the candidate why there is no handover.
-func (m *Machine) decline(reason string) {
-	hj := m.j.Handover
+func (hl *handoverLane) decline(reason string) {
+	hj := hl.j.Handover
 	hj.Phase, hj.Reason = HandoverDeclined, reason
-	m.save(hj.Phase.step())
-	m.report(Alarm, "handover", "not handing over: %s", reason)
+	hl.save(hj.Phase.step())
+	hl.report(Alarm, "handover", "not handing over: %s", reason)
 }
 
-func (m *Machine) handoverUnsaid() bool {
-	return !m.handoverSaid().says(m.head.Handover)
+func (hl *handoverLane) unsaid() bool {
+	return !hl.said().says(hl.head.fresh().Handover)
 }
 
 // finalBackup makes the last backup before the head is handed over, with the
 // application stopped.
-func (m *Machine) finalBackup() {
-	hj := m.j.Handover
-	hj.Phase, hj.Unstopped = HandoverFinal, m.unstopped
+func (hl *handoverLane) finalBackup() {
+	hj := hl.j.Handover
+	hj.Phase, hj.Unstopped = HandoverFinal, hl.app.isUnstopped()
 	if hj.Unstopped {
-		m.reportBy(hj.Word, Warn, "handover", "nothing here can stop the application: it is stopped on the word of %s, and nobody has looked", hj.Word)
+		hl.reportBy(hj.Word, Warn, "handover", "nothing here can stop the application: it is stopped on the word of %s, and nobody has looked", hj.Word)
 	}
-	m.save(hj.Phase.step())
+	hl.save(hj.Phase.step())
 	lease := hj.Lease
-	m.startBackup(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {
-		hj := m.j.Handover
+	hl.schedule.start(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {
+		hj := hl.j.Handover
 		if hj == nil || hj.Lease != lease {
 			return
 		}
 		if d.Outcome != OK {
-			m.forgetMaking()
-			m.decline("the final backup failed: " + errText(d.Err))
+			hl.schedule.forgetMaking()
+			hl.decline("the final backup failed: " + errText(d.Err))
 			return
 		}
 		hj.Final = d.Ref
-		m.made()
-		m.save(hj.Phase.step())
+		hl.control.made()
+		hl.save(hj.Phase.step())
 	})
 }
 
-// handoverConfirmed follows up on a confirmed head.
-func (m *Machine) handoverConfirmed() {
-	hj := m.j.Handover
+// confirmed follows up on a confirmed head.
+func (hl *handoverLane) confirmed() {
+	hj := hl.j.Handover
 	if hj == nil {
 		return
 	}
-	switch said := m.head.Handover; {
+	switch said := hl.head.fresh().Handover; {
 	case hj.Phase == HandoverSent && said != nil && said.State == Handed:
-		if m.isMaking() {
-			m.forgetMaking()
-			m.report(Info, "handover", "handed over to %s with backup %s; the application stays stopped", hj.To.Name, hj.Final.ID)
-			m.emit(Notify{Ref: hj.Final})
+		if hl.schedule.isMaking() {
+			hl.schedule.forgetMaking()
+			hl.report(Info, "handover", "handed over to %s with backup %s; the application stays stopped", hj.To.Name, hj.Final.ID)
+			hl.emit(Notify{Ref: hj.Final})
 		}
 	case hj.Phase == HandoverReturning && said == nil:
-		m.forgetMaking()
-		m.report(Info, "handover", "taken back: this instance goes on as the active")
-		m.dropHandover()
+		hl.schedule.forgetMaking()
+		hl.report(Info, "handover", "taken back: this instance goes on as the active")
+		hl.drop()
 	}
+}
+
+// underWay reports whether a handover keeps the application stopped.
+func (hl *handoverLane) underWay() bool {
+	return hl.j.Handover != nil && hl.j.Handover.Phase != HandoverDeclined
+}
+
+// unseen reports whether this process would say that the application was handed
+// over, and has not seen to its being stopped: since its journal was written the host
+// may have been started again, or the journal put back.
+func (hl *handoverLane) unseen() bool {
+	hj := hl.j.Handover
+	return hj != nil && hj.Phase == HandoverSent && !hl.app.is(appStopped)
+}
+
+// inBackup reports whether a handover waits for a backup that began before it.
+// The application goes on meanwhile, for the backup may take long, and its
+// hooks may need it.
+func (hl *handoverLane) inBackup() bool {
+	return hl.schedule.isMaking() && hl.j.Handover.Phase == HandoverStopping
+}
+
+// finalLost forgets the final backup of a handover, where there is one that was lost.
+// A head that hands over with it may have been sent: then the active takes back.
+func (hl *handoverLane) finalLost() bool {
+	if hj := hl.j.Handover; hj != nil && hj.Final != nil {
+		hj.Final = nil
+		hl.schedule.forgetMaking()
+		if hj.Phase == HandoverFinal {
+			hj.Phase = HandoverStopping
+		} else {
+			hj.Phase = HandoverReturning
+		}
+		hl.save(hj.Phase.step())
+		return true
+	}
+	return false
 }

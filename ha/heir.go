@@ -29,22 +29,22 @@ func holder(shown, next *Head, all []Sighting) *Holder {
 // planHolder lets the application of an heir start once the holder's has stopped in
 // any case. A process that was started meanwhile does not know for how long that was
 // waited for, and waits again.
-func (m *Machine) planHolder() {
-	w := m.j.Holder
+func (rl *recoveryLane) planHolder() {
+	w := rl.j.Holder
 	if w == nil {
 		return
 	}
-	if m.heirSince == never {
-		m.heirSince = m.t
+	if rl.heirSince == never {
+		rl.heirSince = rl.t
 	}
-	wait := 2*m.p.Poll + w.Fencing.StopTimeout.std()
+	wait := 2*rl.p.Poll + w.Fencing.StopTimeout.std()
 	if w.Fencing.Mode == Strict {
 		wait = w.Fencing.TTL.std() + w.Fencing.Margin.std()
 	}
-	if !m.due(m.heirSince + wait) {
+	if !rl.due(rl.heirSince + wait) {
 		return
 	}
-	m.j.Holder = nil
-	m.save(stepSeen)
-	m.report(Info, "recovery", "the application of %s has stopped by now, if it knows its time: this one is started", w.Name)
+	rl.j.Holder = nil
+	rl.save(stepSeen)
+	rl.report(Info, "recovery", "the application of %s has stopped by now, if it knows its time: this one is started", w.Name)
 }

@@ -9,79 +9,106 @@ import "github.com/understudy-ha/understudy/backup"
 // true one is refused: its application stays stopped, it acknowledges nothing, and
 // what it has is kept as a salvage backup before anything can replace it.
 
+// identityLane is who this process is by the head: the active, a standby, or one that is refused.
+type identityLane struct {
+	*core
+	head      *headLane
+	control   *controlLane
+	lease     *leaseLane
+	schedule  *scheduleLane
+	work      *workLane
+	restore   *restoreLane
+	promotion *promotionLane
+	demotion  *demotionLane
+	recovery  *recoveryLane
+
+	leading bool   // this process has confirmed a head of its own, and none has replaced it
+	refused string // why this process must not be active though its journal says so
+	kept    bool   // this process has seen to what a refused one owes
+}
+
+// isLeading reports whether this process has confirmed a head of its own.
+func (il *identityLane) isLeading() bool { return il.leading }
+
+// refusal is why this process must not be active; "": nothing is in the way.
+func (il *identityLane) refusal() string { return il.refused }
+
+// hasKept reports whether this process has seen to what a refused one owes.
+func (il *identityLane) hasKept() bool { return il.kept }
+
 // judge says what a head that was read means for this instance. Writes of its own
 // that are unresolved come first.
-func (m *Machine) judge() {
-	h := m.head
-	if m.j.Doubt != "" {
-		m.doubted(h)
+func (il *identityLane) judge() {
+	h := il.head.fresh()
+	if il.j.Doubt != "" {
+		il.doubted(h)
 		return
 	}
-	if m.j.Pending != nil {
+	if il.j.Pending != nil {
 		return
 	}
-	active := m.j.Role == RoleActive
+	active := il.j.Role == RoleActive
 	switch {
-	case m.heir(h):
-		m.inherit(h)
-	case active && h.Epoch > m.j.Epoch:
-		m.deposed(h)
-	case active && h.Nonce == m.j.Last.Nonce:
-		m.refused, m.j.Demotion = "", nil
-		m.j.Fencing = []Fencing{h.Fencing} // saved with the next write, which comes first
-	case active || m.named(h):
-		m.foreign(h)
-	case m.refused != "":
-		m.refused = ""
-		m.report(Info, "identity", "%s is the active: this instance is a standby again", h.Active.Name)
+	case il.recovery.heir(h):
+		il.recovery.inherit(h)
+	case active && h.Epoch > il.j.Epoch:
+		il.deposed(h)
+	case active && h.Nonce == il.j.Last.Nonce:
+		il.refused, il.j.Demotion = "", nil
+		il.j.Fencing = []Fencing{h.Fencing} // saved with the next write, which comes first
+	case active || il.named(h):
+		il.foreign(h)
+	case il.refused != "":
+		il.refused = ""
+		il.report(Info, "identity", "%s is the active: this instance is a standby again", h.Active.Name)
 	}
 }
 
 // leads notes that this process has confirmed a head of its own.
-func (m *Machine) leads() { m.leading, m.refused = true, "" }
+func (il *identityLane) leads() { il.leading, il.refused = true, "" }
 
 // stepsBack has this process lead no more, until a head says so.
-func (m *Machine) stepsBack() { m.leading, m.refused = false, "" }
+func (il *identityLane) stepsBack() { il.leading, il.refused = false, "" }
 
 // accepts ends a refusal: the instance has become the active.
-func (m *Machine) accepts() { m.refused = "" }
+func (il *identityLane) accepts() { il.refused = "" }
 
 // named reports whether a head names this instance as the active.
-func (m *Machine) named(h *Head) bool { return h.Active.Name == m.p.Self.Name }
+func (il *identityLane) named(h *Head) bool { return h.Active.Name == il.p.Self.Name }
 
 // deposed follows a head of a later epoch: another instance was promoted, or this
 // one was, and its data folder does not know, because it was put back or is a copy.
-func (m *Machine) deposed(h *Head) {
-	if m.named(h) {
-		m.foreign(h)
+func (il *identityLane) deposed(h *Head) {
+	if il.named(h) {
+		il.foreign(h)
 		return
 	}
-	m.superseded(h)
+	il.demotion.superseded(h)
 }
 
 // foreign refuses an instance that finds a head under its own name that it did not
 // write: a second host, a cloned or restored one, or a copied data folder. A
 // standby that finds one was the active, and was put back to before.
-func (m *Machine) foreign(h *Head) {
-	m.leading = false
-	m.endStale(h.Epoch)
-	if m.refused != "" {
+func (il *identityLane) foreign(h *Head) {
+	il.leading = false
+	il.endStale(h.Epoch)
+	if il.refused != "" {
 		return
 	}
-	m.refused = "head.json was written by another process under the name " + h.Active.Name + " (epoch " + utoa(h.Epoch) +
-		", incarnation " + h.Active.Incarnation + ", rev " + utoa(h.Rev) + "; this data folder's last was " + m.lastWritten() +
+	il.refused = "head.json was written by another process under the name " + h.Active.Name + " (epoch " + utoa(h.Epoch) +
+		", incarnation " + h.Active.Incarnation + ", rev " + utoa(h.Rev) + "; this data folder's last was " + il.lastWritten() +
 		"): this data folder is a copy, or was restored from an old one, or a second host has this name; its state is kept as a salvage backup; " +
 		"promote this instance (understudy promote --failover) or, once that backup is made, join it afresh with: understudy join --replace"
-	m.owe(h)
-	m.dropBackup(&Refusal{Reason: m.refused})
-	m.report(Alarm, "identity", "not active: %s", m.refused)
+	il.owe(h)
+	il.schedule.drop(&Refusal{Reason: il.refused})
+	il.report(Alarm, "identity", "not active: %s", il.refused)
 }
 
-func (m *Machine) lastWritten() string {
-	if m.j.Last.Nonce == "" {
+func (il *identityLane) lastWritten() string {
+	if il.j.Last.Nonce == "" {
 		return "none"
 	}
-	return "epoch " + utoa(m.j.Last.Epoch) + ", rev " + utoa(m.j.Last.Rev)
+	return "epoch " + utoa(il.j.Last.Epoch) + ", rev " + utoa(il.j.Last.Rev)
 }
 
 // owe notes that a refused instance owes a salvage backup: should it be the
@@ -89,15 +116,15 @@ func (m *Machine) lastWritten() string {
 // epoch has everything: it has not run its application since. Of what an earlier
 // process made nobody knows that, for the journal may have been put back to before
 // this instance led again, or to before an operator started its application.
-func (m *Machine) owe(h *Head) {
-	d, kept := m.j.Demotion, m.kept
-	m.kept = true
-	if kept && d != nil && d.Refused && (d.Epoch == h.Epoch || m.j.Doubt != "") {
+func (il *identityLane) owe(h *Head) {
+	d, kept := il.j.Demotion, il.kept
+	il.kept = true
+	if kept && d != nil && d.Refused && (d.Epoch == h.Epoch || il.j.Doubt != "") {
 		return
 	}
-	m.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Kept: d.kept()}
-	m.salvageNow()
-	m.save(stepDemotionBegun)
+	il.j.Demotion = &Demotion{Epoch: h.Epoch, Acked: true, Known: true, Refused: true, Restored: h.Newest, Kept: d.kept()}
+	il.demotion.salvageNow()
+	il.save(stepDemotionBegun)
 }
 
 // kept is the salvage backup that a refused process has made; nil: there is none.
@@ -111,40 +138,30 @@ func (d *Demotion) kept() *backup.Ref {
 // frozen reports whether the data folder may be a copy, so that what is unfinished
 // in its journal is left alone: the original finishes it. An operator ends that, by
 // accepting the data folder, or by promoting the instance.
-func (m *Machine) frozen() bool {
-	p := m.j.Promotion
-	return m.j.Doubt != "" && (p == nil || !m.isBegun(p))
+func (il *identityLane) frozen() bool {
+	p := il.j.Promotion
+	return il.j.Doubt != "" && (p == nil || !il.promotion.isBegun(p))
 }
 
 // doubted refuses an instance whose data folder may be a copy, or put back. Its
 // journal says nothing of what it was since: its state may be in no backup. A swap
 // that is unfinished by the journal is settled first, once an operator has spoken;
 // that this instance led since is noted until then.
-func (m *Machine) doubted(h *Head) {
-	m.leading = false
+func (il *identityLane) doubted(h *Head) {
+	il.leading = false
 	switch {
-	case !m.frozen() || !m.j.Promotion.swapping():
-		m.owe(h)
-	case m.named(h) && h.Epoch > m.j.Epoch && m.j.Missed == 0:
-		m.j.Missed = h.Epoch
-		m.save(stepSeen)
-	}
-}
-
-// planFrozen keeps what a refused instance has, and looks at the head.
-func (m *Machine) planFrozen() {
-	switch {
-	case m.planUntold():
-	case !m.j.Promotion.swapping() && m.planMissed():
-	default:
-		m.planStandby()
+	case !il.frozen() || !il.j.Promotion.swapping():
+		il.owe(h)
+	case il.named(h) && h.Epoch > il.j.Epoch && il.j.Missed == 0:
+		il.j.Missed = h.Epoch
+		il.save(stepSeen)
 	}
 }
 
 // noteMissed notes the epochs that began and ended since a standby last looked.
-func (m *Machine) noteMissed(seen, now uint64) {
-	if m.j.Role != RoleActive && seen > 0 && now > seen+1 && m.j.Missed == 0 {
-		m.j.Missed = seen + 1
+func (il *identityLane) noteMissed(seen, now uint64) {
+	if il.j.Role != RoleActive && seen > 0 && now > seen+1 && il.j.Missed == 0 {
+		il.j.Missed = seen + 1
 	}
 }
 
@@ -152,63 +169,63 @@ func (m *Machine) noteMissed(seen, now uint64) {
 // itself where its data folder was put back to before: then it has what it wrote as
 // the active, and that is kept before anything else. So it is where nobody can tell:
 // somebody may have deleted the marker.
-func (m *Machine) planMissed() bool {
-	if m.j.Missed == 0 {
+func (il *identityLane) planMissed() bool {
+	if il.j.Missed == 0 {
 		return false
 	}
-	if m.j.Role == RoleActive || m.j.Missed >= m.head.Epoch {
-		m.j.Missed = 0
-		m.save(stepSeen)
+	if il.j.Role == RoleActive || il.j.Missed >= il.head.fresh().Epoch {
+		il.j.Missed = 0
+		il.save(stepSeen)
 		return false
 	}
-	epoch := m.j.Missed
-	m.read(KindMarker, MarkerKey(epoch), "", func(d Done) {
+	epoch := il.j.Missed
+	il.control.read(KindMarker, MarkerKey(epoch), "", func(d Done) {
 		if d.Outcome == Unknown {
 			return
 		}
 		mk, ok := d.Object.(*Marker)
 		switch known := ok && d.Outcome == OK; {
 		case !known:
-			m.wasActive(epoch, "who was the active in epoch "+utoa(epoch)+" is not known, for its marker is missing or cannot be verified: it may have been this instance, whose data folder was put back since")
-		case mk.Active.Name == m.p.Self.Name:
-			m.wasActive(epoch, "this data folder was put back, or is a copy: "+m.p.Self.Name+" was the active in epoch "+utoa(epoch)+", and the journal does not know")
+			il.wasActive(epoch, "who was the active in epoch "+utoa(epoch)+" is not known, for its marker is missing or cannot be verified: it may have been this instance, whose data folder was put back since")
+		case mk.Active.Name == il.p.Self.Name:
+			il.wasActive(epoch, "this data folder was put back, or is a copy: "+il.p.Self.Name+" was the active in epoch "+utoa(epoch)+", and the journal does not know")
 		}
-		m.j.Missed = epoch + 1
-		m.save(stepSeen)
+		il.j.Missed = epoch + 1
+		il.save(stepSeen)
 	})
 	return true
 }
 
 // wasActive has a standby that was put back keep the state that it may have
 // written as the active of a later epoch than its journal knows.
-func (m *Machine) wasActive(epoch uint64, why string) {
-	h := m.knownHead()
-	m.j.Demotion = &Demotion{Epoch: epoch, Acked: true, Known: true, Restored: h.Newest}
-	m.passes(stepDemotionBegun)
-	m.endStale(epoch)
-	m.abort("this data folder was put back to before epoch %d: its state is kept as a salvage backup first", epoch)
-	m.report(Alarm, "identity", "%s; its state is kept as a salvage backup", why)
+func (il *identityLane) wasActive(epoch uint64, why string) {
+	h := il.head.known()
+	il.j.Demotion = &Demotion{Epoch: epoch, Acked: true, Known: true, Restored: h.Newest}
+	il.passes(stepDemotionBegun)
+	il.endStale(epoch)
+	il.promotion.abort("this data folder was put back to before epoch %d: its state is kept as a salvage backup first", epoch)
+	il.report(Alarm, "identity", "%s; its state is kept as a salvage backup", why)
 }
 
 // endStale ends a promotion that the journal takes for unfinished though it was
 // committed, in this epoch or before: the data folder was put back. What it swapped
 // in has been written to since, so it is not swapped back.
-func (m *Machine) endStale(epoch uint64) {
-	p := m.j.Promotion
+func (il *identityLane) endStale(epoch uint64) {
+	p := il.j.Promotion
 	switch {
-	case p == nil || m.frozen():
-	case p.Undone, p.Phase == PhaseRollback && m.does(workRollback): // the head did not say so when that began
+	case p == nil || il.frozen():
+	case p.Undone, p.Phase == PhaseRollback && il.work.does(workRollback): // the head did not say so when that began
 	case p.Phase == PhaseFinish:
-		m.endPromotion()
-	case !m.maybeSwapped() || p.Epoch == 0 || p.Epoch >= epoch:
-	case m.isBegun(p):
-		m.abort("another process under the name of this instance became the active in epoch %d", epoch)
+		il.promotion.end()
+	case !il.restore.maybeSwapped() || p.Epoch == 0 || p.Epoch >= epoch:
+	case il.promotion.isBegun(p):
+		il.promotion.abort("another process under the name of this instance became the active in epoch %d", epoch)
 	default:
-		m.swapCommitted()
-		m.j.Promotion = nil
-		m.dropLease()
-		m.refuse(p.ID, "this data folder was put back to before the end of this promotion")
-		m.save(stepPromotionEnded)
+		il.restore.committed()
+		il.j.Promotion = nil
+		il.lease.drop()
+		il.refuse(p.ID, "this data folder was put back to before the end of this promotion")
+		il.save(stepPromotionEnded)
 	}
 }
 

@@ -87,7 +87,7 @@ func (n *instance) step(ev Event) {
 	queue := []Event{ev}
 	for len(queue) > 0 {
 		ev, queue = queue[0], queue[1:]
-		for _, e := range n.m.Step(Now{Mono: n.r.now, Boot: n.r.now, Wall: n.r.wall.Add(n.r.now)}, ev) {
+		for _, e := range n.m.Handle(Now{Mono: n.r.now, Boot: n.r.now, Wall: n.r.wall.Add(n.r.now)}, ev) {
 			n.seen = append(n.seen, e)
 			if d, ok := n.carryOut(e); ok {
 				queue = append(queue, d)

@@ -7,38 +7,47 @@ import "time"
 // wall clock. It is believed only to have shortened a pause: one that was set
 // back does not keep a cluster without backups for longer than was asked for.
 
-func (m *Machine) onSetPaused(ev SetPaused) {
-	m.j.Paused, m.pauseEnd = clone(ev.Pause), never
-	if p := m.j.Paused; p != nil && p.Until != nil {
-		m.pauseEnd = m.t + p.Left.std()
+func (sl *scheduleLane) setPaused(ev SetPaused) {
+	sl.j.Paused, sl.pauseEnd = clone(ev.Pause), never
+	if p := sl.j.Paused; p != nil && p.Until != nil {
+		sl.pauseEnd = sl.t + p.Left.std()
 	}
-	m.save(stepPaused)
-	m.answer(ev.Request, nil, nil)
+	sl.save(stepPaused)
+	sl.answer(ev.Request, nil, nil)
 }
 
 // recoverPause goes on with the pause that the process before has left.
-func (m *Machine) recoverPause() {
-	m.pauseEnd = never
-	if p := m.j.Paused; p != nil && p.Until != nil {
-		m.pauseEnd = m.t + max(0, min(p.Left.std(), p.Until.Sub(m.now.Wall)))
+func (sl *scheduleLane) recoverPause() {
+	sl.pauseEnd = never
+	if p := sl.j.Paused; p != nil && p.Until != nil {
+		sl.pauseEnd = sl.t + max(0, min(p.Left.std(), p.Until.Sub(sl.now.Wall)))
 	}
 }
 
 // keepPause notes how much of the pause is left.
-func (m *Machine) keepPause() {
-	if p := clone(m.j.Paused); p != nil && p.Until != nil {
-		p.Left = Duration(max(0, m.pauseEnd-m.t))
-		m.j.Paused = p
+func (sl *scheduleLane) keepPause() {
+	if p := clone(sl.j.Paused); p != nil && p.Until != nil {
+		p.Left = Duration(max(0, sl.pauseEnd-sl.t))
+		sl.j.Paused = p
 	}
 }
 
+// pauseLeft is how long a pause lasts; negative: it does not end by itself, or there is
+// none.
+func (sl *scheduleLane) pauseLeft() time.Duration {
+	if p := sl.j.Paused; p == nil || p.Until == nil {
+		return -1
+	}
+	return max(0, sl.pauseEnd-sl.t)
+}
+
 // planPause ends a pause that is over.
-func (m *Machine) planPause() {
-	p := m.j.Paused
-	if p == nil || p.Until == nil || !m.due(m.pauseEnd) {
+func (sl *scheduleLane) planPause() {
+	p := sl.j.Paused
+	if p == nil || p.Until == nil || !sl.due(sl.pauseEnd) {
 		return
 	}
-	m.j.Paused = nil
-	m.save(stepPaused)
-	m.report(Info, "schedule", "the pause of the schedule by %s is over after %v: backups go on", p.By, m.now.Wall.Sub(p.Since).Round(time.Second))
+	sl.j.Paused = nil
+	sl.save(stepPaused)
+	sl.report(Info, "schedule", "the pause of the schedule by %s is over after %v: backups go on", p.By, sl.now.Wall.Sub(p.Since).Round(time.Second))
 }

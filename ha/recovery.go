@@ -20,6 +20,19 @@ import (
 // and two clusters would come of one. The active of the newest head that was ever
 // seen goes on as the active, with all that it has.
 
+// recoveryLane is how a cluster goes on from a bucket that was put back.
+type recoveryLane struct {
+	*core
+	head     *headLane
+	control  *controlLane
+	identity *identityLane
+	schedule *scheduleLane
+	commit   *commitLane
+
+	going     *recovering // nil: none is under way
+	heirSince instant     // since when this heir knows that it is one; never: that was before this process
+}
+
 // Recovery says how a cluster went on from a bucket that was put back. It stays in
 // the head, and in the marker of the epoch that it began.
 type Recovery struct {
@@ -103,12 +116,6 @@ type OlderHead struct {
 	Seen *Head // the newest that was seen, as far as it is known
 }
 
-// older is an older head as it was last read.
-type older struct {
-	head  *Head
-	token blobstore.Token
-}
-
 // recovering is a recovery under way.
 type recovering struct {
 	Recover
@@ -120,114 +127,106 @@ type recovering struct {
 	nonces    []string // of every attempt
 }
 
-// seenHead is the newest head that this instance has seen. What a journal of an
-// earlier version does not tell is taken from the older one.
-func (m *Machine) seenHead(shown *Head) *Head {
-	if h := m.j.SeenHead; h != nil && h.Position() == m.j.Seen {
-		return h
-	}
-	h := *shown
-	h.Epoch, h.Rev, h.Nonce = m.j.Seen.Epoch, m.j.Seen.Rev, m.j.Seen.Nonce
-	return &h
-}
-
-func (m *Machine) onRecover(ev Recover) {
-	switch h := m.older.head; {
+func (rl *recoveryLane) request(ev Recover) {
+	switch h := rl.head.olderOne().head; {
 	case h == nil:
-		m.refuse(ev.Request, "the bucket shows no older head than this instance has seen: there is nothing to recover from")
-	case m.frozen():
-		m.refuse(ev.Request, "%s", m.j.Doubt)
-	case m.recovering != nil:
-		m.refuse(ev.Request, "this is under way here already")
+		rl.refuse(ev.Request, "the bucket shows no older head than this instance has seen: there is nothing to recover from")
+	case rl.identity.frozen():
+		rl.refuse(ev.Request, "%s", rl.j.Doubt)
+	case rl.going != nil:
+		rl.refuse(ev.Request, "this is under way here already")
 	case ev.Shown.Epoch != h.Epoch || h.Position().before(ev.Shown):
-		m.refuse(ev.Request, "the bucket shows another head than the one that was looked at: look again")
+		rl.refuse(ev.Request, "the bucket shows another head than the one that was looked at: look again")
 	default:
-		m.recovering = &recovering{Recover: ev}
-		m.askAtOnce()
-		m.changes++
-		m.reportBy(ev.By, Warn, "recovery", "%s has the cluster go on from a bucket that was put back: every instance is asked what it sees", ev.By)
+		rl.going = &recovering{Recover: ev}
+		rl.control.atOnce()
+		rl.changed()
+		rl.reportBy(ev.By, Warn, "recovery", "%s has the cluster go on from a bucket that was put back: every instance is asked what it sees", ev.By)
 	}
 }
 
-// planRecovery picks the next request of a recovery. The head is looked at after
+// underWay reports whether a recovery is under way.
+func (rl *recoveryLane) underWay() bool { return rl.going != nil }
+
+// plan picks the next request of a recovery. The head is looked at after
 // everybody was asked, and after every attempt to write it.
-func (m *Machine) planRecovery() {
-	r := m.recovering
+func (rl *recoveryLane) plan() {
+	r := rl.going
 	switch {
-	case m.head != nil && m.head.Recovery != nil && slices.Contains(r.nonces, m.head.Recovery.Nonce):
+	case rl.head.fresh() != nil && rl.head.fresh().Recovery != nil && slices.Contains(r.nonces, rl.head.fresh().Recovery.Nonce):
 		// Whoever leads writes the marker too, and whoever ends the epoch: this one is
 		// for those who look before that.
-		m.write(stepMarker, KindMarker, MarkerKey(m.head.Epoch), m.marker(m.head), blobstore.IfAbsent(), func(Done) { m.endRecovery(nil) })
-	case m.head != nil, m.older.head == nil, m.older.head.Epoch != r.Shown.Epoch:
-		m.endRecovery(&Refusal{Reason: "somebody else has written the head meanwhile: look again"})
+		rl.control.write(stepMarker, KindMarker, MarkerKey(rl.head.fresh().Epoch), rl.commit.marker(rl.head.fresh()), blobstore.IfAbsent(), func(Done) { rl.end(nil) })
+	case rl.head.fresh() != nil, rl.head.olderOne().head == nil, rl.head.olderOne().head.Epoch != r.Shown.Epoch:
+		rl.end(&Refusal{Reason: "somebody else has written the head meanwhile: look again"})
 	case r.doubt:
 		r.doubt = false
-		m.readHead(nil)
+		rl.head.read(nil)
 	case !r.asked:
-		m.emit(Survey{ID: m.ask(m.surveyed)})
+		rl.emit(Survey{ID: rl.control.ask(rl.surveyed)})
 	case !r.looked:
 		r.looked = true
-		m.readHead(nil)
-	case m.refuseRecovery():
-	case !r.marked && m.older.head.Epoch > 1:
+		rl.head.read(nil)
+	case rl.refused():
+	case !r.marked && rl.head.olderOne().head.Epoch > 1:
 		// As before a promotion's commit: the bucket may have been put back to before
 		// this epoch's marker was written.
-		m.tell(stepMarker, KindMarker, MarkerKey(m.older.head.Epoch), m.marker(m.older.head), func() { r.marked = true })
+		rl.control.tell(stepMarker, KindMarker, MarkerKey(rl.head.olderOne().head.Epoch), rl.commit.marker(rl.head.olderOne().head), func() { r.marked = true })
 	default:
-		m.writeRecovery()
+		rl.write()
 	}
 }
 
-// refuseRecovery ends a recovery while somebody sees a newer head.
-func (m *Machine) refuseRecovery() bool {
-	r := m.recovering
-	why := RefuseRecovery(r.Shown, m.older.head.Position(), r.sightings, r.Unasked)
+// refused ends a recovery while somebody sees a newer head.
+func (rl *recoveryLane) refused() bool {
+	r := rl.going
+	why := RefuseRecovery(r.Shown, rl.head.olderOne().head.Position(), r.sightings, r.Unasked)
 	if why != "" {
-		m.endRecovery(&Refusal{Reason: why})
+		rl.end(&Refusal{Reason: why})
 	}
 	return why != ""
 }
 
-func (m *Machine) endRecovery(refused error) {
-	r := m.recovering
-	m.recovering = nil
-	m.changes++
+func (rl *recoveryLane) end(refused error) {
+	r := rl.going
+	rl.going = nil
+	rl.changed()
 	if refused != nil {
-		m.reportBy(r.By, Warn, "recovery", "the cluster does not go on from the bucket as it is: %v", refused)
+		rl.reportBy(r.By, Warn, "recovery", "the cluster does not go on from the bucket as it is: %v", refused)
 	}
-	m.answer(r.Request, r.Newest, refused)
+	rl.answer(r.Request, r.Newest, refused)
 }
 
 // surveyed takes in what all instances see.
-func (m *Machine) surveyed(d Done) {
-	r := m.recovering
+func (rl *recoveryLane) surveyed(d Done) {
+	r := rl.going
 	if d.Outcome != OK {
-		m.endRecovery(fmt.Errorf("ask every instance what it sees: %w", d.Err))
+		rl.end(fmt.Errorf("ask every instance what it sees: %w", d.Err))
 		return
 	}
 	r.asked, r.sightings = true, d.Sightings
-	m.askAtOnce()
+	rl.control.atOnce()
 }
 
-// writeRecovery writes the head once, over the older one as it was last read. Where the outcome is not known, or a heartbeat
-// came first, the next look at the head decides.
-func (m *Machine) writeRecovery() {
-	r := m.recovering
-	h := m.recoveredHead(m.older.head)
+// write writes the head once, over the older one as it was last read. Where the
+// outcome is not known, or a heartbeat came first, the next look at the head decides.
+func (rl *recoveryLane) write() {
+	r := rl.going
+	h := rl.nextHead(rl.head.olderOne().head)
 	r.nonces = append(r.nonces, h.Nonce)
 	r.doubt, r.asked, r.looked = true, false, false // what they saw is old by the next attempt
-	m.write(stepHeadCommit, KindHead, HeadKey, h, blobstore.IfMatch(m.older.token), func(d Done) {
+	rl.control.write(stepHeadCommit, KindHead, HeadKey, h, blobstore.IfMatch(rl.head.olderOne().token), func(d Done) {
 		if d.Outcome == Failed {
-			m.endRecovery(fmt.Errorf("write the head: %w", d.Err))
+			rl.end(fmt.Errorf("write the head: %w", d.Err))
 		}
 	})
 }
 
-// recoveredHead is the head that begins an epoch above every one that was seen. One
+// nextHead is the head that begins an epoch above every one that was seen. One
 // that leads on the older head goes on as the active; otherwise it is the active of
 // the newest head that was seen.
-func (m *Machine) recoveredHead(shown *Head) *Head {
-	r, over := m.recovering, m.seenHead(shown)
+func (rl *recoveryLane) nextHead(shown *Head) *Head {
+	r, over := rl.going, rl.head.seen(shown)
 	epoch, rev, led := max(r.Epoch, over.Epoch), over.Rev, false
 	for _, s := range r.sightings {
 		epoch, rev = max(epoch, s.Seen.Epoch), max(rev, s.Seen.Rev)
@@ -237,8 +236,8 @@ func (m *Machine) recoveredHead(shown *Head) *Head {
 		led = led || s.Leading && s.Instance == shown.Active.Name
 	}
 	h := *shown
-	h.Format, h.Cluster = Format, m.p.Cluster
-	h.Epoch, h.Rev, h.Nonce, h.Time = epoch+1, max(rev, shown.Rev)+1, m.random(), m.now.Wall
+	h.Format, h.Cluster = Format, rl.p.Cluster
+	h.Epoch, h.Rev, h.Nonce, h.Time = epoch+1, max(rev, shown.Rev)+1, rl.random(), rl.now.Wall
 	if !led {
 		h.Active = over.Active
 		h.Newest = cmp.Or(r.Newest, h.Newest)
@@ -253,7 +252,7 @@ func (m *Machine) recoveredHead(shown *Head) *Head {
 	h.Handover, h.Stopped, h.Handed = nil, false, ""
 	h.Recovery = &Recovery{
 		Holder: holder(shown, &h, r.sightings),
-		Epoch:  h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: m.p.Self.Name, By: r.By, Reason: r.Reason,
+		Epoch:  h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: rl.p.Self.Name, By: r.By, Reason: r.Reason,
 		Led: led, Newest: over.Newest, Missing: r.Missing, Unasked: r.Unasked, Lost: r.Lost, Time: h.Time,
 	}
 	return &h
@@ -262,9 +261,9 @@ func (m *Machine) recoveredHead(shown *Head) *Head {
 // heir reports whether a head that a recovery wrote has this process go on as the
 // active: the head that it replaced, or the newest that was ever seen, was this
 // instance's own, and nobody has claimed the recovered one since.
-func (m *Machine) heir(h *Head) bool {
-	r, j := h.Recovery, &m.j
-	if r == nil || r.Nonce != h.Nonce || h.Active.Name != m.p.Self.Name || j.Role != RoleActive || m.refused != "" {
+func (rl *recoveryLane) heir(h *Head) bool {
+	r, j := h.Recovery, &rl.j
+	if r == nil || r.Nonce != h.Nonce || h.Active.Name != rl.p.Self.Name || j.Role != RoleActive || rl.identity.refusal() != "" {
 		return false
 	}
 	own := func(p Position) bool { return p.Nonce == j.Last.Nonce || j.Pending != nil && j.Pending.has(p.Nonce) }
@@ -273,25 +272,25 @@ func (m *Machine) heir(h *Head) bool {
 
 // inheritOrJudge follows a commit that turned out to be the newest head that was
 // ever seen.
-func (m *Machine) inheritOrJudge() {
-	m.j.Last = m.head.Recovery.Over
-	m.j.Pending = nil
-	m.save(stepSettled)
-	m.judge()
+func (rl *recoveryLane) inheritOrJudge() {
+	rl.j.Last = rl.head.fresh().Recovery.Over
+	rl.j.Pending = nil
+	rl.save(stepSettled)
+	rl.identity.judge()
 }
 
 // inherit makes this instance the active of the epoch that a recovery began. It
 // claims the head before anything else, as after a start.
-func (m *Machine) inherit(h *Head) {
-	m.j.Epoch, m.j.Last, m.j.Pending = h.Epoch, h.Position(), nil
-	m.j.Fencing = []Fencing{h.Fencing}
-	m.j.Handover, m.j.Demotion, m.j.Floor, m.j.First = nil, nil, 0, true
-	m.stepsBack()
-	m.j.Holder, m.heirSince = h.Recovery.Holder, m.t
-	m.dropBackup(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
-	m.save(stepSettled)
-	m.report(Alarm, "recovery", "the bucket was put back to an earlier state; %s has the cluster go on from it in epoch %d, and this instance goes on as the active", h.Recovery.By, h.Epoch)
-	if w := m.j.Holder; w != nil {
-		m.report(Warn, "recovery", "%s was the active before, and could not be asked: the application here waits until that on %s has stopped in any case", w.Name, w.Name)
+func (rl *recoveryLane) inherit(h *Head) {
+	rl.j.Epoch, rl.j.Last, rl.j.Pending = h.Epoch, h.Position(), nil
+	rl.j.Fencing = []Fencing{h.Fencing}
+	rl.j.Handover, rl.j.Demotion, rl.j.Floor, rl.j.First = nil, nil, 0, true
+	rl.identity.stepsBack()
+	rl.j.Holder, rl.heirSince = h.Recovery.Holder, rl.t
+	rl.schedule.drop(&Refusal{Reason: "the bucket was put back to an earlier state, and the cluster has gone on from it: ask again"})
+	rl.save(stepSettled)
+	rl.report(Alarm, "recovery", "the bucket was put back to an earlier state; %s has the cluster go on from it in epoch %d, and this instance goes on as the active", h.Recovery.By, h.Epoch)
+	if w := rl.j.Holder; w != nil {
+		rl.report(Warn, "recovery", "%s was the active before, and could not be asked: the application here waits until that on %s has stopped in any case", w.Name, w.Name)
 	}
 }

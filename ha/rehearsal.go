@@ -11,6 +11,23 @@ import (
 // A rehearsal restores the newest cached backup of a standby beside its live
 // state, so that it is known to be restorable, and a promotion to it is a swap.
 
+// rehearsalLane is the rehearsals of a standby, and what they have staged.
+type rehearsalLane struct {
+	*core
+	work    *workLane
+	pull    *pullLane
+	restore *restoreLane
+
+	newest  Rehearsed // the newest rehearsal
+	at      instant   // when it began; never: before this process did
+	retryAt instant   // no other of the same backup before
+	wait    time.Duration
+	staged  bool // a backup may be staged, or half staged
+}
+
+// last is the newest rehearsal.
+func (rl *rehearsalLane) last() Rehearsed { return rl.newest }
+
 // RehearsalPolicy says how often a standby rehearses.
 type RehearsalPolicy struct {
 	Off   bool
@@ -90,86 +107,86 @@ const (
 // workRehearsal is the work beside which pulls go on.
 const workRehearsal = "rehearsal"
 
-// planRehearsal rehearses the newest cached backup when that is due. An
+// plan rehearses the newest cached backup when that is due. An
 // instance that has something else to see to does not.
-func (m *Machine) planRehearsal() {
-	policy, last, ref := m.p.Rehearsal, m.rehearsed, m.pulled
+func (rl *rehearsalLane) plan() {
+	policy, last, ref := rl.p.Rehearsal, rl.newest, rl.pull.cached()
 	switch {
-	case m.j.Promotion != nil || m.j.Demotion != nil || m.replacedLeft:
+	case rl.j.Promotion != nil || rl.j.Demotion != nil || rl.restore.leftReplaced():
 		return
 	case policy.Off:
-		m.planUnstage()
+		rl.planUnstage()
 		return
 	case ref == nil || ref.ID == last.Backup && last.Error == "":
 		return
-	case ref.ID == last.Backup && !m.due(m.rehearseAt):
+	case ref.ID == last.Backup && !rl.due(rl.retryAt):
 		return
-	case last.Error == "" && m.rehearsedAt != never && !m.due(m.rehearsedAt+policy.Every):
+	case last.Error == "" && rl.at != never && !rl.due(rl.at+policy.Every):
 		return
 	}
-	m.rehearsedAt, m.staged = m.t, true
-	id := m.begin(workRehearsal, func(d Done) { m.rehearsalDone(*ref, d) })
-	m.emit(Rehearse{ID: id, Ref: *ref})
+	rl.at, rl.staged = rl.t, true
+	id := rl.work.begin(workRehearsal, func(d Done) { rl.done(*ref, d) })
+	rl.emit(Rehearse{ID: id, Ref: *ref})
 }
 
-func (m *Machine) rehearsalDone(ref backup.Ref, d Done) {
+func (rl *rehearsalLane) done(ref backup.Ref, d Done) {
 	switch {
 	case d.Outcome == OK:
-		m.rehearsed, m.rehearseWait = Rehearsed{Backup: ref.ID}, 0
-		m.report(Info, "rehearsal", "backup %s is rehearsed: %s", ref.ID, d.Note)
-	case m.yielding:
-		m.rehearsedAt = never // it did not come to an end
+		rl.newest, rl.wait = Rehearsed{Backup: ref.ID}, 0
+		rl.report(Info, "rehearsal", "backup %s is rehearsed: %s", ref.ID, d.Note)
+	case rl.work.isYielding():
+		rl.at = never // it did not come to an end
 	default:
-		if m.rehearsed.Backup != ref.ID {
-			m.rehearseWait = 0
+		if rl.newest.Backup != ref.ID {
+			rl.wait = 0
 		}
-		m.rehearsed = Rehearsed{Backup: ref.ID, Error: errText(d.Err)}
-		m.rehearseWait = min(max(rehearseRetry, 2*m.rehearseWait), rehearseMax)
-		m.rehearseAt = m.t + m.rehearseWait
-		m.report(Alarm, "rehearsal", "the rehearsal of backup %s failed (tried again in %v, or with a newer backup): %s", ref.ID, m.rehearseWait, errText(d.Err))
+		rl.newest = Rehearsed{Backup: ref.ID, Error: errText(d.Err)}
+		rl.wait = min(max(rehearseRetry, 2*rl.wait), rehearseMax)
+		rl.retryAt = rl.t + rl.wait
+		rl.report(Alarm, "rehearsal", "the rehearsal of backup %s failed (tried again in %v, or with a newer backup): %s", ref.ID, rl.wait, errText(d.Err))
 	}
 }
 
 // planUnstage frees what an earlier rehearsal, or a promotion that was given
 // up, has staged on an instance that does not rehearse.
-func (m *Machine) planUnstage() {
-	if !m.staged || !m.due(m.rehearseAt) {
+func (rl *rehearsalLane) planUnstage() {
+	if !rl.staged || !rl.due(rl.retryAt) {
 		return
 	}
-	id := m.begin("unstage", func(d Done) {
+	id := rl.work.begin("unstage", func(d Done) {
 		switch {
 		case d.Outcome == OK:
-			m.staged = false
-		case !m.yielding:
-			m.rehearseAt = m.t + rehearseRetry
-			m.report(Alarm, "rehearsal", "dropping the staged backup failed (tried again in %v): %s", rehearseRetry, errText(d.Err))
+			rl.staged = false
+		case !rl.work.isYielding():
+			rl.retryAt = rl.t + rehearseRetry
+			rl.report(Alarm, "rehearsal", "dropping the staged backup failed (tried again in %v): %s", rehearseRetry, errText(d.Err))
 		}
 	})
-	m.emit(Unstage{ID: id})
+	rl.emit(Unstage{ID: id})
 }
 
-// rehearsalSpent follows a promotion that has ended. It has swapped the stage
+// spent follows a promotion that has ended. It has swapped the stage
 // in, or may have replaced it; that a rehearsal failed is still so.
-func (m *Machine) rehearsalSpent(promoted bool) {
-	if promoted || m.rehearsed.Error == "" {
-		m.rehearsed, m.rehearsedAt = Rehearsed{}, never
+func (rl *rehearsalLane) spent(promoted bool) {
+	if promoted || rl.newest.Error == "" {
+		rl.newest, rl.at = Rehearsed{}, never
 	}
-	m.staged = m.staged && !promoted
+	rl.staged = rl.staged && !promoted
 }
 
 // stages notes that a backup is about to be staged.
-func (m *Machine) stages() { m.staged = true }
+func (rl *rehearsalLane) stages() { rl.staged = true }
 
-// rehearseAfresh forgets what was rehearsed, and that anything is staged.
-func (m *Machine) rehearseAfresh() { m.rehearsed, m.rehearsedAt, m.staged = Rehearsed{}, never, false }
+// afresh forgets what was rehearsed, and that anything is staged.
+func (rl *rehearsalLane) afresh() { rl.newest, rl.at, rl.staged = Rehearsed{}, never, false }
 
-// failedRehearsal reports whether a promotion's backup is one whose rehearsal
+// failed reports whether a promotion's backup is one whose rehearsal
 // failed.
-func (m *Machine) failedRehearsal(chosen, newest *backup.Ref) bool {
+func (rl *rehearsalLane) failed(chosen, newest *backup.Ref) bool {
 	if chosen == nil {
 		chosen = newest
 	}
-	return m.rehearsed.Error != "" && chosen.ID == m.rehearsed.Backup
+	return rl.newest.Error != "" && chosen.ID == rl.newest.Backup
 }
 
 // RefuseFailed says why a promotion to a backup whose rehearsal failed is

@@ -84,15 +84,15 @@ func TestAnInstanceThatDoesNotRehearseDropsItsStage(t *testing.T) {
 	b := r.startWith("b", Journal{}, func(p *Params) { p.Rehearsal.Off = true })
 	r.pass(5*time.Minute, a, b)
 	drops := b.count(func(e Effect) bool { _, ok := e.(Unstage); return ok })
-	if drops != 2 || b.m.staged {
-		t.Fatalf("dropped %d times, staged %v", drops, b.m.staged)
+	if drops != 2 || b.m.rehearsal.staged {
+		t.Fatalf("dropped %d times, staged %v", drops, b.m.rehearsal.staged)
 	}
 }
 
 func TestAFailedRehearsalIsToldTriedAgainAndKeepsFromBeingPromotedTo(t *testing.T) {
 	r := newRig(t)
 	a, b := r.active(), r.start("b", Journal{})
-	a.m.frequency = 0
+	a.m.schedule.frequency = 0
 	r.pass(time.Minute, a, b)
 	r.fail = func(_ *instance, e Effect) (Done, bool) {
 		h, ok := e.(Rehearse)
@@ -141,7 +141,7 @@ func TestAPromotionMayOverrideAFailedRehearsal(t *testing.T) {
 	r := newRig(t)
 	a, b := r.active(), r.start("b", Journal{})
 	r.pass(time.Minute, a, b)
-	b.m.rehearsed = Rehearsed{Backup: r.head().Newest.ID, Error: "no"}
+	b.m.rehearsal.newest = Rehearsed{Backup: r.head().Newest.ID, Error: "no"}
 	b.step(Promote{Request: "p", Mode: ModeFailover, AllowFailedRehearsal: true})
 	allowed := b.count(func(e Effect) bool { s, ok := e.(Stage); return ok && s.AllowFailed })
 	r.pass(30*time.Second, a, b)
@@ -185,8 +185,8 @@ func TestNothingIsRehearsedWhileSomethingIsOwed(t *testing.T) {
 	}
 	b := r.start("b", Journal{Demotion: &Demotion{Acked: true, Known: true}})
 	r.pass(time.Minute, a, b)
-	if n := b.count(isRehearsal); n != 0 || b.m.pulled == nil {
-		t.Fatalf("%d rehearsals, pulled %v", n, b.m.pulled)
+	if n := b.count(isRehearsal); n != 0 || b.m.pull.newest == nil {
+		t.Fatalf("%d rehearsals, pulled %v", n, b.m.pull.newest)
 	}
 	r.fail = nil
 	r.pass(2*time.Minute, a, b)

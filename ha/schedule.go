@@ -6,6 +6,29 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 )
 
+// scheduleLane is the backups of an active: the next one, and the one that no head names yet.
+type scheduleLane struct {
+	*core
+	head     *headLane
+	control  *controlLane
+	identity *identityLane
+	work     *workLane
+	handover *handoverLane
+
+	frequency time.Duration
+	next      instant
+	pauseEnd  instant     // when the pause of the schedule is over; never: somebody resumes it
+	want      *wish       // a backup asked for
+	making    *wish       // the backup being made
+	publish   *backup.Ref // made, not yet named by the head
+	config    *SetConfig  // to be put into force
+	err       string
+	lastStart instant // when the last backup of this process began; never: none has
+}
+
+// trouble is why the last backup failed.
+func (sl *scheduleLane) trouble() string { return sl.err }
+
 // wish is a backup to be made, and the requests that share it.
 type wish struct {
 	trigger    backup.Trigger
@@ -14,166 +37,190 @@ type wish struct {
 	requests   []string
 }
 
-func (m *Machine) onRequestBackup(ev RequestBackup) {
-	if m.j.Role != RoleActive || m.refused != "" {
-		m.refuse(ev.Request, "this instance is not the active: backups are made by %s", m.activeName())
+func (sl *scheduleLane) request(ev RequestBackup) {
+	if sl.j.Role != RoleActive || sl.identity.refusal() != "" {
+		sl.refuse(ev.Request, "this instance is not the active: backups are made by %s", sl.head.activeName())
 		return
 	}
-	if m.want == nil {
-		m.want = &wish{trigger: ev.Trigger, by: ev.By, reason: ev.Reason}
+	if sl.want == nil {
+		sl.want = &wish{trigger: ev.Trigger, by: ev.By, reason: ev.Reason}
 	}
-	m.want.now = m.want.now || ev.Trigger == backup.Requested
-	m.want.requests = append(m.want.requests, ev.Request)
+	sl.want.now = sl.want.now || ev.Trigger == backup.Requested
+	sl.want.requests = append(sl.want.requests, ev.Request)
 }
 
-func (m *Machine) activeName() string {
-	if h := m.knownHead(); h != nil {
-		return h.Active.Name
-	}
-	return "the active"
-}
-
-// planBackup starts the backup that is due, if any. One is made at a time, and
+// plan starts the backup that is due, if any. One is made at a time, and
 // none before the one before is published.
-func (m *Machine) planBackup() {
-	if !m.leading || m.refused != "" || m.publish != nil || m.handingOver() || m.j.Promotion != nil {
+func (sl *scheduleLane) plan() {
+	if !sl.identity.isLeading() || sl.identity.refusal() != "" || sl.publish != nil || sl.handover.underWay() || sl.j.Promotion != nil {
 		return
 	}
 	var w *wish
 	switch {
-	case m.j.First:
+	case sl.j.First:
 		w = &wish{trigger: backup.First}
-		if m.want != nil {
-			w.requests, w.by, w.reason, w.now = m.want.requests, m.want.by, m.want.reason, m.want.now
+		if sl.want != nil {
+			w.requests, w.by, w.reason, w.now = sl.want.requests, sl.want.by, sl.want.reason, sl.want.now
 		}
-	case m.want != nil:
-		w = m.want
-	case m.j.Paused == nil && m.frequency > 0 && m.due(m.nextBackup):
+	case sl.want != nil:
+		w = sl.want
+	case sl.j.Paused == nil && sl.frequency > 0 && sl.due(sl.next):
 		w = &wish{trigger: backup.Scheduled}
 	default:
 		return
 	}
-	if !w.now && !m.workDue() {
+	if !w.now && !sl.work.mayTry() {
 		return
 	}
-	m.want = nil
-	m.lastStart = m.t
-	m.nextBackup = m.t + m.frequency
-	if m.frequency == 0 {
-		m.nextBackup = never // until the configuration is known
+	sl.want = nil
+	sl.lastStart = sl.t
+	sl.next = sl.t + sl.frequency
+	if sl.frequency == 0 {
+		sl.next = never // until the configuration is known
 	}
-	m.startBackup(w, func(d Done) {
+	sl.start(w, func(d Done) {
 		if d.Outcome == OK {
-			m.publish = d.Ref
-			m.made()
-			m.workOK()
+			sl.publish = d.Ref
+			sl.control.made()
+			sl.work.succeeded()
 			return
 		}
-		m.making = nil
-		m.backupErr = errText(d.Err)
-		m.answerAll(w, nil, d.Err)
-		m.nextBackup = min(m.nextBackup, m.t+time.Minute)
-		m.workFailed("backup", d.Err)
+		sl.making = nil
+		sl.err = errText(d.Err)
+		sl.answerAll(w, nil, d.Err)
+		sl.next = min(sl.next, sl.t+time.Minute)
+		sl.work.failed("backup", d.Err)
 	})
 }
 
-// startBackup makes a backup on top of the head's newest.
-func (m *Machine) startBackup(w *wish, then func(Done)) {
-	m.making = w
-	h := m.knownHead()
-	id := m.begin("backup", func(d Done) {
-		if m.making != w {
+// start makes a backup on top of the head's newest.
+func (sl *scheduleLane) start(w *wish, then func(Done)) {
+	sl.making = w
+	h := sl.head.known()
+	id := sl.work.begin("backup", func(d Done) {
+		if sl.making != w {
 			return // superseded while it was made: answered already
 		}
 		then(d)
 	})
-	m.emit(MakeBackup{
-		ID: id, Epoch: m.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
-		Trigger: w.trigger, By: w.by, Reason: w.reason, First: m.j.First, Config: h.Config,
+	sl.emit(MakeBackup{
+		ID: id, Epoch: sl.j.Epoch, Sequence: h.NextSequence(), Previous: h.Newest,
+		Trigger: w.trigger, By: w.by, Reason: w.reason, First: sl.j.First, Config: h.Config,
 	})
 }
 
 // published follows up on a backup that the confirmed head names.
-func (m *Machine) published() {
-	ref := m.publish
+func (sl *scheduleLane) published() {
+	ref := sl.publish
 	by, why := "", ""
-	if w := m.making; w != nil {
-		m.answerAll(w, ref, nil)
+	if w := sl.making; w != nil {
+		sl.answerAll(w, ref, nil)
 		if by = w.by; w.reason != "" {
 			why = " (" + w.reason + ")"
 		}
 	}
-	m.publish, m.making = nil, nil
-	m.backupErr = ""
-	if m.j.First {
-		m.j.First = false
-		m.save(stepFirst)
+	sl.publish, sl.making = nil, nil
+	sl.err = ""
+	if sl.j.First {
+		sl.j.First = false
+		sl.save(stepFirst)
 	}
-	m.reportBy(by, Info, "backup", "backup %s is published%s", ref.ID, why)
-	m.emit(Notify{Ref: ref})
+	sl.reportBy(by, Info, "backup", "backup %s is published%s", ref.ID, why)
+	sl.emit(Notify{Ref: ref})
 }
 
 // unpublished is a backup that no head names yet; nil: there is none.
-func (m *Machine) unpublished() *backup.Ref { return m.publish }
+func (sl *scheduleLane) unpublished() *backup.Ref { return sl.publish }
 
 // newConfig is a configuration that no head names yet; nil: there is none.
-func (m *Machine) newConfig() *SetConfig { return m.config }
+func (sl *scheduleLane) newConfig() *SetConfig { return sl.config }
 
 // headNames follows up on what a confirmed head is the first to name.
-func (m *Machine) headNames(h *Head) {
-	if m.config != nil && h.Config == m.config.Digest {
-		m.setFrequency(m.config.Frequency)
-		m.answer(m.config.Request, nil, nil)
-		m.report(Info, "config", "configuration %s is in force", short(h.Config))
-		m.config = nil
+func (sl *scheduleLane) headNames(h *Head) {
+	if sl.config != nil && h.Config == sl.config.Digest {
+		sl.setFrequency(sl.config.Frequency)
+		sl.answer(sl.config.Request, nil, nil)
+		sl.report(Info, "config", "configuration %s is in force", short(h.Config))
+		sl.config = nil
 	}
-	if m.publish != nil && h.Newest != nil && h.Newest.ID == m.publish.ID {
-		m.published()
+	if sl.publish != nil && h.Newest != nil && h.Newest.ID == sl.publish.ID {
+		sl.published()
 	}
 }
 
 // isMaking reports whether a backup is being made, or waits to be named.
-func (m *Machine) isMaking() bool { return m.making != nil }
+func (sl *scheduleLane) isMaking() bool { return sl.making != nil }
 
 // forgetMaking ends a backup that is not the schedule's: a handover's.
-func (m *Machine) forgetMaking() { m.making = nil }
+func (sl *scheduleLane) forgetMaking() { sl.making = nil }
 
 // backupNow has the next backup made at once.
-func (m *Machine) backupNow() { m.nextBackup = m.t }
+func (sl *scheduleLane) backupNow() { sl.next = sl.t }
 
-// forgetBackupError forgets why the last backup failed.
-func (m *Machine) forgetBackupError() { m.backupErr = "" }
+// forgetError forgets why the last backup failed.
+func (sl *scheduleLane) forgetError() { sl.err = "" }
 
 // makeAgain has a backup made again that the bucket has lost.
-func (m *Machine) makeAgain() {
-	w := m.making
-	m.making, m.publish = nil, nil
+func (sl *scheduleLane) makeAgain() {
+	w := sl.making
+	sl.making, sl.publish = nil, nil
 	switch {
 	case w == nil:
-	case m.want == nil:
-		m.want = w
+	case sl.want == nil:
+		sl.want = w
 	default:
-		m.want.requests = append(m.want.requests, w.requests...)
+		sl.want.requests = append(sl.want.requests, w.requests...)
 	}
+}
+
+// untilNext is how long it is to the next scheduled backup; negative: none is planned.
+func (sl *scheduleLane) untilNext() time.Duration {
+	if !sl.identity.isLeading() || sl.frequency == 0 || sl.j.Paused != nil {
+		return -1
+	}
+	return max(0, sl.next-sl.t)
 }
 
 // setFrequency changes the replication interval. A shorter one brings the next
 // backup forward.
-func (m *Machine) setFrequency(f Duration) {
-	if m.frequency = f.std(); m.lastStart != never {
-		m.nextBackup = min(m.nextBackup, m.lastStart+m.frequency)
+func (sl *scheduleLane) setFrequency(f Duration) {
+	if sl.frequency = f.std(); sl.lastStart != never {
+		sl.next = min(sl.next, sl.lastStart+sl.frequency)
 	}
 }
 
-func (m *Machine) onSetConfig(ev SetConfig) {
+func (sl *scheduleLane) setConfig(ev SetConfig) {
 	switch {
-	case m.j.Role != RoleActive || m.refused != "" || !m.leading:
-		m.refuse(ev.Request, "this instance is not the active: the configuration is changed on %s", m.activeName())
-	case m.untrueStrict(ev.Fencing):
-		m.refuse(ev.Request, "%s", RefuseStrict(m.p.Self.Name))
-	case m.config != nil:
-		m.refuse(ev.Request, "another change of the configuration is under way")
+	case sl.j.Role != RoleActive || sl.identity.refusal() != "" || !sl.identity.isLeading():
+		sl.refuse(ev.Request, "this instance is not the active: the configuration is changed on %s", sl.head.activeName())
+	case sl.head.untrueStrict(ev.Fencing):
+		sl.refuse(ev.Request, "%s", RefuseStrict(sl.p.Self.Name))
+	case sl.config != nil:
+		sl.refuse(ev.Request, "another change of the configuration is under way")
 	default:
-		m.config = &ev
+		sl.config = &ev
 	}
+}
+
+func (sl *scheduleLane) drop(err error) {
+	if sl.making != nil {
+		sl.work.cancel()
+	}
+	for _, w := range []*wish{sl.want, sl.making} {
+		if w != nil {
+			sl.answerAll(w, nil, err)
+		}
+	}
+	sl.want, sl.making, sl.publish = nil, nil, nil
+	if sl.config != nil {
+		sl.answer(sl.config.Request, nil, err)
+		sl.config = nil
+	}
+}
+
+func (sl *scheduleLane) answerAll(w *wish, ref *backup.Ref, err error) {
+	for _, r := range w.requests {
+		sl.answer(r, ref, err)
+	}
+	w.requests = nil
 }

@@ -5,31 +5,40 @@ package ha
 // in a promotion, a handover or a demotion leaves is settled with the sources
 // that it began with.
 
-func (m *Machine) onChangeSources(ev ChangeSources) {
-	if m.reload != "" {
-		m.refuse(m.reload, "a later change took its place")
+// sourcesLane is the change of the sources that is asked for.
+type sourcesLane struct {
+	*core
+	work      *workLane
+	rehearsal *rehearsalLane
+
+	asked string // the request for a change of sources
+}
+
+func (sl *sourcesLane) request(ev ChangeSources) {
+	if sl.asked != "" {
+		sl.refuse(sl.asked, "a later change took its place")
 	}
-	m.reload = ev.Request
-	m.changes++
+	sl.asked = ev.Request
+	sl.changed()
 }
 
-func (m *Machine) mayReload() bool {
-	return m.reload != "" && m.j.Promotion == nil && m.j.Demotion == nil && m.j.Handover == nil
+func (sl *sourcesLane) mayChange() bool {
+	return sl.asked != "" && sl.j.Promotion == nil && sl.j.Demotion == nil && sl.j.Handover == nil
 }
 
-func (m *Machine) changeSources() {
-	request := m.reload
-	id := m.begin("reload", func(d Done) {
-		if m.yielding {
+func (sl *sourcesLane) change() {
+	request := sl.asked
+	id := sl.work.begin("reload", func(d Done) {
+		if sl.work.isYielding() {
 			return // to a promotion; it is done after that
 		}
 		if d.Outcome == OK {
-			m.rehearseAfresh()
+			sl.rehearsal.afresh()
 		}
-		m.answer(request, nil, d.Err)
-		if m.reload == request {
-			m.reload = ""
+		sl.answer(request, nil, d.Err)
+		if sl.asked == request {
+			sl.asked = ""
 		}
 	})
-	m.emit(UseSources{ID: id})
+	sl.emit(UseSources{ID: id})
 }

@@ -22,27 +22,27 @@ func (e *staleError) Error() string {
 }
 
 // noteWrite notes which version of an object the store no longer has.
-func (m *Machine) noteWrite(key string, cond blobstore.Condition, o Outcome) {
+func (cl *controlLane) noteWrite(key string, cond blobstore.Condition, o Outcome) {
 	switch o {
 	case Lost:
-		m.lost[key] = cond
+		cl.lost[key] = cond
 	case OK:
-		m.agrees(key)
+		cl.agrees(key)
 	}
 }
 
 // contradicts reports whether a read shows a version that the store has no more. One
 // that was put there again may be the same: so that is believed after a while.
-func (m *Machine) contradicts(key string, d Done) bool {
-	if cond, ok := m.lost[key]; ok && shows(d, cond) {
-		delete(m.lost, key)
-		m.stale[key] = stale{cond, m.t}
+func (cl *controlLane) contradicts(key string, d Done) bool {
+	if cond, ok := cl.lost[key]; ok && shows(d, cond) {
+		delete(cl.lost, key)
+		cl.stale[key] = stale{cond, cl.t}
 		return true
 	}
-	if s, ok := m.stale[key]; ok && shows(d, s.cond) && m.t-s.at < m.silentAfter() {
+	if s, ok := cl.stale[key]; ok && shows(d, s.cond) && cl.t-s.at < cl.head.silentAfter() {
 		return true
 	}
-	m.agrees(key)
+	cl.agrees(key)
 	return false
 }
 
@@ -55,17 +55,17 @@ func shows(d Done, cond blobstore.Condition) bool {
 }
 
 // agrees notes that reads and writes of an object tell the same.
-func (m *Machine) agrees(key string) {
-	delete(m.lost, key)
-	delete(m.stale, key)
+func (cl *controlLane) agrees(key string) {
+	delete(cl.lost, key)
+	delete(cl.stale, key)
 }
 
 // showsStale reports whether the bucket has shown an older version lately.
-func (m *Machine) showsStale() bool {
-	for key, s := range m.stale {
-		if m.t-s.at >= m.silentAfter() {
-			m.agrees(key) // nobody looks at it any more
+func (cl *controlLane) showsStale() bool {
+	for key, s := range cl.stale {
+		if cl.t-s.at >= cl.head.silentAfter() {
+			cl.agrees(key) // nobody looks at it any more
 		}
 	}
-	return len(m.stale) > 0
+	return len(cl.stale) > 0
 }

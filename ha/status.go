@@ -53,46 +53,40 @@ type Status struct {
 // NotRead is what Status says of a bucket that was not heard of yet.
 const NotRead = "not read yet"
 
-// Status describes the machine as of its last Step.
+// Status describes the machine as of its last event.
 func (m *Machine) Status() Status {
 	j := m.j.clone()
 	s := Status{
-		Role: j.Role, Leading: m.leading, Epoch: j.Epoch,
-		HeadAge: m.t - m.headSince, HeadAlive: m.alive && !m.silent(), HeadSeen: m.alive,
-		Waiting: m.waitsFor(), FailoverWait: m.failoverWait(),
-		Bucket: "ok", Refused: m.refused, Override: m.override,
-		App: string(m.app), AppError: m.appErr, AppUntil: m.appUntil(), Work: m.working(),
-		BackupError: m.backupErr, PullError: m.pullErr, WorkError: m.workError(), Rehearsed: m.rehearsed,
-		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: -1, Paused: j.Paused, Lease: clone(m.seenLease()), Handover: j.Handover,
-		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.result),
+		Role: j.Role, Leading: m.identity.isLeading(), Epoch: j.Epoch,
+		HeadAge: m.t - m.head.unchangedSince(), HeadAlive: m.head.wasAlive() && !m.head.silent(), HeadSeen: m.head.wasAlive(),
+		Waiting: m.wait.forWhom(), FailoverWait: m.wait.ofFailover(),
+		Bucket: "ok", Refused: m.identity.refusal(), Override: m.app.overridden(),
+		App: string(m.app.known()), AppError: m.app.trouble(), AppUntil: m.app.until(), Work: m.work.names(),
+		BackupError: m.schedule.trouble(), PullError: m.pull.trouble(), WorkError: m.restore.trouble(), Rehearsed: m.rehearsal.last(),
+		Seen: j.Seen, SeenHead: j.SeenHead, NextBackup: m.schedule.untilNext(), PauseLeft: m.schedule.pauseLeft(), Paused: j.Paused, Lease: clone(m.lease.seen()), Handover: j.Handover,
+		Promotion: j.Promotion, Demotion: j.Demotion, Last: clone(m.promotion.lastResult()),
 	}
-	if s.Unstoppable = m.p.Unstoppable; m.unstopped && m.isApp(appStopped) {
+	if s.Unstoppable = m.p.Unstoppable; m.app.isUnstopped() && m.app.is(appStopped) {
 		s.App = string(appUnknown)
 	}
 	s.Unkept = j.Unkept
-	s.Owes = m.refused != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
-	if h := m.older.head; h != nil {
-		s.Older = &OlderHead{Head: h, Seen: m.seenHead(h)}
+	s.Owes = m.identity.refusal() != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
+	if h := m.head.olderOne().head; h != nil {
+		s.Older = &OlderHead{Head: h, Seen: m.head.seen(h)}
 	}
-	if h := m.knownHead(); h != nil {
+	if h := m.head.known(); h != nil {
 		s.Head = clone(h)
 		if j.Role == RoleStandby {
 			s.Epoch = h.Epoch
 		}
 	}
-	if s.PauseLeft = -1; j.Paused != nil && j.Paused.Until != nil {
-		s.PauseLeft = max(0, m.pauseEnd-m.t)
+	if m.pull.cached() != nil {
+		s.Pulled = m.pull.cached().ID
 	}
-	if m.pulled != nil {
-		s.Pulled = m.pulled.ID
-	}
-	if m.failing {
-		s.Bucket, s.BucketSince = m.trouble(), m.t-m.failSince
-	} else if m.knownHead() == nil {
+	if m.control.isFailing() {
+		s.Bucket, s.BucketSince = m.control.trouble(), m.t-m.control.failingSince()
+	} else if m.head.known() == nil {
 		s.Bucket = NotRead
-	}
-	if m.leading && m.frequency > 0 && j.Paused == nil {
-		s.NextBackup = max(0, m.nextBackup-m.t)
 	}
 	return s
 }

@@ -16,73 +16,30 @@ import (
 const madeLately = time.Second
 
 // made notes that this process knows, as of now, that the bucket has what it made.
-func (m *Machine) made() { m.foundAt = m.t }
+func (cl *controlLane) made() { cl.foundAt = cl.t }
 
-// waitedUnnamed reports whether a backup that is about to be named has to be looked
+// notMade notes that this process has made nothing of what is to be named.
+func (cl *controlLane) notMade() { cl.foundAt = never }
+
+// looksFor reports whether a backup that is about to be named has to be looked
 // for first, and looks for it.
-func (m *Machine) waitedUnnamed(ref *backup.Ref, lost func()) bool {
-	if ref == nil || m.foundAt != never && m.t-m.foundAt <= madeLately {
+func (cl *controlLane) looksFor(ref *backup.Ref, lost func()) bool {
+	if ref == nil || cl.foundAt != never && cl.t-cl.foundAt <= madeLately {
 		return false
 	}
-	id := m.ask(func(d Done) {
+	id := cl.ask(func(d Done) {
 		switch d.Outcome {
 		case OK:
-			m.storeAnswered()
-			m.made()
+			cl.succeeded()
+			cl.made()
 		case Missing:
-			m.storeAnswered()
-			m.report(Alarm, "bucket", "backup %s was made, and is no longer in the bucket, which was put back or lost it: it is made again", ref.ID)
+			cl.succeeded()
+			cl.report(Alarm, "bucket", "backup %s was made, and is no longer in the bucket, which was put back or lost it: it is made again", ref.ID)
 			lost()
 		default:
-			m.storeFailed(d.Err)
+			cl.failed(d.Err)
 		}
 	})
-	m.emit(FindBackup{ID: id, Ref: *ref})
+	cl.emit(FindBackup{ID: id, Ref: *ref})
 	return true
-}
-
-// unnamed is the backup that the active's next head is the first to name; nil: there
-// is none.
-func (m *Machine) unnamed() *backup.Ref {
-	ref := m.unpublished()
-	if hj := m.j.Handover; hj != nil && hj.Final != nil {
-		ref = hj.Final
-	}
-	if same(ref, m.head.Newest) {
-		return nil
-	}
-	return ref
-}
-
-// unnamedLost forgets a backup that the bucket has lost, so that it is made again.
-func (m *Machine) unnamedLost() {
-	if !m.finalLost() {
-		m.makeAgain()
-	}
-}
-
-// finalLost forgets the final backup of a handover, where there is one that was lost.
-// A head that hands over with it may have been sent: then the active takes back.
-func (m *Machine) finalLost() bool {
-	if hj := m.j.Handover; hj != nil && hj.Final != nil {
-		hj.Final = nil
-		m.forgetMaking()
-		if hj.Phase == HandoverFinal {
-			hj.Phase = HandoverStopping
-		} else {
-			hj.Phase = HandoverReturning
-		}
-		m.save(hj.Phase.step())
-		return true
-	}
-	return false
-}
-
-// salvageAgain has a salvage backup that the bucket has lost made again.
-func (m *Machine) salvageAgain(d *Demotion) {
-	if m.j.Demotion != d {
-		return
-	}
-	d.Made, d.Salvage, d.Kept = false, nil, nil
-	m.save(stepSeen)
 }

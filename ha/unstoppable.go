@@ -29,41 +29,27 @@ func RefuseStrict(instances ...string) string {
 		" there is nothing: configure hooks.demote there, or run the application with understudy exec; or leave the fencing at available"
 }
 
-// untrueStrict reports whether this instance would make strict fencing untrue.
-func (m *Machine) untrueStrict(f Fencing) bool { return m.p.Unstoppable && f.Mode == Strict }
-
-// onUsePolicy takes in what the instance's configuration says now. Once something
-// can stop the application, it does.
-func (m *Machine) onUsePolicy(ev UsePolicy) {
-	m.p.Rehearsal = ev.Rehearsal
-	if m.p.Unstoppable && !ev.Unstoppable && (m.unstopped || m.hookRuns()) {
-		m.doubtApp()
-	}
-	m.p.Unstoppable = ev.Unstoppable
-	m.changes++
-}
-
 // heard takes in the old active's acknowledgement. One of an application that
 // nothing there can stop proves that its agent starts it no more, and not that it
 // has stopped: that is an operator's word, or the wait goes on.
-func (m *Machine) heard(p *Promotion, ack *Ack) {
+func (wl *waitLane) heard(p *Promotion, ack *Ack) {
 	switch {
 	case !ack.Unstopped:
-		m.acked("acknowledged by " + p.Old.Name)
-	case p.AppIsStopped && m.fencing().Mode != Strict:
-		m.acked("acknowledged by " + p.Old.Name + ", where nothing can stop the application; it is stopped, says " + p.By)
+		wl.acked("acknowledged by " + p.Old.Name)
+	case p.AppIsStopped && wl.head.fencing().Mode != Strict:
+		wl.acked("acknowledged by " + p.Old.Name + ", where nothing can stop the application; it is stopped, says " + p.By)
 	case !p.OldUnstopped:
 		p.OldUnstopped = true
-		m.save(stepSeen)
-		m.report(Alarm, "promotion", "%s has stepped down, and nothing there can stop its application: if it still runs, stop it by hand; it is started here in any case once the wait is over", p.Old.Name)
+		wl.save(stepSeen)
+		wl.report(Alarm, "promotion", "%s has stepped down, and nothing there can stop its application: if it still runs, stop it by hand; it is started here in any case once the wait is over", p.Old.Name)
 	}
 }
 
 // unacked ends the wait for the old active.
-func (m *Machine) unacked(p *Promotion) {
+func (wl *waitLane) unacked(p *Promotion) {
 	if !p.OldUnstopped {
-		m.acked("no acknowledgement")
+		wl.acked("no acknowledgement")
 		return
 	}
-	m.acked("nothing on " + p.Old.Name + " can stop its application: it may run beside this one")
+	wl.acked("nothing on " + p.Old.Name + " can stop its application: it may run beside this one")
 }

@@ -353,7 +353,7 @@ func (a *Agent) step(ctx context.Context, in input) {
 		delete(a.running, d.ID)
 	}
 	now := a.cfg.Clock.Now()
-	effects := a.machine.Step(now, in.ev)
+	effects := a.machine.Handle(now, in.ev)
 	a.snapshot(now)
 	a.obey(ctx, a.journal.barrier.Add(now.Mono, effects...)...)
 	a.watchJournal(ctx, now.Mono)

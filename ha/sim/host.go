@@ -246,7 +246,7 @@ func (p *Process) step(ev ha.Event) {
 		return // what it did is done, and nobody has heard
 	}
 	now := p.clock()
-	if !p.obey(p.barrier.Add(now.Mono, p.m.Step(now, ev)...)) {
+	if !p.obey(p.barrier.Add(now.Mono, p.m.Handle(now, ev)...)) {
 		return
 	}
 	p.wake++
