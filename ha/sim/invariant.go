@@ -77,7 +77,6 @@ func (w *World) written(key string, value any) {
 		w.markerWritten(key, v)
 	case *ha.SalvageRecord:
 		if v.Backup != nil {
-			w.checkThere(v.Backup)
 			w.backups[v.Backup.ID].state.save() // not before: what no list shows is lost to people
 		}
 	}
@@ -133,17 +132,29 @@ func (w *World) checkChain(last, h *ha.Head) {
 	if last.Newest != nil && h.Newest.Sequence <= last.Newest.Sequence {
 		w.fail(Chain, "the sequence went from %d to %d", last.Newest.Sequence, h.Newest.Sequence)
 	}
-	w.checkThere(h.Newest)
 	b.published = true
 	b.state.save()
 	w.published = append(w.published, h.Newest.ID)
 }
 
-// checkThere checks that a backup which is named for the first time had not gone from
-// the bucket when it was looked for, before the request was sent that names it.
-func (w *World) checkThere(ref *backup.Ref) {
-	if b := w.backups[ref.ID]; b.gone && w.now > b.goneAt+lateBy+slack {
-		w.fail(Chain, "backup %s is named, and has not been in the bucket since %v", ref.ID, b.goneAt)
+// checkNamed checks that a backup which is about to be named for the first time had not
+// gone from the bucket when its host last looked for it.
+func (p *Process) checkNamed(e ha.Write) {
+	var ref *backup.Ref
+	switch o := e.Object.(type) {
+	case *ha.Head:
+		now := p.h.w.store.objects[ha.HeadKey] // a write over another version than this one is lost
+		if last := p.h.w.head; e.Cond.Match() == now.token && o.Epoch == last.Epoch && refID(o.Newest) != refID(last.Newest) {
+			ref = o.Newest
+		}
+	case *ha.SalvageRecord:
+		ref = o.Backup
+	}
+	if ref == nil || p.h.astray {
+		return
+	}
+	if b := p.h.w.backups[ref.ID]; b.gone && p.h.w.now > b.goneAt+p.h.clock.lasts(poll)+slack {
+		p.h.w.fail(Chain, "%s is about to name backup %s, which has not been in the bucket since %v", p.h.id, ref.ID, b.goneAt)
 	}
 }
 
@@ -239,6 +250,7 @@ func (w *World) checkEffect(p *Process, e ha.Effect) {
 		}
 	case ha.Write:
 		p.checkSaidStopped(e)
+		p.checkNamed(e)
 		// A commit may land long after: what it was based on is noted now.
 		if h, ok := e.Object.(*ha.Head); ok && p.h.disk.journal.Promotion != nil {
 			w.sent[h.Nonce] = &attempt{host: p.h, disks: p.h.disks, promotion: *p.h.disk.journal.Promotion}
