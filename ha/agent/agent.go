@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
@@ -44,9 +45,9 @@ type Agent struct {
 	started  ha.Now
 	begun    ha.Journal // as the data folder had it when this process started
 
-	untrimmed  int        // backups made since the cache was trimmed; the work lane's
-	registrar  *registrar // its own goroutine's
-	resigned   resigned   // the goroutine's that keeps the table
+	untrimmed  int // backups made since the cache was trimmed; the work lane's
+	admission  *membership.Admission
+	resigned   resigned // the goroutine's that keeps the table
 	refusals   refusals
 	reloading  reloading
 	readiness  readiness
@@ -80,10 +81,6 @@ type Agent struct {
 	aside   chan struct{} // something was set aside
 	stopped chan struct{} // closed when the loop has ended
 	ran     atomic.Bool
-
-	admitted   chan struct{} // closed once the bucket may be used under this name
-	looked     chan struct{} // closed once that was tried, with or without success
-	admitError atomic.Pointer[error]
 
 	// staging is held by steps that change what is staged, each beside the others,
 	// and alone by whoever does so while there is nothing to do.
@@ -141,29 +138,31 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	incarnation, err := randomHex(cfg.Random, 16)
+	incarnation, err := membership.RandomHex(cfg.Random, 16)
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		cfg: cfg, dir: dir, started: cfg.Clock.Now(), begun: j,
-		self:     ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
-		control:  control.New(cfg.control(), j.Cluster),
-		running:  make(map[uint64]context.CancelFunc),
-		inbox:    make(chan input),
-		wakeups:  make(chan struct{}, 1),
-		aside:    make(chan struct{}, 1),
-		stopped:  make(chan struct{}),
-		admitted: make(chan struct{}),
-		looked:   make(chan struct{}),
-		changed:  make(chan struct{}),
-		answers:  make(map[string]chan ha.Answer),
-		ended:    make(map[string]PromotionStatus),
+		self:    ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
+		control: control.New(cfg.control(), j.Cluster),
+		running: make(map[uint64]context.CancelFunc),
+		inbox:   make(chan input),
+		wakeups: make(chan struct{}, 1),
+		aside:   make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		changed: make(chan struct{}),
+		answers: make(map[string]chan ha.Answer),
+		ended:   make(map[string]PromotionStatus),
 	}
 	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
-	a.registrar = newRegistrar(a.control, a.self, slices.Concat(j.Former, j.Incarnations), cfg.Random)
+	a.admission = membership.NewAdmission(membership.Host{
+		Self: a.self, Begun: j, Folder: dir.path, Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: known{a}, Instance: known{a},
+		Opened: func(c *ha.Cluster) { a.objects.Remember(c) },
+		Allow:  func(h *ha.Head) error { return a.cfg.refuseUnstoppable(a.live().Hooks, h) },
+	})
 	if err := a.openParts(ctx); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}

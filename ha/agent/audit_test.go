@@ -79,11 +79,11 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 // TestEveryKindOfEventIsListed: filters and webhooks refuse a kind that is not
 // in event.Kinds, so one that is missing there could not be chosen.
 func TestEveryKindOfEventIsListed(t *testing.T) {
-	told := regexp.MustCompile(`(?:report|note)\((?:ctx, )?(?:event\.)?(?:Info|Warn|Alarm|level), "([a-z]+)"|reportBy\([^,]+, \w+, "([a-z]+)"|workFailed\("([a-z]+)"`)
-	named := regexp.MustCompile(`(?:trouble|troubleOver)\(ctx, (\w+)|note\(ctx, event\.\w+, (\w+)`)
+	told := regexp.MustCompile(`(?:report|[Nn]ote)\((?:ctx, )?(?:event\.)?(?:Info|Warn|Alarm|level), "([a-z]+)"|reportBy\([^,]+, \w+, "([a-z]+)"|workFailed\("([a-z]+)"`)
+	named := regexp.MustCompile(`(?:[Tt]rouble|[Tt]roubleOver)\(ctx, (?:\w+\.)?(\w+)|[Nn]ote\(ctx, event\.\w+, (?:\w+\.)?(\w+)`)
 	constant := regexp.MustCompile(`(?m)^\s*(?:const )?(\w+) += "([a-z]+)"`)
 	found, constants, names := 0, map[string]string{}, map[string]string{}
-	for _, pattern := range []string{"../*.go", "*.go"} {
+	for _, pattern := range []string{"../*.go", "*.go", "../upkeep/*.go", "../membership/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

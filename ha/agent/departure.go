@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -80,7 +81,7 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error)
 	if err != nil {
 		return left, err
 	}
-	if err := newRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).leave(ctx); err != nil {
+	if err := membership.NewRegistrar(b, ha.Peer{Name: j.Instance}, j.Incarnations, cfg.Random).Leave(ctx); err != nil {
 		return left, err
 	}
 	if left.Leftovers, err = purge(ctx, cfg, dir, swapper); err != nil || len(left.Leftovers) > 0 {

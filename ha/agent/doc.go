@@ -19,14 +19,15 @@
 // # Below it
 //
 // Package control reads and writes the control objects, and reads the chain of backups
-// and the audit log; package upkeep looks after what is in the bucket and in the cache.
-// Neither knows the agent: it gives upkeep's parts what they need (openUpkeep).
+// and the audit log; package upkeep looks after what is in the bucket and in the cache;
+// package membership keeps this instance's name and record. None knows the agent: it
+// gives their parts what they need (openUpkeep, known).
 //
 // # Goroutines
 //
 // One goroutine, the loop in Run, owns the machine and the journal file.
 // Effects run in goroutines of their own and hand their Done back to the loop.
-// Two more keep this instance's record in the bucket (the registrar) and the
+// Two more keep this instance's record in the bucket (keepRegistered) and the
 // table of the other instances. Everything else reads a snapshot that the loop
 // leaves after every step.
 //

@@ -95,7 +95,7 @@ func failed(err error) ha.Done {
 }
 
 func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
-	if err := a.awaitAdmission(ctx); err != nil {
+	if err := a.admission.Await(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	object, attrs, err := a.control.Read(ctx, e.Kind, e.Key, e.IfChanged)
@@ -106,7 +106,7 @@ func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
 }
 
 func (a *Agent) findBackup(ctx context.Context, ref backup.Ref) ha.Done {
-	if err := a.awaitAdmission(ctx); err != nil {
+	if err := a.admission.Await(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	_, err := a.cfg.Store.Stat(ctx, ref.Key)
@@ -114,7 +114,7 @@ func (a *Agent) findBackup(ctx context.Context, ref backup.Ref) ha.Done {
 }
 
 func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
-	if err := a.awaitAdmission(ctx); err != nil {
+	if err := a.admission.Await(ctx); err != nil {
 		return ha.Done{Outcome: ha.Unknown, Err: err}
 	}
 	token, err := a.control.Write(ctx, e.Kind, e.Key, e.Object, e.Cond)

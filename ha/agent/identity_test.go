@@ -149,7 +149,7 @@ func TestACopiedDataFolderIsRefused(t *testing.T) {
 						clone.unnoticed()
 					}
 					original.start()
-					original.until("admitted", func(Status) bool { return original.agent.isAdmitted() })
+					original.until("admitted", func(Status) bool { return original.agent.admission.IsAdmitted() })
 					if role == "standby" && !seen {
 						if err := clone.refusesToOpen("in use by another instance"); !ha.IsRefusal(err) {
 							t.Errorf("the copy: %v", err)

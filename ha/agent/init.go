@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/membership"
 )
 
 // Init makes a cluster in an empty bucket, with this instance as its active,
@@ -66,8 +67,8 @@ func (i *initialiser) run(ctx context.Context, c ha.Config) error {
 		return err
 	}
 	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Unstoppable: i.cfg.unstoppable(i.cfg.Hooks), Time: i.cfg.Clock.Now().Wall}
-	known := newRegistrar(i.control, i.self, i.j.Incarnations, i.cfg.Random)
-	if err := known.take(ctx, rec, true, false); err != nil {
+	known := membership.NewRegistrar(i.control, i.self, i.j.Incarnations, i.cfg.Random)
+	if err := known.Take(ctx, rec, true, false); err != nil {
 		return err
 	}
 	nonce, err := i.writeHead(ctx, config, digest)
@@ -87,14 +88,14 @@ func (i *initialiser) begin(ctx context.Context) error {
 	if found && (j.Pending == nil || j.Pending.Token != "") {
 		return &ha.Refusal{Reason: fmt.Sprintf("the data folder %s belongs to cluster %s already: leave it first (understudy leave), or use another folder", i.dir.path, j.Cluster)}
 	}
-	if err := checkStore(ctx, i.cfg); err != nil {
+	if err := membership.CheckStore(ctx, i.cfg.Store, i.cfg.RequestTimeout, i.cfg.Random); err != nil {
 		return err
 	}
 	id, err := i.clusterID(ctx, j)
 	if err != nil {
 		return err
 	}
-	incarnation, err := randomHex(i.cfg.Random, 16)
+	incarnation, err := membership.RandomHex(i.cfg.Random, 16)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 		if j.Cluster != "" {
 			return j.Cluster, nil
 		}
-		return randomHex(i.cfg.Random, 16)
+		return membership.RandomHex(i.cfg.Random, 16)
 	case err != nil:
 		return "", err
 	case j.Cluster != "" && b.Cluster() != j.Cluster:
@@ -279,7 +280,7 @@ func (i *initialiser) landed(ctx context.Context) (nonce string) {
 // first.
 func (i *initialiser) writeHead(ctx context.Context, c *ha.Config, digest string) (nonce string, err error) {
 	err = i.once(ctx, func() error {
-		if nonce, err = randomHex(i.cfg.Random, 16); err != nil {
+		if nonce, err = membership.RandomHex(i.cfg.Random, 16); err != nil {
 			return err
 		}
 		i.j.Pending.Nonces = append(i.j.Pending.Nonces, nonce)

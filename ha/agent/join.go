@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -61,7 +62,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 	if err != nil {
 		return done, err
 	}
-	if err := checkStore(ctx, cfg); err != nil {
+	if err := membership.CheckStore(ctx, cfg.Store, cfg.RequestTimeout, cfg.Random); err != nil {
 		return done, err
 	}
 	b, _, err := control.Open(ctx, cfg.control())
@@ -79,13 +80,13 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 	if err := cfg.refuseUnstoppable(cfg.Hooks, h); err != nil {
 		return done, err
 	}
-	incarnation, err := randomHex(cfg.Random, 16)
+	incarnation, err := membership.RandomHex(cfg.Random, 16)
 	if err != nil {
 		return done, err
 	}
-	r := newRegistrar(b, ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation}, old.Incarnations, cfg.Random)
+	r := membership.NewRegistrar(b, ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation}, old.Incarnations, cfg.Random)
 	if found && !how.Replace {
-		if err := refuseMember(ctx, old, r, h); err != nil {
+		if err := refuseMember(ctx, old, r, cfg.Instance, h); err != nil {
 			return done, err
 		}
 	}
@@ -117,7 +118,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 		return done, err
 	}
 	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
-	if err := r.take(ctx, rec, true, how.Replace); err != nil {
+	if err := r.Take(ctx, rec, true, how.Replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
 			err = errors.Join(err, dir.remove(journalFile))
 		}
@@ -129,39 +130,32 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 
 // refuseMember refuses an instance that is in the cluster already, unless it
 // was removed from it.
-func refuseMember(ctx context.Context, old ha.Journal, r *registrar, h *ha.Head) error {
+func refuseMember(ctx context.Context, old ha.Journal, r *membership.Registrar, name string, h *ha.Head) error {
 	if old.Role == ha.RoleActive {
 		return &ha.Refusal{Reason: fmt.Sprintf("this data folder is that of the active %s: start it (understudy serve); if it must not go on as the active, join it afresh with --replace: its agent then keeps its state as a salvage backup first", old.Instance)}
 	}
-	if old.Instance != r.self.Name {
+	if old.Instance != name {
 		return &ha.Refusal{Reason: fmt.Sprintf("this data folder belongs to the instance %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", old.Instance, old.Instance)}
 	}
-	rec, attrs, err := r.current(ctx)
+	rec, attrs, err := r.Current(ctx)
 	switch {
 	case err != nil:
 		return err
 	case rec == nil:
 		return nil
-	case !r.own(rec):
-		return r.inUse(rec, attrs.Time)
+	case !r.Owns(rec):
+		return r.InUse(rec, attrs.Time)
 	}
-	return &ha.Refusal{Reason: fmt.Sprintf("%s has joined already (the active is %s): start it with: understudy serve", r.self.Name, h.Active.Name)}
+	return &ha.Refusal{Reason: fmt.Sprintf("%s has joined already (the active is %s): start it with: understudy serve", name, h.Active.Name)}
 }
 
 // owedByRecord is what a host owes that has lost its data folder: by its record it
 // was the active, or had not finished stepping down. Nobody knows what of its state
 // is in a backup. It may have another name now: a record with its URL is its own too.
-func owedByRecord(ctx context.Context, r *registrar, h *ha.Head) (*ha.Demotion, error) {
-	own, _, err := r.current(ctx)
+func owedByRecord(ctx context.Context, r *membership.Registrar, h *ha.Head) (*ha.Demotion, error) {
+	all, err := r.AtItsURL(ctx)
 	if err != nil {
 		return nil, err
-	}
-	all, err := r.control.AtURL(ctx, r.self.URL)
-	if err != nil {
-		return nil, err
-	}
-	if own != nil {
-		all = append(all, own)
 	}
 	for _, rec := range all {
 		if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == rec.Name {

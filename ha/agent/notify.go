@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -168,7 +169,7 @@ func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*ht
 	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
 	}
-	id, err := randomHex(n.a.cfg.Random, 12)
+	id, err := membership.RandomHex(n.a.cfg.Random, 12)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 )
 
 // ErrStopped is what a request gets when the agent stops before it is done.
@@ -16,7 +17,7 @@ var ErrStopped = errors.New("the agent is not running")
 // ask hands a request to the machine. The answer comes on the channel; when
 // ask returns it is there already if the machine refused at once.
 func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (string, <-chan ha.Answer, error) {
-	id, err := randomHex(a.cfg.Random, 8)
+	id, err := membership.RandomHex(a.cfg.Random, 8)
 	if err != nil {
 		return "", nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -86,7 +87,7 @@ func (a *Agent) askSighting(ctx context.Context, to string) (ha.Sighting, error)
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var s ha.Sighting
-	id, err := randomHex(a.cfg.Random, 12)
+	id, err := membership.RandomHex(a.cfg.Random, 12)
 	if err != nil {
 		return s, err
 	}

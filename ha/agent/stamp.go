@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 )
 
 // A data folder that was copied, or put back from a copy, knows all that the
@@ -214,7 +215,7 @@ func AcceptHost(ctx context.Context, cfg Config) (accepted bool, err error) {
 		return false, err
 	}
 	log.Add(ctx, event.Event{
-		Time: cfg.Clock.Now().Wall, Level: event.Alarm, Kind: identityKind, Instance: j.Instance,
+		Time: cfg.Clock.Now().Wall, Level: event.Alarm, Kind: membership.IdentityKind, Instance: j.Instance,
 		Text: "the data folder is accepted on this host, on the word that its original runs nowhere",
 	})
 	return true, errors.Join(dir.saveJournal(j), log.Close())

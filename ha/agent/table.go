@@ -134,7 +134,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.admitted:
+	case <-a.admission.Admitted():
 	}
 	var epoch uint64
 	again := recordPause // until the next reading while what is read is not settled

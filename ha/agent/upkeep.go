@@ -25,6 +25,9 @@ func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error
 	return k.configs.get(ctx, digest)
 }
 
+// Record implements membership.Instance.
+func (k known) Record() ha.Instance { return k.record() }
+
 // Note implements upkeep.Log.
 func (k known) Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
 	k.note(ctx, level, kind, text, fields)
@@ -98,7 +101,7 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.admitted:
+	case <-a.admission.Admitted():
 	}
 	return a.packs.Run(ctx)
 }
@@ -124,7 +127,7 @@ func (a *Agent) whenAdmitted(ctx context.Context, do func() time.Duration) error
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.admitted:
+	case <-a.admission.Admitted():
 	}
 	for {
 		if err := wait(ctx, do()); err != nil {

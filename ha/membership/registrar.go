@@ -1,4 +1,4 @@
-package agent
+package membership
 
 import (
 	"context"
@@ -14,9 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
-// registrar keeps one instance's record in the bucket, and finds out whether
+// Registrar keeps one instance's record in the bucket, and finds out whether
 // anybody else has this instance's name. It is not safe for concurrent use.
-type registrar struct {
+type Registrar struct {
 	control *control.Store
 	self    ha.Peer
 	known   []string // incarnations that are this data folder's own
@@ -26,22 +26,23 @@ type registrar struct {
 	look bool                // the record must be read before it is written
 	mute bool                // the record is left to another process
 
-	force  bool          // the head says that the name is this process's, whoever has written the record
-	thief  string        // incarnation of another process whose record was replaced
-	stolen time.Duration // when that last was, on this host's clock; 0: never
+	force bool   // the head says that the name is this process's, whoever has written the record
+	thief string // incarnation of another process whose record was replaced
 }
 
-func newRegistrar(b *control.Store, self ha.Peer, known []string, random io.Reader) *registrar {
-	return &registrar{control: b, self: self, known: known, random: random, look: true}
+// NewRegistrar keeps the record of self. known are earlier incarnations that are this data
+// folder's own.
+func NewRegistrar(b *control.Store, self ha.Peer, known []string, random io.Reader) *Registrar {
+	return &Registrar{control: b, self: self, known: known, random: random, look: true}
 }
 
 // errDeregistered means that an instance's record is gone.
 var errDeregistered = errors.New("the instance's record is gone")
 
-// current reads the instance's record; nil when there is none. One that cannot
+// Current reads the instance's record; nil when there is none. One that cannot
 // be verified is nobody's, and may be replaced: whoever can write to the bucket
 // without the key must not stop an instance by it.
-func (r *registrar) current(ctx context.Context) (*ha.Instance, blobstore.Attrs, error) {
+func (r *Registrar) Current(ctx context.Context) (*ha.Instance, blobstore.Attrs, error) {
 	object, attrs, err := r.control.Read(ctx, ha.KindInstance, ha.InstanceKey(r.self.Name), "")
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound):
@@ -54,9 +55,9 @@ func (r *registrar) current(ctx context.Context) (*ha.Instance, blobstore.Attrs,
 	return object.(*ha.Instance), attrs, nil
 }
 
-// own reports whether a record may be replaced: this data folder wrote it, or the
+// Owns reports whether a record may be replaced: this data folder wrote it, or the
 // head says that the name is this process's.
-func (r *registrar) own(rec *ha.Instance) bool {
+func (r *Registrar) Owns(rec *ha.Instance) bool {
 	if rec.Incarnation == r.self.Incarnation || slices.Contains(r.known, rec.Incarnation) {
 		return true
 	}
@@ -66,17 +67,18 @@ func (r *registrar) own(rec *ha.Instance) bool {
 	return r.force
 }
 
-func (r *registrar) inUse(rec *ha.Instance, at time.Time) error {
+// InUse is the refusal of a name that another instance has.
+func (r *Registrar) InUse(rec *ha.Instance, at time.Time) error {
 	return &ha.Refusal{Reason: fmt.Sprintf(
 		"the name %s is in use by another instance (incarnation %s, last seen %s): take it over with: understudy join --replace; or, on a host that was never in this cluster, choose another name",
 		r.self.Name, rec.Incarnation, at.UTC().Format(time.RFC3339))}
 }
 
-// take makes the name this process's own, or refuses when it is somebody
+// Take makes the name this process's own, or refuses when it is somebody
 // else's. With replace it takes it over from anybody. A record that is gone is
 // errDeregistered unless create is set.
-func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace bool) error {
-	old, attrs, err := r.current(ctx)
+func (r *Registrar) Take(ctx context.Context, rec ha.Instance, create, replace bool) error {
+	old, attrs, err := r.Current(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -84,8 +86,8 @@ func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace b
 		return errDeregistered
 	case old == nil:
 		r.cond = blobstore.IfAbsent()
-	case !replace && !r.own(old):
-		return r.inUse(old, attrs.Time)
+	case !replace && !r.Owns(old):
+		return r.InUse(old, attrs.Time)
 	default:
 		r.cond = blobstore.IfMatch(attrs.Token)
 	}
@@ -95,7 +97,7 @@ func (r *registrar) take(ctx context.Context, rec ha.Instance, create, replace b
 
 // put writes the record and resolves an unknown outcome: it is done when the
 // record with this attempt's nonce, or a later one, is in place.
-func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
+func (r *Registrar) put(ctx context.Context, rec ha.Instance) error {
 	if r.mute {
 		return nil
 	}
@@ -109,7 +111,7 @@ func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
 				return err
 			}
 		}
-		nonce, err := randomHex(r.random, 16)
+		nonce, err := RandomHex(r.random, 16)
 		if err != nil {
 			return err
 		}
@@ -129,8 +131,8 @@ func (r *registrar) put(ctx context.Context, rec ha.Instance) error {
 
 // adopt reads the record and makes the next write replace it. It reports true
 // when it is the very one that was written.
-func (r *registrar) adopt(ctx context.Context, nonce string) (placed bool, err error) {
-	rec, attrs, err := r.current(ctx)
+func (r *Registrar) adopt(ctx context.Context, nonce string) (placed bool, err error) {
+	rec, attrs, err := r.Current(ctx)
 	switch {
 	case err != nil:
 		return false, err
@@ -138,24 +140,38 @@ func (r *registrar) adopt(ctx context.Context, nonce string) (placed bool, err e
 		return false, nil // the first write has not landed
 	case rec == nil:
 		return false, errDeregistered
-	case !r.own(rec):
-		return false, r.inUse(rec, attrs.Time)
+	case !r.Owns(rec):
+		return false, r.InUse(rec, attrs.Time)
 	}
 	r.cond, r.look = blobstore.IfMatch(attrs.Token), false
 	return nonce != "" && rec.Nonce == nonce, nil
 }
 
-// leave removes the record, if it is this data folder's own.
-func (r *registrar) leave(ctx context.Context) error {
-	rec, _, err := r.current(ctx)
-	if err != nil || rec == nil || !r.own(rec) {
+// Leave removes the record, if it is this data folder's own.
+func (r *Registrar) Leave(ctx context.Context) error {
+	rec, _, err := r.Current(ctx)
+	if err != nil || rec == nil || !r.Owns(rec) {
 		return err
 	}
 	return r.control.Remove(ctx, ha.InstanceKey(r.self.Name))
 }
 
-// randomHex is n random bytes in hex.
-func randomHex(random io.Reader, n int) (string, error) {
+// AtItsURL reads the records of this instance: of its name, and of its URL, for it may
+// have had another name.
+func (r *Registrar) AtItsURL(ctx context.Context) ([]*ha.Instance, error) {
+	own, _, err := r.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.control.AtURL(ctx, r.self.URL)
+	if own != nil {
+		all = append(all, own)
+	}
+	return all, err
+}
+
+// RandomHex is n random bytes in hex.
+func RandomHex(random io.Reader, n int) (string, error) {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(random, b); err != nil {
 		return "", fmt.Errorf("read random bytes: %w", err)

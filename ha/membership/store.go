@@ -1,10 +1,13 @@
-package agent
+package membership
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -13,13 +16,13 @@ import (
 // the store may take as long as.
 const examineRequests = 3
 
-// checkStore proves that the store keeps the promises that everything depends
+// CheckStore proves that the store keeps the promises that everything depends
 // on, in bounded time. One that breaks any is ErrBucket, and the error names
 // it; one that does not answer is not.
-func checkStore(ctx context.Context, cfg Config) error {
-	ctx, cancel := context.WithTimeout(ctx, examineRequests*cfg.RequestTimeout)
+func CheckStore(ctx context.Context, store blobstore.Store, timeout time.Duration, random io.Reader) error {
+	ctx, cancel := context.WithTimeout(ctx, examineRequests*timeout)
 	defer cancel()
-	report, err := conformance.Safety(ctx, conformance.Config{Store: cfg.Store, Random: cfg.Random})
+	report, err := conformance.Safety(ctx, conformance.Config{Store: store, Random: random})
 	if err == nil {
 		err = report.Err()
 	}

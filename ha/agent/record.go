@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// Intervals of an instance's record.
+const (
+	recordEvery   = time.Minute      // at least
+	recordPause   = 2 * time.Second  // between two writes
+	recordSlack   = 30 * time.Second // that a write may take, with the attempts that fail
+	admitPauseMin = time.Second      // between two attempts at admission, growing up to the poll interval
+)
+
+// keepRegistered is admitted, and then keeps this instance's record current.
+func (a *Agent) keepRegistered(ctx context.Context) error {
+	for pause := admitPauseMin; ; pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
+		err := a.admission.Admit(ctx, a.view().Role)
+		if err == nil {
+			break
+		}
+		if !control.Unreachable(err) {
+			return err
+		}
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+	if !a.admission.Muted() {
+		a.post(ha.Registered{})
+	}
+	return a.keepRecord(ctx)
+}
+
+// keepRecord writes the record once a minute, and soon after it changes.
+func (a *Agent) keepRecord(ctx context.Context) error {
+	var written ha.Instance
+	var at time.Duration
+	failing := false
+	for {
+		changed := a.Changed()
+		rec := a.record()
+		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
+			rec.Positions = a.positions(ctx)
+			err := a.admission.PutRecord(ctx, rec)
+			switch {
+			case err != nil && (!control.Unreachable(err) || ctx.Err() != nil):
+				return err
+			case err != nil && !failing:
+				a.note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
+			case err == nil:
+				if !sameStanding(rec, written) {
+					a.tellActive(ctx)
+				}
+				written, at = rec, now
+			}
+			failing = err != nil
+			if err := wait(ctx, recordPause); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// sameRecord reports whether two records tell the same. That a standby does not
+// have the newest backup yet the others see by the head: saying so would hold up,
+// by the pause between two writes, that it has it.
+func sameRecord(x, y ha.Instance) bool {
+	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && x.Unstoppable == y.Unstoppable && slices.Equal(x.Blockers, y.Blockers) &&
+		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
+		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
+		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && sameSighting(x.Older, y.Older) && slices.Equal(x.Troubles, y.Troubles)
+}
+
+// sameStanding reports whether two records tell the same of whether their
+// instance could take over.
+func sameStanding(x, y ha.Instance) bool {
+	x.Rehearsals, y.Rehearsals = nil, nil
+	return sameRecord(x, y)
+}
+
+func told(state string) string {
+	if state == StateBehind {
+		return StateInSync
+	}
+	return state
+}
+
+// wait waits, unless ctx ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
