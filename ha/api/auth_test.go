@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,13 @@ func TestWithoutATokenTCPServesHealthAlone(t *testing.T) {
 		"POST /api/v1/schedule/pause", "POST /api/v1/schedule/resume", "POST /api/v1/application/start",
 		"GET /api/v1/openapi.json", "GET /nothing", "GET /api/v1/notifications", "POST /healthz",
 		"GET /healthz/../api/v1/status", "GET //api/v1/status",
+	}
+	// Peers sign theirs, and a session begins with a password.
+	signed := []string{"POST /api/v1/notifications", "POST /api/v1/sightings", "POST /api/v1/sessions", "GET /api/v1/sessions/current", "DELETE /api/v1/sessions/current"}
+	for _, call := range design {
+		if strings.Contains(call, "/api/v1/") && !slices.Contains(signed, call) {
+			closed = append(closed, pathParameter.ReplaceAllString(call, "x"))
+		}
 	}
 	for _, configured := range []string{"", token} {
 		t.Run(fmt.Sprintf("configured=%t", configured != ""), func(t *testing.T) {
