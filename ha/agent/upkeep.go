@@ -12,43 +12,43 @@ import (
 )
 
 // known is this instance as the parts that work for it see it.
-type known struct{ *Agent }
+type known struct{ a *Agent }
 
 // View implements upkeep.Cluster.
-func (k known) View() ha.Status { return k.view() }
+func (k known) View() ha.Status { return k.a.view() }
 
 // Config implements upkeep.Cluster.
-func (k known) Config() (string, *ha.Config) { return k.configs.current() }
+func (k known) Config() (string, *ha.Config) { return k.a.configs.current() }
 
 // ConfigWith implements upkeep.Cluster.
 func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error) {
-	return k.configs.get(ctx, digest)
+	return k.a.configs.get(ctx, digest)
 }
 
 // Record implements membership.Instance.
-func (k known) Record() ha.Instance { return k.record() }
+func (k known) Record() ha.Instance { return k.a.record() }
 
 // Note implements upkeep.Log.
 func (k known) Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
-	k.note(ctx, level, kind, text, fields)
+	k.a.note(ctx, level, kind, text, fields)
 }
 
 // Trouble implements upkeep.Log.
 func (k known) Trouble(ctx context.Context, kind, key, text string) {
-	k.trouble(ctx, kind, key, text)
+	k.a.trouble(ctx, kind, key, text)
 }
 
 // TroubleOver implements upkeep.Log.
 func (k known) TroubleOver(ctx context.Context, kind, key, text string) {
-	k.troubleOver(ctx, kind, key, text)
+	k.a.troubleOver(ctx, kind, key, text)
 }
 
 // Changed implements upkeep.Log.
-func (k known) Changed() { k.troubled() }
+func (k known) Changed() { k.a.troubled() }
 
 // Caching implements upkeep.Standbys.
 func (k known) Caching(id string) (n int) {
-	for _, i := range k.instances(k.view()) {
+	for _, i := range k.a.instances(k.a.view()) {
 		if i.Role == ha.RoleStandby && slices.Contains(i.Cached, id) {
 			n++
 		}
@@ -57,7 +57,7 @@ func (k known) Caching(id string) (n int) {
 }
 
 // HasCached implements upkeep.Standbys.
-func (k known) HasCached(id string) bool { return k.isCached(id) }
+func (k known) HasCached(id string) bool { return k.a.isCached(id) }
 
 // upkeepHost is what these parts are given.
 func (a *Agent) upkeepHost() upkeep.Host {
