@@ -237,7 +237,7 @@ func (r *promotionReport) page() string {
 		"by the shipped program, on a local folder as the bucket; the standbys are on the same machine. A step's time is what `understudy promote` prints" +
 		of(*promotionTries) + ". " +
 		"A directory is files of 256 KiB with content that cannot be compressed; a PostgreSQL database is rows of 1 KiB with a primary key, on a server that does not wait for its disk.\n\n" +
-		"`restore` of a standby that has rehearsed is a look at the seal. What was replaced is set aside once the application was started, and deleted beside everything else. " +
+		"`restore` of a standby that has rehearsed is a look at the fingerprint of the stage. What was replaced is set aside once the application was started, and deleted beside everything else. " +
 		"Backup (all data new, deduplicated, compressed, encrypted) and rehearsal (at low priority) are those that came before, from nothing.\n\n" +
 		waitForTheOldActive + "\n\n" +
 		"Measured on " + machine() + ".\n\n" + r.String()

@@ -47,6 +47,39 @@ func TestWordsHaveOneMeaning(t *testing.T) {
 	}
 }
 
+// TestNamesHaveOneMeaning: in the rooms that were gone through no name, and no comment, is
+// one of the words that stand for another thing.
+func TestNamesHaveOneMeaning(t *testing.T) {
+	elsewhere := regexp.MustCompile(`\bseal\.\w+|"[^"\n]*"|` + "`[^`]*`") // the package, and what is on disk
+	for _, tt := range []struct {
+		room string
+		not  *regexp.Regexp
+		word string
+	}{
+		{"../restore", regexp.MustCompile(`(?i)seal`), "a stage has a fingerprint"},
+		{"../backup/source", regexp.MustCompile(`(?i)seal`), "a stage has a fingerprint"},
+		{"../backup", regexp.MustCompile(`(?i)\btwins?\b|\w(Twin|Folder)\b`), "a hard link; a directory"},
+		{"../restore", regexp.MustCompile(`(?i)\btwins?\b|\w(Twin|Folder)\b`), "a hard link; a directory"},
+		{"../backup/source", regexp.MustCompile(`probe[A-Z]`), "the probe is a hook"},
+	} {
+		err := filepath.WalkDir(tt.room, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for line := range strings.Lines(elsewhere.ReplaceAllString(string(text), "")) {
+				if tt.not.MatchString(line) {
+					t.Errorf("%s: %s (docs/words.md: %s)", path, strings.TrimSpace(line), tt.word)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // prose is the text of all package docs and pages, without what is code, by file.
 func prose(t *testing.T) map[string]string {
 	t.Helper()

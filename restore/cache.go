@@ -57,7 +57,7 @@ func OpenCache(dir string, keep int) (*Cache, error) {
 	}
 	c := &Cache{dir: dir, keep: keep, turn: make(chan struct{}, 1), statFS: statFS}
 	c.packs = newPackDir(dir, func(step string, do func() error) error { return announced(c.Step, step, do) })
-	if err := c.makeFolders(); err != nil {
+	if err := c.makeDirs(); err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", dir, err)
 	}
 	lock := flock.New(c.path("lock"))
@@ -74,7 +74,7 @@ func OpenCache(dir string, keep int) (*Cache, error) {
 	return c, nil
 }
 
-func (c *Cache) makeFolders() error {
+func (c *Cache) makeDirs() error {
 	for _, name := range []string{"backups", "packs", "partial"} {
 		if err := os.MkdirAll(c.path(name), 0o700); err != nil {
 			return err
@@ -96,7 +96,7 @@ func (c *Cache) change(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the cache: %w", ctx.Err())
 	}
-	if err := c.makeFolders(); err != nil {
+	if err := c.makeDirs(); err != nil {
 		return fmt.Errorf("lock cache: %w", err)
 	}
 	lock := flock.New(c.path("lock"))

@@ -55,12 +55,12 @@
 // time; reread.json holds how far it has come, and aside.json where something was
 // ever set aside.
 //
-// A stage that is whole is sealed: the journal holds which backup it is (id and
+// Of a stage that is whole the journal holds which backup it is (id and
 // digest of its manifest), which entry each source's stage was made from, and
-// the source's seal, which changes when somebody writes to the stage as far as
-// that is cheap to see. A stage whose seal does not hold is built anew and never
+// the source's fingerprint, which changes when somebody writes to the stage as far as
+// that is cheap to see. A stage whose fingerprint does not hold is built anew and never
 // swapped. While a stage is brought forward from one backup to another, each
-// source's part counts from the moment that its new seal is in the journal; what
+// source's part counts from the moment that its new fingerprint is in the journal; what
 // a failure leaves whole is the earlier backup's stage (Staged) or parts of one
 // (Idle), which the next Stage goes on from.
 package restore

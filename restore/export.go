@@ -98,10 +98,10 @@ func openEmpty(ctx context.Context, dir string) (*exported, error) {
 		return nil, err
 	}
 	if !there {
-		return makeFolders(ctx, p)
+		return makeDirs(ctx, p)
 	}
 	defer p.Close()
-	d, err := p.Dir.Folder(p.Name)
+	d, err := p.Dir.OpenDir(p.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func openEmpty(ctx context.Context, dir string) (*exported, error) {
 	return &exported{dir: d}, nil
 }
 
-// makeFolders makes the folders that are missing down to p, and p itself.
-func makeFolders(ctx context.Context, p fsx.Place) (*exported, error) {
+// makeDirs makes the folders that are missing down to p, and p itself.
+func makeDirs(ctx context.Context, p fsx.Place) (*exported, error) {
 	names := append(slices.Clone(p.Missing), p.Name)
 	x := &exported{made: p.Beside(names[0])}
 	for at := p.Dir; len(names) > 0; names = names[1:] {

@@ -23,7 +23,7 @@ func (s *stager) found() source.Inspection {
 // inspect compares the stages that a plan would keep or bring forward, entry by
 // entry, with what they were when they were written. One that is damaged is brought forward to
 // itself: what is damaged in it is restored again. A stage that is a single file is
-// as its seal says.
+// as its fingerprint says.
 func (s *stager) inspect(ctx context.Context, p *plan) error {
 	var sum source.Inspection
 	for i, part := range p.parts {
@@ -60,7 +60,7 @@ func (s *stager) inspect(ctx context.Context, p *plan) error {
 }
 
 // inspectWhole counts a stage that is one file, which plan has compared with its
-// seal: it is as it was, or is built anew.
+// fingerprint: it is as it was, or is built anew.
 func (p *plan) inspectWhole(part part, sum *source.Inspection) error {
 	record := p.stageOf(part.Source)
 	if _, file := part.Source.(source.Rereader); !file || record == nil {

@@ -33,10 +33,10 @@ type journal struct {
 	State   State           `json:"state"`
 	pin                     // of what is staged, or being staged or swapped
 	Sources []journalSource `json:"sources"`
-	// Stages are the sources' stages that are whole, each with its seal. A
-	// record whose seal does not hold any more says nothing. While Idle they
+	// Stages are the sources' stages that are whole, each with its fingerprint. A
+	// record whose fingerprint does not hold any more says nothing. While Idle they
 	// are what a failure left to be brought forward.
-	Stages []sealed `json:"stages,omitempty"`
+	Stages []stageRecord `json:"stages,omitempty"`
 	// Places are where the sources' paths led when this began, by name: a link
 	// may lead elsewhere by now, and what began must end where it began.
 	Places map[string]string `json:"places,omitempty"`
@@ -50,11 +50,12 @@ type pin struct {
 	Digest string `json:"digest"` // of what its manifest says
 }
 
-// sealed is one source's stage.
-type sealed struct {
+// stageRecord is one source's stage.
+type stageRecord struct {
 	Source journalSource `json:"source"`
 	Entry  source.Entry  `json:"entry"`
-	Seal   string        `json:"seal"`
+	// Fingerprint is how the stage was left.
+	Fingerprint string `json:"seal"`
 	// Found is what was found out about it; nil for nothing.
 	Found *source.Findings `json:"found,omitempty"`
 }

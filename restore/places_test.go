@@ -133,7 +133,7 @@ func turnBeforeSwap(t *testing.T, l linkedApp, s *Swapper, r *pack.Reader, m *ba
 		}
 		l.mustBe(t, "new")
 	} else {
-		if err := s.Swap(t.Context()); !errors.Is(err, ErrSeal) {
+		if err := s.Swap(t.Context()); !errors.Is(err, ErrTouched) {
 			t.Errorf("swapped where nothing is staged: %v", err)
 		}
 		l.mustBe(t, "second")

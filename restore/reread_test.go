@@ -87,11 +87,11 @@ func (s *restaged) rotFile(t *testing.T, path, kind string) {
 		if src.Kind() != kind {
 			continue
 		}
-		seal, err := src.Fingerprint(t.Context())
+		print, err := src.Fingerprint(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		j.setStage(src, j.stageOf(src).Entry, seal)
+		j.setStage(src, j.stageOf(src).Entry, print)
 	}
 	if err := s.journal.write(&j, Staged); err != nil {
 		t.Fatal(err)

@@ -144,8 +144,8 @@ func (set *sourceSet) abandon(ctx context.Context, j journal, src source.Source)
 
 // held gives, for each source, its stage if that is as the journal says; nil
 // otherwise.
-func (set *sourceSet) held(ctx context.Context, j journal) ([]*sealed, error) {
-	held := make([]*sealed, len(set.all))
+func (set *sourceSet) held(ctx context.Context, j journal) ([]*stageRecord, error) {
+	held := make([]*stageRecord, len(set.all))
 	for i, src := range set.all {
 		record, err := j.heldOf(ctx, src)
 		if err != nil {
@@ -183,7 +183,7 @@ func (set *sourceSet) purge(ctx context.Context, j journal) (left []source.Lefto
 	return left
 }
 
-func sourcesOf(stages []sealed) []journalSource {
+func sourcesOf(stages []stageRecord) []journalSource {
 	var all []journalSource
 	for _, s := range stages {
 		all = append(all, s.Source)

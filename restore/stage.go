@@ -16,7 +16,7 @@ import (
 )
 
 // Stage builds every source's state beside its target. If this very backup is
-// staged already and its seals hold, there is nothing to do, however large it
+// staged already and its fingerprints hold, there is nothing to do, however large it
 // is. A stage of another backup is brought forward: a source whose state is the
 // same keeps it, and a directory has only written to it what changed.
 //
@@ -53,7 +53,7 @@ func (s *Swapper) finishEarlier(ctx context.Context) error {
 	return s.finish(ctx, j)
 }
 
-// Ready tells whether a backup is staged already, its seals hold, and each entry
+// Ready tells whether a backup is staged already, its fingerprints hold, and each entry
 // is as it was staged (Inspected says how many are). So it need not be opened for
 // a Stage, which takes longer the larger it is.
 func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
@@ -111,8 +111,8 @@ type plan struct {
 type part struct {
 	source.Source
 	entry source.Entry
-	held  *sealed // what is staged and whole; nil for nothing
-	keep  bool    // it is what the entry says
+	held  *stageRecord // what is staged and whole; nil for nothing
+	keep  bool         // it is what the entry says
 }
 
 // done tells whether the backup is staged already.
@@ -207,7 +207,7 @@ func (s *stager) begin(p *plan) journal {
 		if part.held == nil {
 			intact = false
 		} else {
-			j.setStage(part.Source, part.held.Entry, part.held.Seal)
+			j.setStage(part.Source, part.held.Entry, part.held.Fingerprint)
 			j.setFound(part.Source, part.held.found())
 		}
 	}
@@ -234,7 +234,7 @@ func (s *stager) acceptable(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// stageAll stages every source and seals each.
+// stageAll stages every source and notes the fingerprint of each.
 func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journal, progress func(backup.Progress)) error {
 	entries := make([]source.Entry, len(p.parts))
 	for i, part := range p.parts {
@@ -243,7 +243,7 @@ func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journ
 	return eachEntry(entries, progress, func(i int, e source.Entry) error {
 		part := p.parts[i]
 		if part.keep {
-			j.setStage(part.Source, e, part.held.Seal) // its facts may be newer
+			j.setStage(part.Source, e, part.held.Fingerprint) // its facts may be newer
 			j.setFound(part.Source, part.held.found())
 			return nil
 		}
@@ -260,14 +260,14 @@ func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journ
 		if err != nil {
 			return err
 		}
-		seal, err := part.Fingerprint(ctx)
+		print, err := part.Fingerprint(ctx)
 		if err != nil {
 			return err
 		}
-		if seal == "" {
-			return fmt.Errorf("%w: the stage of %s is gone", ErrSeal, part.Name())
+		if print == "" {
+			return fmt.Errorf("%w: the stage of %s is gone", ErrTouched, part.Name())
 		}
-		j.setStage(part.Source, e, seal)
+		j.setStage(part.Source, e, print)
 		j.setFound(part.Source, x.Findings)
 		j.Earlier = nil
 		return s.journal.write(j, Staging)

@@ -102,7 +102,7 @@ func (j *journal) unfinished() string {
 
 // State tells how far the Swapper has come, and with which backup. Staged means
 // that the backup is rehearsed: a Swap is all that it takes to put it into
-// place, as long as its seals hold, which Stage and Swap look at. A stage of
+// place, as long as its fingerprints hold, which Stage and Swap look at. A stage of
 // other sources than those configured here is none.
 func (s *Swapper) State() (state State, backupID string, err error) {
 	j, err := s.journal.read()
@@ -126,7 +126,7 @@ func (s *Swapper) Whole() error {
 // replaces. If one source fails, those already swapped are swapped back, and
 // nothing stays staged. A Swap that a crash interrupted may be run again;
 // after a whole one it does nothing. Without a stage it is ErrState; when a
-// stage is not as it was sealed it is ErrSeal, nothing was touched, and the
+// stage is not as it was left it is ErrTouched, nothing was touched, and the
 // backup counts as staged no more.
 func (s *Swapper) Swap(ctx context.Context) error {
 	s.mu.Lock()
@@ -156,7 +156,7 @@ func (s *Swapper) swap(ctx context.Context, j journal) error {
 		return err
 	}
 	if j.State == Staged {
-		if err := s.stager.checkSeals(ctx, j); err != nil {
+		if err := s.stager.checkFingerprints(ctx, j); err != nil {
 			return err
 		}
 	}

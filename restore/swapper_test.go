@@ -90,12 +90,12 @@ func (f *fake) Stage(ctx context.Context, _ *pack.Reader, e source.Entry) error 
 	return nil
 }
 
-// Seal shows that somebody wrote to a stage by what the stage holds then.
+// Fingerprint shows that somebody wrote to a stage by what the stage holds then.
 func (f *fake) Fingerprint(ctx context.Context) (string, error) {
 	if strings.HasPrefix(f.states.staged, "half of ") {
-		return "", f.failure(ctx, "seal")
+		return "", f.failure(ctx, "fingerprint")
 	}
-	return f.states.staged, f.failure(ctx, "seal")
+	return f.states.staged, f.failure(ctx, "fingerprint")
 }
 
 func (f *fake) Swap(ctx context.Context) error {

@@ -91,7 +91,7 @@ func (d *deletion) remove(ctx context.Context, in int, name, path string) (gone 
 		d.failed(in, name, path, err)
 		return false, nil
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return d.removeFolder(ctx, in, name, path)
+		return d.removeDir(ctx, in, name, path)
 	}
 	if err := unix.Unlinkat(in, name, 0); err != nil && err != unix.ENOENT {
 		d.failed(in, name, path, err)
@@ -100,7 +100,7 @@ func (d *deletion) remove(ctx context.Context, in int, name, path string) (gone 
 	return true, nil
 }
 
-func (d *deletion) removeFolder(ctx context.Context, in int, name, path string) (gone bool, err error) {
+func (d *deletion) removeDir(ctx context.Context, in int, name, path string) (gone bool, err error) {
 	fd, failed := openOwn(in, name)
 	if failed == unix.EACCES && Chmod(in, name, 0o700) == nil {
 		fd, failed = openOwn(in, name)

@@ -24,8 +24,8 @@ type Dir struct {
 }
 
 const (
-	folderFlags = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fileFlags   = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC // not to hang at a fifo
+	dirFlags  = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fileFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC // not to hang at a fifo
 )
 
 func newDir(fd int, path string) *Dir { return &Dir{os.NewFile(uintptr(fd), path), path} }
@@ -112,9 +112,9 @@ func (d *Dir) Still(name string, fd int) error {
 	return err
 }
 
-// Folder holds a folder in the folder.
-func (d *Dir) Folder(name string) (*Dir, error) {
-	fd, err := open(d.FD(), name, unix.O_RDONLY|folderFlags, 0)
+// OpenDir holds a directory in the directory.
+func (d *Dir) OpenDir(name string) (*Dir, error) {
+	fd, err := open(d.FD(), name, unix.O_RDONLY|dirFlags, 0)
 	if err != nil {
 		return nil, d.failed("open", name, err)
 	}
@@ -147,7 +147,7 @@ func MakeIn(in int, name string) (int, error) {
 	if err := unix.Mkdirat(in, name, 0o700); err != nil {
 		return -1, err
 	}
-	fd, err := open(in, name, unix.O_RDONLY|folderFlags, 0)
+	fd, err := open(in, name, unix.O_RDONLY|dirFlags, 0)
 	if err == unix.ELOOP || err == unix.ENOTDIR || err == unix.ENOENT {
 		return -1, ErrReplaced
 	}
@@ -326,8 +326,8 @@ func (d *Dir) Remove(name string) error {
 	return d.failed("remove", name, err)
 }
 
-// RemoveFolder removes an empty folder.
-func (d *Dir) RemoveFolder(name string) error {
+// RemoveDir removes an empty folder.
+func (d *Dir) RemoveDir(name string) error {
 	return d.failed("remove", name, unix.Unlinkat(d.FD(), name, unix.AT_REMOVEDIR))
 }
 
@@ -402,7 +402,7 @@ func (d *Dir) Names() (names []string, err error) {
 // Chain looks at the folder and at those above it, the nearest one first, without
 // the root of the file system.
 func (d *Dir) Chain(most int) (all []unix.Stat_t, err error) {
-	at, err := open(d.FD(), ".", unix.O_PATH|folderFlags, 0)
+	at, err := open(d.FD(), ".", unix.O_PATH|dirFlags, 0)
 	for path := d.path; ; path = filepath.Dir(path) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -417,7 +417,7 @@ func (d *Dir) Chain(most int) (all []unix.Stat_t, err error) {
 		}
 		all = append(all, st)
 		var above int
-		above, err = open(at, "..", unix.O_PATH|folderFlags, 0)
+		above, err = open(at, "..", unix.O_PATH|dirFlags, 0)
 		_ = unix.Close(at)
 		at = above
 	}
@@ -425,7 +425,7 @@ func (d *Dir) Chain(most int) (all []unix.Stat_t, err error) {
 
 // reading does something with the folder opened anew.
 func (d *Dir) reading(do func(*os.File) error) error {
-	fd, err := open(d.FD(), ".", unix.O_RDONLY|folderFlags, 0)
+	fd, err := open(d.FD(), ".", unix.O_RDONLY|dirFlags, 0)
 	if err != nil {
 		return d.failed("open", "", err)
 	}
@@ -493,7 +493,7 @@ func stepwise(in int, path string, flags int) (int, error) {
 		}
 		want := flags | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		if more {
-			want = unix.O_PATH | folderFlags
+			want = unix.O_PATH | dirFlags
 		}
 		fd, err := open(at, name, want, 0)
 		if at != in {

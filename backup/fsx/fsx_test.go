@@ -47,7 +47,7 @@ func TestNamesLeadNowhereElse(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"link", "fifo", "file"} {
-		if _, err := d.Folder(name); err == nil {
+		if _, err := d.OpenDir(name); err == nil {
 			t.Errorf("%s is a folder", name)
 		}
 	}

@@ -180,7 +180,7 @@ func (r *resolution) step() (*Place, error) {
 	case err == unix.ENOENT:
 		return r.missing(next)
 	case err == unix.ENOTDIR || err == unix.ELOOP:
-		return r.noFolder(name, next)
+		return r.noDir(name, next)
 	case err != nil:
 		return nil, &fs.PathError{Op: "open", Path: next, Err: err}
 	case len(r.rest) == 1 && name != "..":
@@ -192,8 +192,8 @@ func (r *resolution) step() (*Place, error) {
 	return nil, nil //nolint:nilnil // it goes on
 }
 
-// noFolder follows a link, or ends at a file.
-func (r *resolution) noFolder(name, next string) (*Place, error) {
+// noDir follows a link, or ends at a file.
+func (r *resolution) noDir(name, next string) (*Place, error) {
 	fd, err := open(r.at, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: next, Err: err}

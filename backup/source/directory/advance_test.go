@@ -62,7 +62,7 @@ func (m *mutator) content() []byte       { return fmt.Appendf(nil, "content %d",
 func (m *mutator) mode() os.FileMode {
 	return []os.FileMode{0o600, 0o644, 0o400, 0o755 | os.ModeSetuid}[m.rand.IntN(4)]
 }
-func (m *mutator) folderMode() os.FileMode {
+func (m *mutator) dirMode() os.FileMode {
 	return []os.FileMode{0o700, 0o755, 0o500, 0o777 | os.ModeSticky}[m.rand.IntN(4)]
 }
 
@@ -120,7 +120,7 @@ func (m *mutator) touch() {
 	case 0:
 		mode := m.mode()
 		if info.IsDir() {
-			mode = m.folderMode()
+			mode = m.dirMode()
 		}
 		sourcetest.Must(m.t, os.Chmod(p, mode))
 	case 1:

@@ -281,7 +281,7 @@ func (j *dumpJob) meetFile(ctx context.Context, it *dumpItem, f *found) error {
 		it.main, it.in, it.kept = j.databases.mains[main], f.in.Hold(), j.keepFile(it, f)
 		return send(ctx, j.queue, it)
 	}
-	if it.links > 1 && j.isTwin(it) {
+	if it.links > 1 && j.isHardLink(it) {
 		// Only the tree's writer knows whether the first name made it.
 		it.hardLink, it.in = true, f.in.Hold()
 		return send(ctx, j.queue, it)
@@ -340,9 +340,9 @@ func (it *dumpItem) keep() {
 	n.Inode, n.Changed = old.Inode, old.Changed
 }
 
-// isTwin reports whether another name of the same file came before, and
+// isHardLink reports whether another name of the same file came before, and
 // forgets a file when all its names have come.
-func (j *dumpJob) isTwin(it *dumpItem) bool {
+func (j *dumpJob) isHardLink(it *dumpItem) bool {
 	left, seen := j.namesLeft[it.id]
 	switch {
 	case !seen:

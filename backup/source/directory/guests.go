@@ -73,12 +73,12 @@ func (g guests) bring(ctx context.Context, from, to fsx.Place) error {
 	if there, err := from.Exists(); err != nil || !there {
 		return err
 	}
-	old, err := from.Dir.Folder(from.Name)
+	old, err := from.Dir.OpenDir(from.Name)
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	new, err := to.Dir.Folder(to.Name)
+	new, err := to.Dir.OpenDir(to.Name)
 	if err != nil {
 		return err
 	}

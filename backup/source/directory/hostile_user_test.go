@@ -19,7 +19,7 @@ func TestAHostileUserLeadsRootNowhere(t *testing.T) {
 }
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeld(t *testing.T) {
-	sourcetest.HoldsItsFolder(t, preyDirectory)
+	sourcetest.HoldsItsDirectory(t, preyDirectory)
 }
 
 func TestWhatIsPlantedIsInNobodysWay(t *testing.T) {
@@ -35,7 +35,7 @@ func TestAHostileUserLeadsRootNowhereInAMountPoint(t *testing.T) {
 }
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeldInAMountPoint(t *testing.T) {
-	sourcetest.HoldsItsFolder(t, preyMount)
+	sourcetest.HoldsItsDirectory(t, preyMount)
 }
 
 // TestHostileUserProcess is the user's process, and no test by itself.
@@ -82,7 +82,7 @@ func TestAStageThatIsSwappedIsNotTaken(t *testing.T) {
 				if step == "stage" {
 					staging := swap.Besides(p.Target, "staging")
 					if kind == "mount point" {
-						staging = filepath.Join(p.Target, stageFolder, "staging")
+						staging = filepath.Join(p.Target, stageDir, "staging")
 					}
 					sourcetest.Must(t, os.Rename(staging, staging+sourcetest.Away))
 					sourcetest.Must(t, os.Mkdir(staging, 0o777))

@@ -16,7 +16,7 @@ import (
 // A write to a page of a mapped file that is dirty already sets no time. The next
 // backup has it all the same, on a disk and in memory.
 func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
-	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": sourcetest.MemoryFolder(t)} {
+	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": sourcetest.MemoryDir(t)} {
 		t.Run(name, func(t *testing.T) {
 			m := sourcetest.Mapped(t, filepath.Join(dir, "map"))
 			d, v := newTestDirectory(t, dir), sourcetest.NewVault(t)
@@ -24,7 +24,7 @@ func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 				copy(m, text)
 				v.MustBackup(d)
 				// An export has its own file system written down.
-				to := filepath.Join(sourcetest.MemoryFolder(t), "out")
+				to := filepath.Join(sourcetest.MemoryDir(t), "out")
 				sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
 				if got := sourcetest.ReadText(t, filepath.Join(to, "map"))[:4]; got != text {
 					t.Errorf("the backup has %q of %q", got, text)

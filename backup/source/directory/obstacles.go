@@ -23,7 +23,7 @@ func checkMoves(at fsx.Place) error {
 	if flag != "" {
 		return fmt.Errorf("nothing in %s can be replaced, because it is %s: %s %s", folder, flag, clear, folder)
 	}
-	found, err := inFolder(at, func(dir *opendir.Dir, name string) string {
+	found, err := inDir(at, func(dir *opendir.Dir, name string) string {
 		flag, clear, st := swap.Fixed(dir.FD, name)
 		path := filepath.Join(folder, name)
 		switch {
@@ -48,9 +48,9 @@ func writable(dir *opendir.Dir, name string) bool {
 	return unix.Faccessat(dir.FD, name, unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
 }
 
-// inFolder asks about each name that a swap would move, and gives the answers that
+// inDir asks about each name that a swap would move, and gives the answers that
 // say something, at most a few of them.
-func inFolder(at fsx.Place, ask func(dir *opendir.Dir, name string) string) (found []string, err error) {
+func inDir(at fsx.Place, ask func(dir *opendir.Dir, name string) string) (found []string, err error) {
 	dir, err := opendir.Open(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -65,7 +65,7 @@ func inFolder(at fsx.Place, ask func(dir *opendir.Dir, name string) string) (fou
 	}
 	more := 0
 	for _, name := range names {
-		if name == stageFolder || name == lostAndFound {
+		if name == stageDir || name == lostAndFound {
 			continue
 		}
 		text := ask(dir, name)
@@ -98,7 +98,7 @@ func (d *Source) Lasting() ([]string, error) {
 		return nil, err
 	}
 	defer at.Close()
-	return inFolder(at, func(dir *opendir.Dir, name string) string {
+	return inDir(at, func(dir *opendir.Dir, name string) string {
 		flag, _, st := swap.Fixed(dir.FD, name)
 		switch {
 		case flag != "":

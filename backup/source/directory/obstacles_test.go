@@ -23,10 +23,10 @@ func TestWhatASwapCannotRenameIsSaidBefore(t *testing.T) {
 		{Name: "append-only folder above", Src: folder, Locks: "..", Flags: sourcetest.AppendOnly, Want: "because that folder is append-only: chattr -a"},
 		{Name: "in a folder", Src: folder, Locks: "locked", Flags: sourcetest.Immutable, Lasts: `"locked" is immutable`},
 		{Name: "log in a folder", Src: folder, Locks: "locked", Flags: sourcetest.AppendOnly, Lasts: `"locked" is append-only`},
-		{Name: "mount point", Src: volumeFolder, Flags: sourcetest.AppendOnly, Want: "nothing in"},
-		{Name: "on a mount point", Src: volumeFolder, Locks: "locked", Flags: sourcetest.Immutable, Want: `cannot be replaced entry by entry: "locked" is immutable (chattr -i)`},
-		{Name: "log on a mount point", Src: volumeFolder, Locks: "locked", Flags: sourcetest.AppendOnly, Want: `"locked" is append-only (chattr -a)`},
-		{Name: "other flags", Src: volumeFolder, Locks: "locked", Flags: sourcetest.NoDump},
+		{Name: "mount point", Src: volumeDir, Flags: sourcetest.AppendOnly, Want: "nothing in"},
+		{Name: "on a mount point", Src: volumeDir, Locks: "locked", Flags: sourcetest.Immutable, Want: `cannot be replaced entry by entry: "locked" is immutable (chattr -i)`},
+		{Name: "log on a mount point", Src: volumeDir, Locks: "locked", Flags: sourcetest.AppendOnly, Want: `"locked" is append-only (chattr -a)`},
+		{Name: "other flags", Src: volumeDir, Locks: "locked", Flags: sourcetest.NoDump},
 	})
 }
 
@@ -36,7 +36,7 @@ func folder(t *testing.T, path string) source.Source {
 	return newTestDirectory(t, path)
 }
 
-func volumeFolder(t *testing.T, path string) source.Source {
+func volumeDir(t *testing.T, path string) source.Source {
 	d := folder(t, path).(*Source)
 	d.mounted = always
 	return d

@@ -33,12 +33,12 @@ func reachedMount(t *testing.T) sourcetest.Reached {
 }
 
 func TestHowFarASwapHasComeIsSeen(t *testing.T) {
-	t.Run("directory", func(t *testing.T) { sourcetest.ReachSeen(t, reachedFolder) })
+	t.Run("directory", func(t *testing.T) { sourcetest.ReachSeen(t, reachedDir) })
 	t.Run("mount point", func(t *testing.T) { sourcetest.ReachSeen(t, reachedMount) })
 }
 
-func TestNothingIsKeptOfWhatWasNotThere(t *testing.T) { sourcetest.KeepsNothing(t, reachedFolder(t)) }
+func TestNothingIsKeptOfWhatWasNotThere(t *testing.T) { sourcetest.KeepsNothing(t, reachedDir(t)) }
 
-func reachedFolder(t *testing.T) sourcetest.Reached {
+func reachedDir(t *testing.T) sourcetest.Reached {
 	return reachedDirectory(t, filepath.Join(t.TempDir(), "files"))
 }

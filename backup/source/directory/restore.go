@@ -119,15 +119,15 @@ type planting struct {
 	bytes  atomic.Int64 // written
 }
 
-// folderStack is the chain of open folders down to where a pass is.
-type folderStack struct {
+// dirStack is the chain of open folders down to where a pass is.
+type dirStack struct {
 	folders []*opendir.Dir
 	nodes   []*tree.Node
 }
 
 // top gives the folder that a node of that depth is in, after handing those
 // that the pass has left, innermost first, to leave.
-func (s *folderStack) top(depth int, leave func(in, f *opendir.Dir, n *tree.Node) error) (*opendir.Dir, error) {
+func (s *dirStack) top(depth int, leave func(in, f *opendir.Dir, n *tree.Node) error) (*opendir.Dir, error) {
 	for len(s.folders) > depth {
 		last := len(s.folders) - 1
 		f, n := s.folders[last], s.nodes[last]
@@ -148,11 +148,11 @@ func (s *folderStack) top(depth int, leave func(in, f *opendir.Dir, n *tree.Node
 	return s.folders[depth-1], nil
 }
 
-func (s *folderStack) push(f *opendir.Dir, n *tree.Node) {
+func (s *dirStack) push(f *opendir.Dir, n *tree.Node) {
 	s.folders, s.nodes = append(s.folders, f), append(s.nodes, n)
 }
 
-func (s *folderStack) close() {
+func (s *dirStack) close() {
 	for _, f := range s.folders {
 		f.Release()
 	}
@@ -216,7 +216,7 @@ func (p *planting) writeFiles(ctx context.Context, find func(context.Context, ch
 }
 
 func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
-	var at folderStack
+	var at dirStack
 	defer at.close()
 	var out leaving
 	for n, err := range p.list(ctx) {
@@ -224,7 +224,7 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 			return p.endOfList(err)
 		}
 		if out.has(n) {
-			if err := p.Bear(n, source.LeftOut, errFolderLost); err != nil {
+			if err := p.Bear(n, source.LeftOut, errDirLost); err != nil {
 				return err
 			}
 			continue
@@ -236,10 +236,10 @@ func (p *planting) makeEach(ctx context.Context, tasks chan<- task) error {
 		p.made.add(n)
 		switch n.Type {
 		case tree.Directory:
-			f, err := p.makeFolder(in, n)
+			f, err := p.makeDir(in, n)
 			if err != nil {
 				if err := p.Bear(n, source.LeftOut, err); err != nil || in == nil {
-					return cmp.Or(err, errFolderLost)
+					return cmp.Or(err, errDirLost)
 				}
 				out = leaving{n.Path + "/"}
 				continue
@@ -264,7 +264,7 @@ type leaving struct{ folder string }
 
 func (l leaving) has(n *tree.Node) bool { return l.folder != "" && strings.HasPrefix(n.Path, l.folder) }
 
-var errFolderLost = errors.New("its folder could not be made")
+var errDirLost = errors.New("its folder could not be made")
 
 // endOfList notes that the list of what was dumped cannot be read to its end.
 func (p *planting) endOfList(err error) error {
@@ -287,7 +287,7 @@ func (p *planting) order(ctx context.Context, tasks chan<- task, in *opendir.Dir
 	}
 }
 
-func (p *planting) makeFolder(in *opendir.Dir, n *tree.Node) (*opendir.Dir, error) {
+func (p *planting) makeDir(in *opendir.Dir, n *tree.Node) (*opendir.Dir, error) {
 	if in == nil {
 		return p.open(in, n)
 	}
@@ -331,7 +331,7 @@ func (p *planting) makeOther(in *opendir.Dir, n *tree.Node) error {
 
 // finishAll is the second pass.
 func (p *planting) finishAll(ctx context.Context) error {
-	var at folderStack
+	var at dirStack
 	defer at.close()
 	var out leaving
 	for n, err := range p.list(ctx) {
@@ -344,7 +344,7 @@ func (p *planting) finishAll(ctx context.Context) error {
 		if out.has(n) {
 			continue
 		}
-		in, err := at.top(n.Depth(), p.finishFolder)
+		in, err := at.top(n.Depth(), p.finishDir)
 		if err != nil {
 			return err
 		}
@@ -365,7 +365,7 @@ func (p *planting) finishAll(ctx context.Context) error {
 			}
 		}
 	}
-	_, err := at.top(0, p.finishFolder)
+	_, err := at.top(0, p.finishDir)
 	return err
 }
 
@@ -410,9 +410,9 @@ func linkedFile(f *opendir.Dir, n *tree.Node) (at *opendir.Dir, name string, st 
 	return at, name, st, nil
 }
 
-// finishFolder gives a folder its metadata, once nothing more is made in it. The one
+// finishDir gives a folder its metadata, once nothing more is made in it. The one
 // that holds all waits.
-func (p *planting) finishFolder(in, f *opendir.Dir, n *tree.Node) error {
+func (p *planting) finishDir(in, f *opendir.Dir, n *tree.Node) error {
 	if in == nil {
 		p.topped = n
 		return nil

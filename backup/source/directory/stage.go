@@ -109,7 +109,7 @@ func (s *stagePaths) advance(ctx context.Context, prepare func(stage, delta *fsx
 	if err := s.dropDelta(ctx); err != nil {
 		return err
 	}
-	stage, err := s.in.Folder(s.staged)
+	stage, err := s.in.OpenDir(s.staged)
 	if err != nil {
 		return err
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
 
-// stageFolder is where a stage lies within a target that is a mount point. No
+// stageDir is where a stage lies within a target that is a mount point. No
 // dump has it.
-const stageFolder = ".understudy-restore"
+const stageDir = ".understudy-restore"
 
 // lostAndFound belongs to the file system, not to what is kept on it.
 const lostAndFound = "lost+found"
@@ -45,13 +45,13 @@ type entrySwap struct {
 }
 
 type entryNote struct {
-	Phase string     `json:"phase"`
-	Old   folderMeta `json:"old"` // of the target itself
-	New   folderMeta `json:"new"`
+	Phase string  `json:"phase"`
+	Old   dirMeta `json:"old"` // of the target itself
+	New   dirMeta `json:"new"`
 }
 
-// folderMeta is the metadata of one folder.
-type folderMeta struct {
+// dirMeta is the metadata of one folder.
+type dirMeta struct {
 	Mode     uint32       `json:"mode"`
 	UID      int          `json:"uid"`
 	GID      int          `json:"gid"`
@@ -62,21 +62,21 @@ type folderMeta struct {
 // newEntrySwap works in a target that is a mount point. The stage lies in a folder of
 // this process's alone.
 func newEntrySwap(p fsx.Place) (*entrySwap, error) {
-	dir, err := p.Dir.Folder(p.Name)
+	dir, err := p.Dir.OpenDir(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	m := &entrySwap{dir: dir, stagePaths: newStagePaths(p, nil, filepath.Join(p.Path(), stageFolder), func(name string) string { return name })}
-	if err := m.enterFolder(); err != nil {
+	m := &entrySwap{dir: dir, stagePaths: newStagePaths(p, nil, filepath.Join(p.Path(), stageDir), func(name string) string { return name })}
+	if err := m.enterDir(); err != nil {
 		m.release()
 		return nil, err
 	}
 	return m, nil
 }
 
-// enterFolder holds the folder of the stage, if there is one.
-func (m *entrySwap) enterFolder() error {
-	in, err := m.dir.Folder(stageFolder)
+// enterDir holds the folder of the stage, if there is one.
+func (m *entrySwap) enterDir() error {
+	in, err := m.dir.OpenDir(stageDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (m *entrySwap) prepare([]meta.Parent) error {
 		return nil
 	}
 	return m.keepTime(func() (err error) {
-		m.in, err = m.dir.Make(stageFolder)
+		m.in, err = m.dir.Make(stageDir)
 		return err
 	})
 }
@@ -137,7 +137,7 @@ func (m *entrySwap) leave() error {
 	if err := m.fault("leave"); err != nil {
 		return err
 	}
-	return m.keepTime(func() error { return m.dir.RemoveFolder(stageFolder) })
+	return m.keepTime(func() error { return m.dir.RemoveDir(stageDir) })
 }
 
 // read gives the note; nil for none.
@@ -197,7 +197,7 @@ func (m *entrySwap) begin() (*entryNote, error) {
 	if !there {
 		return nil, fmt.Errorf("%w at %s", swap.ErrNothingStaged, filepath.Join(m.folder, m.staged))
 	}
-	staged, err := m.in.Folder(m.staged)
+	staged, err := m.in.OpenDir(m.staged)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (m *entrySwap) discard() error {
 // moveOut moves what is in the target to a folder of the stage's, moveIn the other
 // way.
 func (m *entrySwap) moveOut(name string) error {
-	to, err := m.in.Folder(name)
+	to, err := m.in.OpenDir(name)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (m *entrySwap) moveOut(name string) error {
 }
 
 func (m *entrySwap) moveIn(name string) error {
-	from, err := m.in.Folder(name)
+	from, err := m.in.OpenDir(name)
 	if err != nil {
 		return err
 	}
@@ -316,7 +316,7 @@ func (m *entrySwap) moveAll(from, to *fsx.Dir) error {
 		return err
 	}
 	for _, name := range names {
-		if name == stageFolder || name == lostAndFound {
+		if name == stageDir || name == lostAndFound {
 			continue
 		}
 		if err := m.fault("move"); err != nil {
@@ -356,12 +356,12 @@ func moveEntry(from, to *fsx.Dir, name string) error {
 	return errors.Join(err, fsx.Chmod(at.FD(), name, st.Mode&0o7777))
 }
 
-func metaOf(d *fsx.Dir) (m folderMeta, err error) {
+func metaOf(d *fsx.Dir) (m dirMeta, err error) {
 	st, err := d.Self()
 	if err != nil {
 		return m, err
 	}
-	m = folderMeta{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid), Modified: meta.ModTime(&st)}
+	m = dirMeta{Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid), Modified: meta.ModTime(&st)}
 	if m.Xattrs, err = meta.ReadXattrs(d.FD()); err != nil {
 		return m, &fs.PathError{Op: "read extended attributes of", Path: d.Path(), Err: err}
 	}
@@ -369,7 +369,7 @@ func metaOf(d *fsx.Dir) (m folderMeta, err error) {
 }
 
 // set gives a folder the metadata.
-func (m *folderMeta) set(d *fsx.Dir) error {
+func (m *dirMeta) set(d *fsx.Dir) error {
 	n := &tree.Node{Path: ".", Type: tree.Directory, Mode: m.Mode, ModTime: m.Modified, Xattrs: m.Xattrs}
 	p := &meta.Setter{Dest: d.Path(), Root: os.Geteuid() == 0}
 	if err := meta.DropXattrs(d.FD(), m.Xattrs, p.Root); err != nil {

@@ -169,7 +169,7 @@ func (w *walk) included(at string, names []string) []string {
 	}
 	kept := names[:0]
 	for _, name := range names {
-		if at == "." && name == stageFolder {
+		if at == "." && name == stageDir {
 			continue
 		}
 		if !w.guests.has(at, name) && !w.excludes(join(at, name)) {

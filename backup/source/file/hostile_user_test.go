@@ -11,7 +11,7 @@ import (
 func TestAHostileUserLeadsRootNowhere(t *testing.T) { sourcetest.LeadsRootNowhere(t, preyFile) }
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeld(t *testing.T) {
-	sourcetest.HoldsItsFolder(t, preyFile)
+	sourcetest.HoldsItsDirectory(t, preyFile)
 }
 
 func TestWhatIsPlantedIsInNobodysWay(t *testing.T) { sourcetest.MindsNoPlants(t, preyFile) }

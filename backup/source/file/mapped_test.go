@@ -10,7 +10,7 @@ import (
 
 // A write to a page of a mapped file that is dirty already sets no time.
 func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
-	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": sourcetest.MemoryFolder(t)} {
+	for name, dir := range map[string]string{"disk": t.TempDir(), "memory": sourcetest.MemoryDir(t)} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, "map")
 			m := sourcetest.Mapped(t, path)
@@ -20,7 +20,7 @@ func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
 			for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
 				copy(m, text)
 				v.MustBackup(src)
-				to := filepath.Join(sourcetest.MemoryFolder(t), "out")
+				to := filepath.Join(sourcetest.MemoryDir(t), "out")
 				sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
 				if got := sourcetest.ReadText(t, to)[:4]; got != text {
 					t.Errorf("the backup has %q of %q", got, text)

@@ -50,9 +50,9 @@ func TestAPostgresDumpsRowsAreComparedWithoutAServer(t *testing.T) {
 		t.Errorf("%v %s", changes, diff)
 	}
 	t.Setenv("PATH", t.TempDir())
-	folders := client.ToolFolders
-	client.ToolFolders = nil
-	defer func() { client.ToolFolders = folders }()
+	folders := client.ToolDirs
+	client.ToolDirs = nil
+	defer func() { client.ToolDirs = folders }()
 	_, err := source.Compare(t.Context(), a, s.LastSide(), source.CompareOptions{SameKeys: true, Scratch: t.TempDir()})
 	sourcetest.MustFail(t, err, "compare db: the dumps differ, and their rows cannot be compared without pg_restore: find pg_restore: not installed: install the client programs of PostgreSQL")
 }

@@ -77,9 +77,9 @@ func TestPostgresWarningsOfARestoreAreKept(t *testing.T) {
 	sourcetest.Must(t, err)
 	dir := t.TempDir()
 	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "pg_restore"), []byte("#!/bin/sh\necho 'pg_restore: warning: it is odd' >&2\necho 'pg_restore: hint: look at it' >&2\nexec "+real.Path+" \"$@\"\n"), 0o755))
-	old := client.ToolFolders
-	t.Cleanup(func() { client.ToolFolders = old })
-	client.ToolFolders = []string{dir}
+	old := client.ToolDirs
+	t.Cleanup(func() { client.ToolDirs = old })
+	client.ToolDirs = []string{dir}
 	p := newPostgresAt(t, srv, "app")
 	var x source.Examination
 	sourcetest.Must(t, p.Stage(source.WithExamination(t.Context(), &x), s.Reader(), e))

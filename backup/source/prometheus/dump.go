@@ -87,7 +87,7 @@ func (s *snapshots) count(facts *Facts, name string) error {
 		return err
 	}
 	defer in.Close()
-	snapshot, err := in.Folder(name)
+	snapshot, err := in.OpenDir(name)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (s *snapshots) open() (in *fsx.Dir, err error) {
 		if len(at.Missing) > 0 {
 			return fs.ErrNotExist
 		}
-		in, err = at.Dir.Folder(at.Name)
+		in, err = at.Dir.OpenDir(at.Name)
 		return err
 	})
 	return in, err

@@ -16,7 +16,7 @@ func TestAHostileUserLeadsRootNowhere(t *testing.T) {
 }
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeld(t *testing.T) {
-	sourcetest.HoldsItsFolder(t, preyPrometheus)
+	sourcetest.HoldsItsDirectory(t, preyPrometheus)
 }
 
 func TestWhatIsPlantedIsInNobodysWay(t *testing.T) {

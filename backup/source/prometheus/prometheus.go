@@ -189,7 +189,7 @@ func (p *Source) checkServer(ctx context.Context) error {
 		return errAdminAPI
 	}
 	// A relative path is relative to a folder that is not known.
-	if path := flags["storage.tsdb.path"]; filepath.IsAbs(path) && !sameFolder(path, p.cfg.DataDir) {
+	if path := flags["storage.tsdb.path"]; filepath.IsAbs(path) && !sameDir(path, p.cfg.DataDir) {
 		return fmt.Errorf("the Prometheus at %s keeps its data in %s, not in data_dir %s", p.api.url.Redacted(), path, p.cfg.DataDir)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (p *Source) checkServer(ctx context.Context) error {
 // errAdminAPI says how to turn on what snapshots need.
 var errAdminAPI = errors.New("the admin API of Prometheus is off, which makes snapshots: start it with --web.enable-admin-api")
 
-func sameFolder(a, b string) bool {
+func sameDir(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {
 		return false
@@ -270,7 +270,7 @@ type blockMeta struct {
 const maxBlockMeta = 16 << 20
 
 func readBlock(snapshot *fsx.Dir, name string) (m blockMeta, err error) {
-	block, err := snapshot.Folder(name)
+	block, err := snapshot.OpenDir(name)
 	if err != nil {
 		return m, err
 	}

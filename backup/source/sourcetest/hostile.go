@@ -93,7 +93,7 @@ func holdingIn(d *fsx.Dir) (found []string) {
 	defer d.Close()
 	names, _ := d.Names()
 	for _, name := range names {
-		if sub, err := d.Folder(name); err == nil {
+		if sub, err := d.OpenDir(name); err == nil {
 			found = append(found, holdingIn(sub)...)
 		} else if f, err := d.Open(name, unix.O_RDONLY); err == nil {
 			if text, _ := io.ReadAll(io.LimitReader(f, 1<<20)); bytes.Contains(text, []byte(marker)) {
@@ -384,9 +384,9 @@ func LeadsRootNowhere(t *testing.T, make func(*testing.T, *Estate) *Prey) {
 	e.check("at the end")
 }
 
-// HoldsItsFolder puts a link to elsewhere into the place of the application's folder at
+// HoldsItsDirectory puts a link to elsewhere into the place of the application's folder at
 // each step of each operation: it goes on in the folder where it began.
-func HoldsItsFolder(t *testing.T, make func(*testing.T, *Estate) *Prey) {
+func HoldsItsDirectory(t *testing.T, make func(*testing.T, *Estate) *Prey) {
 	t.Helper()
 	NeedRoot(t)
 	e := NewEstate(t)

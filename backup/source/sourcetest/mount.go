@@ -49,8 +49,8 @@ func Mapped(t *testing.T, path string) []byte {
 	return m
 }
 
-// MemoryFolder is a folder on a file system in memory.
-func MemoryFolder(t *testing.T) string {
+// MemoryDir is a folder on a file system in memory.
+func MemoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "understudy-test-") //nolint:usetesting // on another file system
 	Must(t, err)

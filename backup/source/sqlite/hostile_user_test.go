@@ -17,7 +17,7 @@ func TestAHostileUserLeadsRootNowhere(t *testing.T) {
 }
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeld(t *testing.T) {
-	sourcetest.HoldsItsFolder(t, preySQLite)
+	sourcetest.HoldsItsDirectory(t, preySQLite)
 }
 
 func TestWhatIsPlantedIsInNobodysWay(t *testing.T) { sourcetest.MindsNoPlants(t, preySQLite) }

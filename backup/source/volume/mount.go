@@ -84,7 +84,7 @@ func Of(path string, mounts []*mountinfo.Info) (Volume, error) {
 	if err != nil {
 		return Volume{}, err
 	}
-	v := Volume{Path: path, Mount: m.Mountpoint, Folder: folderIn(m, path), Type: m.FSType, Device: m.Source, UUID: uuidOf(uint64(st.Dev), m.Source)}
+	v := Volume{Path: path, Mount: m.Mountpoint, Folder: dirIn(m, path), Type: m.FSType, Device: m.Source, UUID: uuidOf(uint64(st.Dev), m.Source)}
 	if id := uint64(uint32(sf.Fsid.Val[0]))<<32 | uint64(uint32(sf.Fsid.Val[1])); id != 0 && !slices.Contains(fleeting, m.FSType) {
 		v.FSID = fmt.Sprintf("%016x", id)
 	}
@@ -92,9 +92,9 @@ func Of(path string, mounts []*mountinfo.Info) (Volume, error) {
 	return v, err
 }
 
-// folderIn is what a path below the mount point is within the file system, which
+// dirIn is what a path below the mount point is within the file system, which
 // may have been mounted in part.
-func folderIn(m *mountinfo.Info, path string) string {
+func dirIn(m *mountinfo.Info, path string) string {
 	within, err := filepath.Rel(m.Mountpoint, path)
 	if err != nil {
 		within = path

@@ -76,7 +76,7 @@ UUID=4 none swap sw 0 0
 	if found := Moved([]Volume{v}, []Volume{v}, nothingThere); found != nil {
 		t.Errorf("after it was confirmed: %q", found)
 	}
-	if f := folderIn(mounts[1], "/srv/mounted/a/b"); f != "/part/a/b" {
+	if f := dirIn(mounts[1], "/srv/mounted/a/b"); f != "/part/a/b" {
 		t.Errorf("the folder within it is %s", f)
 	}
 }

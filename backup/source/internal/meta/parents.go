@@ -80,7 +80,7 @@ func MakeParents(p *fsx.Place, models []Parent) error {
 func (p Parent) Make(in *fsx.Dir, name string) (*fsx.Dir, error) {
 	made, err := in.Make(name)
 	if errors.Is(err, fs.ErrExist) {
-		return in.Folder(name)
+		return in.OpenDir(name)
 	}
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func Examine(ctx context.Context, f *os.File) (_ source.Findings, err error) {
 // OpenImmutable opens a database that nobody writes to, by way of its open file, and
 // ignores what is beside it.
 func OpenImmutable(f *os.File) (*sql.DB, error) {
-	return sql.Open("sqlite", URI(heldFolders+strconv.Itoa(int(f.Fd())), "mode=ro&immutable=1"))
+	return sql.Open("sqlite", URI(heldDirs+strconv.Itoa(int(f.Fd())), "mode=ro&immutable=1"))
 }
 
 // querier is a connection to a database, or several.

@@ -36,7 +36,7 @@ func heldOpen(before uintptr) any {
 	open := *at[func(*libc.TLS, uintptr, int32, int32) int32](&struct{ uintptr }{before})
 	return func(tls *libc.TLS, name uintptr, flags, mode int32) int32 {
 		path := libc.GoString(name)
-		if !strings.HasPrefix(path, heldFolders) {
+		if !strings.HasPrefix(path, heldDirs) {
 			return open(tls, name, flags, mode)
 		}
 		fd, err := openHeldPath(path, int(flags), uint32(mode))
@@ -52,7 +52,7 @@ func heldOpen(before uintptr) any {
 func heldLstat(before uintptr) any {
 	lstat := *at[func(*libc.TLS, uintptr, uintptr) int32](&struct{ uintptr }{before})
 	return func(tls *libc.TLS, name, to uintptr) int32 {
-		if path := libc.GoString(name); path == "/proc/self" || strings.HasPrefix(path+"/", heldFolders) {
+		if path := libc.GoString(name); path == "/proc/self" || strings.HasPrefix(path+"/", heldDirs) {
 			errno := libc.X__errno_location(tls)
 			**at[*int32](&errno) = int32(unix.ENOENT) // which stands for: no link
 			return -1
@@ -64,7 +64,7 @@ func heldLstat(before uintptr) any {
 // openHeldPath opens a file in a held folder, or what a descriptor itself is of.
 func openHeldPath(path string, flags int, mode uint32) (int, error) {
 	flags &^= unix.O_NOFOLLOW // a descriptor's own name is a link
-	if strings.Contains(path[len(heldFolders):], "/") {
+	if strings.Contains(path[len(heldDirs):], "/") {
 		flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK
 	}
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)

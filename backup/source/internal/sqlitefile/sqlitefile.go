@@ -53,4 +53,4 @@ func URI(path, query string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String()
 }
 
-const heldFolders = "/proc/self/fd/"
+const heldDirs = "/proc/self/fd/"

@@ -106,7 +106,7 @@ func CheckPlace(p fsx.Place, inside bool) error {
 		}
 	}
 	if inside {
-		dir, err := p.Dir.Folder(p.Name)
+		dir, err := p.Dir.OpenDir(p.Name)
 		if err != nil {
 			return err
 		}

@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// ToolFolders are where distributions keep the programs of several versions of
+// ToolDirs are where distributions keep the programs of several versions of
 // PostgreSQL side by side.
-var ToolFolders = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"}
+var ToolDirs = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"}
 
 // Tool is one installed program of PostgreSQL's.
 type Tool struct {
@@ -27,7 +27,7 @@ func FindTool(ctx context.Context, name string, major int) (Tool, error) {
 	var best Tool
 	newest := 0
 	for _, path := range ToolPaths(name) {
-		t, err := probeTool(ctx, path)
+		t, err := askTool(ctx, path)
 		if err != nil {
 			return Tool{}, err
 		}
@@ -52,7 +52,7 @@ func FindTool(ctx context.Context, name string, major int) (Tool, error) {
 // ToolPaths lists where a program is installed.
 func ToolPaths(name string) []string {
 	var paths []string
-	for _, folder := range ToolFolders {
+	for _, folder := range ToolDirs {
 		found, err := filepath.Glob(filepath.Join(folder, name))
 		if err == nil { // the patterns are valid
 			paths = append(paths, found...)
@@ -64,7 +64,7 @@ func ToolPaths(name string) []string {
 	return paths
 }
 
-func probeTool(ctx context.Context, path string) (Tool, error) {
+func askTool(ctx context.Context, path string) (Tool, error) {
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return Tool{}, fmt.Errorf("ask %s for its version: %w", path, err)

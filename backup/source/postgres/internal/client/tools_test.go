@@ -19,9 +19,9 @@ func fakeTools(t *testing.T, name string, versions ...string) {
 		script := fmt.Sprintf("#!/bin/sh\necho '%s (PostgreSQL) %s'\n", name, v)
 		sourcetest.Must(t, os.WriteFile(filepath.Join(folder, name), []byte(script), 0o755))
 	}
-	old := ToolFolders
-	t.Cleanup(func() { ToolFolders = old })
-	ToolFolders = []string{filepath.Join(dir, "*", "bin")}
+	old := ToolDirs
+	t.Cleanup(func() { ToolDirs = old })
+	ToolDirs = []string{filepath.Join(dir, "*", "bin")}
 	t.Setenv("PATH", "/nowhere")
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 )
 
-// ErrSeal means that a stage is not as it was sealed: somebody wrote to it, or
+// ErrTouched means that a stage is not as it was left: somebody wrote to it, or
 // it is gone. Its message says of which source. It has to be staged again.
-var ErrSeal = errors.New("the stage is not as it was left")
+var ErrTouched = errors.New("the stage is not as it was left")
 
 // pinOf names a backup by its id and by the digest of all that its manifest
 // says.
@@ -29,7 +29,7 @@ func pinOf(m *backup.Manifest) (pin, error) {
 	return pin{Backup: m.ID, Digest: hex.EncodeToString(sum[:])}, nil
 }
 
-func (j *journal) heldOf(ctx context.Context, src source.Source) (*sealed, error) {
+func (j *journal) heldOf(ctx context.Context, src source.Source) (*stageRecord, error) {
 	record := j.stageOf(src)
 	if record == nil {
 		return nil, nil //nolint:nilnil // there is none
@@ -37,14 +37,14 @@ func (j *journal) heldOf(ctx context.Context, src source.Source) (*sealed, error
 	if moved, err := j.moved(src); err != nil || moved {
 		return nil, err // it lies where it is of no use any more
 	}
-	seal, err := src.Fingerprint(ctx)
-	if err != nil || seal == "" || seal != record.Seal {
+	print, err := src.Fingerprint(ctx)
+	if err != nil || print == "" || print != record.Fingerprint {
 		return nil, err
 	}
 	return record, nil
 }
 
-func (j *journal) stageOf(src source.Source) *sealed {
+func (j *journal) stageOf(src source.Source) *stageRecord {
 	at := j.indexOf(src)
 	if at < 0 {
 		return nil
@@ -55,16 +55,16 @@ func (j *journal) stageOf(src source.Source) *sealed {
 
 func (j *journal) indexOf(src source.Source) int {
 	name := journalSource{src.Kind(), src.Name()}
-	return slices.IndexFunc(j.Stages, func(r sealed) bool { return r.Source == name })
+	return slices.IndexFunc(j.Stages, func(r stageRecord) bool { return r.Source == name })
 }
 
-// setStage notes what a source's stage holds; an empty seal forgets it.
-func (j *journal) setStage(src source.Source, e source.Entry, seal string) {
+// setStage notes what a source's stage holds; an empty fingerprint forgets it.
+func (j *journal) setStage(src source.Source, e source.Entry, print string) {
 	if at := j.indexOf(src); at >= 0 {
 		j.Stages = slices.Delete(slices.Clone(j.Stages), at, at+1)
 	}
-	if seal != "" {
-		j.Stages = append(slices.Clip(j.Stages), sealed{Source: journalSource{src.Kind(), src.Name()}, Entry: e, Seal: seal})
+	if print != "" {
+		j.Stages = append(slices.Clip(j.Stages), stageRecord{Source: journalSource{src.Kind(), src.Name()}, Entry: e, Fingerprint: print})
 	}
 }
 
@@ -77,9 +77,9 @@ func (j *journal) setFound(src source.Source, found source.Findings) {
 }
 
 // sound tells whether nothing is wrong with what is staged.
-func (r *sealed) sound() bool { return r.Found == nil || len(r.Found.Damage) == 0 }
+func (r *stageRecord) sound() bool { return r.Found == nil || len(r.Found.Damage) == 0 }
 
-func (r *sealed) found() source.Findings {
+func (r *stageRecord) found() source.Findings {
 	if r.Found == nil {
 		return source.Findings{}
 	}
@@ -108,11 +108,11 @@ func named(source string, texts []string) []string {
 }
 
 // whole tells whether every source has its stage.
-func whole(held []*sealed) bool { return !slices.Contains(held, nil) }
+func whole(held []*stageRecord) bool { return !slices.Contains(held, nil) }
 
-// checkSeals looks at the stages before they are swapped. Those that hold are
+// checkFingerprints looks at the stages before they are swapped. Those that hold are
 // kept when others do not.
-func (s *stager) checkSeals(ctx context.Context, j journal) error {
+func (s *stager) checkFingerprints(ctx context.Context, j journal) error {
 	held, err := s.set.held(ctx, j)
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (s *stager) checkSeals(ctx context.Context, j journal) error {
 			j.setStage(src, source.Entry{}, "")
 		}
 	}
-	return errors.Join(fmt.Errorf("%w (%s): stage it again", ErrSeal, strings.Join(broken, ", ")), s.journal.write(&j, Idle))
+	return errors.Join(fmt.Errorf("%w (%s): stage it again", ErrTouched, strings.Join(broken, ", ")), s.journal.write(&j, Idle))
 }
 
 // settle ends a staging that did not come to its end: what is whole stays, the
@@ -142,8 +142,8 @@ func (s *stager) settle(ctx context.Context, j journal) error {
 	for _, src := range j.placed(s.set.all) {
 		record := j.stageOf(src)
 		if record != nil {
-			seal, err := src.Fingerprint(ctx)
-			if err != nil || seal == record.Seal {
+			print, err := src.Fingerprint(ctx)
+			if err != nil || print == record.Fingerprint {
 				continue // what cannot be known now is looked at again before it is used
 			}
 		}

@@ -85,7 +85,7 @@ func TestAStageThatSomebodyWroteToIsNotSwapped(t *testing.T) {
 		d["uploads"].staged = found
 		mustBeReady(t, h, testManifest(), false)
 		err := h.Swap(t.Context())
-		if !errors.Is(err, ErrSeal) || !strings.Contains(err.Error(), "uploads") {
+		if !errors.Is(err, ErrTouched) || !strings.Contains(err.Error(), "uploads") {
 			t.Errorf("swap: %v", err)
 		}
 		h.mustHold(t, Idle, "")
@@ -159,20 +159,20 @@ func TestAFailureLeavesTheEarlierBackupStagedWhileItIsWhole(t *testing.T) {
 	}
 }
 
-func TestASealThatCannotBeSeenLosesNothing(t *testing.T) {
+func TestAFingerprintThatCannotBeSeenLosesNothing(t *testing.T) {
 	d := newDisk()
 	h := newHost(t, memoryDir(t), d, noStep)
 	if err := stageOlder(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
-	h.sources["db"].fail["seal"] = errors.New("the server is down")
+	h.sources["db"].fail["fingerprint"] = errors.New("the server is down")
 	for _, do := range []func(*host) error{stageIt, swapIt} {
-		if err := do(h); err == nil || errors.Is(err, ErrSeal) || !strings.Contains(err.Error(), "the server is down") {
+		if err := do(h); err == nil || errors.Is(err, ErrTouched) || !strings.Contains(err.Error(), "the server is down") {
 			t.Errorf("got %v", err)
 		}
 		h.mustHold(t, Staged, "b-0")
 	}
-	delete(h.sources["db"].fail, "seal")
+	delete(h.sources["db"].fail, "fingerprint")
 	if err := errors.Join(swapIt(h), h.Finish(t.Context())); err != nil || !d.all(oldStage) {
 		t.Errorf("%v: %v", err, d)
 	}
