@@ -17,7 +17,6 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
-	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -113,7 +112,7 @@ func newPromote(a *app) *cobra.Command {
 // promotion is one run of the command.
 type promotion struct {
 	app *app
-	req api.PromotionRequest
+	req agent.PromotionRequest
 	yes bool
 }
 

@@ -60,7 +60,7 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 		if info, _, err := b.agent.BackupInfo(t.Context(), ref.ID); err != nil || info.By != "alice" {
 			t.Errorf("the backup was asked for by %q, %v", info.By, err)
 		}
-		b.promote(PromoteRequest{By: "bob", Reason: "drill"})
+		b.promoteBy("bob", PromotionRequest{Reason: "drill"})
 		events, err := b.agent.Events().Select(event.Filter{Kinds: []string{"promotion"}})
 		if err != nil {
 			t.Fatal(err)

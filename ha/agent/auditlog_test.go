@@ -23,7 +23,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.write("state", "never replicated")
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, Backup: first, By: "bob", Reason: "the upgrade went wrong"})
+		b.promoteBy("bob", PromotionRequest{Mode: ha.ModeFailover, Backup: first, Reason: "the upgrade went wrong"})
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		b.until("its first backup", func(s Status) bool { return s.LastBackup.Epoch == 2 })

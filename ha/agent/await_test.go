@@ -55,7 +55,7 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 				}
 				b.until("a is known to have ended", func(s Status) bool { return s.Head.Stopped && s.FailoverWait == nil })
 				begun := time.Now()
-				b.promote(PromoteRequest{Mode: ha.ModeFailover})
+				b.promote(PromotionRequest{Mode: ha.ModeFailover})
 				b.until("active", func(s Status) bool { return s.Leading && apps["b"].runs.Load() })
 				if took := time.Since(begun); took > 5*time.Second {
 					t.Errorf("it waited %v", took)
@@ -70,21 +70,21 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 func TestAPreflightSaysHowLongAFailoverWaits(t *testing.T) {
 	fencings(t, func(t *testing.T, mode string, _ *cluster, _, b, _ *host) {
 		b.until("a is seen alive", func(s Status) bool { return s.HeadAlive })
-		look := func(req PromoteRequest) Preflight {
+		look := func(req PromotionRequest) Preflight {
 			p, err := b.agent.Preflight(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return p
 		}
-		if p := look(PromoteRequest{}); p.Wait != nil {
+		if p := look(PromotionRequest{}); p.Wait != nil {
 			t.Errorf("a switchover would wait: %+v", p.Wait)
 		}
-		p := look(PromoteRequest{Mode: ha.ModeFailover})
+		p := look(PromotionRequest{Mode: ha.ModeFailover})
 		if p.Wait == nil || p.Wait.Seconds < 30 || p.Wait.Seconds > 70 || p.Wait.Word != (mode == "available") || !strings.Contains(p.Wait.String(), "at most") {
 			t.Fatalf("a failover would wait: %+v", p.Wait)
 		}
-		word := PromoteRequest{Mode: ha.ModeFailover, HostIsOff: true, By: "alice"}
+		word := PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true}
 		if p := look(word); p.OK != (mode == "available") || (p.Wait == nil) != (mode == "available") {
 			t.Fatalf("with an operator's word: %+v", p)
 		}
@@ -103,7 +103,7 @@ func TestAnOperatorsWordEndsAFailoversWait(t *testing.T) {
 		b.until("a is seen alive", func(s Status) bool { return s.HeadAlive })
 		a.leave() // as if its host were off
 		begun := time.Now()
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, HostIsOff: true, By: "alice"})
+		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true})
 		b.untilLeading()
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("it waited %v", took)
@@ -126,7 +126,7 @@ func TestAPromotionThatWaitsForAHandoverSaysForWhat(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
 		a.hooks.setFail("demote", errors.New("the moon is not mounted"))
-		id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestAPromotionThatWaitsForAHandoverSaysForWhat(t *testing.T) {
 		}
 		a.hooks.setFail("demote", nil)
 		a.untilLeading()
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 	})
 }
 
@@ -160,13 +160,13 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 			a.halt()
 			a.write("state", state)
 			b.until("a is silent", func(s Status) bool { return s.silent() })
-			b.promote(PromoteRequest{Mode: ha.ModeFailover})
+			b.promote(PromotionRequest{Mode: ha.ModeFailover})
 			b.untilLeading()
 			a.start()
 			a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		}
 		salvage("never backed up")
-		a.promote(PromoteRequest{})
+		a.promote(PromotionRequest{})
 		a.untilLeading()
 		salvage("never backed up either")
 

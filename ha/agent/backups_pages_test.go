@@ -26,7 +26,7 @@ func TestHistoryComesInPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.promote(PromoteRequest{Backup: listed[3].ID, Mode: ha.ModeSwitchover})
+		b.promote(PromotionRequest{Backup: listed[3].ID, Mode: ha.ModeSwitchover})
 		b.untilLeading()
 		all, err := b.agent.Backups(t.Context(), 0)
 		if err != nil || len(all) < 6 {

@@ -27,6 +27,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // TestMain has the hosts' folders in memory: what is tested here is not the disk, and
@@ -262,9 +263,15 @@ func (h *host) backup() string {
 }
 
 // promote promotes and waits for the end.
-func (h *host) promote(req PromoteRequest) PromotionStatus {
+func (h *host) promote(req PromotionRequest) PromotionStatus {
 	h.t.Helper()
-	id, err := h.agent.Promote(h.t.Context(), req)
+	return h.promoteBy("", req)
+}
+
+// promoteBy is promote, on somebody's word.
+func (h *host) promoteBy(who string, req PromotionRequest) PromotionStatus {
+	h.t.Helper()
+	id, err := h.agent.Promote(event.WithActor(h.t.Context(), who), req)
 	if err != nil {
 		h.dump()
 		h.t.Fatalf("promote %s: %v", h.name, err)

@@ -115,7 +115,7 @@ func TestTheRemedyOfARefusedActiveLosesNothing(t *testing.T) {
 		a.putBack(old, seen)
 		a.start()
 		a.until("refused, and its state is kept", func(s Status) bool { return s.Refused != "" && s.Demotion != nil && s.Demotion.Made })
-		a.promote(PromoteRequest{Mode: ha.ModeFailover})
+		a.promote(PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})
 		b.until("follows", func(s Status) bool { return s.Epoch == 2 })
@@ -134,7 +134,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
 		b.until("follows", func(s Status) bool { return s.State == StateInSync && s.Bucket == "ok" })
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.backup()
 		b.halt()
@@ -148,7 +148,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		d.lists("never backed up")
 		b.has(map[string]string{"state": "never backed up"})
 		d.until("the active is silent", func(s Status) bool { return s.silent() })
-		d.promote(PromoteRequest{Mode: ha.ModeFailover})
+		d.promote(PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		if seen {
 			b.halt()
@@ -169,12 +169,12 @@ func TestAStandbyThatMissedItsOwnEpochKeepsWhatItHas(t *testing.T) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
 		b.until("follows", func(s Status) bool { return s.State == StateInSync && s.Bucket == "ok" })
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.halt()
 		b.write("state", "never backed up")
 		d.until("the active is silent", func(s Status) bool { return s.Epoch == 2 && s.silent() })
-		d.promote(PromoteRequest{Mode: ha.ModeFailover})
+		d.promote(PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		b.putBack(old, seen)
 		b.start()
@@ -196,7 +196,7 @@ func TestAnOldActiveWhoseFolderWasPutBackSalvagesFirst(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s Status) bool { return s.silent() })
-		b.promote(PromoteRequest{Mode: ha.ModeFailover})
+		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.putBack(old, false)
 		a.start()
@@ -220,7 +220,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		clone.name = b.name
 		b.copyData(clone.data)
 		clone.unnoticed()
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		clone.start()
 		clone.until("refused", func(s Status) bool { return s.State == StateRefused })
@@ -242,7 +242,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 func TestAnActiveWhoseRecordIsAnothersStarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.halt()
 		if err := b.forge("somebody else"); err != nil {
@@ -285,7 +285,7 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 				}
 				b.until("the active is silent", func(s Status) bool { return s.silent() })
 				if what == "replaced meanwhile, no folder" || what == "a blank host" {
-					b.promote(PromoteRequest{Mode: ha.ModeFailover})
+					b.promote(PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
 				}
 				if what == "a blank host" {
@@ -304,7 +304,7 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 				})
 				b.lists("never backed up")
 				if what == "its folder" {
-					b.promote(PromoteRequest{Mode: ha.ModeFailover})
+					b.promote(PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
 					a.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
 				}
@@ -395,7 +395,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s Status) bool { return s.silent() })
-		b.promote(PromoteRequest{Mode: ha.ModeFailover})
+		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		pictures := a.app + "-pictures"
 		if err := errors.Join(os.Remove(pictures), os.Symlink("/nowhere/at/all", pictures)); err != nil {
@@ -435,7 +435,7 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				a.halt()
 				a.write("state", "never backed up")
 				b.until("the active is silent", func(s Status) bool { return s.silent() })
-				b.promote(PromoteRequest{Mode: ha.ModeFailover})
+				b.promote(PromotionRequest{Mode: ha.ModeFailover})
 				b.untilLeading()
 				wiped := c.host("wiped")
 				wiped.app = a.app
@@ -452,7 +452,7 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				if !sameURL {
 					said := "files (1 files)"
 					wiped.until("says what it has", func(s Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), said) })
-					p, err := wiped.agent.Preflight(t.Context(), PromoteRequest{})
+					p, err := wiped.agent.Preflight(t.Context(), PromotionRequest{})
 					if err != nil || !strings.Contains(strings.Join(p.notes, "\n"), said) {
 						t.Errorf("before a promotion: %+v, %v", p, err)
 					}

@@ -194,7 +194,7 @@ func TestABackupIsOpenedByItsIDInAHandfulOfRequests(t *testing.T) {
 		b.start()
 		b.until("ready", func(s Status) bool { return len(s.Cached) > 0 && s.Head != nil })
 		b.store.Calls()
-		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Backup: old})
+		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: old})
 		if err != nil || len(p.Loss.Newer) != 61 {
 			t.Errorf("%d newer backups, %v", len(p.Loss.Newer), err)
 		}
@@ -211,7 +211,7 @@ func TestTheLossPreviewCountsAllThatIsNewer(t *testing.T) {
 			a.write("state", fmt.Sprint(i))
 			a.backup()
 		}
-		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Backup: first})
+		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: first})
 		if err != nil || len(p.Loss.Newer) != control.DefaultList+7 || !strings.Contains(p.Loss.Summary, fmt.Sprint(control.DefaultList+7)) {
 			t.Errorf("%d newer backups, %q, %v", len(p.Loss.Newer), p.Loss.Summary, err)
 		}
@@ -273,7 +273,7 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 func TestADamagedMarkerIsShownAndHidesNothingElse(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, d, _ := threeHosts(t, c)
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.until("finished", func(s Status) bool { return s.Promotion == nil })
 		d.untilCached(b.backup())

@@ -31,14 +31,14 @@ func TestStandbysFederateTheActiveThroughPromotions(t *testing.T) {
 		if info, err := os.Stat(b.targets()); err != nil || info.Mode().Perm() != 0o644 {
 			t.Errorf("targets file: %v %v; Prometheus must be able to read it", info, err)
 		}
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.federates("")
 		a.federates("b:9090")
 		d.federates("b:9090")
 		// Nothing is heard of the active any more: nor will its Prometheus answer.
 		b.halt()
 		d.federates("")
-		d.promote(PromoteRequest{Mode: ha.ModeFailover})
+		d.promote(PromotionRequest{Mode: ha.ModeFailover})
 		d.federates("")
 		a.federates("d:9090")
 		b.start()

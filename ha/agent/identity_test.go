@@ -215,7 +215,7 @@ func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
 				a.until("its state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Told })
 				b.lists("rolled back too")
 				a.until("the active is silent", func(s Status) bool { return s.silent() })
-				a.promote(PromoteRequest{Mode: ha.ModeFailover})
+				a.promote(PromotionRequest{Mode: ha.ModeFailover})
 				a.untilLeading()
 				a.has(map[string]string{"state": "two"})
 			})
@@ -368,7 +368,7 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 			t.Errorf("a backup: %v", err)
 		}
 		a.until("its own state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Made })
-		a.promote(PromoteRequest{Mode: ha.ModeFailover})
+		a.promote(PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})
 	})

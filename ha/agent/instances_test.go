@@ -135,7 +135,7 @@ func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
 		b.run(agent)
 		b.until("ready", func(s Status) bool { return s.Head != nil && s.Bucket == "ok" })
 		b.write("mine", "untouched")
-		id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
 		b.hooks.setFail("promote", errors.New("no such unit"))
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		s := b.until("active with the application down", func(s Status) bool { return s.Leading && s.AppError != "" })
 		if s.Healthy || s.Stats.HookFailures["promote"] == 0 || s.Stats.Failures["application.start"] == 0 || b.hooks.isRunning() {
 			t.Errorf("%+v", s)
@@ -271,7 +271,7 @@ func TestAnOldActivesRowIsRightSoonAfterASwitchover(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)
 		c.pass(3 * time.Minute)
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		a.untilCached(b.backup())
 		c.pass(10 * time.Second)

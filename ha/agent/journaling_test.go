@@ -72,7 +72,7 @@ func TestADeadDiskHoldsUpNoStop(t *testing.T) {
 					t.Errorf("healthy %v, bucket %q: %q", s.Healthy, s.Bucket, s.Problems)
 				}
 				b.until("silent", func(s Status) bool { return !s.HeadAlive })
-				b.promote(PromoteRequest{Mode: ha.ModeFailover})
+				b.promote(PromotionRequest{Mode: ha.ModeFailover})
 				a.until("replaced, and stopped", func(s Status) bool { return s.Role == ha.RoleStandby && s.App == "stopped" })
 				if a.hooks.isRunning() {
 					t.Error("the application of the old active runs")

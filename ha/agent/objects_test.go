@@ -39,7 +39,7 @@ func TestTheSharedConfigurationIsPutBack(t *testing.T) {
 				for _, h := range []*host{a, b} {
 					h.until("it is over", func(s Status) bool { return !mentions("configuration")(s) })
 				}
-				b.promote(PromoteRequest{})
+				b.promote(PromotionRequest{})
 				b.untilLeading()
 				b.backup()
 			})

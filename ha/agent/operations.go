@@ -8,26 +8,20 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
-// PromoteRequest asks to make this instance the active.
-type PromoteRequest struct {
-	Backup string  `json:"backup,omitempty"` // id; "": the newest
-	Mode   ha.Mode `json:"mode,omitempty"`   // "": switchover
-	// Shown is the id of the newest backup that the operator was shown. If a
-	// newer one has appeared meanwhile a failover is refused. "": not shown.
-	Shown                string `json:"shown,omitempty"`
-	DryRun               bool   `json:"dry_run,omitempty"`
-	AllowVersionMismatch bool   `json:"allow_version_mismatch,omitempty"`
-	AllowFailedRehearsal bool   `json:"allow_failed_rehearsal,omitempty"`
-	WaiveSalvage         bool   `json:"waive_salvage,omitempty"`
-	// HostIsOff is By's word that the old active's host is off: a failover does not
-	// wait for its application to stop. It is refused under strict fencing.
-	HostIsOff bool `json:"host_is_off,omitempty"`
-	// AppIsStopped is By's word that the application of the active is stopped, where
-	// nothing but people can stop it: a switchover from there needs it. It is refused
-	// under strict fencing.
-	AppIsStopped bool   `json:"application_is_stopped,omitempty"`
-	By           string `json:"by,omitempty"`
-	Reason       string `json:"reason,omitempty"`
+// PromotionRequest asks to make this instance the active, or, with DryRun,
+// whether that would work and what would be lost. It is the body of the API's call, and
+// the context of a call says who asks (event.Actor).
+type PromotionRequest struct {
+	Backup               string  `json:"backup,omitempty" maxLength:"256" doc:"id of the backup to restore; empty: the newest"`
+	Mode                 ha.Mode `json:"mode,omitempty" enum:"switchover,failover" default:"switchover"`
+	DryRun               bool    `json:"dry_run,omitempty"`
+	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
+	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
+	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
+	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
+	AppIsStopped         bool    `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`
+	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
+	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
 }
 
 // Preflight says whether a promotion would work now, and what it would lose.

@@ -34,7 +34,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 			t.Errorf("backup: %v", err)
 		}
 		a.untilLeading()
-		if _, err := a.agent.Promote(ctx, PromoteRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "active already") {
+		if _, err := a.agent.Promote(ctx, PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "active already") {
 			t.Errorf("promote the active: %v", err)
 		}
 	})

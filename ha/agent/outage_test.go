@@ -108,7 +108,7 @@ func TestAStandbyWithoutItsBucketForTenMinutes(t *testing.T) {
 		if s := b.agent.Status(); s.Role != ha.RoleStandby || len(s.Cached) == 0 {
 			t.Errorf("role %s, cached %v", s.Role, s.Cached)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: ha.ModeFailover}); err == nil {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err == nil {
 			t.Error("promoted without a bucket")
 		}
 		b.store.Heal()
@@ -158,7 +158,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 			b.write("mine", "as before")
 			a.write("state", "two")
 			begun := away(b, false)
-			id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+			id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +180,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 		fencings(t, func(t *testing.T, _ string, _ *cluster, a, b, d *host) {
 			a.write("state", "two")
 			begun := away(b, true)
-			id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+			id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -301,7 +301,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 		a.write("state", strings.Repeat("salvaged", 1000))
 		a.halt()
 		c.pass(3 * time.Minute)
-		b.promote(PromoteRequest{Backup: first, Mode: ha.ModeFailover})
+		b.promote(PromotionRequest{Backup: first, Mode: ha.ModeFailover})
 		b.untilLeading()
 		b.write("state", "another")
 		b.backup()

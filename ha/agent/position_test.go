@@ -30,7 +30,7 @@ func TestAPreflightTellsWhatTheActiveLastReported(t *testing.T) {
 		a.untilLeading()
 		b.untilCached(a.backup())
 		b.until("the active's record", func(Status) bool {
-			p, err := b.agent.Preflight(t.Context(), PromoteRequest{})
+			p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}

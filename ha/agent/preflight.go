@@ -17,7 +17,7 @@ import (
 
 // Preflight says whether a promotion would work now, and what it would lose.
 // It changes nothing. A backup that does not exist is ErrNoBackup.
-func (a *Agent) Preflight(ctx context.Context, req PromoteRequest) (Preflight, error) {
+func (a *Agent) Preflight(ctx context.Context, req PromotionRequest) (Preflight, error) {
 	p, _, err := a.preflight(ctx, req)
 	if err != nil {
 		return p, fmt.Errorf("check the promotion: %w", err)
@@ -25,7 +25,7 @@ func (a *Agent) Preflight(ctx context.Context, req PromoteRequest) (Preflight, e
 	return p, nil
 }
 
-func (a *Agent) preflight(ctx context.Context, req PromoteRequest) (Preflight, choice, error) {
+func (a *Agent) preflight(ctx context.Context, req PromotionRequest) (Preflight, choice, error) {
 	p := Preflight{Mode: req.Mode}
 	switch req.Mode {
 	case "":
@@ -121,7 +121,7 @@ func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {
 	p.check("key", err)
 }
 
-func roleCheck(s Status, req PromoteRequest) error {
+func roleCheck(s Status, req PromotionRequest) error {
 	d := s.Demotion
 	switch {
 	case s.Promotion != nil:
@@ -138,7 +138,7 @@ func roleCheck(s Status, req PromoteRequest) error {
 
 // choose tells the machine's choice from what the operator asked for. The
 // newest by its id is the newest: a switchover restores the final backup then.
-func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromoteRequest, info control.BackupInfo) (choice, error) {
+func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromotionRequest, info control.BackupInfo) (choice, error) {
 	var c choice
 	if !info.Newest {
 		ref := info.Ref
@@ -197,7 +197,7 @@ func heartbeatCheck(s Status, mode ha.Mode) error {
 }
 
 // checkWait says for how long the promotion would wait for the old active.
-func (p *Preflight) checkWait(s Status, h *ha.Head, req PromoteRequest) {
+func (p *Preflight) checkWait(s Status, h *ha.Head, req PromotionRequest) {
 	if req.HostIsOff {
 		var err error
 		if why := ha.RefuseHostIsOff(p.Mode, h.Fencing.Mode); why != "" {

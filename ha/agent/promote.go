@@ -16,7 +16,7 @@ import (
 // and returns the promotion's id once it has begun; WaitPromotion tells how it
 // ends. With DryRun nothing is begun and the id is "". What would be unsafe is
 // a *ha.Refusal.
-func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error) {
+func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, error) {
 	p, chosen, err := a.preflight(ctx, req)
 	if err != nil {
 		return "", fmt.Errorf("promote: %w", err)
@@ -27,10 +27,7 @@ func (a *Agent) Promote(ctx context.Context, req PromoteRequest) (string, error)
 	if req.DryRun {
 		return "", nil
 	}
-	by := req.By
-	if by == "" {
-		by = "an operator"
-	}
+	by := cmp.Or(event.Actor(ctx), "an operator")
 	id, answer, err := a.ask(ctx, func(id string) ha.Event {
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,

@@ -22,11 +22,11 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		a.write("state", "two")
 		second := a.backup()
 		b.untilCached(second)
-		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Backup: first})
+		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: first})
 		if err != nil || !p.OK || !slices.Equal(p.Loss.Newer, []string{second}) {
 			t.Fatalf("preflight: %+v, %v", p, err)
 		}
-		b.promote(PromoteRequest{Backup: first})
+		b.promote(PromotionRequest{Backup: first})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 		s := d.until("the new epoch's first backup", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].Epoch == 2 })
@@ -93,7 +93,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		start(b)
 		a.untilLeading()
 		b.untilCached(a.backup())
-		p, err := b.agent.Preflight(t.Context(), PromoteRequest{})
+		p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,13 +109,13 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		if !strings.HasPrefix(p.Loss.Summary, "nothing") {
 			t.Errorf("loss %q", p.Loss.Summary)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !ha.IsRefusal(err) {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) {
 			t.Errorf("promote all the same: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Backup: "nonsense"}); !errors.Is(err, control.ErrNoBackup) {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Backup: "nonsense"}); !errors.Is(err, control.ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("an unknown mode: %v", err)
 		}
 	})
@@ -124,7 +124,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 func TestADryRunChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
-		if id, err := b.agent.Promote(t.Context(), PromoteRequest{DryRun: true}); err != nil || id != "" {
+		if id, err := b.agent.Promote(t.Context(), PromotionRequest{DryRun: true}); err != nil || id != "" {
 			t.Errorf("%q, %v", id, err)
 		}
 		if s := b.agent.Status(); s.Promotion != nil || slices.Contains(c.memory.Keys(), ha.LeaseKey) {
@@ -140,7 +140,7 @@ func TestOfTwoPromotionsAtOnceOneWins(t *testing.T) {
 		var both sync.WaitGroup
 		for _, h := range []*host{b, d} {
 			both.Go(func() {
-				id, err := h.agent.Promote(t.Context(), PromoteRequest{})
+				id, err := h.agent.Promote(t.Context(), PromotionRequest{})
 				if err != nil {
 					lost.Store(h.name, err.Error())
 					return
@@ -175,7 +175,7 @@ func TestAPromotionCanBeCancelledBeforeItCommits(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		gate, opened := storetest.Wait()
 		a.store.Inject(storetest.Fault{Op: storetest.Put, Key: "backups/**", Do: gate})
-		id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func TestAPromotionWithoutTheBucketIsTheBucketsTrouble(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
 		b.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !errors.Is(err, control.ErrBucket) || ha.IsRefusal(err) {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !errors.Is(err, control.ErrBucket) || ha.IsRefusal(err) {
 			t.Errorf("promote: %v", err)
 		}
 		b.store.Heal()

@@ -45,7 +45,7 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 	}
 	b.until(t, "cached", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == ref.ID })
 	a.file(t, "app/state", "two")
-	id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+	id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 			h.start()
 		}
 		a.untilLeading()
-		b.promote(PromoteRequest{By: "test"})
+		b.promoteBy("test", PromotionRequest{})
 		b.untilLeading()
 		var lost []string
 		for _, content := range []string{"second", "third"} {
@@ -146,7 +146,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		if err != nil || !told {
 			t.Errorf("history %+v, %v", h.Events, err)
 		}
-		d.promote(PromoteRequest{By: "test"})
+		d.promoteBy("test", PromotionRequest{})
 		d.untilLeading()
 		d.has(map[string]string{"file": "never backed up"})
 	})

@@ -34,7 +34,7 @@ func TestLostAnswersAreResolved(t *testing.T) {
 		a.write("state", "two")
 		lose(a)
 		lose(b)
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
@@ -64,7 +64,7 @@ func TestAnActiveThatStopsDuringAHandoverGoesOnAfterwards(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		gate, opened := storetest.Wait()
 		a.store.Inject(storetest.Fault{Op: storetest.Put, Key: "backups/**", Do: gate})
-		id, err := b.agent.Promote(t.Context(), PromoteRequest{})
+		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestACandidateThatStopsBeforeTheCommitRollsBack(t *testing.T) {
 		b.write("mine", "untouched")
 		gate, opened := storetest.Wait()
 		b.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: ha.HeadKey, Do: gate})
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); err != nil {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		<-opened.Arrived() // everything is swapped; the commit never reaches the bucket
@@ -110,7 +110,7 @@ func TestACandidateThatStopsAfterTheCommitFinishes(t *testing.T) {
 			close(committed)
 			<-b.agent.stopped
 		})})
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); err != nil {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		<-committed
@@ -166,7 +166,7 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.until("alarm", func(s Status) bool { return strings.Contains(s.Bucket, "cannot be verified") })
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{Mode: ha.ModeFailover}); err == nil {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err == nil {
 			t.Error("promoted on a head that cannot be verified")
 		}
 		if _, err := c.memory.Put(t.Context(), ha.HeadKey, old, blobstore.Always); err != nil {
@@ -214,7 +214,7 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 		}
 		b.run(agent)
 		b.until("ready", func(s Status) bool { return s.Head != nil })
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.hooks.mu.Lock()
 		defer b.hooks.mu.Unlock()
 		if !slices.Contains(b.hooks.env["probe"], "UNDERSTUDY_STAGED_FILES=/somewhere") {

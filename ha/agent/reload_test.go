@@ -103,7 +103,7 @@ func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 		}
 		newest := a.backup()
 		b.until("rehearsed again", func(s Status) bool { return s.Staged == newest })
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		if text, err := os.ReadFile(filepath.Join(filepath.Dir(b.app), "uploads", "one")); err != nil || string(text) != "of a" {
 			t.Errorf("%q, %v", text, err)
 		}

@@ -55,7 +55,7 @@ func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 				t.Errorf("%s: status %+v", h.name, h.agent.Status().Retention)
 			}
 		}
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, By: "test"})
+		b.promoteBy("test", PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 	})

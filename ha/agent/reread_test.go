@@ -27,7 +27,7 @@ func TestAStandbyReadsItsStageInRotation(t *testing.T) {
 				t.Errorf("still wrong: %s", text)
 			}
 		}
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 	})
@@ -42,7 +42,7 @@ func TestTheReadingOfTheStageMakesWay(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal("the standby is not at rest")
 		}
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		<-ctx.Done()
 		b.untilLeading()
 		if b.agent.atRest() {

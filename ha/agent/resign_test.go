@@ -88,7 +88,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		stages := newRings(t)
 		c.ring = stages.old
 		a, b, d, first := threeHosts(t, c)
-		b.promote(PromoteRequest{}) // leaves a lease behind
+		b.promote(PromotionRequest{}) // leaves a lease behind
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
@@ -176,7 +176,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		if err := runOnce(t, d.config()); !errors.Is(err, seal.ErrUnknownKey) {
 			t.Errorf("an agent with the retired key alone: %v", err)
 		}
-		a.promote(PromoteRequest{})
+		a.promote(PromotionRequest{})
 		a.untilLeading()
 		a.has(map[string]string{"state": "three"})
 	})
@@ -191,7 +191,7 @@ func TestAnInstanceThatLagsBehindInARotationTakesNothingBack(t *testing.T) {
 		a.until("what is in force is readable with the new key alone", func(Status) bool { return c.readable(stages.retired) == nil })
 		cluster := c.object(ha.ClusterKey)
 		a.backup()
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		s := b.agent.Status()
 		digest, since := s.Config.Digest, s.Uptime

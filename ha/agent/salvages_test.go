@@ -21,7 +21,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("a is silent", func(s Status) bool { return s.silent() })
-		b.promote(PromoteRequest{Mode: ha.ModeFailover})
+		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.start()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
@@ -75,7 +75,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 			t.Errorf("%+v, %v", taken, err)
 		}
 		d.until("follows b", func(s Status) bool { return s.Epoch == 2 })
-		d.promote(PromoteRequest{Backup: salvaged})
+		d.promote(PromotionRequest{Backup: salvaged})
 		d.untilLeading()
 		d.has(map[string]string{"state": "never backed up"})
 	})

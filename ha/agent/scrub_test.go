@@ -46,7 +46,7 @@ func TestAStandbyWhoseCacheHasRottenIsPromotable(t *testing.T) {
 		if len(b.rotCache()) == 0 {
 			t.Fatal("nothing is cached")
 		}
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
 		if s := b.agent.Status(); s.Stats.CacheMended == 0 || s.Stats.CacheLost > 0 {

@@ -36,7 +36,7 @@ func TestEveryStepOfASwitchoverIsListed(t *testing.T) {
 		b.join(false)
 		b.start()
 		b.untilCached(a.backup())
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		a.until("standby", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		listed, seen := Steps(), map[string]bool{}
 		for len(passed) > 0 {

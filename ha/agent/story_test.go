@@ -58,7 +58,7 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 		a, b, d, _ := threeHosts(t, c)
 		a.write("state", "two") // after the last backup
 		a.write("more", "data")
-		s := b.promote(PromoteRequest{By: "test"})
+		s := b.promoteBy("test", PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two", "more": "data"})
 		if s.Epoch != 2 {
@@ -72,7 +72,7 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 		id := b.backup()
 		a.untilCached(id)
 		d.untilCached(id)
-		a.promote(PromoteRequest{})
+		a.promote(PromotionRequest{})
 		a.untilLeading()
 		a.has(map[string]string{"state": "three", "more": "data"})
 	})
@@ -84,10 +84,10 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s Status) bool { return s.silent() })
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !ha.IsRefusal(err) {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) {
 			t.Fatalf("a switchover with a silent active: %v, want a refusal", err)
 		}
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, Shown: first})
+		b.promote(PromotionRequest{Mode: ha.ModeFailover, Shown: first})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 
@@ -109,7 +109,7 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		if salvage == "" {
 			t.Fatalf("no salvage backup among %+v", all)
 		}
-		a.promote(PromoteRequest{Backup: salvage})
+		a.promote(PromotionRequest{Backup: salvage})
 		a.untilLeading()
 		a.has(map[string]string{"state": "never backed up"})
 	})

@@ -86,7 +86,7 @@ func (a *Agent) lookAtFencing(ctx context.Context) {
 
 // checkStops looks what is known of the application of the active, where nothing on
 // its host can stop that.
-func (p *Preflight) checkStops(ctx context.Context, a *Agent, h *ha.Head, req PromoteRequest) error {
+func (p *Preflight) checkStops(ctx context.Context, a *Agent, h *ha.Head, req PromotionRequest) error {
 	rec, err := a.control.Instance(ctx, h.Active.Name)
 	if err != nil && !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, control.ErrUnverified) {
 		return err

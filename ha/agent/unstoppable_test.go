@@ -66,13 +66,13 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		b.until("the outlook says so", func(s Status) bool {
 			return !s.OutlookGood && strings.Contains(s.Outlook, "a switchover needs somebody who stops the application on a by hand")
 		})
-		if _, err := b.agent.Promote(t.Context(), PromoteRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--application-is-stopped") {
+		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--application-is-stopped") {
 			t.Fatalf("without a word: %v", err)
 		}
 		if !a.hooks.isRunning() {
 			t.Error("something was done to the application all the same")
 		}
-		b.promote(PromoteRequest{AppIsStopped: true, By: "alice"})
+		b.promoteBy("alice", PromotionRequest{AppIsStopped: true})
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		ack, _, err := b.agent.control.Read(t.Context(), ha.KindAck, ha.AckKey(2, a.agent.self), "")
@@ -114,7 +114,7 @@ func TestTheActiveDeclinesWhatItsCandidateDidNotKnow(t *testing.T) {
 func TestAFailoverFromWhereNothingCanStopTheApplicationSaysSo(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b := unstoppableActive(c)
-		p, err := b.agent.Preflight(t.Context(), PromoteRequest{Mode: ha.ModeFailover})
+		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeFailover})
 		if err != nil || !p.OK {
 			t.Fatalf("%+v, %v", p, err)
 		}
@@ -126,7 +126,7 @@ func TestAFailoverFromWhereNothingCanStopTheApplicationSaysSo(t *testing.T) {
 			t.Errorf("the preflight does not say that two may run: %+v", p.Checks)
 		}
 		begun := time.Now()
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, By: "alice"})
+		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		if took := time.Since(begun); took < 35*time.Second {
 			t.Errorf("an acknowledgement that proves nothing has ended the wait after %v", took)
@@ -252,7 +252,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			b.until("in red", func(s Status) bool {
 				return !s.Healthy && strings.Contains(strings.Join(s.Problems, "\n"), "until then this instance cannot take over")
 			})
-			_, err := b.agent.Promote(t.Context(), PromoteRequest{})
+			_, err := b.agent.Promote(t.Context(), PromotionRequest{})
 			wants(t, err, "b")
 		})
 	})

@@ -57,7 +57,7 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		}
 
 		turns := map[*host]uint64{a: a.agent.Turn(), b: b.agent.Turn()}
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		for h, turn := range turns {

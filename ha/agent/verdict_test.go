@@ -213,7 +213,7 @@ func TestTheStatusSaysWhatAFailoverLostAndWhereItIs(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s Status) bool { return s.silent() })
-		b.promote(PromoteRequest{Mode: ha.ModeFailover, By: "alice"})
+		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover})
 		says := func(texts ...string) func(Status) bool {
 			return func(s Status) bool {
 				all := strings.Join(s.Caveats, "\n")

@@ -236,7 +236,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b := twoHosts(t, c)
 		b.untilCached(a.backup())
-		b.promote(PromoteRequest{})
+		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.until("finished", func(s Status) bool { return s.Promotion == nil })
 		b.rests()

@@ -51,9 +51,9 @@ type Agent interface {
 	PlanRecovery(ctx context.Context, without []string) (agent.RecoveryPlan, error)
 	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
 
-	Preflight(ctx context.Context, req agent.PromoteRequest) (agent.Preflight, error)
+	Preflight(ctx context.Context, req agent.PromotionRequest) (agent.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.
-	Promote(ctx context.Context, req agent.PromoteRequest) (id string, err error)
+	Promote(ctx context.Context, req agent.PromotionRequest) (id string, err error)
 	// Promotion is false when this process knows none with this id.
 	Promotion(id string) (agent.PromotionStatus, bool)
 	// CancelPromotion gives up the one under way.

@@ -21,9 +21,8 @@ import (
 func TestEveryCallReachesTheAgent(t *testing.T) {
 	s := start(t, token)
 	me := socketUser(uint32(os.Getuid()))
-	promote := func(req agent.PromoteRequest) string {
-		req.By = me
-		return fmt.Sprintf("%+v", req)
+	promote := func(req agent.PromotionRequest) string {
+		return fmt.Sprintf("by %s: %+v", me, req)
 	}
 	for _, c := range []struct {
 		method, path, body string
@@ -60,10 +59,10 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"POST", "/api/v1/sources/accept", "", 200, `{"accepted":[{"source":"files","what":"had 100 files, has 0"}]}`, `accept []`},
 		{"POST", "/api/v1/sources/accept", `{"sources":["files"]}`, 200, `"accepted"`, `accept ["files"]`},
 		{"POST", "/api/v1/backups", `{"trigger":"salvage"}`, 422, "trigger", ""},
-		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
+		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromotionRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
 		{
 			"POST", "/api/v1/promotions", `{"backup":"b","mode":"failover","allow_version_mismatch":true,"allow_failed_rehearsal":true,"waive_salvage":true,"shown":"s","reason":"r"}`, 202, `"id":"p1","state":"running"`,
-			"promote " + promote(agent.PromoteRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, AllowFailedRehearsal: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
+			"promote " + promote(agent.PromotionRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, AllowFailedRehearsal: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
 		},
 		{"POST", "/api/v1/promotions", `{"mode":"sideways"}`, 422, "mode", ""},
 		{"GET", "/api/v1/promotions/p1", "", 200, `"id":"p1"`, ""},

@@ -251,12 +251,12 @@ func (f *fakeAgent) Sight(_ context.Context, _ http.Header, body []byte) ([]byte
 	return []byte("{}"), f.call("sight %s", body)
 }
 
-func (f *fakeAgent) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
-	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight %+v", req)
+func (f *fakeAgent) Preflight(ctx context.Context, req agent.PromotionRequest) (agent.Preflight, error) {
+	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight by %s: %+v", event.Actor(ctx), req)
 }
 
-func (f *fakeAgent) Promote(_ context.Context, req agent.PromoteRequest) (string, error) {
-	if err := f.call("promote %+v", req); err != nil {
+func (f *fakeAgent) Promote(ctx context.Context, req agent.PromotionRequest) (string, error) {
+	if err := f.call("promote by %s: %+v", event.Actor(ctx), req); err != nil {
 		return "", err
 	}
 	f.change(func() {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -15,22 +14,7 @@ import (
 // the last one.
 const currentPromotion = "current"
 
-// PromotionRequest asks to make this instance the active, or, with DryRun,
-// whether that would work and what would be lost.
-type PromotionRequest struct {
-	Backup               string  `json:"backup,omitempty" maxLength:"256" doc:"id of the backup to restore; empty: the newest"`
-	Mode                 ha.Mode `json:"mode,omitempty" enum:"switchover,failover" default:"switchover"`
-	DryRun               bool    `json:"dry_run,omitempty"`
-	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
-	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
-	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
-	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
-	AppIsStopped         bool    `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`
-	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
-	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
-}
-
-type promoteInput struct{ Body *PromotionRequest }
+type promoteInput struct{ Body *agent.PromotionRequest }
 
 type promoteOutput struct {
 	Status   int
@@ -56,17 +40,11 @@ func (a *api) addPromotions() {
 }
 
 func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, error) {
-	var r PromotionRequest
+	var req agent.PromotionRequest
 	if in.Body != nil {
-		r = *in.Body
+		req = *in.Body
 	}
-	req := agent.PromoteRequest{
-		Backup: r.Backup, Mode: r.Mode, Shown: r.Shown, DryRun: r.DryRun,
-		AllowVersionMismatch: r.AllowVersionMismatch, AllowFailedRehearsal: r.AllowFailedRehearsal, WaiveSalvage: r.WaiveSalvage, HostIsOff: r.HostIsOff,
-		AppIsStopped: r.AppIsStopped,
-		By:           caller(ctx), Reason: r.Reason,
-	}
-	if r.DryRun {
+	if req.DryRun {
 		found, err := a.agent.Preflight(ctx, req)
 		return &promoteOutput{Status: http.StatusOK, Body: found}, err
 	}

@@ -119,7 +119,7 @@ func TestASessionLetsItsUserIn(t *testing.T) {
 	v.signIn("alice")
 	v.want(http.StatusOK, "GET", "/api/v1/status", "")
 	v.want(http.StatusAccepted, "POST", "/api/v1/promotions", "{}")
-	if got := v.fake.lastCall(); !strings.Contains(got, "By:user alice") {
+	if got := v.fake.lastCall(); !strings.Contains(got, "promote by user alice: ") {
 		t.Errorf("who asked is not recorded: %s", got)
 	}
 	v.want(http.StatusNoContent, "DELETE", "/api/v1/sessions/current", "")

@@ -111,7 +111,7 @@ func TestAStreamThatComesBackMissesNothing(t *testing.T) {
 func TestAPromotionIsFollowedStepByStepToItsEnd(t *testing.T) {
 	s := start(t, "")
 	var begun agent.PromotionStatus
-	if err := s.socket.Do(t.Context(), "POST", "/api/v1/promotions", PromotionRequest{}, &begun); err != nil {
+	if err := s.socket.Do(t.Context(), "POST", "/api/v1/promotions", agent.PromotionRequest{}, &begun); err != nil {
 		t.Fatal(err)
 	}
 	script := []func(*agent.PromotionStatus){

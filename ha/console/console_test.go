@@ -191,7 +191,7 @@ func (a *large) ClusterHistory(context.Context, string, int) (control.ClusterHis
 	}}, nil
 }
 
-func (a *large) Preflight(_ context.Context, req agent.PromoteRequest) (agent.Preflight, error) {
+func (a *large) Preflight(_ context.Context, req agent.PromotionRequest) (agent.Preflight, error) {
 	p := agent.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []agent.Check{
 		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
 	}, Loss: agent.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}
