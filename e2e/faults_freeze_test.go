@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,6 +104,50 @@ func TestAFrozenDiskHoldsUpNoStop(t *testing.T) {
 	}
 	thaw()
 	o.says(a, "the journal can be written again")
+	o.healed()
+	if !o.apps[a].running(t) {
+		t.Error("the application does not run though the disk works")
+	}
+}
+
+// TestAnAgentThatStartsOnAFrozenDiskStopsItsApplication: the agent has ended, and is
+// started again by a disk to which no write ends. Its application runs on its own, and
+// is stopped by its bound. The agent goes on once the disk does.
+func TestAnAgentThatStartsOnAFrozenDiskStopsItsApplication(t *testing.T) {
+	t.Parallel()
+	var disk frozen
+	o := newOrdeal(t, func(name, dir, _ string) {
+		if name == "host-a" {
+			disk = newFrozen(t, dir)
+		}
+	})
+	o.setUp()
+	a := o.active
+	a.run("config", "set", "fencing", "strict")
+	a.is("active")
+	o.begin("the active's agent is killed, its disk is frozen, and it is started again")
+	a.killAgent()
+	disk.freeze()
+	thaw := sync.OnceFunc(disk.thaw)
+	defer thaw()
+	since := time.Now()
+	a.bin = understudyBin()
+	a.launch()
+	a.bin = fastBin()
+	within(t, ordealTTL-ordealMargin, "the application is stopped", func() error {
+		if o.apps[a].running(t) {
+			return fmt.Errorf("it runs %v after the agent was started", time.Since(since))
+		}
+		return nil
+	})
+	thaw()
+	a.eventually("the agent answers", func() error {
+		if r := a.try("status", "--json"); r.code != 0 {
+			return errors.New(r.errout)
+		}
+		return nil
+	})
+	o.says(a, "the agent cannot begin yet", "does not answer")
 	o.healed()
 	if !o.apps[a].running(t) {
 		t.Error("the application does not run though the disk works")

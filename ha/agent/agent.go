@@ -28,6 +28,7 @@ import (
 type Agent struct {
 	cfg      Config
 	dir      *dataDir
+	standIn  *standIn // until the loop begins
 	self     ha.Peer
 	control  *control.Store
 	repo     *backup.Repository
@@ -122,15 +123,20 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDataDir(ctx, cfg.DataDir)
+	dir, err := lockDataDir(ctx, cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	a, err := open(ctx, cfg, dir)
-	if err != nil {
-		return nil, errors.Join(err, dir.close())
+	stand := newStandIn(ctx, cfg, dir)
+	if err = dir.tidy(); err == nil {
+		var a *Agent
+		if a, err = open(ctx, cfg, dir); err == nil {
+			a.standIn = stand
+			return a, nil
+		}
 	}
-	return a, nil
+	stand.end()
+	return nil, errors.Join(err, dir.close())
 }
 
 func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
@@ -255,7 +261,10 @@ func (a *Agent) params() (ha.Params, error) {
 }
 
 // Close releases the data folder. Call it after Run has returned.
-func (a *Agent) Close() error { return errors.Join(a.closeEvents(), a.dir.close()) }
+func (a *Agent) Close() error {
+	a.standIn.end()
+	return errors.Join(a.closeEvents(), a.dir.close())
+}
 
 func (a *Agent) closeEvents() error {
 	if a.events == nil {
@@ -318,6 +327,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
+	a.standIn.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer a.endJournal()

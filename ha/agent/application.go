@@ -175,11 +175,11 @@ func (a *Agent) tryHook(ctx context.Context, name string, h Hook, env []string) 
 
 // identity is what every hook, and the application, is told.
 func (a *Agent) identity() []string {
-	return []string{
-		"UNDERSTUDY_INSTANCE=" + a.self.Name,
-		"UNDERSTUDY_CLUSTER=" + a.control.Cluster(),
-		"UNDERSTUDY_ROLE=" + string(a.view().Role),
-	}
+	return hookIdentity(a.self.Name, a.control.Cluster(), a.view().Role)
+}
+
+func hookIdentity(instance, cluster string, role ha.Role) []string {
+	return []string{"UNDERSTUDY_INSTANCE=" + instance, "UNDERSTUDY_CLUSTER=" + cluster, "UNDERSTUDY_ROLE=" + string(role)}
 }
 
 // fencing is what is in force as far as this instance knows.

@@ -50,8 +50,20 @@ func (d *dataDir) tryLock(ctx context.Context) (free bool, err error) {
 	return free, err
 }
 
-// openDataDir makes the folder and locks it.
+// openDataDir makes the folder, locks it, and tidies it.
 func openDataDir(ctx context.Context, path string) (*dataDir, error) {
+	d, err := lockDataDir(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.tidy(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// lockDataDir makes the folder and locks it. In one that is there nothing is written.
+func lockDataDir(ctx context.Context, path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
@@ -66,15 +78,20 @@ func openDataDir(ctx context.Context, path string) (*dataDir, error) {
 	if !free {
 		return nil, fmt.Errorf("%w: another understudy process on this host is using %s: stop it first", ErrLocked, path)
 	}
+	d.reserve.path = d.file(reserveFile)
+	return d, nil
+}
+
+// tidy ends what a crash has left in the folder, and has room kept in reserve.
+func (d *dataDir) tidy() (err error) {
 	if err := d.sweep(); err != nil {
-		return nil, errors.Join(fmt.Errorf("tidy data folder: %w", err), d.close())
+		return fmt.Errorf("tidy data folder: %w", err)
 	}
 	if d.moved, err = d.clearFolders(nil); err != nil {
-		return nil, errors.Join(err, d.close())
+		return err
 	}
-	d.reserve.path = d.file(reserveFile)
 	d.reserve.keep()
-	return d, nil
+	return nil
 }
 
 // refuseOpenToAll refuses a data folder in which every user of the host can put what

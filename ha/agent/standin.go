@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/membership"
+)
+
+// standIn does for an agent that cannot begin what must not wait: it stops the
+// application. The disk of a data folder that hangs may let the journal be read though
+// no write ends. The stand-in goes by that journal, with a machine of its own that
+// hears nothing of the bucket: all that this one can want done is to stop the
+// application, of a standby, and of an active whose time is over under strict fencing.
+type standIn struct {
+	cfg    Config
+	dir    *dataDir
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+const (
+	standInAfter = 2 * time.Second // how long an agent may take to begin
+	standInEvery = time.Second     // between two looks at the clock
+)
+
+// newStandIn begins to wait for an agent to begin.
+func newStandIn(ctx context.Context, cfg Config, dir *dataDir) *standIn {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &standIn{cfg: cfg, dir: dir, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		if pause(ctx, standInAfter) {
+			s.run(ctx)
+		}
+	}()
+	return s
+}
+
+// end ends the stand-in, for the agent has begun, or never will. A hook under way is
+// waited for.
+func (s *standIn) end() {
+	s.cancel()
+	<-s.done
+}
+
+func (s *standIn) run(ctx context.Context) {
+	log := s.cfg.Logger
+	log.ErrorContext(ctx, "the agent cannot begin yet: the disk of the data folder does not answer, or is slow; meanwhile the application is stopped once it must be", "folder", s.dir.path)
+	var j ha.Journal
+	if found, err := s.dir.load(journalFile, &j); err != nil || !found {
+		log.ErrorContext(ctx, "whether the application must be stopped is not known: there is no journal that can be read", "error", err)
+		return
+	}
+	incarnation, err := membership.RandomHex(s.cfg.Random, 16)
+	if err != nil {
+		log.ErrorContext(ctx, err.Error())
+		return
+	}
+	m := ha.New(ha.Params{
+		Cluster: j.Cluster, Self: ha.Peer{Name: j.Instance, Incarnation: incarnation}, Boot: s.cfg.Clock.Boot(), Poll: s.cfg.Poll,
+		Random: s.cfg.Random, Fencing: ha.DefaultConfig().Fencing, Unstoppable: s.cfg.unstoppable(s.cfg.Hooks),
+	}, j)
+	var next ha.Event = ha.Tick{}
+	for {
+		stop, must := stopOf(m.Handle(s.cfg.Clock.Now(), next))
+		next = ha.Tick{}
+		switch {
+		case must:
+			next = s.stop(ctx, &j, stop)
+		case !pause(ctx, standInEvery):
+			return
+		}
+	}
+}
+
+// stopOf is the one effect that a stand-in carries out.
+func stopOf(effects []ha.Effect) (ha.StopApp, bool) {
+	for _, e := range effects {
+		if stop, ok := e.(ha.StopApp); ok {
+			return stop, true
+		}
+	}
+	return ha.StopApp{}, false
+}
+
+// stop runs the demote hook. Once begun it is not ended with the stand-in.
+func (s *standIn) stop(ctx context.Context, j *ha.Journal, e ha.StopApp) ha.Done {
+	h := s.cfg.Hooks.Demote
+	if len(h.Command) == 0 {
+		return ha.Done{ID: e.ID, Unstopped: s.cfg.unstoppable(s.cfg.Hooks)} // exec takes its application along
+	}
+	if h.Timeout == 0 {
+		h.Timeout = time.Duration(ha.DefaultConfig().Fencing.StopTimeout)
+		for _, f := range j.Fencing {
+			h.Timeout = time.Duration(f.StopTimeout)
+		}
+	}
+	env := append(hookIdentity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
+	output, err := s.cfg.hooks.run(context.WithoutCancel(ctx), "demote", h, env)
+	if err = withOutput(err, output); err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "the application could not be stopped (tried again)", "error", err)
+	} else {
+		s.cfg.Logger.WarnContext(ctx, "the application is stopped, and the agent has not begun yet")
+	}
+	d := failed(err)
+	d.ID = e.ID
+	return d
+}
+
+// pause waits, and reports whether it has not been ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
