@@ -138,7 +138,8 @@ func (w *World) checkChain(last, h *ha.Head) {
 }
 
 // checkNamed checks that a backup which is about to be named for the first time had not
-// gone from the bucket when its host last looked for it.
+// gone from the bucket when its host last looked for it. A process that stood still
+// meanwhile, and hears only now that it has made the backup, takes that for news.
 func (p *Process) checkNamed(e ha.Write) {
 	var ref *backup.Ref
 	switch o := e.Object.(type) {
@@ -153,7 +154,8 @@ func (p *Process) checkNamed(e ha.Write) {
 	if ref == nil || p.h.astray {
 		return
 	}
-	if b := p.h.w.backups[ref.ID]; b.gone && p.h.w.now > b.goneAt+p.h.clock.lasts(poll)+slack {
+	lately := p.h.clock.lasts(poll) + slack
+	if b := p.h.w.backups[ref.ID]; b.gone && p.h.w.now > max(b.goneAt, p.h.fence.resumed)+lately {
 		p.h.w.fail(Chain, "%s is about to name backup %s, which has not been in the bucket since %v", p.h.id, ref.ID, b.goneAt)
 	}
 }
