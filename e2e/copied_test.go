@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -141,8 +143,29 @@ func (tr *trial) clone(of *host, shows bool) *host {
 		app.do(tr.t, "quiesce")
 		defer app.do(tr.t, "resume")
 	}
-	tr.copies(app.dir, clone.app.(held).dir)
+	to := clone.app.(held).dir
+	tr.copies(app.dir, to)
+	for _, file := range []string{"swap/swap.json", "volumes.json"} {
+		tr.relocates(filepath.Join(clone.path("data"), file), app.dir, to)
+	}
 	return clone
+}
+
+// relocates has a file of a copied data folder name the copy's own paths. A copy on
+// another machine has the paths of its original, and all that it does there is done to
+// its own disk.
+func (tr *trial) relocates(path, from, to string) {
+	tr.t.Helper()
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = os.WriteFile(path, bytes.ReplaceAll(text, []byte(from), []byte(to)), 0o600)
+	}
+	if err != nil {
+		tr.t.Fatal(err)
+	}
 }
 
 // registered waits until another host sees whether a host's process has written the
