@@ -114,9 +114,13 @@ func readWaiting(to io.Writer, r *os.File) bool {
 	stop := time.AfterFunc(settle, func() { _ = r.SetReadDeadline(longAgo) })
 	defer stop.Stop()
 	buf := make([]byte, 4<<10)
-	n, err := r.Read(buf)
-	_, _ = to.Write(buf[:n])
-	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	for {
+		n, err := r.Read(buf)
+		_, _ = to.Write(buf[:n])
+		if err != nil {
+			return !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+	}
 }
 
 // waiting is how many bytes in a pipe nobody has read yet.
