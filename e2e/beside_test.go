@@ -63,8 +63,10 @@ func TestBesideOthers(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// Where chunks end is drawn with the key, so what one change costs differs by a
+	// tenth between runs: 2.7 to 3.3 MiB of 64.
 	us, _ := c.middle(uploaded, ours)
-	if most := float64(size) / 20; us > most {
+	if most := float64(size) * 6 / 100; us > most {
 		t.Errorf("%.0f bytes were uploaded of 1%% that had changed, want %.0f at most", us, most)
 	}
 }
