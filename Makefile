@@ -60,7 +60,7 @@ packages:
 
 # The end-to-end tests start whole clusters: they come last and alone, so that
 # nothing competes with them for a small machine's cores. Those that may run side
-# by side mostly wait.
+# by side mostly wait. Those that measure run by themselves.
 test: setup ## run all tests (PKG=./blobstore/...: only those)
 	@set -e; all=$$(go list $(PKG)); \
 	first=$$(echo "$$all" | grep -v '/e2e$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \

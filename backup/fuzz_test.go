@@ -7,19 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 )
 
 // FuzzManifest: one that is signed rightly and says anything.
 func FuzzManifest(f *testing.F) {
-	key, err := seal.Generate(rand.NewChaCha8([32]byte{1}))
-	if err != nil {
-		f.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		f.Fatal(err)
-	}
+	ring := sealtest.NewRing(f, rand.NewChaCha8([32]byte{1}))
 	r := &Repository{Ring: ring, Cluster: "c"}
 	const id = "20260304T050607Z-e00000003-s00000007-aa"
 	f.Add([]byte(`{"format":1,"cluster":"c","id":"` + id + `","epoch":3,"sequence":7}`))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
@@ -221,14 +222,8 @@ func newWorld(t testing.TB) *world {
 	w.store = &counting{Memory: storetest.NewMemory(), counts: make(map[string]int)}
 	w.store.Now = func() time.Time { return w.now }
 	random := rand.NewChaCha8([32]byte{1})
-	key, err := seal.Generate(random)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ring := sealtest.NewRing(t, random)
+	var err error
 	if w.keys, err = seal.NewDataKeys(random); err != nil {
 		t.Fatal(err)
 	}

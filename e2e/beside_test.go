@@ -47,7 +47,6 @@ type rival interface {
 // and that each restores what it was given; `make bench` has it measure a large
 // one.
 func TestBesideOthers(t *testing.T) {
-	t.Parallel()
 	size, err := humanize.ParseBytes(*besideSize)
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +62,8 @@ func TestBesideOthers(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// Where chunks end is drawn with the key, so what one change costs differs by a
-	// tenth between runs: 2.7 to 3.3 MiB of 64.
 	us, _ := c.middle(uploaded, ours)
-	if most := float64(size) * 6 / 100; us > most {
+	if most := float64(size) / 20; us > most {
 		t.Errorf("%.0f bytes were uploaded of 1%% that had changed, want %.0f at most", us, most)
 	}
 }

@@ -15,7 +15,6 @@ import (
 // TestUploadsWhatChanged backs up 1 GiB, then the same with 1% changed, then
 // the same again, and looks at what was added to the bucket.
 func TestUploadsWhatChanged(t *testing.T) {
-	t.Parallel()
 	const size = 1 << 30
 	bucket := t.TempDir()
 	c := newCluster(t, "file://"+bucket, nil)

@@ -55,39 +55,46 @@ func tool(t *testing.T, argv ...string) {
 func (f frozen) freeze() { f.t.Helper(); tool(f.t, "fsfreeze", "--freeze", f.dir) }
 func (f frozen) thaw()   { f.t.Helper(); tool(f.t, "fsfreeze", "--unfreeze", f.dir) }
 
-// TestAFrozenDiskHoldsUpNoStop freezes the file system on which an active's data
-// folder, its configuration and its log are: no write ends, as on a disk that
-// hangs. Under strict fencing the application is stopped by its bound all the same.
-func TestAFrozenDiskHoldsUpNoStop(t *testing.T) {
-	t.Parallel()
-	var disk frozen
-	o := newOrdeal(t, func(name, dir, _ string) {
+// newStrictOrdeal has the active's folders on a disk that can be frozen, and strict
+// fencing.
+func newStrictOrdeal(t *testing.T) (o *ordeal, disk frozen) {
+	t.Helper()
+	o = newOrdeal(t, func(name, dir, _ string) {
 		if name == "host-a" {
 			disk = newFrozen(t, dir)
 		}
 	})
 	o.setUp()
-	a := o.active
-	a.run("config", "set", "fencing", "strict")
-	a.is("active")
-	o.begin("the active's disk is frozen")
-	disk.freeze()
-	thawed := false
-	thaw := func() {
-		if !thawed {
-			thawed = true
-			disk.thaw()
-		}
-	}
-	defer thaw()
+	o.active.run("config", "set", "fencing", "strict")
+	o.active.is("active")
+	return o, disk
+}
+
+// stopsInTime waits until a host's application has stopped, by its bound.
+func (o *ordeal) stopsInTime(h *host) {
+	o.t.Helper()
 	since := time.Now()
-	within(t, ordealTTL-ordealMargin, "the application is stopped", func() error {
-		if o.apps[a].running(t) {
-			return fmt.Errorf("it runs %v after the disk has hung", time.Since(since))
+	within(o.t, ordealTTL-ordealMargin, "the application is stopped", func() error {
+		if o.apps[h].running(o.t) {
+			return fmt.Errorf("it runs after %v", time.Since(since))
 		}
 		return nil
 	})
-	t.Logf("the application had stopped %v after the disk hung", time.Since(since).Round(time.Millisecond))
+	o.t.Logf("the application had stopped after %v", time.Since(since).Round(time.Millisecond))
+}
+
+// TestAFrozenDiskHoldsUpNoStop freezes the file system on which an active's data
+// folder, its configuration and its log are: no write ends, as on a disk that
+// hangs. Under strict fencing the application is stopped by its bound all the same.
+func TestAFrozenDiskHoldsUpNoStop(t *testing.T) {
+	t.Parallel()
+	o, disk := newStrictOrdeal(t)
+	a := o.active
+	o.begin("the active's disk is frozen")
+	disk.freeze()
+	thaw := sync.OnceFunc(disk.thaw)
+	defer thaw()
+	o.stopsInTime(a)
 	a.eventually("the status says so", func() error {
 		asked := time.Now()
 		s := a.status()
@@ -115,31 +122,17 @@ func TestAFrozenDiskHoldsUpNoStop(t *testing.T) {
 // is stopped by its bound. The agent goes on once the disk does.
 func TestAnAgentThatStartsOnAFrozenDiskStopsItsApplication(t *testing.T) {
 	t.Parallel()
-	var disk frozen
-	o := newOrdeal(t, func(name, dir, _ string) {
-		if name == "host-a" {
-			disk = newFrozen(t, dir)
-		}
-	})
-	o.setUp()
+	o, disk := newStrictOrdeal(t)
 	a := o.active
-	a.run("config", "set", "fencing", "strict")
-	a.is("active")
 	o.begin("the active's agent is killed, its disk is frozen, and it is started again")
 	a.killAgent()
 	disk.freeze()
 	thaw := sync.OnceFunc(disk.thaw)
 	defer thaw()
-	since := time.Now()
 	a.bin = understudyBin()
 	a.launch()
 	a.bin = fastBin()
-	within(t, ordealTTL-ordealMargin, "the application is stopped", func() error {
-		if o.apps[a].running(t) {
-			return fmt.Errorf("it runs %v after the agent was started", time.Since(since))
-		}
-		return nil
-	})
+	o.stopsInTime(a)
 	thaw()
 	a.eventually("the agent answers", func() error {
 		if r := a.try("status", "--json"); r.code != 0 {

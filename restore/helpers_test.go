@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
@@ -114,14 +115,7 @@ type cluster struct {
 func newCluster(tb testing.TB) *cluster {
 	tb.Helper()
 	random := rand.NewChaCha8([32]byte{1})
-	key, err := seal.Generate(random)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	ring := sealtest.NewRing(tb, random)
 	keys, err := seal.NewDataKeys(random)
 	if err != nil {
 		tb.Fatal(err)

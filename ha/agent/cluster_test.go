@@ -22,6 +22,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -75,15 +76,7 @@ func newCluster(t *testing.T) *cluster {
 
 func newRing(t *testing.T) *seal.Ring {
 	t.Helper()
-	key, err := seal.Generate(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ring
+	return sealtest.NewRing(t, rand.Reader)
 }
 
 // host is one host: an application with its state, and an agent's data folder.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -43,13 +44,5 @@ func FuzzDuration(f *testing.F) {
 // fuzzRing is the same one in every fuzzing process.
 func fuzzRing(f *testing.F) *seal.Ring {
 	f.Helper()
-	key, err := seal.Generate(rand.NewChaCha8([32]byte{1}))
-	if err != nil {
-		f.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return ring
+	return sealtest.NewRing(f, rand.NewChaCha8([32]byte{1}))
 }

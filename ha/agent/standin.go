@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -32,7 +33,7 @@ func newStandIn(ctx context.Context, cfg Config, dir *dataDir) *standIn {
 	s := &standIn{cfg: cfg, dir: dir, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		if pause(ctx, standInAfter) {
+		if wait(ctx, standInAfter) == nil {
 			s.run(ctx)
 		}
 	}()
@@ -70,7 +71,7 @@ func (s *standIn) run(ctx context.Context) {
 		switch {
 		case must:
 			next = s.stop(ctx, &j, stop)
-		case !pause(ctx, standInEvery):
+		case wait(ctx, standInEvery) != nil:
 			return
 		}
 	}
@@ -93,10 +94,7 @@ func (s *standIn) stop(ctx context.Context, j *ha.Journal, e ha.StopApp) ha.Done
 		return ha.Done{ID: e.ID, Unstopped: s.cfg.unstoppable(s.cfg.Hooks)} // exec takes its application along
 	}
 	if h.Timeout == 0 {
-		h.Timeout = time.Duration(ha.DefaultConfig().Fencing.StopTimeout)
-		for _, f := range j.Fencing {
-			h.Timeout = time.Duration(f.StopTimeout)
-		}
+		h.Timeout = longestStop(j.Fencing)
 	}
 	env := append(hookIdentity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
 	output, err := s.cfg.hooks.run(context.WithoutCancel(ctx), "demote", h, env)
@@ -110,14 +108,10 @@ func (s *standIn) stop(ctx context.Context, j *ha.Journal, e ha.StopApp) ha.Done
 	return d
 }
 
-// pause waits, and reports whether it has not been ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+// longestStop is the longest stop time-out that may be in force.
+func longestStop(all []ha.Fencing) (d time.Duration) {
+	for _, f := range all {
+		d = max(d, time.Duration(f.StopTimeout))
 	}
+	return cmp.Or(d, time.Duration(ha.DefaultConfig().Fencing.StopTimeout))
 }

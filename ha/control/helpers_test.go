@@ -5,17 +5,10 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 )
 
 func newRing(t *testing.T) *seal.Ring {
 	t.Helper()
-	key, err := seal.Generate(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ring
+	return sealtest.NewRing(t, rand.Reader)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -42,14 +42,7 @@ type bucket struct {
 
 func newBucket(t *testing.T) *bucket {
 	t.Helper()
-	key, err := seal.Generate(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ring := sealtest.NewRing(t, rand.Reader)
 	b := &bucket{t: t, memory: storetest.NewMemory()}
 	b.config = control.Config{Store: b.memory, Ring: ring, Timeout: time.Minute}
 	b.store = control.New(b.config, "one")

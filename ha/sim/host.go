@@ -116,6 +116,7 @@ type Process struct {
 	h           *Host
 	serial      int
 	incarnation string
+	born        time.Duration
 	m           *ha.Machine
 	run         Runner
 
@@ -152,7 +153,7 @@ func (h *Host) boot() {
 	}
 	h.disk.journal.Incarnations = append(slices.Clone(h.disk.journal.Incarnations), p.incarnation)
 	h.stopped = false
-	h.fence.resumed = w.now
+	p.born, h.fence.resumed = w.now, w.now
 	h.unwell(w.now)
 	if p.admit() == refusedName {
 		w.trace("%s: the agent ends: the name %s is another's", h.id, h.disk.name)

@@ -154,8 +154,12 @@ func (p *Process) checkNamed(e ha.Write) {
 	if ref == nil || p.h.astray {
 		return
 	}
-	lately := p.h.clock.lasts(poll) + slack
-	if b := p.h.w.backups[ref.ID]; b.gone && p.h.w.now > max(b.goneAt, p.h.fence.resumed)+lately {
+	b := p.h.w.backups[ref.ID]
+	since := b.goneAt
+	if p.born < since {
+		since = max(since, p.h.fence.resumed)
+	}
+	if b.gone && p.h.w.now > since+p.h.clock.lasts(poll)+slack {
 		p.h.w.fail(Chain, "%s is about to name backup %s, which has not been in the bucket since %v", p.h.id, ref.ID, b.goneAt)
 	}
 }

@@ -64,8 +64,9 @@ func (h *Host) putBack() {
 		w.history.put(key, before[key].token, w.store.nonces[w.store.objects[key].token])
 	}
 	for id, b := range w.backups {
-		b.gone = !c.backups[id]
-		b.goneAt = w.now
+		if gone := !c.backups[id]; gone != b.gone {
+			b.gone, b.goneAt = gone, w.now
+		}
 	}
 	w.again = true
 	w.head, w.names = c.head, maps.Clone(c.names)

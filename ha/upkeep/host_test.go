@@ -11,7 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/retention"
-	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -55,19 +55,13 @@ func (f *fake) says(text string) bool { return strings.Contains(strings.Join(f.t
 // newHost is the active of a cluster in memory.
 func newHost(t *testing.T) (*fake, Host) {
 	t.Helper()
-	key, err := seal.Generate(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewRing(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ring := sealtest.NewRing(t, rand.Reader)
 	self := ha.Peer{Name: "a", Incarnation: "i"}
 	f := &fake{memory: storetest.NewMemory(), now: ha.Now{Mono: time.Hour, Wall: time.Now()}}
 	s := control.New(control.Config{Store: f.memory, Ring: ring, Clock: f}, "one")
 	c := ha.DefaultConfig()
 	c.Cluster = "one"
+	var err error
 	if f.digest, err = s.PutConfig(t.Context(), &c); err != nil {
 		t.Fatal(err)
 	}
