@@ -46,6 +46,8 @@ type reloading struct {
 	live    atomic.Pointer[Live]
 	swapper atomic.Pointer[restore.Swapper]
 
+	turn sync.Mutex // whose it is to ask for a change
+
 	mu     sync.Mutex
 	wanted []source.Source // by the change that is under way
 	status *ReloadStatus
@@ -75,25 +77,44 @@ func (a *Agent) openSources(sources []source.Source) error {
 // of one that waits, which is then a *ha.Refusal. What the cluster's fencing does
 // not allow is refused, and nothing changes.
 func (a *Agent) Reload(ctx context.Context, next Live) error {
-	number, same, err := a.reloadHooks(next)
-	if err != nil {
-		a.RefuseReload(ctx, err)
+	number, sources, err := a.beginReload(ctx, next)
+	if err != nil || sources == nil {
 		return err
 	}
-	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
-	if same {
-		a.reloaded(ctx, number, ReloadDone, nil)
-		return nil
-	}
-	a.reloaded(ctx, number, ReloadWaiting, nil)
-	_, err = a.request(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
-	switch {
+	switch err = sources(); {
 	case err == nil:
 		a.reloaded(ctx, number, ReloadDone, nil)
 	case !errors.Is(err, ErrStopped) && ctx.Err() == nil:
 		a.reloaded(ctx, number, ReloadFailed, err)
 	}
 	return err
+}
+
+// beginReload puts into force what needs no wait, and asks for the change of the
+// sources, which it returns a wait for; nil: they stay. One call does so at a time, so
+// that the machine hears of changes in the order in which they are numbered.
+func (a *Agent) beginReload(ctx context.Context, next Live) (number int, sources func() error, err error) {
+	a.reloading.turn.Lock()
+	defer a.reloading.turn.Unlock()
+	number, same, err := a.reloadHooks(next)
+	if err != nil {
+		a.RefuseReload(ctx, err)
+		return 0, nil, err
+	}
+	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
+	if same {
+		a.reloaded(ctx, number, ReloadDone, nil)
+		return number, nil, nil
+	}
+	a.reloaded(ctx, number, ReloadWaiting, nil)
+	id, answer, asked := a.ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	return number, func() error {
+		if asked != nil {
+			return asked
+		}
+		_, err := a.await(ctx, id, answer)
+		return err
+	}, nil
 }
 
 // RefuseReload tells of a configuration file that cannot be used: what is in
