@@ -53,7 +53,7 @@ func (a *Agent) keepAftermath(ctx context.Context) error {
 }
 
 func (a *Agent) lookAfter(ctx context.Context) {
-	f, h, now := &a.aftermath, a.view().Head, a.cfg.Clock.Now().Mono
+	f, h, now := &a.aftermath, a.state.View().Head, a.cfg.Clock.Now().Mono
 	if h == nil {
 		return
 	}
@@ -72,7 +72,7 @@ func (a *Agent) lookAfter(ctx context.Context) {
 			f.mu.Lock()
 			f.newest, f.lacks = h.Newest.ID, LacksOf(m)
 			f.mu.Unlock()
-			a.troubled()
+			a.tell.Changed()
 		}
 	}
 	if h.Epoch < 2 || known && f.at != 0 && now-f.at < every {
@@ -89,12 +89,12 @@ func (a *Agent) lookAfter(ctx context.Context) {
 	f.mu.Lock()
 	f.takeover = found
 	f.mu.Unlock()
-	a.troubled()
+	a.tell.Changed()
 }
 
 // isBack reports whether the old active's record says that it knows of the epoch.
 func (a *Agent) isBack(t *control.Takeover) bool {
-	return slices.ContainsFunc(a.instances(a.view()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
+	return slices.ContainsFunc(a.instances(a.state.View()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 }
 
 // LacksOf lists what a backup could not keep.

@@ -34,6 +34,8 @@ type Agent struct {
 	repo     *backup.Repository
 	cache    *restore.Cache
 	events   *event.Log
+	tell     *event.Teller
+	state    *state
 	configs  *configs
 	table    *table
 	notifier *notifier
@@ -64,7 +66,6 @@ type Agent struct {
 	packs      *upkeep.Packs
 	objects    *upkeep.Objects
 	sighting   sighting
-	troubles   troubles
 	volumes    *volumes
 	changes    changes
 	verifying  sync.Mutex // one verification at a time
@@ -89,11 +90,7 @@ type Agent struct {
 	membership sync.Mutex // one change of the shared configuration at a time
 
 	mu       sync.Mutex
-	core     ha.Status
-	coreAt   ha.Now
 	late     time.Duration    // for how long no backup has come, when that is too long
-	turn     uint64           // how often the role has changed
-	changed  chan struct{}    // closed when core has changed
 	progress *backup.Progress // of what takes long but pulls
 	pulling  *backup.Progress
 	inCache  []backup.Ref // newest first
@@ -157,15 +154,19 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		wakeups: make(chan struct{}, 1),
 		aside:   make(chan struct{}, 1),
 		stopped: make(chan struct{}),
-		changed: make(chan struct{}),
+		state:   newState(),
 		answers: make(map[string]chan ha.Answer),
 		ended:   make(map[string]PromotionStatus),
 	}
+	if a.events, err = event.Open(dir.file(eventsFile), event.Options{Logger: cfg.Logger}); err != nil {
+		return nil, err
+	}
+	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.announce)
 	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
 	a.admission = membership.NewAdmission(membership.Host{
-		Self: a.self, Begun: j, Folder: dir.path, Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: known{a}, Instance: known{a},
+		Self: a.self, Begun: j, Folder: dir.path, Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: known{a},
 		Opened: func(c *ha.Cluster) { a.objects.Remember(c) },
 		Allow:  func(h *ha.Head) error { return a.cfg.refuseUnstoppable(a.live().Hooks, h) },
 	})
@@ -213,14 +214,11 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.reloading.live.Store(&Live{
 		Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation,
 	})
-	if a.events, err = event.Open(a.dir.file(eventsFile), event.Options{Logger: a.cfg.Logger}); err != nil {
-		return err
-	}
 	if a.cache, err = restore.OpenCache(a.dir.file(cacheFolder), a.cfg.Keep); err != nil {
 		return err
 	}
 	if a.volumes, err = openVolumes(a.dir); err != nil {
-		a.note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
+		a.tell.Note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
 	}
 	if err = a.openSources(a.live().Sources); err != nil {
 		return err
@@ -230,10 +228,10 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.auditLog = control.NewAuditLog(a.chain)
 	a.openUpkeep()
 	if a.proofs, err = openRehearsals(a.dir); err != nil {
-		a.note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
 	}
 	a.configs = newConfigs(a.control, a.dir)
-	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.view().Head })
+	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.state.View().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
 	return nil
@@ -292,7 +290,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	_, events, unsubscribe := a.events.Subscribe(math.MaxUint64)
 	defer unsubscribe()
-	a.note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
+	a.tell.Note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.loop(gctx) })
 	g.Go(func() error { return a.webhooks.Run(gctx, events) })
@@ -319,7 +317,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = nil
 	}
 	if err = errors.Join(err, a.endApp(ctx)); err != nil {
-		a.note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
 		return err
 	}
 	return nil
@@ -367,7 +365,7 @@ func (a *Agent) step(ctx context.Context, in input) {
 	a.obey(ctx, a.journal.barrier.Add(now.Mono, effects...)...)
 	a.watchJournal(ctx, now.Mono)
 	a.followConfig(ctx)
-	late := a.watchBackups(ctx, a.view(), now)
+	late := a.watchBackups(ctx, a.state.View(), now)
 	a.mu.Lock()
 	a.late = late
 	a.mu.Unlock()
@@ -388,48 +386,14 @@ func (a *Agent) post(ev ha.Event) {
 func (a *Agent) snapshot(now ha.Now) {
 	core := a.machine.Status()
 	a.supervise(&core, now)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if core.Role != a.core.Role {
-		a.turn++
-	}
-	a.core, a.coreAt = core, now
-	a.remember()
-	a.announce()
-}
-
-// announce tells whoever waits for a change; a.mu is held.
-func (a *Agent) announce() {
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.remember(core.Last)
+	a.state.set(core, now)
 }
 
 // Changed gives a channel that is closed the next time that anything in Status
 // may have changed, a few times a second at most while nothing happens.
-func (a *Agent) Changed() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.changed
-}
+func (a *Agent) Changed() <-chan struct{} { return a.state.Changed() }
 
 // Turn grows whenever this instance's role has changed: sessions of the
 // console last for one turn.
-func (a *Agent) Turn() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.turn
-}
-
-// view is the machine's state as of its last step.
-func (a *Agent) view() ha.Status {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.core
-}
-
-// note adds an event.
-func (a *Agent) note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
-	a.events.Add(ctx, event.Event{
-		Time: a.cfg.Clock.Now().Wall, Level: level, Kind: kind, Text: text, Instance: a.self.Name, Fields: fields,
-	})
-}
+func (a *Agent) Turn() uint64 { return a.state.Turn() }

@@ -70,9 +70,7 @@ func (a *Agent) boundAt(core *ha.Status, now ha.Now) AppBound {
 
 // appBound is the bound as of the machine's last step.
 func (a *Agent) appBound() AppBound {
-	a.mu.Lock()
-	core, at := a.core, a.coreAt
-	a.mu.Unlock()
+	core, at := a.state.ViewAt()
 	return a.boundAt(&core, at)
 }
 
@@ -92,7 +90,7 @@ func (a *Agent) startApp(ctx context.Context, e ha.StartApp) error {
 	if app := a.cfg.Application; app != nil {
 		return app.Start(ctx, AppRun{
 			Env: append(a.identity(), env...), Bound: a.appBound(),
-			Report: func(level event.Level, text string) { a.note(ctx, level, "application", text, nil) },
+			Report: func(level event.Level, text string) { a.tell.Note(ctx, level, "application", text, nil) },
 		})
 	}
 	return a.runHook(ctx, "promote", a.live().Hooks.Promote, env)
@@ -175,7 +173,7 @@ func (a *Agent) tryHook(ctx context.Context, name string, h Hook, env []string) 
 
 // identity is what every hook, and the application, is told.
 func (a *Agent) identity() []string {
-	return hookIdentity(a.self.Name, a.control.Cluster(), a.view().Role)
+	return hookIdentity(a.self.Name, a.control.Cluster(), a.state.View().Role)
 }
 
 func hookIdentity(instance, cluster string, role ha.Role) []string {
@@ -184,7 +182,7 @@ func hookIdentity(instance, cluster string, role ha.Role) []string {
 
 // fencing is what is in force as far as this instance knows.
 func (a *Agent) fencing() ha.Fencing {
-	if h := a.view().Head; h != nil {
+	if h := a.state.View().Head; h != nil {
 		return h.Fencing
 	}
 	if _, c := a.configs.current(); c != nil {

@@ -30,7 +30,7 @@ func (a *Agent) BackupsAfter(ctx context.Context, id string, limit int) (control
 }
 
 func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList, error) {
-	seen := a.view().Seen
+	seen := a.state.View().Seen
 	a.objects.LookSoon()
 	h, err := a.control.Head(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (a *Agent) isCached(id string) bool {
 
 // ClusterHistory reads a page of the cluster's audit log.
 func (a *Agent) ClusterHistory(ctx context.Context, before string, limit int) (control.ClusterHistory, error) {
-	seen := a.view().Seen
+	seen := a.state.View().Seen
 	h, err := a.control.Head(ctx)
 	if err != nil {
 		return control.ClusterHistory{}, err

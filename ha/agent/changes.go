@@ -99,10 +99,10 @@ func (a *Agent) tellChange(ctx context.Context, name, what, advice string) {
 	a.changes.set(name, what)
 	key := "change of " + name
 	if what == "" {
-		a.troubleOver(ctx, sourceTrouble, key, "source "+name+" is as it should be again")
+		a.tell.TroubleOver(ctx, sourceTrouble, key, "source "+name+" is as it should be again")
 		return
 	}
-	a.trouble(ctx, sourceTrouble, key, fmt.Sprintf("source %s: %s; %s", name, what, advice))
+	a.tell.Trouble(ctx, sourceTrouble, key, fmt.Sprintf("source %s: %s; %s", name, what, advice))
 }
 
 // lookAtVolumes tells, on a standby, whether the sources' targets are where they
@@ -131,9 +131,9 @@ func (a *Agent) AcceptChanges(ctx context.Context, names []string) ([]backup.Cha
 		return !slices.ContainsFunc(sources, func(s source.Source) bool { return s.Name() == c.Source })
 	})
 	for _, c := range accepted {
-		a.note(ctx, event.Warn, sourceTrouble, fmt.Sprintf("confirmed: source %s: %s", c.Source, c.What), nil)
+		a.tell.Note(ctx, event.Warn, sourceTrouble, fmt.Sprintf("confirmed: source %s: %s", c.Source, c.What), nil)
 	}
-	if a.view().Role == ha.RoleActive {
+	if a.state.View().Role == ha.RoleActive {
 		a.changes.accept(sources)
 		return accepted, nil
 	}

@@ -68,11 +68,11 @@ func (a *Agent) clear(ctx context.Context) bool {
 	now := make(map[string]bool)
 	for _, l := range left {
 		now[l.Path] = true
-		a.trouble(ctx, kindLeftover, l.Path, describeLeftover(l))
+		a.tell.Trouble(ctx, kindLeftover, l.Path, describeLeftover(l))
 	}
-	for _, path := range a.troubles.keys(kindLeftover) {
+	for _, path := range a.tell.TroubleKeys(kindLeftover) {
 		if !now[path] {
-			a.troubleOver(ctx, kindLeftover, path, path+" is deleted")
+			a.tell.TroubleOver(ctx, kindLeftover, path, path+" is deleted")
 		}
 	}
 	return len(left) == 0

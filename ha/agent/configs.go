@@ -106,7 +106,7 @@ const configPause = 2 * time.Second
 // followConfig loads the configuration that the head names, if that is another
 // than the one that is known, and tells the machine. The loop's.
 func (a *Agent) followConfig(ctx context.Context) {
-	h := a.view().Head
+	h := a.state.View().Head
 	if h == nil {
 		return
 	}
@@ -130,15 +130,15 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 		err = a.configs.use(digest, config)
 	}
 	if err == nil {
-		a.troubleOver(ctx, upkeep.ConfigKind, "load", "the shared configuration is loaded")
+		a.tell.TroubleOver(ctx, upkeep.ConfigKind, "load", "the shared configuration is loaded")
 		a.post(ha.Tick{})
 		return
 	}
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound), errors.Is(err, control.ErrUnverified):
-		a.trouble(ctx, upkeep.ConfigKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
+		a.tell.Trouble(ctx, upkeep.ConfigKind, "load", fmt.Sprintf("the shared configuration cannot be loaded, without which this instance makes no backup as the active: %v; an instance that knows it, and may write there, writes it again within minutes", err))
 	case ctx.Err() == nil && a.configs.firstFailure(digest):
-		a.note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Alarm, "config", "the shared configuration cannot be loaded: "+err.Error(), nil)
 	}
 	_ = wait(ctx, configPause) // ends early when the agent stops
 }

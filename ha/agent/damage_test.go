@@ -237,11 +237,11 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 		a.untilLeading()
 		a.write("state", "one")
 		a.backup()
-		o, err := a.agent.order(t.Context(), a.agent.view().Head.Config)
+		o, err := a.agent.order(t.Context(), a.agent.state.View().Head.Config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Epoch, o.Sequence, o.Previous, o.Trigger = 1, a.agent.view().Head.Newest.Sequence+1, a.agent.view().Head.Newest, backup.Requested
+		o.Epoch, o.Sequence, o.Previous, o.Trigger = 1, a.agent.state.View().Head.Newest.Sequence+1, a.agent.state.View().Head.Newest, backup.Requested
 		ref, _, err := a.agent.writeBackup(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

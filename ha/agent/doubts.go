@@ -17,16 +17,16 @@ func (a *Agent) tellDoubts(ctx context.Context, m *backup.Manifest) {
 	for _, e := range m.Sources {
 		torn, damaged := "torn "+e.Name, "damaged "+e.Name
 		if len(e.Torn) > 0 {
-			a.trouble(ctx, doubtKind, torn, fmt.Sprintf("source %s: the backup may be of no use in files that changed each time they were read (%s): "+
+			a.tell.Trouble(ctx, doubtKind, torn, fmt.Sprintf("source %s: the backup may be of no use in files that changed each time they were read (%s): "+
 				"stop writing to them in the pre_backup hook, exclude them, or make them a source of the kind that they are", e.Name, quoted(e.Torn)))
 		} else {
-			a.troubleOver(ctx, doubtKind, torn, fmt.Sprintf("source %s: every file of the newest backup was read whole", e.Name))
+			a.tell.TroubleOver(ctx, doubtKind, torn, fmt.Sprintf("source %s: every file of the newest backup was read whole", e.Name))
 		}
 		if len(e.Damaged) > 0 {
-			a.trouble(ctx, doubtKind, damaged, fmt.Sprintf("source %s: the live database is damaged, and its backups are (%s): repair it (REINDEX where an index lacks rows), "+
+			a.tell.Trouble(ctx, doubtKind, damaged, fmt.Sprintf("source %s: the live database is damaged, and its backups are (%s): repair it (REINDEX where an index lacks rows), "+
 				"or restore an earlier backup", e.Name, strings.Join(few(e.Damaged), "; ")))
 		} else {
-			a.troubleOver(ctx, doubtKind, damaged, fmt.Sprintf("source %s: the live database is not damaged any more", e.Name))
+			a.tell.TroubleOver(ctx, doubtKind, damaged, fmt.Sprintf("source %s: the live database is not damaged any more", e.Name))
 		}
 	}
 }
@@ -36,7 +36,7 @@ func (a *Agent) tellDoubts(ctx context.Context, m *backup.Manifest) {
 func (a *Agent) doubtsOver(ctx context.Context) {
 	for _, src := range a.live().Sources {
 		for _, key := range []string{"torn ", "damaged "} {
-			a.troubleOver(ctx, doubtKind, key+src.Name(), fmt.Sprintf("source %s: its state is not backed up here any more", src.Name()))
+			a.tell.TroubleOver(ctx, doubtKind, key+src.Name(), fmt.Sprintf("source %s: its state is not backed up here any more", src.Name()))
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.Answer:
 		a.answer(e)
 	case ha.Report:
-		a.note(event.WithActor(ctx, e.By), level(e.Level), e.Kind, e.Text, nil)
+		a.tell.Note(event.WithActor(ctx, e.By), level(e.Level), e.Kind, e.Text, nil)
 	default:
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}

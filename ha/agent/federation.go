@@ -106,7 +106,7 @@ func (a *Agent) keepTargets(ctx context.Context) error {
 // federated is the address of the active's Prometheus: "" on the active itself,
 // and while it is not known, or nothing was heard of that instance for long.
 func (a *Agent) federated() string {
-	h := a.view().Head
+	h := a.state.View().Head
 	if h == nil || h.Active.Name == a.self.Name {
 		return ""
 	}
@@ -146,9 +146,9 @@ func (a *Agent) writeTargets(ctx context.Context, path, target string) bool {
 	f.mu.Unlock()
 	switch {
 	case err != nil && !failedBefore:
-		a.note(ctx, event.Warn, "federation", err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "federation", err.Error(), nil)
 	case err == nil && target != "":
-		a.note(ctx, event.Info, "federation", "Prometheus here federates "+target, nil)
+		a.tell.Note(ctx, event.Info, "federation", "Prometheus here federates "+target, nil)
 	}
 	return err == nil
 }

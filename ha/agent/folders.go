@@ -113,12 +113,12 @@ func (a *Agent) lookAtFolders(ctx context.Context) {
 	}
 	moved, err := a.dir.clearFolders(names)
 	for _, text := range append(a.dir.moved, moved...) {
-		a.note(ctx, event.Warn, upkeep.CacheKind, text+"; what the folder held is fetched or made again: who writes in the data folder?", nil)
+		a.tell.Note(ctx, event.Warn, upkeep.CacheKind, text+"; what the folder held is fetched or made again: who writes in the data folder?", nil)
 	}
 	a.dir.moved = nil
 	if err != nil {
-		a.trouble(ctx, upkeep.CacheKind, key, err.Error())
+		a.tell.Trouble(ctx, upkeep.CacheKind, key, err.Error())
 	} else {
-		a.troubleOver(ctx, upkeep.CacheKind, key, "nothing stands in the place of a folder any more")
+		a.tell.TroubleOver(ctx, upkeep.CacheKind, key, "nothing stands in the place of a folder any more")
 	}
 }

@@ -61,7 +61,7 @@ func (a *Agent) swapIn(ctx context.Context) ha.Done {
 // not committed is gone, and what they were for may go on by itself.
 func (a *Agent) tellEnded(ctx context.Context, ended *source.Ended) {
 	if who := ended.String(); who != "" {
-		a.note(ctx, event.Warn, "promotion", "the swap ended "+who+": whoever was connected before a promotion should have been stopped by the demote hook", nil)
+		a.tell.Note(ctx, event.Warn, "promotion", "the swap ended "+who+": whoever was connected before a promotion should have been stopped by the demote hook", nil)
 	}
 }
 
@@ -143,17 +143,17 @@ const (
 // promotion of this standby would replace. Who only reads there does no harm
 // before a promotion.
 func (a *Agent) lookForApplication(ctx context.Context) {
-	core := a.view()
+	core := a.state.View()
 	if core.Role != ha.RoleStandby || core.Promotion != nil || core.Demotion != nil {
-		a.troubleOver(ctx, kindApplication, troubleRunsAnyway, "this instance is no standby any more, or is about to be none")
+		a.tell.TroubleOver(ctx, kindApplication, troubleRunsAnyway, "this instance is no standby any more, or is about to be none")
 		return
 	}
 	who, err := a.whoWrites(ctx)
 	switch {
 	case who != "":
-		a.trouble(ctx, kindApplication, troubleRunsAnyway, fmt.Sprintf("an application runs on this standby: %s; what it writes is in no backup and is lost in a promotion: stop it, and see to it that nothing but Understudy starts it", who))
+		a.tell.Trouble(ctx, kindApplication, troubleRunsAnyway, fmt.Sprintf("an application runs on this standby: %s; what it writes is in no backup and is lost in a promotion: stop it, and see to it that nothing but Understudy starts it", who))
 	case err == nil: // a place or a server that is not there shows elsewhere
-		a.troubleOver(ctx, kindApplication, troubleRunsAnyway, "no application runs on this standby any more")
+		a.tell.TroubleOver(ctx, kindApplication, troubleRunsAnyway, "no application runs on this standby any more")
 	}
 }
 

@@ -58,12 +58,12 @@ func (a *Agent) journaled(ctx context.Context, err error) {
 	w.writing = false
 	if err != nil {
 		w.again = a.cfg.Clock.Now().Mono + journalPause
-		a.trouble(ctx, journalTrouble, "", fmt.Sprintf("the journal cannot be written, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application: put the disk of the data folder right: %v", err))
+		a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the journal cannot be written, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application: put the disk of the data folder right: %v", err))
 		return
 	}
 	a.obey(ctx, w.barrier.Saved()...)
 	if !w.writing {
-		a.troubleOver(ctx, journalTrouble, "", "the journal can be written again")
+		a.tell.TroubleOver(ctx, journalTrouble, "", "the journal can be written again")
 	}
 }
 
@@ -75,7 +75,7 @@ func (a *Agent) watchJournal(ctx context.Context, now time.Duration) {
 	}
 	if now-w.begun >= journalPatience {
 		if w.writing {
-			a.trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.path, journalPatience))
+			a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.path, journalPatience))
 		}
 		w.barrier.GiveUp(now - journalPatience)
 	}

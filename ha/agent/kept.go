@@ -77,11 +77,11 @@ func (k *keptStates) texts() (all []string) {
 func (a *Agent) keepKept(ctx context.Context) error {
 	var all []keptState
 	if _, err := a.dir.load(keptFile, &all); err != nil {
-		a.note(ctx, event.Warn, "agent", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "agent", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
 	}
 	for len(all) > 0 {
 		if a.keptHere.set(slices.DeleteFunc(slices.Clone(all), func(k keptState) bool { return a.isGone(ctx, k.Path) })) {
-			a.troubled()
+			a.tell.Changed()
 		}
 		if err := wait(ctx, keptEvery); err != nil {
 			return err

@@ -66,7 +66,7 @@ func TestARenewedBackupIsLockedAsAWhole(t *testing.T) {
 			}
 			return lock.Until
 		}
-		manifest := until(b.agent.view().Head.Newest.Key)
+		manifest := until(b.agent.state.View().Head.Newest.Key)
 		if left := manifest.Sub(c.memory.Now()); left < 399*day {
 			t.Fatalf("the manifest was not renewed: its lock ends in %v", left)
 		}
@@ -93,7 +93,7 @@ func TestBackupsAreLockedWhereTheBucketCan(t *testing.T) {
 		clock.jump(13 * 24 * time.Hour)
 		c.pass(3 * time.Minute)
 		newGuard(b).Turn(t.Context())
-		newest := b.agent.view().Head.Newest.Key
+		newest := b.agent.state.View().Head.Newest.Key
 		if lock, err := c.memory.LockOf(t.Context(), newest); err != nil || lock.Until.Sub(c.memory.Now()) < 13*24*time.Hour {
 			t.Errorf("lock of the renewed %s: %+v, %v", newest, lock, err)
 		}

@@ -127,9 +127,9 @@ func (n *notifier) send(ctx context.Context, to string, ref *backup.Ref) {
 	n.mu.Unlock()
 	switch {
 	case err != nil && !was:
-		n.a.note(ctx, event.Warn, "notification", fmt.Sprintf("%s could not be notified, it polls all the same: %v", to, err), nil)
+		n.a.tell.Note(ctx, event.Warn, "notification", fmt.Sprintf("%s could not be notified, it polls all the same: %v", to, err), nil)
 	case err == nil && was:
-		n.a.note(ctx, event.Info, "notification", to+" can be notified again", nil)
+		n.a.tell.Note(ctx, event.Info, "notification", to+" can be notified again", nil)
 	}
 }
 
@@ -201,7 +201,7 @@ func (a *Agent) VerifyNotification(header http.Header, body []byte) error {
 // reads there which backup is cached here, and what this host lacks. The wake-up
 // says nothing itself; what the record says is signed.
 func (a *Agent) tellActive(ctx context.Context) {
-	if h := a.view().Head; h != nil && h.Active.Name != a.self.Name {
+	if h := a.state.View().Head; h != nil && h.Active.Name != a.self.Name {
 		a.notifier.wake(ctx, []string{strings.TrimSuffix(h.Active.URL, "/")}, nil)
 	}
 }
@@ -211,7 +211,7 @@ func (a *Agent) tellActive(ctx context.Context) {
 // tenth of a second at most, and one at the records in a second.
 func (a *Agent) Notified() {
 	a.stats.notified()
-	if a.view().Role == ha.RoleActive {
+	if a.state.View().Role == ha.RoleActive {
 		a.table.stir()
 	}
 	select {

@@ -71,10 +71,10 @@ func (a *Agent) keepReady(ctx context.Context) error {
 }
 
 func (a *Agent) lookReady(ctx context.Context) {
-	r, core, now := &a.readiness, a.view(), a.cfg.Clock.Now().Mono
+	r, core, now := &a.readiness, a.state.View(), a.cfg.Clock.Now().Mono
 	if core.Role != ha.RoleStandby || core.Promotion != nil || core.Demotion != nil || core.Head == nil || core.Head.Newest == nil {
 		if r.at = 0; r.set(false, nil, nil) {
-			a.troubled()
+			a.tell.Changed()
 		}
 		return
 	}
@@ -103,7 +103,7 @@ func (a *Agent) lookReady(ctx context.Context) {
 	}
 	r.newest, r.live, r.at = ref.ID, live, now
 	if r.set(true, lacks, p.notes) {
-		a.troubled() // the record says it to the others at once
+		a.tell.Changed() // the record says it to the others at once
 	}
 }
 

@@ -65,14 +65,14 @@ func (a *Agent) watchBackups(ctx context.Context, core ha.Status, now ha.Now) ti
 	late := lateFor(h, s, max(now.Mono-w.since.Mono, now.Boot-w.since.Boot), now.Wall, config.Frequency)
 	switch {
 	case late > 0 && !w.overdue:
-		a.note(ctx, event.Alarm, "backup", overdueText(late, config.Frequency, s.failing), nil)
+		a.tell.Note(ctx, event.Alarm, "backup", overdueText(late, config.Frequency, s.failing), nil)
 	case late == 0 && w.overdue && s.paused == nil:
-		a.note(ctx, event.Info, "backup", "backups come again", nil)
+		a.tell.Note(ctx, event.Info, "backup", "backups come again", nil)
 	}
 	w.overdue = late > 0
 	long := s.paused != nil && now.Wall.Sub(s.paused.Since) > longPause
 	if long && !w.long {
-		a.note(ctx, event.Warn, "schedule", longPauseText(s.paused, now.Wall), nil)
+		a.tell.Note(ctx, event.Warn, "schedule", longPauseText(s.paused, now.Wall), nil)
 	}
 	w.long = long
 	return late

@@ -57,6 +57,6 @@ func (a *Agent) setPaused(ctx context.Context, p *ha.Pause, text string) error {
 	if p != nil {
 		ctx, level = event.WithActor(ctx, p.By), event.Warn
 	}
-	a.note(ctx, level, "schedule", text, nil)
+	a.tell.Note(ctx, level, "schedule", text, nil)
 	return nil
 }

@@ -20,7 +20,7 @@ const positionTimeout = 2 * time.Second
 
 // positions asks the active's sources how far they have come.
 func (a *Agent) positions(ctx context.Context) map[string]string {
-	if !a.view().Leading {
+	if !a.state.View().Leading {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, positionTimeout)

@@ -82,7 +82,7 @@ func (p *Preflight) check(name string, err error) {
 
 // checkHost looks whether this host has what a promotion to a backup needs.
 func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest, anyVersion bool) {
-	if unkept := a.view().Unkept; unkept != "" {
+	if unkept := a.state.View().Unkept; unkept != "" {
 		p.notes = append(p.notes, UnkeptText(unkept))
 	}
 	p.checkKey(m, a)

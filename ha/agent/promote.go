@@ -40,7 +40,7 @@ func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, erro
 	}
 	select {
 	case e := <-answer:
-		if core := a.view(); e.Refused != nil && (core.Last == nil || core.Last.ID != id) {
+		if core := a.state.View(); e.Refused != nil && (core.Last == nil || core.Last.ID != id) {
 			return "", fmt.Errorf("promote: %w", e.Refused)
 		}
 	default:
@@ -63,12 +63,13 @@ func (p *Preflight) refusal() string {
 // Promotion describes a promotion on this instance; false when this process
 // knows none with this id.
 func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
+	core, at := a.state.ViewAt()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p := a.core.Promotion; p != nil && p.ID == id {
+	if p := core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: a.core.Work, Progress: cmp.Or(a.progress, a.pulling),
-			Waiting: waitOf(a.core.Waiting, a.cfg.Clock.Now().Mono-a.coreAt.Mono),
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: cmp.Or(a.progress, a.pulling),
+			Waiting: waitOf(core.Waiting, a.cfg.Clock.Now().Mono-at.Mono),
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID
@@ -79,12 +80,13 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	return s, found
 }
 
-// remember keeps how the last promotion ended. a.mu is held.
-func (a *Agent) remember() {
-	last := a.core.Last
+// remember keeps how the last promotion ended.
+func (a *Agent) remember(last *ha.Result) {
 	if last == nil {
 		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if _, known := a.ended[last.ID]; known {
 		return
 	}

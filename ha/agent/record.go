@@ -22,7 +22,7 @@ const (
 // keepRegistered is admitted, and then keeps this instance's record current.
 func (a *Agent) keepRegistered(ctx context.Context) error {
 	for pause := admitPauseMin; ; pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
-		err := a.admission.Admit(ctx, a.view().Role)
+		err := a.admission.Admit(ctx, a.state.View().Role)
 		if err == nil {
 			break
 		}
@@ -54,7 +54,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 			case err != nil && (!control.Unreachable(err) || ctx.Err() != nil):
 				return err
 			case err != nil && !failing:
-				a.note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
+				a.tell.Note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
 			case err == nil:
 				if !sameStanding(rec, written) {
 					a.tellActive(ctx)

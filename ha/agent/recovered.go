@@ -25,7 +25,7 @@ func (a *Agent) tellRecovered() func(context.Context, string, blobstore.Version)
 		told[key] = true
 		mu.Unlock()
 		if !known {
-			a.note(ctx, event.Warn, upkeep.RetentionKind, control.RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
+			a.tell.Note(ctx, event.Warn, upkeep.RetentionKind, control.RecoveredText(key, v), map[string]any{"object": key, "version": v.ID})
 		}
 	}
 }

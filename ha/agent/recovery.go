@@ -114,13 +114,13 @@ func (a *Agent) RecoverBucket(ctx context.Context, req RecoveryRequest) (Recover
 	}); err != nil {
 		return r.RecoveryPlan, err
 	}
-	r.Epoch = a.view().Seen.Epoch
+	r.Epoch = a.state.View().Seen.Epoch
 	return r.RecoveryPlan, nil
 }
 
 func (a *Agent) planRecovery(ctx context.Context, without []string) (recovery, error) {
 	var r recovery
-	older := a.view().Older
+	older := a.state.View().Older
 	if older == nil {
 		return r, nil
 	}
@@ -265,14 +265,14 @@ func (a *Agent) returnLost(ctx context.Context, r *recovery) error {
 			return err
 		}
 	}
-	seen := a.view().Older
+	seen := a.state.View().Older
 	if seen == nil {
 		return nil // the head is read again by whoever asked
 	}
 	candidates := slices.Clone(r.back)
 	for _, ref := range r.back {
 		if err := a.returnBackup(ctx, ref); err != nil {
-			a.note(ctx, event.Warn, recoveryKind, fmt.Sprintf("the cached backup %s cannot be put back: %v", ref.ID, err), nil)
+			a.tell.Note(ctx, event.Warn, recoveryKind, fmt.Sprintf("the cached backup %s cannot be put back: %v", ref.ID, err), nil)
 			candidates = slices.DeleteFunc(candidates, func(c backup.Ref) bool { return c.ID == ref.ID })
 		}
 	}
@@ -296,8 +296,8 @@ const recoveryKind = "recovery"
 func (a *Agent) keepReturned(ctx context.Context) error {
 	done := ""
 	return a.whenAdmitted(ctx, func() time.Duration {
-		h := a.view().Head
-		if h == nil || h.Recovery == nil || h.Recovery.Epoch != h.Epoch || h.Recovery.Nonce == done || a.view().Older != nil {
+		h := a.state.View().Head
+		if h == nil || h.Recovery == nil || h.Recovery.Epoch != h.Epoch || h.Recovery.Nonce == done || a.state.View().Older != nil {
 			return returnPause
 		}
 		n, err := a.returnCached(ctx)
@@ -305,12 +305,12 @@ func (a *Agent) keepReturned(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return returnPause
 		case err != nil:
-			a.trouble(ctx, recoveryKind, "return", fmt.Sprintf("the bucket was put back to an earlier state, and what this instance has cached of what it lacks cannot be put back (tried again): %v", err))
+			a.tell.Trouble(ctx, recoveryKind, "return", fmt.Sprintf("the bucket was put back to an earlier state, and what this instance has cached of what it lacks cannot be put back (tried again): %v", err))
 			return returnAgain
 		}
-		a.troubleOver(ctx, recoveryKind, "return", "what this instance has cached of what the bucket lacked is put back")
+		a.tell.TroubleOver(ctx, recoveryKind, "return", "what this instance has cached of what the bucket lacked is put back")
 		if done = h.Recovery.Nonce; n > 0 {
-			a.note(ctx, event.Warn, recoveryKind, fmt.Sprintf("%d backups that the bucket lacked were put back from this instance's cache", n), nil)
+			a.tell.Note(ctx, event.Warn, recoveryKind, fmt.Sprintf("%d backups that the bucket lacked were put back from this instance's cache", n), nil)
 		}
 		return returnPause
 	})

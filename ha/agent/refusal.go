@@ -51,7 +51,7 @@ func (a *Agent) NoteRefusal(ctx context.Context, request string, err error) {
 	}
 	who := event.Actor(ctx)
 	if a.refusals.first(who+"\x00"+request+"\x00"+refusal.Reason, a.cfg.Clock.Now().Mono) {
-		a.note(ctx, event.Warn, "refusal", request+" was refused: "+refusal.Reason, map[string]any{"request": request})
+		a.tell.Note(ctx, event.Warn, "refusal", request+" was refused: "+refusal.Reason, map[string]any{"request": request})
 	}
 }
 
@@ -60,8 +60,8 @@ func (a *Agent) NoteRefusal(ctx context.Context, request string, err error) {
 func (a *Agent) NoteAccess(ctx context.Context, granted bool, text string) {
 	switch {
 	case granted:
-		a.note(ctx, event.Info, "access", text, nil)
+		a.tell.Note(ctx, event.Info, "access", text, nil)
 	case a.refusals.first("access\x00"+text, a.cfg.Clock.Now().Mono):
-		a.note(ctx, event.Warn, "access", text, nil)
+		a.tell.Note(ctx, event.Warn, "access", text, nil)
 	}
 }

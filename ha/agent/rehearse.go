@@ -87,7 +87,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 	}
 	if s.judged {
 		if err := a.attest(s.rehearsal(e.Ref.ID, a.cfg.Clock.Now(), begun)); err != nil {
-			a.note(ctx, event.Warn, "rehearsal", err.Error(), nil)
+			a.tell.Note(ctx, event.Warn, "rehearsal", err.Error(), nil)
 		}
 	}
 	return ha.Done{Note: "restored " + humanize.IBytes(uint64(max(0, s.bytes)))}
@@ -134,7 +134,7 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 		return s, nil
 	}
 	if s.output, err = a.probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
-		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
+		a.tell.Note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
 		if errors.Is(err, source.ErrWritten) {
 			_, _, err := a.putBeside(ctx, ref)
 			return s, err
@@ -142,7 +142,7 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 		return s, nil
 	}
 	if s.judged = err == nil && len(s.damage) == 0; err == nil && !s.judged {
-		a.note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, though it is damaged: %s", ref.ID, strings.Join(s.damage, "; ")), nil)
+		a.tell.Note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, though it is damaged: %s", ref.ID, strings.Join(s.damage, "; ")), nil)
 	}
 	return s, err
 }
@@ -191,7 +191,7 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 		}
 		a.tellInspected(ctx, ref)
 	}
-	a.troubleOver(ctx, stageKind, rottenKey, "what was not as it was restored is restored again")
+	a.tell.TroubleOver(ctx, stageKind, rottenKey, "what was not as it was restored is restored again")
 	return s, !ready, s.examined(a.swap(), m)
 }
 
@@ -199,7 +199,7 @@ func (a *Agent) putBeside(ctx context.Context, ref backup.Ref) (s staging, fresh
 func (a *Agent) tellInspected(ctx context.Context, ref backup.Ref) {
 	if found := a.swap().Inspected(); found.Damaged > 0 {
 		a.stats.stageDamaged(found.Damaged)
-		a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("%d entries of the stage of backup %s were not as they were restored, and were restored again, %s first: somebody writes there, or the disk is bad", found.Damaged, ref.ID, found.First), nil)
+		a.tell.Note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("%d entries of the stage of backup %s were not as they were restored, and were restored again, %s first: somebody writes there, or the disk is bad", found.Damaged, ref.ID, found.First), nil)
 	}
 }
 
@@ -247,7 +247,7 @@ func (a *Agent) fallBack(ctx context.Context, failed string) {
 			return
 		}
 		if err := a.restage(ctx, ref); err != nil && ctx.Err() == nil {
-			a.note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("backup %s, which has passed its rehearsal, is no longer staged: %v", ref.ID, err), nil)
+			a.tell.Note(ctx, event.Alarm, "rehearsal", fmt.Sprintf("backup %s, which has passed its rehearsal, is no longer staged: %v", ref.ID, err), nil)
 		}
 		return
 	}

@@ -13,7 +13,7 @@ import (
 // this one knows.
 func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
 	all := make(map[string][]control.BackupRehearsal)
-	for _, i := range a.instances(a.view()) {
+	for _, i := range a.instances(a.state.View()) {
 		control.AddRehearsals(all, i.Name, i.Rehearsals)
 	}
 	return all
@@ -27,7 +27,7 @@ func (p *Preflight) checkRehearsal(a *Agent, req PromotionRequest, id string) {
 	switch {
 	case found && one.Result == ha.RehearsalFailed:
 		c.OK, c.Detail = req.AllowFailedRehearsal, ha.RefuseFailed(id, one.Error)
-	case found && a.view().Rehearsed == (ha.Rehearsed{Backup: id}):
+	case found && a.state.View().Rehearsed == (ha.Rehearsed{Backup: id}):
 		c.Detail = when
 	case found:
 		c.Detail = when + ", and no longer staged: the restore runs first"

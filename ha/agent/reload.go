@@ -145,13 +145,13 @@ func (a *Agent) reloaded(ctx context.Context, number int, state ReloadState, err
 	}
 	switch state {
 	case ReloadDone:
-		a.note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
+		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
 	case ReloadWaiting:
-		a.note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
+		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
 	case ReloadRefused:
-		a.note(ctx, event.Warn, "reload", reloadProblem(s), nil)
+		a.tell.Note(ctx, event.Warn, "reload", reloadProblem(s), nil)
 	case ReloadFailed:
-		a.note(ctx, event.Alarm, "reload", reloadProblem(s), nil)
+		a.tell.Note(ctx, event.Alarm, "reload", reloadProblem(s), nil)
 	}
 }
 

@@ -54,7 +54,7 @@ func (a *Agent) ask(ctx context.Context, of func(request string) ha.Event) (stri
 func (a *Agent) awaitLook(ctx context.Context) {
 	for {
 		changed := a.Changed()
-		core := a.view()
+		core := a.state.View()
 		claiming := core.Role == ha.RoleActive && !core.Leading && core.Refused == "" && core.Bucket == "ok"
 		if core.Bucket != ha.NotRead && !claiming {
 			return
@@ -152,7 +152,7 @@ func backupRequest(ctx context.Context, trigger backup.Trigger, reason string) f
 
 // onlyActive refuses what is done on the active alone, and names it.
 func (a *Agent) onlyActive(what string) error {
-	core := a.view()
+	core := a.state.View()
 	if core.Role == ha.RoleActive && core.Refused == "" {
 		return nil
 	}

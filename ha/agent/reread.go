@@ -101,9 +101,9 @@ func (a *Agent) keepReread(ctx context.Context) error {
 
 // atRest reports whether this instance is a standby with nothing to do.
 func (a *Agent) atRest() bool {
+	c := a.state.View()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := &a.core
 	return c.Role == ha.RoleStandby && c.Promotion == nil && c.Demotion == nil && c.Work == "" && a.pulling == nil
 }
 
@@ -138,12 +138,12 @@ func (r *rereader) turn(ctx context.Context) {
 	case resting.Err() != nil:
 	case errors.Is(err, restore.ErrVolume): // it is told, and over as soon as that is mounted
 	case err != nil:
-		a.trouble(ctx, stageKind, key, fmt.Sprintf("the content of the stage cannot be checked: %v", err))
+		a.tell.Trouble(ctx, stageKind, key, fmt.Sprintf("the content of the stage cannot be checked: %v", err))
 	default:
-		a.troubleOver(ctx, stageKind, key, "the content of the stage can be checked again")
+		a.tell.TroubleOver(ctx, stageKind, key, "the content of the stage can be checked again")
 	}
 	a.lookBeside()
-	a.troubled()
+	a.tell.Changed()
 }
 
 func (r *rereader) read(ctx context.Context) (err error) {
@@ -227,7 +227,7 @@ func (r *rereader) distrust(ctx context.Context, reader *pack.Reader, m *backup.
 	}
 	r.doubted = true
 	a.stats.stageRotten()
-	a.trouble(ctx, stageKind, rottenKey, fmt.Sprintf("what is staged of backup %s is not as it was restored, though size and times are: %s. "+
+	a.tell.Trouble(ctx, stageKind, rottenKey, fmt.Sprintf("what is staged of backup %s is not as it was restored, though size and times are: %s. "+
 		"The disk is bad, or somebody wrote there. It is not promoted, but restored again from the cache", m.ID, bad))
 	return is, err
 }

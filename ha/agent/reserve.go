@@ -80,8 +80,8 @@ func room(path string) int64 {
 func (a *Agent) lookAtRoom(ctx context.Context) {
 	const kind, key = "disk", "data folder"
 	if free := room(a.dir.reserve.path); free < lowRoom {
-		a.trouble(ctx, kind, key, fmt.Sprintf("the disk of the data folder %s is full (less than %s free): make room, or backups, pulls and restores fail, and then the agent", a.dir.path, humanize.IBytes(lowRoom)))
+		a.tell.Trouble(ctx, kind, key, fmt.Sprintf("the disk of the data folder %s is full (less than %s free): make room, or backups, pulls and restores fail, and then the agent", a.dir.path, humanize.IBytes(lowRoom)))
 		return
 	}
-	a.troubleOver(ctx, kind, key, "the disk of the data folder has room again")
+	a.tell.TroubleOver(ctx, kind, key, "the disk of the data folder has room again")
 }

@@ -23,7 +23,7 @@ type resigned struct {
 // the shared configuration. So a rotation reaches what is in force, and the old
 // key can be retired. A failed attempt is repeated with the next table.
 func (a *Agent) resignKeys(ctx context.Context) {
-	if !a.view().Leading {
+	if !a.state.View().Leading {
 		a.resigned = resigned{}
 		return
 	}
@@ -38,7 +38,7 @@ func (a *Agent) resignKeys(ctx context.Context) {
 	case ha.IsRefusal(err), errors.Is(err, ErrStopped), ctx.Err() != nil, err.Error() == a.resigned.failed:
 	default:
 		a.resigned.failed = err.Error()
-		a.note(ctx, event.Warn, "key", "what is in force cannot be brought under the active key: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "key", "what is in force cannot be brought under the active key: "+err.Error(), nil)
 	}
 }
 
@@ -56,7 +56,7 @@ func (a *Agent) resignLocked(ctx context.Context) error {
 func (a *Agent) resign(ctx context.Context, kind ha.Kind, key string) error {
 	renewed, err := a.control.Resign(ctx, kind, key)
 	if renewed {
-		a.note(ctx, event.Info, "key", fmt.Sprintf("%s is signed anew (%s)", key, a.cfg.Ring), nil)
+		a.tell.Note(ctx, event.Info, "key", fmt.Sprintf("%s is signed anew (%s)", key, a.cfg.Ring), nil)
 	}
 	return err
 }

@@ -110,7 +110,7 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if err := a.onlyActive("the configuration is changed"); err != nil {
 		return err
 	}
-	h := a.view().Head
+	h := a.state.View().Head
 	if h == nil {
 		return &ha.Refusal{Reason: "the bucket cannot be used: the head has not been read yet"}
 	}
@@ -153,7 +153,7 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if text == "" {
 		text = "the data keys were wrapped anew"
 	}
-	a.note(ctx, event.Info, "config", text, map[string]any{"from": short(h.Config), "to": short(digest)})
+	a.tell.Note(ctx, event.Info, "config", text, map[string]any{"from": short(h.Config), "to": short(digest)})
 	return a.configs.use(digest, &next)
 }
 
@@ -182,7 +182,7 @@ func (a *Agent) AddInstance(ctx context.Context, rawURL string) error {
 func (a *Agent) RemoveInstance(ctx context.Context, name string) error {
 	a.membership.Lock()
 	defer a.membership.Unlock()
-	if h := a.view().Head; h != nil && h.Active.Name == name {
+	if h := a.state.View().Head; h != nil && h.Active.Name == name {
 		return &ha.Refusal{Reason: fmt.Sprintf("%s is the active: promote another instance first", name)}
 	}
 	if err := a.table.refresh(ctx); err != nil {
@@ -217,7 +217,7 @@ func (a *Agent) RemoveInstance(ctx context.Context, name string) error {
 // that have a record.
 func (a *Agent) readmit(ctx context.Context) {
 	_, config := a.configs.current()
-	if core := a.view(); config == nil || !core.Leading || !a.membership.TryLock() {
+	if core := a.state.View(); config == nil || !core.Leading || !a.membership.TryLock() {
 		return
 	}
 	defer a.membership.Unlock()
@@ -230,7 +230,7 @@ func (a *Agent) readmit(ctx context.Context) {
 			return nil
 		})
 		if err != nil && !ha.IsRefusal(err) && !errors.Is(err, ErrStopped) && ctx.Err() == nil {
-			a.note(ctx, event.Warn, "instances", err.Error(), nil)
+			a.tell.Note(ctx, event.Warn, "instances", err.Error(), nil)
 		}
 	}
 }

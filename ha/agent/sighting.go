@@ -62,7 +62,7 @@ func (a *Agent) sightingScope(id string) seal.Scope {
 // sees is what this instance sees of the head: its bucket is asked, once a second at
 // most.
 func (a *Agent) sees(ctx context.Context) ha.Sighting {
-	s, core := &a.sighting, a.view()
+	s, core := &a.sighting, a.state.View()
 	out := ha.Sighting{Instance: a.self.Name, Seen: core.Seen, Head: core.SeenHead, Leading: core.Leading && core.Bucket == "ok"}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +157,7 @@ func (a *Agent) others() []ha.Peer {
 			add(m.Name, m.URL)
 		}
 	}
-	if o := a.view().Older; o != nil {
+	if o := a.state.View().Older; o != nil {
 		add(o.Seen.Active.Name, o.Seen.Active.URL)
 		add(o.Head.Active.Name, o.Head.Active.URL)
 	}
@@ -194,7 +194,7 @@ func (a *Agent) sightingOf(ctx context.Context, of ha.Peer) ha.Sighting {
 // recordedSighting is what an instance sees by its record. A record that is written
 // to this bucket is of an instance that reads this bucket.
 func (a *Agent) recordedSighting(name string) (ha.Sighting, bool) {
-	r, core := a.table.reading().rows[name], a.view()
+	r, core := a.table.reading().rows[name], a.state.View()
 	if r.rec == nil || core.Older == nil {
 		return ha.Sighting{}, false
 	}
@@ -215,7 +215,7 @@ func (a *Agent) recordedSighting(name string) (ha.Sighting, bool) {
 
 // noteRecords notes which records there are when an older head is first seen.
 func (a *Agent) noteRecords() {
-	s, older := &a.sighting, a.view().Older
+	s, older := &a.sighting, a.state.View().Older
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -7,8 +7,9 @@ import (
 // Status says what this instance knows, without asking anyone.
 func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
+	core, at := a.state.ViewAt()
 	a.mu.Lock()
-	core, at, progress, cached, staged, late := a.core, a.coreAt, cmp.Or(a.progress, a.pulling), a.inCache, a.besideNow, a.late
+	progress, cached, staged, late := cmp.Or(a.progress, a.pulling), a.inCache, a.besideNow, a.late
 	read := a.readNow
 	a.mu.Unlock()
 	now := a.cfg.Clock.Now()
@@ -55,7 +56,7 @@ func (a *Agent) Status() Status {
 	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
-	s.judge(schedule, a.troubles.list(), now.Wall)
+	s.judge(schedule, a.tell.Troubles(), now.Wall)
 	return s
 }
 

@@ -139,15 +139,15 @@ func (a *Agent) keepTable(ctx context.Context) error {
 	var epoch uint64
 	again := recordPause // until the next reading while what is read is not settled
 	for failing := false; ; {
-		epoch = a.view().Epoch
+		epoch = a.state.View().Epoch
 		err := a.table.refresh(ctx)
 		if err != nil && ctx.Err() == nil && !failing {
-			a.note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
+			a.tell.Note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
 		}
 		failing = err != nil
 		if err == nil {
 			a.noteRecords()
-			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.view()))
+			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.state.View()))
 			a.readmit(ctx)
 			a.resignKeys(ctx)
 		}
@@ -176,7 +176,7 @@ func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch u
 	defer timer.Stop()
 	for {
 		changed := a.Changed()
-		if a.view().Epoch != epoch {
+		if a.state.View().Epoch != epoch {
 			return false, nil
 		}
 		select {
@@ -194,7 +194,7 @@ func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch u
 // settled reports whether the records say what the head says: soon after a
 // promotion, or after a backup, they do not yet.
 func (a *Agent) settled() bool {
-	core := a.view()
+	core := a.state.View()
 	h := core.Head
 	if h == nil {
 		return true
@@ -213,7 +213,7 @@ func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
 	if err := a.table.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return a.instances(a.view()), nil
+	return a.instances(a.state.View()), nil
 }
 
 // instances makes the table of what is known, by name.
@@ -330,12 +330,12 @@ func backupTime(id string) (time.Time, error) {
 
 // record is what this instance says of itself.
 func (a *Agent) record() ha.Instance {
-	core := a.view()
+	core := a.state.View()
 	cached := a.cached()
 	rec := ha.Instance{
 		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.recordTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
+		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.tell.ShortTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
 	}
 	rec.Older = ownSighting(core, a.self.Name)
 	if core.Role == ha.RoleStandby {

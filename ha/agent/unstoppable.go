@@ -57,7 +57,7 @@ func (a *Agent) reloadHooks(next Live) (number int, same bool, err error) {
 	if a.cfg.unstoppable(next.Hooks) && !a.unstoppable() {
 		a.membership.Lock()
 		defer a.membership.Unlock()
-		if err := a.cfg.refuseUnstoppable(next.Hooks, a.view().Head); err != nil {
+		if err := a.cfg.refuseUnstoppable(next.Hooks, a.state.View().Head); err != nil {
 			return 0, false, err
 		}
 	}
@@ -77,11 +77,11 @@ func (a *Agent) reloadHooks(next Live) (number int, same bool, err error) {
 // came to be strict while nobody knew of this instance.
 func (a *Agent) lookAtFencing(ctx context.Context) {
 	const kind, key = "fencing", "unstoppable"
-	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.view().Head); err != nil {
-		a.trouble(ctx, kind, key, ha.RefuseStrict(a.self.Name)+"; until then this instance cannot take over")
+	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.state.View().Head); err != nil {
+		a.tell.Trouble(ctx, kind, key, ha.RefuseStrict(a.self.Name)+"; until then this instance cannot take over")
 		return
 	}
-	a.troubleOver(ctx, kind, key, "strict fencing holds for this instance again, or is in force no more")
+	a.tell.TroubleOver(ctx, kind, key, "strict fencing holds for this instance again, or is in force no more")
 }
 
 // checkStops looks what is known of the application of the active, where nothing on
@@ -114,7 +114,7 @@ const StopsCheck = "stop of the active"
 
 // checkFencing looks whether the fencing lets this instance be the active.
 func (p *Preflight) checkFencing(a *Agent) {
-	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.view().Head); err != nil {
+	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.state.View().Head); err != nil {
 		p.check("fencing", errors.New(ha.RefuseStrict(a.self.Name)))
 	}
 }

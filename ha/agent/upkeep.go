@@ -15,7 +15,7 @@ import (
 type known struct{ a *Agent }
 
 // View implements upkeep.Cluster.
-func (k known) View() ha.Status { return k.a.view() }
+func (k known) View() ha.Status { return k.a.state.View() }
 
 // Config implements upkeep.Cluster.
 func (k known) Config() (string, *ha.Config) { return k.a.configs.current() }
@@ -28,27 +28,9 @@ func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error
 // Record implements membership.Instance.
 func (k known) Record() ha.Instance { return k.a.record() }
 
-// Note implements upkeep.Log.
-func (k known) Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any) {
-	k.a.note(ctx, level, kind, text, fields)
-}
-
-// Trouble implements upkeep.Log.
-func (k known) Trouble(ctx context.Context, kind, key, text string) {
-	k.a.trouble(ctx, kind, key, text)
-}
-
-// TroubleOver implements upkeep.Log.
-func (k known) TroubleOver(ctx context.Context, kind, key, text string) {
-	k.a.troubleOver(ctx, kind, key, text)
-}
-
-// Changed implements upkeep.Log.
-func (k known) Changed() { k.a.troubled() }
-
 // Caching implements upkeep.Standbys.
 func (k known) Caching(id string) (n int) {
-	for _, i := range k.a.instances(k.a.view()) {
+	for _, i := range k.a.instances(k.a.state.View()) {
 		if i.Role == ha.RoleStandby && slices.Contains(i.Cached, id) {
 			n++
 		}
@@ -63,7 +45,7 @@ func (k known) HasCached(id string) bool { return k.a.isCached(id) }
 func (a *Agent) upkeepHost() upkeep.Host {
 	return upkeep.Host{
 		Self: a.self, Store: a.cfg.Store, Control: a.control, Chain: a.chain, Repo: a.repo, Cache: a.cache,
-		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: known{a}, Log: known{a},
+		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: known{a}, Log: a.tell,
 	}
 }
 
@@ -85,7 +67,7 @@ func (a *Agent) openUpkeep() {
 
 // missedByActive are the packs that the active's record says are missing.
 func (a *Agent) missedByActive() (names []string, known bool) {
-	h := a.view().Head
+	h := a.state.View().Head
 	if h == nil {
 		return nil, false
 	}
@@ -108,11 +90,11 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 
 // RequireFull makes the next backup read everything and store it again.
 func (a *Agent) RequireFull(ctx context.Context) error {
-	if core := a.view(); core.Role != ha.RoleActive || core.Refused != "" {
+	if core := a.state.View(); core.Role != ha.RoleActive || core.Refused != "" {
 		return &ha.Refusal{Reason: "this instance is not the active: backups are made there"}
 	}
 	a.packs.RequireFull()
-	a.note(ctx, event.Info, "backup", "the next backup reads everything again, and refers to no earlier pack", nil)
+	a.tell.Note(ctx, event.Info, "backup", "the next backup reads everything again, and refers to no earlier pack", nil)
 	return nil
 }
 

@@ -188,7 +188,7 @@ func TestAStandbyThatHasABackupIsKnownToHaveIt(t *testing.T) {
 			published := time.Now()
 			for known := false; !known; {
 				read := a.agent.table.reading()
-				core := a.agent.view()
+				core := a.agent.state.View()
 				s := Status{Status: core, Instance: "a", Instances: a.agent.instances(core), LastBackup: core.Head.Newest}
 				text, _ := successors(s)
 				if !strings.Contains(text, "could take over and lose nothing") {

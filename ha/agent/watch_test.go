@@ -212,7 +212,7 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, config := a.agent.configs.current()
-		configKey := ha.ConfigKey(a.agent.view().Head.Config)
+		configKey := ha.ConfigKey(a.agent.state.View().Head.Config)
 		for key, object := range map[string]struct {
 			kind ha.Kind
 			any

@@ -15,7 +15,7 @@ func newWebhooks(a *Agent) *webhook.Webhooks {
 	return webhook.New(webhook.Config{
 		Store: hooks{a}, Outbox: outbox{a.dir}, Clock: a.cfg.Clock, HTTP: a.cfg.HTTP, Random: a.cfg.Random,
 		Note: func(ctx context.Context, level event.Level, text string, fields map[string]any) {
-			a.note(ctx, level, webhook.Kind, text, fields)
+			a.tell.Note(ctx, level, webhook.Kind, text, fields)
 		},
 		Attempted: a.stats.webhook,
 		Cluster:   a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation, Version: a.cfg.Version,

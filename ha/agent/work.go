@@ -48,7 +48,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	}
 	a.changes.spend()
 	if err := a.volumes.learn(ctx, o.Sources...); err != nil {
-		a.note(ctx, event.Warn, "backup", "where the sources lie could not be noted: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "backup", "where the sources lie could not be noted: "+err.Error(), nil)
 	}
 	now := a.cfg.Clock.Now()
 	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
@@ -73,7 +73,7 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	}
 	o.Sources, o.Notes = a.present(ctx, o.Sources)
 	if len(o.Sources) == 0 {
-		a.note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
+		a.tell.Note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
 		return ha.Done{}
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
@@ -169,18 +169,18 @@ const versionTimeout = 30 * time.Second
 func (a *Agent) appVersion(ctx context.Context) string {
 	v, err := a.askVersion(ctx)
 	if err != nil {
-		a.note(ctx, event.Warn, "version", "the application's version is not known: "+err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "version", "the application's version is not known: "+err.Error(), nil)
 	}
 	return v
 }
 
 func (a *Agent) warn(ctx context.Context, ref backup.Ref, m *backup.Manifest) {
 	for _, w := range m.Warnings {
-		a.note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID})
+		a.tell.Note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID})
 	}
 	for _, e := range m.Sources {
 		for _, w := range e.Warnings {
-			a.note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID, "source": e.Name})
+			a.tell.Note(ctx, event.Warn, "backup", w, map[string]any{"backup": ref.ID, "source": e.Name})
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (a *Agent) trimCache(ctx context.Context, m *backup.Manifest) {
 		err = a.cache.Trim(ctx, index)
 	}
 	if err != nil {
-		a.note(ctx, event.Warn, "cache", err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "cache", err.Error(), nil)
 		return
 	}
 	a.untrimmed = 0
@@ -242,7 +242,7 @@ func (a *Agent) setPulling(p *backup.Progress) {
 func (a *Agent) listCached(ctx context.Context) {
 	refs, err := a.cache.List()
 	if err != nil {
-		a.note(ctx, event.Warn, "cache", err.Error(), nil)
+		a.tell.Note(ctx, event.Warn, "cache", err.Error(), nil)
 		return
 	}
 	a.mu.Lock()
