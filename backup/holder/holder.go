@@ -40,6 +40,21 @@ func (h Holder) String() string {
 	return fmt.Sprintf("process %d (%s, of %s) has %s %s", h.PID, h.Command, h.User, h.Path, h.How)
 }
 
+// maxNames is how many are named.
+const maxNames = 3
+
+// Names names holders in one line, the first few of them.
+func Names(all []Holder) string {
+	var names []string
+	for _, h := range all[:min(len(all), maxNames)] {
+		names = append(names, h.String())
+	}
+	if n := len(all) - maxNames; n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(names, ", ")
+}
+
 // Found is what a look has found.
 type Found struct {
 	Holders []Holder // one a process, writers first

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 // systemctlTimeout bounds a question to systemd.
@@ -19,7 +19,7 @@ const systemctlTimeout = 10 * time.Second
 // bootChecks finds out whether the application would start at boot by itself,
 // as far as the promote hook tells which unit it is. An application that does
 // runs beside its successor after the old host comes back.
-func bootChecks(ctx context.Context, h agent.Hooks) []finding {
+func bootChecks(ctx context.Context, h application.Hooks) []finding {
 	var found []finding
 	for _, unit := range unitsStarted(h.Promote.Command) {
 		f := finding{Name: "boot", Result: good, Detail: unit + " does not start at boot by itself"}

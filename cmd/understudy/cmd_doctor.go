@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
@@ -287,7 +288,7 @@ func examineFederation(f agent.Federation) []finding {
 	return []finding{found}
 }
 
-func examineHooks(h agent.Hooks) []finding {
+func examineHooks(h application.Hooks) []finding {
 	var found []finding
 	for _, hook := range []struct {
 		name    string

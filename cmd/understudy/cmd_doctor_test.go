@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 func TestDoctorSaysWhatWouldBreak(t *testing.T) {
@@ -61,7 +61,7 @@ func TestApplicationThatStartsAtBootIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv("PATH", dir+":/usr/bin:/bin")
-			found := bootChecks(t.Context(), agent.Hooks{Promote: agent.Hook{Command: tt.command}})
+			found := bootChecks(t.Context(), application.Hooks{Promote: application.Hook{Command: tt.command}})
 			if len(found) != len(tt.want) {
 				t.Fatalf("findings %+v, want %v", found, tt.want)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/supervisor"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 func newExec(a *app) *cobra.Command {
@@ -40,7 +41,7 @@ from a second to half a minute. No other host is promoted because of it.`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.runsApp = true
-			return a.serve(cmd.Context(), func(cfg agent.Config) (agent.Application, error) { return a.supervisor(cfg, args) })
+			return a.serve(cmd.Context(), func(cfg agent.Config) (application.Supervisor, error) { return a.supervisor(cfg, args) })
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows COMMAND is its own
@@ -48,7 +49,7 @@ from a second to half a minute. No other host is promoted because of it.`,
 }
 
 // supervisor is what runs the application's command.
-func (a *app) supervisor(cfg agent.Config, command []string) (agent.Application, error) {
+func (a *app) supervisor(cfg agent.Config, command []string) (application.Supervisor, error) {
 	if err := noHooksBesideExec(cfg.Hooks, a.set.Config); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (a *app) supervisor(cfg agent.Config, command []string) (agent.Application,
 }
 
 // noHooksBesideExec refuses hooks that would do what exec does.
-func noHooksBesideExec(h agent.Hooks, path string) error {
+func noHooksBesideExec(h application.Hooks, path string) error {
 	if len(h.Promote.Command) > 0 || len(h.Demote.Command) > 0 {
 		return exit.Usagef("configuration %s: hooks.promote and hooks.demote start and stop the application, and so does understudy exec: take the hooks out, or use understudy serve", path)
 	}

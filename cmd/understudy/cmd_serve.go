@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/console"
 )
 
@@ -44,7 +45,7 @@ one-time code that is logged, or by understudy init or understudy join.`,
 
 // serve runs the agent until ctx is done. It runs the application too where
 // runs, given this instance's configuration, makes one.
-func (a *app) serve(ctx context.Context, runs func(agent.Config) (agent.Application, error)) (err error) {
+func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Supervisor, error)) (err error) {
 	defer a.logBeside()()
 	debug.SetTraceback("crash") // systemd starts again what has died of a signal, and not what ends with wrong usage
 	systemd := newManager(ctx, a.logger())

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
@@ -36,6 +37,8 @@ type Agent struct {
 	events   *event.Log
 	tell     *event.Teller
 	state    *state
+	app      *application.Application
+	holders  *application.Holders
 	configs  *configs
 	table    *table
 	notifier *notifier
@@ -231,6 +234,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 		a.tell.Note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
 	}
 	a.configs = newConfigs(a.control, a.dir)
+	a.openApplication()
 	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.state.View().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
@@ -316,7 +320,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	if err = errors.Join(err, a.endApp(ctx)); err != nil {
+	if err = errors.Join(err, a.app.End(ctx)); err != nil {
 		a.tell.Note(ctx, event.Alarm, "agent", "the agent stops: "+err.Error(), nil)
 		return err
 	}
@@ -385,7 +389,7 @@ func (a *Agent) post(ev ha.Event) {
 // snapshot leaves the machine's state for everybody else.
 func (a *Agent) snapshot(now ha.Now) {
 	core := a.machine.Status()
-	a.supervise(&core, now)
+	a.app.Supervise(&core, now)
 	a.remember(core.Last)
 	a.state.set(core, now)
 }

@@ -10,21 +10,22 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // child is an application that ends with its agent.
 type child struct{ runs atomic.Bool }
 
-func (c *child) Start(context.Context, AppRun) error       { c.runs.Store(true); return nil }
-func (c *child) Stop(context.Context, time.Duration) error { c.runs.Store(false); return nil }
-func (c *child) Bind(AppBound)                             {}
-func (c *child) Down() error                               { return nil }
+func (c *child) Start(context.Context, application.Run) error { c.runs.Store(true); return nil }
+func (c *child) Stop(context.Context, time.Duration) error    { c.runs.Store(false); return nil }
+func (c *child) Bind(application.Bound)                       {}
+func (c *child) Down() error                                  { return nil }
 
 // asChild has the agent run its application itself.
 func (h *host) asChild() *child {
 	app := new(child)
-	h.change = func(cfg *Config) { cfg.Application, cfg.Hooks = app, Hooks{} }
+	h.change = func(cfg *Config) { cfg.Application, cfg.Hooks = app, application.Hooks{} }
 	return app
 }
 

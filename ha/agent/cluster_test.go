@@ -28,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -117,7 +118,7 @@ func (h *host) config() Config {
 		Federation: Federation{TargetsFile: h.targets(), Address: h.name + ":9090"},
 		Poll:       10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
 		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{h.boots}, hooks: h.hooks, find: nobody,
-		Hooks: Hooks{Promote: Hook{Command: []string{"true"}}, Demote: Hook{Command: []string{"true"}}},
+		Hooks: application.Hooks{Promote: application.Hook{Command: []string{"true"}}, Demote: application.Hook{Command: []string{"true"}}},
 	}
 	if h.change != nil {
 		h.change(&cfg)
@@ -328,7 +329,7 @@ type appHooks struct {
 	held    map[string]chan struct{}
 }
 
-func (a *appHooks) run(_ context.Context, name string, h Hook, env []string) (string, error) {
+func (a *appHooks) Run(_ context.Context, name string, h application.Hook, env []string) (string, error) {
 	if len(h.Command) == 0 {
 		return "", nil
 	}

@@ -16,16 +16,15 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // Defaults of a Config.
 const (
-	DefaultPoll         = 10 * time.Second
-	DefaultKeep         = 10
-	DefaultHookTimeout  = time.Minute
-	DefaultProbeTimeout = 5 * time.Minute
+	DefaultPoll = 10 * time.Second
+	DefaultKeep = 10
 )
 
 // Config is all that an agent is given. Only package main fills one.
@@ -41,7 +40,7 @@ type Config struct {
 	Version   string // of this program
 	Poll      time.Duration
 	Sources   []source.Source
-	Hooks     Hooks
+	Hooks     application.Hooks
 	Rehearsal ha.RehearsalPolicy
 	// Federation is of this host's Prometheus.
 	Federation Federation
@@ -50,7 +49,7 @@ type Config struct {
 	KeepOutput outlet.Collector
 	// Application, where there is one, is run instead of the promote and demote
 	// hooks; nil: those start and stop it.
-	Application Application
+	Application application.Supervisor
 	// Supervised says that the agent of this host runs the application, also to those
 	// who have no need of an Application, as Join and Init.
 	Supervised bool
@@ -73,33 +72,10 @@ type Config struct {
 	// block.
 	Beat func()
 
-	hooks hookRunner // replaced in tests
+	hooks application.Runner // replaced in tests
 	// find looks who has the live state of a standby open; replaced in tests, whose
 	// clocks have it done thousands of times.
 	find func(context.Context, []holder.Place, func(pid int) bool) (holder.Found, error)
-}
-
-// Hooks are the commands that stop, start and judge the application. An empty
-// one is nothing to do. Besides Env they get UNDERSTUDY_HOOK (its name),
-// UNDERSTUDY_INSTANCE, UNDERSTUDY_CLUSTER, UNDERSTUDY_ROLE and, where there is
-// one, UNDERSTUDY_EPOCH, UNDERSTUDY_BACKUP (the id of the backup restored) and
-// UNDERSTUDY_TRIGGER (of the backup to be made). The probe gets for each source
-// UNDERSTUDY_STAGED_<NAME>: the path or database to be judged.
-type Hooks struct {
-	PreBackup  Hook
-	PostBackup Hook
-	Promote    Hook // starts the application; idempotent
-	Demote     Hook // stops it, and ends once it has stopped; idempotent
-	Probe      Hook // judges a staged restore
-	// Env is the environment that hooks inherit, "NAME=value" each. It must not
-	// hold the shared key or tokens.
-	Env []string
-}
-
-// Hook is one command.
-type Hook struct {
-	Command []string      // argv; empty: nothing to do
-	Timeout time.Duration // 0: a default; the demote hook's is the cluster's stop_timeout
 }
 
 func invalid(format string, args ...any) error { return ha.Invalidf(format, args...) }
@@ -146,7 +122,7 @@ func (c Config) complete() (Config, error) {
 		c.find = holder.Find
 	}
 	if c.hooks == nil {
-		c.hooks = execHooks{env: c.Hooks.Env, dir: filepath.Join(c.DataDir, hooksFolder), keep: c.KeepOutput}
+		c.hooks = application.Exec{Env: c.Hooks.Env, Folder: filepath.Join(c.DataDir, hooksFolder), Keep: c.KeepOutput}
 	}
 	return c, nil
 }

@@ -20,8 +20,9 @@
 //
 // Package control reads and writes the control objects, and reads the chain of backups
 // and the audit log; package upkeep looks after what is in the bucket and in the cache;
-// package membership keeps this instance's name and record. None knows the agent: it
-// gives their parts what they need (openUpkeep, known).
+// package membership keeps this instance's name and record; package application starts,
+// stops and judges the application. None knows the agent: it gives their parts what they
+// need (openUpkeep, openApplication, known).
 //
 // # Goroutines
 //

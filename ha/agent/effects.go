@@ -22,9 +22,14 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.Write:
 		a.startStep(ctx, string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
 	case ha.StartApp:
-		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.startApp(ctx, e)) })
+		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.app.Start(ctx, e)) })
 	case ha.StopApp:
-		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done { return a.stopApp(ctx, e) })
+		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done {
+			unstopped, err := a.app.Stop(ctx, e)
+			d := failed(err)
+			d.Unstopped = unstopped
+			return d
+		})
 	case ha.MakeBackup:
 		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
 	case ha.MakeSalvage:

@@ -54,7 +54,7 @@ func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 						return h != nil && slices.ContainsFunc(s.Cached, func(r backup.Ref) bool { return r.ID == h.ID }) && s.Staged == h.ID && told() > 0
 					}
 					inPlace(t, path, put)
-					c.pass(standbyLook + 1)
+					c.pass(lookEvery + 1)
 					c.hosts["a"].many(1)
 					b.until("it is cached and rehearsed again", isThere)
 					b.halt()

@@ -19,7 +19,7 @@ func (a *Agent) leave(ctx context.Context) {
 	if a.cfg.Application == nil {
 		return // it runs on without its agent
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.appBound().Stop+farewellTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.app.Bound().Stop+farewellTimeout)
 	defer cancel()
 	const request = "farewell"
 	said := make(chan ha.Answer, 1)

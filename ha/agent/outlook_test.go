@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 // TestTheStatusSaysWhetherAPromotionWouldWork: on the standby, and on the
@@ -25,7 +26,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 			return strings.HasPrefix(s.Outlook, "this instance is the active; b or d could take over and lose nothing")
 		})
 		lacking := *b.agent.live()
-		lacking.Hooks.Promote = Hook{Command: []string{"/no/such/program"}}
+		lacking.Hooks.Promote = application.Hook{Command: []string{"/no/such/program"}}
 		lacking.AppVersion = func(context.Context) (string, error) { return "2", nil }
 		if err := b.agent.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
@@ -37,7 +38,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		if p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err != nil || p.OK {
 			t.Errorf("and a promotion would work: %+v, %v", p, err)
 		}
-		lacking.Hooks.Promote = Hook{Command: []string{"true"}}
+		lacking.Hooks.Promote = application.Hook{Command: []string{"true"}}
 		if err := b.agent.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}

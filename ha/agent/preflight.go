@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -162,7 +163,7 @@ func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool
 	if a.live().AppVersion == nil || m.AppVersion == "" || allow {
 		return nil
 	}
-	v, err := a.askVersion(ctx)
+	v, err := a.app.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("the application's version here is not known: %w", err)
 	}
@@ -235,4 +236,26 @@ func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, ch
 		l.Summary = fmt.Sprintf("what was changed after backup %s, %v ago; %d newer backups would be superseded", chosen.ID, age, len(l.Newer))
 	}
 	return l, nil
+}
+
+// checkHolders says who has open what a promotion would replace. That is in its
+// way only where no demote hook could stop it.
+func (p *Preflight) checkHolders(ctx context.Context, a *Agent) {
+	found, err := a.holders.Find(ctx)
+	var text []string
+	if len(found.Holders) > 0 {
+		text = append(text, holder.Names(found.Holders))
+		if a.cfg.Application == nil && len(a.live().Hooks.Demote.Command) == 0 {
+			err = errors.New(text[0] + ": stop it, or configure a demote hook that does")
+		} else {
+			text = append(text, "the demote hook has to stop it, or the promotion will be given up")
+		}
+	}
+	if found.Blind != "" {
+		text = append(text, found.Blind)
+	}
+	p.check("open files", err)
+	if last := &p.Checks[len(p.Checks)-1]; last.OK && len(text) > 0 {
+		last.Detail = strings.Join(text, "; ")
+	}
 }

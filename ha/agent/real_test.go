@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore/filestore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 // TestTheStoryOnRealClocksFilesProcessesAndSockets has nothing replaced: a
@@ -97,10 +98,10 @@ func newRealHost(t *testing.T, name, bucket string, ring *seal.Ring) *realHost {
 	h.cfg = Config{
 		Store: store, Ring: ring, DataDir: filepath.Join(h.dir, "data"), Instance: name, URL: server.URL, Version: "test",
 		Poll: time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler), HTTP: client, Random: rand.Reader,
-		Hooks: Hooks{
+		Hooks: application.Hooks{
 			Env:     []string{"PATH=" + os.Getenv("PATH")},
-			Promote: Hook{Command: []string{"touch", running}},
-			Demote:  Hook{Command: []string{"rm", "-f", running}},
+			Promote: application.Hook{Command: []string{"touch", running}},
+			Demote:  application.Hook{Command: []string{"rm", "-f", running}},
 		},
 	}
 	return h

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -41,7 +42,7 @@ func (a *Agent) rehearse(ctx context.Context, ref backup.Ref) ha.Done {
 	attested := a.attest(one)
 	if err != nil {
 		a.fallBack(restore.Polite(ctx), ref.ID)
-		err = withOutput(err, s.output)
+		err = application.WithOutput(err, s.output)
 	}
 	d := failed(errors.Join(err, attested))
 	d.Note = fmt.Sprintf("restored and verified %s in %v", humanize.IBytes(uint64(max(0, one.Bytes))), one.Took)
@@ -80,7 +81,7 @@ func (a *Agent) stage(ctx context.Context, e ha.Stage) ha.Done {
 	begun := a.cfg.Clock.Now()
 	s, err := a.beside(ctx, e.Ref, e.AllowFailed)
 	if err = withWayOut(err); err != nil {
-		return failed(withOutput(err, s.output))
+		return failed(application.WithOutput(err, s.output))
 	}
 	if s.proven {
 		return ha.Done{Note: "rehearsed" + s.entries() + a.readNote()}
@@ -133,8 +134,8 @@ func (a *Agent) beside(ctx context.Context, ref backup.Ref, anyway bool) (s stag
 	if s.proven = passed && !fresh; s.proven {
 		return s, nil
 	}
-	if s.output, err = a.probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
-		a.tell.Note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, withOutput(err, s.output)), nil)
+	if s.output, err = a.app.Probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
+		a.tell.Note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, application.WithOutput(err, s.output)), nil)
 		if errors.Is(err, source.ErrWritten) {
 			_, _, err := a.putBeside(ctx, ref)
 			return s, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -16,7 +17,7 @@ import (
 // Live is the part of a Config that can change while the agent runs.
 type Live struct {
 	Sources    []source.Source
-	Hooks      Hooks // Env stays as it was at the start
+	Hooks      application.Hooks // Env stays as it was at the start
 	AppVersion func(ctx context.Context) (string, error)
 	Rehearsal  ha.RehearsalPolicy
 	Federation Federation
@@ -56,6 +57,11 @@ type reloading struct {
 
 // live is what is in force now.
 func (a *Agent) live() *Live { return a.reloading.live.Load() }
+
+// setup is the part of it that says how the application is run.
+func (l *Live) setup() application.Setup {
+	return application.Setup{Sources: l.Sources, Hooks: l.Hooks, Version: l.AppVersion}
+}
 
 // swap is the swapper of the sources in force.
 func (a *Agent) swap() *restore.Swapper { return a.reloading.swapper.Load() }

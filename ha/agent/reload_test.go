@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -49,7 +50,7 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		next := a.more("uploads")
-		next.Hooks.PreBackup = Hook{Command: []string{"true"}}
+		next.Hooks.PreBackup = application.Hook{Command: []string{"true"}}
 		same := next
 		same.Sources = a.agent.live().Sources
 		if err := a.agent.Reload(t.Context(), same); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/membership"
 )
 
@@ -96,9 +97,9 @@ func (s *standIn) stop(ctx context.Context, j *ha.Journal, e ha.StopApp) ha.Done
 	if h.Timeout == 0 {
 		h.Timeout = longestStop(j.Fencing)
 	}
-	env := append(hookIdentity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
-	output, err := s.cfg.hooks.run(context.WithoutCancel(ctx), "demote", h, env)
-	if err = withOutput(err, output); err != nil {
+	env := append(application.Identity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
+	output, err := s.cfg.hooks.Run(context.WithoutCancel(ctx), "demote", h, env)
+	if err = application.WithOutput(err, output); err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "the application could not be stopped (tried again)", "error", err)
 	} else {
 		s.cfg.Logger.WarnContext(ctx, "the application is stopped, and the agent has not begun yet")

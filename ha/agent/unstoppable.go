@@ -8,12 +8,13 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // unstoppable reports whether nothing on this host can stop the application but
 // people.
-func (c *Config) unstoppable(h Hooks) bool {
+func (c *Config) unstoppable(h application.Hooks) bool {
 	return c.Application == nil && !c.Supervised && len(h.Demote.Command) == 0
 }
 
@@ -22,7 +23,7 @@ func (a *Agent) unstoppable() bool { return a.cfg.unstoppable(a.live().Hooks) }
 
 // refuseUnstoppable refuses an instance in a cluster whose fencing is strict, where
 // nothing on its host can stop the application.
-func (c *Config) refuseUnstoppable(h Hooks, head *ha.Head) error {
+func (c *Config) refuseUnstoppable(h application.Hooks, head *ha.Head) error {
 	if head == nil || head.Fencing.Mode != ha.Strict || !c.unstoppable(h) {
 		return nil
 	}

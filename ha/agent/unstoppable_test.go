@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -15,7 +16,7 @@ import (
 // leftToPeople takes a host's demote hook away: nothing but people can stop its
 // application.
 func (h *host) leftToPeople() *host {
-	h.change = func(c *Config) { c.Hooks.Demote = Hook{} }
+	h.change = func(c *Config) { c.Hooks.Demote = application.Hook{} }
 	return h
 }
 
@@ -214,7 +215,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			}
 
 			live := *a.agent.live()
-			live.Hooks.Demote = Hook{}
+			live.Hooks.Demote = application.Hook{}
 			err = a.agent.Reload(t.Context(), live)
 			wants(t, err, "a")
 			if s := a.agent.Status(); s.Reload.State != ReloadRefused || s.Unstoppable || a.agent.unstoppable() {
@@ -246,7 +247,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			}
 			b.until("strict", func(s Status) bool { return s.Head.Fencing.Mode == ha.Strict })
 			live := *b.agent.live()
-			live.Hooks.Demote = Hook{}
+			live.Hooks.Demote = application.Hook{}
 			b.agent.reloading.live.Store(&live) // as if it had come in between
 			b.agent.post(ha.UsePolicy{Unstoppable: true})
 			b.until("in red", func(s Status) bool {

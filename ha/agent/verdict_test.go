@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
@@ -153,7 +154,7 @@ func TestTheActiveDoesNotPromiseOfAStandbyThatWouldRefuse(t *testing.T) {
 		a, b, d, _ := threeHosts(t, c)
 		a.until("both could take over", func(s Status) bool { return strings.Contains(s.Outlook, "b or d could take over and lose nothing") })
 		lacking := *b.agent.live()
-		lacking.Hooks.Promote = Hook{Command: []string{"/no/such/program"}}
+		lacking.Hooks.Promote = application.Hook{Command: []string{"/no/such/program"}}
 		if err := b.agent.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}

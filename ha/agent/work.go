@@ -34,10 +34,7 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 		o.CheckPacks = upkeep.Listed
 	}
 	if e.Trigger != backup.Switchover {
-		env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_TRIGGER=" + string(e.Trigger)}
-		hooks := a.live().Hooks
-		o.Before = a.hookOf("pre_backup", hooks.PreBackup, env)
-		o.After = a.hookOf("post_backup", hooks.PostBackup, env)
+		o.Before, o.After = a.app.AroundBackup(e)
 	}
 	o.Moved, o.Accept = a.volumes.movedSince, a.changes.isAccepted
 	ref, m, err := a.writeBackup(ctx, o)
@@ -120,7 +117,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 	}
 	rules := a.rules.Effect(c).Effective
 	o := backup.Order{
-		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.appVersion(ctx),
+		Instance: a.self.Name, Version: a.cfg.Version, AppVersion: a.app.KnownVersion(ctx),
 		Retention: rules.Keep, ReuseWindow: rules.Reuse,
 		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo.Current()),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
@@ -147,31 +144,6 @@ func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *b
 	a.chain.Remember(ref, m)
 	a.locks.Written(o)
 	return ref, m, nil
-}
-
-// askVersion asks for the application's version, for a bounded time; "" where
-// it has none.
-func (a *Agent) askVersion(ctx context.Context) (string, error) {
-	ask := a.live().AppVersion
-	if ask == nil {
-		return "", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
-	defer cancel()
-	return ask(ctx)
-}
-
-// versionTimeout is how long the application may take to tell its version.
-const versionTimeout = 30 * time.Second
-
-// appVersion tells the application's version, as far as it can be found out: a
-// backup without it is better than none.
-func (a *Agent) appVersion(ctx context.Context) string {
-	v, err := a.askVersion(ctx)
-	if err != nil {
-		a.tell.Note(ctx, event.Warn, "version", "the application's version is not known: "+err.Error(), nil)
-	}
-	return v
 }
 
 func (a *Agent) warn(ctx context.Context, ref backup.Ref, m *backup.Manifest) {

@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 // File is what the YAML file says: what to back up on this host, and how to
@@ -29,7 +30,7 @@ import (
 type File struct {
 	Version    Version
 	Sources    []source.Source
-	Hooks      agent.Hooks
+	Hooks      application.Hooks
 	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
 	Prometheus agent.Federation
 
@@ -77,7 +78,7 @@ func parse(text []byte, dataDir string, keep outlet.Collector) (*File, error) {
 			Command: r.hook("$.application.version", file.Application.Version.Hook, versionTimeout),
 		},
 		Sources: r.sources(file.Sources),
-		Hooks: agent.Hooks{
+		Hooks: application.Hooks{
 			PreBackup:  r.hook("$.hooks.pre_backup", file.Hooks.PreBackup, backupHookTimeout),
 			PostBackup: r.hook("$.hooks.post_backup", file.Hooks.PostBackup, backupHookTimeout),
 			Promote:    r.hook("$.hooks.promote", file.Hooks.Promote, promoteHookTimeout),
@@ -242,12 +243,12 @@ func (r *reader) argv(place, what string, argv []string) {
 	}
 }
 
-func (r *reader) hook(place string, y hookYAML, fallback time.Duration) agent.Hook {
+func (r *reader) hook(place string, y hookYAML, fallback time.Duration) application.Hook {
 	if len(y.Command) == 0 {
-		return agent.Hook{}
+		return application.Hook{}
 	}
 	r.argv(place, place[strings.LastIndex(place, ".")+1:], y.Command)
-	h := agent.Hook{Command: y.Command, Timeout: time.Duration(y.Timeout)}
+	h := application.Hook{Command: y.Command, Timeout: time.Duration(y.Timeout)}
 	if h.Timeout == 0 {
 		h.Timeout = fallback
 	}

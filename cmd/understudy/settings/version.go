@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 // Version tells the application's version: a literal, or a command whose
 // first line of output it is. Both empty: unknown.
 type Version struct {
 	Literal string
-	Command agent.Hook
+	Command application.Hook
 }
 
 // Read returns what tells the application's version; nil where nothing does.
@@ -35,7 +35,7 @@ func (v Version) Read(env []string) func(context.Context) (string, error) {
 const maxVersion = 1 << 10
 
 // firstLine runs a command and gives the first line that it prints.
-func firstLine(ctx context.Context, h agent.Hook, env []string) (string, error) {
+func firstLine(ctx context.Context, h application.Hook, env []string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("it took longer than %v", h.Timeout))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)

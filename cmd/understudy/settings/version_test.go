@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 )
 
 func TestVersionIsTheFirstLineOfACommand(t *testing.T) {
@@ -14,7 +14,7 @@ func TestVersionIsTheFirstLineOfACommand(t *testing.T) {
 		t.Errorf("literal: %q, %v", v, err)
 	}
 	command := func(script string, timeout time.Duration) Version {
-		return Version{Command: agent.Hook{Command: []string{"/bin/sh", "-c", script}, Timeout: timeout}}
+		return Version{Command: application.Hook{Command: []string{"/bin/sh", "-c", script}, Timeout: timeout}}
 	}
 	if v, err := read(command("echo ' 2.1 '; echo more", time.Minute)); v != "2.1" || err != nil {
 		t.Errorf("command: %q, %v", v, err)

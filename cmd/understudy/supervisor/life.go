@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -166,7 +166,7 @@ func (l *life) wait() error {
 
 // order replaces the bound. Should the watchdog not be reading, this order is
 // left out: the next has the same to say. It must not block the agent.
-func (l *life) order(b agent.AppBound) {
+func (l *life) order(b application.Bound) {
 	if l.orders == nil {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -29,7 +29,7 @@ type Config struct {
 	Pause, MaxPause time.Duration
 }
 
-// Supervisor runs a command as an agent.Application.
+// Supervisor runs a command as an application.Supervisor.
 type Supervisor struct {
 	cfg   Config
 	clock clock.Clock
@@ -38,7 +38,7 @@ type Supervisor struct {
 	run *run // nil: nothing is to run, and nothing is left
 }
 
-var _ agent.Application = (*Supervisor)(nil)
+var _ application.Supervisor = (*Supervisor)(nil)
 
 // New makes a Supervisor, which starts nothing yet.
 func New(cfg Config) *Supervisor {
@@ -54,20 +54,20 @@ func New(cfg Config) *Supervisor {
 // run is what happens between a Start and a Stop: one life of the command
 // after another.
 type run struct {
-	app     agent.AppRun
+	app     application.Run
 	started chan error    // how the first life began
 	stop    chan struct{} // closed by Stop
 	done    chan struct{} // closed when nothing is left
 
 	// The Supervisor's mutex guards these.
-	bound    agent.AppBound
+	bound    application.Bound
 	stopping bool
 	life     *life // nil: none
 	down     error
 }
 
-// Start implements agent.Application.
-func (s *Supervisor) Start(ctx context.Context, app agent.AppRun) error {
+// Start implements application.Supervisor.
+func (s *Supervisor) Start(ctx context.Context, app application.Run) error {
 	s.mu.Lock()
 	if r := s.run; r != nil {
 		defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *Supervisor) Start(ctx context.Context, app agent.AppRun) error {
 // end what was killed.
 const stopGrace = 3 * time.Second
 
-// Stop implements agent.Application.
+// Stop implements application.Supervisor.
 func (s *Supervisor) Stop(ctx context.Context, timeout time.Duration) error {
 	s.mu.Lock()
 	r := s.run
@@ -125,7 +125,7 @@ func (s *Supervisor) halt(r *run, timeout time.Duration) {
 	if r.stopping {
 		return
 	}
-	r.set(agent.AppBound{Until: r.bound.Until, Stop: timeout})
+	r.set(application.Bound{Until: r.bound.Until, Stop: timeout})
 	r.stopping = true
 	close(r.stop)
 	if r.life != nil {
@@ -133,8 +133,8 @@ func (s *Supervisor) halt(r *run, timeout time.Duration) {
 	}
 }
 
-// Bind implements agent.Application.
-func (s *Supervisor) Bind(b agent.AppBound) {
+// Bind implements application.Supervisor.
+func (s *Supervisor) Bind(b application.Bound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.run; r != nil && !r.stopping {
@@ -142,14 +142,14 @@ func (s *Supervisor) Bind(b agent.AppBound) {
 	}
 }
 
-func (r *run) set(b agent.AppBound) {
+func (r *run) set(b application.Bound) {
 	r.bound = b
 	if r.life != nil {
 		r.life.order(b)
 	}
 }
 
-// Down implements agent.Application.
+// Down implements application.Supervisor.
 func (s *Supervisor) Down() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

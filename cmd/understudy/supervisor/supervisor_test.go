@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 // agentSpec is what the process of an agent runs.
 type agentSpec struct {
 	Script, Lock string
-	Bound        agent.AppBound
+	Bound        application.Bound
 }
 
 func agentProcess(text string) int {
@@ -53,7 +53,7 @@ func agentProcess(text string) int {
 		panic(err)
 	}
 	k := New(config(spec.Lock, spec.Script))
-	err := k.Start(context.Background(), agent.AppRun{Bound: spec.Bound, Report: func(event.Level, string) {}})
+	err := k.Start(context.Background(), application.Run{Bound: spec.Bound, Report: func(event.Level, string) {}})
 	fmt.Println("started", err)
 	select {}
 }
@@ -99,8 +99,8 @@ func (f *fixture) script(text string) string { return "D=" + f.dir + "; " + text
 
 func (f *fixture) path(name string) string { return filepath.Join(f.dir, name) }
 
-func (f *fixture) run(b agent.AppBound) agent.AppRun {
-	return agent.AppRun{Env: []string{"UNDERSTUDY_EPOCH=7"}, Bound: b, Report: func(level event.Level, text string) {
+func (f *fixture) run(b application.Bound) application.Run {
+	return application.Run{Env: []string{"UNDERSTUDY_EPOCH=7"}, Bound: b, Report: func(level event.Level, text string) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.reports = append(f.reports, string(level)+": "+text)
@@ -115,7 +115,7 @@ func (f *fixture) reported() []string {
 
 func (f *fixture) start() {
 	f.t.Helper()
-	if err := f.Start(f.t.Context(), f.run(agent.AppBound{Stop: 5 * time.Second})); err != nil {
+	if err := f.Start(f.t.Context(), f.run(application.Bound{Stop: 5 * time.Second})); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -208,12 +208,12 @@ func TestTheCommandRunsUntilItIsStopped(t *testing.T) {
 func TestWhatCannotBeStartedIsAnError(t *testing.T) {
 	f := newFixture(t, "")
 	f.cfg.Command = []string{"/nonexistent/app"}
-	err := f.Start(t.Context(), f.run(agent.AppBound{Stop: time.Second}))
+	err := f.Start(t.Context(), f.run(application.Bound{Stop: time.Second}))
 	if err == nil || !strings.Contains(err.Error(), "/nonexistent/app") {
 		t.Errorf("%v", err)
 	}
 	f.cfg.Command = []string{"/bin/true"}
-	err = f.Start(t.Context(), f.run(agent.AppBound{Until: 1, Stop: time.Second}))
+	err = f.Start(t.Context(), f.run(application.Bound{Until: 1, Stop: time.Second}))
 	if err == nil || !strings.Contains(err.Error(), "is over") {
 		t.Errorf("start after the bound: %v", err)
 	}
@@ -250,7 +250,7 @@ func TestNothingOutlivesAStop(t *testing.T) {
 func TestACommandThatEndsIsStartedAgainAfterGrowingPauses(t *testing.T) {
 	f := newFixture(t, `echo x >>$D/lives; (trap '' TERM; sleep 1000) & exit 3`)
 	f.cfg.MaxPause = time.Minute // no life is so long that pauses begin anew
-	if err := f.Start(t.Context(), f.run(agent.AppBound{Stop: 50 * time.Millisecond})); err != nil {
+	if err := f.Start(t.Context(), f.run(application.Bound{Stop: 50 * time.Millisecond})); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "five lives", func() bool {
@@ -287,7 +287,7 @@ func TestAStartThatIsCancelledLeavesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- f.Start(ctx, f.run(agent.AppBound{Stop: time.Second})) }()
+	go func() { ended <- f.Start(ctx, f.run(application.Bound{Stop: time.Second})) }()
 	until(t, "it says why it waits", func() bool { return strings.Contains(strings.Join(f.reported(), ""), "still being stopped") })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -304,12 +304,12 @@ func TestTheBoundHoldsWithoutTheAgent(t *testing.T) {
 	gone := f.gone()
 	const stop = 5 * time.Second
 	until := bootTime(t) + 2*time.Second
-	if err := f.Start(t.Context(), f.run(agent.AppBound{Until: until, Stop: stop})); err != nil {
+	if err := f.Start(t.Context(), f.run(application.Bound{Until: until, Stop: stop})); err != nil {
 		t.Fatal(err)
 	}
 	f.read("up")
 	until += 300 * time.Millisecond
-	f.Bind(agent.AppBound{Until: until, Stop: stop}) // and then no more
+	f.Bind(application.Bound{Until: until, Stop: stop}) // and then no more
 	gone()
 	if now := bootTime(t); now < until || now > until+stop {
 		t.Errorf("it had stopped %v after its bound, and must in %v", now-until, stop)
@@ -343,7 +343,7 @@ func TestAWatchdogThatIsStoppedStillStopsTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3000 { // more than the pipe holds
-		f.Bind(agent.AppBound{Stop: time.Second})
+		f.Bind(application.Bound{Stop: time.Second})
 	}
 	if err := f.Stop(t.Context(), time.Second); err != nil {
 		t.Fatal(err)
@@ -368,7 +368,7 @@ func TestTheCommandDiesWithItsAgent(t *testing.T) {
 			gone := f.gone()
 			spec := agentSpec{
 				Script: f.script(whole + `(trap '' TERM; sleep 1000) & setsid sleep 1000 & echo up >$D/up; wait`),
-				Lock:   f.path("lock"), Bound: agent.AppBound{Stop: 5 * time.Second},
+				Lock:   f.path("lock"), Bound: application.Bound{Stop: 5 * time.Second},
 			}
 			if tt.bound > 0 {
 				spec.Bound.Until = bootTime(t) + tt.bound

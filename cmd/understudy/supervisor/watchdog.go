@@ -15,13 +15,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 )
 
 // Files that a Supervisor gives its watchdog, besides standard output and error.
 const (
-	ordersFD = 3 + iota // to read: one agent.AppBound after another
+	ordersFD = 3 + iota // to read: one application.Bound after another
 	newsFD              // to write: news
 	lockFD              // held locked until the watchdog ends
 )
@@ -47,7 +47,7 @@ func killReserve(stop time.Duration) time.Duration { return min(stop/10, 500*tim
 type watchdog struct {
 	clock   clock.Clock
 	news    *json.Encoder
-	bound   agent.AppBound
+	bound   application.Bound
 	pid     int    // of the first process
 	ended   string // how that has ended; "" while it runs
 	late    bool
@@ -66,7 +66,7 @@ func Watch(ctx context.Context, argv []string) {
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	orders := make(chan agent.AppBound)
+	orders := make(chan application.Bound)
 	go readOrders(os.NewFile(ordersFD, "orders"), orders)
 	bound, ok := <-orders
 	if !ok {
@@ -82,11 +82,11 @@ func Watch(ctx context.Context, argv []string) {
 	m.tell(news{Ended: m.ended, Late: m.late})
 }
 
-func readOrders(r io.Reader, orders chan<- agent.AppBound) {
+func readOrders(r io.Reader, orders chan<- application.Bound) {
 	defer close(orders)
 	dec := json.NewDecoder(r)
 	for {
-		var b agent.AppBound
+		var b application.Bound
 		if dec.Decode(&b) != nil { // the end, or nobody who makes sense
 			return
 		}
@@ -128,7 +128,7 @@ func (m *watchdog) start(argv []string) error {
 }
 
 // mind watches over the command until nothing is left of it.
-func (m *watchdog) watch(ctx context.Context, signals <-chan os.Signal, orders <-chan agent.AppBound) {
+func (m *watchdog) watch(ctx context.Context, signals <-chan os.Signal, orders <-chan application.Bound) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	done := ctx.Done()

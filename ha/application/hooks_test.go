@@ -1,4 +1,4 @@
-package agent
+package application
 
 import (
 	"context"
@@ -16,8 +16,8 @@ func sh(script string) Hook { return Hook{Command: []string{"sh", "-c", script},
 func TestAHookGetsItsEnvironmentAndNoOther(t *testing.T) {
 	t.Setenv("UNDERSTUDY_KEY", "secret")
 	out := filepath.Join(t.TempDir(), "out")
-	r := execHooks{env: []string{"PATH=" + os.Getenv("PATH")}, dir: t.TempDir()}
-	_, err := r.run(t.Context(), "promote", sh("env > "+out), []string{"UNDERSTUDY_EPOCH=7"})
+	r := Exec{Env: []string{"PATH=" + os.Getenv("PATH")}, Folder: t.TempDir()}
+	_, err := r.Run(t.Context(), "promote", sh("env > "+out), []string{"UNDERSTUDY_EPOCH=7"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,15 +28,15 @@ func TestAHookGetsItsEnvironmentAndNoOther(t *testing.T) {
 }
 
 func TestAHooksErrorShowsTheEndOfItsOutput(t *testing.T) {
-	r := execHooks{dir: t.TempDir()}
-	output, err := r.run(t.Context(), "demote", sh("yes begin | head -n 10000; echo the reason >&2; exit 3"), nil)
-	if err = withOutput(err, output); err == nil || !strings.HasSuffix(err.Error(), "the reason") || !strings.Contains(err.Error(), "exit status 3") || len(err.Error()) > maxHookOutput+200 {
+	r := Exec{Folder: t.TempDir()}
+	output, err := r.Run(t.Context(), "demote", sh("yes begin | head -n 10000; echo the reason >&2; exit 3"), nil)
+	if err = WithOutput(err, output); err == nil || !strings.HasSuffix(err.Error(), "the reason") || !strings.Contains(err.Error(), "exit status 3") || len(err.Error()) > maxHookOutput+200 {
 		t.Errorf("%v", err)
 	}
-	if _, err := r.run(t.Context(), "demote", Hook{Command: []string{"/nonexistent"}, Timeout: time.Minute}, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := r.Run(t.Context(), "demote", Hook{Command: []string{"/nonexistent"}, Timeout: time.Minute}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a command that does not exist: %v", err)
 	}
-	if _, err := r.run(t.Context(), "demote", Hook{}, nil); err != nil {
+	if _, err := r.Run(t.Context(), "demote", Hook{}, nil); err != nil {
 		t.Errorf("an empty hook: %v", err)
 	}
 }
@@ -51,7 +51,7 @@ func TestAHookThatHangsIsEndedWithAllThatItStarted(t *testing.T) {
 	h.Timeout = 300 * time.Millisecond
 	done := make(chan error, 1)
 	go func() {
-		_, err := execHooks{dir: dir}.run(t.Context(), "demote", h, nil)
+		_, err := Exec{Folder: dir}.Run(t.Context(), "demote", h, nil)
 		done <- err
 	}()
 	if _, err := os.ReadFile(alive); err != nil { // ends when nobody has it open any more
@@ -71,7 +71,7 @@ func TestACancelledHookEndsSoon(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := execHooks{dir: dir}.run(ctx, "promote", sh("echo > "+ready+"; exec sleep 1000"), nil)
+		_, err := Exec{Folder: dir}.Run(ctx, "promote", sh("echo > "+ready+"; exec sleep 1000"), nil)
 		done <- err
 	}()
 	if _, err := os.ReadFile(ready); err != nil {
@@ -86,14 +86,14 @@ func TestACancelledHookEndsSoon(t *testing.T) {
 func TestWhatAHookStartsMayOutliveIt(t *testing.T) {
 	dir := t.TempDir()
 	pid := filepath.Join(dir, "pid")
-	if _, err := (execHooks{dir: dir}).run(t.Context(), "promote", sh("sleep 1000 & echo $! > "+pid), nil); err != nil {
+	if _, err := (Exec{Folder: dir}).Run(t.Context(), "promote", sh("sleep 1000 & echo $! > "+pid), nil); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (execHooks{dir: dir}).run(t.Context(), "demote", sh("kill "+string(text)), nil); err != nil {
+	if _, err := (Exec{Folder: dir}).Run(t.Context(), "demote", sh("kill "+string(text)), nil); err != nil {
 		t.Errorf("the application has not outlived its hook: %v", err)
 	}
 }
