@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
@@ -535,28 +536,28 @@ func (s *step) still() error {
 }
 
 // bringForward brings the stage at s forward to another dump.
-func bringForward(ctx context.Context, r chunks.Reader, to source.Entry, s *stagePaths) error {
+func bringForward(ctx context.Context, r chunks.Reader, to source.Entry, s *stage.Stage) error {
 	unset := new(source.Losses)
-	p, facts, err := newPlanting(source.WithUnset(ctx, unset), r, to, nil, s.path(s.staged))
+	p, facts, err := newPlanting(source.WithUnset(ctx, unset), r, to, nil, s.Path(s.Staged))
 	if err != nil {
 		return err
 	}
 	a := &advance{planting: p}
 	defer a.close()
-	err = s.advance(ctx, func(stage, delta *fsx.Dir) error {
+	err = s.Advance(ctx, func(stage, delta *fsx.Dir) error {
 		if err := a.hold(s, stage, delta); err != nil {
 			return err
 		}
-		if a.bad, _, err = inspect(ctx, a.whole, s.in, s.marks, a.top); err != nil {
+		if a.bad, _, err = inspect(ctx, a.whole, s.In, s.Marks, a.top); err != nil {
 			return err
 		}
 		if a.from, err = heal(ctx, a.whole, a.bad, a.top, a.Dest); err != nil {
 			return err
 		}
-		if err := tree.WriteList(ctx, r, to.Root, s.in, s.listing); err != nil {
+		if err := tree.WriteList(ctx, r, to.Root, s.In, s.Listing); err != nil {
 			return err
 		}
-		if a.newList, err = tree.OpenList(s.in, s.listing); err != nil {
+		if a.newList, err = tree.OpenList(s.In, s.Listing); err != nil {
 			return err
 		}
 		a.list = tree.Listed(a.newList)
@@ -570,7 +571,7 @@ func bringForward(ctx context.Context, r chunks.Reader, to source.Entry, s *stag
 		if err := a.apply(ctx); err != nil {
 			return err
 		}
-		return a.renewMarks(ctx, s.in, s.marks, s.marking)
+		return a.renewMarks(ctx, s.In, s.Marks, s.Marking)
 	})
 	if err != nil {
 		return err
@@ -580,14 +581,14 @@ func bringForward(ctx context.Context, r chunks.Reader, to source.Entry, s *stag
 
 // hold opens what is worked on, and keeps it open: the names may lead elsewhere
 // later.
-func (a *advance) hold(s *stagePaths, stage, delta *fsx.Dir) (err error) {
+func (a *advance) hold(s *stage.Stage, stage, delta *fsx.Dir) (err error) {
 	if a.top, err = opendir.OpenHeld(stage); err != nil {
 		return err
 	}
 	if a.delta, err = opendir.OpenHeld(delta); err != nil {
 		return err
 	}
-	if a.oldList, err = tree.OpenList(s.in, s.list); err != nil {
+	if a.oldList, err = tree.OpenList(s.In, s.List); err != nil {
 		return err
 	}
 	a.whole = tree.Listed(a.oldList)

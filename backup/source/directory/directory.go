@@ -21,8 +21,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
-	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 	"github.com/understudy-ha/understudy/backup/source/internal/reading"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
@@ -99,36 +99,6 @@ var (
 	_ source.Inspector      = (*Source)(nil)
 	_ source.Rereader       = (*Source)(nil)
 )
-
-// Facts is what a directory's Entry tells in Facts.
-type Facts struct {
-	Path      string `json:"path"`
-	RootMode  string `json:"root_mode"` // octal
-	Files     int64  `json:"files"`     // regular files; further names are HardLinks
-	Folders   int64  `json:"folders"`   // the directory itself included
-	Symlinks  int64  `json:"symlinks"`
-	HardLinks int64  `json:"hard_links"`
-	Specials  int64  `json:"special_files"` // fifos and devices
-	Skipped   int64  `json:"sockets_skipped"`
-	Unstable  int64  `json:"changed_while_read"`
-	Bytes     int64  `json:"bytes"`      // of the files' contents
-	DiskBytes int64  `json:"disk_bytes"` // that a restore takes, about
-	// Mounts is how many files lie on other file systems, which are mounted
-	// within, by their paths below Path.
-	Mounts map[string]int64 `json:"mounts,omitempty"`
-	// Parents are the folders above Path, the nearest one first.
-	Parents []meta.Parent `json:"parents,omitempty"`
-	// Started is when the reading began. A file that changed then or later may
-	// differ from what was read, though its times and size do not tell.
-	Started time.Time `json:"started"`
-	// Databases counts those that were taken as such, under the Policy.
-	Databases int64  `json:"databases,omitempty"`
-	Policy    string `json:"databases_policy,omitempty"`
-	// Tables is nil where databases are plain files.
-	Tables *directoryTables `json:"tables,omitempty"`
-	// Flags is nil in a backup of a version that did not look at them.
-	Flags *directoryFlags `json:"flags,omitempty"`
-}
 
 // New makes a directory source. Nothing is looked at yet.
 func New(name string, cfg Config) (*Source, error) {
@@ -236,10 +206,10 @@ func (d *Source) Swappable() error {
 // checkTarget looks whether the directory, which may be missing, could be
 // swapped.
 func (d *Source) checkTarget() (path string, there bool, err error) {
-	err = d.at(func(p placement) error {
-		at := p.at().place
+	err = d.at(func(p stage.Placement) error {
+		at := p.At().Place
 		path = at.Path()
-		_, inside := p.(*entrySwap)
+		inside := p.Inside()
 		if err := checkObstacles(at, inside); err != nil {
 			return err
 		}
@@ -274,10 +244,10 @@ func (d *Source) At(place string) source.Source {
 // Space implements Restorer.
 func (d *Source) Space(e source.Entry) (folder string, bytes int64) {
 	folder = filepath.Dir(d.cfg.Path)
-	_ = d.at(func(p placement) error { // Stage reports a path that leads nowhere
-		folder = p.at().folder
-		if p.at().in == nil {
-			folder = p.at().target
+	_ = d.at(func(p stage.Placement) error { // Stage reports a path that leads nowhere
+		folder = p.At().Folder
+		if p.At().In == nil {
+			folder = p.At().Target
 		}
 		return nil
 	})
@@ -292,21 +262,8 @@ func (d *Source) Space(e source.Entry) (folder string, bytes int64) {
 // Accept implements Restorer.
 func (d *Source) Accept(context.Context, source.Entry) error { return nil }
 
-// placement is how a stage takes the place of a target.
-type placement interface {
-	at() *stagePaths
-	prepare(parents []meta.Parent) error // before a stage is built
-	swap() error
-	swapped() (bool, error) // the target is the new state, whole
-	swapBack() error
-	discard() error
-	leave() error // once nothing is left of any
-	release()
-}
-
-// place tells how: by the exchange of two names, or entry by entry where the
-// target is a mount point, which has a name that cannot be changed.
-func (d *Source) place() (placement, error) {
+// place tells where the path leads now, and how a stage takes the place of what is there.
+func (d *Source) place() (stage.Placement, error) {
 	at, err := fsx.Resolve(d.cfg.Path)
 	if err != nil {
 		return nil, err
@@ -316,38 +273,29 @@ func (d *Source) place() (placement, error) {
 		mounted = swap.IsMountPoint
 	}
 	inside, err := mounted(at)
-	var p placement
-	switch {
-	case err != nil:
-	case inside:
-		p, err = newEntrySwap(at)
-	default:
-		p = newRenameSwap(at)
-	}
 	if err != nil {
 		at.Close()
 		return nil, err
 	}
-	p.at().fault = d.SwapFault
-	return p, nil
+	return stage.Of(at, inside, d.SwapFault)
 }
 
 // at does something where the path leads now.
-func (d *Source) at(what func(placement) error) error {
+func (d *Source) at(what func(stage.Placement) error) error {
 	p, err := d.place()
 	if err != nil {
 		return err
 	}
-	defer p.release()
+	defer p.Release()
 	return what(p)
 }
 
 // Fingerprint implements Restorer.
 func (d *Source) Fingerprint(context.Context) (string, error) {
 	var print string
-	err := d.at(func(p placement) (err error) {
-		s := p.at()
-		print, err = swap.Fingerprint(s.in, s.staged, s.list)
+	err := d.at(func(p stage.Placement) (err error) {
+		s := p.At()
+		print, err = swap.Fingerprint(s.In, s.Staged, s.List)
 		return err
 	})
 	return print, err
@@ -362,24 +310,24 @@ func (d *Source) Stage(ctx context.Context, r *pack.Reader, e source.Entry) erro
 }
 
 func (d *Source) stage(ctx context.Context, r chunks.Reader, e source.Entry) error {
-	err := d.do(func(p placement) error {
-		s := p.at()
-		_, inside := p.(*entrySwap)
-		if err := swap.CheckPlace(s.place, inside); err != nil {
+	err := d.do(func(p stage.Placement) error {
+		s := p.At()
+		inside := p.Inside()
+		if err := swap.CheckPlace(s.Place, inside); err != nil {
 			return err
 		}
 		var facts Facts
 		if err := json.Unmarshal(e.Facts, &facts); err != nil {
 			return fmt.Errorf("read facts: %w", err)
 		}
-		if err := p.prepare(facts.Parents); err != nil {
+		if err := p.Prepare(facts.Parents); err != nil {
 			return err
 		}
-		return s.stage(ctx, func(made *fsx.Dir) error {
-			if err := tree.WriteList(ctx, r, e.Root, s.in, s.listing); err != nil {
+		return s.Build(ctx, func(made *fsx.Dir) error {
+			if err := tree.WriteList(ctx, r, e.Root, s.In, s.Listing); err != nil {
 				return err
 			}
-			list, err := tree.OpenList(s.in, s.listing)
+			list, err := tree.OpenList(s.In, s.Listing)
 			if err != nil {
 				return err
 			}
@@ -387,7 +335,7 @@ func (d *Source) stage(ctx context.Context, r chunks.Reader, e source.Entry) err
 			if err := plantSound(ctx, r, e, tree.Listed(list), made); err != nil {
 				return err
 			}
-			return writeMarks(ctx, tree.Listed(list), made, s.in, s.marking)
+			return writeMarks(ctx, tree.Listed(list), made, s.In, s.Marking)
 		})
 	})
 	if err != nil {
@@ -402,7 +350,7 @@ func (d *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry
 }
 
 func (d *Source) advance(ctx context.Context, r chunks.Reader, to source.Entry) error {
-	err := d.do(func(p placement) error { return bringForward(ctx, r, to, p.at()) })
+	err := d.do(func(p stage.Placement) error { return bringForward(ctx, r, to, p.At()) })
 	if err != nil {
 		return fmt.Errorf("bring the stage of %s forward: %w", d.name, err)
 	}
@@ -411,11 +359,11 @@ func (d *Source) advance(ctx context.Context, r chunks.Reader, to source.Entry) 
 
 // Swap implements Restorer. A target that does not exist yet is made.
 func (d *Source) Swap(ctx context.Context) error {
-	err := d.do(func(p placement) error {
-		if err := p.swap(); err != nil {
+	err := d.do(func(p stage.Placement) error {
+		if err := p.Swap(); err != nil {
 			return err
 		}
-		return d.guestsIn(p.at().target).bring(ctx, p.at().old(), p.at().place)
+		return d.guestsIn(p.At().Target).bring(ctx, p.At().Old(), p.At().Place)
 	})
 	if err != nil {
 		return fmt.Errorf("swap %s: %w", d.name, err)
@@ -425,17 +373,17 @@ func (d *Source) Swap(ctx context.Context) error {
 
 // SwapBack implements Restorer.
 func (d *Source) SwapBack(ctx context.Context) error {
-	err := d.do(func(p placement) error {
-		swapped, err := p.swapped()
+	err := d.do(func(p stage.Placement) error {
+		swapped, err := p.Swapped()
 		if err != nil {
 			return err
 		}
 		if swapped {
-			if err := d.guestsIn(p.at().target).bring(ctx, p.at().place, p.at().old()); err != nil {
+			if err := d.guestsIn(p.At().Target).bring(ctx, p.At().Place, p.At().Old()); err != nil {
 				return err
 			}
 		}
-		return p.swapBack()
+		return p.SwapBack()
 	})
 	if err != nil {
 		return fmt.Errorf("swap %s back: %w", d.name, err)
@@ -445,7 +393,7 @@ func (d *Source) SwapBack(ctx context.Context) error {
 
 // Discard implements Restorer.
 func (d *Source) Discard(context.Context) error {
-	if err := d.do(placement.discard); err != nil {
+	if err := d.do(stage.Placement.Discard); err != nil {
 		return fmt.Errorf("discard leftovers of %s: %w", d.name, err)
 	}
 	return nil
@@ -454,8 +402,8 @@ func (d *Source) Discard(context.Context) error {
 // Sweep implements Sweeper.
 func (d *Source) Sweep(ctx context.Context) ([]source.Leftover, error) {
 	var left []source.Leftover
-	err := d.at(func(p placement) (err error) {
-		if left, err = p.at().asides().Sweep(ctx); err == nil {
+	err := d.at(func(p stage.Placement) (err error) {
+		if left, err = p.At().Asides().Sweep(ctx); err == nil {
 			err = d.leave(p)
 		}
 		return err
@@ -468,25 +416,25 @@ func (d *Source) Sweep(ctx context.Context) ([]source.Leftover, error) {
 
 // leave removes the folder of the stage if nothing is left in it, and nothing is
 // being staged.
-func (d *Source) leave(p placement) error {
+func (d *Source) leave(p stage.Placement) error {
 	if !d.busy.TryLock() {
 		return nil
 	}
 	defer d.busy.Unlock()
-	return p.leave()
+	return p.Leave()
 }
 
 // Staged is the path of the staged folder.
 func (d *Source) Staged() string {
 	path := swap.Besides(d.cfg.Path, "staged")
-	_ = d.at(func(p placement) error { // then nothing is staged
-		path = filepath.Join(p.at().folder, p.at().staged)
+	_ = d.at(func(p stage.Placement) error { // then nothing is staged
+		path = filepath.Join(p.At().Folder, p.At().Staged)
 		return nil
 	})
 	return path
 }
 
-func (d *Source) do(what func(placement) error) error {
+func (d *Source) do(what func(stage.Placement) error) error {
 	d.busy.Lock()
 	defer d.busy.Unlock()
 	return d.at(what)

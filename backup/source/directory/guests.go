@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
 )
@@ -118,7 +119,7 @@ func (g guests) bringFrom(ctx context.Context, old, new *fsx.Dir, folder string)
 		if err := fsx.RemoveAll(ctx, to, name); err != nil {
 			return err
 		}
-		if err := moveEntry(from, to, name); err != nil {
+		if err := stage.MoveEntry(from, to, name); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/backup/source/sqlite"
 )
+
+var errStop = errors.New("stopped here")
 
 func newTestDirectory(t testing.TB, path string, exclude ...string) *Source {
 	t.Helper()

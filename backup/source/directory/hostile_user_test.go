@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
@@ -82,7 +83,7 @@ func TestAStageThatIsSwappedIsNotTaken(t *testing.T) {
 				if step == "stage" {
 					staging := swap.Besides(p.Target, "staging")
 					if kind == "mount point" {
-						staging = filepath.Join(p.Target, stageDir, "staging")
+						staging = filepath.Join(p.Target, stage.Folder, "staging")
 					}
 					sourcetest.Must(t, os.Rename(staging, staging+sourcetest.Away))
 					sourcetest.Must(t, os.Mkdir(staging, 0o777))

@@ -21,6 +21,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
@@ -106,11 +107,11 @@ func markAt(root *opendir.Dir, path string) (mark, error) {
 
 // Inspect implements Inspector. A stage without marks is damaged.
 func (d *Source) Inspect(ctx context.Context) (found source.Inspection, err error) {
-	err = d.do(func(p placement) error {
-		s := p.at()
-		found, err = s.inspect(ctx)
+	err = d.do(func(p stage.Placement) error {
+		s := p.At()
+		found, err = inspectStage(ctx, s)
 		if errors.Is(err, fs.ErrNotExist) {
-			found, err = source.Inspection{Damaged: 1, First: s.path(s.staged)}, nil
+			found, err = source.Inspection{Damaged: 1, First: s.Path(s.Staged)}, nil
 		}
 		return err
 	})
@@ -120,22 +121,22 @@ func (d *Source) Inspect(ctx context.Context) (found source.Inspection, err erro
 	return found, nil
 }
 
-// inspect compares the stage with its marks.
-func (s *stagePaths) inspect(ctx context.Context) (source.Inspection, error) {
-	if s.in == nil {
+// inspectStage compares the stage with its marks.
+func inspectStage(ctx context.Context, s *stage.Stage) (source.Inspection, error) {
+	if s.In == nil {
 		return source.Inspection{}, fs.ErrNotExist
 	}
-	stage, err := opendir.Open(fsx.Place{Dir: s.in, Name: s.staged})
+	stage, err := opendir.Open(fsx.Place{Dir: s.In, Name: s.Staged})
 	if err != nil {
 		return source.Inspection{}, err
 	}
 	defer stage.Release()
-	list, err := tree.OpenList(s.in, s.list)
+	list, err := tree.OpenList(s.In, s.List)
 	if err != nil {
 		return source.Inspection{}, err
 	}
 	defer list.Close()
-	_, found, err := inspect(ctx, tree.Listed(list), s.in, s.marks, stage)
+	_, found, err := inspect(ctx, tree.Listed(list), s.In, s.Marks, stage)
 	return found, err
 }
 

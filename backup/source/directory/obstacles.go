@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 )
@@ -65,7 +66,7 @@ func inDir(at fsx.Place, ask func(dir *opendir.Dir, name string) string) (found 
 	}
 	more := 0
 	for _, name := range names {
-		if name == stageDir || name == lostAndFound {
+		if name == stage.Folder || name == stage.LostAndFound {
 			continue
 		}
 		text := ask(dir, name)

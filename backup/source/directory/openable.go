@@ -1,14 +1,17 @@
 package directory
 
-import "github.com/understudy-ha/understudy/backup/holder"
+import (
+	"github.com/understudy-ha/understudy/backup/holder"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
+)
 
 // Live implements Openable.
 func (d *Source) Live() ([]holder.Place, error) {
 	var live holder.Place
-	err := d.at(func(p placement) error {
-		live.Path = p.at().target
-		if m, ok := p.(*entrySwap); ok {
-			live.Except = []string{m.folder}
+	err := d.at(func(p stage.Placement) error {
+		live.Path = p.At().Target
+		if p.Inside() {
+			live.Except = []string{p.At().Folder}
 		}
 		return nil
 	})
@@ -18,8 +21,8 @@ func (d *Source) Live() ([]holder.Place, error) {
 // Replaced implements Openable.
 func (d *Source) Replaced() ([]holder.Place, error) {
 	var replaced holder.Place
-	err := d.at(func(p placement) error {
-		replaced.Path = p.at().path(p.at().replaced)
+	err := d.at(func(p stage.Placement) error {
+		replaced.Path = p.At().Path(p.At().Replaced)
 		return nil
 	})
 	return []holder.Place{replaced}, err

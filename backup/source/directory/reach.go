@@ -5,25 +5,25 @@ import (
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 )
 
 // Reach implements Restorer.
 func (d *Source) Reach(context.Context) (reach source.Reach, err error) {
-	err = d.do(func(p placement) error {
-		begun, err := p.at().exists(p.at().note)
+	err = d.do(func(p stage.Placement) error {
+		begun, err := p.At().Exists(p.At().Note)
 		if err != nil {
 			return err
 		}
 		if begun {
 			reach = source.ReachBegun
-			swapped, err := p.swapped()
+			swapped, err := p.Swapped()
 			if swapped {
 				reach = source.ReachPlaced
 			}
 			return err
 		}
-		staged, err := p.at().exists(p.at().staged)
+		staged, err := p.At().Exists(p.At().Staged)
 		if staged {
 			reach = source.ReachStaged
 		}
@@ -37,25 +37,12 @@ func (d *Source) Reach(context.Context) (reach source.Reach, err error) {
 
 // Keep implements Restorer.
 func (d *Source) Keep(context.Context) (kept string, err error) {
-	err = d.do(func(p placement) error {
-		kept, err = p.at().keepReplaced()
+	err = d.do(func(p stage.Placement) error {
+		kept, err = p.At().KeepReplaced()
 		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("keep what was replaced of %s: %w", d.name, err)
 	}
 	return kept, nil
-}
-
-// keepReplaced renames what was replaced.
-func (s *stagePaths) keepReplaced() (string, error) {
-	there, err := s.exists(s.replaced)
-	if err != nil || !there {
-		return "", err
-	}
-	to, err := swap.FreeName(s.in, s.kept)
-	if err != nil {
-		return "", err
-	}
-	return s.path(to), s.move("keep for good", s.replaced, to)
 }

@@ -270,30 +270,3 @@ func (j *dumpJob) countMounted(name string) {
 		}
 	}
 }
-
-// add counts a node.
-func (f *Facts) add(n *tree.Node) {
-	const block, inode = 4096, 512
-	switch n.Type {
-	case tree.RegularFile:
-		f.Files++
-		f.Bytes += n.Size
-		f.DiskBytes += inode
-		if n.Sparse > 0 {
-			f.DiskBytes += n.Sparse
-		} else {
-			f.DiskBytes += (n.Size + block - 1) / block * block
-		}
-	case tree.Directory:
-		f.Folders++
-		f.DiskBytes += inode + block
-	case tree.Symlink:
-		f.Symlinks++
-		f.DiskBytes += inode
-	case tree.HardLink:
-		f.HardLinks++
-	case tree.Fifo, tree.CharDevice, tree.BlockDevice:
-		f.Specials++
-		f.DiskBytes += inode
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/reread"
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
@@ -22,15 +23,15 @@ type stagedTree struct {
 	list *os.File
 }
 
-func openStagedTree(s *stagePaths) (*stagedTree, error) {
-	if s.in == nil {
-		return nil, &fs.PathError{Op: "open", Path: s.path(s.staged), Err: unix.ENOENT}
+func openStagedTree(s *stage.Stage) (*stagedTree, error) {
+	if s.In == nil {
+		return nil, &fs.PathError{Op: "open", Path: s.Path(s.Staged), Err: unix.ENOENT}
 	}
-	root, err := opendir.Open(fsx.Place{Dir: s.in, Name: s.staged})
+	root, err := opendir.Open(fsx.Place{Dir: s.In, Name: s.Staged})
 	if err != nil {
 		return nil, err
 	}
-	list, err := tree.OpenList(s.in, s.list)
+	list, err := tree.OpenList(s.In, s.List)
 	if err != nil {
 		root.Release()
 		return nil, err
@@ -119,8 +120,8 @@ func (t *stagedTree) compare(ctx context.Context, r *pack.Reader, n *tree.Node, 
 
 // OpenStaged implements Rereader.
 func (d *Source) OpenStaged(source.Entry) (content source.StagedContent, err error) {
-	err = d.do(func(p placement) error {
-		content, err = openStagedTree(p.at())
+	err = d.do(func(p stage.Placement) error {
+		content, err = openStagedTree(p.At())
 		return err
 	})
 	return content, err
@@ -128,8 +129,8 @@ func (d *Source) OpenStaged(source.Entry) (content source.StagedContent, err err
 
 // Distrust implements Rereader: the entry's mark is taken away.
 func (d *Source) Distrust(ctx context.Context, r *pack.Reader, _ source.Entry, at source.Spot) (bad bool, err error) {
-	err = d.do(func(p placement) error {
-		t, err := openStagedTree(p.at())
+	err = d.do(func(p stage.Placement) error {
+		t, err := openStagedTree(p.At())
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (d *Source) Distrust(ctx context.Context, r *pack.Reader, _ source.Entry, a
 				return err
 			}
 			bad = true
-			return spoilMark(p.at(), number)
+			return spoilMark(p.At(), number)
 		}
 		return nil
 	})
@@ -154,8 +155,8 @@ func (d *Source) Distrust(ctx context.Context, r *pack.Reader, _ source.Entry, a
 }
 
 // spoilMark takes the mark of one entry away, durably.
-func spoilMark(s *stagePaths, number int64) error {
-	f, err := s.in.Open(s.marks, unix.O_WRONLY)
+func spoilMark(s *stage.Stage, number int64) error {
+	f, err := s.In.Open(s.Marks, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/opened"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
@@ -169,7 +170,7 @@ func (w *walk) included(at string, names []string) []string {
 	}
 	kept := names[:0]
 	for _, name := range names {
-		if at == "." && name == stageDir {
+		if at == "." && name == stage.Folder {
 			continue
 		}
 		if !w.guests.has(at, name) && !w.excludes(join(at, name)) {

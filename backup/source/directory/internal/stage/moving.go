@@ -1,4 +1,4 @@
-package directory
+package stage
 
 import (
 	"errors"
@@ -17,14 +17,14 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
 
-// stageDir is where a stage lies within a target that is a mount point. No
-// dump has it.
-const stageDir = ".understudy-restore"
+// Folder is where a stage lies within a target that is a mount point. No dump has
+// it.
+const Folder = ".understudy-restore"
 
-// lostAndFound belongs to the file system, not to what is kept on it.
-const lostAndFound = "lost+found"
+// LostAndFound belongs to the file system, not to what is kept on it.
+const LostAndFound = "lost+found"
 
-// entrySwap puts a stage into the place of what is in a mount point, which cannot
+// moving puts a stage into the place of what is in a mount point, which cannot
 // itself be renamed: entry by entry. Each of its operations may be cut off at
 // any point and run again, in a new process: the note says which of the moves
 // is under way.
@@ -39,12 +39,12 @@ const lostAndFound = "lost+found"
 //
 // A phase begins when the moves of the one before are durable, so that within
 // one all that is in the target is of the same state.
-type entrySwap struct {
-	stagePaths
+type moving struct {
+	Stage
 	dir *fsx.Dir // the target
 }
 
-type entryNote struct {
+type movingNote struct {
 	Phase string  `json:"phase"`
 	Old   dirMeta `json:"old"` // of the target itself
 	New   dirMeta `json:"new"`
@@ -59,58 +59,61 @@ type dirMeta struct {
 	Xattrs   []tree.Xattr `json:"xattrs,omitempty"`
 }
 
-// newEntrySwap works in a target that is a mount point. The stage lies in a folder of
+// newMoving works in a target that is a mount point. The stage lies in a folder of
 // this process's alone.
-func newEntrySwap(p fsx.Place) (*entrySwap, error) {
+func newMoving(p fsx.Place) (*moving, error) {
 	dir, err := p.Dir.OpenDir(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	m := &entrySwap{dir: dir, stagePaths: newStagePaths(p, nil, filepath.Join(p.Path(), stageDir), func(name string) string { return name })}
+	m := &moving{dir: dir, Stage: newStage(p, nil, filepath.Join(p.Path(), Folder), func(name string) string { return name })}
 	if err := m.enterDir(); err != nil {
-		m.release()
+		m.Release()
 		return nil, err
 	}
 	return m, nil
 }
 
 // enterDir holds the folder of the stage, if there is one.
-func (m *entrySwap) enterDir() error {
-	in, err := m.dir.OpenDir(stageDir)
+func (m *moving) enterDir() error {
+	in, err := m.dir.OpenDir(Folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	m.in = in
+	m.In = in
 	own, err := in.Own()
 	if err == nil && !own {
-		err = fmt.Errorf("%s is not this agent's: others may write to it; remove it", m.folder)
+		err = fmt.Errorf("%s is not this agent's: others may write to it; remove it", m.Folder)
 	}
 	return err
 }
 
-func (m *entrySwap) release() {
+func (m *moving) Release() {
 	m.dir.Close()
-	m.stagePaths.release()
+	m.Stage.Release()
 }
 
-func (m *entrySwap) at() *stagePaths { return &m.stagePaths }
+func (m *moving) At() *Stage { return &m.Stage }
 
-// prepare makes the folder of the stage.
-func (m *entrySwap) prepare([]meta.Parent) error {
-	if m.in != nil {
+// Inside implements Placement.
+func (m *moving) Inside() bool { return true }
+
+// Prepare makes the folder of the stage.
+func (m *moving) Prepare([]meta.Parent) error {
+	if m.In != nil {
 		return nil
 	}
 	return m.keepTime(func() (err error) {
-		m.in, err = m.dir.Make(stageDir)
+		m.In, err = m.dir.Make(Folder)
 		return err
 	})
 }
 
 // keepTime does something in the target, whose time stays as it is.
-func (m *entrySwap) keepTime(do func() error) error {
+func (m *moving) keepTime(do func() error) error {
 	st, err := m.dir.Self()
 	if err != nil {
 		return err
@@ -120,42 +123,42 @@ func (m *entrySwap) keepTime(do func() error) error {
 	}
 	omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
 	if err := unix.UtimesNanoAt(m.dir.FD(), ".", []unix.Timespec{omit, st.Mtim}, 0); err != nil {
-		return &fs.PathError{Op: "set time of", Path: m.target, Err: err}
+		return &fs.PathError{Op: "set time of", Path: m.Target, Err: err}
 	}
 	return m.dir.Sync()
 }
 
-// leave removes the folder of the stage, if nothing is left in it.
-func (m *entrySwap) leave() error {
-	if m.in == nil {
+// Leave removes the folder of the stage, if nothing is left in it.
+func (m *moving) Leave() error {
+	if m.In == nil {
 		return nil
 	}
-	names, err := m.in.Names()
+	names, err := m.In.Names()
 	if err != nil || len(names) > 0 {
 		return err
 	}
 	if err := m.fault("leave"); err != nil {
 		return err
 	}
-	return m.keepTime(func() error { return m.dir.RemoveDir(stageDir) })
+	return m.keepTime(func() error { return m.dir.RemoveDir(Folder) })
 }
 
 // read gives the note; nil for none.
-func (m *entrySwap) read() (*entryNote, error) {
-	n := new(entryNote)
+func (m *moving) read() (*movingNote, error) {
+	n := new(movingNote)
 	if there, err := m.readNote(n); err != nil || !there {
 		return nil, err
 	}
 	return n, nil
 }
 
-func (m *entrySwap) enter(n *entryNote, phase string) error {
+func (m *moving) enter(n *movingNote, phase string) error {
 	n.Phase = phase
 	return m.writeNote(phase, n)
 }
 
-// swap puts the staged entries into place and keeps what they replace.
-func (m *entrySwap) swap() error {
+// Swap puts the staged entries into place and keeps what they replace.
+func (m *moving) Swap() error {
 	n, err := m.read()
 	if err != nil {
 		return err
@@ -166,7 +169,7 @@ func (m *entrySwap) swap() error {
 		}
 	}
 	if n.Phase == "out" {
-		if err := m.moveOut(m.replaced); err != nil {
+		if err := m.moveOut(m.Replaced); err != nil {
 			return err
 		}
 		if err := m.enter(n, "in"); err != nil {
@@ -180,7 +183,7 @@ func (m *entrySwap) swap() error {
 	default:
 		return fmt.Errorf("%w (%s)", source.ErrUnfinished, n.Phase)
 	}
-	if err := m.moveIn(m.staged); err != nil {
+	if err := m.moveIn(m.Staged); err != nil {
 		return err
 	}
 	if err := n.New.set(m.dir); err != nil {
@@ -189,30 +192,30 @@ func (m *entrySwap) swap() error {
 	return m.enter(n, "done")
 }
 
-func (m *entrySwap) begin() (*entryNote, error) {
-	there, err := m.exists(m.staged)
+func (m *moving) begin() (*movingNote, error) {
+	there, err := m.Exists(m.Staged)
 	if err != nil {
 		return nil, err
 	}
 	if !there {
-		return nil, fmt.Errorf("%w at %s", swap.ErrNothingStaged, filepath.Join(m.folder, m.staged))
+		return nil, fmt.Errorf("%w at %s", swap.ErrNothingStaged, filepath.Join(m.Folder, m.Staged))
 	}
-	staged, err := m.in.OpenDir(m.staged)
+	staged, err := m.In.OpenDir(m.Staged)
 	if err != nil {
 		return nil, err
 	}
 	defer staged.Close()
-	n := new(entryNote)
+	n := new(movingNote)
 	if n.Old, err = metaOf(m.dir); err != nil {
 		return nil, err
 	}
 	if n.New, err = metaOf(staged); err != nil {
 		return nil, err
 	}
-	if err := m.drop(m.replaced); err != nil {
+	if err := m.drop(m.Replaced); err != nil {
 		return nil, err
 	}
-	replaced, err := m.in.Make(m.replaced)
+	replaced, err := m.In.Make(m.Replaced)
 	if err != nil {
 		return nil, err
 	}
@@ -220,15 +223,15 @@ func (m *entrySwap) begin() (*entryNote, error) {
 	return n, m.enter(n, "out")
 }
 
-// swapped tells whether all that was staged is in place.
-func (m *entrySwap) swapped() (bool, error) {
+// Swapped tells whether all that was staged is in place.
+func (m *moving) Swapped() (bool, error) {
 	n, err := m.read()
 	return n != nil && n.Phase == "done", err
 }
 
-// swapBack puts what was replaced back into place and sets the stage aside.
-func (m *entrySwap) swapBack() error {
-	if m.in == nil {
+// SwapBack puts what was replaced back into place and sets the stage aside.
+func (m *moving) SwapBack() error {
+	if m.In == nil {
 		return nil
 	}
 	n, err := m.read()
@@ -246,7 +249,7 @@ func (m *entrySwap) swapBack() error {
 	return m.clear()
 }
 
-func (m *entrySwap) back(n *entryNote) error {
+func (m *moving) back(n *movingNote) error {
 	switch n.Phase {
 	case "in", "done":
 		if err := m.enter(n, "back out"); err != nil {
@@ -258,22 +261,22 @@ func (m *entrySwap) back(n *entryNote) error {
 		}
 	}
 	if n.Phase == "back out" {
-		if err := m.moveOut(m.staged); err != nil {
+		if err := m.moveOut(m.Staged); err != nil {
 			return err
 		}
 		if err := m.enter(n, "back in"); err != nil {
 			return err
 		}
 	}
-	if err := m.moveIn(m.replaced); err != nil {
+	if err := m.moveIn(m.Replaced); err != nil {
 		return err
 	}
 	return n.Old.set(m.dir)
 }
 
-// discard sets aside whatever is left of a stage or a swap that is done.
-func (m *entrySwap) discard() error {
-	if m.in == nil {
+// Discard sets aside whatever is left of a stage or a swap that is done.
+func (m *moving) Discard() error {
+	if m.In == nil {
 		return nil
 	}
 	n, err := m.read()
@@ -291,8 +294,8 @@ func (m *entrySwap) discard() error {
 
 // moveOut moves what is in the target to a folder of the stage's, moveIn the other
 // way.
-func (m *entrySwap) moveOut(name string) error {
-	to, err := m.in.OpenDir(name)
+func (m *moving) moveOut(name string) error {
+	to, err := m.In.OpenDir(name)
 	if err != nil {
 		return err
 	}
@@ -300,8 +303,8 @@ func (m *entrySwap) moveOut(name string) error {
 	return m.moveAll(m.dir, to)
 }
 
-func (m *entrySwap) moveIn(name string) error {
-	from, err := m.in.OpenDir(name)
+func (m *moving) moveIn(name string) error {
+	from, err := m.In.OpenDir(name)
 	if err != nil {
 		return err
 	}
@@ -310,19 +313,19 @@ func (m *entrySwap) moveIn(name string) error {
 }
 
 // moveAll moves what is in one folder to another one, durably.
-func (m *entrySwap) moveAll(from, to *fsx.Dir) error {
+func (m *moving) moveAll(from, to *fsx.Dir) error {
 	names, err := from.Names()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if name == stageDir || name == lostAndFound {
+		if name == Folder || name == LostAndFound {
 			continue
 		}
 		if err := m.fault("move"); err != nil {
 			return err
 		}
-		if err := moveEntry(from, to, name); err != nil {
+		if err := MoveEntry(from, to, name); err != nil {
 			return err
 		}
 	}
@@ -332,8 +335,8 @@ func (m *entrySwap) moveAll(from, to *fsx.Dir) error {
 	return errors.Join(from.Sync(), to.Sync())
 }
 
-// moveEntry moves what has a name to a folder in which nothing has it.
-func moveEntry(from, to *fsx.Dir, name string) error {
+// MoveEntry moves what has a name to a folder in which nothing has it.
+func MoveEntry(from, to *fsx.Dir, name string) error {
 	err := from.RenameNew(name, to, name)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s was made again in the midst of a swap", to.Path(name))

@@ -1,4 +1,4 @@
-package directory
+package stage
 
 import (
 	"errors"
@@ -26,8 +26,8 @@ type scene struct {
 var errStop = errors.New("stopped here")
 
 // at gives the exchange of a new process, which stops before its nth step.
-func (s *scene) at(n int) (x *renameSwap, steps *int) {
-	x, steps = newRenameSwap(sourcetest.Placed(s.t, s.target)), new(int)
+func (s *scene) at(n int) (x *renaming, steps *int) {
+	x, steps = newRenaming(sourcetest.Placed(s.t, s.target)), new(int)
 	if s.slow {
 		x.switchNames = func(string, string) error { return unix.EINVAL }
 	}
@@ -42,7 +42,7 @@ func (s *scene) at(n int) (x *renameSwap, steps *int) {
 
 const endless = 1 << 30
 
-func (s *scene) whole() *renameSwap {
+func (s *scene) whole() *renaming {
 	x, _ := s.at(endless)
 	return x
 }
@@ -81,12 +81,12 @@ func filled(what string) func(*fsx.Dir) error {
 func (s *scene) expect(target, staged, replaced string) {
 	s.t.Helper()
 	x := s.whole()
-	got := [3]string{s.holds(x.target), s.holds(x.path(x.staged)), s.holds(x.path(x.replaced))}
+	got := [3]string{s.holds(x.Target), s.holds(x.Path(x.Staged)), s.holds(x.Path(x.Replaced))}
 	if want := [3]string{target, staged, replaced}; got != want {
 		s.t.Errorf("target, staged, replaced hold %q, want %q", got, want)
 	}
 	for _, p := range []string{x.staging, x.aside} {
-		if s.holds(x.path(p)) != "" {
+		if s.holds(x.Path(p)) != "" {
 			s.t.Errorf("%s is left", p)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *scene) expect(target, staged, replaced string) {
 
 // atEach runs op stopped at each of its steps, in a fresh scene that before has
 // prepared, and then check, which is a new process.
-func atEach(t *testing.T, before func(*scene), op func(*renameSwap) error, check func(s *scene, old string)) {
+func atEach(t *testing.T, before func(*scene), op func(*renaming) error, check func(s *scene, old string)) {
 	t.Helper()
 	for _, old := range []string{"old", ""} {
 		for _, slow := range []bool{false, true} {
@@ -124,35 +124,35 @@ func atEach(t *testing.T, before func(*scene), op func(*renameSwap) error, check
 	}
 }
 
-func staged(s *scene) { sourcetest.Must(s.t, s.whole().stage(s.t.Context(), filled("new"))) }
+func staged(s *scene) { sourcetest.Must(s.t, s.whole().Build(s.t.Context(), filled("new"))) }
 
 func swapped(s *scene) {
 	staged(s)
-	sourcetest.Must(s.t, s.whole().swap())
+	sourcetest.Must(s.t, s.whole().Swap())
 }
 
 func TestSwapStoppedAnywhereGoesOn(t *testing.T) {
-	atEach(t, staged, (*renameSwap).swap, func(s *scene, old string) {
-		sourcetest.Must(t, s.whole().swap())
+	atEach(t, staged, (*renaming).Swap, func(s *scene, old string) {
+		sourcetest.Must(t, s.whole().Swap())
 		s.expect("new", "", old)
-		sourcetest.Must(t, s.whole().swap())
+		sourcetest.Must(t, s.whole().Swap())
 		s.expect("new", "", old)
-		sourcetest.Must(t, s.whole().discard())
+		sourcetest.Must(t, s.whole().Discard())
 		s.expect("new", "", "")
 	})
 }
 
 func TestSwapStoppedAnywhereGoesBack(t *testing.T) {
-	atEach(t, staged, (*renameSwap).swap, func(s *scene, old string) {
-		sourcetest.Must(t, s.whole().swapBack())
+	atEach(t, staged, (*renaming).Swap, func(s *scene, old string) {
+		sourcetest.Must(t, s.whole().SwapBack())
 		s.expect(old, "", "")
-		sourcetest.Must(t, s.whole().swapBack())
+		sourcetest.Must(t, s.whole().SwapBack())
 		s.expect(old, "", "")
 	})
 }
 
 func TestSwapStoppedAnywhereLeavesTheTargetWhole(t *testing.T) {
-	atEach(t, staged, (*renameSwap).swap, func(s *scene, old string) {
+	atEach(t, staged, (*renaming).Swap, func(s *scene, old string) {
 		if now := s.holds(s.target); now != old && now != "new" && !s.slow {
 			t.Errorf("the target holds %q", now)
 		}
@@ -160,17 +160,17 @@ func TestSwapStoppedAnywhereLeavesTheTargetWhole(t *testing.T) {
 }
 
 func TestSwapBackStoppedAnywhereGoesOn(t *testing.T) {
-	atEach(t, swapped, (*renameSwap).swapBack, func(s *scene, old string) {
-		sourcetest.Must(t, s.whole().swapBack())
+	atEach(t, swapped, (*renaming).SwapBack, func(s *scene, old string) {
+		sourcetest.Must(t, s.whole().SwapBack())
 		s.expect(old, "", "")
 	})
 }
 
 func TestDiscardStoppedAnywhereGoesOn(t *testing.T) {
-	atEach(t, swapped, (*renameSwap).discard, func(s *scene, old string) {
-		sourcetest.Must(t, s.whole().discard())
+	atEach(t, swapped, (*renaming).Discard, func(s *scene, old string) {
+		sourcetest.Must(t, s.whole().Discard())
 		s.expect("new", "", "")
-		sourcetest.Must(t, s.whole().swapBack()) // too late, and harmless
+		sourcetest.Must(t, s.whole().SwapBack()) // too late, and harmless
 		s.expect("new", "", "")
 	})
 }
@@ -180,17 +180,17 @@ func TestSwapBackStoppedTwiceGoesOn(t *testing.T) {
 		atEach(t, func(s *scene) {
 			staged(s)
 			x, _ := s.at(first)
-			_ = x.swap() // it may be stopped
-		}, (*renameSwap).swapBack, func(s *scene, old string) {
-			sourcetest.Must(t, s.whole().swapBack())
+			_ = x.Swap() // it may be stopped
+		}, (*renaming).SwapBack, func(s *scene, old string) {
+			sourcetest.Must(t, s.whole().SwapBack())
 			s.expect(old, "", "")
 		})
 	}
 }
 
 func TestStageStoppedAnywhereIsNoStage(t *testing.T) {
-	atEach(t, func(s *scene) { sourcetest.Must(t, s.whole().stage(s.t.Context(), filled("older"))) }, func(x *renameSwap) error {
-		return x.stage(t.Context(), func(made *fsx.Dir) error {
+	atEach(t, func(s *scene) { sourcetest.Must(t, s.whole().Build(s.t.Context(), filled("older"))) }, func(x *renaming) error {
+		return x.Build(t.Context(), func(made *fsx.Dir) error {
 			if err := x.fault("build"); err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func TestStageStoppedAnywhereIsNoStage(t *testing.T) {
 		if got := s.holds(swap.Besides(s.target, "staged")); got != "" && got != "older" && got != "new" {
 			t.Errorf("the stage holds %q", got)
 		}
-		sourcetest.Must(t, s.whole().stage(s.t.Context(), filled("newest")))
+		sourcetest.Must(t, s.whole().Build(s.t.Context(), filled("newest")))
 		s.expect(old, "newest", "")
 	})
 }
@@ -209,9 +209,9 @@ func TestStageAgainReplacesTheStage(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	sourcetest.Must(t, fill("old")(s.target))
 	staged(s)
-	sourcetest.Must(t, s.whole().stage(s.t.Context(), filled("newer")))
+	sourcetest.Must(t, s.whole().Build(s.t.Context(), filled("newer")))
 	s.expect("old", "newer", "")
-	sourcetest.Must(t, s.whole().swapBack())
+	sourcetest.Must(t, s.whole().SwapBack())
 	s.expect("old", "", "")
 }
 
@@ -219,7 +219,7 @@ func TestStageIsRefusedWhileASwapIsPending(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	sourcetest.Must(t, fill("old")(s.target))
 	swapped(s)
-	if err := s.whole().stage(s.t.Context(), filled("newer")); !errors.Is(err, source.ErrUnfinished) {
+	if err := s.whole().Build(s.t.Context(), filled("newer")); !errors.Is(err, source.ErrUnfinished) {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("new", "", "old")
@@ -228,7 +228,7 @@ func TestStageIsRefusedWhileASwapIsPending(t *testing.T) {
 func TestSwapOfNothingIsRefused(t *testing.T) {
 	s := &scene{t: t, target: filepath.Join(t.TempDir(), "target")}
 	sourcetest.Must(t, fill("old")(s.target))
-	if err := s.whole().swap(); err == nil || !strings.Contains(err.Error(), "nothing is staged") {
+	if err := s.whole().Swap(); err == nil || !strings.Contains(err.Error(), "nothing is staged") {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("old", "", "")
@@ -239,15 +239,15 @@ func TestSwapNoticesThatTheStageIsGone(t *testing.T) {
 	sourcetest.Must(t, fill("old")(s.target))
 	staged(s)
 	x, _ := s.at(2) // the marker is written
-	if err := x.swap(); !errors.Is(err, errStop) {
+	if err := x.Swap(); !errors.Is(err, errStop) {
 		t.Fatal(err)
 	}
-	sourcetest.Must(t, os.RemoveAll(x.path(x.staged)))
-	if err := s.whole().swap(); err == nil || !strings.Contains(err.Error(), "neither at") {
+	sourcetest.Must(t, os.RemoveAll(x.Path(x.Staged)))
+	if err := s.whole().Swap(); err == nil || !strings.Contains(err.Error(), "neither at") {
 		t.Errorf("the error is %v", err)
 	}
 	s.expect("old", "", "")
-	sourcetest.Must(t, s.whole().swapBack())
+	sourcetest.Must(t, s.whole().SwapBack())
 	s.expect("old", "", "")
 }
 
@@ -256,27 +256,6 @@ func TestSwapBackSurvivesALostTarget(t *testing.T) {
 	sourcetest.Must(t, fill("old")(s.target))
 	swapped(s)
 	sourcetest.Must(t, os.RemoveAll(s.target))
-	sourcetest.Must(t, s.whole().swapBack())
+	sourcetest.Must(t, s.whole().SwapBack())
 	s.expect("old", "", "")
-}
-
-func TestCheckRefusesWhatCannotBeSwapped(t *testing.T) {
-	dir := t.TempDir()
-	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
-	for path, want := range map[string]string{
-		"/":                                "root of a file system",
-		"/dev":                             "mount point inside",
-		filepath.Join(dir, "missing", "x"): "missing",
-		filepath.Join(dir, "file"):         "not a directory",
-		filepath.Join(dir, "none"):         "missing",
-	} {
-		err := newTestDirectory(t, path).Check(t.Context())
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("check of %s: %v; want %q in it", path, err, want)
-		}
-		if missing := errors.Is(err, fs.ErrNotExist); missing != strings.Contains(path, dir+"/none") && !strings.Contains(path, "missing") {
-			t.Errorf("check of %s: %v", path, err)
-		}
-	}
-	sourcetest.Must(t, newTestDirectory(t, dir).Check(t.Context()))
 }
