@@ -49,6 +49,8 @@ func (a *Agent) Status() Status {
 	if _, c := a.configs.current(); c != nil {
 		s.Retention = a.rules.Status(c)
 	}
+	s.Protects = a.live().protects()
+	s.Protects.Exec = a.cfg.Application != nil || a.cfg.Supervised
 	s.Blockers, s.Ready = a.readiness.read()
 	s.notes, s.kept = a.readiness.known(), a.keptHere.texts()
 	s.Changes = a.changes.list()

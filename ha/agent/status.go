@@ -29,6 +29,9 @@ type Status struct {
 	Verdict  string   `json:"verdict"`
 	Problems []string `json:"problems,omitempty"` // what an operator should look at
 	Caveats  []string `json:"caveats,omitempty"`  // what an operator should know, and is not wrong
+	// Findings are the Problems and the Caveats, each with its entry of the runbook, in
+	// the order in which they are to be looked at.
+	Findings []Finding `json:"findings,omitempty"`
 
 	HeadAge       float64 `json:"head_age_seconds"`        // since the head was seen to change
 	HeadAlive     bool    `json:"active_alive"`            // the active shows signs of life
@@ -48,6 +51,7 @@ type Status struct {
 	Policy     string                  `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
 	Retention  *upkeep.RetentionStatus `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig           `json:"config,omitempty"`      // in force; nil while it is not known
+	Protects   Protection              `json:"protects"`              // by this host's configuration
 	Reload     *ReloadStatus           `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
 	Instances  []InstanceStatus        `json:"instances"`
 	Federation *FederationStatus       `json:"federation,omitempty"` // nil: none is set up

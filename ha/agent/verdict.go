@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // Verdicts on an instance. One function decides which (Status.judge), and nothing
@@ -22,18 +23,19 @@ const (
 // judge says how this instance and its cluster are. Whatever the status shows
 // that is not as it should be is among the problems or the caveats: the state of
 // an instance, what the newest backup lacks, an outlook that promises nothing.
-func (s *Status) judge(schedule scheduleView, troubles []string, now time.Time) {
+func (s *Status) judge(schedule scheduleView, troubles []event.Trouble, now time.Time) {
 	var f findings
 	s.selfProblems(&f, schedule, now)
-	for _, text := range troubles {
-		f.problem(true, "%s", text)
+	for _, t := range troubles {
+		f.problem(topicOfTrouble(t.Kind), true, "%s", t.Text)
 	}
 	s.clusterProblems(&f)
 	s.caveats(&f)
-	if s.Outlook, s.OutlookGood = outlook(*s); !s.OutlookGood && len(f.problems)+len(f.caveats) == 0 {
-		f.caveat(true, "%s", s.Outlook)
+	if s.Outlook, s.OutlookGood = outlook(*s); !s.OutlookGood && len(f.all) == 0 {
+		f.caveat(topicOutlook, true, "%s", s.Outlook)
 	}
-	s.Problems, s.Caveats = f.problems, f.caveats
+	s.Problems, s.Caveats = f.texts(true), f.texts(false)
+	s.Findings = sorted(f.all)
 	s.Healthy = len(s.Problems) == 0
 	switch {
 	case !s.Healthy:
@@ -45,58 +47,70 @@ func (s *Status) judge(schedule scheduleView, troubles []string, now time.Time) 
 	}
 }
 
-// findings are what there is to say.
-type findings struct{ problems, caveats []string }
+// findings are what there is to say, as it was found.
+type findings struct{ all []Finding }
 
-func (f *findings) problem(when bool, format string, args ...any) {
+func (f *findings) problem(of Topic, when bool, format string, args ...any) {
 	if when {
-		f.problems = append(f.problems, fmt.Sprintf(format, args...))
+		f.all = append(f.all, Finding{Text: fmt.Sprintf(format, args...), Topic: of, Wrong: true})
 	}
 }
 
-func (f *findings) caveat(when bool, format string, args ...any) {
+func (f *findings) caveat(of Topic, when bool, format string, args ...any) {
 	if when {
-		f.caveats = append(f.caveats, fmt.Sprintf(format, args...))
+		f.all = append(f.all, Finding{Text: fmt.Sprintf(format, args...), Topic: of})
 	}
+}
+
+// texts are what is said of what is wrong, or of what is not.
+func (f *findings) texts(wrong bool) (all []string) {
+	for _, one := range f.all {
+		if one.Wrong == wrong {
+			all = append(all, one.Text)
+		}
+	}
+	return all
 }
 
 // selfProblems are what is wrong on this instance.
 func (s *Status) selfProblems(f *findings, schedule scheduleView, now time.Time) {
 	active := s.Role == ha.RoleActive
-	f.problem(s.Refused != "", "%s", s.Refused)
-	f.problem(s.Bucket != "ok", "the bucket cannot be used: %s", s.Bucket)
-	f.problem(s.Override, "the application was started without the bucket, on an operator's word")
-	f.problem(s.AppError != "", "the application: %s", s.AppError)
-	f.problem(s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
-	f.problem(s.BackupError != "", "the last backup failed: %s", s.BackupError)
-	f.problem(s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
-	f.problem(s.WorkError != "", "%s", s.WorkError)
-	f.problem(s.Rehearsed.Error != "" && !active, "the rehearsal of backup %s failed: %s", s.Rehearsed.Backup, s.Rehearsed.Error)
-	f.problem(active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
-	f.problem(!active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
-	f.problem(s.Demotion != nil, "this instance is stepping down")
+	f.problem(topicRefused, s.Refused != "", "%s", s.Refused)
+	f.problem(topicBucket, s.Bucket != "ok", "the bucket cannot be used: %s", s.Bucket)
+	f.problem(topicOverride, s.Override, "the application was started without the bucket, on an operator's word")
+	f.problem(topicApplication, s.AppError != "", "the application: %s", s.AppError)
+	f.problem(topicApplication, s.Leading && s.App != "running" && s.AppError == "" && s.Handover == nil && s.Promotion == nil, "the application is not known to run")
+	f.problem(topicBackup, s.BackupError != "", "the last backup failed: %s", s.BackupError)
+	f.problem(topicPull, s.PullError != "", "the newest backup could not be cached: %s", s.PullError)
+	f.problem(topicUnderWay, s.WorkError != "", "%s", s.WorkError)
+	f.problem(topicRehearsal, s.Rehearsed.Error != "" && !active, "the rehearsal of backup %s failed: %s", s.Rehearsed.Backup, s.Rehearsed.Error)
+	f.problem(topicBucket, active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
+	f.problem(topicSilent, !active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
+	f.problem(topicUnderWay, s.Demotion != nil, "this instance is stepping down")
 	if s.Waiting != nil && s.WorkError == "" {
-		f.problem(true, "what is under way here waits for %s", s.Waiting)
+		f.problem(topicUnderWay, true, "what is under way here waits for %s", s.Waiting)
 	}
 	for _, b := range s.Blockers {
-		f.problem(true, "a promotion of this instance would fail: %s", b)
+		f.problem(topicBlocked, true, "a promotion of this instance would fail: %s", b)
 	}
 	if text := reloadProblem(s.Reload); text != "" {
-		f.problem(true, "%s", text)
+		f.problem(topicReload, true, "%s", text)
 	}
 	if p := s.Paused; p != nil {
-		f.problem(now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
+		f.problem(topicPause, now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
 	}
 	if s.BackupOverdue > 0 && s.Config != nil {
 		late := time.Duration(s.BackupOverdue * float64(time.Second))
-		f.problem(true, "%s", overdueText(late, s.Config.Frequency, schedule.failing))
+		f.problem(topicBackup, true, "%s", overdueText(late, s.Config.Frequency, schedule.failing))
 	}
 	if fed := s.Federation; fed != nil {
-		f.problem(fed.Error != "", "%s", fed.Error)
+		f.problem(topicFederation, fed.Error != "", "%s", fed.Error)
 	}
 	if r := s.Retention; r != nil {
-		f.problem(r.NewestAtRisk != "", "%s", r.NewestAtRisk)
-		f.problems = append(f.problems, r.Problems...)
+		f.problem(topicRetention, r.NewestAtRisk != "", "%s", r.NewestAtRisk)
+		for _, text := range r.Problems {
+			f.problem(topicRetention, true, "%s", text)
+		}
 	}
 }
 
@@ -109,49 +123,49 @@ const tableOld = 180
 func (s *Status) clusterProblems(f *findings) {
 	switch {
 	case s.InstancesAge < 0:
-		f.problem(true, "the other instances' records have not been read yet")
+		f.problem(topicRecords, true, "the other instances' records have not been read yet")
 		return
 	case s.InstancesAge > tableOld:
-		f.problem(true, "the other instances' records have not been read for %s", seconds(s.InstancesAge))
+		f.problem(topicRecords, true, "the other instances' records have not been read for %s", seconds(s.InstancesAge))
 	}
-	f.problem(s.Role == ha.RoleActive && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
+	f.problem(topicPull, s.Role == ha.RoleActive && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
 	for _, i := range s.Instances {
 		if i.Self || i.State == StateRemoved {
 			continue
 		}
 		for _, text := range i.Troubles {
-			f.problem(true, "%s: %s", i.Name, text)
+			f.problem(topicOther, true, "%s: %s", i.Name, text)
 		}
-		text, wrong := s.rowFinding(i)
-		f.problem(text != "" && wrong, "%s", text)
-		f.caveat(text != "" && !wrong, "%s", text)
+		of, text, wrong := s.rowFinding(i)
+		f.problem(of, text != "" && wrong, "%s", text)
+		f.caveat(of, text != "" && !wrong, "%s", text)
 	}
 }
 
 // rowFinding says what a line of the table tells that is not as it should be,
 // and whether that is wrong, or only to be known.
-func (s *Status) rowFinding(i InstanceStatus) (text string, wrong bool) {
+func (s *Status) rowFinding(i InstanceStatus) (of Topic, text string, wrong bool) {
 	switch {
 	case i.State == StateRegistered:
-		return i.URL + " is registered, and has not joined yet", false
+		return topicCatchingUp, i.URL + " is registered, and has not joined yet", false
 	case strings.HasPrefix(i.State, StateUnreachable):
-		return i.Name + " is " + i.State, true
+		return topicUnreachable, i.Name + " is " + i.State, true
 	case i.State == StateRehearsalFailed:
-		return i.Name + ": the rehearsal of a backup failed: " + i.LastError, true
+		return topicRehearsal, i.Name + ": the rehearsal of a backup failed: " + i.LastError, true
 	case len(i.Blockers) > 0:
-		return i.Name + " could not take over: " + strings.Join(i.Blockers, "; "), true
+		return topicBlocked, i.Name + " could not take over: " + strings.Join(i.Blockers, "; "), true
 	case i.Role == "", i.State == StateRefused, i.State == StateBlocked:
-		return nonEmpty(": ", i.Name+": "+i.State, i.LastError), true
+		return topicOther, nonEmpty(": ", i.Name+": "+i.State, i.LastError), true
 	case i.LastError != "":
-		return i.Name + ": " + i.LastError, true
+		return topicOther, i.Name + ": " + i.LastError, true
 	case i.State == StateBehind, i.State == StateWaiting:
-		return fmt.Sprintf("%s: %s (the newest backup is %s old)", i.Name, i.State, seconds(s.LastBackupAge)), s.LastBackupAge > syncGrace
+		return topicCatchingUp, fmt.Sprintf("%s: %s (the newest backup is %s old)", i.Name, i.State, seconds(s.LastBackupAge)), s.LastBackupAge > syncGrace
 	case i.State != StateActive && i.State != StateInSync:
-		return i.Name + ": " + i.State, false
+		return topicOther, i.Name + ": " + i.State, false
 	case i.Role == ha.RoleStandby && !i.Ready:
-		return i.Name + " has not said yet whether its host has what a promotion needs", false
+		return topicBlocked, i.Name + " has not said yet whether its host has what a promotion needs", false
 	}
-	return "", false
+	return "", "", false
 }
 
 // nonEmpty joins what is not empty.
@@ -168,31 +182,37 @@ func nonEmpty(separator string, texts ...string) string {
 // caveats are what is to be known, and is not wrong.
 func (s *Status) caveats(f *findings) {
 	standby := s.Role == ha.RoleStandby && s.Promotion == nil && s.Demotion == nil
-	f.caveat(s.LastBackup == nil && s.Head != nil, "there is no backup yet")
-	f.caveat(s.Paused != nil, "the schedule of backups is paused")
-	f.caveat(s.Promotion != nil, "a promotion is under way")
-	f.caveat(s.Handover != nil && s.Promotion == nil, "a handover is under way")
-	f.caveat(standby && s.Head != nil && !s.silent() && s.HeadAge > s.lively(), "the active %s was last seen %s ago", s.Active, seconds(s.HeadAge))
+	f.caveat(topicNoBackup, s.LastBackup == nil && s.Head != nil, "there is no backup yet")
+	f.caveat(topicPause, s.Paused != nil, "the schedule of backups is paused")
+	f.caveat(topicUnderWay, s.Promotion != nil, "a promotion is under way")
+	f.caveat(topicUnderWay, s.Handover != nil && s.Promotion == nil, "a handover is under way")
+	f.caveat(topicSilent, standby && s.Head != nil && !s.silent() && s.HeadAge > s.lively(), "the active %s was last seen %s ago", s.Active, seconds(s.HeadAge))
 	if standby && s.LastBackup != nil && s.Head != nil {
 		text, rehearsed := rehearsalOutlook(*s)
-		f.caveat(!rehearsed && s.Rehearsed.Error == "", "%s", text)
-		f.caveats = append(f.caveats, s.notes...)
-		f.caveat(!s.Ready && len(s.Blockers) == 0, "whether this host has what a promotion needs has not been looked at yet")
+		f.caveat(topicUnrehearsed, !rehearsed && s.Rehearsed.Error == "", "%s", text)
+		for _, text := range s.notes {
+			f.caveat(topicLeftOver, true, "%s", text)
+		}
+		f.caveat(topicBlocked, !s.Ready && len(s.Blockers) == 0, "whether this host has what a promotion needs has not been looked at yet")
 	}
-	f.caveat(s.Role == ha.RoleActive && s.Refused == "" && s.InstancesAge >= 0 && s.standbys() == 0, "there is no standby: nothing could take over from this host; join one with: understudy join")
+	f.caveat(topicNoStandby, s.Role == ha.RoleActive && s.Refused == "" && s.InstancesAge >= 0 && s.standbys() == 0, "there is no standby: nothing could take over from this host; join one with: understudy join")
 	if n := len(s.Hit); n > 0 {
-		f.caveat(true, "packs are missing from the bucket, or damaged there, that %d backups need, from %s to %s: each says so where backups are listed", n, s.Hit[0], s.Hit[n-1])
+		f.caveat(topicPacks, true, "packs are missing from the bucket, or damaged there, that %d backups need, from %s to %s: each says so where backups are listed", n, s.Hit[0], s.Hit[n-1])
 	}
 	if n := len(s.Damaged); n > 0 {
-		f.caveat(true, "the manifests of %d backups are damaged in the bucket or missing from it, from %s to %s: each says so where backups are listed", n, s.Damaged[0], s.Damaged[n-1])
+		f.caveat(topicObjects, true, "the manifests of %d backups are damaged in the bucket or missing from it, from %s to %s: each says so where backups are listed", n, s.Damaged[0], s.Damaged[n-1])
 	}
 	for _, text := range s.Lacks {
-		f.caveat(true, "the newest backup lacks something: %s", text)
+		f.caveat(topicLacks, true, "the newest backup lacks something: %s", text)
 	}
-	f.caveats = append(f.caveats, s.kept...)
+	for _, text := range s.kept {
+		f.caveat(topicLeftOver, true, "%s", text)
+	}
 	s.unstoppables(f)
 	if s.Takeover != nil {
-		f.caveats = append(f.caveats, s.Takeover.Lost...)
+		for _, text := range s.Takeover.Lost {
+			f.caveat(topicLost, true, "%s", text)
+		}
 	}
 }
 

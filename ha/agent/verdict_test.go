@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // anyStatus draws a status in which anything may be wrong, mostly little.
@@ -111,20 +112,23 @@ func TestHealthyIsSaidOfNothingThatIsNot(t *testing.T) {
 	healthy := 0
 	for range 20_000 {
 		s := anyStatus(rng)
-		troubles := []string(nil)
+		troubles := []event.Trouble(nil)
 		if rng.IntN(10) == 0 {
-			troubles = []string{"a hook has failed"}
+			troubles = []event.Trouble{{Kind: "hook", Text: "a hook has failed"}}
 		}
 		s.judge(scheduleView{}, troubles, time.Now())
 		if s.Healthy != (len(s.Problems) == 0) || (s.Verdict == VerdictHealthy) != (len(s.Problems)+len(s.Caveats) == 0) {
 			t.Fatalf("verdict %q, healthy %v, problems %q, caveats %q", s.Verdict, s.Healthy, s.Problems, s.Caveats)
+		}
+		if err := findingsOf(s); err != nil {
+			t.Fatal(err)
 		}
 		if s.Verdict != VerdictHealthy {
 			continue
 		}
 		healthy++
 		if !sound(s) || troubles != nil {
-			t.Fatalf("called healthy, troubles %q: %+v", troubles, s)
+			t.Fatalf("called healthy, troubles %v: %+v", troubles, s)
 		}
 	}
 	if healthy < 500 {

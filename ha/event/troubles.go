@@ -74,8 +74,11 @@ func (t *Teller) set(of trouble, text string) (before string) {
 	return before
 }
 
+// Trouble is what is wrong until it is over.
+type Trouble struct{ Kind, Text string }
+
 // Troubles returns what is wrong, in the order of kind and key.
-func (t *Teller) Troubles() []string {
+func (t *Teller) Troubles() []Trouble {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	of := make([]trouble, 0, len(t.troubles))
@@ -83,11 +86,11 @@ func (t *Teller) Troubles() []string {
 		of = append(of, k)
 	}
 	slices.SortFunc(of, func(x, y trouble) int { return strings.Compare(x.kind+"\x00"+x.key, y.kind+"\x00"+y.key) })
-	texts := make([]string, len(of))
+	all := make([]Trouble, len(of))
 	for i, k := range of {
-		texts[i] = t.troubles[k]
+		all[i] = Trouble{Kind: k.kind, Text: t.troubles[k]}
 	}
-	return texts
+	return all
 }
 
 // TroubleKeys lists the keys of a kind's troubles.
@@ -111,11 +114,14 @@ const (
 
 // ShortTroubles is what this instance's record says of its troubles.
 func (t *Teller) ShortTroubles() []string {
-	all := t.Troubles()
-	all = all[:min(len(all), maxTroubles)]
-	for i, text := range all {
+	var all []string
+	for _, one := range t.Troubles() {
+		text := one.Text
 		if runes := []rune(text); len(runes) > maxTroubleText {
-			all[i] = string(runes[:maxTroubleText]) + "…"
+			text = string(runes[:maxTroubleText]) + "…"
+		}
+		if all = append(all, text); len(all) == maxTroubles {
+			break
 		}
 	}
 	return all

@@ -25,7 +25,7 @@ func TestATroubleIsToldOnceUntilItIsOver(t *testing.T) {
 		s.Trouble(ctx, "disk", "x", text)
 	}
 	s.Trouble(ctx, "disk", "y", "slow")
-	if got, want := s.Troubles(), []string{"worse", "slow"}; !slices.Equal(got, want) {
+	if got, want := s.Troubles(), []Trouble{{"disk", "worse"}, {"disk", "slow"}}; !slices.Equal(got, want) {
 		t.Errorf("troubles %q, want %q", got, want)
 	}
 	if got := s.TroubleKeys("disk"); len(got) != 2 || len(s.TroubleKeys("key")) != 0 {
