@@ -26,6 +26,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // finding is what `doctor` says of one thing.
@@ -150,7 +151,7 @@ func (a *app) examine(ctx context.Context) []finding {
 // restored, on a standby.
 func (a *app) examineSources(ctx context.Context, sources []source.Source) []finding {
 	var role ha.Role
-	if journal, err := agent.ReadJournal(a.set.DataDir); err == nil && journal != nil {
+	if journal, err := datadir.ReadJournal(a.set.DataDir); err == nil && journal != nil {
 		role = journal.Role
 	}
 	found := make([]finding, len(sources))
@@ -253,7 +254,7 @@ func (a *app) examinePacks(ctx context.Context, bucket *control.Store) []finding
 
 // examineDataDir finds out whether a data folder belongs to the cluster.
 func examineDataDir(dir, cluster string) finding {
-	journal, err := agent.ReadJournal(dir)
+	journal, err := datadir.ReadJournal(dir)
 	f := is("data folder", err, dir)
 	switch {
 	case err != nil:

@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -308,11 +309,11 @@ var errEmptyCache = exit.With(fs.ErrNotExist, errors.New("this host's cache hold
 // findInCache finds a backup ("" for the newest) in the cache, and keeps it
 // from being dropped. It does not make a cache where there is none.
 func (a *app) findInCache(id string) (*foundCopy, error) {
-	journal, err := agent.ReadJournal(a.set.DataDir)
+	journal, err := datadir.ReadJournal(a.set.DataDir)
 	if err != nil || journal == nil {
 		return nil, errors.Join(errNoCache, err)
 	}
-	folder, err := agent.CacheFolder(a.set.DataDir)
+	folder, err := datadir.FindCache(a.set.DataDir)
 	if err != nil || folder == "" {
 		return nil, errors.Join(errNoCache, err)
 	}

@@ -9,13 +9,14 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // alreadyMember reads the journal of a data folder that is one of the bucket's
 // cluster, under this instance's name, and not removed from it; nil when it is
 // not.
 func alreadyMember(ctx context.Context, cfg agent.Config) (*ha.Journal, error) {
-	j, err := agent.ReadJournal(cfg.DataDir)
+	j, err := datadir.ReadJournal(cfg.DataDir)
 	if err != nil || j == nil || j.Instance != cfg.Instance {
 		return nil, err
 	}

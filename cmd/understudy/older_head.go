@@ -5,8 +5,8 @@ import (
 	"io/fs"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // olderHead is what this host knows of a bucket whose head is older than one that
@@ -19,7 +19,7 @@ type olderHead struct {
 // compare has the heads that a command reads compared with what this host's
 // instance has seen.
 func (a *app) compare(bucket *control.Store) {
-	journal, err := agent.ReadJournal(a.set.DataDir)
+	journal, err := datadir.ReadJournal(a.set.DataDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		a.printer().note("the data folder %s cannot be read by this user: it is not looked whether the bucket shows an older head than this host's instance has seen", a.set.DataDir)

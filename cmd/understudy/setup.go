@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/console"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // isNew reports whether this host has to be set up before an agent can run:
@@ -31,7 +32,7 @@ func (a *app) isNew() bool {
 	if a.set.Bucket == "" || !a.set.HasKey() {
 		return true
 	}
-	j, err := agent.ReadJournal(a.set.DataDir)
+	j, err := datadir.ReadJournal(a.set.DataDir)
 	return err == nil && j == nil // one that cannot be read is for the agent to tell
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -28,7 +29,7 @@ import (
 // concurrent use.
 type Agent struct {
 	cfg      Config
-	dir      *dataDir
+	dir      *datadir.Dir
 	standIn  *standIn // until the loop begins
 	self     ha.Peer
 	control  *control.Store
@@ -116,19 +117,19 @@ var ErrNotMember = errors.New("this instance is not part of a cluster yet")
 // Open opens the instance that the data folder holds, ready to Run. It asks the
 // bucket for nothing: fencing, and whoever asks the agent for its status, cannot
 // wait for a bucket that does not answer. It refuses a folder that another agent
-// is using (ErrLocked), that belongs to no cluster (ErrNotMember) or to another
+// is using (datadir.ErrLocked), that belongs to no cluster (ErrNotMember) or to another
 // instance.
 func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := lockDataDir(ctx, cfg.DataDir)
+	dir, err := datadir.Lock(ctx, cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	stand := newStandIn(ctx, cfg, dir)
-	if err = dir.tidy(); err == nil {
+	if err = dir.Tidy(); err == nil {
 		var a *Agent
 		if a, err = open(ctx, cfg, dir); err == nil {
 			a.standIn = stand
@@ -136,10 +137,10 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		}
 	}
 	stand.end()
-	return nil, errors.Join(err, dir.close())
+	return nil, errors.Join(err, dir.Close())
 }
 
-func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
+func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	j, err := memberJournal(ctx, cfg, dir)
 	if err != nil {
 		return nil, err
@@ -161,7 +162,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 		answers: make(map[string]chan ha.Answer),
 		ended:   make(map[string]PromotionStatus),
 	}
-	if a.events, err = event.Open(dir.file(eventsFile), event.Options{Logger: cfg.Logger}); err != nil {
+	if a.events, err = event.Open(dir.File(datadir.EventsFile), event.Options{Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
 	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.announce)
@@ -169,7 +170,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
 	a.admission = membership.NewAdmission(membership.Host{
-		Self: a.self, Begun: j, Folder: dir.path, Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: known{a},
+		Self: a.self, Begun: j, Folder: dir.Path(), Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: known{a},
 		Opened: func(c *ha.Cluster) { a.objects.Remember(c) },
 		Allow:  func(h *ha.Head) error { return a.cfg.refuseUnstoppable(a.live().Hooks, h) },
 	})
@@ -180,7 +181,7 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 	// that the bucket may still show are kept until it is known which one does.
 	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
 	a.journal.done = make(chan error, 1)
-	if err := a.announced("journal.start", func() error { return dir.saveJournal(j) }); err != nil {
+	if err := a.announced("journal.start", func() error { return dir.SaveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	a.listCached(ctx)
@@ -194,8 +195,8 @@ func open(ctx context.Context, cfg Config, dir *dataDir) (*Agent, error) {
 }
 
 // memberJournal reads the journal of a data folder that belongs to a cluster.
-func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, error) {
-	j, found, err := dir.loadJournal()
+func memberJournal(ctx context.Context, cfg Config, dir *datadir.Dir) (ha.Journal, error) {
+	j, found, err := dir.LoadJournal()
 	switch {
 	case err != nil:
 		return j, err
@@ -205,7 +206,7 @@ func memberJournal(ctx context.Context, cfg Config, dir *dataDir) (ha.Journal, e
 		}
 		return j, fmt.Errorf("%w: join it with: understudy join", ErrNotMember)
 	case j.Instance != cfg.Instance:
-		return j, invalid("the data folder %s belongs to the instance %s, not to %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", dir.path, j.Instance, cfg.Instance, j.Instance)
+		return j, invalid("the data folder %s belongs to the instance %s, not to %s: set UNDERSTUDY_INSTANCE=%s, or use another data folder", dir.Path(), j.Instance, cfg.Instance, j.Instance)
 	case j.Pending != nil && j.Pending.Token == "":
 		return j, fmt.Errorf("%w: making the cluster was interrupted: run understudy init again", ErrNotMember)
 	}
@@ -217,7 +218,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.reloading.live.Store(&Live{
 		Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation,
 	})
-	if a.cache, err = restore.OpenCache(a.dir.file(cacheFolder), a.cfg.Keep); err != nil {
+	if a.cache, err = restore.OpenCache(a.dir.File(datadir.CacheFolder), a.cfg.Keep); err != nil {
 		return err
 	}
 	if a.volumes, err = openVolumes(a.dir); err != nil {
@@ -265,7 +266,7 @@ func (a *Agent) params() (ha.Params, error) {
 // Close releases the data folder. Call it after Run has returned.
 func (a *Agent) Close() error {
 	a.standIn.end()
-	return errors.Join(a.closeEvents(), a.dir.close())
+	return errors.Join(a.closeEvents(), a.dir.Close())
 }
 
 func (a *Agent) closeEvents() error {

@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // Defaults of a Config.
@@ -122,7 +123,7 @@ func (c Config) complete() (Config, error) {
 		c.find = holder.Find
 	}
 	if c.hooks == nil {
-		c.hooks = application.Exec{Env: c.Hooks.Env, Folder: filepath.Join(c.DataDir, hooksFolder), Keep: c.KeepOutput}
+		c.hooks = application.Exec{Env: c.Hooks.Env, Folder: filepath.Join(c.DataDir, datadir.HooksFolder), Keep: c.KeepOutput}
 	}
 	return c, nil
 }

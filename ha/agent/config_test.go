@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 func TestConfigChangesReachEveryInstance(t *testing.T) {
@@ -22,7 +23,12 @@ func TestConfigChangesReachEveryInstance(t *testing.T) {
 		first := a.agent.Status().LastBackup.ID
 		b.until("a scheduled backup", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID != first })
 		b.halt()
-		if got := (&dataDir{path: b.data}).loadConfig(); got.Config == nil || got.Digest != a.agent.Status().Config.Digest {
+		dir, err := datadir.Open(t.Context(), b.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		if got := dir.LoadConfig(); got.Config == nil || got.Digest != a.agent.Status().Config.Digest {
 			t.Error("the configuration in force is not kept on disk")
 		}
 	})

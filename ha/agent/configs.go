@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -18,17 +19,17 @@ import (
 // disk, and any other by its digest. It is safe for concurrent use.
 type configs struct {
 	control *control.Store
-	dir     *dataDir
+	dir     *datadir.Dir
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
-	now     savedConfig // in force, as far as is known
+	now     datadir.SavedConfig // in force, as far as is known
 	loading bool
 	failed  string // digest of the one whose failure to load was said
 }
 
-func newConfigs(b *control.Store, dir *dataDir) *configs {
-	return &configs{control: b, dir: dir, now: dir.loadConfig()}
+func newConfigs(b *control.Store, dir *datadir.Dir) *configs {
+	return &configs{control: b, dir: dir, now: dir.LoadConfig()}
 }
 
 // current gives the configuration in force and its digest; nil while none is
@@ -55,11 +56,11 @@ func (c *configs) get(ctx context.Context, digest string) (*ha.Config, error) {
 // use keeps a configuration that is in force, on disk too.
 func (c *configs) use(digest string, config *ha.Config) error {
 	c.mu.Lock()
-	c.now = savedConfig{Digest: digest, Config: config}
+	c.now = datadir.SavedConfig{Digest: digest, Config: config}
 	c.mu.Unlock()
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
-	return c.dir.saveConfig(c.current())
+	return c.dir.SaveConfig(c.current())
 }
 
 // put writes a configuration to the bucket, unless it is in force already, and

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -31,13 +32,13 @@ func (h *host) putBack(from string, seen bool) {
 // unnoticed makes a data folder look as if it had never been copied.
 func (h *host) unnoticed() {
 	h.t.Helper()
-	d, err := openDataDir(h.t.Context(), h.data)
+	d, err := datadir.Open(h.t.Context(), h.data)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	j, _, err := d.loadJournal()
+	j, _, err := d.LoadJournal()
 	j.Doubt = ""
-	if err := errors.Join(err, d.saveJournal(j), d.close()); err != nil {
+	if err := errors.Join(err, d.SaveJournal(j), d.Close()); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -346,26 +347,6 @@ func TestAMovedDataFolderIsAccepted(t *testing.T) {
 			t.Error("it is not recorded")
 		}
 	})
-}
-
-// TestWhatTellsHosts: another host, another board, another file; what is not known
-// tells nothing.
-func TestWhatTellsHosts(t *testing.T) {
-	was := stamp{Born: 1, Machine: "m", Board: "b"}
-	for name, c := range map[string]struct {
-		now  stamp
-		says string
-	}{
-		"the same":        {was, ""},
-		"another file":    {stamp{Born: 2, Machine: "m", Board: "b"}, "not the file"},
-		"another machine": {stamp{Born: 1, Machine: "x", Board: "b"}, "another host"},
-		"another board":   {stamp{Born: 1, Machine: "m", Board: "x"}, "another host"},
-		"nothing known":   {stamp{}, ""},
-	} {
-		if got := c.now.differs(was); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
-			t.Errorf("%s: %q", name, got)
-		}
-	}
 }
 
 // TestASalvageKeepsWhatIsThere: of a host that has some of its sources, those are

@@ -1,61 +1,13 @@
 package agent
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
-
-func TestWhatACrashLeftOfAFileBeingReplacedIsRemoved(t *testing.T) {
-	path := t.TempDir()
-	for _, name := range []string{".journal.json123", ".config.json456"} {
-		if err := os.WriteFile(filepath.Join(path, name), []byte("{"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d, err := openDataDir(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err := d.saveJournal(ha.Journal{Format: ha.Format, Instance: "host-a"}); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) != 3 { // lock, journal and reserve
-		t.Errorf("the folder holds %v, %v", entries, err)
-	}
-	if j, found, err := d.loadJournal(); err != nil || !found || j.Instance != "host-a" {
-		t.Errorf("the journal is %+v, %t, %v", j, found, err)
-	}
-}
-
-func TestADataFolderThatEverybodyCanWriteToIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := openDataDir(t.Context(), dir); !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), "chmod o-w "+dir) {
-		t.Errorf("opened: %v", err)
-	}
-	if err := os.Chmod(dir, 0o770); err != nil {
-		t.Fatal(err)
-	}
-	d, err := openDataDir(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.close(); err != nil {
-		t.Error(err)
-	}
-}
 
 // TestWhatAnAgentRemembersMayBeDamaged: it starts all the same, says what it has
 // forgotten, and learns it again.
@@ -64,7 +16,7 @@ func TestWhatAnAgentRemembersMayBeDamaged(t *testing.T) {
 		a, b, first := rehearsingHosts(t, c)
 		for _, h := range []*host{a, b} {
 			h.halt()
-			for _, name := range []string{rehearsalsFile, volumesFile, keptFile, configFile} {
+			for _, name := range []string{datadir.RehearsalsFile, datadir.VolumesFile, datadir.KeptFile, "config.json"} {
 				if err := os.WriteFile(filepath.Join(h.data, name), []byte("{"), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -77,28 +29,5 @@ func TestWhatAnAgentRemembersMayBeDamaged(t *testing.T) {
 		b.untilRehearsed(first)
 		id := a.backup()
 		b.untilRehearsed(id)
-	})
-}
-
-// TestALockThatIsHeldForAMomentIsWaitedFor: a program that a killed agent was just
-// starting has it until that runs.
-func TestALockThatIsHeldForAMomentIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := t.TempDir()
-		held, err := openDataDir(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := openDataDir(t.Context(), path); !errors.Is(err, ErrLocked) {
-			t.Errorf("opened while another has it: %v", err)
-		}
-		time.AfterFunc(lockPatience/2, func() { _ = held.close() })
-		again, err := openDataDir(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := again.close(); err != nil {
-			t.Error(err)
-		}
 	})
 }

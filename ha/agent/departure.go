@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -34,11 +35,11 @@ func Leave(ctx context.Context, cfg Config) (left Left, err error) {
 	if err != nil {
 		return left, err
 	}
-	dir, err := openDataDir(ctx, cfg.DataDir)
+	dir, err := datadir.Open(ctx, cfg.DataDir)
 	if err != nil {
 		return left, err
 	}
-	defer func() { err = errors.Join(err, dir.close()) }()
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	if left, err = leave(ctx, cfg, dir); err != nil {
 		return left, fmt.Errorf("leave cluster: %w", err)
 	}
@@ -61,7 +62,7 @@ func refuseToLeave(j ha.Journal) error {
 	return nil
 }
 
-func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error) {
+func leave(ctx context.Context, cfg Config, dir *datadir.Dir) (left Left, err error) {
 	j, err := memberJournal(ctx, cfg, dir)
 	if err == nil {
 		err = refuseToLeave(j)
@@ -92,25 +93,25 @@ func leave(ctx context.Context, cfg Config, dir *dataDir) (left Left, err error)
 			return left, err
 		}
 	}
-	return left, errors.Join(dir.remove(rehearsalsFile), dir.remove(outboxFile), dir.remove(volumesFile), dir.remove(configFile), dir.remove(journalFile))
+	return left, dir.Forget()
 }
 
 // purge deletes every copy of the application's state that this host has as a
 // member: what is staged or set aside beside the sources, the cache, scratch
 // folders, and what hooks have printed. It returns what is left.
-func purge(ctx context.Context, cfg Config, dir *dataDir, swapper *restore.Swapper) ([]source.Leftover, error) {
+func purge(ctx context.Context, cfg Config, dir *datadir.Dir, swapper *restore.Swapper) ([]source.Leftover, error) {
 	left, err := swapper.Purge(ctx)
 	if err != nil {
 		return left, err
 	}
-	cache, err := restore.OpenCache(dir.file(cacheFolder), cfg.Keep)
+	cache, err := restore.OpenCache(dir.File(datadir.CacheFolder), cfg.Keep)
 	if err == nil {
 		err = cache.Purge(ctx)
 	}
 	if err != nil {
-		left = append(left, source.Leftover{Path: dir.file(cacheFolder), Bytes: -1, Reason: err.Error()})
+		left = append(left, source.Leftover{Path: dir.File(datadir.CacheFolder), Bytes: -1, Reason: err.Error()})
 	}
-	for _, path := range append(scratchFiles(dir.file(ScratchFolder)), dir.file(hooksFolder)) {
+	for _, path := range append(scratchFiles(dir.File(datadir.ScratchFolder)), dir.File(datadir.HooksFolder)) {
 		if err := os.RemoveAll(path); err != nil {
 			left = append(left, source.Leftover{Path: path, Bytes: -1, Reason: err.Error()})
 		}

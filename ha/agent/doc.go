@@ -4,22 +4,10 @@
 // offers the operations that the HTTP API and the command line call. It
 // decides nothing about roles: the machine does.
 //
-// # In the data folder
-//
-//	lock             held by the one agent that uses the folder
-//	journal.json     ha.Journal; written and synced before whatever depends on it
-//	config.json      the configuration last in force, with its digest
-//	rehearsals.json  ha.Rehearsal of the cached backups, newest first
-//	events.jsonl     package event
-//	cache/           restore.Cache
-//	swap/            restore.Swapper's journal
-//	hooks/           the end of what each hook's last run printed
-//	reserve          room for the journal when the disk is full
-//
 // # Below it
 //
-// Package control reads and writes the control objects, and reads the chain of backups
-// and the audit log; package upkeep looks after what is in the bucket and in the cache;
+// Package datadir is what this instance remembers. Package control reads and writes the
+// control objects, and reads the chain of backups and the audit log; package upkeep looks after what is in the bucket and in the cache;
 // package membership keeps this instance's name and record; package application starts,
 // stops and judges the application. None knows the agent: it gives their parts what they
 // need (openUpkeep, openApplication, known).

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -35,7 +36,7 @@ func aLinkToSelf(path string) error { return os.Symlink(filepath.Base(path), pat
 // agent starts and while it runs, and told; what the folder held is there again.
 func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 	for name, put := range map[string]func(string) error{"a file": aFile, "a link that leads nowhere": aDeadLink, "a link to a file": aLinkToFile, "a loop": aLinkToSelf} {
-		for _, folder := range []string{cacheFolder, "cache/backups", "cache/packs", "cache/partial", swapFolder, ScratchFolder, "scratch/files", hooksFolder} {
+		for _, folder := range []string{datadir.CacheFolder, "cache/backups", "cache/packs", "cache/partial", datadir.SwapFolder, datadir.ScratchFolder, "scratch/files", datadir.HooksFolder} {
 			t.Run(name+" for "+folder, func(t *testing.T) {
 				inBubble(t, func(t *testing.T, c *cluster) {
 					_, b, _ := rehearsingHosts(t, c)
@@ -68,17 +69,5 @@ func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 				})
 			})
 		}
-	}
-}
-
-// What cannot be moved aside is one line.
-func TestWhatCannotBeMovedAsideIsSaid(t *testing.T) {
-	path := filepath.Join(t.TempDir(), strings.Repeat("x", 255)) // no longer name is possible
-	if err := aFile(path); err != nil {
-		t.Fatal(err)
-	}
-	moved, err := clearPlace(path)
-	if moved != "" || err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%q, %v", moved, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // runOnce runs an agent, for a while at most, and gives why it has ended.
@@ -120,7 +121,7 @@ func TestANameInUseIsRefusedUnlessReplaced(t *testing.T) {
 		if _, err := Join(t.Context(), second.config(), Joining{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--replace") {
 			t.Fatalf("join under a name in use: %v", err)
 		}
-		if _, err := os.Stat(filepath.Join(second.data, journalFile)); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(second.data, datadir.JournalFile)); !os.IsNotExist(err) {
 			t.Errorf("a refused join leaves a journal: %v", err)
 		}
 		second.join(true)
@@ -317,8 +318,8 @@ func TestADataFolderIsUsedByOneAgent(t *testing.T) {
 		a := c.host("a")
 		a.init()
 		a.start()
-		if err := a.refusesToOpen("stop it first"); !errors.Is(err, ErrLocked) {
-			t.Errorf("not ErrLocked: %v", err)
+		if err := a.refusesToOpen("stop it first"); !errors.Is(err, datadir.ErrLocked) {
+			t.Errorf("not datadir.ErrLocked: %v", err)
 		}
 	})
 }

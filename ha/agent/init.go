@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
 )
 
@@ -34,11 +35,11 @@ func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (
 	if err := cfg.refuseUnstoppable(cfg.Hooks, &ha.Head{Fencing: c.Fencing}); err != nil {
 		return "", err
 	}
-	dir, err := openDataDir(ctx, cfg.DataDir)
+	dir, err := datadir.Open(ctx, cfg.DataDir)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, dir.close()) }()
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	i := initialiser{cfg: cfg, dir: dir, users: users}
 	if err := i.run(ctx, c); err != nil {
 		return "", fmt.Errorf("make cluster: %w", err)
@@ -48,7 +49,7 @@ func Init(ctx context.Context, cfg Config, c ha.Config, users ...account.User) (
 
 type initialiser struct {
 	cfg     Config
-	dir     *dataDir
+	dir     *datadir.Dir
 	control *control.Store
 	j       ha.Journal
 	self    ha.Peer
@@ -81,12 +82,12 @@ func (i *initialiser) run(ctx context.Context, c ha.Config) error {
 // begin finds out what is in the bucket, and journals and writes the cluster's
 // id.
 func (i *initialiser) begin(ctx context.Context) error {
-	j, found, err := i.dir.loadJournal()
+	j, found, err := i.dir.LoadJournal()
 	if err != nil {
 		return err
 	}
 	if found && (j.Pending == nil || j.Pending.Token != "") {
-		return &ha.Refusal{Reason: fmt.Sprintf("the data folder %s belongs to cluster %s already: leave it first (understudy leave), or use another folder", i.dir.path, j.Cluster)}
+		return &ha.Refusal{Reason: fmt.Sprintf("the data folder %s belongs to cluster %s already: leave it first (understudy leave), or use another folder", i.dir.Path(), j.Cluster)}
 	}
 	if err := membership.CheckStore(ctx, i.cfg.Store, i.cfg.RequestTimeout, i.cfg.Random); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (i *initialiser) begin(ctx context.Context) error {
 	if j.Pending != nil {
 		i.j.Pending.Nonces = slices.Clone(j.Pending.Nonces)
 	}
-	if err := i.dir.saveJournal(i.j); err != nil {
+	if err := i.dir.SaveJournal(i.j); err != nil {
 		return err
 	}
 	return i.writeCluster(ctx)
@@ -134,7 +135,7 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 	case err != nil:
 		return "", err
 	case j.Cluster != "" && b.Cluster() != j.Cluster:
-		return "", fmt.Errorf("%w: it holds another cluster (%s) than the one that was begun with the data folder %s (%s)", control.ErrBucket, b.Cluster(), i.dir.path, j.Cluster)
+		return "", fmt.Errorf("%w: it holds another cluster (%s) than the one that was begun with the data folder %s (%s)", control.ErrBucket, b.Cluster(), i.dir.Path(), j.Cluster)
 	}
 	h, err := b.Head(ctx)
 	switch {
@@ -263,7 +264,7 @@ func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, stri
 	if err != nil {
 		return nil, "", err
 	}
-	return &c, digest, i.dir.saveConfig(digest, &c)
+	return &c, digest, i.dir.SaveConfig(digest, &c)
 }
 
 // landed gives the nonce of the head that an interrupted init wrote, if that
@@ -284,7 +285,7 @@ func (i *initialiser) writeHead(ctx context.Context, c *ha.Config, digest string
 			return err
 		}
 		i.j.Pending.Nonces = append(i.j.Pending.Nonces, nonce)
-		if err := i.dir.saveJournal(i.j); err != nil {
+		if err := i.dir.SaveJournal(i.j); err != nil {
 			return err
 		}
 		head := &ha.Head{
@@ -313,5 +314,5 @@ func (i *initialiser) done(nonce string) error {
 	i.j.Pending = nil
 	i.j.Last = ha.Position{Epoch: 1, Rev: 1, Nonce: nonce}
 	i.j.Seen = i.j.Last
-	return i.dir.saveJournal(i.j)
+	return i.dir.SaveJournal(i.j)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
@@ -66,7 +67,7 @@ func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
 func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		if _, err := Leave(t.Context(), b.config()); !errors.Is(err, ErrLocked) {
+		if _, err := Leave(t.Context(), b.config()); !errors.Is(err, datadir.ErrLocked) {
 			t.Errorf("leave while the agent runs: %v", err)
 		}
 		b.halt()
@@ -74,7 +75,7 @@ func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.refusesToOpen("understudy join")
-		packs, err := os.ReadDir(filepath.Join(b.data, cacheFolder, "packs"))
+		packs, err := os.ReadDir(filepath.Join(b.data, datadir.CacheFolder, "packs"))
 		if err != nil || len(packs) != 0 {
 			t.Errorf("left in the cache: %v, %v", packs, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -46,19 +47,19 @@ func Join(ctx context.Context, cfg Config, how Joining) (done Joined, err error)
 	if err != nil {
 		return done, err
 	}
-	dir, err := openDataDir(ctx, cfg.DataDir)
+	dir, err := datadir.Open(ctx, cfg.DataDir)
 	if err != nil {
 		return done, err
 	}
-	defer func() { err = errors.Join(err, dir.close()) }()
+	defer func() { err = errors.Join(err, dir.Close()) }()
 	if done, err = join(ctx, cfg, dir, how); err != nil {
 		return done, fmt.Errorf("join cluster: %w", err)
 	}
 	return done, nil
 }
 
-func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Joined, err error) {
-	old, found, err := dir.loadJournal()
+func join(ctx context.Context, cfg Config, dir *datadir.Dir, how Joining) (done Joined, err error) {
+	old, found, err := dir.LoadJournal()
 	if err != nil {
 		return done, err
 	}
@@ -71,7 +72,7 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 	}
 	if found && old.Cluster != b.Cluster() {
 		return done, fmt.Errorf("%w: it holds another cluster (%s) than the data folder %s belongs to (%s): leave that one first (understudy leave), or use another folder",
-			control.ErrBucket, b.Cluster(), dir.path, old.Cluster)
+			control.ErrBucket, b.Cluster(), dir.Path(), old.Cluster)
 	}
 	h, err := b.Head(ctx)
 	if err != nil {
@@ -114,18 +115,18 @@ func join(ctx context.Context, cfg Config, dir *dataDir, how Joining) (done Join
 	}
 	done.Unkept = j.Unkept
 	j.Incarnations = append(slices.Clone(old.Incarnations), incarnation)
-	if err := dir.saveJournal(j); err != nil {
+	if err := dir.SaveJournal(j); err != nil {
 		return done, err
 	}
 	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
 	if err := r.Take(ctx, rec, true, how.Replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
-			err = errors.Join(err, dir.remove(journalFile))
+			err = errors.Join(err, dir.Remove(datadir.JournalFile))
 		}
 		return done, err
 	}
 	j.Settle(incarnation)
-	return done, dir.saveJournal(j)
+	return done, dir.SaveJournal(j)
 }
 
 // refuseMember refuses an instance that is in the cluster already, unless it

@@ -48,7 +48,7 @@ func (a *Agent) save(e ha.Save) {
 	}
 	w.writing, w.again = true, 0
 	go func() { // not one of the effects: it may never end
-		w.done <- a.announced("journal."+string(e.Step), func() error { return a.dir.saveJournal(e.Journal) })
+		w.done <- a.announced("journal."+string(e.Step), func() error { return a.dir.SaveJournal(e.Journal) })
 	}()
 }
 
@@ -75,7 +75,7 @@ func (a *Agent) watchJournal(ctx context.Context, now time.Duration) {
 	}
 	if now-w.begun >= journalPatience {
 		if w.writing {
-			a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.path, journalPatience))
+			a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.Path(), journalPatience))
 		}
 		w.barrier.GiveUp(now - journalPatience)
 	}
@@ -98,6 +98,6 @@ func (a *Agent) endJournal() {
 	case err := <-a.journal.done:
 		_ = err // a crash may leave an older journal just as well
 	case <-timer.C:
-		a.dir.hangs = true
+		a.dir.Hang()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // deadDisk is a data folder whose journal cannot be written any more, until mend.
@@ -34,7 +35,7 @@ var disks = map[string]func(h *host) deadDisk{
 		return deadDisk{mend: func() { dead.Store(nil); close(held) }}
 	},
 	"it fails": func(h *host) deadDisk {
-		path := filepath.Join(h.data, journalFile)
+		path := filepath.Join(h.data, datadir.JournalFile)
 		if err := os.Rename(path, path+".aside"); err != nil {
 			h.t.Fatal(err)
 		}

@@ -12,15 +12,13 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // What a restore had replaced that was interrupted, and of which nobody knew whether
 // it is still needed, is kept on this host (Settlement.Kept) until an operator deletes
 // it. The status names it as long as it is there.
-
-// keptFile lists what is kept. It outlives the membership: so does what it lists.
-const keptFile = "kept.json"
 
 const keptEvery = time.Minute // between two looks whether it is still there
 
@@ -35,18 +33,18 @@ func (k keptState) String() string {
 }
 
 // noteKept remembers what is kept.
-func (d *dataDir) noteKept(paths []string, now time.Time) error {
+func noteKept(d *datadir.Dir, paths []string, now time.Time) error {
 	if len(paths) == 0 {
 		return nil
 	}
 	var all []keptState
-	if _, err := d.load(keptFile, &all); err != nil {
+	if _, err := d.Load(datadir.KeptFile, &all); err != nil {
 		all = nil // a list that cannot be read must not keep a host from joining
 	}
 	for _, path := range paths {
 		all = append(all, keptState{path, now})
 	}
-	return d.save(keptFile, all)
+	return d.Save(datadir.KeptFile, all)
 }
 
 // keptStates is what is known to be kept here. It is safe for concurrent use.
@@ -76,7 +74,7 @@ func (k *keptStates) texts() (all []string) {
 // there. What is gone stays on the list: its file system may be mounted again.
 func (a *Agent) keepKept(ctx context.Context) error {
 	var all []keptState
-	if _, err := a.dir.load(keptFile, &all); err != nil {
+	if _, err := a.dir.Load(datadir.KeptFile, &all); err != nil {
 		a.tell.Note(ctx, event.Warn, "agent", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
 	}
 	for len(all) > 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -70,7 +71,7 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 func TestAnAgentThatCannotJournalSaysSoAndGoesOn(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
-		journal := filepath.Join(a.data, journalFile)
+		journal := filepath.Join(a.data, datadir.JournalFile)
 		if err := errors.Join(os.Remove(journal), os.Mkdir(journal, 0o700)); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +92,7 @@ func TestTheActivesCacheStaysSmall(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		count := func() (n int) {
-			err := filepath.WalkDir(filepath.Join(a.data, cacheFolder, "packs"), func(_ string, d os.DirEntry, err error) error {
+			err := filepath.WalkDir(filepath.Join(a.data, datadir.CacheFolder, "packs"), func(_ string, d os.DirEntry, err error) error {
 				if err == nil && !d.IsDir() {
 					n++
 				}

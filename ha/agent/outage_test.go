@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -262,7 +263,7 @@ func TestAnAgentThatStartsWithoutItsBucketFencesFirst(t *testing.T) {
 				a.store.Heal()
 				a.untilLeading()
 				a.halt()
-				if j, err := ReadJournal(a.data); err != nil || len(j.Incarnations) != 1 {
+				if j, err := datadir.ReadJournal(a.data); err != nil || len(j.Incarnations) != 1 {
 					t.Errorf("once the bucket has this process's incarnation the journal has %v, %v", j, err)
 				}
 			})

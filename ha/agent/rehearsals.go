@@ -6,6 +6,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // maxRehearsals is how many attestations an instance keeps.
@@ -15,7 +16,7 @@ const maxRehearsals = 10
 // backups: the newest of each, newest first. It is kept on disk, and safe for
 // concurrent use.
 type rehearsals struct {
-	dir *dataDir
+	dir *datadir.Dir
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
@@ -24,9 +25,9 @@ type rehearsals struct {
 
 // openRehearsals reads what was attested. A file that is damaged is an error, and
 // nothing is attested then.
-func openRehearsals(dir *dataDir) (*rehearsals, error) {
+func openRehearsals(dir *datadir.Dir) (*rehearsals, error) {
 	var all []ha.Rehearsal
-	if _, err := dir.load(rehearsalsFile, &all); err != nil {
+	if _, err := dir.Load(datadir.RehearsalsFile, &all); err != nil {
 		return &rehearsals{dir: dir}, err
 	}
 	return &rehearsals{dir: dir, all: all}, nil
@@ -68,7 +69,7 @@ func (r *rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
 	r.all = r.all[:min(len(r.all), maxRehearsals)]
 	all := slices.Clone(r.all)
 	r.mu.Unlock()
-	return r.dir.save(rehearsalsFile, all)
+	return r.dir.Save(datadir.RehearsalsFile, all)
 }
 
 func keepCached(all []ha.Rehearsal, cached []backup.Ref) []ha.Rehearsal {

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -173,7 +174,7 @@ func TestLeavingDropsWhatOnlyAMemberHas(t *testing.T) {
 		_, b, _ := rehearsingHosts(t, c)
 		b.federates("a:9090")
 		b.halt()
-		pending := filepath.Join(b.data, outboxFile)
+		pending := filepath.Join(b.data, datadir.OutboxFile)
 		if err := os.WriteFile(pending, []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}

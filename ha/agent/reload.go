@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -68,7 +69,7 @@ func (a *Agent) swap() *restore.Swapper { return a.reloading.swapper.Load() }
 
 // openSources makes the swapper of the sources.
 func (a *Agent) openSources(sources []source.Source) error {
-	s, err := restore.NewSwapper(a.dir.file(swapFolder), sources)
+	s, err := restore.NewSwapper(a.dir.File(datadir.SwapFolder), sources)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // What has rotted in the stage of a standby that nobody asks is found, told,
@@ -68,7 +69,7 @@ func TestTheReadingOfTheStageSaysNothingOfAVolume(t *testing.T) {
 		for _, known := range away.all {
 			known.Volumes[0].Type = "another"
 		}
-		if err := b.agent.dir.save(volumesFile, away.all); err != nil {
+		if err := b.agent.dir.Save(datadir.VolumesFile, away.all); err != nil {
 			t.Fatal(err)
 		}
 		stage := filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged")

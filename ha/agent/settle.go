@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -50,9 +51,9 @@ func verdict(j ha.Journal) restore.Verdict {
 // settle ends a restore that was interrupted on this host, in the way that loses
 // nothing; nil where there was none. No agent runs. It may be run again after a
 // crash.
-func settle(ctx context.Context, cfg Config, dir *dataDir, j ha.Journal) (*restore.Swapper, *Settlement, error) {
+func settle(ctx context.Context, cfg Config, dir *datadir.Dir, j ha.Journal) (*restore.Swapper, *Settlement, error) {
 	volumes, _ := openVolumes(dir) // what cannot be read, the agent tells when it starts
-	s, err := restore.NewSwapper(dir.file(swapFolder), cfg.Sources)
+	s, err := restore.NewSwapper(dir.File(datadir.SwapFolder), cfg.Sources)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,7 +71,7 @@ func settle(ctx context.Context, cfg Config, dir *dataDir, j ha.Journal) (*resto
 	}
 	kept, err := s.Resolve(ctx, r)
 	done := &Settlement{Resolution: r, Kept: kept}
-	err = errors.Join(err, dir.noteKept(kept, cfg.Clock.Now().Wall))
+	err = errors.Join(err, noteKept(dir, kept, cfg.Clock.Now().Wall))
 	if err != nil && len(kept) > 0 {
 		err = fmt.Errorf("%w (%v)", err, done)
 	}

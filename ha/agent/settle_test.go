@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -24,7 +25,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 		earlier := filepath.Join(t.TempDir(), "earlier")
 		b.copyData(earlier)
 		cfg := b.config()
-		s, err := restore.NewSwapper(filepath.Join(b.data, swapFolder), cfg.Sources)
+		s, err := restore.NewSwapper(filepath.Join(b.data, datadir.SwapFolder), cfg.Sources)
 		if err == nil {
 			err = s.Swap(t.Context())
 		}
@@ -42,7 +43,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "understudy join --replace") })
 		})
 		b.halt()
-		if err := os.WriteFile(filepath.Join(b.data, keptFile), []byte("{"), 0o600); err != nil { // which is no reason to refuse
+		if err := os.WriteFile(filepath.Join(b.data, datadir.KeptFile), []byte("{"), 0o600); err != nil { // which is no reason to refuse
 			t.Fatal(err)
 		}
 		done, err := Join(t.Context(), b.config(), Joining{Replace: true})
@@ -63,7 +64,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 		}
 		b.until("names it no longer", func(s Status) bool { return !names(s) })
 		b.halt()
-		if err := os.WriteFile(filepath.Join(b.data, keptFile), []byte("{"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(b.data, datadir.KeptFile), []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		b.start()
@@ -77,17 +78,17 @@ func TestJoiningRollsNothingBackUnderSomebody(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _ := rehearsingHosts(t, c)
 		b.halt()
-		d, err := openDataDir(t.Context(), b.data)
+		d, err := datadir.Open(t.Context(), b.data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := restore.NewSwapper(d.file(swapFolder), b.config().Sources)
+		s, err := restore.NewSwapper(d.File(datadir.SwapFolder), b.config().Sources)
 		if err == nil {
 			err = s.Swap(t.Context())
 		}
-		j, _, loadErr := d.loadJournal()
+		j, _, loadErr := d.LoadJournal()
 		j.Promotion = &ha.Promotion{ID: "p", Phase: ha.PhaseCommit, Swapped: true}
-		if err := errors.Join(err, loadErr, d.saveJournal(j), d.close()); err != nil {
+		if err := errors.Join(err, loadErr, d.SaveJournal(j), d.Close()); err != nil {
 			t.Fatal(err)
 		}
 		somebody := exec.Command("sleep", "1h")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
 )
 
@@ -18,7 +19,7 @@ import (
 // application, of a standby, and of an active whose time is over under strict fencing.
 type standIn struct {
 	cfg    Config
-	dir    *dataDir
+	dir    *datadir.Dir
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -29,7 +30,7 @@ const (
 )
 
 // newStandIn begins to wait for an agent to begin.
-func newStandIn(ctx context.Context, cfg Config, dir *dataDir) *standIn {
+func newStandIn(ctx context.Context, cfg Config, dir *datadir.Dir) *standIn {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &standIn{cfg: cfg, dir: dir, cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -50,9 +51,9 @@ func (s *standIn) end() {
 
 func (s *standIn) run(ctx context.Context) {
 	log := s.cfg.Logger
-	log.ErrorContext(ctx, "the agent cannot begin yet: the disk of the data folder does not answer, or is slow; meanwhile the application is stopped once it must be", "folder", s.dir.path)
+	log.ErrorContext(ctx, "the agent cannot begin yet: the disk of the data folder does not answer, or is slow; meanwhile the application is stopped once it must be", "folder", s.dir.Path())
 	var j ha.Journal
-	if found, err := s.dir.load(journalFile, &j); err != nil || !found {
+	if found, err := s.dir.Load(datadir.JournalFile, &j); err != nil || !found {
 		log.ErrorContext(ctx, "whether the application must be stopped is not known: there is no journal that can be read", "error", err)
 		return
 	}

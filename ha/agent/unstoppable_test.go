@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 )
 
@@ -205,7 +206,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			if wants(t, err, "b"); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("not invalid: %v", err)
 			}
-			if journal, err := ReadJournal(b.data); journal != nil || err != nil {
+			if journal, err := datadir.ReadJournal(b.data); journal != nil || err != nil {
 				t.Errorf("it has joined all the same: %+v, %v", journal, err)
 			}
 			cfg := b.config()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/volume"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -17,7 +18,7 @@ import (
 // were when they were backed up, staged or confirmed last. It is kept on disk,
 // and safe for concurrent use.
 type volumes struct {
-	dir *dataDir
+	dir *datadir.Dir
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
@@ -31,9 +32,9 @@ type knownVolumes struct {
 
 // openVolumes reads where the sources lay. A file that is damaged is an error, and
 // nothing is known then.
-func openVolumes(dir *dataDir) (*volumes, error) {
+func openVolumes(dir *datadir.Dir) (*volumes, error) {
 	all := map[string]knownVolumes{}
-	if _, err := dir.load(volumesFile, &all); err != nil {
+	if _, err := dir.Load(datadir.VolumesFile, &all); err != nil {
 		return &volumes{dir: dir, all: map[string]knownVolumes{}}, err
 	}
 	return &volumes{dir: dir, all: all}, nil
@@ -85,7 +86,7 @@ func (v *volumes) learn(ctx context.Context, sources ...source.Source) error {
 	if !changed {
 		return nil
 	}
-	return v.dir.save(volumesFile, all)
+	return v.dir.Save(datadir.VolumesFile, all)
 }
 
 // movedSince is backup.Order.Moved.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -38,8 +39,8 @@ func (h hooks) ChangeHooks(ctx context.Context, text string, change func([]webho
 }
 
 // outbox keeps in the data folder what webhooks are still to be told.
-type outbox struct{ dir *dataDir }
+type outbox struct{ dir *datadir.Dir }
 
-func (o outbox) Load(v any) (bool, error) { return o.dir.load(outboxFile, v) }
-func (o outbox) Save(v any) error         { return o.dir.save(outboxFile, v) }
-func (o outbox) Remove() error            { return o.dir.remove(outboxFile) }
+func (o outbox) Load(v any) (bool, error) { return o.dir.Load(datadir.OutboxFile, v) }
+func (o outbox) Save(v any) error         { return o.dir.Save(datadir.OutboxFile, v) }
+func (o outbox) Remove() error            { return o.dir.Remove(datadir.OutboxFile) }

@@ -16,6 +16,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -179,7 +180,7 @@ func TestMessagesOutliveTheAgent(t *testing.T) {
 		if up := a.agent.Status().Uptime; up < 200 {
 			t.Errorf("it was tried again %v s after the restart, and the pause is 5 min", up)
 		}
-		if _, err := os.Stat(filepath.Join(a.data, outboxFile)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(a.data, datadir.OutboxFile)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("it is still kept: %v", err)
 		}
 		a.halt()
@@ -198,7 +199,7 @@ func TestADamagedOutboxIsSaid(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		a.halt()
-		if err := os.WriteFile(filepath.Join(a.data, outboxFile), []byte("{"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(a.data, datadir.OutboxFile), []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		a.start()

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -66,7 +67,7 @@ var codes = []struct {
 	kinds []error
 }{
 	{Usage, []error{ErrUsage, ha.ErrInvalid}},
-	{Refused, []error{ErrRefused, agent.ErrLocked, agent.ErrNotMember}},
+	{Refused, []error{ErrRefused, datadir.ErrLocked, agent.ErrNotMember}},
 	{Failed, []error{
 		ErrFailed, control.ErrNoBackup, backup.ErrTampered, pack.ErrCorrupt, restore.ErrNotEmpty, restore.ErrNoSpace,
 	}},

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
 // File is what the YAML file says: what to back up on this host, and how to
@@ -185,7 +186,7 @@ func (r *reader) sourceOf(place, name, kind string, y kindYAML) source.Source {
 
 // scratch is a folder for the temporary data of one source.
 func (r *reader) scratch(name string) string {
-	return filepath.Join(r.dataDir, agent.ScratchFolder, name)
+	return filepath.Join(r.dataDir, datadir.ScratchFolder, name)
 }
 
 // own checks a path that a source replaces at a restore. holds says that other

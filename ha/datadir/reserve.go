@@ -1,14 +1,11 @@
-package agent
+package datadir
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,8 +14,8 @@ import (
 // before.
 const reserveSize = 1 << 20
 
-// lowRoom is how little room in the data folder is a trouble.
-const lowRoom = 8 * reserveSize
+// LowRoom is how little room in the folder is a trouble.
+const LowRoom = 8 * reserveSize
 
 // reserve is room in the data folder that nobody else can take: a file that is
 // given up when the disk is full. So a full disk neither ends the agent nor keeps
@@ -66,22 +63,15 @@ func (r *reserve) spend() {
 func room(path string) int64 {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return lowRoom
+		return LowRoom
 	}
 	defer dir.Close()
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &s); err != nil {
-		return lowRoom
+		return LowRoom
 	}
 	return int64(s.Bavail) * s.Bsize
 }
 
-// lookAtRoom raises a trouble while the data folder's disk is as good as full.
-func (a *Agent) lookAtRoom(ctx context.Context) {
-	const kind, key = "disk", "data folder"
-	if free := room(a.dir.reserve.path); free < lowRoom {
-		a.tell.Trouble(ctx, kind, key, fmt.Sprintf("the disk of the data folder %s is full (less than %s free): make room, or backups, pulls and restores fail, and then the agent", a.dir.path, humanize.IBytes(lowRoom)))
-		return
-	}
-	a.tell.TroubleOver(ctx, kind, key, "the disk of the data folder has room again")
-}
+// IsFull reports whether the folder's disk is as good as full.
+func (d *Dir) IsFull() bool { return room(d.reserve.path) < LowRoom }

@@ -1,4 +1,4 @@
-package agent
+package datadir
 
 import (
 	"errors"
@@ -20,16 +20,16 @@ func TestAFullDiskKeepsNoJournalFromBeingWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
-	d, err := openDataDir(t.Context(), path)
+	d, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(d *dataDir, epoch uint64) {
+	write := func(d *Dir, epoch uint64) {
 		t.Helper()
-		if err := d.saveJournal(ha.Journal{Format: ha.Format, Epoch: epoch}); err != nil {
+		if err := d.SaveJournal(ha.Journal{Format: ha.Format, Epoch: epoch}); err != nil {
 			t.Fatal(err)
 		}
-		if j, found, err := d.loadJournal(); err != nil || !found || j.Epoch != epoch {
+		if j, found, err := d.LoadJournal(); err != nil || !found || j.Epoch != epoch {
 			t.Fatalf("read back: %+v, %v", j, err)
 		}
 	}
@@ -44,13 +44,13 @@ func TestAFullDiskKeepsNoJournalFromBeingWritten(t *testing.T) {
 	for epoch := range uint64(10) {
 		write(d, 2+epoch)
 	}
-	if err := errors.Join(f.Close(), d.close()); err != nil {
+	if err := errors.Join(f.Close(), d.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = openDataDir(t.Context(), path); err != nil {
+	if d, err = Open(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
+	defer d.Close()
 	write(d, 20)
 	if err := os.Remove(f.Name()); err != nil {
 		t.Fatal(err)

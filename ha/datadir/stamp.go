@@ -1,22 +1,13 @@
-package agent
+package datadir
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
-
-	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/event"
-	"github.com/understudy-ha/understudy/ha/membership"
 )
 
 // A data folder that was copied, or put back from a copy, knows all that the
@@ -33,12 +24,6 @@ type stamp struct {
 	// Machine and Board tell hosts apart; "": not known.
 	Machine string `json:"machine,omitempty"`
 	Board   string `json:"board,omitempty"`
-}
-
-// stamped is a journal as it is on the disk.
-type stamped struct {
-	ha.Journal
-	Stamp *stamp `json:"stamp,omitempty"` // nil: an earlier version wrote it
 }
 
 // differs says why a file with this stamp is not the one that was stamped; "": it
@@ -122,101 +107,4 @@ func hashed(path string) string {
 	}
 	sum := sha256.Sum256([]byte("understudy " + text))
 	return hex.EncodeToString(sum[:8])
-}
-
-// loadJournal reads the journal; false when there is none. A journal that is not
-// in the file in which it was written says so (ha.Journal.Doubt).
-func (d *dataDir) loadJournal() (j ha.Journal, found bool, err error) {
-	f, err := os.Open(d.file(journalFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return j, false, nil
-	}
-	if err != nil {
-		return j, false, fmt.Errorf("read the journal: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	var s stamped
-	if err := json.NewDecoder(f).Decode(&s); err != nil {
-		return j, true, fmt.Errorf("read %s: %w", f.Name(), err)
-	}
-	if s.Format != ha.Format {
-		return s.Journal, true, fmt.Errorf("read %s: it has format %d, this version reads format %d", f.Name(), s.Format, ha.Format)
-	}
-	if s.Stamp == nil {
-		return s.Journal, true, nil
-	}
-	now, err := stampOf(f, d.host)
-	if err != nil {
-		return s.Journal, true, err
-	}
-	if why := now.differs(*s.Stamp); why != "" {
-		s.Suspect(fmt.Sprintf(doubtText, why))
-	}
-	return s.Journal, true, nil
-}
-
-// saveJournal replaces the journal, durably, by one that knows its own file.
-func (d *dataDir) saveJournal(j ha.Journal) error {
-	return d.saveBy(journalFile, func() error { return d.replaceJournal(j) })
-}
-
-func (d *dataDir) replaceJournal(j ha.Journal) (err error) {
-	f, err := renameio.NewPendingFile(d.file(journalFile), renameio.WithTempDir(d.path), renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if failure := f.Cleanup(); err == nil {
-			err = failure
-		}
-	}()
-	own, err := stampOf(f.File, d.host)
-	if err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(stamped{Journal: j, Stamp: &own}, "", "  ")
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(append(data, '\n')); err != nil {
-		return err
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return err
-	}
-	return syncFolder(d.path)
-}
-
-// AcceptHost accepts a data folder that was moved, or put back on purpose, and
-// reports whether there was anything to accept. Who said so is in the log of events.
-// No agent may be running on the data folder.
-func AcceptHost(ctx context.Context, cfg Config) (accepted bool, err error) {
-	cfg, err = cfg.complete()
-	if err != nil {
-		return false, err
-	}
-	dir, err := openDataDir(ctx, cfg.DataDir)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, dir.close()) }()
-	j, found, err := dir.loadJournal()
-	switch {
-	case err != nil:
-		return false, err
-	case !found:
-		return false, fmt.Errorf("%w: there is no data folder to accept in %s", ErrNotMember, dir.path)
-	case j.Doubt == "":
-		return false, nil
-	}
-	j.Doubt = ""
-	log, err := event.Open(dir.file(eventsFile), event.Options{Logger: cfg.Logger})
-	if err != nil {
-		return false, err
-	}
-	log.Add(ctx, event.Event{
-		Time: cfg.Clock.Now().Wall, Level: event.Alarm, Kind: membership.IdentityKind, Instance: j.Instance,
-		Text: "the data folder is accepted on this host, on the word that its original runs nowhere",
-	})
-	return true, errors.Join(dir.saveJournal(j), log.Close())
 }
