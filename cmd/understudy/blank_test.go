@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -30,7 +31,7 @@ func TestABlankHostTakesOver(t *testing.T) {
 	}
 	b.serve()
 	b.caches(ref.ID)
-	if found := ask[[]finding](b, "doctor"); slices.ContainsFunc(found, func(f finding) bool { return f.Name == "source files" && f.Result != good }) {
+	if found := ask[[]doctor.Finding](b, "doctor"); slices.ContainsFunc(found, func(f doctor.Finding) bool { return f.Name == "source files" && f.Result != doctor.Good }) {
 		t.Errorf("doctor: %+v", found)
 	}
 	b.run("promote", "--yes")

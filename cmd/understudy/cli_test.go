@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 // understudy runs the program in this process.
@@ -22,7 +23,7 @@ func understudy(t *testing.T, env map[string]string, args ...string) (stdout, st
 func understudyCtx(ctx context.Context, env map[string]string, args ...string) (stdout, stderr string, code int) {
 	var out, err bytes.Buffer
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-	code = run(ctx, args, lookup, stdio{in: strings.NewReader(""), out: &out, err: &err})
+	code = run(ctx, args, lookup, terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return out.String(), err.String(), code
 }
 
@@ -84,7 +85,7 @@ func TestExitCodesTellTheKindOfFailure(t *testing.T) {
 
 func TestFailureIsJSONWhenAsked(t *testing.T) {
 	_, stderr, code := understudy(t, nil, "key", "show-id", "--json")
-	var f failureJSON
+	var f terminal.Failure
 	if err := json.Unmarshal([]byte(stderr), &f); err != nil || f.ExitCode != code || f.Error == "" {
 		t.Errorf("exit %d, stderr %q: %v", code, stderr, err)
 	}

@@ -29,10 +29,10 @@ are; understudy backup --accept-change makes one at once.`,
 				return err
 			}
 			var answer api.AcceptAnswer
-			if err := c.do(cmd.Context(), http.MethodPost, "/api/v1/sources/accept", api.AcceptRequest{Sources: args}, &answer); err != nil {
+			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/sources/accept", api.AcceptRequest{Sources: args}, &answer); err != nil {
 				return err
 			}
-			return a.printer().show(answer, func(w io.Writer) {
+			return a.printer().Show(answer, func(w io.Writer) {
 				if len(answer.Accepted) == 0 {
 					fmt.Fprintln(w, "No change is known; sources are taken as they are now.")
 				}

@@ -33,7 +33,7 @@ It is recorded. Whether this host may go on as the active the bucket decides.`,
 		Example: `  systemctl stop understudy && understudy accept-host && systemctl start understudy`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.member(cmd.Context())
+			cfg, err := a.instance().Member(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ It is recorded. Whether this host may go on as the active the bucket decides.`,
 			if err != nil {
 				return err
 			}
-			return a.printer().show(acceptedJSON{Instance: cfg.Instance, Accepted: accepted}, func(w io.Writer) {
+			return a.printer().Show(acceptedJSON{Instance: cfg.Instance, Accepted: accepted}, func(w io.Writer) {
 				if !accepted {
 					fmt.Fprintf(w, "The data folder of %s has not been moved: there is nothing to accept.\n", cfg.Instance)
 					return

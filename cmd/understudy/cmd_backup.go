@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -72,7 +73,7 @@ func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
 		return err
 	}
 	var answer api.BackupAnswer
-	err = c.do(ctx, http.MethodPost, "/api/v1/backups", req, &answer)
+	err = c.Do(ctx, http.MethodPost, "/api/v1/backups", req, &answer)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errors.New("the backup goes on without you; look for it with understudy backups")
@@ -80,18 +81,18 @@ func (a *app) backup(ctx context.Context, req api.BackupRequest) error {
 		return err
 	}
 	if !req.Wait {
-		return a.printer().show(answer, func(w io.Writer) { fmt.Fprintln(w, "The backup is requested.") })
+		return a.printer().Show(answer, func(w io.Writer) { fmt.Fprintln(w, "The backup is requested.") })
 	}
 	var made control.BackupInfo
-	if err := c.get(ctx, "/api/v1/backups/"+url.PathEscape(answer.ID), &made); err != nil {
+	if err := c.Get(ctx, "/api/v1/backups/"+url.PathEscape(answer.ID), &made); err != nil {
 		return fmt.Errorf("backup %s is published; describe it: %w", answer.ID, err)
 	}
-	return a.printer().show(made.Ref, func(w io.Writer) {
+	return a.printer().Show(made.Ref, func(w io.Writer) {
 		fmt.Fprintln(w, made.ID)
 		took := time.Duration(made.Duration * float64(time.Second))
-		a.printer().note("%s in %s, of which %s new, %s stored.", size(made.Size.Logical), age(took), size(made.Size.New), size(made.Size.Stored))
+		a.printer().Note("%s in %s, of which %s new, %s stored.", terminal.Size(made.Size.Logical), terminal.Age(took), terminal.Size(made.Size.New), terminal.Size(made.Size.Stored))
 		for _, warning := range warningsOf(made) {
-			a.printer().note("warning: %s", warning)
+			a.printer().Note("warning: %s", warning)
 		}
 	})
 }

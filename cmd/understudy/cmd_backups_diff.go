@@ -11,6 +11,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -65,7 +67,7 @@ removed again. Exit code 0 whether they differ or not.`,
 			if all || a.json {
 				limit = 0
 			}
-			return a.diffBackups(cmd.Context(), idOf(args[:1]), idOf(args[1:]), limit)
+			return a.diffBackups(cmd.Context(), backups.IDOf(args[:1]), backups.IDOf(args[1:]), limit)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list every change")
@@ -73,38 +75,34 @@ removed again. Exit code 0 whether they differ or not.`,
 }
 
 func (a *app) diffBackups(ctx context.Context, idA, idB string, limit int) error {
-	copyA, err := a.findCopy(ctx, idA)
+	copyA, err := a.backups().Copy(ctx, idA)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = copyA.release() }() // ends with the process anyway
-	copyB, err := a.findCopy(ctx, idB)
+	defer func() { _ = copyA.Release() }() // ends with the process anyway
+	copyB, err := a.backups().Copy(ctx, idB)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = copyB.release() }()
+	defer func() { _ = copyB.Release() }()
 	p := a.progress()
-	sources, err := restore.Diff(ctx, copyA.diffSide(), copyB.diffSide(), restore.DiffOptions{Limit: limit, Progress: p.update})
-	p.end()
+	sources, err := restore.Diff(ctx, copyA.DiffSide(), copyB.DiffSide(), restore.DiffOptions{Limit: limit, Progress: p.Update})
+	p.End()
 	if sources == nil && err != nil {
 		return err
 	}
-	d := diffJSON{A: copyA.diffJSON(), B: copyB.diffJSON(), Same: true, Sources: sources}
+	d := diffJSON{A: diffSideOf(copyA), B: diffSideOf(copyB), Same: true, Sources: sources}
 	for _, s := range sources {
 		d.Same = d.Same && s.Same
 	}
-	if shown := a.printer().show(d, func(w io.Writer) { showDiff(w, d) }); shown != nil {
+	if shown := a.printer().Show(d, func(w io.Writer) { showDiff(w, d) }); shown != nil {
 		return shown
 	}
 	return err
 }
 
-func (f *foundCopy) diffSide() restore.DiffSide {
-	return restore.DiffSide{Repo: f.repo, Manifest: f.manifest, Packs: f.packs}
-}
-
-func (f *foundCopy) diffJSON() diffSideJSON {
-	return diffSideJSON{Ref: f.ref, Instance: f.manifest.Instance, Trigger: string(f.manifest.Trigger), From: f.from}
+func diffSideOf(f *backups.Copy) diffSideJSON {
+	return diffSideJSON{Ref: f.Ref, Instance: f.Manifest.Instance, Trigger: string(f.Manifest.Trigger), From: f.From}
 }
 
 func showDiff(w io.Writer, d diffJSON) {
@@ -112,14 +110,14 @@ func showDiff(w io.Writer, d diffJSON) {
 		name string
 		diffSideJSON
 	}{{"A", d.A}, {"B", d.B}} {
-		fmt.Fprintf(w, "%s  %s, of %s by %s (%s), from the %s\n", side.name, side.ID, stamp(side.Time), side.Instance, side.Trigger, side.From)
+		fmt.Fprintf(w, "%s  %s, of %s by %s (%s), from the %s\n", side.name, side.ID, terminal.Stamp(side.Time), side.Instance, side.Trigger, side.From)
 	}
 	fmt.Fprintln(w)
 	var rows [][]any
 	for _, s := range d.Sources {
 		rows = append(rows, []any{s.Name, s.Kind, diffSummary(s)})
 	}
-	table(w, []any{"SOURCE", "KIND", "DIFFERENCE"}, rows)
+	terminal.Table(w, []any{"SOURCE", "KIND", "DIFFERENCE"}, rows)
 	for _, s := range d.Sources {
 		showSourceDiff(w, s)
 	}
@@ -150,7 +148,7 @@ func counted(c source.FileCount) string {
 	if c.Bytes == 0 {
 		return strconv.FormatInt(c.Entries, 10)
 	}
-	return fmt.Sprintf("%d (%s)", c.Entries, size(c.Bytes))
+	return fmt.Sprintf("%d (%s)", c.Entries, terminal.Size(c.Bytes))
 }
 
 // showSourceDiff shows a source that differs in more detail.
@@ -170,14 +168,14 @@ func showSourceDiff(w io.Writer, s restore.SourceDiff) {
 		for _, t := range s.Tables {
 			rows = append(rows, []any{"  " + t.Name, t.RowsA, t.RowsB, t.OnlyA, t.OnlyB, t.Changed, t.Note})
 		}
-		table(w, []any{"  TABLE", "ROWS IN A", "IN B", "ONLY IN A", "ONLY IN B", "CHANGED", ""}, rows)
+		terminal.Table(w, []any{"  TABLE", "ROWS IN A", "IN B", "ONLY IN A", "ONLY IN B", "CHANGED", ""}, rows)
 	}
 	if len(s.Changes) > 0 {
 		var rows [][]any
 		for _, c := range s.Changes {
 			rows = append(rows, []any{"  " + c.Change, changed(c), changeDetail(c)})
 		}
-		table(w, []any{"  CHANGE", "WHAT", "HOW"}, rows)
+		terminal.Table(w, []any{"  CHANGE", "WHAT", "HOW"}, rows)
 	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  … and %d more; list them with --all\n", s.Omitted)
@@ -209,13 +207,13 @@ func changeDetail(c source.Change) string {
 	case c.Table != "":
 		return ""
 	case c.Change == source.Added && c.Type == "file":
-		return size(c.SizeB)
+		return terminal.Size(c.SizeB)
 	case c.Change == source.Removed && c.Type == "file":
-		return size(c.SizeA)
+		return terminal.Size(c.SizeA)
 	}
 	detail := strings.Join(c.What, ", ")
 	if c.SizeA != c.SizeB {
-		detail += fmt.Sprintf(" (%s → %s)", size(c.SizeA), size(c.SizeB))
+		detail += fmt.Sprintf(" (%s → %s)", terminal.Size(c.SizeA), terminal.Size(c.SizeB))
 	}
 	return detail
 }

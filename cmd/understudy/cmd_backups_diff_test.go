@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -56,7 +57,7 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 
 	d := ask[diffJSON](b, "backups", "diff", second.ID, salvage.ID)
 	want := []source.Change{{Change: source.Changed, Path: "file", Type: "file", What: []string{"content", "size", "mtime"}, SizeA: 17, SizeB: 15}}
-	if len(d.Sources) != 1 || d.Same || d.A.From != fromCache || d.B.From != fromBucket || d.B.Trigger != string(backup.Salvage) {
+	if len(d.Sources) != 1 || d.Same || d.A.From != backups.FromCache || d.B.From != backups.FromBucket || d.B.Trigger != string(backup.Salvage) {
 		t.Fatalf("%+v", d)
 	}
 	if diff := cmp.Diff(want, d.Sources[0].Changes); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -28,10 +29,10 @@ this host knows comes from the environment and from the YAML file.`,
 				return err
 			}
 			var s agent.SharedConfig
-			if err := c.get(cmd.Context(), "/api/v1/config", &s); err != nil {
+			if err := c.Get(cmd.Context(), "/api/v1/config", &s); err != nil {
 				return err
 			}
-			return a.printer().show(s, func(w io.Writer) { showShared(w, s) })
+			return a.printer().Show(s, func(w io.Writer) { showShared(w, s) })
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -73,14 +74,14 @@ func (a *app) setShared(ctx context.Context, key, value string) error {
 		return err
 	}
 	var s agent.SharedConfig
-	if err := c.do(ctx, http.MethodPut, "/api/v1/config", map[string]string{key: value}, &s); err != nil {
+	if err := c.Do(ctx, http.MethodPut, "/api/v1/config", map[string]string{key: value}, &s); err != nil {
 		return err
 	}
-	return a.printer().show(s, func(w io.Writer) { fmt.Fprintf(w, "%s is %s.\n", key, value) })
+	return a.printer().Show(s, func(w io.Writer) { fmt.Fprintf(w, "%s is %s.\n", key, value) })
 }
 
 func showShared(w io.Writer, s agent.SharedConfig) {
-	table(w, []any{"KEY", "VALUE"}, [][]any{
+	terminal.Table(w, []any{"KEY", "VALUE"}, [][]any{
 		{"frequency", s.Frequency}, {"retention", s.Retention}, {"reuse_window", s.ReuseWindow}, {"fencing", s.Fencing},
 		{"ttl", s.TTL}, {"stop_timeout", s.StopTimeout}, {"margin", s.Margin},
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/demo"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
+	"github.com/understudy-ha/understudy/cmd/understudy/setup"
 )
 
 const demoHelp = `Tells the whole story on this machine, with real processes: three hosts (an
@@ -30,7 +31,7 @@ const demoExample = `  # look, and play with the cluster
   understudy demo --once --json`
 
 func newDemo(a *app) *cobra.Command {
-	o := demo.Options{Password: oneTimeCode()}
+	o := demo.Options{Password: setup.OneTimeCode()}
 	cmd := &cobra.Command{
 		Use:     "demo",
 		Short:   "Show the whole story on this machine",
@@ -40,12 +41,12 @@ func newDemo(a *app) *cobra.Command {
 		// The demo's hosts have settings of their own; this host's are not used.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := a.std.out
+			out := a.std.Out
 			if a.json {
 				out = io.Discard
 			}
 			err := demo.Run(cmd.Context(), o, out, func(r demo.Report, summary func()) error {
-				return a.printer().show(r, func(io.Writer) { summary() })
+				return a.printer().Show(r, func(io.Writer) { summary() })
 			})
 			if errors.Is(err, demo.ErrNotEmpty) {
 				return exit.With(exit.ErrUsage, err)
@@ -71,7 +72,7 @@ func newDemoApp(a *app) *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := sample.Run(cmd.Context(), demo.AppCommand, args, a.std.out, a.std.err)
+			err := sample.Run(cmd.Context(), demo.AppCommand, args, a.std.Out, a.std.Err)
 			switch {
 			case errors.Is(err, sample.ErrUsage):
 				return exit.With(exit.ErrUsage, err)

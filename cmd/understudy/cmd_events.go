@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -13,7 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
@@ -46,7 +48,7 @@ because it is read, and verified, from what is in the bucket.
   understudy events --since 2d --kinds promotion,config
   understudy events --cluster`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.events(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.events(f).show(cmd.Context()) },
 	}
 	a.addAgentFlag(cmd)
 	cmd.Flags().BoolVar(&f.cluster, "cluster", false, "show what has happened to the cluster, from the bucket")
@@ -94,33 +96,46 @@ func since(text string, now time.Time) (time.Time, error) {
 	if d, err := agent.ParseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}
-	at, err := parseTime(text)
+	at, err := terminal.ParseTime(text)
 	if err != nil {
 		err = fmt.Errorf("%q is neither a length of time like 2h or 3d nor a time like 2026-05-01T06:00:00Z", text)
 	}
 	return at, err
 }
 
-func (a *app) events(ctx context.Context, f eventsFlags) error {
-	if f.cluster {
-		return a.clusterHistory(ctx, f)
+// eventsView shows events of an agent, or the audit log.
+type eventsView struct {
+	eventsFlags
+	printer terminal.Printer
+	agent   func() (*agentclient.Client, error)
+	buckets buckets.Reader
+	older   *buckets.OlderHead
+}
+
+func (a *app) events(f eventsFlags) *eventsView {
+	return &eventsView{eventsFlags: f, printer: a.printer(), agent: a.agent, buckets: a.buckets(), older: &a.older}
+}
+
+func (v *eventsView) show(ctx context.Context) error {
+	if v.cluster {
+		return v.history(ctx)
 	}
-	q, err := f.query(time.Now())
+	q, err := v.query(time.Now())
 	if err != nil {
 		return err
 	}
-	c, err := a.agent()
+	c, err := v.agent()
 	if err != nil {
 		return err
 	}
-	if f.follow {
-		return a.followEvents(ctx, c, q)
+	if v.follow {
+		return v.followEvents(ctx, c, q)
 	}
 	var past api.Events
-	if err := c.get(ctx, eventsPath(q), &past); err != nil {
+	if err := c.Get(ctx, eventsPath(q), &past); err != nil {
 		return err
 	}
-	return a.printer().show(past.Events, func(w io.Writer) {
+	return v.printer.Show(past.Events, func(w io.Writer) {
 		for _, e := range past.Events {
 			showEvent(w, e)
 		}
@@ -134,7 +149,7 @@ const askAgain = time.Second
 
 // followEvents shows events until it is told to stop: beyond the end of an
 // agent too, whose successor tells what came after.
-func (a *app) followEvents(ctx context.Context, c *agentClient, q url.Values) error {
+func (v *eventsView) followEvents(ctx context.Context, c *agentclient.Client, q url.Values) error {
 	answered, told := false, false
 	show := func(sent client.Event) error {
 		answered, told = true, false
@@ -143,22 +158,22 @@ func (a *app) followEvents(ctx context.Context, c *agentClient, q url.Values) er
 			return fmt.Errorf("read event: %w", err)
 		}
 		q.Set("after", strconv.FormatUint(e.ID, 10))
-		return a.printer().line(e, func(w io.Writer) { showEvent(w, e) })
+		return v.printer.Line(e, func(w io.Writer) { showEvent(w, e) })
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		err := c.stream(ctx, eventsPath(q), show)
+		err := c.Stream(ctx, eventsPath(q), show)
 		switch {
 		case ctx.Err() != nil:
 			return err
 		case err == nil:
 			answered, told = true, false
-		case !answered || !isGone(err):
+		case !answered || !agentclient.IsGone(err):
 			return err
 		}
 		if !told {
-			fmt.Fprintf(a.std.err, "The agent at %s has stopped. Waiting for it …\n", c.where)
+			fmt.Fprintf(v.printer.Std.Err, "The agent at %s has stopped. Waiting for it …\n", c.Where())
 			told = true
 		}
 		timer.Reset(askAgain)
@@ -170,13 +185,10 @@ func (a *app) followEvents(ctx context.Context, c *agentClient, q url.Values) er
 	}
 }
 
-// isGone reports whether no agent answers, or none any more.
-func isGone(err error) bool { return errors.Is(err, errNoAgent) || errors.Is(err, errAgentEnded) }
-
 func showEvent(w io.Writer, e event.Event) {
 	by := ""
 	if e.By != "" && !strings.Contains(e.Text, e.By) {
 		by = "  [" + e.By + "]"
 	}
-	fmt.Fprintf(w, "%s  %-5s  %-11s  %s%s\n", stamp(e.Time), e.Level, e.Kind, e.Text, by)
+	fmt.Fprintf(w, "%s  %-5s  %-11s  %s%s\n", terminal.Stamp(e.Time), e.Level, e.Kind, e.Text, by)
 }

@@ -9,25 +9,26 @@ import (
 	"strconv"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/control"
 )
 
-// clusterHistory shows what has happened to the cluster, oldest first, as
+// history shows what has happened to the cluster, oldest first, as
 // events are shown.
-func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
-	if f.follow || len(f.kinds) > 0 || len(f.levels) > 0 || f.since != "" {
+func (v *eventsView) history(ctx context.Context) error {
+	if v.follow || len(v.kinds) > 0 || len(v.levels) > 0 || v.since != "" {
 		return exit.Usagef("--cluster goes with --limit alone")
 	}
-	if f.limit < 1 || f.limit > 1000 {
-		return exit.Usagef("--limit %d is not from 1 to 1000", f.limit)
+	if v.limit < 1 || v.limit > 1000 {
+		return exit.Usagef("--limit %d is not from 1 to 1000", v.limit)
 	}
-	page, err := a.historyPage(ctx, f.limit)
+	page, err := v.historyPage(ctx, v.limit)
 	if err != nil {
 		return err
 	}
-	a.tellOlder(page.OlderHead)
+	v.older.Tell(v.printer, page.OlderHead)
 	slices.Reverse(page.Events)
-	return a.printer().show(page.Events, func(w io.Writer) {
+	return v.printer.Show(page.Events, func(w io.Writer) {
 		for _, e := range page.Events {
 			showClusterEvent(w, e)
 		}
@@ -35,16 +36,16 @@ func (a *app) clusterHistory(ctx context.Context, f eventsFlags) error {
 }
 
 // historyPage asks the agent, or, where none runs on this host, the bucket.
-func (a *app) historyPage(ctx context.Context, limit int) (page control.ClusterHistory, err error) {
-	c, err := a.agent()
+func (v *eventsView) historyPage(ctx context.Context, limit int) (page control.ClusterHistory, err error) {
+	c, err := v.agent()
 	if err != nil {
 		return page, err
 	}
-	err = c.get(ctx, "/api/v1/history?"+url.Values{"limit": {strconv.Itoa(limit)}}.Encode(), &page)
-	if !a.instead(err) {
+	err = c.Get(ctx, "/api/v1/history?"+url.Values{"limit": {strconv.Itoa(limit)}}.Encode(), &page)
+	if !c.Instead(err) {
 		return page, err
 	}
-	_, bucket, err := a.look(ctx)
+	_, bucket, err := v.buckets.Look(ctx)
 	if err != nil {
 		return page, err
 	}
@@ -52,7 +53,7 @@ func (a *app) historyPage(ctx context.Context, limit int) (page control.ClusterH
 }
 
 func showClusterEvent(w io.Writer, e control.ClusterEvent) {
-	fmt.Fprintf(w, "%s  epoch %-3d  %-10s  %s", stamp(e.Time), e.Epoch, e.Kind, e.Text)
+	fmt.Fprintf(w, "%s  epoch %-3d  %-10s  %s", terminal.Stamp(e.Time), e.Epoch, e.Kind, e.Text)
 	if e.By != "" {
 		fmt.Fprintf(w, "; asked by %s", e.By)
 	}

@@ -62,7 +62,7 @@ func (a *app) supervisor(cfg agent.Config, command []string) (application.Superv
 		Watchdog: []string{"/proc/self/exe", watchdogCommand, "--"}, // this program, even if its file has been replaced
 		Env:      cfg.Hooks.Env,
 		Lock:     filepath.Join(cfg.DataDir, "application.lock"),
-		Stdout:   a.std.out, Stderr: a.std.err,
+		Stdout:   a.std.Out, Stderr: a.std.Err,
 	}), nil
 }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/retention"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
+	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
+	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -52,21 +55,21 @@ does nothing.`,
 }
 
 func (a *app) init(ctx context.Context) error {
-	cfg, c, err := a.instance(ctx)
+	cfg, c, err := a.instance().Config(ctx)
 	if err != nil {
 		return err
 	}
 	if done, err := a.already(ctx, cfg); done || err != nil {
 		return err
 	}
-	shared := firstConfig(cfg)
+	shared := instance.SharedAtFirst(cfg)
 	cluster, err := agent.Init(ctx, cfg, shared)
 	if err != nil {
 		return err
 	}
-	by, expiry := firstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
+	by, expiry := buckets.FirstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
 	result := memberJSON{Cluster: cluster, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleActive, Keys: cfg.Ring.IDs(), ExpiryBy: by}
-	if err := a.printer().show(result, func(w io.Writer) {
+	if err := a.printer().Show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "Cluster %s is made, and %s is its active.\n\n", cluster, cfg.Instance)
 		fmt.Fprintf(w, "Keep a copy of the key (%s) where this host's fate does not reach: without it\nnothing in the bucket can be read.\n\n", strings.Join(result.Keys, ", "))
 		fmt.Fprintf(w, "Next: understudy serve, here; then understudy join and understudy serve on each standby.\n")
@@ -74,29 +77,18 @@ func (a *app) init(ctx context.Context) error {
 		return err
 	}
 	a.warnMember(ctx, c, cfg)
-	a.printer().note("\n%s", expiry)
+	a.printer().Note("\n%s", expiry)
 	return nil
-}
-
-// firstConfig is what instances share at first: the defaults, with a TTL that
-// fits a long poll interval.
-func firstConfig(cfg agent.Config) ha.Config {
-	c := ha.DefaultConfig()
-	c.Fencing.TTL = max(c.Fencing.TTL, ha.Duration(3*cfg.Poll)+c.Fencing.StopTimeout+c.Fencing.Margin)
-	if cfg.URL != "" {
-		c.Instances = []ha.Member{{Name: cfg.Instance, URL: cfg.URL}}
-	}
-	return c
 }
 
 // already says that this host is in the bucket's cluster, if it is.
 func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
-	j, err := alreadyMember(ctx, cfg)
+	j, err := instance.Already(ctx, cfg)
 	if err != nil || j == nil {
 		return false, err
 	}
 	result := memberJSON{Cluster: j.Cluster, Instance: j.Instance, URL: cfg.URL, Role: j.Role, Keys: cfg.Ring.IDs(), Already: true}
-	return true, a.printer().show(result, func(w io.Writer) {
+	return true, a.printer().Show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is in cluster %s already (%s): nothing to do. Start it with: understudy serve\n", j.Instance, j.Cluster, j.Role)
 	})
 }
@@ -104,14 +96,14 @@ func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
 // warnMember says what would make a promotion unsafe on this host.
 func (a *app) warnMember(ctx context.Context, c *settings.File, cfg agent.Config) {
 	if problem := settings.CheckPrivate(a.set.KeyFile); problem != "" {
-		a.printer().note("%s", problem)
+		a.printer().Note("%s", problem)
 	}
 	if cfg.URL == "" {
-		a.printer().note("UNDERSTUDY_URL is not set: the others cannot notify this host, which then sees what is new at its next poll (%v).", cfg.Poll)
+		a.printer().Note("UNDERSTUDY_URL is not set: the others cannot notify this host, which then sees what is new at its next poll (%v).", cfg.Poll)
 	}
-	for _, found := range bootChecks(ctx, c.Hooks) {
-		if found.Result != good {
-			a.printer().note("%s: %s", found.Name, found.Detail)
+	for _, found := range doctor.Boot(ctx, c.Hooks) {
+		if found.Result != doctor.Good {
+			a.printer().Note("%s: %s", found.Name, found.Detail)
 		}
 	}
 }

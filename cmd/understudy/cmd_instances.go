@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -26,10 +27,10 @@ func newInstances(a *app) *cobra.Command {
 				return err
 			}
 			var t api.Instances
-			if err := c.get(cmd.Context(), "/api/v1/instances", &t); err != nil {
+			if err := c.Get(cmd.Context(), "/api/v1/instances", &t); err != nil {
 				return err
 			}
-			return a.printer().show(t.Instances, func(w io.Writer) { showInstances(w, t.Instances) })
+			return a.printer().Show(t.Instances, func(w io.Writer) { showInstances(w, t.Instances) })
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -81,10 +82,10 @@ func (a *app) tell(ctx context.Context, method, path string, in any, done string
 	if err != nil {
 		return err
 	}
-	if err := c.do(ctx, method, path, in, nil); err != nil {
+	if err := c.Do(ctx, method, path, in, nil); err != nil {
 		return err
 	}
-	return a.printer().show(doneJSON{Done: true}, func(w io.Writer) { fmt.Fprintln(w, done) })
+	return a.printer().Show(doneJSON{Done: true}, func(w io.Writer) { fmt.Fprintln(w, done) })
 }
 
 // showInstances writes the table of instances.
@@ -100,16 +101,16 @@ func showInstances(w io.Writer, all []agent.InstanceStatus) {
 		}
 		lag := "-"
 		if i.Lag >= 0 {
-			lag = inSeconds(i.Lag)
+			lag = terminal.InSeconds(i.Lag)
 		}
 		seen := "now"
 		if !i.Self {
 			seen = "-"
 			if i.LastSeen != nil {
-				seen = stamp(*i.LastSeen)
+				seen = terminal.Stamp(*i.LastSeen)
 			}
 		}
 		rows = append(rows, []any{name, known(string(i.Role)), i.State, len(i.Cached), rehearsed(i.Rehearsals), lag, seen, i.URL, i.LastError})
 	}
-	table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
+	terminal.Table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
 }

@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -50,7 +49,7 @@ so with --exec.`,
 }
 
 func (a *app) join(ctx context.Context, how agent.Joining) error {
-	cfg, c, err := a.instance(ctx)
+	cfg, c, err := a.instance().Config(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,8 +62,8 @@ func (a *app) join(ctx context.Context, how agent.Joining) error {
 	if err != nil {
 		return err
 	}
-	result := memberJSON{Cluster: joined.Cluster, Settled: joined.Settled, Unkept: joined.Unkept, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: blockers(ctx, cfg, joined.Newest)}
-	if err := a.printer().show(result, func(w io.Writer) {
+	result := memberJSON{Cluster: joined.Cluster, Settled: joined.Settled, Unkept: joined.Unkept, Instance: cfg.Instance, URL: cfg.URL, Role: ha.RoleStandby, Keys: cfg.Ring.IDs(), Blockers: instance.Blockers(ctx, cfg, joined.Newest)}
+	if err := a.printer().Show(result, func(w io.Writer) {
 		if joined.Settled != nil {
 			fmt.Fprintf(w, "First, %v.\n", joined.Settled)
 		}
@@ -79,34 +78,5 @@ func (a *app) join(ctx context.Context, how agent.Joining) error {
 		return err
 	}
 	a.warnMember(ctx, c, cfg)
-	return nil
-}
-
-// blockers lists what keeps this host from restoring a backup of its sources, and
-// the newest one, if there is one.
-func blockers(ctx context.Context, cfg agent.Config, newest *backup.Manifest) []string {
-	var why []string
-	for _, s := range cfg.Sources {
-		err := source.CheckRestore(ctx, s)
-		if err == nil {
-			err = accepts(ctx, s, newest)
-		}
-		if err != nil {
-			why = append(why, err.Error())
-		}
-	}
-	return why
-}
-
-// accepts tells whether a source can restore its part of a backup here.
-func accepts(ctx context.Context, s source.Source, m *backup.Manifest) error {
-	if m == nil {
-		return nil
-	}
-	for _, e := range m.Sources {
-		if e.Name == s.Name() && e.Kind == s.Kind() {
-			return s.Accept(ctx, e)
-		}
-	}
 	return nil
 }

@@ -46,7 +46,7 @@ mistakes. It is kept nowhere.`,
 			if err != nil {
 				return fmt.Errorf("generate key: %w", err)
 			}
-			return a.printer().show(generatedJSON{ID: k.ID(), Key: k.Line()}, func(w io.Writer) {
+			return a.printer().Show(generatedJSON{ID: k.ID(), Key: k.Line()}, func(w io.Writer) {
 				fmt.Fprintln(w, k.Line())
 			})
 		},
@@ -57,6 +57,14 @@ mistakes. It is kept nowhere.`,
 type keyJSON struct {
 	ID    string `json:"id"`
 	State string `json:"state"`
+}
+
+func keysOf(ring *seal.Ring) []keyJSON {
+	keys := []keyJSON{}
+	for _, k := range ring.Keys() {
+		keys = append(keys, keyJSON{ID: k.ID, State: string(k.State)})
+	}
+	return keys
 }
 
 func newKeyShowID(a *app) *cobra.Command {
@@ -72,11 +80,8 @@ tells nothing about its key; compare it between hosts.`,
 			if err != nil {
 				return err
 			}
-			keys := []keyJSON{}
-			for _, k := range ring.Keys() {
-				keys = append(keys, keyJSON{ID: k.ID, State: string(k.State)})
-			}
-			return a.printer().show(keys, func(w io.Writer) {
+			keys := keysOf(ring)
+			return a.printer().Show(keys, func(w io.Writer) {
 				for _, k := range keys {
 					fmt.Fprintf(w, "%s %s\n", k.ID, k.State)
 				}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -47,7 +48,7 @@ same. Put right what keeps it, and run the command again.`,
 }
 
 func (a *app) leave(ctx context.Context) error {
-	cfg, _, err := a.instance(ctx)
+	cfg, _, err := a.instance().Config(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (a *app) leave(ctx context.Context) error {
 	for _, l := range left.Leftovers {
 		result.Leftovers = append(result.Leftovers, leftover(l))
 	}
-	if err := a.printer().show(result, func(w io.Writer) { showLeft(w, result) }); err != nil {
+	if err := a.printer().Show(result, func(w io.Writer) { showLeft(w, result) }); err != nil {
 		return err
 	}
 	if n := len(result.Leftovers); n > 0 {
@@ -76,7 +77,7 @@ func showLeft(w io.Writer, r leftJSON) {
 	for _, l := range r.Leftovers {
 		bytes := ""
 		if l.Bytes >= 0 {
-			bytes = " (" + size(l.Bytes) + ")"
+			bytes = " (" + terminal.Size(l.Bytes) + ")"
 		}
 		fmt.Fprintf(w, "Not deleted: %s%s: %s\n", l.Path, bytes, l.Reason)
 	}

@@ -14,7 +14,9 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -97,7 +99,7 @@ when the store accepted the rules and does not have them.`,
 
 // lifecycle shows the bucket's rules, once they are applied if that is wanted.
 func (a *app) lifecycle(ctx context.Context, apply bool) error {
-	store, bucket, err := a.look(ctx)
+	store, bucket, err := a.buckets().Look(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,41 +108,27 @@ func (a *app) lifecycle(ctx context.Context, apply bool) error {
 		return err
 	}
 	var inForce []blobstore.Rule
-	if store.lifecycle != nil {
+	if store.Lifecycle != nil {
 		if apply {
-			inForce, err = applyRules(ctx, store.lifecycle, promise.Rules)
+			inForce, err = buckets.ApplyRules(ctx, store.Lifecycle, promise.Rules)
 		} else {
-			inForce, err = store.lifecycle.Rules(ctx)
+			inForce, err = store.Lifecycle.Rules(ctx)
 		}
 		if errors.Is(err, blobstore.ErrNoRules) {
-			store.lifecycle, err = nil, nil
+			store.Lifecycle, err = nil, nil
 		}
 		if err != nil && !errors.Is(err, blobstore.ErrRulesLost) {
 			return fmt.Errorf("lifecycle rules of the bucket: %w", err)
 		}
 	}
-	v := viewRules(store.lifecycle != nil, promise, inForce)
-	if shown := a.printer().show(v, func(w io.Writer) { showLifecycle(w, v) }); shown != nil {
+	v := viewRules(store.Lifecycle != nil, promise, inForce)
+	if shown := a.printer().Show(v, func(w io.Writer) { showLifecycle(w, v) }); shown != nil {
 		return shown
 	}
 	if err != nil {
 		return exit.With(exit.ErrBucket, fmt.Errorf("%w: the active deletes what has expired, and needs the permission to list and delete", err))
 	}
 	return nil
-}
-
-// applyRules sets the rules of a retention and reads them back. That they are
-// not there then is ErrRulesLost.
-func applyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) ([]blobstore.Rule, error) {
-	wanted := control.Rules(r)
-	if err := lifecycle.SetRules(ctx, wanted); err != nil {
-		return nil, err
-	}
-	inForce, err := lifecycle.Rules(ctx)
-	if err == nil && retention.Lost(wanted, inForce) {
-		err = blobstore.ErrRulesLost
-	}
-	return inForce, err
 }
 
 // viewRules compares what is wanted with what is in force.
@@ -187,7 +175,7 @@ func showLifecycle(w io.Writer, v lifecycleJSON) {
 		}
 		rows = append(rows, []any{prefix, ruleAges(r.compared.Wanted), ruleAges(r.compared.InForce), verdict, r.Name})
 	}
-	table(w, []any{"PREFIX", "WANTED", "IN FORCE", "VERDICT", "RULE"}, rows)
+	terminal.Table(w, []any{"PREFIX", "WANTED", "IN FORCE", "VERDICT", "RULE"}, rows)
 	fmt.Fprintln(w)
 	switch {
 	case !v.Supported:
@@ -198,12 +186,12 @@ func showLifecycle(w io.Writer, v lifecycleJSON) {
 		fmt.Fprintln(w, "The bucket deletes what has expired.")
 	}
 	if v.LongerPacksUntil != nil {
-		fmt.Fprintf(w, "Packs are kept for longer until %s, because reuse_window was longer before.\n", stamp(*v.LongerPacksUntil))
+		fmt.Fprintf(w, "Packs are kept for longer until %s, because reuse_window was longer before.\n", terminal.Stamp(*v.LongerPacksUntil))
 	}
-	fmt.Fprintf(w, "Backups are restorable for %s", days(time.Duration(v.Effective.Retention)))
+	fmt.Fprintf(w, "Backups are restorable for %s", terminal.Days(time.Duration(v.Effective.Retention)))
 	if v.Effective != v.Configured {
 		fmt.Fprintf(w, " instead of %s; their data is stored again after %s instead of %s",
-			days(time.Duration(v.Configured.Retention)), days(time.Duration(v.Effective.ReuseWindow)), days(time.Duration(v.Configured.ReuseWindow)))
+			terminal.Days(time.Duration(v.Configured.Retention)), terminal.Days(time.Duration(v.Effective.ReuseWindow)), terminal.Days(time.Duration(v.Configured.ReuseWindow)))
 	}
 	fmt.Fprintln(w, ".")
 	for _, problem := range v.Problems {

@@ -13,10 +13,11 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
+	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
-	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -24,7 +25,7 @@ import (
 var memories sync.Map
 
 var _ = func() bool {
-	providers["memory"] = func(_ context.Context, u *url.URL) (blobstore.Store, error) {
+	buckets.Providers["memory"] = func(_ context.Context, u *url.URL) (blobstore.Store, error) {
 		m, _ := memories.LoadOrStore(u.Host, storetest.NewMemory())
 		return m.(blobstore.Store), nil
 	}
@@ -142,47 +143,6 @@ func TestAStoreWithoutRulesNeedsNone(t *testing.T) {
 	}
 }
 
-func TestDoctorWarnsOfRulesThatWouldDeleteTooMuch(t *testing.T) {
-	m := storetest.NewMemory()
-	results := func() (warned []string) {
-		for _, f := range lifecycleFindings(t.Context(), m, nil) {
-			if f.Result == warning {
-				warned = append(warned, f.Detail)
-			}
-		}
-		return warned
-	}
-	m.AddRule(blobstore.Rule{Prefix: "logs/", Days: 1})
-	m.AddRule(blobstore.Rule{NoncurrentDays: 1, UploadDays: 1})
-	if got := results(); len(got) != 0 {
-		t.Errorf("warnings %q about harmless rules", got)
-	}
-	m.AddRule(blobstore.Rule{Name: "tidy", Prefix: "config/", Days: 30})
-	if got := results(); len(got) != 1 || !strings.Contains(got[0], `"tidy"`) || !strings.Contains(got[0], "30 days") || strings.Contains(got[0], "head.json") {
-		t.Errorf("warnings %q, want one that names the rule, its days and what it deletes", got)
-	}
-
-	promise := control.Promise{Configured: retention.Policy{}, Rules: retention.Policy{}}
-	tests := map[string]struct {
-		rules []blobstore.Rule
-		want  result
-		words string
-	}{
-		"no rules":  {nil, warning, "understudy lifecycle apply"},
-		"as wanted": {control.Rules(promise.Rules), good, "packs after 22 days"},
-		"too short": {append(control.Rules(promise.Rules), blobstore.Rule{Name: "tidy", Prefix: "packs/", Days: 9}), warning, "9 days instead of 22"},
-		"too long":  {control.Rules(retention.Policy{Keep: 90 * 24 * time.Hour}), warning, "90 days instead of 14"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			found := ruleFindings(promise, tt.rules)
-			if !slices.ContainsFunc(found, func(f finding) bool { return f.Result == tt.want && strings.Contains(f.Detail, tt.words) }) {
-				t.Errorf("findings %+v, want %s with %q", found, tt.want, tt.words)
-			}
-		})
-	}
-}
-
 // A store without rules is nothing to warn of, at no turn.
 func TestAStoreWithoutRulesIsOneWhereTheActiveDeletes(t *testing.T) {
 	h, m := ruledHost(t)
@@ -195,8 +155,8 @@ func TestAStoreWithoutRulesIsOneWhereTheActiveDeletes(t *testing.T) {
 			t.Errorf("lifecycle %s: %+v", command, v)
 		}
 	}
-	found := lifecycleFindings(t.Context(), m, nil)
-	if len(found) != 1 || found[0].Result != good {
+	found := slices.DeleteFunc(ask[[]doctor.Finding](h, "doctor"), func(f doctor.Finding) bool { return f.Name != "lifecycle" })
+	if len(found) != 1 || found[0].Result != doctor.Good {
 		t.Errorf("doctor: %+v", found)
 	}
 }
@@ -212,17 +172,17 @@ func TestDoctorComparesTheDefaultRetention(t *testing.T) {
 		0: "", 3 * day: "shorter than backups live", 14 * day: "locks whatever is written", 22 * day: "locks whatever is written", 90 * day: "longer than anything of a backup lives",
 	} {
 		m.LockedFor = length
-		var got []finding
+		var got []doctor.Finding
 		out, stderr, _ := understudy(t, h.env, "doctor", "--json")
 		if err := json.Unmarshal([]byte(out), &got); err != nil {
 			t.Fatalf("%v: %s%s", err, out, stderr)
 		}
-		i := slices.IndexFunc(got, func(f finding) bool { return f.Name == "default lock" })
+		i := slices.IndexFunc(got, func(f doctor.Finding) bool { return f.Name == "default lock" })
 		switch inside := length == 14*day || length == 22*day; {
 		case want == "" && i >= 0, want != "" && i < 0:
 			t.Errorf("%v: %+v", length, got)
 		case want == "":
-		case !strings.Contains(got[i].Detail, want), (got[i].Result == good) != inside, !strings.Contains(got[i].Detail, "packs for 22 days"):
+		case !strings.Contains(got[i].Detail, want), (got[i].Result == doctor.Good) != inside, !strings.Contains(got[i].Detail, "packs for 22 days"):
 			t.Errorf("%v: %+v", length, got[i])
 		}
 	}

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -50,25 +49,12 @@ func pauseRequest(length, until, reason string) (req api.PauseRequest, done stri
 		}
 		return req, "The schedule is paused for " + length + ". Go on earlier with: understudy resume", nil
 	case until != "":
-		at, err := parseTime(until)
+		at, err := terminal.ParseTime(until)
 		if err != nil {
 			return req, "", exit.Usagef("--until: %w", err)
 		}
 		req.Until = &at
-		return req, "The schedule is paused until " + stamp(at) + ". Go on earlier with: understudy resume", nil
+		return req, "The schedule is paused until " + terminal.Stamp(at) + ". Go on earlier with: understudy resume", nil
 	}
 	return req, "The schedule is paused. Go on with: understudy resume", nil
-}
-
-// timeForms are the forms in which people write a time; those without a zone
-// are in this host's.
-var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly}
-
-func parseTime(text string) (time.Time, error) {
-	for _, form := range timeForms {
-		if t, err := time.ParseInLocation(form, text, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time: write it like 2026-05-01T06:00:00Z, or 2026-05-01 06:00 in this host's time zone", text)
 }

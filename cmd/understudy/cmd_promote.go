@@ -14,7 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
@@ -75,7 +78,7 @@ func newPromote(a *app) *cobra.Command {
   understudy promote --cancel`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.req.Backup = idOf(args)
+			p.req.Backup = backups.IDOf(args)
 			switch {
 			case p.req.HostIsOff && !failover:
 				return exit.Usagef("--host-is-off goes with --failover: a switchover needs the active's help")
@@ -118,7 +121,7 @@ type promotion struct {
 
 func (p *promotion) run(ctx context.Context) error {
 	ask := !p.yes && !p.req.DryRun
-	if ask && !isTerminal(p.app.std.in) {
+	if ask && !terminal.IsTerminal(p.app.std.In) {
 		return exit.Usagef("there is no terminal to ask on: look with --dry-run, then promote with --yes")
 	}
 	c, err := p.app.agent()
@@ -133,20 +136,20 @@ func (p *promotion) run(ctx context.Context) error {
 		return err
 	}
 	if p.req.DryRun {
-		if err := p.app.printer().show(found, func(w io.Writer) { showPreflight(w, found) }); err != nil {
+		if err := p.app.printer().Show(found, func(w io.Writer) { showPreflight(w, found) }); err != nil {
 			return err
 		}
 		return notNow(found)
 	}
 	if !p.app.json {
-		showPreflight(p.app.std.err, found)
+		showPreflight(p.app.std.Err, found)
 	}
 	if err := notNow(found); err != nil {
 		return err
 	}
 	if ask {
 		p.req.Shown = newestShown(found)
-		if err := p.app.confirm(ctx, "Promote this instance?", "not promoted, and nothing was begun"); err != nil {
+		if err := p.app.std.Confirm(ctx, "Promote this instance?", "not promoted, and nothing was begun"); err != nil {
 			return err
 		}
 	}
@@ -161,14 +164,14 @@ func (p *promotion) cancel(ctx context.Context) error {
 		return err
 	}
 	var s agent.Status
-	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+	if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 		return err
 	}
 	if s.Promotion == nil {
 		return exit.Refusedf("no promotion is under way on this instance")
 	}
 	id := s.Promotion.ID
-	if err := c.do(ctx, http.MethodDelete, "/api/v1/promotions/"+url.PathEscape(id), nil, nil); err != nil {
+	if err := c.Do(ctx, http.MethodDelete, "/api/v1/promotions/"+url.PathEscape(id), nil, nil); err != nil {
 		return err
 	}
 	status, err := p.follow(ctx, c, id)
@@ -178,19 +181,19 @@ func (p *promotion) cancel(ctx context.Context) error {
 	if status.State == agent.PromotionDone {
 		return exit.Refusedf("it was too late: this instance is the active, in epoch %d", status.Epoch)
 	}
-	return p.app.printer().show(status, func(w io.Writer) {
+	return p.app.printer().Show(status, func(w io.Writer) {
 		fmt.Fprintln(w, "The promotion is given up; everything is as it was before.")
 	})
 }
 
 // preflight asks what a promotion would do now.
-func (p *promotion) preflight(ctx context.Context, c *agentClient) (agent.Preflight, error) {
+func (p *promotion) preflight(ctx context.Context, c *agentclient.Client) (agent.Preflight, error) {
 	req := p.req
 	req.DryRun = true
 	var found agent.Preflight
-	err := c.do(ctx, http.MethodPost, "/api/v1/promotions", req, &found)
-	if notThere(err) && p.req.Backup != "" {
-		err = noBackup(p.req.Backup)
+	err := c.Do(ctx, http.MethodPost, "/api/v1/promotions", req, &found)
+	if agentclient.NotThere(err) && p.req.Backup != "" {
+		err = backups.NoBackup(p.req.Backup)
 	}
 	return found, err
 }
@@ -204,14 +207,14 @@ func lacksWord(found agent.Preflight) bool {
 
 // giveWord asks whether the application of the active is stopped, which --yes answers,
 // and looks again with that word.
-func (p *promotion) giveWord(ctx context.Context, c *agentClient, found agent.Preflight) (agent.Preflight, error) {
+func (p *promotion) giveWord(ctx context.Context, c *agentclient.Client, found agent.Preflight) (agent.Preflight, error) {
 	if p.req.AppIsStopped { // and strict fencing does not take it
 		return found, nil
 	}
 	const what = "Nothing but people can stop the application of the active."
 	if p.yes {
-		p.app.printer().note("%s --yes says that somebody has; this word is recorded.", what)
-	} else if err := p.app.confirm(ctx, what+" Has somebody stopped it?", "not promoted, and nothing was begun"); err != nil {
+		p.app.printer().Note("%s --yes says that somebody has; this word is recorded.", what)
+	} else if err := p.app.std.Confirm(ctx, what+" Has somebody stopped it?", "not promoted, and nothing was begun"); err != nil {
 		return found, err
 	}
 	p.req.AppIsStopped = true
@@ -241,9 +244,9 @@ func newestShown(found agent.Preflight) string {
 }
 
 // begin begins the promotion and follows it to its end.
-func (p *promotion) begin(ctx context.Context, c *agentClient) error {
+func (p *promotion) begin(ctx context.Context, c *agentclient.Client) error {
 	var status agent.PromotionStatus
-	if err := c.do(ctx, http.MethodPost, "/api/v1/promotions", p.req, &status); err != nil {
+	if err := c.Do(ctx, http.MethodPost, "/api/v1/promotions", p.req, &status); err != nil {
 		return err
 	}
 	status, err := p.follow(ctx, c, status.ID)
@@ -252,11 +255,11 @@ func (p *promotion) begin(ctx context.Context, c *agentClient) error {
 	}
 	result := promotedJSON{PromotionStatus: status}
 	if status.State != agent.PromotionDone {
-		return errors.Join(p.app.printer().show(result, func(io.Writer) {}), outcome(status))
+		return errors.Join(p.app.printer().Show(result, func(io.Writer) {}), outcome(status))
 	}
 	s, unknown := afterwards(ctx, c, status.Epoch)
 	result.Lacks, result.Takeover, result.AppError = s.Lacks, s.Takeover, s.AppError
-	if err := p.app.printer().show(result, func(w io.Writer) { showPromoted(w, result) }); err != nil {
+	if err := p.app.printer().Show(result, func(w io.Writer) { showPromoted(w, result) }); err != nil {
 		return err
 	}
 	if unknown != nil {
@@ -284,12 +287,12 @@ const afterwardsTries = 25
 
 // afterwards is the status after a promotion, with what that has lost, as soon as
 // it is known.
-func afterwards(ctx context.Context, c *agentClient, epoch uint64) (s agent.Status, err error) {
+func afterwards(ctx context.Context, c *agentclient.Client, epoch uint64) (s agent.Status, err error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for range afterwardsTries {
 		s = agent.Status{}
-		if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+		if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 			return s, fmt.Errorf("promoted; ask how it is now: %w", err)
 		}
 		if s.Takeover != nil && s.Takeover.Epoch >= epoch && s.LastBackup != nil {
@@ -328,12 +331,12 @@ func outcome(s agent.PromotionStatus) error {
 }
 
 // follow shows a promotion's steps until it has ended.
-func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agent.PromotionStatus, error) {
+func (p *promotion) follow(ctx context.Context, c *agentclient.Client, id string) (agent.PromotionStatus, error) {
 	view := promotionView{printer: p.app.printer(), progress: p.app.progress()}
-	defer view.progress.end()
+	defer view.progress.End()
 	var last agent.PromotionStatus
 	ended := false
-	err := c.stream(ctx, "/api/v1/promotions/"+url.PathEscape(id), func(e client.Event) error {
+	err := c.Stream(ctx, "/api/v1/promotions/"+url.PathEscape(id), func(e client.Event) error {
 		switch e.Name {
 		case "step":
 			var s ha.Step
@@ -356,7 +359,7 @@ func (p *promotion) follow(ctx context.Context, c *agentClient, id string) (agen
 		return last, nil
 	case ctx.Err() != nil:
 		return last, errors.New("the promotion goes on without you; watch it with understudy status --watch, give it up with understudy promote --cancel")
-	case err != nil && !errors.Is(err, errAgentEnded):
+	case err != nil && !errors.Is(err, agentclient.ErrEnded):
 		return last, fmt.Errorf("follow the promotion, which may go on: %w", err)
 	}
 	return last, exit.With(exit.ErrFailed, errors.New("the agent stopped before the promotion had ended; it rolls back or finishes when it is started again (understudy serve)"))

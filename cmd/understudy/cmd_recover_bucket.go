@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -72,14 +73,14 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 	}
 	const path = "/api/v1/recovery"
 	var plan agent.RecoveryPlan
-	if err := c.get(ctx, path+"?"+url.Values{"without": r.without}.Encode(), &plan); err != nil {
+	if err := c.Get(ctx, path+"?"+url.Values{"without": r.without}.Encode(), &plan); err != nil {
 		return err
 	}
 	if !plan.Needed || r.dry {
-		return a.printer().show(plan, func(w io.Writer) { showRecovery(w, plan) })
+		return a.printer().Show(plan, func(w io.Writer) { showRecovery(w, plan) })
 	}
 	if !a.json {
-		showRecovery(a.std.out, plan)
+		showRecovery(a.std.Out, plan)
 	}
 	if plan.Refused != "" {
 		return exit.Refusedf("nothing was done: %s", plan.Refused)
@@ -90,10 +91,10 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 		}
 	}
 	req := api.RecoveryRequest{Epoch: plan.Shown.Epoch, Rev: plan.Shown.Rev, Without: r.without, Reason: r.reason}
-	if err := c.do(ctx, http.MethodPost, path, req, &plan); err != nil {
+	if err := c.Do(ctx, http.MethodPost, path, req, &plan); err != nil {
 		return err
 	}
-	return a.printer().show(plan, func(w io.Writer) {
+	return a.printer().Show(plan, func(w io.Writer) {
 		fmt.Fprintf(w, "The cluster goes on in epoch %d, with %s as the active, from backup %s.\n", plan.Epoch, plan.Active, known(plan.Newest))
 		fmt.Fprintf(w, "Should %s not go on: understudy promote --failover, on another instance.\n", plan.Active)
 	})
@@ -101,10 +102,10 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 
 // confirmRecovery asks. Without a terminal it is a usage error.
 func (a *app) confirmRecovery(ctx context.Context) error {
-	if !isTerminal(a.std.in) || a.json {
+	if !terminal.IsTerminal(a.std.In) || a.json {
 		return exit.Usagef("this asks for confirmation, and there is no terminal: say --yes")
 	}
-	return a.confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
+	return a.std.Confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
 }
 
 // showRecovery writes a plan for people.
@@ -113,7 +114,7 @@ func showRecovery(w io.Writer, p agent.RecoveryPlan) {
 		fmt.Fprintln(w, "The bucket shows no older head than this instance has seen: there is nothing to recover from.")
 		return
 	}
-	facts(w, [][2]string{
+	terminal.Facts(w, [][2]string{
 		{"Bucket", headLine(p.Shown)},
 		{"Seen", headLine(p.Seen)},
 		{"Missing", missingLine(p)},
@@ -138,7 +139,7 @@ func showRecovery(w io.Writer, p agent.RecoveryPlan) {
 func headLine(h agent.HeadView) string {
 	text := fmt.Sprintf("epoch %d, rev %d, active %s, newest backup %s", h.Epoch, h.Rev, known(h.Active), known(h.Newest))
 	if h.Time != nil {
-		text += ", written " + stamp(*h.Time)
+		text += ", written " + terminal.Stamp(*h.Time)
 	}
 	return text
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -34,15 +35,15 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 			t.Errorf("restored %+v: %q, %v", r, content, err)
 		}
 	}
-	restored(a, fromBucket, ref.ID)
-	restored(a, fromBucket, "latest")
-	restored(b, fromCache, "latest")
+	restored(a, backups.FromBucket, ref.ID)
+	restored(a, backups.FromBucket, "latest")
+	restored(b, backups.FromCache, "latest")
 	for _, args := range [][]string{{}, {"--deep"}, {ref.ID, "--deep"}} {
-		if v := ask[verifiedJSON](a, append([]string{"verify"}, args...)...); !v.OK || v.In != fromBucket {
+		if v := ask[verifiedJSON](a, append([]string{"verify"}, args...)...); !v.OK || v.In != backups.FromBucket {
 			t.Errorf("verify %v: %+v", args, v)
 		}
 	}
-	if v := ask[verifiedJSON](b, "verify", "--cached", "--deep"); v.In != fromCache {
+	if v := ask[verifiedJSON](b, "verify", "--cached", "--deep"); v.In != backups.FromCache {
 		t.Errorf("verify --cached: %+v", v)
 	}
 	if list := ask[[]control.BackupInfo](a, "backups"); len(list) == 0 || list[0].ID != ref.ID {
@@ -53,8 +54,8 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	a.fails(exit.Usage, "--to", "restore", "latest")
 
 	delete(b.env, "UNDERSTUDY_BUCKET")
-	restored(b, fromCache, "latest")
-	restored(b, fromCache, ref.ID)
+	restored(b, backups.FromCache, "latest")
+	restored(b, backups.FromCache, ref.ID)
 	delete(a.env, "UNDERSTUDY_BUCKET")
 	a.fails(exit.Usage, "no bucket is set", "restore", ref.ID, "--to", t.TempDir())
 	empty := map[string]string{"UNDERSTUDY_DATA_DIR": filepath.Join(t.TempDir(), "none")}
@@ -99,7 +100,7 @@ func TestRestoreAsOfATimeBeforeTheBucketWasSpoilt(t *testing.T) {
 			to := filepath.Join(t.TempDir(), "new")
 			r := ask[restoredJSON](h, append([]string{"restore", "--to", to}, args...)...)
 			content, err := os.ReadFile(filepath.Join(to, "files", "file"))
-			if err != nil || string(content) != want || r.From != fromBucket || r.Backup != refs[i] || r.AsOf == nil {
+			if err != nil || string(content) != want || r.From != backups.FromBucket || r.Backup != refs[i] || r.AsOf == nil {
 				t.Errorf("restore %q: %+v: %q, %v", args, r, content, err)
 			}
 		}

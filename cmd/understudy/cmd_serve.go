@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/setup"
+	"github.com/understudy-ha/understudy/cmd/understudy/systemd"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/application"
@@ -48,20 +50,20 @@ one-time code that is logged, or by understudy init or understudy join.`,
 func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Supervisor, error)) (err error) {
 	defer a.logBeside()()
 	debug.SetTraceback("crash") // systemd starts again what has died of a signal, and not what ends with wrong usage
-	systemd := newManager(ctx, a.logger())
+	manager := systemd.NewManager(ctx, a.logger())
 	token, err := a.set.Token()
 	if err != nil {
 		return err
 	}
-	if a.isNew() {
-		if err := a.setUp(ctx, systemd); err != nil || ctx.Err() != nil {
+	if setup.IsNew(a.set) {
+		if err := a.setUp(ctx, manager); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
-	cfg, file, err := a.instance(ctx)
+	cfg, file, err := a.instance().Config(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 			cfg.Logger.WarnContext(ctx, problem)
 		}
 	}
-	cfg.Beat = systemd.beat
+	cfg.Beat = manager.Beat
 	ag, err := agent.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -94,9 +96,17 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 	reload := &reloader{set: a.set, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
 	err = serveUntil(ctx, ag, server,
 		func(ctx context.Context) error { return reload.run(ctx, hangups) },
-		func(ctx context.Context) error { return systemd.run(ctx, ag.Status) })
+		func(ctx context.Context) error { return manager.Run(ctx, ag.Status) })
 	cfg.Logger.InfoContext(ctx, "agent stopped", slog.Bool("orderly", err == nil))
 	return err
+}
+
+// setUp waits until this host belongs to a cluster, or ctx is done.
+func (a *app) setUp(ctx context.Context, manager *systemd.Manager) error {
+	if err := setup.Serve(ctx, a.instance(), manager); err != nil {
+		return err
+	}
+	return a.readSettings()
 }
 
 // serveUntil runs agent, server and what goes on beside them until ctx is done,

@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -54,12 +56,12 @@ instances is as of when their records were read.
 	return cmd
 }
 
-func (a *app) status(ctx context.Context, c *agentClient, check bool) error {
+func (a *app) status(ctx context.Context, c *agentclient.Client, check bool) error {
 	var s agent.Status
-	if err := c.get(ctx, "/api/v1/status", &s); err != nil {
+	if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 		return err
 	}
-	if err := a.printer().show(s, func(w io.Writer) { showStatus(w, s) }); err != nil {
+	if err := a.printer().Show(s, func(w io.Writer) { showStatus(w, s) }); err != nil {
 		return err
 	}
 	if check && !s.Healthy {
@@ -70,24 +72,24 @@ func (a *app) status(ctx context.Context, c *agentClient, check bool) error {
 
 // watchStatus shows the status again and again: in place on a terminal, one
 // after the other elsewhere. An agent that does not answer is waited for.
-func (a *app) watchStatus(ctx context.Context, c *agentClient) error {
+func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		var s agent.Status
-		err := c.get(ctx, "/api/v1/status", &s)
+		err := c.Get(ctx, "/api/v1/status", &s)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
-			err = a.printer().line(s, func(w io.Writer) { a.redraw(w, func(w io.Writer) { showStatus(w, s) }) })
+			err = a.printer().Line(s, func(w io.Writer) { a.redraw(w, func(w io.Writer) { showStatus(w, s) }) })
 			if err != nil {
 				return err
 			}
 		} else if a.json {
 			return err
 		} else {
-			a.redraw(a.std.out, func(w io.Writer) { fmt.Fprintln(w, err) })
+			a.redraw(a.std.Out, func(w io.Writer) { fmt.Fprintln(w, err) })
 		}
 		select {
 		case <-ctx.Done():
@@ -100,17 +102,17 @@ func (a *app) watchStatus(ctx context.Context, c *agentClient) error {
 // redraw shows something in place of what was shown before.
 func (a *app) redraw(w io.Writer, show func(io.Writer)) {
 	const clearScreen = "\x1b[H\x1b[2J"
-	if isTerminal(a.std.out) {
+	if terminal.IsTerminal(a.std.Out) {
 		fmt.Fprint(w, clearScreen)
 	}
-	fmt.Fprintln(w, stamp(time.Now()))
+	fmt.Fprintln(w, terminal.Stamp(time.Now()))
 	show(w)
 	fmt.Fprintln(w)
 }
 
 // showStatus writes a status for people.
 func showStatus(w io.Writer, s agent.Status) {
-	facts(w, [][2]string{
+	terminal.Facts(w, [][2]string{
 		{"Instance", fmt.Sprintf("%s: %s, epoch %d, application %s", s.Instance, s.State, s.Epoch, known(s.App))},
 		{"Cluster", s.Cluster},
 		{"Active", activeLine(s)},
@@ -126,7 +128,7 @@ func showStatus(w io.Writer, s agent.Status) {
 	fmt.Fprintln(w)
 	showInstances(w, s.Instances)
 	if s.InstancesAge >= tellAge {
-		fmt.Fprintf(w, "The others as of %s ago.\n", inSeconds(s.InstancesAge))
+		fmt.Fprintf(w, "The others as of %s ago.\n", terminal.InSeconds(s.InstancesAge))
 	}
 	fmt.Fprintln(w)
 	showVerdict(w, s)
@@ -154,15 +156,6 @@ func showVerdict(w io.Writer, s agent.Status) {
 		list("Nothing is wrong. To know:", s.Caveats)
 	default:
 		list("To know:", s.Caveats)
-	}
-}
-
-// facts writes one line for each thing that there is something to say about.
-func facts(w io.Writer, lines [][2]string) {
-	for _, l := range lines {
-		if l[1] != "" {
-			fmt.Fprintf(w, "%-10s %s\n", l[0], l[1])
-		}
 	}
 }
 
@@ -196,16 +189,16 @@ func activeLine(s agent.Status) string {
 	case s.Role == ha.RoleActive && s.Refused == "":
 		return s.Active + " (this instance)"
 	case s.Head != nil && s.Head.Stopped:
-		return fmt.Sprintf("%s, has ended in good order, with its application (seen %s ago)", s.Active, inSeconds(s.HeadAge))
+		return fmt.Sprintf("%s, has ended in good order, with its application (seen %s ago)", s.Active, terminal.InSeconds(s.HeadAge))
 	case !s.HeadSeen:
-		return fmt.Sprintf("%s, not seen alive in the %s since this agent looks", s.Active, inSeconds(s.HeadAge))
+		return fmt.Sprintf("%s, not seen alive in the %s since this agent looks", s.Active, terminal.InSeconds(s.HeadAge))
 	}
-	return fmt.Sprintf("%s, last seen %s ago", s.Active, inSeconds(s.HeadAge))
+	return fmt.Sprintf("%s, last seen %s ago", s.Active, terminal.InSeconds(s.HeadAge))
 }
 
 func bucketLine(s agent.Status) string {
 	if s.Bucket != "ok" {
-		return fmt.Sprintf("%s (for %s)", s.Bucket, inSeconds(s.BucketFailing))
+		return fmt.Sprintf("%s (for %s)", s.Bucket, terminal.InSeconds(s.BucketFailing))
 	}
 	return fmt.Sprintf("ok, clock %+.1fs from this host's", s.ClockSkew)
 }
@@ -214,7 +207,7 @@ func newestLine(s agent.Status) string {
 	if s.LastBackup == nil {
 		return "no backup yet"
 	}
-	return fmt.Sprintf("%s, %s old; %d cached here", s.LastBackup.ID, inSeconds(s.LastBackupAge), len(s.Cached))
+	return fmt.Sprintf("%s, %s old; %d cached here", s.LastBackup.ID, terminal.InSeconds(s.LastBackupAge), len(s.Cached))
 }
 
 func nextLine(s agent.Status) string {
@@ -224,30 +217,27 @@ func nextLine(s agent.Status) string {
 	case s.NextBackup < 0:
 		return ""
 	}
-	return "backup in " + inSeconds(s.NextBackup)
+	return "backup in " + terminal.InSeconds(s.NextBackup)
 }
 
 // pausedLine says who paused the schedule, why and for how long.
 func pausedLine(s agent.Status) string {
-	text := fmt.Sprintf("paused by %s since %s", s.Paused.By, stamp(s.Paused.Since))
+	text := fmt.Sprintf("paused by %s since %s", s.Paused.By, terminal.Stamp(s.Paused.Since))
 	if s.Paused.Reason != "" {
 		text += " (" + s.Paused.Reason + ")"
 	}
 	if s.Paused.Until == nil {
 		return text + ", until understudy resume"
 	}
-	return fmt.Sprintf("%s, until %s (for another %s)", text, stamp(*s.Paused.Until), inSeconds(s.PauseLeft))
+	return fmt.Sprintf("%s, until %s (for another %s)", text, terminal.Stamp(*s.Paused.Until), terminal.InSeconds(s.PauseLeft))
 }
 
 func workLine(s agent.Status) string {
 	switch {
 	case s.Progress != nil && s.Progress.Total > 0:
-		return fmt.Sprintf("%s: %s, %s of %s", s.Work, s.Progress.Step, size(s.Progress.Done), size(s.Progress.Total))
+		return fmt.Sprintf("%s: %s, %s of %s", s.Work, s.Progress.Step, terminal.Size(s.Progress.Done), terminal.Size(s.Progress.Total))
 	case s.Progress != nil && s.Progress.Done > 0:
-		return fmt.Sprintf("%s: %s, %s", s.Work, s.Progress.Step, size(s.Progress.Done))
+		return fmt.Sprintf("%s: %s, %s", s.Work, s.Progress.Step, terminal.Size(s.Progress.Done))
 	}
 	return s.Work
 }
-
-// inSeconds is a number of seconds for people.
-func inSeconds(s float64) string { return age(time.Duration(s * float64(time.Second))) }

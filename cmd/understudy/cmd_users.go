@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/api"
 )
@@ -45,15 +42,15 @@ func (a *app) listUsers(ctx context.Context) error {
 		return err
 	}
 	var all api.Users
-	if err := c.get(ctx, "/api/v1/users", &all); err != nil {
+	if err := c.Get(ctx, "/api/v1/users", &all); err != nil {
 		return err
 	}
-	return a.printer().show(all.Users, func(w io.Writer) {
+	return a.printer().Show(all.Users, func(w io.Writer) {
 		var rows [][]any
 		for _, u := range all.Users {
 			rows = append(rows, []any{u.Name, u.Role})
 		}
-		table(w, []any{"USER", "ROLE"}, rows)
+		terminal.Table(w, []any{"USER", "ROLE"}, rows)
 	})
 }
 
@@ -76,7 +73,7 @@ first user is an admin.
 				return exit.Usagef("%s", strings.TrimPrefix(err.Error(), "invalid: "))
 			}
 			var err error
-			if u.Password, err = a.password(cmd.Context(), file); err != nil {
+			if u.Password, err = a.std.Password(cmd.Context(), file, account.MaxPassword); err != nil {
 				return err
 			}
 			return a.tell(cmd.Context(), http.MethodPost, "/api/v1/users", u, fmt.Sprintf("%s may sign in (%s).", u.Name, u.Role))
@@ -116,7 +113,7 @@ done on the active.
 		Example: `  understudy users password alice`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			password, err := a.password(cmd.Context(), file)
+			password, err := a.std.Password(cmd.Context(), file, account.MaxPassword)
 			if err != nil {
 				return err
 			}
@@ -133,70 +130,4 @@ line of --password-file (- for standard input). It has at least 10 characters.`
 
 func addPasswordFile(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "password-file", "", "file with the password, or - for standard input")
-}
-
-// password reads a new password from a file, or asks for it on a terminal.
-func (a *app) password(ctx context.Context, file string) (string, error) {
-	if file == "" {
-		return a.askPassword(ctx)
-	}
-	in := a.std.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return "", exit.Usagef("open password file: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, account.MaxPassword+2))
-	if err != nil {
-		return "", fmt.Errorf("read password: %w", err)
-	}
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	password := strings.TrimSuffix(string(line), "\r")
-	if password == "" {
-		return "", exit.Usagef("there is no password in the first line of --password-file %s", file)
-	}
-	return password, nil
-}
-
-// askPassword asks twice. While it waits nothing is shown of what is typed.
-func (a *app) askPassword(ctx context.Context) (string, error) {
-	f, ok := a.std.in.(*os.File)
-	if !ok || !isTerminal(f) {
-		return "", exit.Usagef("there is no terminal to ask for the password on: give it with --password-file FILE, or - for standard input")
-	}
-	state, err := term.GetState(int(f.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("look at the terminal: %w", err)
-	}
-	ask := func(prompt string) (string, error) {
-		fmt.Fprint(a.std.err, prompt)
-		defer fmt.Fprintln(a.std.err)
-		type read struct {
-			text []byte
-			err  error
-		}
-		done := make(chan read, 1)
-		go func() {
-			text, err := term.ReadPassword(int(f.Fd()))
-			done <- read{text, err}
-		}()
-		select {
-		case got := <-done:
-			return string(got.text), got.err
-		case <-ctx.Done(): // the read is left behind, the echo is not
-			return "", errors.Join(ctx.Err(), term.Restore(int(f.Fd()), state))
-		}
-	}
-	password, err := ask("Password: ")
-	if err != nil {
-		return "", err
-	}
-	again, err := ask("The same again: ")
-	if err == nil && again != password {
-		err = exit.Usagef("the two are not the same")
-	}
-	return password, err
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/restore"
 )
 
 // verifiedJSON is what `verify` prints with --json.
@@ -39,7 +39,7 @@ however good it is: it may not be the newest that there was.`,
   understudy verify latest --cached`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), idOf(args), deep, cached)
+			return a.verify(cmd.Context(), backups.IDOf(args), deep, cached)
 		},
 	}
 	cmd.Flags().BoolVar(&deep, "deep", false, "read every byte")
@@ -47,45 +47,31 @@ however good it is: it may not be the newest that there was.`,
 	return cmd
 }
 
-// findCurrent finds a backup in the bucket as it is there now: an earlier version
-// that is right is no proof of a good backup.
-func (a *app) findCurrent(ctx context.Context, id string) (*foundCopy, error) {
-	found, err := a.findInBucketOnly(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	found.repo = found.repo.Current()
-	found.packs = found.repo.BucketPacks()
-	// The manifest was read already, perhaps from an earlier version.
-	found.manifest, err = found.repo.Load(ctx, found.ref)
-	return found, err
-}
-
 func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
-	find := func() (*foundCopy, error) { return a.findCurrent(ctx, id) }
+	find := func() (*backups.Copy, error) { return a.backups().Current(ctx, id) }
 	if cached {
-		find = func() (*foundCopy, error) { return a.findInCache(id) }
+		find = func() (*backups.Copy, error) { return a.backups().InCache(id) }
 	}
 	found, err := find()
 	if err != nil {
 		return damage(err)
 	}
-	defer func() { _ = found.release() }() // ends with the process anyway
+	defer func() { _ = found.Release() }() // ends with the process anyway
 	p := a.progress()
-	err = restore.Verify(ctx, found.repo, found.manifest, found.packs, deep, p.update)
-	p.end()
+	err = found.Verify(ctx, deep, p.Update)
+	p.End()
 	if err != nil {
 		return damage(err)
 	}
-	shown := a.printer().show(verifiedJSON{Backup: found.ref, In: found.from, Deep: deep, OK: true}, func(w io.Writer) {
+	shown := a.printer().Show(verifiedJSON{Backup: found.Ref, In: found.From, Deep: deep, OK: true}, func(w io.Writer) {
 		checked := "every pack is there with the right size"
 		if deep {
 			checked = "every byte is as it was backed up"
 		}
-		fmt.Fprintf(w, "Backup %s in the %s is good: %s.\n", found.ref.ID, found.from, checked)
+		fmt.Fprintf(w, "Backup %s in the %s is good: %s.\n", found.Ref.ID, found.From, checked)
 	})
 	if id == "" && shown == nil {
-		return a.older.failure()
+		return a.older.Failure()
 	}
 	return shown
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -44,10 +45,10 @@ func (a *app) listWebhooks(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	var list api.Webhooks
-	if err := c.get(cmd.Context(), "/api/v1/webhooks", &list); err != nil {
+	if err := c.Get(cmd.Context(), "/api/v1/webhooks", &list); err != nil {
 		return err
 	}
-	return a.printer().show(list.Webhooks, func(w io.Writer) { showWebhooks(w, list.Webhooks) })
+	return a.printer().Show(list.Webhooks, func(w io.Writer) { showWebhooks(w, list.Webhooks) })
 }
 
 func newWebhooksAdd(a *app) *cobra.Command {
@@ -72,10 +73,10 @@ are allowed; redirects are not followed.
 				return err
 			}
 			var added api.AddedWebhook
-			if err := c.do(cmd.Context(), http.MethodPost, "/api/v1/webhooks", req, &added); err != nil {
+			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/webhooks", req, &added); err != nil {
 				return err
 			}
-			return a.printer().show(added, func(w io.Writer) {
+			return a.printer().Show(added, func(w io.Writer) {
 				fmt.Fprintf(w, "Webhook %s is added. Its secret, which is shown this once:\n\n  %s\n\nTry it: understudy webhooks test %s\n", added.ID, added.Secret, added.ID)
 			})
 		},
@@ -114,13 +115,13 @@ func newWebhooksTest(a *app) *cobra.Command {
 				return err
 			}
 			var result api.WebhookTest
-			if err := c.do(cmd.Context(), http.MethodPost, "/api/v1/webhooks/"+url.PathEscape(args[0])+"/test", nil, &result); err != nil {
+			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/webhooks/"+url.PathEscape(args[0])+"/test", nil, &result); err != nil {
 				return err
 			}
 			if !result.Delivered {
 				return exit.With(exit.ErrFailed, fmt.Errorf("not delivered: %s", result.Error))
 			}
-			return a.printer().show(result, func(w io.Writer) { fmt.Fprintln(w, "Delivered.") })
+			return a.printer().Show(result, func(w io.Writer) { fmt.Fprintln(w, "Delivered.") })
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -140,7 +141,7 @@ func showWebhooks(w io.Writer, all []api.Webhook) {
 		}
 		rows = append(rows, []any{h.ID, h.URL, anyOf(h.Kinds), anyOf(levels), h.Delivered, h.Failed, h.Pending, h.Lost, h.LastError})
 	}
-	table(w, []any{"ID", "URL", "KINDS", "LEVELS", "DELIVERED", "FAILED", "PENDING", "LOST", "LAST ERROR"}, rows)
+	terminal.Table(w, []any{"ID", "URL", "KINDS", "LEVELS", "DELIVERED", "FAILED", "PENDING", "LOST", "LAST ERROR"}, rows)
 }
 
 func anyOf(list []string) string {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
@@ -138,7 +139,7 @@ func (h *testHost) background(args ...string) (out, errout *output, end func() i
 	env, done := maps.Clone(h.env), make(chan int, 1)
 	go func() {
 		lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-		done <- run(ctx, args, lookup, stdio{in: strings.NewReader(""), out: out, err: errout})
+		done <- run(ctx, args, lookup, terminal.Streams{In: strings.NewReader(""), Out: out, Err: errout})
 	}()
 	return out, errout, sync.OnceValue(func() int {
 		cancel()

@@ -1,13 +1,13 @@
 // Command understudy keeps a warm copy of a single-node application ready to
 // take over, with nothing between the hosts but an object-storage bucket.
 //
-// This package reads flags, environment and the YAML file, opens the bucket's
-// provider, and wires the rest together; nothing below it does any of that.
+// This package has the commands, a file each. Its folders are the rooms that commands
+// share: they read settings, open the bucket's provider and ask agents; nothing below
+// cmd does any of that.
 package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 func main() {
@@ -30,32 +31,25 @@ func main() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // no reason not to run
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:], os.LookupEnv, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	code := run(ctx, os.Args[1:], os.LookupEnv, terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	stop()
 	os.Exit(code)
 }
 
-// stdio is where a command reads and writes.
-type stdio struct {
-	in  io.Reader
-	out io.Writer
-	err io.Writer
-}
-
 // run is the whole program but for the process around it: it returns the exit
 // code.
-func run(ctx context.Context, args []string, lookup settings.Lookup, std stdio) int {
+func run(ctx context.Context, args []string, lookup settings.Lookup, std terminal.Streams) int {
 	a := &app{std: std, lookup: lookup}
 	root := newRoot(a)
 	root.SetArgs(args)
-	root.SetIn(std.in)
-	root.SetOut(std.out)
-	root.SetErr(std.err)
+	root.SetIn(std.In)
+	root.SetOut(std.Out)
+	root.SetErr(std.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exit.Done
 	}
 	code := exit.Code(ctx, err)
-	a.printer().failure(err, code)
+	a.printer().Fail(err, code)
 	return code
 }

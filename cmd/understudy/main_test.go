@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"testing"
+
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 // TestMain lets the test program be what an agent of this process starts of
@@ -11,7 +13,7 @@ import (
 // start themselves again, without end.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == keepOutputCommand {
-		os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+		os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	os.Exit(m.Run())
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/pflag"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
@@ -101,7 +102,7 @@ func TestComposeSettingsAreOurs(t *testing.T) {
 		}
 		t.Setenv("AWS_ACCESS_KEY_ID", *s.Environment["AWS_ACCESS_KEY_ID"])
 		t.Setenv("AWS_SECRET_ACCESS_KEY", *s.Environment["AWS_SECRET_ACCESS_KEY"])
-		if _, err := openBucket(t.Context(), got, slog.New(slog.DiscardHandler)); err != nil {
+		if _, err := buckets.Open(t.Context(), got, slog.New(slog.DiscardHandler)); err != nil {
 			t.Errorf("service %s: %v", name, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -46,7 +47,7 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		fmt.Fprintln(w, waitLine(p))
 	}
 	if p.Loss.Heartbeat >= 0 {
-		fmt.Fprintf(w, "Last sign of life of the active: %s ago.\n", inSeconds(p.Loss.Heartbeat))
+		fmt.Fprintf(w, "Last sign of life of the active: %s ago.\n", terminal.InSeconds(p.Loss.Heartbeat))
 	}
 	if p.Loss.Reported != nil {
 		fmt.Fprintf(w, "The active last reported %s.\n", p.Loss.Reported)
@@ -82,7 +83,7 @@ func waitLine(p agent.Preflight) string {
 func showPromoted(w io.Writer, s promotedJSON) {
 	fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", s.Epoch, s.Backup)
 	if s.Downtime > 0 {
-		fmt.Fprintf(w, "The application was stopped for %s.\n", inSeconds(s.Downtime))
+		fmt.Fprintf(w, "The application was stopped for %s.\n", terminal.InSeconds(s.Downtime))
 	}
 	if s.Takeover == nil {
 		fmt.Fprintln(w, "What was lost could not be looked up yet; understudy status tells it.")
@@ -117,20 +118,20 @@ func backupName(id string) string {
 
 // promotionView shows a promotion's steps as they come, on standard error.
 type promotionView struct {
-	printer  printer
-	progress *progress
+	printer  terminal.Printer
+	progress *terminal.Progress
 	working  string
 	waiting  string
 }
 
 func (v *promotionView) step(s ha.Step) {
-	v.progress.end()
-	took := age(time.Duration(s.Took))
+	v.progress.End()
+	took := terminal.Age(time.Duration(s.Took))
 	if s.Note == "" {
-		v.printer.note("  done  %-10s %s", s.Name, took)
+		v.printer.Note("  done  %-10s %s", s.Name, took)
 		return
 	}
-	v.printer.note("  done  %-10s %s  %s", s.Name, took, s.Note)
+	v.printer.Note("  done  %-10s %s  %s", s.Name, took, s.Note)
 }
 
 // wait says what the promotion waits for, when that is something new.
@@ -140,16 +141,16 @@ func (v *promotionView) wait(s agent.PromotionStatus) {
 		waiting = s.Waiting.For
 	}
 	if waiting != "" && waiting != v.waiting {
-		v.progress.end()
-		v.printer.note("        waits for %s", s.Waiting)
+		v.progress.End()
+		v.printer.Note("        waits for %s", s.Waiting)
 	}
 	v.waiting = waiting
 }
 
 // status says what is under way, when that is something new.
 func (v *promotionView) status(s agent.PromotionStatus) {
-	if p := s.Progress; p != nil && s.State == agent.PromotionRunning && p.Total > 0 && !v.printer.json {
-		v.progress.update(*p)
+	if p := s.Progress; p != nil && s.State == agent.PromotionRunning && p.Total > 0 && !v.printer.JSON {
+		v.progress.Update(*p)
 	}
 	v.wait(s)
 	working := string(s.Phase)
@@ -157,6 +158,6 @@ func (v *promotionView) status(s agent.PromotionStatus) {
 		return
 	}
 	v.working = working
-	v.progress.end()
-	v.printer.note("        %s …", working)
+	v.progress.End()
+	v.printer.Note("        %s …", working)
 }

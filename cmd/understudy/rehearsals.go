@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -16,7 +17,7 @@ func rehearsed(all []ha.Rehearsal) string {
 	if len(all) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%s %s", all[0].Result, stamp(all[0].Time))
+	return fmt.Sprintf("%s %s", all[0].Result, terminal.Stamp(all[0].Time))
 }
 
 // rehearsalLine says what a standby has rehearsed, and how often it does.
@@ -34,7 +35,7 @@ func rehearsalLine(s agent.Status) string {
 	if last == nil {
 		return "none yet; " + policy
 	}
-	text := fmt.Sprintf("%s of %s in %s at %s", last.Result, last.Backup, age(time.Duration(last.Took)), stamp(last.Time))
+	text := fmt.Sprintf("%s of %s in %s at %s", last.Result, last.Backup, terminal.Age(time.Duration(last.Took)), terminal.Stamp(last.Time))
 	switch s.Staged {
 	case last.Backup:
 		text += ", staged"
@@ -60,20 +61,18 @@ func rehearsedBy(b control.BackupInfo) string {
 // showRehearsals writes a backup's rehearsals in full.
 func showRehearsals(w io.Writer, b control.BackupInfo) {
 	for _, r := range b.Rehearsals {
-		fmt.Fprintf(w, "\nrehearsal on %s: %s at %s, %s in %s\n", r.Instance, r.Result, stamp(r.Time), size(r.Bytes), age(time.Duration(r.Took)))
+		fmt.Fprintf(w, "\nrehearsal on %s: %s at %s, %s in %s\n", r.Instance, r.Result, terminal.Stamp(r.Time), terminal.Size(r.Bytes), terminal.Age(time.Duration(r.Took)))
 		if r.Error != "" {
-			fmt.Fprintln(w, indented(r.Error))
+			fmt.Fprintln(w, terminal.Indented(r.Error))
 		}
 		for _, doubt := range r.Doubts {
-			fmt.Fprintln(w, indented("in doubt: "+doubt))
+			fmt.Fprintln(w, terminal.Indented("in doubt: "+doubt))
 		}
 		for _, text := range r.Unchecked {
-			fmt.Fprintln(w, indented("not checked: "+text))
+			fmt.Fprintln(w, terminal.Indented("not checked: "+text))
 		}
 		if r.Output != "" {
-			fmt.Fprintf(w, "  the probe printed:\n%s\n", indented(r.Output))
+			fmt.Fprintf(w, "  the probe printed:\n%s\n", terminal.Indented(r.Output))
 		}
 	}
 }
-
-func indented(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }

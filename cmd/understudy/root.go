@@ -10,13 +10,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
+	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
+	"github.com/understudy-ha/understudy/cmd/understudy/backups"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 // app is what the commands share.
 type app struct {
-	std    stdio
+	std    terminal.Streams
 	lookup settings.Lookup
 	json   bool
 	set    *settings.Host // after the flags are parsed
@@ -26,25 +31,48 @@ type app struct {
 	log io.Writer
 	// agentURL is the agent to talk to; "" for this host's.
 	agentURL string
-	older    olderHead
+	older    buckets.OlderHead
 	// runsApp says that the agent of this host runs the application (understudy exec).
 	runsApp bool
 }
 
-func (a *app) printer() printer { return printer{std: a.std, json: a.json} }
+func (a *app) printer() terminal.Printer { return terminal.Printer{Std: a.std, JSON: a.json} }
 
 // progress shows how far long work has come, to people.
-func (a *app) progress() *progress {
+func (a *app) progress() *terminal.Progress {
 	if a.json {
-		return newProgress(io.Discard, time.Now)
+		return terminal.NewProgress(io.Discard, time.Now)
 	}
-	return newProgress(a.std.err, time.Now)
+	return terminal.NewProgress(a.std.Err, time.Now)
+}
+
+// agent connects to the agent that the command is for. Nothing is sent yet.
+func (a *app) agent() (*agentclient.Client, error) { return agentclient.Open(a.set, a.agentURL) }
+
+// addAgentFlag gives a command the choice of another host's agent.
+func (a *app) addAgentFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.agentURL, "agent", "", "URL of another host's agent, which wants the admin token; without it this host's, through the socket in the data folder")
+}
+
+// buckets reads the cluster in the bucket, without an agent.
+func (a *app) buckets() buckets.Reader {
+	return buckets.Reader{Set: a.set, Log: a.logger(), Tell: a.printer(), Older: &a.older}
+}
+
+// backups finds backups, by the agent or without one.
+func (a *app) backups() *backups.Finder {
+	return &backups.Finder{Set: a.set, Buckets: a.buckets(), Agent: a.agent, Tell: a.printer()}
+}
+
+// instance makes this host's configuration of an agent.
+func (a *app) instance() instance.Maker {
+	return instance.Maker{Set: a.set, Log: a.logger(), Version: version(), KeepOutput: keepOutput, Step: step, RunsApp: a.runsApp}
 }
 
 // logger writes to standard error as the settings ask.
 func (a *app) logger() *slog.Logger {
 	opt := &slog.HandlerOptions{Level: a.set.LogLevel}
-	var out io.Writer = a.std.err
+	var out io.Writer = a.std.Err
 	if a.log != nil {
 		out = a.log
 	}
@@ -61,7 +89,7 @@ const logPatience = 100 * time.Millisecond
 // disk that does not answer, or a pipe that nobody reads. The caller calls end once
 // it logs no more.
 func (a *app) logBeside() (end func()) {
-	b := outlet.NewBeside(logPatience, func() io.Writer { return a.std.err })
+	b := outlet.NewBeside(logPatience, func() io.Writer { return a.std.Err })
 	a.log = b
 	return b.End
 }

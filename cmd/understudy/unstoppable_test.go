@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -18,8 +19,8 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 	idle(b) // and a has none
 	a.run("init")
 	a.serve()
-	if !slices.ContainsFunc(ask[[]finding](a, "doctor"), func(f finding) bool {
-		return f.Name == "hook demote" && f.Result == warning && strings.Contains(f.Detail, "strict fencing is refused")
+	if !slices.ContainsFunc(ask[[]doctor.Finding](a, "doctor"), func(f doctor.Finding) bool {
+		return f.Name == "hook demote" && f.Result == doctor.Warning && strings.Contains(f.Detail, "strict fencing is refused")
 	}) {
 		t.Error("the doctor says nothing of it")
 	}

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bufio"
@@ -14,17 +14,17 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 )
 
-// isTerminal reports whether a stream is a terminal.
-func isTerminal(stream any) bool {
+// IsTerminal reports whether a stream is a terminal.
+func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// confirm asks a question on a terminal, which "yes" confirms. otherwise says what
+// Confirm asks a question on a terminal, which "yes" confirms. otherwise says what
 // has come of it if it is not confirmed.
-func (a *app) confirm(ctx context.Context, question, otherwise string) error {
-	fmt.Fprint(a.std.err, question+" Type yes: ")
-	answer, err := readLine(ctx, a.std.in)
+func (s Streams) Confirm(ctx context.Context, question, otherwise string) error {
+	fmt.Fprint(s.Err, question+" Type yes: ")
+	answer, err := readLine(ctx, s.In)
 	switch {
 	case ctx.Err() != nil:
 		return errors.New(otherwise)

@@ -1,4 +1,4 @@
-package main
+package buckets
 
 import (
 	"log/slog"
@@ -26,7 +26,7 @@ func FuzzBucketURL(f *testing.F) {
 		if strings.HasPrefix(strings.ToLower(text), "gs") || strings.HasPrefix(strings.ToLower(text), "file") {
 			return // would make folders
 		}
-		_, err := openBucket(t.Context(), &settings.Host{Bucket: text}, slog.New(slog.DiscardHandler))
+		_, err := Open(t.Context(), &settings.Host{Bucket: text}, slog.New(slog.DiscardHandler))
 		if err != nil && strings.Contains(text, ":hunter2@") && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error tells a password: %v", err)
 		}

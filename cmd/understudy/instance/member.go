@@ -1,10 +1,12 @@
-package main
+package instance
 
 import (
 	"context"
 	"errors"
 	"slices"
 
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -12,10 +14,10 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
-// alreadyMember reads the journal of a data folder that is one of the bucket's
+// Already reads the journal of a data folder that is one of the bucket's
 // cluster, under this instance's name, and not removed from it; nil when it is
 // not.
-func alreadyMember(ctx context.Context, cfg agent.Config) (*ha.Journal, error) {
+func Already(ctx context.Context, cfg agent.Config) (*ha.Journal, error) {
 	j, err := datadir.ReadJournal(cfg.DataDir)
 	if err != nil || j == nil || j.Instance != cfg.Instance {
 		return nil, err
@@ -36,4 +38,33 @@ func alreadyMember(ctx context.Context, cfg agent.Config) (*ha.Journal, error) {
 		return nil, nil // another host has the name now
 	}
 	return j, nil
+}
+
+// Blockers lists what keeps this host from restoring a backup of its sources, and
+// the newest one, if there is one.
+func Blockers(ctx context.Context, cfg agent.Config, newest *backup.Manifest) []string {
+	var why []string
+	for _, s := range cfg.Sources {
+		err := source.CheckRestore(ctx, s)
+		if err == nil {
+			err = accepts(ctx, s, newest)
+		}
+		if err != nil {
+			why = append(why, err.Error())
+		}
+	}
+	return why
+}
+
+// accepts tells whether a source can restore its part of a backup here.
+func accepts(ctx context.Context, s source.Source, m *backup.Manifest) error {
+	if m == nil {
+		return nil
+	}
+	for _, e := range m.Sources {
+		if e.Name == s.Name() && e.Kind == s.Kind() {
+			return s.Accept(ctx, e)
+		}
+	}
+	return nil
 }

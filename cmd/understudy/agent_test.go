@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -122,15 +120,5 @@ func TestAgentAtURLGetsTheToken(t *testing.T) {
 	env := map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token"}
 	if _, stderr, code := understudy(t, env, "pause", "--agent", s.URL); code != exit.Done {
 		t.Errorf("exit %d, stderr %q", code, stderr)
-	}
-}
-
-func TestTrustNeedsACertificate(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := trusted(file); !errors.Is(err, exit.ErrUsage) || !strings.Contains(err.Error(), "PEM") {
-		t.Errorf("error %v", err)
 	}
 }

@@ -1,4 +1,7 @@
-package main
+// Package agentclient asks an agent for the command line: this host's, through the
+// socket in the data folder, or another host's at its URL. Its errors have the kind that
+// decides the exit code, and say what to do.
+package agentclient
 
 import (
 	"context"
@@ -13,54 +16,53 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/client"
 )
 
-// agentClient talks to an agent; its errors have the kind that decides the
-// exit code, and say what to do.
-type agentClient struct {
-	client *client.Client
-	where  string // for errors
+// Client talks to an agent.
+type Client struct {
+	client    *client.Client
+	where     string // for errors
+	hasBucket bool   // the bucket can be asked instead
 }
 
-// addAgentFlag gives a command the choice of another host's agent.
-func (a *app) addAgentFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.agentURL, "agent", "", "URL of another host's agent, which wants the admin token; without it this host's, through the socket in the data folder")
-}
-
-// agent connects to the agent that the command is for. Nothing is sent yet.
-func (a *app) agent() (*agentClient, error) {
-	if a.agentURL == "" {
-		return newAgentClient(a.set.Socket())
+// Open connects to the agent at a URL, or to this host's where that is "". Nothing is
+// sent yet.
+func Open(set *settings.Host, at string) (*Client, error) {
+	if at == "" {
+		c, err := open(set.Socket())
+		if err == nil {
+			c.hasBucket = set.Bucket != ""
+		}
+		return c, err
 	}
-	token, err := a.set.Token()
+	token, err := set.Token()
 	if err != nil {
 		return nil, err
 	}
 	if token == "" {
 		return nil, exit.Usagef("an agent at a URL wants the admin token; set UNDERSTUDY_ADMIN_TOKEN or UNDERSTUDY_ADMIN_TOKEN_FILE")
 	}
-	trust, err := trusted(a.set.TLSCA)
+	trust, err := Trusted(set.TLSCA)
 	if err != nil {
 		return nil, err
 	}
-	return newAgentClient(a.agentURL, client.WithToken(string(token)), client.WithTLS(trust))
+	return open(at, client.WithToken(string(token)), client.WithTLS(trust))
 }
 
-func newAgentClient(target string, opts ...client.Option) (*agentClient, error) {
+func open(target string, opts ...client.Option) (*Client, error) {
 	c, err := client.New(target, opts...)
 	if err != nil {
 		return nil, exit.Usagef("%w", err)
 	}
-	return &agentClient{client: c, where: target}, nil
+	return &Client{client: c, where: target}, nil
 }
 
-// trusted trusts the system's certificates and those in the file ca; nil where
+// Trusted trusts the system's certificates and those in the file ca; nil where
 // there is no such file, for the system's alone.
-func trusted(ca string) (*tls.Config, error) {
+func Trusted(ca string) (*tls.Config, error) {
 	if ca == "" {
 		return nil, nil
 	}
@@ -78,44 +80,44 @@ func trusted(ca string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
-// get reads path into out.
-func (c *agentClient) get(ctx context.Context, path string, out any) error {
-	return c.do(ctx, http.MethodGet, path, nil, out)
+// Get reads path into out.
+func (c *Client) Get(ctx context.Context, path string, out any) error {
+	return c.Do(ctx, http.MethodGet, path, nil, out)
 }
 
-// do makes one call: in and out are as of client.Client.Do.
-func (c *agentClient) do(ctx context.Context, method, path string, in, out any) error {
+// Do makes one call: in and out are as of client.Client.Do.
+func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	return c.translate(c.client.Do(ctx, method, path, in, out))
 }
 
-// stream gives every server-sent event of path to each.
-func (c *agentClient) stream(ctx context.Context, path string, each func(client.Event) error) error {
+// Stream gives every server-sent event of path to each.
+func (c *Client) Stream(ctx context.Context, path string, each func(client.Event) error) error {
 	return c.translate(c.client.Stream(ctx, path, each))
 }
 
-// errNoAgent means that no agent answers, errAgentEnded that one stopped in the
+// ErrNone means that no agent answers, ErrEnded that one stopped in the
 // middle of an answer.
 var (
-	errNoAgent    = errors.New("no agent answers")
-	errAgentEnded = errors.New("the agent ended before it had answered,")
+	ErrNone  = errors.New("no agent answers")
+	ErrEnded = errors.New("the agent ended before it had answered,")
 )
 
 // translate gives an error its kind.
-func (c *agentClient) translate(err error) error {
+func (c *Client) translate(err error) error {
 	var p *client.Problem
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &p) && p.Type == client.TypeStopping:
-		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", errAgentEnded, c.where)
+		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", ErrEnded, c.where)
 	case errors.As(err, &p) && p.Type == client.TypeSetUp:
 		return exit.With(exit.ErrRefused, &answerError{problem: p})
 	case errors.As(err, &p):
 		return exit.With(kindOf(p.Status), &answerError{problem: p})
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w at %s: is it running (understudy serve), with the same --data-dir?", errNoAgent, c.where)
+		return fmt.Errorf("%w at %s: is it running (understudy serve), with the same --data-dir?", ErrNone, c.where)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", errAgentEnded, c.where)
+		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", ErrEnded, c.where)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the agent's socket %s is not yours to use: run as the agent's user", c.where)
 	}
@@ -145,8 +147,17 @@ func kindOf(status int) error {
 	}
 }
 
-// notThere reports whether the agent does not know what was asked for.
-func notThere(err error) bool {
+// NotThere reports whether the agent does not know what was asked for.
+func NotThere(err error) bool {
 	var p *client.Problem
 	return errors.As(err, &p) && p.Status == http.StatusNotFound
 }
+
+// Instead reports whether the bucket can be asked what no agent of this host answered.
+func (c *Client) Instead(err error) bool { return errors.Is(err, ErrNone) && c.hasBucket }
+
+// IsGone reports whether no agent answers, or none any more.
+func IsGone(err error) bool { return errors.Is(err, ErrNone) || errors.Is(err, ErrEnded) }
+
+// Where is the agent, for people.
+func (c *Client) Where() string { return c.where }

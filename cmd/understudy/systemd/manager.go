@@ -1,4 +1,6 @@
-package main
+// Package systemd is what the program and systemd say to each other: how the agent is,
+// and whether an application's unit starts at boot.
+package systemd
 
 import (
 	"context"
@@ -14,11 +16,11 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 )
 
-// manager tells systemd how the agent is, where that has started it as
+// Manager tells systemd how the agent is, where that has started it as
 // Type=notify: that it is ready, a line for systemctl status, and that it is alive.
 // Without a word within WatchdogSec= systemd ends the agent, and with it the
 // application of understudy exec, or one that has BindsTo=.
-type manager struct {
+type Manager struct {
 	log   *slog.Logger
 	every time.Duration // between two looks
 	turns atomic.Uint64 // of the agent's loop
@@ -28,8 +30,9 @@ type manager struct {
 // tellEvery is how often systemd is told of a change, without a watchdog.
 const tellEvery = 5 * time.Second
 
-func newManager(ctx context.Context, log *slog.Logger) *manager {
-	m := &manager{log: log, every: tellEvery}
+// NewManager finds out what systemd wants to be told.
+func NewManager(ctx context.Context, log *slog.Logger) *Manager {
+	m := &Manager{log: log, every: tellEvery}
 	switch bound, err := daemon.SdWatchdogEnabled(false); {
 	case err != nil:
 		log.WarnContext(ctx, "systemd's watchdog cannot be used", slog.Any("error", err))
@@ -39,12 +42,12 @@ func newManager(ctx context.Context, log *slog.Logger) *manager {
 	return m
 }
 
-// beat notes that the agent's loop has turned.
-func (m *manager) beat() { m.turns.Add(1) }
+// Beat notes that the agent's loop has turned.
+func (m *Manager) Beat() { m.turns.Add(1) }
 
-// run tells systemd how the agent is until ctx is done: that it is alive only while
+// Run tells systemd how the agent is until ctx is done: that it is alive only while
 // its loop turns.
-func (m *manager) run(ctx context.Context, status func() agent.Status) error {
+func (m *Manager) Run(ctx context.Context, status func() agent.Status) error {
 	tick := time.NewTicker(m.every)
 	defer tick.Stop()
 	var seen uint64
@@ -66,9 +69,9 @@ func (m *manager) run(ctx context.Context, status func() agent.Status) error {
 	}
 }
 
-// idle tells systemd that a host which waits to be set up is ready and alive, until
+// Idle tells systemd that a host which waits to be set up is ready and alive, until
 // ctx is done.
-func (m *manager) idle(ctx context.Context) {
+func (m *Manager) Idle(ctx context.Context) {
 	m.tell(ctx, daemon.SdNotifyReady+"\nSTATUS=This host belongs to no cluster yet.")
 	tick := time.NewTicker(m.every)
 	defer tick.Stop()
@@ -83,7 +86,7 @@ func (m *manager) idle(ctx context.Context) {
 }
 
 // describe tells systemd a line about the agent, when that is another.
-func (m *manager) describe(ctx context.Context, s agent.Status) {
+func (m *Manager) describe(ctx context.Context, s agent.Status) {
 	line := s.Instance + ": " + s.State
 	if s.App != "" {
 		line += ", application " + s.App
@@ -95,7 +98,7 @@ func (m *manager) describe(ctx context.Context, s agent.Status) {
 	}
 }
 
-func (m *manager) tell(ctx context.Context, what string) {
+func (m *Manager) tell(ctx context.Context, what string) {
 	if _, err := daemon.SdNotify(false, what); err != nil {
 		m.log.DebugContext(ctx, "systemd was not told", slog.Any("error", err))
 	}
@@ -104,8 +107,8 @@ func (m *manager) tell(ctx context.Context, what string) {
 // ofSystemd are the variables by which systemd is told: the agent's alone.
 var ofSystemd = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
-// childEnviron is this process's environment without them.
-func childEnviron() []string {
+// ChildEnviron is this process's environment without them.
+func ChildEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return slices.Contains(ofSystemd, name)

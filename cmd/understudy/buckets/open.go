@@ -1,4 +1,6 @@
-package main
+// Package buckets opens the bucket that the settings name, and the cluster in it: for
+// commands that need no agent. It alone chooses a provider.
+package buckets
 
 import (
 	"context"
@@ -18,8 +20,8 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
 
-// providers are the stores that this program can open.
-var providers = blobstore.Mux{
+// Providers are the stores that this program can open.
+var Providers = blobstore.Mux{
 	azstore.Scheme:    azstore.Open,
 	"file":            filestore.Open,
 	gcsstore.Scheme:   gcsstore.Open,
@@ -27,30 +29,30 @@ var providers = blobstore.Mux{
 	s3store.Scheme:    s3store.Open,
 }
 
-// bucketStore is the bucket, within the limits that are set for it.
-type bucketStore struct {
+// Store is the bucket, within the limits that are set for it.
+type Store struct {
 	blobstore.Store
-	lifecycle blobstore.Lifecycle // nil: the store has no rules that can be read here
+	Lifecycle blobstore.Lifecycle // nil: the store has no rules that can be read here
 }
 
 // Unwrap implements blobstore.Wrapper.
-func (b *bucketStore) Unwrap() blobstore.Store { return b.Store }
+func (b *Store) Unwrap() blobstore.Store { return b.Store }
 
-// openBucket opens the bucket that the settings name, within their limits. A
+// Open opens the bucket that the settings name, within their limits. A
 // read, a list or an unconditional write that failed for the moment is tried
 // again; a conditional write never is. When access is denied, credentials are
 // read again.
-func openBucket(ctx context.Context, s *settings.Host, log *slog.Logger) (*bucketStore, error) {
-	return openBucketAt(ctx, s, log, time.Time{})
+func Open(ctx context.Context, s *settings.Host, log *slog.Logger) (*Store, error) {
+	return OpenAt(ctx, s, log, time.Time{})
 }
 
-// openBucketAt is openBucket, of the bucket as it was at a time unless that is
+// OpenAt is Open, of the bucket as it was at a time unless that is
 // zero.
-func openBucketAt(ctx context.Context, s *settings.Host, log *slog.Logger, at time.Time) (*bucketStore, error) {
+func OpenAt(ctx context.Context, s *settings.Host, log *slog.Logger, at time.Time) (*Store, error) {
 	if err := s.NeedBucket(); err != nil {
 		return nil, err
 	}
-	store, err := blobstore.Reopen(ctx, func(ctx context.Context) (blobstore.Store, error) { return providers.Open(ctx, s.Bucket) }, blobstore.ReopenOptions{})
+	store, err := blobstore.Reopen(ctx, func(ctx context.Context) (blobstore.Store, error) { return Providers.Open(ctx, s.Bucket) }, blobstore.ReopenOptions{})
 	if err != nil {
 		// The URL is wrong, unless the store itself was asked something.
 		if e := (*blobstore.Error)(nil); errors.As(err, &e) {
@@ -71,5 +73,5 @@ func openBucketAt(ctx context.Context, s *settings.Host, log *slog.Logger, at ti
 	// and must never wait behind it: a heartbeat that comes too late costs the
 	// active its role.
 	store = blobstore.Limit(store, blobstore.LimitOptions{Prefix: retention.Packs, Upload: s.UploadLimit, Download: s.DownloadLimit})
-	return &bucketStore{Store: store, lifecycle: lifecycle}, nil
+	return &Store{Store: store, Lifecycle: lifecycle}, nil
 }

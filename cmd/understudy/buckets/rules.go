@@ -1,4 +1,4 @@
-package main
+package buckets
 
 import (
 	"context"
@@ -7,18 +7,19 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
-// firstRules gives the bucket of a new cluster its rules. It says who deletes
+// FirstRules gives the bucket of a new cluster its rules. It says who deletes
 // what has expired from now on, and in a sentence why and when.
-func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) (by, text string) {
-	ages := fmt.Sprintf("backups after %s, their packs after %s", days(r.ManifestLife()), days(r.PackLife()))
+func FirstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) (by, text string) {
+	ages := fmt.Sprintf("backups after %s, their packs after %s", terminal.Days(r.ManifestLife()), terminal.Days(r.PackLife()))
 	var inForce []blobstore.Rule
 	err := blobstore.ErrNoRules
 	if lifecycle != nil {
-		inForce, err = applyRules(ctx, lifecycle, r)
+		inForce, err = ApplyRules(ctx, lifecycle, r)
 	}
 	standing := r.Under(inForce)
 	switch {
@@ -30,4 +31,18 @@ func firstRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.
 		return upkeep.AppliedByBucket, "THE BUCKET HAS RULES THAT DELETE TOO SOON: see understudy lifecycle show."
 	}
 	return upkeep.AppliedByBucket, "The bucket's own rules delete what has expired: " + ages + "."
+}
+
+// ApplyRules sets the rules of a retention and reads them back. That they are
+// not there then is ErrRulesLost.
+func ApplyRules(ctx context.Context, lifecycle blobstore.Lifecycle, r retention.Policy) ([]blobstore.Rule, error) {
+	wanted := control.Rules(r)
+	if err := lifecycle.SetRules(ctx, wanted); err != nil {
+		return nil, err
+	}
+	inForce, err := lifecycle.Rules(ctx)
+	if err == nil && retention.Lost(wanted, inForce) {
+		err = blobstore.ErrRulesLost
+	}
+	return inForce, err
 }

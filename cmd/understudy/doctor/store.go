@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 
 // examineStore finds out whether the store keeps its promises, what this host
 // may do there, and how fast it is. The first finding sums the promises up.
-func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding {
-	steps := a.steps()
+func (e *Examiner) examineStore(ctx context.Context, store blobstore.Store) []Finding {
+	steps := steps{e.Steps}
 	report, err := conformance.Full(ctx, conformance.Config{Store: store, Random: rand.Reader, Now: time.Now, Began: steps.begin})
 	if err == nil {
 		steps.begin("object lock")
@@ -29,22 +29,22 @@ func (a *app) examineStore(ctx context.Context, store blobstore.Store) []finding
 	}
 	steps.end()
 	if err != nil {
-		return []finding{is("bucket", err, "")}
+		return []Finding{is("bucket", err, "")}
 	}
-	found := []finding{sumUp(report)}
+	found := []Finding{SumUp(report)}
 	for _, c := range report {
-		found = append(found, finding{
-			Name: c.Name, Result: result(c.Outcome), Detail: c.Detail, Promise: c.Promise, Values: c.Values,
+		found = append(found, Finding{
+			Name: c.Name, Result: Result(c.Outcome), Detail: c.Detail, Promise: c.Promise, Values: c.Values,
 			broken: c.Broken(),
 		})
 	}
 	return found
 }
 
-// sumUp says in one finding whether the store may be used.
-func sumUp(report conformance.Report) finding {
+// SumUp says in one finding whether the store may be used.
+func SumUp(report conformance.Report) Finding {
 	if broken := report.Broken(); len(broken) > 0 {
-		return finding{Name: "bucket", Result: bad, Detail: "the store must not be used: it breaks " + strings.Join(broken, ", ")}
+		return Finding{Name: "bucket", Result: Bad, Detail: "the store must not be used: it breaks " + strings.Join(broken, ", ")}
 	}
 	f := is("bucket", report.Err(), "the store keeps every promise that promotions rest on")
 	if e := (*blobstore.Error)(nil); errors.As(report.Err(), &e) && e.Err != nil && !strings.Contains(f.Detail, e.Err.Error()) {
@@ -62,31 +62,24 @@ var networkShares = map[uint32]string{
 
 // examineFolder warns about a bucket that is a folder on a network share: an
 // examination from one host cannot prove that two keep a rename and a lock in order.
-func examineFolder(bucket string) []finding {
+func examineFolder(bucket string) []Finding {
 	u, err := url.Parse(bucket)
 	if err != nil || u.Scheme != "file" {
 		return nil
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(u.Path, &fs); err != nil {
-		return []finding{is("folder", fmt.Errorf("look at %s: %w", u.Path, err), "")}
+		return []Finding{is("folder", fmt.Errorf("look at %s: %w", u.Path, err), "")}
 	}
 	if share, is := networkShares[uint32(fs.Type)]; is {
-		return []finding{{Name: "folder", Result: warning, Detail: fmt.Sprintf("%s is on a network share (%s): safe for one host alone, since few shares keep a rename and a lock in order between hosts", u.Path, share)}}
+		return []Finding{{Name: "folder", Result: Warning, Detail: fmt.Sprintf("%s is on a network share (%s): safe for one host alone, since few shares keep a rename and a lock in order between hosts", u.Path, share)}}
 	}
-	return []finding{is("folder", nil, u.Path+" is on a file system of this host: no other host sees it")}
+	return []Finding{is("folder", nil, u.Path+" is on a file system of this host: no other host sees it")}
 }
 
 // steps shows on a terminal what is being done, and nothing elsewhere.
 type steps struct {
 	out io.Writer // nil: nothing is shown
-}
-
-func (a *app) steps() steps {
-	if a.json || !isTerminal(a.std.err) {
-		return steps{}
-	}
-	return steps{a.std.err}
 }
 
 const clearLine = "\r\x1b[K"

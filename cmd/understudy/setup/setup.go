@@ -1,4 +1,6 @@
-package main
+// Package setup serves a host that belongs to no cluster yet, until it is set up: by what
+// is entered on its page, or by a command.
+package setup
 
 import (
 	"context"
@@ -17,7 +19,11 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
+	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
+	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
+	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/systemd"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -26,13 +32,13 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 )
 
-// isNew reports whether this host has to be set up before an agent can run:
+// IsNew reports whether this host has to be set up before an agent can run:
 // there is no bucket or no key, or the data folder belongs to no cluster.
-func (a *app) isNew() bool {
-	if a.set.Bucket == "" || !a.set.HasKey() {
+func IsNew(set *settings.Host) bool {
+	if set.Bucket == "" || !set.HasKey() {
 		return true
 	}
-	j, err := datadir.ReadJournal(a.set.DataDir)
+	j, err := datadir.ReadJournal(set.DataDir)
 	return err == nil && j == nil // one that cannot be read is for the agent to tell
 }
 
@@ -40,40 +46,40 @@ func (a *app) isNew() bool {
 // up.
 const lookEvery = time.Second
 
-// setUp serves the set-up until this host belongs to a cluster, by what is
+// Serve serves the set-up until this host belongs to a cluster, by what is
 // entered there or by understudy init or join, or until ctx is done.
-func (a *app) setUp(ctx context.Context, systemd *manager) error {
-	if err := a.set.NeedInstance(); err != nil {
+func Serve(ctx context.Context, m instance.Maker, manager *systemd.Manager) error {
+	if err := m.Set.NeedInstance(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(a.set.DataDir, 0o700); err != nil {
+	if err := os.MkdirAll(m.Set.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
-	code := oneTimeCode()
-	s := &setup{app: a, done: make(chan struct{})}
+	code := OneTimeCode()
+	s := &host{Maker: m, done: make(chan struct{})}
 	server, err := api.ListenSetup(ctx, api.SetupConfig{
 		Setup: s, Code: strings.ReplaceAll(code, "-", ""), Pages: console.SetupHandler(),
 		Server: api.ServerConfig{
-			Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey, SocketPath: a.set.Socket(), URL: a.set.URL, Proxies: a.set.Proxies,
-			Version: version(), Logger: a.logger(),
+			Listen: m.Set.Listen, TLSCert: m.Set.TLSCert, TLSKey: m.Set.TLSKey, SocketPath: m.Set.Socket(), URL: m.Set.URL, Proxies: m.Set.Proxies,
+			Version: m.Version, Logger: m.Log,
 		},
 	})
 	if err != nil {
 		return err
 	}
-	a.logger().WarnContext(ctx, "this host belongs to no cluster yet: set it up in a browser, with the one-time code, or by understudy init or understudy join",
-		slog.String("page", page(a.set, server.Addr())), slog.String("code", code))
+	m.Log.WarnContext(ctx, "this host belongs to no cluster yet: set it up in a browser, with the one-time code, or by understudy init or understudy join",
+		slog.String("page", page(m.Set, server.Addr())), slog.String("code", code))
 	for _, problem := range s.problems() {
-		a.logger().WarnContext(ctx, problem)
+		m.Log.WarnContext(ctx, problem)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go systemd.idle(ctx)
+	go manager.Idle(ctx)
 	go func() {
 		defer cancel()
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
-		for a.isNew() {
+		for IsNew(m.Set) {
 			select {
 			case <-ctx.Done():
 				return
@@ -83,10 +89,7 @@ func (a *app) setUp(ctx context.Context, systemd *manager) error {
 			}
 		}
 	}()
-	if err := server.Serve(ctx); err != nil {
-		return err
-	}
-	return a.readSettings()
+	return server.Serve(ctx)
 }
 
 // page is where the set-up is, as far as this host can tell.
@@ -104,17 +107,17 @@ func page(s *settings.Host, addr net.Addr) string {
 	return scheme + "://" + addr.String()
 }
 
-// oneTimeCode is made to be typed: 60 bits, without characters that look alike.
-func oneTimeCode() string {
+// OneTimeCode is made to be typed: 60 bits, without characters that look alike.
+func OneTimeCode() string {
 	raw := make([]byte, 8)
 	_, _ = rand.Read(raw) // never fails: crypto/rand says so
 	text := base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").EncodeToString(raw)
 	return text[:4] + "-" + text[4:8] + "-" + text[8:12]
 }
 
-// setup is this host, as the set-up's page sees it.
-type setup struct {
-	app *app
+// host is this host, as the set-up's page sees it.
+type host struct {
+	instance.Maker
 
 	mu       sync.Mutex // one creation at a time
 	done     chan struct{}
@@ -122,8 +125,8 @@ type setup struct {
 }
 
 // State says what flags and environment tell.
-func (s *setup) State(context.Context) api.SetupState {
-	set := s.app.set
+func (s *host) State(context.Context) api.SetupState {
+	set := s.Set
 	state := api.SetupState{
 		Instance: set.Instance, InstanceFixed: set.Given("instance"),
 		URL: set.URL, URLFixed: set.Given("url"), Bucket: set.Bucket, BucketFixed: set.Given("bucket"),
@@ -141,8 +144,8 @@ func (s *setup) State(context.Context) api.SetupState {
 }
 
 // problems is what cannot be mended on the page.
-func (s *setup) problems() []string {
-	if _, err := s.app.set.File(keepOutput); err != nil {
+func (s *host) problems() []string {
+	if _, err := s.Set.File(s.KeepOutput); err != nil {
 		return []string{fmt.Sprintf("What is to be backed up is not known yet; mend this on the host, and go on here: %v", err)}
 	}
 	return nil
@@ -158,14 +161,14 @@ const proofTimeout = 30 * time.Second
 
 // ProveBucket finds out whether a bucket keeps the promises that promotions rest
 // on.
-func (s *setup) ProveBucket(ctx context.Context, bucket string) (api.BucketProof, error) {
-	set := *s.app.set
+func (s *host) ProveBucket(ctx context.Context, bucket string) (api.BucketProof, error) {
+	set := *s.Set
 	if err := set.SetBucket(bucket); err != nil {
 		return api.BucketProof{}, invalidInput("bucket", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	store, err := openBucket(ctx, &set, s.app.logger())
+	store, err := buckets.Open(ctx, &set, s.Log)
 	if err != nil {
 		return api.BucketProof{Detail: err.Error()}, nil
 	}
@@ -174,17 +177,17 @@ func (s *setup) ProveBucket(ctx context.Context, bucket string) (api.BucketProof
 		err = report.Err()
 	}
 	if err != nil {
-		return api.BucketProof{Detail: sumUp(report).Detail + ": " + err.Error()}, nil
+		return api.BucketProof{Detail: doctor.SumUp(report).Detail + ": " + err.Error()}, nil
 	}
 	_, err = store.Stat(ctx, ha.ClusterKey)
 	if err != nil && !errors.Is(err, blobstore.ErrNotFound) {
 		return api.BucketProof{Detail: err.Error()}, nil
 	}
-	return api.BucketProof{OK: true, Detail: sumUp(report).Detail, Cluster: err == nil}, nil
+	return api.BucketProof{OK: true, Detail: doctor.SumUp(report).Detail, Cluster: err == nil}, nil
 }
 
 // NewKey makes a key, and keeps it nowhere.
-func (*setup) NewKey() (api.SetupKey, error) {
+func (*host) NewKey() (api.SetupKey, error) {
 	k, err := seal.Generate(rand.Reader)
 	if err != nil {
 		return api.SetupKey{}, fmt.Errorf("generate key: %w", err)
@@ -193,7 +196,7 @@ func (*setup) NewKey() (api.SetupKey, error) {
 }
 
 // CheckKey finds typing mistakes.
-func (*setup) CheckKey(line string) (string, error) {
+func (*host) CheckKey(line string) (string, error) {
 	k, err := seal.ParseKey(line)
 	if err != nil {
 		return "", err
@@ -203,7 +206,7 @@ func (*setup) CheckKey(line string) (string, error) {
 
 // Create does what understudy init or join would do with what was entered, and
 // keeps it. Nothing is kept of an attempt that has failed.
-func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone, error) {
+func (s *host) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.finished {
@@ -213,16 +216,16 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 	if err != nil {
 		return api.SetupDone{}, err
 	}
-	cfg, c, err := entered.instance(ctx)
+	cfg, c, err := entered.Config(ctx)
 	if err != nil {
 		return api.SetupDone{}, invalidInput("configuration", err)
 	}
 	done := api.SetupDone{Role: req.Role}
-	kept := entered.set.Kept(s.app.set)
-	forget := kept.Forgets(entered.set.DataDir)
+	kept := entered.Set.Kept(s.Set)
+	forget := kept.Forgets(entered.Set.DataDir)
 	// What is entered is kept before the cluster can know this host: a crash in
 	// between must not lose the only copy of a key.
-	if err := kept.Keep(entered.set.DataDir, cfg.Ring); err != nil {
+	if err := kept.Keep(entered.Set.DataDir, cfg.Ring); err != nil {
 		return done, err
 	}
 	if req.Role == ha.RoleActive {
@@ -241,8 +244,8 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 	if err != nil {
 		return done, errors.Join(err, forget())
 	}
-	for _, found := range bootChecks(ctx, c.Hooks) {
-		if found.Result != good {
+	for _, found := range doctor.Boot(ctx, c.Hooks) {
+		if found.Result != doctor.Good {
 			done.Notes = append(done.Notes, found.Detail)
 		}
 	}
@@ -251,11 +254,11 @@ func (s *setup) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone
 	return done, nil
 }
 
-// enter gives an app with what was entered in its settings. What is fixed
+// enter returns a host with what was entered in its settings. What is fixed
 // stays.
-func (s *setup) enter(req api.SetupRequest) (*app, error) {
-	entered, set := *s.app, *s.app.set
-	entered.set = &set
+func (s *host) enter(req api.SetupRequest) (instance.Maker, error) {
+	entered, set := s.Maker, *s.Set
+	entered.Set = &set
 	for _, v := range []struct {
 		name, value string
 		set         func(string) error
@@ -266,25 +269,25 @@ func (s *setup) enter(req api.SetupRequest) (*app, error) {
 			continue
 		}
 		if err := v.set(v.value); err != nil {
-			return nil, invalidInput(v.name, err)
+			return entered, invalidInput(v.name, err)
 		}
 	}
 	if req.Key != "" && !(set.HasKey() && (set.Given("key") || set.Given("key-file"))) {
 		k, err := seal.ParseKey(req.Key)
 		if err != nil {
-			return nil, invalidInput("key", err)
+			return entered, invalidInput("key", err)
 		}
 		set.Key, set.KeyFile = settings.Secret(k.Line()), ""
 	}
 	if !set.HasKey() {
-		return nil, invalidInput("key", errors.New("generate a key, or paste the cluster's"))
+		return entered, invalidInput("key", errors.New("generate a key, or paste the cluster's"))
 	}
-	return &entered, nil
+	return entered, nil
 }
 
 // makeCluster makes the cluster with its first user.
 func makeCluster(ctx context.Context, cfg agent.Config, req api.SetupRequest) (cluster string, notes []string, err error) {
-	shared := firstConfig(cfg)
+	shared := instance.SharedAtFirst(cfg)
 	if req.Frequency != "" {
 		d, err := agent.ParseDuration(req.Frequency)
 		if err != nil {
@@ -303,6 +306,6 @@ func makeCluster(ctx context.Context, cfg agent.Config, req api.SetupRequest) (c
 	if err != nil {
 		return "", nil, err
 	}
-	_, expiry := firstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
+	_, expiry := buckets.FirstRules(ctx, cfg.Lifecycle, retention.Policy{Keep: time.Duration(shared.Retention), Reuse: time.Duration(shared.ReuseWindow)})
 	return cluster, []string{expiry}, nil
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 )
 
-// progress shows how far long work has come: a bar on a terminal, plain lines
+// Progress shows how far long work has come: a bar on a terminal, plain lines
 // elsewhere. It is safe for concurrent use.
-type progress struct {
+type Progress struct {
 	mu   sync.Mutex
 	out  io.Writer
 	now  func() time.Time
@@ -26,12 +26,13 @@ type progress struct {
 // plainEvery is how often a plain line is written at most.
 const plainEvery = 5 * time.Second
 
-func newProgress(out io.Writer, now func() time.Time) *progress {
-	return &progress{out: out, now: now, bars: isTerminal(out)}
+// NewProgress shows progress on out.
+func NewProgress(out io.Writer, now func() time.Time) *Progress {
+	return &Progress{out: out, now: now, bars: IsTerminal(out)}
 }
 
-// update takes in how far the work has come.
-func (p *progress) update(at backup.Progress) {
+// Update takes in how far the work has come.
+func (p *Progress) Update(at backup.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	newStep := at.Step != p.last.Step
@@ -49,15 +50,15 @@ func (p *progress) update(at backup.Progress) {
 	}
 }
 
-// end ends the last step.
-func (p *progress) end() {
+// End ends the last step.
+func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.endStep()
 	p.last = backup.Progress{}
 }
 
-func (p *progress) endStep() {
+func (p *Progress) endStep() {
 	switch {
 	case p.last.Step == "":
 	case p.bar != nil:
@@ -69,7 +70,7 @@ func (p *progress) endStep() {
 	}
 }
 
-func (p *progress) draw(newStep bool, at backup.Progress) {
+func (p *Progress) draw(newStep bool, at backup.Progress) {
 	total := at.Total
 	if total <= 0 {
 		total = -1 // a spinner
@@ -90,10 +91,10 @@ func (p *progress) draw(newStep bool, at backup.Progress) {
 	_ = p.bar.Set64(at.Done) // a terminal that is gone is no reason to stop
 }
 
-func (p *progress) print(at backup.Progress) {
+func (p *Progress) print(at backup.Progress) {
 	if at.Total > 0 {
-		fmt.Fprintf(p.out, "%s: %s of %s\n", at.Step, size(at.Done), size(at.Total))
+		fmt.Fprintf(p.out, "%s: %s of %s\n", at.Step, Size(at.Done), Size(at.Total))
 		return
 	}
-	fmt.Fprintf(p.out, "%s: %s\n", at.Step, size(at.Done))
+	fmt.Fprintf(p.out, "%s: %s\n", at.Step, Size(at.Done))
 }
