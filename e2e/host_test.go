@@ -97,6 +97,7 @@ func (c *cluster) host(name string, app application) *host {
 		"UNDERSTUDY_CONFIG="+config,
 		"UNDERSTUDY_POLL=1s",
 		"UNDERSTUDY_LOG_LEVEL=debug",
+		"UNDERSTUDY_ENVIRONMENT_FILE=none", // of the machine that the tests run on
 	)
 	c.hosts = append(c.hosts, h)
 	c.t.Cleanup(func() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
@@ -25,6 +26,11 @@ func understudyCtx(ctx context.Context, env map[string]string, args ...string) (
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 	code = run(ctx, args, lookup, terminal.Streams{In: strings.NewReader(""), Out: &out, Err: &err})
 	return out.String(), err.String(), code
+}
+
+// run runs the program with an environment, and without this machine's settings.
+func run(ctx context.Context, args []string, lookup settings.Lookup, std terminal.Streams) int {
+	return (&app{std: std, lookup: lookup}).run(ctx, args)
 }
 
 func TestKeyGenerateMakesAKeyThatShowIDKnows(t *testing.T) {

@@ -95,7 +95,7 @@ func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
 
 // warnMember says what would make a promotion unsafe on this host.
 func (a *app) warnMember(ctx context.Context, c *settings.File, cfg agent.Config) {
-	if problem := settings.CheckPrivate(a.set.KeyFile); problem != "" {
+	for _, problem := range a.set.Exposed() {
 		a.printer().Note("%s", problem)
 	}
 	if cfg.URL == "" {

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/setup"
 	"github.com/understudy-ha/understudy/cmd/understudy/systemd"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -72,10 +71,8 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 			return err
 		}
 	}
-	for _, path := range []string{a.set.KeyFile, a.set.AdminTokenFile} {
-		if problem := settings.CheckPrivate(path); problem != "" {
-			cfg.Logger.WarnContext(ctx, problem)
-		}
+	for _, problem := range a.set.Exposed() {
+		cfg.Logger.WarnContext(ctx, problem)
 	}
 	cfg.Beat = manager.Beat
 	ag, err := agent.Open(ctx, cfg)

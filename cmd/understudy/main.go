@@ -31,25 +31,28 @@ func main() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // no reason not to run
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:], os.LookupEnv, terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	a := &app{
+		std: terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, lookup: os.LookupEnv,
+		environment: settings.EnvironmentPath, setenv: os.Setenv,
+	}
+	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // run is the whole program but for the process around it: it returns the exit
 // code.
-func run(ctx context.Context, args []string, lookup settings.Lookup, std terminal.Streams) int {
-	a := &app{std: std, lookup: lookup}
+func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
-	root.SetIn(std.In)
-	root.SetOut(std.Out)
-	root.SetErr(std.Err)
+	root.SetIn(a.std.In)
+	root.SetOut(a.std.Out)
+	root.SetErr(a.std.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exit.Done
 	}
 	code := exit.Code(ctx, err)
-	a.printer().Fail(err, code)
+	a.printer().Fail(a.withSudo(err), code)
 	return code
 }

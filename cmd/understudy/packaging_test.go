@@ -92,7 +92,7 @@ func TestComposeSettingsAreOurs(t *testing.T) {
 			}
 			env[key] = *value
 		}
-		got, err := settings.Read(pflag.NewFlagSet(name, pflag.ContinueOnError), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+		got, err := settings.Read(pflag.NewFlagSet(name, pflag.ContinueOnError), func(name string) (string, bool) { v, ok := env[name]; return v, ok }, nil)
 		if err != nil {
 			t.Errorf("service %s: %v", name, err)
 			continue

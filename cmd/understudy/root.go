@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,8 +23,14 @@ import (
 type app struct {
 	std    terminal.Streams
 	lookup settings.Lookup
-	json   bool
-	set    *settings.Host // after the flags are parsed
+	// environment is the file with the variables of this host's service; "": none.
+	// setenv takes over what it sets and is no setting; nil: nothing does.
+	environment string
+	setenv      func(name, value string) error
+	unreadable  string // that file, where this user may not read it
+
+	json bool
+	set  *settings.Host // after the flags are parsed
 	// readSettings reads set, again where something has changed it.
 	readSettings func() error
 	// log is where the log goes; nil: to standard error.
@@ -97,9 +103,10 @@ func (a *app) logBeside() (end func()) {
 const rootHelp = `Understudy keeps a warm copy of a single-node application ready to take over,
 with nothing between the hosts but an object-storage bucket.
 
-Bucket, key and identity come from the environment (UNDERSTUDY_…) or from the
-flags below; what to back up comes from a YAML file. The shared key and the
-admin token have no flags, so that they appear in no process list.
+Bucket, key and identity come from flags, from the environment (UNDERSTUDY_…) or
+from /etc/understudy/environment, as the service has them: understudy help settings
+lists them. What to back up comes from a YAML file: understudy config init writes a
+first one.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused because unsafe or not in
 that role, 4 bucket or key problem, 130 interrupted.`
@@ -129,8 +136,12 @@ func newRoot(a *app) *cobra.Command {
 		Args:          subcommandOnly,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			file, err := a.findEnvironment(cmd.Flags())
+			if err != nil {
+				return err
+			}
 			a.readSettings = func() (err error) {
-				a.set, err = settings.Read(cmd.Flags(), a.lookup)
+				a.set, err = settings.Read(cmd.Flags(), a.lookup, file)
 				return err
 			}
 			return a.readSettings()
@@ -142,10 +153,12 @@ func newRoot(a *app) *cobra.Command {
 		return exit.Usagef("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	root.SetVersionTemplate("understudy {{.Version}}\n")
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.AddCommand(
 		newServe(a), newExec(a), newWatchdog(), newKeepOutput(), newInit(a), newJoin(a), newLeave(a), newKey(a), newDoctor(a), newLifecycle(a),
 		newStatus(a), newBackup(a), newAcceptChange(a), newAcceptHost(a), newBackups(a), newVerify(a), newRestore(a), newPromote(a), newRecoverBucket(a),
 		newInstances(a), newConfig(a), newUsers(a), newPause(a), newResume(a), newStart(a), newEvents(a), newWebhooks(a), newDemo(a),
+		newVersion(a), newSettings(),
 	)
 	return root
 }
@@ -172,17 +185,17 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// release is set by the release build with -ldflags.
-var release string
+// usageTemplate has one line in the place of the settings' flags, which every command
+// has.
+func usageTemplate(of string) string {
+	const inherited, local, flags = "{{if .HasAvailableInheritedFlags}}", "{{if .HasAvailableLocalFlags}}", "{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
+	from := strings.Index(of, inherited)
+	to := from + strings.Index(of[from:], "{{end}}")
+	of = of[:from] + `{{if .Runnable}}
 
-// version is the release, or what the build recorded of the sources.
-func version() string {
-	if release != "" {
-		return release
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
+Every command takes --json, and this host's settings as flags: understudy help settings` + of[to:]
+	return strings.NewReplacer(
+		local, "{{if and .HasParent .HasAvailableLocalFlags}}",
+		flags, "{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}",
+	).Replace(of)
 }

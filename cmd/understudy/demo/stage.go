@@ -137,6 +137,7 @@ func (s *stage) newHost(name, program, address string) (h *host, err error) {
 		"UNDERSTUDY_DATA_DIR="+h.path("agent"),
 		"UNDERSTUDY_CONFIG="+h.path("understudy.yaml"),
 		"UNDERSTUDY_POLL=1s",
+		"UNDERSTUDY_ENVIRONMENT_FILE=none", // of the machine
 	)
 	h.api, err = client.New(filepath.Join(h.path("agent"), "agent.sock"))
 	return h, err

@@ -31,6 +31,7 @@ type Finding struct {
 // Result is how good one thing is.
 type Result string
 
+// Results.
 const (
 	Good    Result = "ok"
 	Warning Result = "warning"
@@ -64,10 +65,8 @@ func (e *Examiner) Examine(ctx context.Context) []Finding {
 	if err != nil {
 		found = append(found, is("key", err, ""))
 	}
-	for _, path := range []string{e.Set.KeyFile, e.Set.AdminTokenFile} {
-		if problem := settings.CheckPrivate(path); problem != "" {
-			found = append(found, Finding{Name: "private files", Result: Warning, Detail: problem})
-		}
+	for _, problem := range e.Set.Exposed() {
+		found = append(found, Finding{Name: "private files", Result: Warning, Detail: problem})
 	}
 	found = append(found, e.examineBucket(ctx, ring)...)
 	c, err := e.Set.File(e.Keep)

@@ -52,7 +52,8 @@ type Host struct {
 	LogLevel       slog.Level
 	LogFormat      string
 
-	given map[string]bool // by flag or environment, by the flag's name
+	given       map[string]bool // by flag or environment, by the flag's name
+	environment *Environment
 }
 
 const envPrefix = "UNDERSTUDY_"
@@ -63,7 +64,8 @@ type variable struct {
 	name     string // of the flag
 	fallback string
 	usage    string
-	secret   bool // it has no flag
+	secret   bool   // it has no flag
+	instead  string // what is given instead of it, by the flag's name
 	set      func(h *Host, value string) error
 }
 
@@ -74,8 +76,8 @@ func (v variable) env() string {
 // variables lists all settings, in the order of the help text.
 var variables = []variable{
 	{name: "bucket", usage: "the bucket: s3://bucket/prefix?region=…&endpoint=… or file:///path", set: (*Host).SetBucket},
-	{name: "key", secret: true, set: func(h *Host, v string) error { h.Key = Secret(v); return nil }},
-	{name: "key-file", usage: "file with the key ring, newest first", set: setPath(func(h *Host) *string { return &h.KeyFile })},
+	{name: "key", secret: true, instead: "key-file", usage: "the shared key itself", set: func(h *Host, v string) error { h.Key = Secret(v); return nil }},
+	{name: "key-file", instead: "key", usage: "file with the key ring, newest first", set: setPath(func(h *Host) *string { return &h.KeyFile })},
 	{name: "instance", usage: "this instance's name (the host name)", set: (*Host).SetInstance},
 	{name: "url", usage: "URL at which the other instances reach this one; empty: polling only", set: (*Host).SetURL},
 	{name: "listen", fallback: "127.0.0.1:7878", usage: "address of API and console", set: (*Host).setListen},
@@ -83,11 +85,12 @@ var variables = []variable{
 	{name: "tls-key", usage: "the certificate's private key", set: setPath(func(h *Host) *string { return &h.TLSKey })},
 	{name: "tls-ca", usage: "certificates to trust in peers, besides the system's", set: setPath(func(h *Host) *string { return &h.TLSCA })},
 	{name: "trusted-proxies", usage: "reverse proxies in front of API and console: addresses or prefixes with commas between; X-Forwarded-For is believed from them alone", set: (*Host).setProxies},
-	{name: "admin-token", secret: true, set: func(h *Host, v string) error { h.AdminToken = Secret(v); return nil }},
-	{name: "admin-token-file", usage: "file with the bearer token of the admin API over TCP", set: setPath(func(h *Host) *string { return &h.AdminTokenFile })},
-	{name: "inherit", secret: true, set: func(*Host, string) error { return nil }}, // read where programs are started: source.WithoutSecrets
+	{name: "admin-token", secret: true, instead: "admin-token-file", usage: "bearer token of the admin API over TCP", set: func(h *Host, v string) error { h.AdminToken = Secret(v); return nil }},
+	{name: "admin-token-file", instead: "admin-token", usage: "file with the bearer token of the admin API over TCP", set: setPath(func(h *Host) *string { return &h.AdminTokenFile })},
+	{name: "inherit", secret: true, usage: "credentials of the bucket that hooks and the application inherit, such as AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY", set: func(*Host, string) error { return nil }}, // read where programs are started: source.WithoutSecrets
 	{name: "data-dir", fallback: "/var/lib/understudy", usage: "folder of cache, journal and role", set: setPath(func(h *Host) *string { return &h.DataDir })},
 	{name: "config", fallback: "/etc/understudy/understudy.yaml", usage: "file that says what to back up", set: setPath(func(h *Host) *string { return &h.Config })},
+	{name: "environment-file", usage: "file with variables that neither flag nor environment sets, as systemd reads it; none for no file (" + EnvironmentPath + ")", set: func(*Host, string) error { return nil }}, // read before all others
 	{name: "poll", fallback: "10s", usage: "how often to look at the bucket", set: (*Host).setPoll},
 	{name: "upload-limit", usage: "bytes per second to the bucket, such as 10MiB (none)", set: setRate(func(h *Host) *int64 { return &h.UploadLimit })},
 	{name: "download-limit", usage: "bytes per second from the bucket (none)", set: setRate(func(h *Host) *int64 { return &h.DownloadLimit })},
@@ -112,20 +115,15 @@ func Register(f *pflag.FlagSet) {
 	}
 }
 
-// Read takes every setting from its flag, its variable, the data folder
-// (what was entered at the set-up) or its default, in this order, and checks it. All mistakes are reported at once.
-func Read(f *pflag.FlagSet, lookup Lookup) (*Host, error) {
-	h := &Host{given: map[string]bool{}}
+// Read takes every setting from its flag, its variable, the environment file (nil:
+// none), the data folder (what was entered at the set-up) or its default, in this order,
+// and checks it. All mistakes are reported at once.
+func Read(f *pflag.FlagSet, lookup Lookup, file *Environment) (*Host, error) {
+	h := &Host{given: map[string]bool{}, environment: file}
 	var errs []error
 	for _, v := range variables {
-		value, from := v.fallback, v.env()
-		if text, ok := lookup(v.env()); ok && text != "" {
-			value, h.given[v.name] = text, true
-		}
-		if flag := f.Lookup(v.name); flag != nil && flag.Changed {
-			value, from, h.given[v.name] = flag.Value.String(), "--"+v.name, true
-		}
-		if value == "" {
+		value, from, given := v.value(f, lookup, file)
+		if h.given[v.name] = given; value == "" {
 			continue
 		}
 		if err := v.set(h, value); err != nil {
@@ -137,6 +135,47 @@ func Read(f *pflag.FlagSet, lookup Lookup) (*Host, error) {
 		return nil, exit.With(exit.ErrUsage, err)
 	}
 	return h, nil
+}
+
+// near is what the flag or the environment gives, and from which of them. A variable
+// that is set to nothing is not set, and what the file has of it does not count.
+func (v variable) near(f *pflag.FlagSet, lookup Lookup) (value, from string, ok bool) {
+	value, ok = lookup(v.env())
+	from = v.env()
+	if flag := f.Lookup(v.name); flag != nil && flag.Changed {
+		value, from, ok = flag.Value.String(), "--"+v.name, true
+	}
+	return value, from, ok
+}
+
+// value is what is given, from where, and whether by anything but the default.
+func (v variable) value(f *pflag.FlagSet, lookup Lookup, file *Environment) (value, from string, given bool) {
+	value, from, ok := v.near(f, lookup)
+	if ok {
+		if value == "" {
+			return v.fallback, from, from != v.env()
+		}
+		return value, from, true
+	}
+	if v.instead != "" {
+		if other, _, ok := (variable{name: v.instead}).near(f, lookup); ok && other != "" {
+			return v.fallback, from, false
+		}
+	}
+	if value, from, ok := file.lookup(v.env()); ok {
+		return value, from, true
+	}
+	return v.fallback, from, false
+}
+
+// Exposed says which secrets of this host others on it can read.
+func (h *Host) Exposed() (problems []string) {
+	for _, problem := range []string{checkPrivate(h.KeyFile), checkPrivate(h.AdminTokenFile), h.environment.problem()} {
+		if problem != "" {
+			problems = append(problems, problem)
+		}
+	}
+	return problems
 }
 
 // Given reports whether a flag or the environment gives a setting, by the flag's
@@ -294,4 +333,25 @@ func (h *Host) setLogFormat(v string) error {
 	}
 	h.LogFormat = v
 	return nil
+}
+
+// Help lists all settings for people: the flag, the variable, and what it is.
+func Help() string {
+	var b strings.Builder
+	for i, v := range variables {
+		if i > 0 {
+			b.WriteString("\n\n")
+		}
+		if !v.secret {
+			fmt.Fprintf(&b, "  --%s, ", v.name)
+		} else {
+			b.WriteString("  ")
+		}
+		b.WriteString(v.env())
+		if v.fallback != "" {
+			fmt.Fprintf(&b, " (%s)", v.fallback)
+		}
+		fmt.Fprintf(&b, "\n      %s", v.usage)
+	}
+	return b.String()
 }

@@ -21,7 +21,7 @@ func settingsOf(t *testing.T, env map[string]string, args ...string) (*Host, err
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return Read(f, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return Read(f, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, nil)
 }
 
 func TestSettingsTakeFlagThenVariableThenDefault(t *testing.T) {
@@ -42,7 +42,7 @@ func TestEveryVariableButTheSecretsHasAFlag(t *testing.T) {
 	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	Register(f)
 	for _, name := range []string{
-		"BUCKET", "KEY_FILE", "INSTANCE", "URL", "LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CA", "TRUSTED_PROXIES", "ADMIN_TOKEN_FILE",
+		"BUCKET", "KEY_FILE", "INSTANCE", "URL", "LISTEN", "TLS_CERT", "TLS_KEY", "TLS_CA", "TRUSTED_PROXIES", "ADMIN_TOKEN_FILE", "ENVIRONMENT_FILE",
 		"DATA_DIR", "CONFIG", "POLL", "UPLOAD_LIMIT", "DOWNLOAD_LIMIT", "LOG_LEVEL", "LOG_FORMAT",
 	} {
 		if f.Lookup(strings.ReplaceAll(strings.ToLower(name), "_", "-")) == nil {

@@ -56,9 +56,9 @@ func ReadRing(path string) (*seal.Ring, error) {
 	return ring, nil
 }
 
-// CheckPrivate says when others on this host can read a file of secrets; ""
+// checkPrivate says when others on this host can read a file of secrets; ""
 // when they cannot, or there is no such file.
-func CheckPrivate(path string) string {
+func checkPrivate(path string) string {
 	if path == "" {
 		return ""
 	}
