@@ -55,6 +55,7 @@ func newTestHosts(t *testing.T, names ...string) []*testHost {
 			"UNDERSTUDY_BUCKET": "file://" + filepath.Join(dir, "bucket"), "UNDERSTUDY_KEY_FILE": h.path("key"),
 			"UNDERSTUDY_INSTANCE": name, "UNDERSTUDY_LISTEN": "127.0.0.1:0", "UNDERSTUDY_POLL": "100ms",
 			"UNDERSTUDY_DATA_DIR": h.path("data"), "UNDERSTUDY_CONFIG": h.path("understudy.yaml"),
+			"UNDERSTUDY_ENVIRONMENT_FILE": "none", // also for programs of their own
 		}
 		hosts = append(hosts, h)
 	}

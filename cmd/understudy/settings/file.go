@@ -67,11 +67,11 @@ func (h *Host) File(keep outlet.Collector) (*File, error) {
 func (c *File) DeclaresSources(of *File) bool { return reflect.DeepEqual(c.declared, of.declared) }
 
 func parse(text []byte, dataDir string, keep outlet.Collector) (*File, error) {
-	file, tree, err := parseFile(text)
+	file, tree, read, err := parseFile(text)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{tree: tree, dataDir: dataDir, keep: keep}
+	r := &reader{tree: tree, dataDir: dataDir, keep: keep, read: read, mistakes: read.mistakes}
 	c := &File{
 		declared: file.Sources,
 		Version: Version{
@@ -100,6 +100,7 @@ type reader struct {
 	tree     *ast.File
 	dataDir  string
 	keep     outlet.Collector
+	read     *decoder
 	mistakes []*lineError
 	paths    []ownPath
 }
@@ -110,7 +111,11 @@ type ownPath struct {
 	holds        bool
 }
 
+// mistake notes a mistake at a place, unless it may come of one that was noted before.
 func (r *reader) mistake(place, format string, args ...any) {
+	if r.read.follows(place) {
+		return
+	}
 	r.mistakes = append(r.mistakes, &lineError{line: lineOf(r.tree, place), text: fmt.Sprintf(format, args...)})
 }
 
@@ -173,7 +178,7 @@ func (r *reader) source(place string, y sourceYAML) source.Source {
 func (r *reader) sourceOf(place, name, kind string, y kindYAML) source.Source {
 	before := len(r.mistakes)
 	y.check(r, place+"."+kind, name)
-	if len(r.mistakes) > before {
+	if len(r.mistakes) > before || r.read.follows(place) {
 		return nil
 	}
 	s, err := y.source(r, name)

@@ -156,6 +156,62 @@ func TestAllMistakesAreReportedInOrder(t *testing.T) {
 	}
 }
 
+// Mistakes of every sort are told at once, none that only follows from another one.
+func TestUnknownKeysAndWrongShapesAreReportedWithTheRest(t *testing.T) {
+	_, err := parse([]byte(`source:
+  - {name: a, directory: {path: /a}}
+sources:
+  - name: db
+    postgress: {url: "postgres://app@/app"}
+  - name: up loads
+    directory: {pth: /srv/app, exclude: all}
+  - {name: prefs, sqlite: {path: prefs.db}}
+hooks:
+  pre_bakup: [x]
+  promote: systemctl start app
+  demote: {command: [x], timout: 3s}
+rehearsal: daily
+prometheus: {adress: "a:1"}
+`), "/d", nil)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := []string{
+		`line 1: unknown key "source"; did you mean "sources"? The keys here are application, sources, hooks, rehearsal, prometheus`,
+		`line 5: unknown key "postgress"; did you mean "postgres"? The keys here are name, directory, file, sqlite, postgres, command, prometheus`,
+		`line 6: source name "up loads" is not fit`,
+		`line 7: unknown key "pth"; did you mean "path"? The keys here are path, exclude, databases`,
+		`line 7: here must be a list`,
+		`line 8: path "prefs.db" is not absolute`,
+		`line 10: unknown key "pre_bakup"; did you mean "pre_backup"?`,
+		`line 11: a command is a list of words`,
+		`line 12: unknown key "timout"; did you mean "timeout"?`,
+		`line 13: rehearsal "daily" is not known`,
+		`line 14: unknown key "adress"; did you mean "address"?`,
+	}
+	got := strings.Split(err.Error(), "\n")
+	for i, line := range want {
+		if i >= len(got) || !strings.HasPrefix(got[i], line) {
+			t.Errorf("mistake %d is not %q:\n%v", i, line, err)
+			break
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d mistakes, want %d:\n%v", len(got), len(want), err)
+	}
+}
+
+// A file may refer to parts of itself.
+func TestConfigMayHaveAliases(t *testing.T) {
+	c, err := parse([]byte("sources: [{name: a, directory: {path: /a}}]\nhooks:\n  promote: &go [x, y]\n  demote: *go\n"), "/d", nil)
+	if err != nil || len(c.Hooks.Demote.Command) != 2 || len(c.Hooks.Promote.Command) != 2 {
+		t.Errorf("%+v: %v", c, err)
+	}
+	if _, err := parse([]byte("sources: [{name: a, directory: {path: /a}}]\nhooks:\n  promote: &go [x, y]\n  demot: *go\n"), "/d", nil); err == nil || !strings.Contains(err.Error(), `line 4: unknown key "demot"`) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestMistakenConfigShowsNoPassword(t *testing.T) {
 	for _, yaml := range []string{
 		"sources:\n- name: a\n  postgres: postgres://u:s3cret@h/d\n",

@@ -87,7 +87,7 @@ func (h *hookYAML) UnmarshalYAML(node ast.Node) error {
 			Command []string `yaml:"command"`
 			Timeout duration `yaml:"timeout"`
 		}
-		if err := yaml.NodeToValue(node, &long, yaml.Strict()); err != nil {
+		if err := decode(node, &long); err != nil {
 			return err
 		}
 		if len(long.Command) == 0 {
@@ -122,8 +122,9 @@ func (v *versionYAML) UnmarshalYAML(node ast.Node) error {
 
 // lineError is a mistake in one line of the file.
 type lineError struct {
-	line int
-	text string
+	line  int
+	text  string
+	place string // such as $.sources[1].name; "" where it is not known
 }
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
@@ -146,24 +147,30 @@ func scalar(node ast.Node) string {
 	return ""
 }
 
-// parseFile reads the YAML, strictly. The error is one for each mistake that
-// can be told apart, and never quotes the file, which may hold passwords.
-func parseFile(text []byte) (*fileYAML, *ast.File, error) {
+// parseFile reads the YAML, strictly. The error is for what is no YAML; mistakes in what
+// it says are the decoder's. Neither ever quotes the file's values, which may hold
+// passwords. Of a file that refers to parts of itself the first mistake is told alone.
+func parseFile(text []byte) (*fileYAML, *ast.File, *decoder, error) {
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, nil, plain(err)
+		return nil, nil, nil, plain(err)
 	}
 	if len(tree.Docs) > 1 {
-		return nil, nil, lineErrorf(line(tree.Docs[1]), "a second document begins; keep one")
+		return nil, nil, nil, lineErrorf(line(tree.Docs[1]), "a second document begins; keep one")
 	}
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
-		return nil, nil, errors.New("it is empty")
+		return nil, nil, nil, errors.New("it is empty")
 	}
 	f := &fileYAML{}
-	if err := yaml.NodeToValue(tree.Docs[0].Body, f, yaml.Strict()); err != nil {
-		return nil, nil, plain(err)
+	d := &decoder{}
+	if refers(tree) {
+		if err := yaml.NodeToValue(tree.Docs[0].Body, f, yaml.Strict()); err != nil {
+			return nil, nil, nil, plain(err)
+		}
+		return f, tree, d, nil
 	}
-	return f, tree, nil
+	d.value("$", tree.Docs[0].Body, reflect.ValueOf(f).Elem())
+	return f, tree, d, nil
 }
 
 // plain turns the library's errors into one line for people.
