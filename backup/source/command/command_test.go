@@ -38,7 +38,7 @@ func TestCommandStateGoesToAnotherHost(t *testing.T) {
 	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "there"), []byte("old"), 0o600))
 	here := newFileCommand(t, filepath.Join(dir, "here"), filepath.Join(dir, "scratch-here"))
 	there := newFileCommand(t, filepath.Join(dir, "there"), filepath.Join(dir, "scratch-there"))
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	sourcetest.Must(t, here.Check(t.Context()))
 	e, _ := s.Backup(t, here)
 	if e.Size != int64(len(big)) || e.Kind != "command" || e.Name != "queue" {
@@ -84,7 +84,7 @@ func commandCrash(t *testing.T, end string, n int) bool {
 	dir := t.TempDir()
 	state, scratch := filepath.Join(dir, "state"), filepath.Join(dir, "scratch")
 	sourcetest.Must(t, os.WriteFile(state, []byte("new"), 0o600))
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newFileCommand(t, state, scratch))
 	sourcetest.Must(t, os.WriteFile(state, []byte("old"), 0o600))
 	c := newFileCommand(t, state, scratch)
@@ -130,7 +130,7 @@ func TestCommandDiscardRefusesAnUnfinishedSwap(t *testing.T) {
 	state := filepath.Join(dir, "state")
 	sourcetest.Must(t, os.WriteFile(state, []byte("x"), 0o600))
 	c := newFileCommand(t, state, filepath.Join(dir, "scratch"))
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, c)
 	s.Stage(t, c, e)
 	c.fault, _ = sourcetest.StopAfter(1)
@@ -152,7 +152,7 @@ func TestCommandFailureIsAnErrorThatQuotesIt(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := New("queue", Config{Dump: tt.dump, Restore: []string{"cat"}, Scratch: dir})
 			sourcetest.Must(t, err)
-			_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), c)
+			_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), c)
 			sourcetest.MustFail(t, err, tt.want...)
 		})
 	}
@@ -180,7 +180,7 @@ func TestCommandKeepsTheAgentsSecretsToItself(t *testing.T) {
 	t.Setenv("UNDERSTUDY_ADMIN_TOKEN", "secret-token")
 	c, err := New("env", Config{Dump: []string{"env"}, Restore: []string{"cat"}, Scratch: t.TempDir(), Env: []string{"OWN=yes"}})
 	sourcetest.Must(t, err)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, c)
 	var out bytes.Buffer
 	sourcetest.Must(t, chunks.Copy(t.Context(), s.Reader(), e.Root, &out))
@@ -202,7 +202,7 @@ func TestCommandIsKilledWithItsProcessGroup(t *testing.T) {
 			})
 			sourcetest.Must(t, err)
 			start := time.Now()
-			_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), c)
+			_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), c)
 			sourcetest.MustFail(t, err, "killed after 500ms")
 			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("took %s", took)

@@ -35,7 +35,7 @@ func TestACommandsOutputsAreComparedByteForByte(t *testing.T) {
 		"nothing":  {edited, edited, source.Difference{Same: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			one, two := sourcetest.NewShelf(t), sourcetest.NewShelf(t)
+			one, two := sourcetest.NewVault(t), sourcetest.NewOtherVault(t)
 			sourcetest.Must(t, os.WriteFile(file, tt.a, 0o600))
 			a := one.Side(t, src)
 			sourcetest.Must(t, os.WriteFile(file, tt.b, 0o600))
@@ -55,7 +55,7 @@ func TestAComparisonEndsWithItsContext(t *testing.T) {
 	dir := t.TempDir()
 	src, err := New("queue", Config{Dump: []string{"date", "+%N"}, Restore: []string{"true"}, Scratch: dir})
 	sourcetest.Must(t, err)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	a := s.Side(t, src)
 	b := s.Side(t, src)
 	cancel(fmt.Errorf("that is enough"))

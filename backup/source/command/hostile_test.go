@@ -19,7 +19,7 @@ func TestNobodyElseReachesWhatACommandSourceHas(t *testing.T) {
 	sourcetest.Must(t, os.WriteFile(state, []byte("new"), 0o600))
 	sourcetest.Must(t, os.Mkdir(scratch, 0o700))
 	sourcetest.Must(t, os.Chmod(scratch, 0o777))
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	c := newFileCommand(t, state, scratch)
 	e, _ := s.Backup(t, c)
 	mine := func(after string) {

@@ -153,11 +153,11 @@ func TestDirectoryBringsARandomTreeForward(t *testing.T) {
 				for range 1 + m.rand.IntN(12) {
 					m.step()
 				}
-				e, _ := v.MustBackup(from)
+				e, _ := v.Backup(t, from)
 				if generation == 0 {
-					sourcetest.Must(t, to.Stage(t.Context(), v.Last(), e))
+					sourcetest.Must(t, to.Stage(t.Context(), v.Reader(), e))
 				} else {
-					sourcetest.Must(t, to.Advance(t.Context(), v.Last(), last, e))
+					sourcetest.Must(t, to.Advance(t.Context(), v.Reader(), last, e))
 				}
 				last = e
 				sourcetest.CompareTrees(t, live, to.Staged())
@@ -195,13 +195,13 @@ func TestDirectoryBringsOdditiesForward(t *testing.T) {
 	sourcetest.WriteOddities(t, live)
 	sourcetest.WriteTree(t, plain, 8, sourcetest.TreeSize{Files: 60, Bytes: 200000})
 	v, to := sourcetest.NewVault(t), newTestDirectory(t, target)
-	odd, _ := v.MustBackup(newTestDirectory(t, live))
-	sourcetest.Must(t, to.Stage(t.Context(), v.Last(), odd))
-	tree, _ := v.MustBackup(newTestDirectory(t, plain))
-	sourcetest.Must(t, to.Advance(t.Context(), v.Last(), odd, tree))
+	odd, _ := v.Backup(t, newTestDirectory(t, live))
+	sourcetest.Must(t, to.Stage(t.Context(), v.Reader(), odd))
+	tree, _ := v.Backup(t, newTestDirectory(t, plain))
+	sourcetest.Must(t, to.Advance(t.Context(), v.Reader(), odd, tree))
 	sourcetest.CompareTrees(t, plain, to.Staged())
-	odd, _ = v.MustBackup(newTestDirectory(t, live))
-	sourcetest.Must(t, to.Advance(t.Context(), v.Last(), tree, odd))
+	odd, _ = v.Backup(t, newTestDirectory(t, live))
+	sourcetest.Must(t, to.Advance(t.Context(), v.Reader(), tree, odd))
 	sourcetest.CompareTrees(t, live, to.Staged())
 }
 
@@ -225,8 +225,8 @@ func TestDirectoryWritesOnlyWhatChanged(t *testing.T) {
 	files := sourcetest.WriteTree(t, live, 8, sourcetest.TreeSize{Files: 600, Bytes: 600 << 10})
 	v, to := sourcetest.NewVault(t), newTestDirectory(t, target)
 	from := newTestDirectory(t, live)
-	first, _ := v.MustBackup(from)
-	sourcetest.Must(t, to.Stage(t.Context(), v.Last(), first))
+	first, _ := v.Backup(t, from)
+	sourcetest.Must(t, to.Stage(t.Context(), v.Reader(), first))
 	inode := func(name string) (st syscall.Stat_t) {
 		t.Helper()
 		sourcetest.Must(t, syscall.Stat(filepath.Join(to.Staged(), name), &st))
@@ -238,8 +238,8 @@ func TestDirectoryWritesOnlyWhatChanged(t *testing.T) {
 	}
 	sourcetest.Must(t, os.Chmod(filepath.Join(live, files[4]), 0o640))
 	sourcetest.Must(t, os.Remove(filepath.Join(live, files[5])))
-	second, _ := v.MustBackup(from)
-	r := &countedReader{Reader: v.Last(), list: second.Root}
+	second, _ := v.Backup(t, from)
+	r := &countedReader{Reader: v.Reader(), list: second.Root}
 	sourcetest.Must(t, to.advance(t.Context(), r, second))
 	if n := r.streams.Load(); n != 3 {
 		t.Errorf("%d files were read from the backup; 3 changed", n)
@@ -259,10 +259,10 @@ func TestDirectoryAdvanceStoppedAnywhere(t *testing.T) {
 	sourcetest.WriteOddities(t, older)
 	sourcetest.WriteTree(t, newer, 8, sourcetest.TreeSize{Files: 20, Bytes: 20000})
 	v := sourcetest.NewVault(t)
-	a, _ := v.MustBackup(newTestDirectory(t, older))
-	readA := v.Last()
-	b, _ := v.MustBackup(newTestDirectory(t, newer))
-	readB := v.Last()
+	a, _ := v.Backup(t, newTestDirectory(t, older))
+	readA := v.Reader()
+	b, _ := v.Backup(t, newTestDirectory(t, newer))
+	readB := v.Reader()
 	for n := 0; ; n++ {
 		to := newTestDirectory(t, filepath.Join(t.TempDir(), "target"))
 		sourcetest.Must(t, to.Stage(t.Context(), readA, a))
@@ -314,8 +314,8 @@ func TestDirectoryAdvanceThatCannotReadKeepsTheStage(t *testing.T) {
 	files := sourcetest.WriteTree(t, live, 8, sourcetest.TreeSize{Files: 20, Bytes: 20000})
 	v := sourcetest.NewVault(t)
 	from, to := newTestDirectory(t, live), newTestDirectory(t, filepath.Join(root, "target"))
-	first, _ := v.MustBackup(from)
-	sourcetest.Must(t, to.Stage(t.Context(), v.Last(), first))
+	first, _ := v.Backup(t, from)
+	sourcetest.Must(t, to.Stage(t.Context(), v.Reader(), first))
 	before, err := to.Fingerprint(t.Context())
 	sourcetest.Must(t, err)
 	sourcetest.Must(t, os.WriteFile(filepath.Join(live, files[0]), []byte(strings.Repeat("changed", 100)), 0o644))
@@ -323,7 +323,7 @@ func TestDirectoryAdvanceThatCannotReadKeepsTheStage(t *testing.T) {
 	for d := range v.Packs {
 		known[d] = true
 	}
-	second, stats := v.MustBackup(from)
+	second, stats := v.Backup(t, from)
 	for _, info := range stats.Packs {
 		if !info.Meta && !known[info.Digest] {
 			delete(v.Packs, info.Digest)

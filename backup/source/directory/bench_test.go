@@ -60,9 +60,9 @@ func BenchmarkDirectoryUnchangedDump(b *testing.B) {
 	live := filepath.Join(b.TempDir(), "live")
 	sourcetest.WriteTree(b, live, 1, size)
 	d, v := newTestDirectory(b, live), sourcetest.NewVault(b)
-	v.MustBackup(d)
+	v.Backup(b, d)
 	for b.Loop() {
-		v.MustBackup(d)
+		v.Backup(b, d)
 	}
 	report(b, size)
 }
@@ -77,9 +77,9 @@ func BenchmarkDirectoryRestore(b *testing.B) {
 			live := filepath.Join(folder, "live")
 			sourcetest.WriteTree(b, live, 1, size)
 			d, v := newTestDirectory(b, live), sourcetest.NewVault(b)
-			e, _ := v.MustBackup(d)
+			e, _ := v.Backup(b, d)
 			for b.Loop() {
-				sourcetest.Must(b, d.Stage(b.Context(), v.Last(), e))
+				sourcetest.Must(b, d.Stage(b.Context(), v.Reader(), e))
 				b.StopTimer()
 				sourcetest.Must(b, d.Discard(b.Context()))
 				b.StartTimer()

@@ -68,12 +68,12 @@ func changing(t *testing.T, times int32) (*Source, *sourcetest.Vault, string) {
 
 func TestDirectoryReadsAChangingFileAgain(t *testing.T) {
 	d, v, _ := changing(t, 2)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if len(e.Warnings) > 0 || factsOf(t, e).Unstable != 0 {
 		t.Errorf("a file that settled was flagged: %v", e.Warnings)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	sourcetest.CompareTrees(t, d.cfg.Path, copied)
 }
 
@@ -87,12 +87,12 @@ func TestDirectoryFlagsAFileThatGoesOnChanging(t *testing.T) {
 		writes++
 		return os.WriteFile(busy, fmt.Appendf(nil, "%d", writes), 0o644)
 	}
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "busy") || factsOf(t, e).Unstable != 1 || !slices.Equal(e.Torn, []string{"busy"}) {
 		t.Errorf("warnings are %q, torn is %q", e.Warnings, e.Torn)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	got, err := os.ReadFile(filepath.Join(copied, "busy"))
 	sourcetest.Must(t, err)
 	if string(got) != fmt.Sprint(writes-1) {
@@ -100,7 +100,7 @@ func TestDirectoryFlagsAFileThatGoesOnChanging(t *testing.T) {
 	}
 	d.fault = noPathFault
 	reads := counted(d)
-	if e, _ = v.MustBackup(d); reads() != 1 || len(e.Warnings)+len(e.Torn) != 0 {
+	if e, _ = v.Backup(t, d); reads() != 1 || len(e.Warnings)+len(e.Torn) != 0 {
 		t.Errorf("the next backup did not read just this file again: %v", e.Warnings)
 	}
 }
@@ -109,12 +109,12 @@ func TestDirectoryFlagsAFileThatGoesOnChanging(t *testing.T) {
 // to a moment.
 func TestDirectoryTakesALogThatGrows(t *testing.T) {
 	d, v, busy := changing(t, 1000)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if len(e.Warnings)+len(e.Torn) > 0 || factsOf(t, e).Unstable != 0 {
 		t.Errorf("a file that only grew was flagged: %q, %q", e.Warnings, e.Torn)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	got, err := os.ReadFile(filepath.Join(copied, "busy"))
 	sourcetest.Must(t, err)
 	now, err := os.ReadFile(busy)
@@ -124,7 +124,7 @@ func TestDirectoryTakesALogThatGrows(t *testing.T) {
 	}
 	d.fault = noPathFault
 	reads := counted(d)
-	if v.MustBackup(d); reads() != 1 {
+	if v.Backup(t, d); reads() != 1 {
 		t.Error("the next backup did not read the file again")
 	}
 }
@@ -170,7 +170,7 @@ func TestDirectoryBoundsItsWarnings(t *testing.T) {
 		}
 		return os.WriteFile(filepath.Join(live, path), fmt.Append(nil, time.Now().UnixNano()), 0o644)
 	}
-	e, _ := sourcetest.NewVault(t).MustBackup(d)
+	e, _ := sourcetest.NewVault(t).Backup(t, d)
 	if n := len(e.Warnings); n != source.MaxWarnings+1 || e.Warnings[n-1] != "and 5 more" {
 		t.Errorf("%d warnings: %q", n, e.Warnings)
 	}
@@ -203,12 +203,12 @@ func TestDirectorySkipsWhatVanishes(t *testing.T) {
 				return nil
 			}
 			v := sourcetest.NewVault(t)
-			e, _ := v.MustBackup(d)
+			e, _ := v.Backup(t, d)
 			if len(e.Warnings) != 0 {
 				t.Errorf("warnings: %v", e.Warnings)
 			}
 			restored := filepath.Join(t.TempDir(), "restored")
-			sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, restored))
+			sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, restored))
 			ignore := func(p string) bool { return name == "a listed folder" && p == "b" }
 			// The folders' times changed with the removal.
 			sourcetest.Must(t, os.Chtimes(filepath.Join(copied, "a"), time.Time{}, time.Unix(1, 0)))
@@ -233,7 +233,7 @@ func TestDirectoryNamesWhatItCannotRead(t *testing.T) {
 				}
 				return nil
 			}
-			_, _, err := sourcetest.NewVault(t).Backup(d)
+			_, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), d)
 			if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), filepath.Join(live, "d03", "secret")) {
 				t.Errorf("the error is %v", err)
 			}
@@ -249,7 +249,7 @@ func TestDirectoryNamesTheFileThatCannotBeRead(t *testing.T) {
 		}
 		return nil
 	}
-	if _, _, err := v.Backup(d); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), busy) {
+	if _, _, err := v.TryBackup(t.Context(), d); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), busy) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -268,7 +268,7 @@ func TestDirectoryTakesNoErrorForADeletion(t *testing.T) {
 				}
 				return nil
 			}
-			if _, _, err := sourcetest.NewVault(t).Backup(d); !errors.Is(err, errno) {
+			if _, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), d); !errors.Is(err, errno) {
 				t.Errorf("%v at %q: the error is %v", errno, at, err)
 			}
 		}
@@ -288,7 +288,7 @@ func TestDirectoryReadsAgainWhatWasStale(t *testing.T) {
 		}
 		return nil
 	}
-	if e, _ := sourcetest.NewVault(t).MustBackup(d); factsOf(t, e).Files != 1 || len(e.Warnings) > 0 {
+	if e, _ := sourcetest.NewVault(t).Backup(t, d); factsOf(t, e).Files != 1 || len(e.Warnings) > 0 {
 		t.Errorf("dumped %+v", e)
 	}
 }
@@ -310,11 +310,11 @@ func TestDirectoryIsNotReplacedWhileItIsRead(t *testing.T) {
 			}
 			return nil
 		}
-		if _, _, err := sourcetest.NewVault(t).Backup(d); err == nil || !strings.Contains(err.Error(), live) {
+		if _, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), d); err == nil || !strings.Contains(err.Error(), live) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}
-	if _, _, err := sourcetest.NewVault(t).Backup(newTestDirectory(t, filepath.Join(t.TempDir(), "none"))); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), newTestDirectory(t, filepath.Join(t.TempDir(), "none"))); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: the error is %v", err)
 	}
 }
@@ -349,14 +349,14 @@ func TestDirectoryReadsAgainWhatChangedAsTheBackupBegan(t *testing.T) {
 	d := newTestDirectory(t, live)
 	d.cfg.Now = func() time.Time { return began }
 	v := sourcetest.NewVault(t)
-	v.MustBackup(d)
+	v.Backup(t, d)
 	reads := counted(d)
 	d.cfg.Now = sourcetest.Stillness
-	v.MustBackup(d)
+	v.Backup(t, d)
 	if n := reads(); n != 2 {
 		t.Errorf("%d files were read; both changed as the first backup began", n)
 	}
-	v.MustBackup(d)
+	v.Backup(t, d)
 	if n := reads(); n != 0 {
 		t.Errorf("%d files were read; none changed", n)
 	}
@@ -382,10 +382,10 @@ func TestDirectorySeesEachKindOfChange(t *testing.T) {
 			sourcetest.Must(t, os.WriteFile(filepath.Join(live, "x"), []byte("one"), 0o644))
 			sourcetest.Must(t, os.WriteFile(filepath.Join(live, "y"), []byte("one"), 0o644))
 			v, d := sourcetest.NewVault(t), newTestDirectory(t, live)
-			v.MustBackup(d)
+			v.Backup(t, d)
 			sourcetest.Must(t, change(filepath.Join(live, "x")))
-			e, _ := v.MustBackup(d)
-			sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+			e, _ := v.Backup(t, d)
+			sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 			sourcetest.CompareTrees(t, live, copied)
 		})
 	}
@@ -395,10 +395,10 @@ func TestDirectoryReadsEverythingWhenThePreviousTreeIsLost(t *testing.T) {
 	live := filepath.Join(t.TempDir(), "live")
 	sourcetest.WriteTree(t, live, 9, sourcetest.TreeSize{Files: 20, Bytes: 20000})
 	v, d := sourcetest.NewVault(t), newTestDirectory(t, live)
-	first, _ := v.MustBackup(d)
+	first, _ := v.Backup(t, d)
 	v.Prev.Entry.Root.Chunks[0][0] ^= 1
 	reads := counted(d)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if n := reads(); n != 20 {
 		t.Errorf("%d files were read of 20", n)
 	}
@@ -424,7 +424,7 @@ func TestDirectoryLeavesNothingBehindWhenItIsStopped(t *testing.T) {
 	sourcetest.WriteTree(t, live, 10, sourcetest.TreeSize{Files: 2000, Bytes: 200000})
 	sourcetest.WriteOddities(t, filepath.Join(live, "d06", "odd"))
 	v, d := sourcetest.NewVault(t), newTestDirectory(t, live)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	open := openFiles(t)
 	leaks := goleak.IgnoreCurrent()
 
@@ -449,7 +449,7 @@ func TestDirectoryLeavesNothingBehindWhenItIsStopped(t *testing.T) {
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
-	if err := d.stage(ctx, v.Last(), e); !errors.Is(err, context.Canceled) {
+	if err := d.stage(ctx, v.Reader(), e); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled stage: %v", err)
 	}
 	goleak.VerifyNone(t, leaks)
@@ -466,10 +466,10 @@ func TestDirectoryFirstRestoreAndItsUndoing(t *testing.T) {
 	live, other := filepath.Join(folder, "live"), filepath.Join(folder, "other")
 	sourcetest.WriteOddities(t, live)
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
 	d := newTestDirectory(t, other)
 	for range 2 {
-		sourcetest.Must(t, d.Stage(t.Context(), v.Last(), e))
+		sourcetest.Must(t, d.Stage(t.Context(), v.Reader(), e))
 		sourcetest.Must(t, d.Swap(t.Context()))
 		sourcetest.CompareTrees(t, live, other)
 		sourcetest.Must(t, d.SwapBack(t.Context()))
@@ -477,7 +477,7 @@ func TestDirectoryFirstRestoreAndItsUndoing(t *testing.T) {
 			t.Errorf("the target is still there: %v", err)
 		}
 	}
-	sourcetest.Must(t, d.Stage(t.Context(), v.Last(), e))
+	sourcetest.Must(t, d.Stage(t.Context(), v.Reader(), e))
 	sourcetest.Must(t, d.Swap(t.Context()))
 	sourcetest.Must(t, d.Discard(t.Context()))
 	sourcetest.CompareTrees(t, live, other)

@@ -36,7 +36,7 @@ func newTree(t *testing.T, journal string) (root string, db *sql.DB) {
 func checkTree(t *testing.T, v *sourcetest.Vault) int {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "out")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, to))
 	for _, side := range sqlitefile.Sides {
 		if there, _ := fsx.Exists(filepath.Join(to, "deep", "data.db"+side)); there {
 			t.Errorf("the restored database has a %s beside it", side)
@@ -53,7 +53,7 @@ func TestDirectoryTakesDatabasesAsTheyStand(t *testing.T) {
 		t.Run(journal, func(t *testing.T) {
 			root, db := newTree(t, journal)
 			d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
-			e, _ := v.MustBackup(d)
+			e, _ := v.Backup(t, d)
 			if n := checkTree(t, v); n != 4000 {
 				t.Errorf("%d transfers", n)
 			}
@@ -62,13 +62,13 @@ func TestDirectoryTakesDatabasesAsTheyStand(t *testing.T) {
 			}
 			reads := counted(d)
 			for range 2 {
-				again, stats := v.MustBackup(d)
+				again, stats := v.Backup(t, d)
 				if stats.New != 0 || !again.Root.Equal(e.Root) || !again.Extra.Equal(*e.Extra) || reads() != 0 {
 					t.Errorf("an unchanged database: %d new bytes", stats.New)
 				}
 			}
 			sourcetest.Must(t, sourcetest.Transfer(db, 3, 4))
-			_, stats := v.MustBackup(d)
+			_, stats := v.Backup(t, d)
 			if n := checkTree(t, v); n != 4001 || stats.New > e.Size/3 {
 				t.Errorf("%d transfers, %d new bytes", n, stats.New)
 			}
@@ -98,7 +98,7 @@ func TestDirectoryTakesADatabaseThatIsWritten(t *testing.T) {
 			d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
 			last := 0
 			for range 5 {
-				e, _ := v.MustBackup(d)
+				e, _ := v.Backup(t, d)
 				n := checkTree(t, v)
 				if n < last || len(e.Warnings)+len(e.Torn) > 0 {
 					t.Errorf("%d transfers after %d, warnings %q", n, last, e.Warnings)
@@ -106,7 +106,7 @@ func TestDirectoryTakesADatabaseThatIsWritten(t *testing.T) {
 				last = n
 			}
 			total := 2000 + app.Stop(t)
-			v.MustBackup(d)
+			v.Backup(t, d)
 			if n := checkTree(t, v); n != total {
 				t.Errorf("%d transfers of %d after the application stopped", n, total)
 			}
@@ -131,7 +131,7 @@ func TestDirectoryTakesWhatAKilledApplicationLeft(t *testing.T) {
 				t.Fatalf("it left nothing: %+v", before)
 			}
 			d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
-			e, _ := v.MustBackup(d)
+			e, _ := v.Backup(t, d)
 			n := checkTree(t, v)
 			if n < 4000 || job == "die" && n != 4000 || len(e.Warnings) > 0 {
 				t.Errorf("%d transfers, %q", n, e.Warnings)
@@ -139,7 +139,7 @@ func TestDirectoryTakesWhatAKilledApplicationLeft(t *testing.T) {
 			if after, err := sqlite.LookAt(sourcetest.Placed(t, path)); err != nil || after.Print != before.Print {
 				t.Errorf("the backup changed the database (%v)", err)
 			}
-			again, _ := v.MustBackup(d)
+			again, _ := v.Backup(t, d)
 			if !again.Root.Equal(e.Root) {
 				t.Error("a second backup differs, so that a handover would seem to lose something")
 			}
@@ -184,7 +184,7 @@ func TestDirectoryWaitsOnceForALockedDatabase(t *testing.T) {
 		}
 		return nil
 	}
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if len(e.Warnings) == 0 || !strings.Contains(e.Warnings[0], `"deep/data.db" is a plain copy, which may be of no use: the application keeps it locked: database is locked (5)`) {
 		t.Errorf("warnings %q", e.Warnings)
 	}
@@ -199,12 +199,12 @@ func TestDirectoryTriesALockedDatabaseAgain(t *testing.T) {
 	d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
 	d.wait = time.Millisecond
 	for range 3 {
-		if e, _ := v.MustBackup(d); !slices.Equal(e.Torn, []string{"deep/data.db"}) || len(e.Warnings) != 2 {
+		if e, _ := v.Backup(t, d); !slices.Equal(e.Torn, []string{"deep/data.db"}) || len(e.Warnings) != 2 {
 			t.Errorf("torn %q, warnings %q", e.Torn, e.Warnings)
 		}
 	}
 	app.Stop(t)
-	if e, _ := v.MustBackup(d); len(e.Torn)+len(e.Warnings) != 0 {
+	if e, _ := v.Backup(t, d); len(e.Torn)+len(e.Warnings) != 0 {
 		t.Errorf("once it is not locked any more: torn %q, warnings %q", e.Torn, e.Warnings)
 	}
 	if n := checkTree(t, v); n != 4001 {
@@ -221,7 +221,7 @@ func TestDirectoryCopiesWhatSQLiteCannotRead(t *testing.T) {
 	sourcetest.Must(t, os.WriteFile(filepath.Join(root, "notes-wal"), []byte("nobody's"), 0o600))
 	d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
 	for range 2 {
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		if len(e.Warnings) != 1 || !strings.HasSuffix(e.Warnings[0], `"secret.db" is a plain copy, which may be of no use: SQLite cannot read it: file is not a database (26)`) {
 			t.Errorf("warnings %q", e.Warnings)
 		}
@@ -236,7 +236,7 @@ func TestDirectoryCopiesWhatSQLiteCannotRead(t *testing.T) {
 func stageTree(t *testing.T, v *sourcetest.Vault, d *Source) *source.Examination {
 	t.Helper()
 	x := &source.Examination{}
-	sourcetest.Must(t, d.Stage(source.WithExamination(t.Context(), x), v.Last(), v.Prev.Entry))
+	sourcetest.Must(t, d.Stage(source.WithExamination(t.Context(), x), v.Reader(), v.Prev.Entry))
 	return x
 }
 
@@ -256,7 +256,7 @@ func TestDirectoryFollowsItsDatabasePolicy(t *testing.T) {
 	} {
 		d := newTestDirectory(t, root)
 		d.cfg.Databases = c.policy
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		got := paths(t, v)
 		if factsOf(t, e).Databases != int64(c.want) || slices.Contains(got, "f deep/data.db-wal") != c.sides || (e.Extra != nil) != (c.want > 0) {
 			t.Errorf("%s: %d databases, files %q", c.policy, factsOf(t, e).Databases, got)
@@ -272,7 +272,7 @@ func TestDirectoryLooksForDatabasesOnTopOfAnEarlierVersion(t *testing.T) {
 	root, _ := newTree(t, "wal")
 	d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
 	d.cfg.Databases.Off = true
-	v.MustBackup(d)
+	v.Backup(t, d)
 	var facts map[string]any
 	sourcetest.Must(t, json.Unmarshal(v.Prev.Entry.Facts, &facts))
 	delete(facts, "databases_policy")
@@ -280,7 +280,7 @@ func TestDirectoryLooksForDatabasesOnTopOfAnEarlierVersion(t *testing.T) {
 	v.Prev.Entry.Facts, err = json.Marshal(facts)
 	sourcetest.Must(t, err)
 	d.cfg.Databases.Off = false
-	v.MustBackup(d)
+	v.Backup(t, d)
 	if n := checkTree(t, v); n != 4000 {
 		t.Errorf("%d transfers", n)
 	}
@@ -295,18 +295,18 @@ func TestDirectoryTakesADatabaseWithSeveralNames(t *testing.T) {
 	second := filepath.Join(root, "other.db")
 	sourcetest.Must(t, os.Link(path, second))
 	d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
-	v.MustBackup(d)
+	v.Backup(t, d)
 	if got := paths(t, v); !slices.Contains(got, "h other.db") {
 		t.Errorf("the names: %q", got)
 	}
 	app := sourcetest.OpenBank(t, second, "wal")
 	sourcetest.Must(t, sourcetest.Transfer(app, 1, 2))
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if len(e.Warnings) == 0 || !strings.Contains(e.Warnings[0], "hard links") {
 		t.Errorf("warnings %q", e.Warnings)
 	}
 	to := filepath.Join(t.TempDir(), "out")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, to))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, to))
 	if n := sourcetest.CheckBank(t, filepath.Join(to, "other.db")); n != 4001 {
 		t.Errorf("%d transfers", n)
 	}
@@ -317,7 +317,7 @@ func TestDirectoryTakesADatabaseWithSeveralNames(t *testing.T) {
 func TestDirectoryStagesAndBringsForwardDatabases(t *testing.T) {
 	root, db := newTree(t, "wal")
 	source, v := newTestDirectory(t, root), sourcetest.NewVault(t)
-	from, _ := v.MustBackup(source)
+	from, _ := v.Backup(t, source)
 	target := newTestDirectory(t, filepath.Join(t.TempDir(), "out"))
 	if x := stageTree(t, v, target); !x.Empty() {
 		t.Errorf("found %+v", x.Findings)
@@ -332,8 +332,8 @@ func TestDirectoryStagesAndBringsForwardDatabases(t *testing.T) {
 		_ = os.Remove(staged + ".kept" + side)
 	}
 	sourcetest.Must(t, sourcetest.Transfer(db, 5, 6))
-	to, _ := v.MustBackup(source)
-	sourcetest.Must(t, target.Advance(t.Context(), v.Last(), from, to))
+	to, _ := v.Backup(t, source)
+	sourcetest.Must(t, target.Advance(t.Context(), v.Reader(), from, to))
 	for _, side := range sqlitefile.Sides {
 		if _, err := os.Lstat(staged + side); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a %s is beside the new database: %v", side, err)
@@ -350,12 +350,12 @@ func TestDirectoryRefusesADamagedDatabaseUnlessAllowed(t *testing.T) {
 	bad := sourcetest.Rewrite(t, "ON t (x)", "ON t (y)", "CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)")
 	sourcetest.CopyBank(t, bad, filepath.Join(root, "bad.db"))
 	d, v := newTestDirectory(t, root), sourcetest.NewVault(t)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	target := newTestDirectory(t, filepath.Join(t.TempDir(), "out"))
-	sourcetest.MustFail(t, target.Stage(t.Context(), v.Last(), e), "bad.db is damaged, and was so when it was backed up", "missing from index i")
+	sourcetest.MustFail(t, target.Stage(t.Context(), v.Reader(), e), "bad.db is damaged, and was so when it was backed up", "missing from index i")
 	sourcetest.MustFail(t, target.Swap(t.Context()), "nothing is staged")
 	x := &source.Examination{AllowDamage: true}
-	sourcetest.Must(t, target.Stage(source.WithExamination(t.Context(), x), v.Last(), e))
+	sourcetest.Must(t, target.Stage(source.WithExamination(t.Context(), x), v.Reader(), e))
 	sourcetest.Must(t, target.Swap(t.Context()))
 	if len(x.Damage) != 1 || !strings.HasPrefix(x.Damage[0], "bad.db: ") {
 		t.Errorf("found %+v", x.Findings)

@@ -15,7 +15,7 @@ import (
 func TestIdenticalPartsAreNotRead(t *testing.T) {
 	dir := t.TempDir()
 	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600))
-	e, _ := sourcetest.NewShelf(t).Backup(t, newTestDirectory(t, dir))
+	e, _ := sourcetest.NewVault(t).Backup(t, newTestDirectory(t, dir))
 	d, err := source.Compare(t.Context(), source.Side{Entry: e}, source.Side{Entry: e}, source.CompareOptions{SameKeys: true}) // no reader: it would panic
 	if err != nil || !d.Same {
 		t.Errorf("%+v, %v", d, err)
@@ -35,7 +35,7 @@ func TestADirectorysDifferencesAreListed(t *testing.T) {
 	}
 	write("edited", "one")
 	src := newTestDirectory(t, dir)
-	one, two := sourcetest.NewShelf(t), sourcetest.NewShelf(t)
+	one, two := sourcetest.NewVault(t), sourcetest.NewOtherVault(t)
 	a := one.Side(t, src)
 	other := two.Side(t, src) // under other keys
 
@@ -79,7 +79,7 @@ func TestARestoredDirectoryIsTheSame(t *testing.T) {
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 	sourcetest.Must(t, os.Mkdir(from, 0o755))
 	sourcetest.WriteOddities(t, from)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	a := s.Side(t, newTestDirectory(t, from))
 	sourcetest.Must(t, source.Export(t.Context(), a.Reader, a.Entry, to))
 	b := s.Side(t, newTestDirectory(t, to))

@@ -18,13 +18,13 @@ func TestDirectoryRestoresEverythingItDumped(t *testing.T) {
 	sourcetest.WriteOddities(t, live)
 	sourcetest.WriteTree(t, filepath.Join(live, "tree"), 1, sourcetest.TreeSize{Files: 300, Bytes: 8 << 20, Large: 2})
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
 	if len(e.Warnings) > 0 {
 		t.Errorf("warnings: %v", e.Warnings)
 	}
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	sourcetest.CompareTrees(t, live, copied)
-	if err := source.Export(t.Context(), v.Last(), e, copied); err == nil {
+	if err := source.Export(t.Context(), v.Reader(), e, copied); err == nil {
 		t.Error("an export over something was not refused")
 	}
 }
@@ -34,8 +34,8 @@ func TestDirectoryRestoresHoles(t *testing.T) {
 	live, copied := filepath.Join(folder, "live"), filepath.Join(folder, "copy")
 	sourcetest.WriteOddities(t, live)
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	var size, disk int64
 	size, disk = diskUse(t, filepath.Join(copied, "holes"))
 	if disk > size/4 {
@@ -56,7 +56,7 @@ func TestDirectoryTellsFacts(t *testing.T) {
 	listen(t, filepath.Join(live, "s"))
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	f := factsOf(t, e)
 	f.Started = f.Started.UTC()
 	if len(f.Parents) == 0 || f.Parents[0].Name != filepath.Base(filepath.Dir(live)) {
@@ -87,10 +87,10 @@ func TestDirectoryUnchangedGivesTheSameTreeAndNoChunks(t *testing.T) {
 	sourcetest.WriteTree(t, filepath.Join(live, "tree"), 2, sourcetest.TreeSize{Files: 500, Bytes: 4 << 20})
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
-	first, _ := v.MustBackup(d)
+	first, _ := v.Backup(t, d)
 	reads := counted(d)
 	for range 2 {
-		again, stats := v.MustBackup(d)
+		again, stats := v.Backup(t, d)
 		if !again.Root.Equal(first.Root) {
 			t.Error("the tree of an unchanged directory differs")
 		}
@@ -109,10 +109,10 @@ func TestDirectoryUploadsWhatChanged(t *testing.T) {
 	files := sourcetest.WriteTree(t, live, 3, sourcetest.TreeSize{Files: 1000, Bytes: total, Large: 3})
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
-	v.MustBackup(d)
+	v.Backup(t, d)
 	changed := changePercent(t, live, files)
 	reads := counted(d)
-	e, stats := v.MustBackup(d)
+	e, stats := v.Backup(t, d)
 	if n := reads(); n != 11 {
 		t.Errorf("%d files were read; 11 had changed", n)
 	}
@@ -125,7 +125,7 @@ func TestDirectoryUploadsWhatChanged(t *testing.T) {
 	}
 	t.Logf("changed %d, new %d, stored %d", changed, stats.New, stored)
 	restored := filepath.Join(t.TempDir(), "restored")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, restored))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, restored))
 	sourcetest.CompareTrees(t, live, restored)
 }
 
@@ -158,7 +158,7 @@ func TestDirectoryLeavesOutWhatIsExcluded(t *testing.T) {
 		sourcetest.Must(t, os.WriteFile(filepath.Join(live, p), []byte(p), 0o644))
 	}
 	v := sourcetest.NewVault(t)
-	v.MustBackup(newTestDirectory(t, live, "**/*.tmp", "cache/", "./logs/*"))
+	v.Backup(t, newTestDirectory(t, live, "**/*.tmp", "cache/", "./logs/*"))
 	want := []string{"d .", "d a", "f a/keep", "d b", "d b/cache", "f b/cache/3", "f keep", "d logs"}
 	if got := paths(t, v); !slices.Equal(got, want) {
 		t.Errorf("the tree is %q, want %q", got, want)
@@ -188,9 +188,9 @@ func TestDirectoryFollowsASymlinkToItself(t *testing.T) {
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, link)
 	sourcetest.Must(t, d.Check(t.Context()))
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	sourcetest.Must(t, os.WriteFile(filepath.Join(live, "x"), []byte("newer"), 0o644))
-	sourcetest.Must(t, d.Stage(t.Context(), v.Last(), e))
+	sourcetest.Must(t, d.Stage(t.Context(), v.Reader(), e))
 	if info, err := os.Stat(d.Staged()); err != nil || !info.IsDir() {
 		t.Errorf("what is staged is not at %s: %v", d.Staged(), err)
 	}
@@ -209,12 +209,12 @@ func TestDirectoryMovesToADamagedBackupOnlyWithAnError(t *testing.T) {
 	sourcetest.WriteTree(t, live, 4, sourcetest.TreeSize{Files: 20, Bytes: 2 << 20})
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	for digest, data := range v.Packs {
 		data[len(data)/2] ^= 1
 		v.Packs[digest] = data
 	}
-	if err := d.Stage(t.Context(), v.Last(), e); err == nil {
+	if err := d.Stage(t.Context(), v.Reader(), e); err == nil {
 		t.Error("a damaged backup was staged")
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(live), ".*")); err != nil || len(left) > 0 {
@@ -227,9 +227,9 @@ func TestDirectoryHoldsTheRestoreToTheFacts(t *testing.T) {
 	sourcetest.WriteTree(t, live, 5, sourcetest.TreeSize{Files: 5, Bytes: 10000})
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	e.Facts = []byte(strings.Replace(string(e.Facts), `"files":5`, `"files":6`, 1))
-	if err := d.Stage(t.Context(), v.Last(), e); err == nil || !strings.Contains(err.Error(), "backup says") {
+	if err := d.Stage(t.Context(), v.Reader(), e); err == nil || !strings.Contains(err.Error(), "backup says") {
 		t.Errorf("a file less than there should be was restored: %v", err)
 	}
 }

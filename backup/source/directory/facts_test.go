@@ -21,13 +21,13 @@ func TestADirectoryThatLostHalfOfItsFilesIsTold(t *testing.T) {
 		for i := range tt.before {
 			sourcetest.Must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o644))
 		}
-		was, _ := v.MustBackup(d)
+		was, _ := v.Backup(t, d)
 		for i := range tt.before {
 			if i >= tt.after {
 				sourcetest.Must(t, os.Remove(filepath.Join(dir, fmt.Sprint(i))))
 			}
 		}
-		is, _ := v.MustBackup(d)
+		is, _ := v.Backup(t, d)
 		text := source.Lost(was, is)
 		if (text != "") != tt.told {
 			t.Errorf("%d, then %d: %q", tt.before, tt.after, text)

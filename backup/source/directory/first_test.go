@@ -42,7 +42,7 @@ func TestEachRowOfADatabaseInADirectoryFindsItsFile(t *testing.T) {
 	for range 3 {
 		write()
 		before := n
-		v.MustBackup(d)
+		v.Backup(t, d)
 		if n != before+1 {
 			t.Fatalf("%d files were written during the backup", n-before)
 		}
@@ -57,7 +57,7 @@ func TestEachRowOfADatabaseInADirectoryFindsItsFile(t *testing.T) {
 func rowsWithFiles(t *testing.T, v *sourcetest.Vault) (n int) {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "out")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, to))
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(to, "db.sqlite3"))
 	sourcetest.Must(t, err)
 	defer db.Close()

@@ -31,7 +31,7 @@ func TestDirectorySaysWhichFlagsItDoesNotKeep(t *testing.T) {
 		`2 append-only ("logs/app.log", "logs/old.log"); 2 no dump (live itself, "app.db"); 1 no access times ("logs/app.log")`
 	opened := counted(d)
 	for i := range 3 {
-		if e, _ := v.MustBackup(d); sourcetest.FlagWarning(t, e) != want {
+		if e, _ := v.Backup(t, d); sourcetest.FlagWarning(t, e) != want {
 			t.Errorf("warnings %q\nwant %q", e.Warnings, want)
 		}
 		if n := opened(); i > 0 && n > 0 {
@@ -45,11 +45,11 @@ func TestDirectorySaysWhichFlagsItDoesNotKeep(t *testing.T) {
 	raw, err := json.Marshal(facts)
 	sourcetest.Must(t, err)
 	v.Prev.Entry.Facts = raw
-	if e, _ := v.MustBackup(d); sourcetest.FlagWarning(t, e) != want {
+	if e, _ := v.Backup(t, d); sourcetest.FlagWarning(t, e) != want {
 		t.Errorf("after a backup without: %q", e.Warnings)
 	}
 	sourcetest.Flag(t, filepath.Join(dir, "locked"), 0)
-	if e, _ := v.MustBackup(d); strings.Contains(sourcetest.FlagWarning(t, e), "immutable") {
+	if e, _ := v.Backup(t, d); strings.Contains(sourcetest.FlagWarning(t, e), "immutable") {
 		t.Errorf("once it is cleared: %q", e.Warnings)
 	}
 }
@@ -64,7 +64,7 @@ func TestDirectoryCountsFlags(t *testing.T) {
 	}
 	d, v := newTestDirectory(t, dir), sourcetest.NewVault(t)
 	for range 2 {
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		if text := sourcetest.FlagWarning(t, e); !strings.HasPrefix(text, "45 entries have") || !strings.HasSuffix(text, `45 no dump ("file-00", "file-01", "file-02", …)`) {
 			t.Errorf("warnings %q", e.Warnings)
 		}

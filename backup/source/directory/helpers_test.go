@@ -59,7 +59,7 @@ func factsOf(t testing.TB, e source.Entry) Facts {
 func paths(t testing.TB, v *sourcetest.Vault) []string {
 	t.Helper()
 	var all []string
-	for n, err := range tree.Of(t.Context(), v.Last(), v.Prev.Entry.Root) {
+	for n, err := range tree.Of(t.Context(), v.Reader(), v.Prev.Entry.Root) {
 		sourcetest.Must(t, err)
 		all = append(all, fmt.Sprintf("%c %s", n.Type, n.Path))
 	}

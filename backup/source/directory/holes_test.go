@@ -60,19 +60,19 @@ func TestDirectoryNeitherReadsNorStoresHoles(t *testing.T) {
 	writeHoles(t, filepath.Join(live, "huge"), size, huge)
 	writeHoles(t, filepath.Join(live, "empty"), size, nil)
 	v, from, to := sourcetest.NewVault(t), newTestDirectory(t, live), newTestDirectory(t, target)
-	e, stats := v.MustBackup(from)
+	e, stats := v.Backup(t, from)
 	if stats.Logical > 4<<20 {
 		t.Errorf("%d bytes were read", stats.Logical)
 	}
 	if f := factsOf(t, e); f.Bytes != 2*size || f.DiskBytes > 4<<20 {
 		t.Errorf("facts are %+v", f)
 	}
-	sourcetest.Must(t, to.Stage(t.Context(), v.Last(), e))
+	sourcetest.Must(t, to.Stage(t.Context(), v.Reader(), e))
 	checkHoles(t, filepath.Join(to.Staged(), "huge"), size, huge)
 	checkHoles(t, filepath.Join(to.Staged(), "empty"), size, nil)
 
 	reads := counted(from)
-	again, _ := v.MustBackup(from)
+	again, _ := v.Backup(t, from)
 	if !again.Root.Equal(e.Root) || reads() != 0 {
 		t.Error("the tree of files that did not change differs")
 	}
@@ -81,8 +81,8 @@ func TestDirectoryNeitherReadsNorStoresHoles(t *testing.T) {
 	moved := map[int64][]byte{0: huge[0], 9 << 30: huge[7<<30], size - 5: huge[size-5]}
 	sourcetest.Must(t, os.Remove(filepath.Join(live, "huge")))
 	writeHoles(t, filepath.Join(live, "huge"), size, moved)
-	next, _ := v.MustBackup(from)
-	sourcetest.Must(t, to.Advance(t.Context(), v.Last(), e, next))
+	next, _ := v.Backup(t, from)
+	sourcetest.Must(t, to.Advance(t.Context(), v.Reader(), e, next))
 	checkHoles(t, filepath.Join(to.Staged(), "huge"), size, moved)
 
 	var m runtime.MemStats
@@ -103,9 +103,9 @@ func TestDirectoryKeepsAFileOfManyHoles(t *testing.T) {
 	}
 	writeHoles(t, filepath.Join(live, "f"), 300*holeSize*2+12345, data)
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
 	copied := filepath.Join(root, "copy")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	sourcetest.CompareTrees(t, live, copied)
 	f, err := os.Open(filepath.Join(live, "f"))
 	sourcetest.Must(t, err)

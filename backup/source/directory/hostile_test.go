@@ -94,19 +94,19 @@ func forgedTrees(outside string) []forgedTree {
 }
 
 // keepForged puts a stream into the vault, as somebody does who has the keys.
-func keepForged(v *sourcetest.Vault, data []byte, facts Facts) (source.Entry, *pack.Reader) {
-	v.T.Helper()
-	ctx := v.T.Context()
+func keepForged(t testing.TB, v *sourcetest.Vault, data []byte, facts Facts) (source.Entry, *pack.Reader) {
+	t.Helper()
+	ctx := t.Context()
 	w, err := pack.NewWriter(ctx, pack.WriterConfig{Cluster: sourcetest.TestCluster, Keys: v.Keys, Put: v.Put})
-	sourcetest.Must(v.T, err)
+	sourcetest.Must(t, err)
 	root, err := w.Write(ctx, bytes.NewReader(data), pack.Metadata)
-	sourcetest.Must(v.T, err)
+	sourcetest.Must(t, err)
 	ref, _, err := w.Close(ctx)
-	sourcetest.Must(v.T, err)
+	sourcetest.Must(t, err)
 	index, err := pack.LoadIndex(ctx, sourcetest.TestCluster, v.Keys, v, ref)
-	sourcetest.Must(v.T, err)
+	sourcetest.Must(t, err)
 	text, err := json.Marshal(facts)
-	sourcetest.Must(v.T, err)
+	sourcetest.Must(t, err)
 	return source.Entry{Kind: "directory", Name: "files", Root: root, Facts: text}, pack.NewReader(sourcetest.TestCluster, v.Keys, index, v)
 }
 
@@ -130,7 +130,7 @@ func TestAForgedTreeStaysInItsFolder(t *testing.T) {
 			outside, look := sourcetest.Bait(t, parent)
 			forgery := forgedTrees(outside)[i].data
 			v := sourcetest.NewVault(t)
-			e, r := keepForged(v, forgery, says(forgery))
+			e, r := keepForged(t, v, forgery, says(forgery))
 			before := look()
 			live := filepath.Join(parent, "live")
 			sourcetest.Must(t, os.MkdirAll(live, 0o755))
@@ -147,7 +147,7 @@ func TestAForgedTreeStaysInItsFolder(t *testing.T) {
 			try("export", func() error { return source.Export(t.Context(), r, e, filepath.Join(parent, "export")) })
 			try("stage", func() error { return d.Stage(t.Context(), r, e) })
 			good := forged(aRoot, record(1, "a", tree.Node{Type: tree.Directory, Mode: 0o700}), record(2, "x", aFile))
-			from, reader := keepForged(v, good, says(good))
+			from, reader := keepForged(t, v, good, says(good))
 			sourcetest.Must(t, d.Stage(t.Context(), reader, from))
 			try("advance", func() error { return d.Advance(t.Context(), r, from, e) })
 			sourcetest.Must(t, d.Discard(t.Context()))

@@ -112,12 +112,12 @@ func TestAFileOfTheUsersDoesNotBecomeRoots(t *testing.T) {
 		sourcetest.Must(t, os.Chown(path, sourcetest.Nobody, sourcetest.Nobody))
 	}
 	v, src := sourcetest.NewVault(t), newTestDirectory(t, from)
-	a, _ := v.MustBackup(src)
-	readA := v.Last()
+	a, _ := v.Backup(t, src)
+	readA := v.Reader()
 	sourcetest.Must(t, os.Chown(program, 0, 0))
 	sourcetest.Must(t, unix.Chmod(program, 0o4755))
-	b, _ := v.MustBackup(src)
-	readB := v.Last()
+	b, _ := v.Backup(t, src)
+	readB := v.Reader()
 
 	d := newTestDirectory(t, filepath.Join(e.App, "files"))
 	sourcetest.Must(t, d.Stage(t.Context(), readA, a))

@@ -30,8 +30,8 @@ func TestARestoreByHandLeavesOutWhatIsDamaged(t *testing.T) {
 	v := sourcetest.NewVault(t)
 	d := newTestDirectory(t, live)
 	sourcetest.Must(t, os.WriteFile(filepath.Join(live, "d", "lost"), bytes.Repeat([]byte("lost"), 1000), 0o640))
-	e, _ := v.MustBackup(d)
-	broken := brokenReader{Reader: v.Last(), size: 4000}
+	e, _ := v.Backup(t, d)
+	broken := brokenReader{Reader: v.Reader(), size: 4000}
 	to := filepath.Join(t.TempDir(), "strict")
 	if err := ExportTree(t.Context(), broken, e, sourcetest.Placed(t, to)); !errors.Is(err, pack.ErrCorrupt) {
 		t.Errorf("the error is %v", err)
@@ -54,7 +54,7 @@ func TestARestoreByHandLeavesOutWhatIsDamaged(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := ExportTree(source.WithLosses(cancelled, new(source.Losses)), v.Last(), e, sourcetest.Placed(t, filepath.Join(t.TempDir(), "y"))); err == nil {
+	if err := ExportTree(source.WithLosses(cancelled, new(source.Losses)), v.Reader(), e, sourcetest.Placed(t, filepath.Join(t.TempDir(), "y"))); err == nil {
 		t.Error("it went on although it was cancelled")
 	}
 }
@@ -67,7 +67,7 @@ func TestAFileSystemWithoutAttributesLosesNothingElse(t *testing.T) {
 	sourcetest.Must(t, os.WriteFile(filepath.Join(live, "x"), []byte("precious"), 0o640))
 	sourcetest.Must(t, unix.Setxattr(filepath.Join(live, "x"), "user.origin", []byte("o"), 0))
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
 	bare := filepath.Join(t.TempDir(), "ram")
 	sourcetest.Mounting(t, "ramfs", bare, "ramfs", 0)
 	check := func(path string) {
@@ -76,17 +76,17 @@ func TestAFileSystemWithoutAttributesLosesNothingElse(t *testing.T) {
 			t.Errorf("%s holds %q: %v", path, data, err)
 		}
 	}
-	if err := source.Export(t.Context(), v.Last(), e, filepath.Join(bare, "strict")); !errors.Is(err, unix.ENOTSUP) {
+	if err := source.Export(t.Context(), v.Reader(), e, filepath.Join(bare, "strict")); !errors.Is(err, unix.ENOTSUP) {
 		t.Errorf("strict: %v", err)
 	}
 	losses := new(source.Losses)
-	sourcetest.Must(t, source.Export(source.WithLosses(t.Context(), losses), v.Last(), e, filepath.Join(bare, "by hand")))
+	sourcetest.Must(t, source.Export(source.WithLosses(t.Context(), losses), v.Reader(), e, filepath.Join(bare, "by hand")))
 	check(filepath.Join(bare, "by hand", "x"))
 	if first := losses.First(); len(first) != 1 || first[0].Path != "x" || first[0].What != source.OfAttributes {
 		t.Errorf("losses %+v", first)
 	}
 	d, said := newTestDirectory(t, filepath.Join(bare, "staged")), new(source.Examination)
-	sourcetest.Must(t, d.Stage(source.WithExamination(t.Context(), said), v.Last(), e))
+	sourcetest.Must(t, d.Stage(source.WithExamination(t.Context(), said), v.Reader(), e))
 	check(filepath.Join(d.Staged(), "x"))
 	if !slices.ContainsFunc(said.Unchecked, func(s string) bool { return strings.Contains(s, "1 extended attributes") }) {
 		t.Errorf("the stage says %q", said.Unchecked)
@@ -108,12 +108,12 @@ func TestSpecialsKeepAttributesAndLinks(t *testing.T) {
 		sourcetest.Must(t, unix.Lsetxattr(at("fifo"), "trusted.note", []byte("on a fifo"), 0))
 	}
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(newTestDirectory(t, live))
+	e, _ := v.Backup(t, newTestDirectory(t, live))
 	if f := factsOf(t, e); f.HardLinks != 2 || f.Specials != 1 || f.Symlinks != 1 {
 		t.Errorf("facts %+v", f)
 	}
 	to := filepath.Join(t.TempDir(), "restored")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, to))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, to))
 	for _, name := range []string{"fifo", "symlink"} {
 		var one, two unix.Stat_t
 		sourcetest.Must(t, unix.Lstat(filepath.Join(to, name), &one))

@@ -22,10 +22,10 @@ func TestDirectorySeesWritesToMappedFiles(t *testing.T) {
 			d, v := newTestDirectory(t, dir), sourcetest.NewVault(t)
 			for _, text := range []string{"AAAA", "BBBB", "CCCC", "DDDD"} {
 				copy(m, text)
-				v.MustBackup(d)
+				v.Backup(t, d)
 				// An export has its own file system written down.
 				to := filepath.Join(sourcetest.MemoryDir(t), "out")
-				sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
+				sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, to))
 				if got := sourcetest.ReadText(t, filepath.Join(to, "map"))[:4]; got != text {
 					t.Errorf("the backup has %q of %q", got, text)
 				}
@@ -48,7 +48,7 @@ func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
 	d.settling.Sync = func(int) error { calls++; <-hang; return nil }
 	for _, want := range []string{"not done within 1ms", "since an earlier backup"} {
 		v.Prev, v.Index = nil, nil // all is read
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], want) || !strings.Contains(e.Warnings[0], "mapped files may not be in this backup") {
 			t.Errorf("warnings %q, want %q", e.Warnings, want)
 		}
@@ -61,11 +61,11 @@ func TestDirectorySaysThatItsDiskDidNotSettle(t *testing.T) {
 	}
 	d.settling.Wait, d.settling.Sync = time.Minute, func(int) error { calls++; return errors.New("lost a page") }
 	v.Prev, v.Index = nil, nil
-	if e, _ := v.MustBackup(d); len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "lost a page") || calls != 2 {
+	if e, _ := v.Backup(t, d); len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "lost a page") || calls != 2 {
 		t.Errorf("warnings %q after %d calls", e.Warnings, calls)
 	}
 	// What has not changed needs no call.
-	if e, _ := v.MustBackup(d); len(e.Warnings) > 0 || calls != 2 {
+	if e, _ := v.Backup(t, d); len(e.Warnings) > 0 || calls != 2 {
 		t.Errorf("unchanged: warnings %q after %d calls", e.Warnings, calls)
 	}
 }
@@ -81,12 +81,12 @@ func TestDirectorySeesWritesToMappedFilesBelowAMountPoint(t *testing.T) {
 	for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
 		copy(m, text)
 		first := v.Prev == nil
-		v.MustBackup(d)
+		v.Backup(t, d)
 		if n := opened(); n != 1 && !first {
 			t.Errorf("%d files were read", n)
 		}
 		to := filepath.Join(t.TempDir(), "out")
-		sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
+		sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, to))
 		if got := sourcetest.ReadText(t, filepath.Join(to, "memory/map"))[:4]; got != text {
 			t.Errorf("the backup has %q of %q", got, text)
 		}

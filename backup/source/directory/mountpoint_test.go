@@ -53,10 +53,10 @@ func newGenerations(t *testing.T) *generations {
 	sourcetest.Must(t, os.WriteFile(filepath.Join(g.newer, "plain"), []byte("the same name, and another file"), 0o600))
 	sourcetest.Must(t, os.Chmod(g.newer, 0o751))
 	v := sourcetest.NewVault(t)
-	g.a, _ = v.MustBackup(newTestDirectory(t, g.older))
-	g.readA = v.Last()
-	g.b, _ = v.MustBackup(newTestDirectory(t, g.newer))
-	g.readB = v.Last()
+	g.a, _ = v.Backup(t, newTestDirectory(t, g.older))
+	g.readA = v.Reader()
+	g.b, _ = v.Backup(t, newTestDirectory(t, g.newer))
+	g.readB = v.Reader()
 	return g
 }
 
@@ -80,9 +80,9 @@ func TestAMountPointIsSwappedEntryByEntry(t *testing.T) {
 	sourcetest.CompareTrees(t, g.newer, d.Staged())
 	// What is staged is in no dump of the target.
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	copied := filepath.Join(t.TempDir(), "copy")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, copied))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, copied))
 	sourcetest.CompareTrees(t, g.older, copied)
 
 	sourcetest.Must(t, d.Swap(t.Context()))

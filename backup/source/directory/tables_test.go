@@ -77,25 +77,25 @@ func TestADatabaseInADirectoryThatBecameEmptyIsTold(t *testing.T) {
 			sourcetest.Must(t, bank.Close())
 			sourcetest.Must(t, sourcetest.NewBank(t, filepath.Join(dir, "small.db"), "delete", 1).Close())
 			d, v := newTestDirectory(t, dir), sourcetest.NewVault(t)
-			was, _ := v.MustBackup(d)
+			was, _ := v.Backup(t, d)
 			for range 2 { // the second one takes them as they were
-				same, _ := v.MustBackup(d)
+				same, _ := v.Backup(t, d)
 				if text := source.Lost(was, same); text != "" {
 					t.Fatalf("nothing has changed: %q", text)
 				}
 			}
 			it.change(t, dir, d)
-			is, _ := v.MustBackup(d)
+			is, _ := v.Backup(t, d)
 			if text := source.Lost(was, is); text != it.want {
 				t.Errorf("told %q, want %q; %s", text, it.want, is.Facts)
 			}
-			after, _ := v.MustBackup(d)
+			after, _ := v.Backup(t, d)
 			if text := source.Lost(is, after) + source.Lost(is, was); text != "" {
 				t.Errorf("afterwards: %q", text)
 			}
 			// A backup that knows nothing of the earlier one tells the same.
 			v.Prev, v.Index = nil, nil
-			if whole, _ := v.MustBackup(d); (it.want != "") != (source.Lost(was, whole) != "") && d.others == nil && d.cfg.Exclude == nil {
+			if whole, _ := v.Backup(t, d); (it.want != "") != (source.Lost(was, whole) != "") && d.others == nil && d.cfg.Exclude == nil {
 				t.Errorf("in full: %q", source.Lost(was, whole))
 			}
 		})
@@ -138,7 +138,7 @@ func TestDirectoryTakesWhatLiesBelowAMountPoint(t *testing.T) {
 	source.Nest([]source.Source{d, newGuest(t, filepath.Join(volume, "in/guest.db"))})
 	for n := range 3 {
 		sourcetest.Must(t, sourcetest.Transfer(db, 1, 2)) // is in the WAL
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		want := []string{"d .", "d volume", "d volume/in", "f volume/in/app.db"}
 		if got := paths(t, v); !slices.Equal(got, want) {
 			t.Errorf("the tree has %q, want %q", got, want)
@@ -147,7 +147,7 @@ func TestDirectoryTakesWhatLiesBelowAMountPoint(t *testing.T) {
 			t.Errorf("facts %+v, warnings %q", f, e.Warnings)
 		}
 		out := filepath.Join(t.TempDir(), "out")
-		sourcetest.Must(t, source.Export(t.Context(), v.Last(), e, out))
+		sourcetest.Must(t, source.Export(t.Context(), v.Reader(), e, out))
 		if got := sourcetest.CheckBank(t, filepath.Join(out, "volume/in/app.db")); got != 41+n {
 			t.Errorf("%d transfers of %d", got, 41+n)
 		}

@@ -135,7 +135,7 @@ func TestAMountWithinThatIsGoneCountsWhereItHadFiles(t *testing.T) {
 	sourcetest.Must(t, os.WriteFile(filepath.Join(left, "x"), []byte("x"), 0o644))
 	d := newTestDirectory(t, path, "left out")
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(d)
+	e, _ := v.Backup(t, d)
 	if m := factsOf(t, e).Mounts; len(m) != 1 || m["full"] != 1 {
 		t.Errorf("files on other file systems: %v", m)
 	}

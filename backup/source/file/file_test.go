@@ -42,7 +42,7 @@ func newSettings(t testing.TB) (path, real string) {
 // path leads, and nothing beside it is touched.
 func TestASingleFileIsASource(t *testing.T) {
 	path, real := newSettings(t)
-	src, s := newFileSource(t, path), sourcetest.NewShelf(t)
+	src, s := newFileSource(t, path), sourcetest.NewVault(t)
 	sourcetest.Must(t, src.Check(t.Context()))
 	e, _ := s.Backup(t, src)
 	again, stats := s.Backup(t, src)
@@ -96,7 +96,7 @@ func TestASwapOfAFileStoppedAnywhereEnds(t *testing.T) {
 	for _, end := range []string{"on", "back"} {
 		for n, stopped := 0, true; stopped; n++ {
 			path, real := newSettings(t)
-			src, s := newFileSource(t, path), sourcetest.NewShelf(t)
+			src, s := newFileSource(t, path), sourcetest.NewVault(t)
 			e, _ := s.Backup(t, src)
 			sourcetest.Must(t, os.WriteFile(real, []byte("old"), 0o640))
 			s.Stage(t, src, e)
@@ -131,7 +131,7 @@ func TestAFileSourceRefusesWhatItIsNotFor(t *testing.T) {
 	db := filepath.Join(dir, "a.db")
 	sourcetest.Must(t, sourcetest.NewBank(t, db, "delete", 1).Close())
 	for path, want := range map[string]string{dir: "not a regular file", db: "the kind sqlite", filepath.Join(dir, "none"): "no such file"} {
-		src, s := newFileSource(t, path), sourcetest.NewShelf(t)
+		src, s := newFileSource(t, path), sourcetest.NewVault(t)
 		if err := src.Check(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("check of %s: %v", path, err)
 		}
@@ -144,7 +144,7 @@ func TestAFileSourceRefusesWhatItIsNotFor(t *testing.T) {
 // A file that loses all that it had, or is gone, is not published as such.
 func TestAFileThatBecameEmptyIsTold(t *testing.T) {
 	path, real := newSettings(t)
-	src, s := newFileSource(t, path), sourcetest.NewShelf(t)
+	src, s := newFileSource(t, path), sourcetest.NewVault(t)
 	was, _ := s.Backup(t, src)
 	sourcetest.Must(t, os.Truncate(real, 0))
 	is, _ := s.Backup(t, src)

@@ -34,10 +34,10 @@ func preyFile(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 	v := sourcetest.NewVault(t)
 	sourcetest.Must(t, os.WriteFile(from, []byte("old"), 0o640))
 	sourcetest.Must(t, os.Chown(from, sourcetest.Nobody, sourcetest.Nobody))
-	p.A, _ = v.MustBackup(make(from))
-	p.ReadA = v.Last()
+	p.A, _ = v.Backup(t, make(from))
+	p.ReadA = v.Reader()
 	sourcetest.Must(t, os.WriteFile(from, []byte("newer"), 0o640))
-	p.B, _ = v.MustBackup(make(from))
-	p.ReadB = v.Last()
+	p.B, _ = v.Backup(t, make(from))
+	p.ReadB = v.Reader()
 	return p
 }

@@ -19,9 +19,9 @@ func TestAFileSourceSeesWritesToAMapping(t *testing.T) {
 			v := sourcetest.NewVault(t)
 			for _, text := range []string{"AAAA", "BBBB", "CCCC"} {
 				copy(m, text)
-				v.MustBackup(src)
+				v.Backup(t, src)
 				to := filepath.Join(sourcetest.MemoryDir(t), "out")
-				sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, to))
+				sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, to))
 				if got := sourcetest.ReadText(t, to)[:4]; got != text {
 					t.Errorf("the backup has %q of %q", got, text)
 				}

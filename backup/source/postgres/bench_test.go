@@ -33,10 +33,10 @@ func BenchmarkPostgresDump(b *testing.B) {
 		runTool(b, pgDump.Path, "--format=custom", "--compress=0", "--dbname="+srv.DSN("app"))
 		alone += time.Since(start)
 		start = time.Now()
-		sourcetest.NewShelf(b).Backup(b, src)
+		sourcetest.NewVault(b).Backup(b, src)
 		ours += time.Since(start)
 	}
-	s := sourcetest.NewShelf(b)
+	s := sourcetest.NewVault(b)
 	e, first := s.Backup(b, src)
 	runTool(b, pgbench, "--transactions=1000", "--no-vacuum", srv.DSN("app"))
 	_, second := s.Backup(b, src)

@@ -17,7 +17,7 @@ func TestAPostgresDumpsRowsAreComparedWithoutAServer(t *testing.T) {
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE doubles (x text)", "INSERT INTO doubles VALUES ('d'), ('d'), (NULL), ('\\N'), (E'two\\nlines\\\\.')",
 		"CREATE TABLE long (x text)", "INSERT INTO long SELECT repeat('0123456789', 100000)")
 	p := newPostgresAt(t, srv, "app")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	a := s.Side(t, p)
 	sqlIn(t, srv.DSN("app"), "UPDATE doubles SET x = x", "VACUUM FULL doubles")
 	if d, _ := sourcetest.Compared(t, a, s.Side(t, p), true); !d.Same {

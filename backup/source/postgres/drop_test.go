@@ -12,7 +12,7 @@ import (
 )
 
 // takeover stages an entry on a server, swaps it in and drops what it replaced.
-func takeover(t *testing.T, s *sourcetest.Shelf, e source.Entry, p *Source) {
+func takeover(t *testing.T, s *sourcetest.Vault, e source.Entry, p *Source) {
 	t.Helper()
 	s.Stage(t, p, e)
 	sourcetest.Must(t, p.Swap(t.Context()))
@@ -49,7 +49,7 @@ func TestPostgresDropsWhateverIsInIt(t *testing.T) {
 		t.Fatalf("the publisher's slot is not as it was: in use should be %s", want)
 	}
 	reads("true")
-	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewShelf(t)
+	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, p)
 	if !strings.Contains(strings.Join(e.Warnings, "\n"), "subscriptions (news): a restore leaves them disabled") {
 		t.Errorf("warnings %q", e.Warnings)
@@ -97,7 +97,7 @@ func TestPostgresLeavesWhatItMayNotDrop(t *testing.T) {
 	sqlIn(t, own, "CREATE TABLE t AS SELECT 'new' AS state")
 	p, err := New("db", Config{URL: own, Scratch: t.TempDir()})
 	sourcetest.Must(t, err)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, p)
 	sqlIn(t, srv.DSN("app"), "CREATE SUBSCRIPTION s CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false)")
 	for range 2 {

@@ -96,7 +96,7 @@ func TestPostgresCodeInADumpGetsNoRights(t *testing.T) {
 			sqlIn(t, one.DSN("hostile"), tt.super...)
 			sqlIn(t, own, replacing(hostileCode(program))...)
 			sqlIn(t, own, tt.owner...)
-			src, dst, s := newPostgresAt(t, one, "hostile"), newPostgresAt(t, two, "hostile"), sourcetest.NewShelf(t)
+			src, dst, s := newPostgresAt(t, one, "hostile"), newPostgresAt(t, two, "hostile"), sourcetest.NewVault(t)
 			e, _ := s.Backup(t, src)
 			takeover(t, s, e, dst)
 			trusting := two.DSN("hostile") + "&options=-c%20search_path%3Dpg_catalog"
@@ -143,7 +143,7 @@ func TestPostgresWhatNeedsASuperuserIsRefusedUnlessTrusted(t *testing.T) {
 		"CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION noted()")
 	sqlIn(t, one.DSN("postgres"), "ALTER ROLE eve NOSUPERUSER")
 	sqlIn(t, one.DSN("app"), "SET session_replication_role TO replica", "COMMENT ON EVENT TRIGGER note IS 'it notes'")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, one, "app"))
 	restoring := func(trust ...string) *Source {
 		p, err := New("db", Config{URL: two.DSN("app"), AdminURL: two.DSN("postgres"), Scratch: t.TempDir(), Trust: trust})

@@ -34,7 +34,7 @@ func TestPostgresLocalesThatAServerLacksAreNamed(t *testing.T) {
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app TEMPLATE template0 LC_COLLATE 'C.UTF-8' LOCALE_PROVIDER icu ICU_LOCALE 'sv'")
 	sqlIn(t, srv.DSN("app"), `CREATE COLLATION german (provider = icu, locale = 'de-x-icu')`, `CREATE COLLATION plain (provider = libc, locale = 'C.UTF-8')`,
 		`CREATE TABLE t (a text COLLATE "en-x-icu", b text COLLATE german, c text COLLATE "C", d text)`)
-	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewShelf(t)
+	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, p)
 	sourcetest.Must(t, p.Accept(t.Context(), e))
 	sourcetest.Must(t, p.Accept(t.Context(), e))

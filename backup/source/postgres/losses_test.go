@@ -36,7 +36,7 @@ func TestPostgresKeepsWhatOnlyASuperuserSees(t *testing.T) {
 		return p
 	}
 	for _, p := range []*Source{source(one, "app", "postgres"), source(one, "postgres", "helper")} {
-		s := sourcetest.NewShelf(t)
+		s := sourcetest.NewVault(t)
 		e, _ := s.Backup(t, p)
 		if len(e.Warnings) > 0 {
 			t.Errorf("warnings %q", e.Warnings)
@@ -47,7 +47,7 @@ func TestPostgresKeepsWhatOnlyASuperuserSees(t *testing.T) {
 			t.Errorf("restored: %q", got)
 		}
 	}
-	e, _ := sourcetest.NewShelf(t).Backup(t, source(one, "app", "helper"))
+	e, _ := sourcetest.NewVault(t).Backup(t, source(one, "app", "helper"))
 	said := strings.Join(e.Warnings, "\n")
 	for _, want := range []string{
 		"subscriptions (s) are not in the backup", "options of user mappings (public on far) are not in the backup",
@@ -63,7 +63,7 @@ func TestPostgresSaysWhatIsNotKept(t *testing.T) {
 	srv := server.PostgresOf(t, "postgres", "wal_level=logical", "allow_in_place_tablespaces=on")
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app", "CREATE TABLESPACE elsewhere LOCATION ''")
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE t (x int) TABLESPACE elsewhere", "SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')")
-	e, _ := sourcetest.NewShelf(t).Backup(t, newPostgresAt(t, srv, "app"))
+	e, _ := sourcetest.NewVault(t).Backup(t, newPostgresAt(t, srv, "app"))
 	said := strings.Join(e.Warnings, "\n")
 	for _, want := range []string{"logical replication slots (theirs) are not in a backup", "tablespaces (elsewhere) are not kept"} {
 		if !strings.Contains(said, want) {
@@ -84,14 +84,14 @@ func TestPostgresNamesWhoHoldsALock(t *testing.T) {
 		_, err := locker.Exec(t.Context(), sql)
 		sourcetest.Must(t, err)
 	}
-	_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), p)
+	_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), p)
 	sourcetest.MustFail(t, err, "waited 200ms for a lock that is held by process ", "of role migrator", "table public.orders", "LOCK TABLE orders")
 	_, err = locker.Exec(t.Context(), "PREPARE TRANSACTION 'forgotten'")
 	sourcetest.Must(t, err)
-	_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), p)
+	_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), p)
 	sourcetest.MustFail(t, err, "held by prepared transaction 'forgotten' of role migrator", "table public.orders")
 	sqlIn(t, srv.DSN("app"), "ROLLBACK PREPARED 'forgotten'")
-	sourcetest.NewShelf(t).Backup(t, p)
+	sourcetest.NewVault(t).Backup(t, p)
 }
 
 // What servers, databases and roles have as their defaults holds for tools too.
@@ -115,7 +115,7 @@ func TestPostgresDefaultsOfTheServerDisturbNothing(t *testing.T) {
 			}
 		}
 	}
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, one, "app"))
 	takeover(t, s, e, newPostgresAt(t, two, "app"))
 	plain := "?options=-c%20search_path%3Dpublic%20-c%20DateStyle%3DISO%20-c%20IntervalStyle%3Dpostgres&sslmode=disable"
@@ -169,7 +169,7 @@ func TestPostgresTellsThatItBecameEmpty(t *testing.T) {
 	srv := server.Postgres(t)
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app")
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE t WITH (autovacuum_enabled = off) AS SELECT 1 AS x FROM generate_series(1, 2000)")
-	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewShelf(t)
+	p, s := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
 	unknown, _ := s.Backup(t, p)
 	sqlIn(t, srv.DSN("app"), "ANALYZE")
 	full, _ := s.Backup(t, p)

@@ -14,9 +14,9 @@ func TestAPostgresDatabaseThatBecameEmptyIsTold(t *testing.T) {
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app")
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE t (i int primary key)", "INSERT INTO t VALUES (1)")
 	src, v := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
-	full, _ := v.MustBackup(src)
+	full, _ := v.Backup(t, src)
 	sqlIn(t, srv.DSN("app"), "DROP TABLE t")
-	empty, _ := v.MustBackup(src)
+	empty, _ := v.Backup(t, src)
 	if text := source.Lost(full, empty); text != "had 1 tables, has none" || source.Lost(empty, full) != "" || source.Lost(full, full) != "" {
 		t.Errorf("told %q", text)
 	}
@@ -27,7 +27,7 @@ func TestADatabaseTellsHowFarItHasComeSinceABackup(t *testing.T) {
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app")
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE t AS SELECT repeat('x', 100) FROM generate_series(1, 1000)")
 	p := newPostgresAt(t, srv, "app")
-	e, _ := sourcetest.NewVault(t).MustBackup(p)
+	e, _ := sourcetest.NewVault(t).Backup(t, p)
 	sqlIn(t, srv.DSN("app"), "INSERT INTO t SELECT repeat('y', 1000) FROM generate_series(1, 1000)")
 	if got := sourcetest.Lacks(t, p, e); !strings.Contains(got, "MiB of write-ahead log") {
 		t.Errorf("after a megabyte more: %q", got)

@@ -173,7 +173,7 @@ func TestPostgresRestoresEverythingOnAnotherServer(t *testing.T) {
 	one, two := server.Postgres(t), server.Postgres(t)
 	makeRich(t, one)
 	sqlIn(t, one.DSN("app"), "ANALYZE")
-	src, s := newPostgresAt(t, one, "app"), sourcetest.NewShelf(t)
+	src, s := newPostgresAt(t, one, "app"), sourcetest.NewVault(t)
 	sourcetest.Must(t, src.Check(t.Context()))
 	e, _ := s.Backup(t, src)
 	checkFacts(t, e)
@@ -202,7 +202,7 @@ func TestPostgresRestoresEverythingOnAnotherServer(t *testing.T) {
 		t.Error("a role that has nothing to do with the database came along")
 	}
 	// And on from there: what was restored dumps like what was dumped.
-	again, _ := sourcetest.NewShelf(t).Backup(t, dst)
+	again, _ := sourcetest.NewVault(t).Backup(t, dst)
 	if again.Root.Size != e.Root.Size || again.Extra.Size != e.Extra.Size {
 		t.Errorf("the restored database dumps to %d+%d bytes instead of %d+%d", again.Root.Size, again.Extra.Size, e.Root.Size, e.Extra.Size)
 	}
@@ -231,7 +231,7 @@ func TestPostgresExportNeedsNothingButItsFiles(t *testing.T) {
 	one, two := server.Postgres(t), server.Postgres(t)
 	makeRich(t, one)
 	sqlIn(t, one.DSN("app"), "ANALYZE")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, one, "app"))
 	dir := filepath.Join(t.TempDir(), "db")
 	sourcetest.Must(t, source.Export(t.Context(), s.Reader(), e, dir))
@@ -257,7 +257,7 @@ func TestPostgresExportNeedsNothingButItsFiles(t *testing.T) {
 func TestPostgresUnchangedDatabaseIsTheSameStream(t *testing.T) {
 	srv := server.Postgres(t)
 	makeRich(t, srv)
-	src, s := newPostgresAt(t, srv, "app"), sourcetest.NewShelf(t)
+	src, s := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
 	first, _ := s.Backup(t, src)
 	created := archiveSecond(t, s, first)
 	sqlIn(t, srv.DSN("postgres"), "SELECT pg_sleep(1.1)", "CHECKPOINT") // pg_dump's clock has seconds
@@ -271,7 +271,7 @@ func TestPostgresUnchangedDatabaseIsTheSameStream(t *testing.T) {
 }
 
 // archiveSecond has pg_restore read the dump's creation time.
-func archiveSecond(t *testing.T, s *sourcetest.Shelf, e source.Entry) string {
+func archiveSecond(t *testing.T, s *sourcetest.Vault, e source.Entry) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
 	sourcetest.Must(t, source.Export(t.Context(), s.Reader(), e, path))
@@ -289,7 +289,7 @@ func TestPostgresLittleChangeIsLittleData(t *testing.T) {
 	sqlIn(t, srv.DSN("app"),
 		"CREATE TABLE t AS SELECT i, md5(i::text) || md5((-i)::text) AS a, repeat(md5((i+1)::text), 4) AS b, 0 AS n FROM generate_series(1, 200000) i",
 		"ALTER TABLE t ADD PRIMARY KEY (i)")
-	src, s := newPostgresAt(t, srv, "app"), sourcetest.NewShelf(t)
+	src, s := newPostgresAt(t, srv, "app"), sourcetest.NewVault(t)
 	first, one := s.Backup(t, src)
 	sqlIn(t, srv.DSN("app"), "SELECT setseed(0.5)",
 		"UPDATE t SET n = n + 1 WHERE i IN (SELECT (random() * 200000)::int FROM generate_series(1, 100))")
@@ -306,7 +306,7 @@ func TestPostgresDumpIsConsistentWhileAnotherSessionWrites(t *testing.T) {
 	sqlIn(t, one.DSN("app"), "CREATE TABLE accounts AS SELECT i, 1000 AS balance, repeat('x', 500) AS filler FROM generate_series(1, 5000) i",
 		"CREATE TABLE log (n int)")
 	stop, wrote := startTransfers(t, one)
-	src, s := newPostgresAt(t, one, "app"), sourcetest.NewShelf(t)
+	src, s := newPostgresAt(t, one, "app"), sourcetest.NewVault(t)
 	for range 2 {
 		e, _ := s.Backup(t, src)
 		dst := newPostgresAt(t, two, "app")

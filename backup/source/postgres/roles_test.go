@@ -43,7 +43,7 @@ func TestPostgresRolesAreWhatTheyAreOnTheActive(t *testing.T) {
 	one, two := server.Postgres(t), server.Postgres(t)
 	sqlIn(t, one.DSN("postgres"), appRoles...)
 	sqlIn(t, one.DSN("app"), "CREATE TABLE t AS SELECT 'x' AS state", "ALTER TABLE t OWNER TO app", "GRANT SELECT ON t TO reader")
-	src, dst, s := newPostgresAt(t, one, "app"), newPostgresAt(t, two, "app"), sourcetest.NewShelf(t)
+	src, dst, s := newPostgresAt(t, one, "app"), newPostgresAt(t, two, "app"), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, src)
 	sqlIn(t, two.DSN("postgres"), "CREATE ROLE bystander LOGIN PASSWORD 'its own' IN ROLE pg_monitor")
 	takeover(t, s, e, dst)
@@ -88,7 +88,7 @@ func TestPostgresSuperusersOfAnotherNameAreMapped(t *testing.T) {
 		"CREATE USER MAPPING FOR app SERVER far OPTIONS (user 'u', password 'p')",
 		"CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN NULL; END $$", "CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION note()",
 		"ALTER EVENT TRIGGER noted OWNER TO dba", "GRANT SELECT ON t TO boss")
-	src, s := newPostgresAt(t, one, "app"), sourcetest.NewShelf(t)
+	src, s := newPostgresAt(t, one, "app"), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, src)
 	if got := strings.Join(e.Warnings, "\n"); !strings.Contains(got, "dba, sly in dba, sly in pg_execute_server_program") || strings.Contains(got, "boss") {
 		t.Errorf("warnings %q", got)
@@ -115,7 +115,7 @@ func TestPostgresSuperusersOfAnotherNameAreMapped(t *testing.T) {
 		}
 	}
 	// And back to the server that has the other superuser.
-	other := sourcetest.NewShelf(t)
+	other := sourcetest.NewVault(t)
 	back, _ := other.Backup(t, dst)
 	takeover(t, other, back, src)
 	if got := ask(t, one.DSN("app"), "SELECT pubowner::regrole || ' ' || (SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolsuper) FROM pg_publication"); !cmp.Equal(got, []string{"boss boss dba"}) {

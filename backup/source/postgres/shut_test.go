@@ -56,7 +56,7 @@ func TestPostgresAStageIsOpenedForReading(t *testing.T) {
 	srv := server.Postgres(t)
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE app")
 	sqlIn(t, srv.DSN("app"), "CREATE TABLE t AS SELECT 'new' AS state", "CREATE SEQUENCE tickets", "SELECT nextval('tickets')", "CREATE VIEW v AS SELECT * FROM t", "CREATE TABLE empty (x int)")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	p := newPostgresAt(t, srv, "app")
 	e, _ := s.Backup(t, p)
 	sourcetest.Must(t, p.Stage(t.Context(), s.Reader(), e))

@@ -20,12 +20,12 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
-// newSmall makes a database with one row, and gives a shelf with its backup.
-func newSmall(t *testing.T, srv *server.PostgresServer, database string) (*sourcetest.Shelf, source.Entry) {
+// newSmall makes a database with one row, and returns a vault with its backup.
+func newSmall(t *testing.T, srv *server.PostgresServer, database string) (*sourcetest.Vault, source.Entry) {
 	t.Helper()
 	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+client.Ident(database))
 	sqlIn(t, srv.DSN(database), "CREATE TABLE t AS SELECT 'new' AS state")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, srv, database))
 	return s, e
 }
@@ -253,7 +253,7 @@ func TestPostgresFailedStageIsNoStage(t *testing.T) {
 	sqlIn(t, one.DSN("postgres"), "CREATE DATABASE app")
 	sqlIn(t, one.DSN("app"), "CREATE FUNCTION here() RETURNS bool LANGUAGE sql AS $$ SELECT current_database() = 'app' $$",
 		"CREATE TABLE t (x int CHECK (here()))", "INSERT INTO t VALUES (1)")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, one, "app"))
 	p := newPostgresAt(t, two, "app")
 	sourcetest.MustFail(t, p.Stage(t.Context(), s.Reader(), e), "stage db: run pg_restore: exit status 1: ", `violates check constraint`)

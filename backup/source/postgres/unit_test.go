@@ -55,7 +55,7 @@ func TestPostgresErrorsSayWhatToDo(t *testing.T) {
 	sourcetest.Must(t, p.Check(t.Context()))
 
 	none := newPostgresAt(t, srv, "none")
-	_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), none)
+	_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), none)
 	sourcetest.MustFail(t, err, "dump db: ", `connect to database "none"`, "does not exist")
 
 	p = newPostgresAt(t, srv, "app")
@@ -79,7 +79,7 @@ func TestPostgresDumpNeedsNoSuperuser(t *testing.T) {
 	sqlIn(t, own, "CREATE TABLE t AS SELECT 1 AS x")
 	p, err := New("db", Config{URL: own, AdminURL: strings.Replace(own, "/app", "/postgres", 1), Scratch: t.TempDir()})
 	sourcetest.Must(t, err)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, p)
 	g, err := readExtra(t.Context(), s.Reader(), e)
 	sourcetest.Must(t, err)
@@ -109,11 +109,11 @@ func TestPostgresPgDumpFailureIsQuoted(t *testing.T) {
 		},
 	} {
 		sqlIn(t, srv.DSN("app"), tt.make...)
-		_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), p)
+		_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), p)
 		sourcetest.MustFail(t, err, "dump db: ", "run pg_dump: exit status 1: ", tt.want, `role "stranger"`, "name a superuser in admin_url")
 		withAdmin, adminErr := New("db", Config{URL: as("stranger", "app"), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
 		sourcetest.Must(t, adminErr)
-		sourcetest.NewShelf(t).Backup(t, withAdmin) // who reads everything
+		sourcetest.NewVault(t).Backup(t, withAdmin) // who reads everything
 		sqlIn(t, srv.DSN("app"), tt.drop...)
 	}
 }
@@ -130,7 +130,7 @@ func TestPostgresDumpEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error)
 	go func() {
-		_, _, err := sourcetest.NewShelf(t).TryBackup(ctx, newPostgresAt(t, srv, "app"))
+		_, _, err := sourcetest.NewVault(t).TryBackup(ctx, newPostgresAt(t, srv, "app"))
 		done <- err
 	}()
 	for len(ask(t, srv.DSN("postgres"), "SELECT 'waits' FROM pg_stat_activity WHERE wait_event_type = 'Lock'")) == 0 {

@@ -41,9 +41,9 @@ func preyPrometheus(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 	backup := func(path string) (source.Entry, *pack.Reader) {
 		d, err := directory.New("files", directory.Config{Path: path, Now: sourcetest.Stillness})
 		sourcetest.Must(t, err)
-		e, _ := v.MustBackup(d)
+		e, _ := v.Backup(t, d)
 		e.Kind = "prometheus"
-		return e, v.Last()
+		return e, v.Reader()
 	}
 	target := filepath.Join(e.App, "files")
 	src, err := New("metrics", Config{

@@ -78,7 +78,7 @@ func TestPrometheusHistory(t *testing.T) {
 	sourcetest.Must(t, from.Check(t.Context()))
 
 	v := sourcetest.NewVault(t)
-	e, _ := v.MustBackup(from)
+	e, _ := v.Backup(t, from)
 	var facts Facts
 	sourcetest.Must(t, json.Unmarshal(e.Facts, &facts))
 	if e.Kind != "prometheus" || facts.Path != a.DataDir || facts.Blocks < 1 || facts.Samples < 100 || facts.Series < 10 || facts.Version == "" {
@@ -99,18 +99,18 @@ func TestPrometheusHistory(t *testing.T) {
 		}
 		return nil
 	}
-	if _, stats := v.MustBackup(from); read > 0 || stats.New > 4<<10 { // times of files are new
+	if _, stats := v.Backup(t, from); read > 0 || stats.New > 4<<10 { // times of files are new
 		t.Errorf("%d files of a block that has not changed were read again, %d bytes are new", read, stats.New)
 	}
 
 	out := filepath.Join(t.TempDir(), "exported")
-	sourcetest.Must(t, source.Export(t.Context(), v.Last(), v.Prev.Entry, out))
+	sourcetest.Must(t, source.Export(t.Context(), v.Reader(), v.Prev.Entry, out))
 	if text, err := server.Promtool(t, "", "tsdb", "analyze", out); err != nil || !strings.Contains(text, "of_the_active") {
 		t.Errorf("the exported folder is no data folder of Prometheus: %v\n%s", err, text)
 	}
 
 	r := to
-	sourcetest.Must(t, r.Stage(t.Context(), v.Last(), v.Prev.Entry))
+	sourcetest.Must(t, r.Stage(t.Context(), v.Reader(), v.Prev.Entry))
 	sourcetest.Must(t, r.Swap(t.Context()))
 	if !remembers(t, b, "of_the_active") || remembers(t, b, "of_the_standby") {
 		t.Error("after the swap the standby's server does not have the active's past")
@@ -119,7 +119,7 @@ func TestPrometheusHistory(t *testing.T) {
 	if remembers(t, b, "of_the_active") || !remembers(t, b, "of_the_standby") {
 		t.Error("after the swap back the standby's server does not have its own past")
 	}
-	sourcetest.Must(t, r.Stage(t.Context(), v.Last(), v.Prev.Entry))
+	sourcetest.Must(t, r.Stage(t.Context(), v.Reader(), v.Prev.Entry))
 	sourcetest.Must(t, r.Swap(t.Context()))
 	sourcetest.Must(t, r.Discard(t.Context()))
 	sourcetest.MustSweep(t, r)
@@ -130,7 +130,7 @@ func TestPrometheusHistory(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 
-	d, err := source.Compare(t.Context(), source.Side{Entry: v.Prev.Entry, Reader: v.Last()}, source.Side{Entry: v.Prev.Entry, Reader: v.Last()}, source.CompareOptions{})
+	d, err := source.Compare(t.Context(), source.Side{Entry: v.Prev.Entry, Reader: v.Reader()}, source.Side{Entry: v.Prev.Entry, Reader: v.Reader()}, source.CompareOptions{})
 	if err != nil || d.Files == nil || !d.Same {
 		t.Errorf("a backup differs from itself: %+v %v", d, err)
 	}
@@ -155,7 +155,7 @@ func checksOfPrometheus(t *testing.T, s *server.PrometheusServer) {
 	}
 	off := server.Prometheus(t, "")
 	p := newMetrics(t, off, nil)
-	_, _, dumped := sourcetest.NewVault(t).Backup(p)
+	_, _, dumped := sourcetest.NewVault(t).TryBackup(t.Context(), p)
 	for _, err := range []error{p.Check(t.Context()), dumped} {
 		if err == nil || !strings.Contains(err.Error(), "start it with --web.enable-admin-api") {
 			t.Errorf("without an admin API: error %v", err)
@@ -213,13 +213,13 @@ func newHistory(t *testing.T, version string) (*pack.Reader, source.Entry) {
 	v := sourcetest.NewVault(t)
 	files, err := directory.New("files", directory.Config{Path: dir, Now: sourcetest.Stillness})
 	sourcetest.Must(t, err)
-	e, _ := v.MustBackup(files)
+	e, _ := v.Backup(t, files)
 	told := Facts{Version: version}
 	sourcetest.Must(t, json.Unmarshal(e.Facts, &told.Facts))
 	facts, err := json.Marshal(told)
 	sourcetest.Must(t, err)
 	e.Kind, e.Facts = "prometheus", facts
-	return v.Last(), e
+	return v.Reader(), e
 }
 
 var errCrash = errors.New("the process ends here")

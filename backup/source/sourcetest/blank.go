@@ -40,14 +40,14 @@ func NewBlank(t *testing.T, name string, fill func(path string), make func(path 
 func GetsTheFoldersAbove(t *testing.T, it Blank) {
 	t.Helper()
 	v := NewVault(t)
-	e, _ := v.MustBackup(it.dumped)
+	e, _ := v.Backup(t, it.dumped)
 	Must(t, source.CheckRestore(t.Context(), it.here))
 	if err := it.here.Check(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it could be dumped here: %v", err)
 	}
 	Must(t, it.here.SwapBack(t.Context())) // before there is anything
 	Must(t, it.here.Discard(t.Context()))
-	Must(t, it.here.Stage(t.Context(), v.Last(), e))
+	Must(t, it.here.Stage(t.Context(), v.Reader(), e))
 	app := filepath.Dir(it.target)
 	var st unix.Stat_t
 	Must(t, unix.Stat(app, &st))
@@ -64,7 +64,7 @@ func GetsTheFoldersAbove(t *testing.T, it Blank) {
 		t.Errorf("after the rollback %v is left: %v", left, err)
 	}
 	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return it.here.Stage(ctx, v.Last(), e) }, it.here.Swap, it.here.Discard, it.here.Check,
+		func(ctx context.Context) error { return it.here.Stage(ctx, v.Reader(), e) }, it.here.Swap, it.here.Discard, it.here.Check,
 	} {
 		Must(t, step(t.Context()))
 	}

@@ -171,12 +171,12 @@ func (p *Prey) dump(ctx context.Context, t *testing.T) error {
 		src = p.Dumped
 	}
 	v := NewVault(t)
-	e, _, err := v.Backup(src)
+	e, _, err := v.TryBackup(t.Context(), src)
 	if err != nil {
 		return err
 	}
 	to := filepath.Join(t.TempDir(), "copy")
-	if err := source.Export(ctx, v.Last(), e, to); err != nil {
+	if err := source.Export(ctx, v.Reader(), e, to); err != nil {
 		t.Errorf("a backup cannot be restored: %v", err)
 	}
 	if found := holding(to); len(found) > 0 {

@@ -55,7 +55,7 @@ func ReachSeen(t *testing.T, make func(t *testing.T) Reached) {
 // reachStopped stops a swap before, or after, its nth step and ends it.
 func reachStopped(t *testing.T, r Reached, n int, keep bool) (reach source.Reach, done bool) {
 	t.Helper()
-	s, ctx := NewShelf(t), t.Context()
+	s, ctx := NewVault(t), t.Context()
 	r.Write("new")
 	e, _ := s.Backup(t, r.Src)
 	r.Write("what was before")
@@ -124,7 +124,7 @@ func reachKept(t *testing.T, r Reached, old string) {
 // keep.
 func KeepsNothing(t *testing.T, r Reached) {
 	t.Helper()
-	s := NewShelf(t)
+	s := NewVault(t)
 	r.Write("new")
 	e, _ := s.Backup(t, r.Src)
 	places, err := r.Src.(source.Openable).Live()

@@ -26,7 +26,7 @@ func TellsADamagedDatabase(t *testing.T, every time.Duration, make func(path str
 	}
 	expect := func(when string, damaged bool) {
 		t.Helper()
-		e, _ := v.MustBackup(src)
+		e, _ := v.Backup(t, src)
 		text := strings.Join(e.Damaged, "; ")
 		if strings.Contains(text, "row 1 missing from index i") != damaged || len(e.Warnings) > 0 != damaged {
 			t.Errorf("%s: damaged %q, warnings %q", when, text, e.Warnings)

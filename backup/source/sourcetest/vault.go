@@ -19,22 +19,25 @@ import (
 // Vault keeps the packs of one cluster in memory and makes backups of one
 // source in a chain, as package backup does.
 type Vault struct {
-	T     testing.TB
 	Keys  seal.DataKeys
-	mu    sync.Mutex
-	Packs map[pack.Digest][]byte
 	Prev  *source.Previous
 	Index *pack.Index
+
+	mu    sync.Mutex
+	Packs map[pack.Digest][]byte
 }
 
 // NewVault is empty.
-func NewVault(t testing.TB) *Vault {
+func NewVault(t testing.TB) *Vault { return newVault(t, 1) }
+
+// NewOtherVault is empty, and its keys are not those of NewVault.
+func NewOtherVault(t testing.TB) *Vault { return newVault(t, 2) }
+
+func newVault(t testing.TB, seed byte) *Vault {
 	t.Helper()
-	keys, err := seal.NewDataKeys(rand.NewChaCha8([32]byte{1}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Vault{T: t, Keys: keys, Packs: map[pack.Digest][]byte{}}
+	keys, err := seal.NewDataKeys(rand.NewChaCha8([32]byte{seed}))
+	Must(t, err)
+	return &Vault{Keys: keys, Packs: map[pack.Digest][]byte{}}
 }
 
 // Put stores a pack.
@@ -62,13 +65,11 @@ func (v *Vault) ReadPack(_ context.Context, d pack.Digest, off int64, buf []byte
 // TestCluster is the cluster of all vaults.
 const TestCluster = "source-test"
 
-// Backup dumps src on top of the last backup.
-func (v *Vault) Backup(src source.Source) (source.Entry, pack.Stats, error) {
-	v.T.Helper()
-	ctx := v.T.Context()
+// TryBackup dumps src on top of the last backup.
+func (v *Vault) TryBackup(ctx context.Context, src source.Source) (source.Entry, pack.Stats, error) {
 	w, err := pack.NewWriter(ctx, pack.WriterConfig{Cluster: TestCluster, Keys: v.Keys, Known: v.Index, Put: v.Put})
 	if err != nil {
-		v.T.Fatal(err)
+		return source.Entry{}, pack.Stats{}, err
 	}
 	e, err := src.Dump(ctx, w, v.Prev)
 	if err != nil {
@@ -77,27 +78,45 @@ func (v *Vault) Backup(src source.Source) (source.Entry, pack.Stats, error) {
 	}
 	ref, stats, err := w.Close(ctx)
 	if err != nil {
-		v.T.Fatal(err)
+		return source.Entry{}, pack.Stats{}, err
 	}
 	if v.Index, err = pack.LoadIndex(ctx, TestCluster, v.Keys, v, ref); err != nil {
-		v.T.Fatal(err)
+		return source.Entry{}, pack.Stats{}, err
 	}
-	v.Prev = &source.Previous{Entry: e, Reader: pack.NewReader(TestCluster, v.Keys, v.Index, v)}
+	v.Prev = &source.Previous{Entry: e, Reader: v.Reader()}
 	return e, stats, nil
 }
 
-// MustBackup is Backup, which must succeed.
-func (v *Vault) MustBackup(src source.Source) (source.Entry, pack.Stats) {
-	v.T.Helper()
-	e, stats, err := v.Backup(src)
+// Backup is TryBackup, which must succeed.
+func (v *Vault) Backup(t testing.TB, src source.Source) (source.Entry, pack.Stats) {
+	t.Helper()
+	e, stats, err := v.TryBackup(t.Context(), src)
 	if err != nil {
-		v.T.Fatalf("backup: %v", err)
+		t.Fatalf("back up: %v", err)
 	}
 	return e, stats
 }
 
-// Last reads the last backup.
-func (v *Vault) Last() *pack.Reader { return v.Prev.Reader }
+// Reader reads the last backup.
+func (v *Vault) Reader() *pack.Reader { return pack.NewReader(TestCluster, v.Keys, v.Index, v) }
+
+// Stage stages an entry of the last backup.
+func (v *Vault) Stage(t testing.TB, src source.Source, e source.Entry) {
+	t.Helper()
+	Must(t, src.Stage(t.Context(), v.Reader(), e))
+}
+
+// Side backs a source up, and gives that as one side of a comparison.
+func (v *Vault) Side(t testing.TB, src source.Source) source.Side {
+	t.Helper()
+	e, _ := v.Backup(t, src)
+	return source.Side{Entry: e, Reader: v.Reader()}
+}
+
+// LastSide is the last backup.
+func (v *Vault) LastSide() source.Side {
+	return source.Side{Entry: v.Prev.Entry, Reader: v.Prev.Reader}
+}
 
 // Stillness is a clock that stands well after anything a test does, so that
 // no file counts as changed while a backup was being made.

@@ -66,7 +66,7 @@ func TestSQLiteDamageIsToldFromWhatOnlyTheApplicationReads(t *testing.T) {
 // is told either way.
 func TestSQLiteStageOfDamageNeedsAWord(t *testing.T) {
 	path := sourcetest.Rewrite(t, "ON t (x)", "ON t (y)", "CREATE TABLE t (x INT, y INT)", "CREATE INDEX i ON t (x)", "INSERT INTO t VALUES (1, 2)")
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newSQLite(t, path))
 	src := newSQLite(t, filepath.Join(t.TempDir(), "b.db"))
 	var x source.Examination

@@ -40,7 +40,7 @@ func TestASQLiteDatabasesRowsAreCompared(t *testing.T) {
 	)
 	src, err := New("app", Config{Path: path, Scratch: t.TempDir()})
 	sourcetest.Must(t, err)
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	a := s.Side(t, src)
 	do("VACUUM")
 	if d, changes := sourcetest.Compared(t, a, s.Side(t, src), true); !d.Same || len(changes) > 0 {

@@ -36,7 +36,7 @@ func TestAFullDiskIsCalledThat(t *testing.T) {
 	sourcetest.Must(t, filler.Close())
 	src, err := New("db", Config{Path: path, Scratch: filepath.Join(dir, "scratch")})
 	sourcetest.Must(t, err)
-	_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), src)
+	_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), src)
 	if !errors.Is(err, source.ErrFull) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "make room") {
 		t.Errorf("the error is %v", err)
 	}

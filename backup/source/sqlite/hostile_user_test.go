@@ -39,11 +39,11 @@ func preySQLite(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 	db := sourcetest.NewBank(t, from, "wal", 3)
 	sourcetest.Must(t, os.Chown(from, sourcetest.Nobody, sourcetest.Nobody))
 	v := sourcetest.NewVault(t)
-	p.A, _ = v.MustBackup(newSQLite(t, from))
-	p.ReadA = v.Last()
+	p.A, _ = v.Backup(t, newSQLite(t, from))
+	p.ReadA = v.Reader()
 	sourcetest.Must(t, sourcetest.Transfer(db, 1, 2))
-	p.B, _ = v.MustBackup(newSQLite(t, from))
-	p.ReadB = v.Last()
+	p.B, _ = v.Backup(t, newSQLite(t, from))
+	p.ReadB = v.Reader()
 	sourcetest.Must(t, db.Close())
 	return p
 }
@@ -58,7 +58,7 @@ func TestAFifoBesideADatabaseHoldsNobodyUp(t *testing.T) {
 			sourcetest.Must(t, os.Remove(path))
 		}
 		sourcetest.Must(t, unix.Mkfifo(path+side, 0o600))
-		_, _, err := sourcetest.NewShelf(t).TryBackup(t.Context(), newSQLite(t, path))
+		_, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), newSQLite(t, path))
 		if !errors.Is(err, fsx.ErrNotFile) {
 			t.Errorf("a fifo at a.db%s: %v", side, err)
 		}

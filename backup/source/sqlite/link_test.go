@@ -35,7 +35,7 @@ func linkedBank(t *testing.T) (path, real string) {
 // when it is replaced. No link is ever replaced.
 func TestSQLiteIsReachedThroughLinks(t *testing.T) {
 	path, _ := linkedBank(t)
-	src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+	src, s := newSQLite(t, path), sourcetest.NewVault(t)
 	sourcetest.Must(t, src.Check(t.Context()))
 	e, _ := s.Backup(t, src)
 	before, err := src.Position(t.Context())
@@ -82,7 +82,7 @@ func TestSQLiteThroughADanglingLink(t *testing.T) {
 	path := filepath.Join(dir, "a.db")
 	sourcetest.Must(t, os.Symlink(filepath.Join(dir, "gone", "b.db"), path))
 	src := newSQLite(t, path)
-	_, _, err := sourcetest.NewShelf(t).TryBackup(t.Context(), src)
+	_, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), src)
 	for _, err := range []error{err, src.Check(t.Context()), src.Stage(t.Context(), s.Reader(), e)} {
 		sourcetest.MustFail(t, err, "the symbolic link "+path+" leads to", "there is no "+filepath.Join(dir, "gone"))
 	}
@@ -90,7 +90,7 @@ func TestSQLiteThroughADanglingLink(t *testing.T) {
 		t.Error("the folder was made")
 	}
 	sourcetest.Must(t, os.Mkdir(filepath.Join(dir, "gone"), 0o755))
-	_, _, err = sourcetest.NewShelf(t).TryBackup(t.Context(), src)
+	_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), src)
 	sourcetest.MustFail(t, err, "there is no database at "+filepath.Join(dir, "gone", "b.db"))
 	s.Stage(t, src, e)
 	sourcetest.Must(t, src.Swap(t.Context()))
@@ -126,7 +126,7 @@ func TestSQLiteSaysThatItHasSeveralNames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	sourcetest.Must(t, sourcetest.NewBank(t, path, "wal", 10).Close())
 	sourcetest.Must(t, os.Link(path, path+"2"))
-	src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+	src, s := newSQLite(t, path), sourcetest.NewVault(t)
 	for range 2 { // the second one is kept
 		e, _ := s.Backup(t, src)
 		if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "2 names (hard links)") {

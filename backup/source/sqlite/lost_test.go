@@ -16,20 +16,20 @@ func TestADatabaseThatBecameEmptyIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bank.db")
 	sourcetest.Must(t, sourcetest.NewBank(t, path, "wal", 3).Close())
 	src, v := newSQLite(t, path), sourcetest.NewVault(t)
-	full, _ := v.MustBackup(src)
-	again, _ := v.MustBackup(src)
+	full, _ := v.Backup(t, src)
+	again, _ := v.Backup(t, src)
 	if text := source.Lost(full, again); text != "" {
 		t.Errorf("nothing has changed: %q", text)
 	}
 	sourcetest.Must(t, errors.Join(os.Remove(path), os.RemoveAll(path+"-wal"), os.RemoveAll(path+"-shm")))
-	if _, _, err := v.Backup(src); err == nil {
+	if _, _, err := v.TryBackup(t.Context(), src); err == nil {
 		t.Error("a database that is gone was dumped")
 	}
 	db := sourcetest.OpenBank(t, path, "wal")
 	_, err := db.Exec("PRAGMA user_version = 1")
 	sourcetest.Must(t, err)
 	sourcetest.Must(t, db.Close())
-	empty, _ := v.MustBackup(src)
+	empty, _ := v.Backup(t, src)
 	if text := source.Lost(full, empty); !strings.Contains(text, "had tables (16 KiB), has none") {
 		t.Errorf("told %q", text)
 	}
@@ -41,7 +41,7 @@ func TestADatabaseThatBecameEmptyIsTold(t *testing.T) {
 	defer db.Close()
 	_, err = db.Exec("PRAGMA user_version = 2")
 	sourcetest.Must(t, err)
-	if inUse, _ := v.MustBackup(src); source.Lost(full, inUse) == "" {
+	if inUse, _ := v.Backup(t, src); source.Lost(full, inUse) == "" {
 		t.Errorf("while it is in use nothing is told of %s", inUse.Facts)
 	}
 }
@@ -50,7 +50,7 @@ func TestADatabaseFileTellsWhetherItHasChangedSinceABackup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bank.db")
 	db := sourcetest.NewBank(t, path, "wal", 10)
 	s := newSQLite(t, path)
-	e, _ := sourcetest.NewVault(t).MustBackup(s)
+	e, _ := sourcetest.NewVault(t).Backup(t, s)
 	if got := sourcetest.Lacks(t, s, e); got != "" {
 		t.Errorf("unchanged: %q", got)
 	}

@@ -28,7 +28,7 @@ func TestSQLiteDumpIsTheFilePageForPage(t *testing.T) {
 		t.Run(journal, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a #1?%.db")
 			sourcetest.Must(t, sourcetest.NewBank(t, path, journal, 5000).Close())
-			src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+			src, s := newSQLite(t, path), sourcetest.NewVault(t)
 			sourcetest.Must(t, src.Check(t.Context()))
 			e, _ := s.Backup(t, src)
 			want, got := sourcetest.ReadText(t, path), sourcetest.ReadText(t, sourcetest.Export(t, s, e))
@@ -53,7 +53,7 @@ func TestSQLiteUnchangedIsKeptAndLittleChangeIsLittleData(t *testing.T) {
 		t.Run(journal, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.db")
 			db := sourcetest.NewBank(t, path, journal, 6000) // stays open, as an application's would
-			src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+			src, s := newSQLite(t, path), sourcetest.NewVault(t)
 			first, _ := s.Backup(t, src)
 			print, err := Fingerprint(sourcetest.Placed(t, path))
 			sourcetest.Must(t, err)
@@ -102,7 +102,7 @@ func TestSQLiteFingerprintChangesWithEveryCommit(t *testing.T) {
 func TestSQLiteMissingFileIsAClearError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.db")
 	src := newSQLite(t, path)
-	_, _, err := sourcetest.NewShelf(t).TryBackup(t.Context(), src)
+	_, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), src)
 	sourcetest.MustFail(t, err, "dump prefs", "there is no database at "+path, "check the path")
 	if there, _ := fsx.Exists(path); there {
 		t.Error("the dump made the file")
@@ -115,7 +115,7 @@ func TestSQLiteRefusesWhatIsNoDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "text.db")
 	sourcetest.Must(t, os.WriteFile(path, bytes.Repeat([]byte("not a database\n"), 1000), 0o600))
 	src := newSQLite(t, path)
-	_, _, err := sourcetest.NewShelf(t).TryBackup(t.Context(), src)
+	_, _, err := sourcetest.NewVault(t).TryBackup(t.Context(), src)
 	sourcetest.MustFail(t, err, "open database "+path, "not a database")
 	sourcetest.MustFail(t, src.Check(t.Context()), "not a database")
 }
@@ -130,7 +130,7 @@ func TestSQLiteConfigIsChecked(t *testing.T) {
 func TestSQLiteEmptyDatabaseIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "empty.db")
 	sourcetest.Must(t, os.WriteFile(path, nil, 0o600))
-	src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+	src, s := newSQLite(t, path), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, src)
 	s.Stage(t, src, e)
 	sourcetest.Must(t, src.Swap(t.Context()))
@@ -149,7 +149,7 @@ func TestSQLiteStageChecksIntegrity(t *testing.T) {
 	_, err = f.WriteAt(bytes.Repeat([]byte{0xff}, 4096), 20*4096)
 	sourcetest.Must(t, err)
 	sourcetest.Must(t, f.Close())
-	src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+	src, s := newSQLite(t, path), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, src)
 	sourcetest.MustFail(t, src.Stage(t.Context(), s.Reader(), e), "stage prefs", "is damaged, and was so when it was backed up")
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*understudy*")); len(left) > 0 {
@@ -172,7 +172,7 @@ func TestSQLiteStageTakesAnUnknownCollation(t *testing.T) {
 		sourcetest.Must(t, err)
 	}
 	sourcetest.Must(t, db.Close())
-	src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+	src, s := newSQLite(t, path), sourcetest.NewVault(t)
 	e, _ := s.Backup(t, src)
 	s.Stage(t, src, e)
 }
@@ -185,7 +185,7 @@ func TestSQLiteKeepsModeAndMakesTheFolder(t *testing.T) {
 	if os.Geteuid() == 0 {
 		sourcetest.Must(t, os.Chown(path, 1234, 5678))
 	}
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newSQLite(t, path))
 	elsewhere := filepath.Join(dir, "srv", "app", "b.db")
 	src := newSQLite(t, elsewhere)
@@ -227,4 +227,4 @@ func TestSQLitePageReaderCrossesPages(t *testing.T) {
 	}
 }
 
-var _ pack.Packs = (*sourcetest.Shelf)(nil)
+var _ pack.Packs = (*sourcetest.Vault)(nil)

@@ -37,12 +37,12 @@ var oldBanks = map[string]func(t *testing.T, path string) int{
 	},
 }
 
-// newState gives a shelf with a backup of a database in WAL mode.
-func newState(t *testing.T) (*sourcetest.Shelf, source.Entry) {
+// newState returns a vault with a backup of a database in WAL mode.
+func newState(t *testing.T) (*sourcetest.Vault, source.Entry) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "new.db")
 	sourcetest.Must(t, sourcetest.NewBank(t, path, "wal", 100).Close())
-	s := sourcetest.NewShelf(t)
+	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newSQLite(t, path))
 	return s, e
 }
@@ -83,7 +83,7 @@ func TestSQLiteSwapSurvivesACrashAfterEachStep(t *testing.T) {
 	}
 }
 
-func sqliteCrash(t *testing.T, s *sourcetest.Shelf, e source.Entry, old string, want int, end string, n int) bool {
+func sqliteCrash(t *testing.T, s *sourcetest.Vault, e source.Entry, old string, want int, end string, n int) bool {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.db")
 	sourcetest.CopyBank(t, old, path)

@@ -16,7 +16,7 @@ func TestSQLiteDumpIsConsistentWhileAnotherProcessWrites(t *testing.T) {
 		t.Run(journal, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.db")
 			sourcetest.Must(t, sourcetest.NewBank(t, path, journal, 4000).Close())
-			src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+			src, s := newSQLite(t, path), sourcetest.NewVault(t)
 			app := sourcetest.StartApplication(t, path, "write")
 			last := 0
 			for range 5 {
@@ -50,7 +50,7 @@ func TestSQLiteDumpRollsBackWhatAKilledProcessLeft(t *testing.T) {
 			if journal == "delete" && sourcetest.ReadText(t, path) == before {
 				t.Fatal("the killed transaction has written nothing: the test is worth nothing")
 			}
-			src, s := newSQLite(t, path), sourcetest.NewShelf(t)
+			src, s := newSQLite(t, path), sourcetest.NewVault(t)
 			e, _ := s.Backup(t, src)
 			if n := sourcetest.CheckBank(t, sourcetest.Export(t, s, e)); n != 4000 {
 				t.Errorf("%d transfers", n)
