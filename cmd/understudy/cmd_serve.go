@@ -83,6 +83,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 	server, err := api.Listen(ctx, api.ServerConfig{
 		Agent: ag, Accounts: ag.Accounts(), Webhooks: ag.Webhooks(), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
 		SocketPath: a.set.Socket(), Token: string(token), URL: a.set.URL, Proxies: a.set.Proxies, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
+		Place: a.place(),
 	})
 	if err != nil {
 		return err
@@ -104,6 +105,11 @@ func (a *app) setUp(ctx context.Context, manager *systemd.Manager) error {
 		return err
 	}
 	return a.readSettings()
+}
+
+// place is what the console is told of this host.
+func (a *app) place() api.Place {
+	return api.Place{Bucket: a.set.Bucket, KeyFile: a.set.KeyFile, Config: a.set.Config}
 }
 
 // serveUntil runs agent, server and what goes on beside them until ctx is done,

@@ -32,6 +32,8 @@ type Agent interface {
 	// Verify checks a backup in the bucket: that its packs are there, or, when
 	// deep, every byte. It says what is wrong; "": nothing.
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
+	// Diff compares two backups: what b has and a has not counts as added.
+	Diff(ctx context.Context, a, b string) (agent.BackupDiff, error)
 	BackupInfo(ctx context.Context, id string) (control.BackupInfo, *backup.Manifest, error)
 	// ClusterHistory gives a page of what happened to the cluster, newest first.
 	ClusterHistory(ctx context.Context, before string, limit int) (control.ClusterHistory, error)

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/e2e/openapi"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
@@ -27,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
+	"github.com/understudy-ha/understudy/restore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -153,6 +155,14 @@ func (f *fakeAgent) RequireFull(context.Context) error { return f.call("full") }
 
 func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, error) {
 	return "", f.call("verify %s %t", id, deep)
+}
+
+func (f *fakeAgent) Diff(_ context.Context, a, b string) (agent.BackupDiff, error) {
+	d := agent.BackupDiff{A: f.backups[0], B: f.backups[0], Sources: []restore.SourceDiff{{
+		Name: "files", Kind: "directory", Difference: source.Difference{Files: &source.FileDifference{Added: source.FileCount{Entries: 1, Bytes: 3}}},
+		Changes: []source.Change{{Change: source.Added, Path: "new", Type: "file", SizeB: 3}},
+	}}}
+	return d, f.call("diff %s %s", a, b)
 }
 
 func (f *fakeAgent) Lags() []agent.LagSample {
@@ -366,7 +376,7 @@ func start(t *testing.T, token string) *served {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	var err error
-	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Webhooks: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3"})
+	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Webhooks: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3", Place: Place{Bucket: "s3://b/p", KeyFile: "/etc/understudy/key"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ var design = []string{
 	"POST /api/v1/notifications", "GET /api/v1/recovery", "POST /api/v1/recovery", "POST /api/v1/sightings",
 	"POST /api/v1/sessions", "GET /api/v1/sessions/current", "DELETE /api/v1/sessions/current",
 	"POST /api/v1/sources/accept", "GET /api/v1/users", "POST /api/v1/users", "DELETE /api/v1/users/{name}", "PUT /api/v1/users/{name}/password",
-	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags",
+	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags", "GET /api/v1/recovery-points", "GET /api/v1/host", "GET /api/v1/backups/{id}/diff",
 }
 
 // document is as much of an OpenAPI document as the tests look at.
@@ -157,6 +157,9 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		{"POST", "/api/v1/backups", `{"wait":true}`, 200},
 		{"POST", "/api/v1/backups/" + ref(7).ID + "/verify", `{"deep":true}`, 200},
 		{"GET", "/api/v1/lags", "", 200},
+		{"GET", "/api/v1/recovery-points", "", 200},
+		{"GET", "/api/v1/host", "", 200},
+		{"GET", "/api/v1/backups/x/diff?base=y", "", 200},
 		{"GET", "/api/v1/users", "", 200},
 		{"GET", "/api/v1/webhooks", "", 200},
 		{"GET", "/api/v1/sessions/current", "", 200},

@@ -48,7 +48,9 @@ type ServerConfig struct {
 	// believed where a request comes from (X-Forwarded-For).
 	Proxies []netip.Prefix
 	// Pages serves the console's files, "/" and below "/console/"; nil: none.
-	Pages   http.Handler
+	Pages http.Handler
+	// Place is what is told of this host for commands that work without its agent.
+	Place   Place
 	Version string       // of this program
 	Logger  *slog.Logger // nil: no logs
 	// Now is the clock of write deadlines; nil: time.Now.

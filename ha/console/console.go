@@ -32,7 +32,12 @@ type file struct {
 	tag     string // ETag: files change with the program, under the same names
 }
 
-// pages serves the assets, and one page as "/".
+func newFile(content []byte, kind string) file {
+	sum := sha256.Sum256(content)
+	return file{content, kind, `"` + hex.EncodeToString(sum[:8]) + `"`}
+}
+
+// pages serves the assets, the help, and one page as "/".
 func pages(page string) http.Handler {
 	files := readAssets()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,6 +46,9 @@ func pages(page string) http.Handler {
 			name = page
 		}
 		f, known := files[name]
+		if !known && strings.HasPrefix(name, helpPath) {
+			f, known = help()[name]
+		}
 		if !known || strings.HasSuffix(name, ".html") && r.URL.Path != "/" {
 			http.NotFound(w, r)
 			return
@@ -67,8 +75,7 @@ func readAssets() map[string]file {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(content)
-		files[strings.TrimPrefix(name, "assets/")] = file{content, kindOf(name), `"` + hex.EncodeToString(sum[:8]) + `"`}
+		files[strings.TrimPrefix(name, "assets/")] = newFile(content, kindOf(name))
 		return nil
 	})
 	if err != nil {
