@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/application"
@@ -20,37 +21,45 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/sources"
+	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/ha/webhook"
+	"github.com/understudy-ha/understudy/ha/work"
 	"github.com/understudy-ha/understudy/restore"
 )
 
 // Agent is one running instance. Run it once; everything else is safe for
 // concurrent use.
 type Agent struct {
-	cfg      Config
-	dir      *datadir.Dir
-	standIn  *standIn // until the loop begins
-	self     ha.Peer
-	control  *control.Store
-	repo     *backup.Repository
-	cache    *restore.Cache
-	events   *event.Log
-	tell     *event.Teller
-	state    *state
-	app      *application.Application
-	holders  *application.Holders
-	configs  *configs
-	table    *table
-	notifier *notifier
-	accounts *account.Accounts
-	webhooks *webhook.Webhooks
-	chain    *control.Chain
-	auditLog *control.AuditLog
-	proofs   *rehearsals
-	stats    stats
-	started  ha.Now
-	begun    ha.Journal // as the data folder had it when this process started
+	cfg        Config
+	dir        *datadir.Dir
+	standIn    *standIn // until the loop begins
+	self       ha.Peer
+	control    *control.Store
+	repo       *backup.Repository
+	cache      *restore.Cache
+	events     *event.Log
+	tell       *event.Teller
+	state      *state
+	app        *application.Application
+	holders    *application.Holders
+	configs    *configs
+	table      *table
+	notifier   *notifier
+	accounts   *account.Accounts
+	webhooks   *webhook.Webhooks
+	chain      *control.Chain
+	auditLog   *control.AuditLog
+	rehearsals *staging.Rehearsals
+	stage      *staging.Stage
+	reader     *staging.Reader
+	leftovers  *staging.Leftovers
+	cached     *work.Cached
+	progress   *work.Progress
+	stats      stats
+	started    ha.Now
+	begun      ha.Journal // as the data folder had it when this process started
 
 	untrimmed  int // backups made since the cache was trimmed; the work lane's
 	admission  *membership.Admission
@@ -59,7 +68,7 @@ type Agent struct {
 	reloading  reloading
 	readiness  readiness
 	aftermath  aftermath
-	keptHere   keptStates
+	kept       *staging.Kept
 	rules      *upkeep.Rules
 	locks      *upkeep.Locks
 	sweeper    *upkeep.Sweeper
@@ -70,8 +79,9 @@ type Agent struct {
 	packs      *upkeep.Packs
 	objects    *upkeep.Objects
 	sighting   sighting
-	volumes    *volumes
-	changes    changes
+	volumes    *sources.Volumes
+	changes    *sources.Changes
+	doubts     *sources.Doubts
 	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
@@ -84,25 +94,15 @@ type Agent struct {
 
 	inbox   chan input
 	wakeups chan struct{} // a notification has come
-	aside   chan struct{} // something was set aside
 	stopped chan struct{} // closed when the loop has ended
 	ran     atomic.Bool
 
-	// staging is held by steps that change what is staged, each beside the others,
-	// and alone by whoever does so while there is nothing to do.
-	staging    sync.RWMutex
 	membership sync.Mutex // one change of the shared configuration at a time
 
-	mu       sync.Mutex
-	late     time.Duration    // for how long no backup has come, when that is too long
-	progress *backup.Progress // of what takes long but pulls
-	pulling  *backup.Progress
-	inCache  []backup.Ref // newest first
-	// besideNow is the id of the backup that is staged whole; "": none is.
-	besideNow string
-	readNow   *StageRead // when its content was last read
-	answers   map[string]chan ha.Answer
-	ended     map[string]PromotionStatus
+	mu      sync.Mutex
+	late    time.Duration // for how long no backup has come, when that is too long
+	answers map[string]chan ha.Answer
+	ended   map[string]PromotionStatus
 }
 
 // input is one event for the machine.
@@ -156,7 +156,6 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		running: make(map[uint64]context.CancelFunc),
 		inbox:   make(chan input),
 		wakeups: make(chan struct{}, 1),
-		aside:   make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		state:   newState(),
 		answers: make(map[string]chan ha.Answer),
@@ -184,7 +183,7 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	if err := a.announced("journal.start", func() error { return dir.SaveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
-	a.listCached(ctx)
+	a.cached.List(ctx)
 	params, err := a.params()
 	if err != nil {
 		return nil, errors.Join(err, a.closeEvents())
@@ -221,21 +220,22 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	if a.cache, err = restore.OpenCache(a.dir.File(datadir.CacheFolder), a.cfg.Keep); err != nil {
 		return err
 	}
-	if a.volumes, err = openVolumes(a.dir); err != nil {
+	a.progress = new(work.Progress)
+	a.cached = work.NewCached(a.cache, a.repo, a.tell, a.progress, &a.stats)
+	if a.volumes, err = sources.OpenVolumes(a.dir); err != nil {
 		a.tell.Note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
 	}
-	if err = a.openSources(a.live().Sources); err != nil {
-		return err
-	}
+	inForce := func() []source.Source { return a.live().Sources }
+	a.changes, a.doubts = sources.NewChanges(a.tell, a.volumes, inForce), sources.NewDoubts(a.tell, inForce)
 	a.cache.Step = a.cfg.Step
 	a.chain = control.NewChain(a.control, a.cache)
 	a.auditLog = control.NewAuditLog(a.chain)
 	a.openUpkeep()
-	if a.proofs, err = openRehearsals(a.dir); err != nil {
-		a.tell.Note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
-	}
 	a.configs = newConfigs(a.control, a.dir)
 	a.openApplication()
+	if err = a.openStaging(ctx); err != nil {
+		return err
+	}
 	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.state.View().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
@@ -250,17 +250,12 @@ func (a *Agent) params() (ha.Params, error) {
 	if _, c := a.configs.current(); c != nil {
 		p.Fencing = c.Fencing
 	}
-	if refs := a.cached(); len(refs) > 0 {
+	if refs := a.cached.Refs(); len(refs) > 0 {
 		p.Cached = &refs[0]
 	}
-	state, staged, err := a.swap().State()
-	if err != nil {
-		return p, err
-	}
-	a.lookBeside()
-	p.Rehearsed = a.lastRehearsal(state, staged)
-	p.Swapped = state == restore.Swapped || state == restore.Finishing
-	return p, nil
+	var err error
+	p.Rehearsed, p.Swapped, err = a.stage.Begun(a.live().Rehearsal)
+	return p, err
 }
 
 // Close releases the data folder. Call it after Run has returned.
@@ -306,14 +301,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepUp(gctx, a.newest.Turn) })
 	g.Go(func() error { return a.keepReady(gctx) })
 	g.Go(func() error { return a.keepUp(gctx, a.scrubber.Turn) })
-	g.Go(func() error { return a.keepReread(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.reader.Turn) })
 	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
 	g.Go(func() error { return a.keepReturned(gctx) })
 	g.Go(func() error { return a.keepAftermath(gctx) })
 	g.Go(func() error { return a.keepTargets(gctx) })
-	g.Go(func() error { return a.keepCleared(gctx) })
-	g.Go(func() error { return a.keepKept(gctx) })
+	g.Go(func() error { return a.leftovers.Run(gctx) })
+	g.Go(func() error { return a.kept.Run(gctx) })
 	g.Go(func() error { return a.keepLooking(gctx) })
 	err := g.Wait()
 	close(a.stopped)

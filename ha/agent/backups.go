@@ -51,7 +51,7 @@ func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList
 	rehearsed := a.rehearsedOn()
 	for i := range list.Backups {
 		b := &list.Backups[i]
-		b.Cached, b.Rehearsals = a.isCached(b.ID), rehearsed[b.ID]
+		b.Cached, b.Rehearsals = a.cached.Has(b.ID), rehearsed[b.ID]
 		a.addDamage(b)
 	}
 	return list, nil
@@ -62,7 +62,7 @@ func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList
 func (a *Agent) cachedBackups(p control.Page) control.BackupList {
 	var all []control.BackupInfo
 	rehearsed := a.rehearsedOn()
-	for _, ref := range a.cached() {
+	for _, ref := range a.cached.Refs() {
 		if !p.Has(ref) {
 			continue
 		}
@@ -92,7 +92,7 @@ func (a *Agent) BackupInfo(ctx context.Context, id string) (control.BackupInfo, 
 
 func (a *Agent) backupInfo(ctx context.Context, h *ha.Head, id string) (control.BackupInfo, *backup.Manifest, error) {
 	info, m, err := a.chain.FindFrom(ctx, h, id)
-	info.Cached, info.Rehearsals = a.isCached(info.ID), a.rehearsedOn()[info.ID]
+	info.Cached, info.Rehearsals = a.cached.Has(info.ID), a.rehearsedOn()[info.ID]
 	a.addDamage(&info)
 	return info, m, err
 }
@@ -105,10 +105,6 @@ func (a *Agent) addDamage(b *control.BackupInfo) {
 	if why := a.objects.Damage(b.Key); why != "" && b.Damaged == "" {
 		b.Warnings = append(slices.Clone(b.Warnings), "its manifest cannot be used from the bucket, and was read from a cache or an earlier version: "+why)
 	}
-}
-
-func (a *Agent) isCached(id string) bool {
-	return slices.ContainsFunc(a.cached(), func(r backup.Ref) bool { return r.ID == id })
 }
 
 // ClusterHistory reads a page of the cluster's audit log.

@@ -6,11 +6,17 @@
 //
 // # Below it
 //
-// Package datadir is what this instance remembers. Package control reads and writes the
-// control objects, and reads the chain of backups and the audit log; package upkeep looks after what is in the bucket and in the cache;
-// package membership keeps this instance's name and record; package application starts,
-// stops and judges the application. None knows the agent: it gives their parts what they
-// need (openUpkeep, openApplication, known).
+//	datadir      what this instance remembers on its disk
+//	control      the control objects, the chain of backups, the audit log
+//	membership   this instance's name and record
+//	upkeep       what is in the bucket and in the cache
+//	application  starts, stops and judges the application
+//	sources      where the sources lie, and whether they are what they were
+//	staging      what is staged, rehearsed, and swapped in
+//	work         makes backups, and brings them into the cache
+//
+// None knows the agent: it gives their parts what they need (openUpkeep,
+// openApplication, openStaging, known).
 //
 // # Goroutines
 //

@@ -35,28 +35,23 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.MakeSalvage:
 		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
 	case ha.Pull:
-		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.pull(ctx, e.Ref)) })
+		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
 	case ha.FindBackup:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.findBackup(ctx, e.Ref) })
 	case ha.Rehearse:
-		a.startSwap(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return a.rehearse(ctx, e.Ref) })
+		a.startStep(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
 	case ha.Unstage:
-		a.startSwap(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(withWayOut(a.swap().Drop(ctx))) })
+		a.startStep(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:
-		a.startSwap(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return a.stage(ctx, e) })
+		a.startStep(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed)) })
 	case ha.Swap:
-		a.startSwap(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return a.swapIn(ctx) })
+		a.startStep(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
 	case ha.Rollback:
-		a.startSwap(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return a.rollBack(ctx) })
+		a.startStep(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.RollBack(ctx)) })
 	case ha.Discard:
-		a.startSwap(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(withWayOut(a.swap().Finish(ctx))) })
+		a.startStep(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Finish(ctx)) })
 	case ha.UseSources:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
-			defer a.lookBeside()
-			a.staging.RLock()
-			defer a.staging.RUnlock()
-			return failed(a.useSources(ctx))
-		})
+		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.useSources(ctx)) })
 	case ha.Survey:
 		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
 			all, err := a.sightings(ctx)
@@ -97,6 +92,13 @@ func failed(err error) ha.Done {
 		return ha.Done{Outcome: ha.Failed, Err: err}
 	}
 	return ha.Done{}
+}
+
+// noted is the Done of such work with a note, for people.
+func noted(note string, err error) ha.Done {
+	d := failed(err)
+	d.Note = note
+	return d
 }
 
 func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {

@@ -7,6 +7,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/staging"
 )
 
 // lookEvery is how often this host is looked at.
@@ -33,6 +36,23 @@ func (a *Agent) openApplication() {
 	})
 	a.holders = application.NewHolders(application.HoldersConfig{
 		State: a.state, Log: a.tell, Sources: func() []source.Source { return a.live().Sources },
-		Live: func() ([]holder.Place, error) { return a.swap().Live() }, Find: a.cfg.find,
+		Live: func() ([]holder.Place, error) { return a.stage.Swapper().Live() }, Find: a.cfg.find,
 	})
+}
+
+// openStaging makes the parts that keep a backup staged.
+func (a *Agent) openStaging(ctx context.Context) (err error) {
+	if a.rehearsals, err = staging.OpenRehearsals(a.dir); err != nil {
+		a.tell.Note(ctx, event.Warn, "rehearsal", "what was rehearsed here is not known any more, and is rehearsed again: "+err.Error(), nil)
+	}
+	sweep := func(ctx context.Context) ([]source.Leftover, error) { return a.stage.Swapper().Sweep(ctx) }
+	a.leftovers = staging.NewLeftovers(sweep, a.tell, a.cfg.Logger)
+	a.stage = staging.New(staging.Config{
+		Folder: a.dir.File(datadir.SwapFolder), Cache: a.cache, Repo: a.repo, Rehearsals: a.rehearsals, Clock: a.cfg.Clock, Log: a.tell,
+		Judge: a.app, Backups: a.cached, Progress: a.progress, Counts: &a.stats, Leftovers: a.leftovers.Soon,
+		Volume: a.volumes.Settle, Step: a.cfg.Step, Announce: a.announced,
+	})
+	a.reader = staging.NewReader(a.stage, a.state)
+	a.kept = staging.NewKept(a.dir, a.tell, func() []source.Source { return a.live().Sources })
+	return a.stage.Open(a.live().Sources)
 }

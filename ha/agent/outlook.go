@@ -92,7 +92,7 @@ func (a *Agent) lookReady(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	a.lookAtVolumes(ctx)
+	a.changes.Look(ctx)
 	var p Preflight
 	p.checkHost(ctx, a, m, false)
 	var lacks []string

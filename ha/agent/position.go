@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
@@ -13,33 +12,6 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 )
-
-// positionTimeout is how long the sources may take, together, to tell how far
-// they have come. A record without positions is better than none.
-const positionTimeout = 2 * time.Second
-
-// positions asks the active's sources how far they have come.
-func (a *Agent) positions(ctx context.Context) map[string]string {
-	if !a.state.View().Leading {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
-	defer cancel()
-	all := make(map[string]string)
-	for _, src := range a.live().Sources {
-		p, ok := src.(source.Positioner)
-		if !ok {
-			continue
-		}
-		at, err := p.Position(ctx)
-		if err != nil {
-			a.cfg.Logger.DebugContext(ctx, "a source does not tell its position", "source", src.Name(), "error", err)
-			continue
-		}
-		all[src.Name()] = at
-	}
-	return all
-}
 
 // reported reads what the active last said of itself, and compares it with a
 // backup; nil when it said nothing.

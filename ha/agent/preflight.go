@@ -88,7 +88,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 	}
 	p.checkKey(m, a)
 	p.check("version", a.versionCheck(ctx, m, anyVersion))
-	p.check("restore", a.swap().Check(ctx, m))
+	p.check("restore", a.stage.Swapper().Check(ctx, m))
 	for _, src := range a.live().Sources {
 		p.checkSource(ctx, a, src)
 	}
@@ -100,7 +100,7 @@ func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest,
 // checkSource looks whether a source can be replaced here, and what of it would
 // stay behind.
 func (p *Preflight) checkSource(ctx context.Context, a *Agent, src source.Source) {
-	err := errors.Join(source.CheckRestore(ctx, src), a.volumes.check(ctx, src))
+	err := errors.Join(source.CheckRestore(ctx, src), a.volumes.Check(ctx, src))
 	p.check("source "+src.Name(), err)
 	if err != nil {
 		return

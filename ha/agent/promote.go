@@ -68,7 +68,7 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	defer a.mu.Unlock()
 	if p := core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: cmp.Or(a.progress, a.pulling),
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: a.progress.Shown(),
 			Waiting: waitOf(core.Waiting, a.cfg.Clock.Now().Mono-at.Mono),
 		}
 		if p.Backup != nil {

@@ -200,7 +200,7 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 		h.until(t, "the state is in doubt", says)
 		h.until(t, "the rehearsal is in doubt", func(s Status) bool { return result(s) == ha.RehearsalDoubtful })
 	}
-	one := b.agent.proofs.list(b.agent.cached())[0]
+	one := b.agent.rehearsals.List(b.agent.cached.Refs())[0]
 	if want := `files: "busy" changed each time it was read`; !slices.Equal(one.Doubts, []string{want}) {
 		t.Errorf("in doubt: %q", one.Doubts)
 	}

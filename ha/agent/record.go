@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/sources"
 )
 
 // Intervals of an instance's record.
@@ -48,7 +50,9 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 		changed := a.Changed()
 		rec := a.record()
 		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
-			rec.Positions = a.positions(ctx)
+			if a.state.View().Leading {
+				rec.Positions = sources.Positions(ctx, a.live().Sources, a.cfg.Logger)
+			}
 			err := a.admission.PutRecord(ctx, rec)
 			switch {
 			case err != nil && (!control.Unreachable(err) || ctx.Err() != nil):
@@ -100,13 +104,4 @@ func told(state string) string {
 }
 
 // wait waits, unless ctx ends first.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+func wait(ctx context.Context, d time.Duration) error { return clock.Wait(ctx, d) }

@@ -204,7 +204,7 @@ func (a *Agent) planBackups(ctx context.Context, r *recovery, now, seen *ha.Head
 		}
 	}
 	r.Newest = control.IDOf(now.Newest)
-	for _, ref := range a.cached() {
+	for _, ref := range a.cached.Refs() {
 		if now.Newest != nil && !control.After(ref, *now.Newest) || ref.IsSalvage() {
 			continue
 		}
@@ -323,7 +323,7 @@ const (
 
 // returnCached puts back the cached backups that the bucket lacks.
 func (a *Agent) returnCached(ctx context.Context) (n int, err error) {
-	for _, ref := range a.cached() {
+	for _, ref := range a.cached.Refs() {
 		_, missing := a.cfg.Store.Stat(ctx, ref.Key)
 		if !errors.Is(missing, blobstore.ErrNotFound) {
 			err = errors.Join(err, missing)

@@ -22,7 +22,7 @@ func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
 // checkRehearsal says what this instance knows of the backup's restorability.
 func (p *Preflight) checkRehearsal(a *Agent, req PromotionRequest, id string) {
 	c := Check{Name: "rehearsal", OK: true, Detail: "not rehearsed: the restore runs first"}
-	one, found := a.proofs.of(id)
+	one, found := a.rehearsals.Of(id)
 	when := fmt.Sprintf("%s at %s, in %v", one.Result, one.Time.UTC().Format(time.RFC3339), one.Took)
 	switch {
 	case found && one.Result == ha.RehearsalFailed:

@@ -10,9 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
-	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
-	"github.com/understudy-ha/understudy/restore"
 )
 
 // Live is the part of a Config that can change while the agent runs.
@@ -45,8 +43,7 @@ type ReloadStatus struct {
 // reloading is what is in force, and what is to be. It is safe for concurrent
 // use.
 type reloading struct {
-	live    atomic.Pointer[Live]
-	swapper atomic.Pointer[restore.Swapper]
+	live atomic.Pointer[Live]
 
 	turn sync.Mutex // whose it is to ask for a change
 
@@ -62,20 +59,6 @@ func (a *Agent) live() *Live { return a.reloading.live.Load() }
 // setup is the part of it that says how the application is run.
 func (l *Live) setup() application.Setup {
 	return application.Setup{Sources: l.Sources, Hooks: l.Hooks, Version: l.AppVersion}
-}
-
-// swap is the swapper of the sources in force.
-func (a *Agent) swap() *restore.Swapper { return a.reloading.swapper.Load() }
-
-// openSources makes the swapper of the sources.
-func (a *Agent) openSources(sources []source.Source) error {
-	s, err := restore.NewSwapper(a.dir.File(datadir.SwapFolder), sources)
-	if err != nil {
-		return err
-	}
-	s.Step, s.Volume = a.cfg.Step, a.volumes.settle
-	a.reloading.swapper.Store(s)
-	return nil
 }
 
 // Reload puts what can change into force: hooks, the application's version, the
@@ -188,11 +171,7 @@ func (a *Agent) useSources(ctx context.Context) error {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
-	if err := a.swap().Drop(ctx); err != nil {
-		return withWayOut(err)
-	}
-	a.clear(ctx) // afterwards nobody knows where to look
-	if err := a.openSources(wanted); err != nil {
+	if err := a.stage.UseSources(ctx, wanted, a.leftovers.Clear); err != nil {
 		return err
 	}
 	r.mu.Lock()

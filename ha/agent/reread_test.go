@@ -6,9 +6,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+	"github.com/understudy-ha/understudy/backup/source/volume"
 	"github.com/understudy-ha/understudy/ha/datadir"
+)
+
+// How often the stage is read (package staging).
+const (
+	rereadPause = 10 * time.Minute
+	rereadAgain = time.Minute
+	rereadRest  = time.Hour
 )
 
 // What has rotted in the stage of a standby that nobody asks is found, told,
@@ -34,42 +43,23 @@ func TestAStandbyReadsItsStageInRotation(t *testing.T) {
 	})
 }
 
-// The reading of the stage ends when there is something else to do.
-func TestTheReadingOfTheStageMakesWay(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		_, b, _ := rehearsingHosts(t, c)
-		ctx, cancel := b.agent.whileAtRest(t.Context())
-		defer cancel()
-		if ctx.Err() != nil {
-			t.Fatal("the standby is not at rest")
-		}
-		b.promote(PromotionRequest{})
-		<-ctx.Done()
-		b.untilLeading()
-		if b.agent.atRest() {
-			t.Error("an active is at rest")
-		}
-	})
-}
-
 // A volume that is not mounted is told as that, and is not told any more as soon
 // as it is: the reading of the stage, which comes by seldom, says nothing of it.
 func TestTheReadingOfTheStageSaysNothingOfAVolume(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _ := rehearsingHosts(t, c)
 		b.stop()
-		was, err := openVolumes(b.agent.dir)
-		if err != nil {
+		var away map[string]struct {
+			Kind    string          `json:"kind"`
+			Volumes []volume.Volume `json:"volumes"`
+		}
+		if _, err := b.agent.dir.Load(datadir.VolumesFile, &away); err != nil {
 			t.Fatal(err)
 		}
-		away, err := openVolumes(b.agent.dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, known := range away.all {
+		for _, known := range away {
 			known.Volumes[0].Type = "another"
 		}
-		if err := b.agent.dir.Save(datadir.VolumesFile, away.all); err != nil {
+		if err := b.agent.dir.Save(datadir.VolumesFile, away); err != nil {
 			t.Fatal(err)
 		}
 		stage := filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged")
@@ -77,10 +67,9 @@ func TestTheReadingOfTheStageSaysNothingOfAVolume(t *testing.T) {
 		b.start()
 		b.until("the volume is away", func(s Status) bool { return slices.ContainsFunc(s.Problems, isVolume) })
 		c.pass(2 * rereadAgain)
-		v := b.agent.volumes
-		v.mu.Lock()
-		v.all = was.all
-		v.mu.Unlock()
+		if err := b.agent.volumes.Learn(t.Context(), b.agent.live().Sources...); err != nil {
+			t.Fatal(err)
+		}
 		move(t, stage+".away", stage)
 		c.pass(2*readyAgain + rereadAgain)
 		if s := b.agent.Status(); len(s.Problems) > 0 {

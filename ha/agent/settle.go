@@ -8,6 +8,8 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/sources"
+	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -52,18 +54,18 @@ func verdict(j ha.Journal) restore.Verdict {
 // nothing; nil where there was none. No agent runs. It may be run again after a
 // crash.
 func settle(ctx context.Context, cfg Config, dir *datadir.Dir, j ha.Journal) (*restore.Swapper, *Settlement, error) {
-	volumes, _ := openVolumes(dir) // what cannot be read, the agent tells when it starts
+	volumes, _ := sources.OpenVolumes(dir) // what cannot be read, the agent tells when it starts
 	s, err := restore.NewSwapper(dir.File(datadir.SwapFolder), cfg.Sources)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.Step, s.Volume = cfg.Step, volumes.check
+	s.Step, s.Volume = cfg.Step, volumes.Check
 	r, err := s.Resolution(ctx, verdict(j))
 	if err != nil || r == restore.Settled {
 		return s, nil, err
 	}
 	if r == restore.Back {
-		if _, err := nobodyHas(ctx, cfg.Clock, s.Live); errors.Is(err, errHeld) {
+		if _, err := staging.NobodyHas(ctx, cfg.Clock, s.Live); errors.Is(err, staging.ErrHeld) {
 			return s, nil, &ha.Refusal{Reason: "an interrupted restore has to be rolled back first: " + err.Error()}
 		} else if err != nil {
 			return s, nil, err
@@ -71,7 +73,7 @@ func settle(ctx context.Context, cfg Config, dir *datadir.Dir, j ha.Journal) (*r
 	}
 	kept, err := s.Resolve(ctx, r)
 	done := &Settlement{Resolution: r, Kept: kept}
-	err = errors.Join(err, noteKept(dir, kept, cfg.Clock.Now().Wall))
+	err = errors.Join(err, staging.NoteKept(dir, kept, cfg.Clock.Now().Wall))
 	if err != nil && len(kept) > 0 {
 		err = fmt.Errorf("%w (%v)", err, done)
 	}

@@ -1,17 +1,14 @@
 package agent
 
-import (
-	"cmp"
-)
-
 // Status says what this instance knows, without asking anyone.
 func (a *Agent) Status() Status {
 	a.table.look(max(a.cfg.Poll, recordPause))
 	core, at := a.state.ViewAt()
 	a.mu.Lock()
-	progress, cached, staged, late := cmp.Or(a.progress, a.pulling), a.inCache, a.besideNow, a.late
-	read := a.readNow
+	late := a.late
 	a.mu.Unlock()
+	cached := a.cached.Refs()
+	staged, read := a.stage.Shown()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
 	s := Status{
@@ -21,7 +18,7 @@ func (a *Agent) Status() Status {
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
-		Cached:    cached, Progress: progress, Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
+		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
 		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.control),
 	}
 	s.Stats.Snapshots = snapshots(a.live().Sources)
@@ -52,8 +49,8 @@ func (a *Agent) Status() Status {
 	s.Protects = a.live().protects()
 	s.Protects.Exec = a.cfg.Application != nil || a.cfg.Supervised
 	s.Blockers, s.Ready = a.readiness.read()
-	s.notes, s.kept = a.readiness.known(), a.keptHere.texts()
-	s.Changes = a.changes.list()
+	s.notes, s.kept = a.readiness.known(), a.kept.Texts()
+	s.Changes = a.changes.List()
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()

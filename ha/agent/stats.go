@@ -22,15 +22,15 @@ func (s *stats) change(do func(*Stats)) {
 	do(&s.s)
 }
 
-func (s *stats) attempt(at time.Time) {
+func (s *stats) Attempt(at time.Time) {
 	s.change(func(s *Stats) { s.BackupAttempts++; s.LastAttempt = &at })
 }
 
-func (s *stats) backupFailed(took time.Duration) {
+func (s *stats) BackupFailed(took time.Duration) {
 	s.change(func(s *Stats) { s.BackupFailures++; s.AttemptSeconds, s.AttemptFailed = took.Seconds(), true })
 }
 
-func (s *stats) backupDone(at time.Time, took time.Duration, m *backup.Manifest) {
+func (s *stats) BackupDone(at time.Time, took time.Duration, m *backup.Manifest) {
 	s.change(func(s *Stats) {
 		s.LastSuccess, s.BackupSeconds, s.BackupSize = &at, took.Seconds(), m.Size
 		s.AttemptSeconds, s.AttemptFailed = s.BackupSeconds, false
@@ -41,17 +41,17 @@ func (s *stats) backupDone(at time.Time, took time.Duration, m *backup.Manifest)
 	})
 }
 
-func (s *stats) rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
-func (s *stats) rehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailures++ }) }
+func (s *stats) Rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
+func (s *stats) RehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailures++ }) }
 
-func (s *stats) stageDamaged(entries int64) {
+func (s *stats) StageDamaged(entries int64) {
 	s.change(func(s *Stats) { s.StageDamaged += entries })
 }
 
-func (s *stats) stageRotten() { s.change(func(s *Stats) { s.StageRotten++ }) }
+func (s *stats) StageRotten() { s.change(func(s *Stats) { s.StageRotten++ }) }
 
-func (s *stats) pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
-func (s *stats) pullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
+func (s *stats) Pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
+func (s *stats) PullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
 
 // failed counts the failure of a step.
 func (s *stats) failed(step string) { s.change(func(s *Stats) { count(&s.Failures, step) }) }

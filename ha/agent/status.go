@@ -6,6 +6,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -47,7 +48,7 @@ type Status struct {
 	Cached     []backup.Ref            `json:"cached"`                // in this instance's cache, newest first
 	Progress   *backup.Progress        `json:"progress,omitempty"`    // of the work under way
 	Staged     string                  `json:"staged,omitempty"`      // id of the backup that is staged: a promotion to it is a swap
-	StageRead  *StageRead              `json:"stage_read,omitempty"`  // nil: nothing is staged whose content can be read again
+	StageRead  *staging.StageRead      `json:"stage_read,omitempty"`  // nil: nothing is staged whose content can be read again
 	Policy     string                  `json:"rehearsal_policy"`      // how often this instance rehearses as a standby
 	Retention  *upkeep.RetentionStatus `json:"retention,omitempty"`   // nil while the configuration is not known
 	Config     *SharedConfig           `json:"config,omitempty"`      // in force; nil while it is not known

@@ -331,7 +331,7 @@ func backupTime(id string) (time.Time, error) {
 // record is what this instance says of itself.
 func (a *Agent) record() ha.Instance {
 	core := a.state.View()
-	cached := a.cached()
+	cached := a.cached.Refs()
 	rec := ha.Instance{
 		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
@@ -349,7 +349,7 @@ func (a *Agent) record() ha.Instance {
 	for _, ref := range cached {
 		rec.Cached = append(rec.Cached, ref.ID)
 	}
-	rec.Rehearsals, rec.Missing = a.proofs.list(cached), a.packs.Missing()
+	rec.Rehearsals, rec.Missing = a.rehearsals.List(cached), a.packs.Missing()
 	if h := core.Head; h != nil && h.Newest != nil {
 		rec.Newest = h.Newest.ID
 	}

@@ -39,7 +39,7 @@ func (k known) Caching(id string) (n int) {
 }
 
 // HasCached implements upkeep.Standbys.
-func (k known) HasCached(id string) bool { return k.a.isCached(id) }
+func (k known) HasCached(id string) bool { return k.a.cached.Has(id) }
 
 // upkeepHost is what these parts are given.
 func (a *Agent) upkeepHost() upkeep.Host {
@@ -56,7 +56,7 @@ func (a *Agent) openUpkeep() {
 	a.rules = upkeep.NewRules(h, a.cfg.Lifecycle, a.locks)
 	a.sweeper = upkeep.NewSweeper(h, a.rules)
 	a.newest = upkeep.NewNewest(h, a.rules, a.locks, known{a})
-	a.scrubber = upkeep.NewScrubber(h, a.listCached)
+	a.scrubber = upkeep.NewScrubber(h, a.cached.List)
 	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
 	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a, a.missedByActive)
 	a.cache.Mended = func(ctx context.Context, m restore.Mended) {

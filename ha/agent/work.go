@@ -19,10 +19,10 @@ import (
 // backup of a switchover, so nothing is quiesced then.
 func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	start := a.cfg.Clock.Now()
-	a.stats.attempt(start.Wall)
+	a.stats.Attempt(start.Wall)
 	o, err := a.order(ctx, e.Config)
 	if err != nil {
-		a.stats.backupFailed(a.cfg.Clock.Now().Mono - start.Mono)
+		a.stats.BackupFailed(a.cfg.Clock.Now().Mono - start.Mono)
 		return failed(err)
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Previous
@@ -36,21 +36,21 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 	if e.Trigger != backup.Switchover {
 		o.Before, o.After = a.app.AroundBackup(e)
 	}
-	o.Moved, o.Accept = a.volumes.movedSince, a.changes.isAccepted
+	o.Moved, o.Accept = a.volumes.MovedSince, a.changes.IsAccepted
 	ref, m, err := a.writeBackup(ctx, o)
-	a.tellChanges(ctx, o.Sources, err)
+	a.changes.Tell(ctx, o.Sources, err)
 	if err != nil {
-		a.stats.backupFailed(a.cfg.Clock.Now().Mono - start.Mono)
+		a.stats.BackupFailed(a.cfg.Clock.Now().Mono - start.Mono)
 		return failed(err)
 	}
-	a.changes.spend()
-	if err := a.volumes.learn(ctx, o.Sources...); err != nil {
+	a.changes.Spend()
+	if err := a.volumes.Learn(ctx, o.Sources...); err != nil {
 		a.tell.Note(ctx, event.Warn, "backup", "where the sources lie could not be noted: "+err.Error(), nil)
 	}
 	now := a.cfg.Clock.Now()
-	a.stats.backupDone(now.Wall, now.Mono-start.Mono, m)
+	a.stats.BackupDone(now.Wall, now.Mono-start.Mono, m)
 	a.warn(ctx, ref, m)
-	a.tellDoubts(ctx, m)
+	a.doubts.Tell(ctx, m)
 	if len(o.Missing) > 0 || o.Full || lost {
 		a.packs.StoredAgain(ctx, o.Full)
 	}
@@ -60,8 +60,8 @@ func (a *Agent) makeBackup(ctx context.Context, e ha.MakeBackup) ha.Done {
 
 // makeSalvage keeps the present state if the successor does not have it.
 func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
-	a.doubtsOver(ctx)
-	if err := withWayOut(a.swap().Whole()); err != nil {
+	a.doubts.Over(ctx)
+	if err := a.stage.Whole(); err != nil {
 		return failed(err)
 	}
 	o, err := a.order(ctx, e.Config)
@@ -75,13 +75,13 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	}
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
 	o.Trigger, o.Salvage, o.OnlyIfChanged = backup.Salvage, true, e.Against != nil
-	o.Moved = a.volumes.movedSince
+	o.Moved = a.volumes.MovedSince
 	o.Reason = fmt.Sprintf("state of %s when epoch %d ended", a.self.Name, e.Epoch)
 	ref, m, err := a.writeBackup(ctx, o)
 	if err != nil {
 		return failed(err)
 	}
-	a.changes.spend() // what was confirmed was so of the active's next backup
+	a.changes.Spend() // what was confirmed was so of the active's next backup
 	if e.Against != nil && ref.ID == e.Against.ID {
 		return ha.Done{}
 	}
@@ -96,7 +96,7 @@ func (a *Agent) makeSalvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 func (a *Agent) present(ctx context.Context, all []source.Source) (here []source.Source, notes []string) {
 	for _, s := range all {
 		err := s.Check(ctx)
-		if errors.Is(err, fs.ErrNotExist) && source.CheckRestore(ctx, s) == nil && a.volumes.check(ctx, s) == nil {
+		if errors.Is(err, fs.ErrNotExist) && source.CheckRestore(ctx, s) == nil && a.volumes.Check(ctx, s) == nil {
 			notes = append(notes, err.Error()+"; this host has nothing of it that could be kept")
 		} else {
 			here = append(here, s)
@@ -122,7 +122,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 		Keys: keys, Sources: a.live().Sources, Local: a.cache.Through(a.repo.Current()),
 		Now:       func() time.Time { return a.cfg.Clock.Now().Wall },
 		StoreTime: a.control.Time,
-		Random:    a.cfg.Random, Progress: a.setProgress, Log: a.cfg.Logger,
+		Random:    a.cfg.Random, Progress: a.progress.Set, Log: a.cfg.Logger,
 	}
 	a.locks.Complete(ctx, &o)
 	return o, nil
@@ -130,7 +130,7 @@ func (a *Agent) order(ctx context.Context, digest string) (backup.Order, error) 
 
 // writeBackup writes a backup's packs and manifest.
 func (a *Agent) writeBackup(ctx context.Context, o backup.Order) (backup.Ref, *backup.Manifest, error) {
-	defer a.clearProgress()
+	defer a.progress.Clear()
 	if o.Previous != nil {
 		// One that cannot be read is looked for, and judged, by Write itself.
 		if m, err := a.chain.Manifest(ctx, *o.Previous); err == nil {
@@ -176,55 +176,4 @@ func (a *Agent) trimCache(ctx context.Context, m *backup.Manifest) {
 		return
 	}
 	a.untrimmed = 0
-}
-
-// pull brings a backup into the cache.
-func (a *Agent) pull(ctx context.Context, ref backup.Ref) error {
-	defer a.setPulling(nil)
-	defer a.listCached(ctx)
-	a.stats.pull()
-	if err := a.cache.Pull(ctx, a.repo, ref, func(p backup.Progress) { a.setPulling(&p) }); err != nil {
-		if ctx.Err() == nil {
-			a.stats.pullFailed()
-		}
-		return err
-	}
-	return nil
-}
-
-func (a *Agent) setProgress(p backup.Progress) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.progress = &p
-}
-
-func (a *Agent) clearProgress() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.progress = nil
-}
-
-func (a *Agent) setPulling(p *backup.Progress) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.pulling = p
-}
-
-// listCached looks at what is in the cache.
-func (a *Agent) listCached(ctx context.Context) {
-	refs, err := a.cache.List()
-	if err != nil {
-		a.tell.Note(ctx, event.Warn, "cache", err.Error(), nil)
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.inCache = refs
-}
-
-// cached gives the cached backups, newest first.
-func (a *Agent) cached() []backup.Ref {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.inCache
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -37,7 +38,7 @@ const (
 func fullStatus(t *testing.T) agent.Status {
 	t.Helper()
 	s := newFake(t).Status()
-	s.StageRead = &agent.StageRead{LastRead: &then}
+	s.StageRead = &staging.StageRead{LastRead: &then}
 	s.Stats.AttemptSeconds, s.Stats.OldestPack = 2, &then
 	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 1, Sum: 0.2}}
 	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}

@@ -18,7 +18,7 @@ type Config struct {
 	Supervisor        Supervisor // nil: hooks start and stop the application
 	Runner            Runner     // of hooks
 	State             State
-	Log               Log
+	Log               event.Reporter
 	InForce           func() Setup
 	// Shared is the shared configuration in force; nil while it is not known.
 	Shared func() (digest string, c *ha.Config)
@@ -38,14 +38,6 @@ type Setup struct {
 // State is the machine's state as of its last step, and when that was.
 type State interface {
 	ViewAt() (ha.Status, ha.Now)
-}
-
-// Log is where it is told what happens.
-type Log interface {
-	Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any)
-	// Trouble says what is wrong from now on, and TroubleOver that it is not any more.
-	Trouble(ctx context.Context, kind, key, text string)
-	TroubleOver(ctx context.Context, kind, key, text string)
 }
 
 // Application is this host's application as its agent starts, stops and judges it. It

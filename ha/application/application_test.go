@@ -39,6 +39,7 @@ func (f *fake) ViewAt() (ha.Status, ha.Now)                                     
 func (f *fake) Note(context.Context, event.Level, string, string, map[string]any) {}
 func (f *fake) Trouble(_ context.Context, kind, key, text string)                 { f.troubles[kind+" "+key] = text }
 func (f *fake) TroubleOver(_ context.Context, kind, key, _ string)                { delete(f.troubles, kind+" "+key) }
+func (f *fake) Changed()                                                          {}
 func (f *fake) Start(_ context.Context, r Run) error                              { f.env, f.bound = r.Env, r.Bound; return f.err }
 func (f *fake) Stop(_ context.Context, timeout time.Duration) error {
 	f.stopped = timeout

@@ -9,12 +9,13 @@ import (
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // HoldersConfig is what Holders are given.
 type HoldersConfig struct {
 	State   State
-	Log     Log
+	Log     event.Reporter
 	Sources func() []source.Source // in force
 	// Live are the places of the state that a promotion replaces.
 	Live func() ([]holder.Place, error)

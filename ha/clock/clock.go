@@ -2,6 +2,7 @@
 package clock
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -20,6 +21,18 @@ type Clock interface {
 	// Boot names the host's boot, since which the boot-time clock runs; "": it has
 	// no name.
 	Boot() string
+}
+
+// Wait waits, unless ctx ends first.
+func Wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // System is the host's own clocks: the monotonic one, the boot-time one

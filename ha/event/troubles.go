@@ -8,6 +8,18 @@ import (
 	"time"
 )
 
+// Reporter is told what happens on an instance; a Teller is one.
+type Reporter interface {
+	// Note adds an event.
+	Note(ctx context.Context, level Level, kind, text string, fields map[string]any)
+	// Trouble says what is wrong from now on, and TroubleOver that it is not any more.
+	// Both tell it once. Two things that may go wrong at the same time have two keys.
+	Trouble(ctx context.Context, kind, key, text string)
+	TroubleOver(ctx context.Context, kind, key, text string)
+	// Changed says that the status tells something else than before.
+	Changed()
+}
+
 // Teller tells what happens on an instance. Besides events there are troubles: what is
 // wrong until it is over. The instance's status lists them, its record carries them to
 // the other instances, and it is not healthy while there is one. They live in memory:

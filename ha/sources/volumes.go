@@ -1,4 +1,4 @@
-package agent
+package sources
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/understudy-ha/understudy/restore"
 )
 
-// volumes remembers on which file systems of this host the sources lie: as they
+// Volumes remembers on which file systems of this host the sources lie: as they
 // were when they were backed up, staged or confirmed last. It is kept on disk,
 // and safe for concurrent use.
-type volumes struct {
-	dir *datadir.Dir
+type Volumes struct {
+	folder Folder
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
@@ -30,17 +30,23 @@ type knownVolumes struct {
 	Volumes []volume.Volume `json:"volumes"`
 }
 
-// openVolumes reads where the sources lay. A file that is damaged is an error, and
-// nothing is known then.
-func openVolumes(dir *datadir.Dir) (*volumes, error) {
-	all := map[string]knownVolumes{}
-	if _, err := dir.Load(datadir.VolumesFile, &all); err != nil {
-		return &volumes{dir: dir, all: map[string]knownVolumes{}}, err
-	}
-	return &volumes{dir: dir, all: all}, nil
+// Folder keeps files.
+type Folder interface {
+	Load(name string, v any) (found bool, err error)
+	Save(name string, v any) error
 }
 
-func (v *volumes) known(src source.Source) ([]volume.Volume, bool) {
+// OpenVolumes reads where the sources lay. A file that is damaged is an error, and
+// nothing is known then.
+func OpenVolumes(folder Folder) (*Volumes, error) {
+	all := map[string]knownVolumes{}
+	if _, err := folder.Load(datadir.VolumesFile, &all); err != nil {
+		return &Volumes{folder: folder, all: map[string]knownVolumes{}}, err
+	}
+	return &Volumes{folder: folder, all: all}, nil
+}
+
+func (v *Volumes) known(src source.Source) ([]volume.Volume, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k, found := v.all[src.Name()]
@@ -52,7 +58,7 @@ func (v *volumes) known(src source.Source) ([]volume.Volume, bool) {
 
 // moved says what is different about where a source lies; nil for nothing. Of
 // the file systems that are mounted within only those count that held tells of.
-func (v *volumes) moved(ctx context.Context, src source.Source, held func(path string) bool) ([]string, error) {
+func (v *Volumes) moved(ctx context.Context, src source.Source, held func(path string) bool) ([]string, error) {
 	now, err := source.Volumes(ctx, src)
 	if err != nil {
 		return nil, err
@@ -61,8 +67,8 @@ func (v *volumes) moved(ctx context.Context, src source.Source, held func(path s
 	return volume.Moved(was, now, held), nil
 }
 
-// learn takes where a source lies now for right.
-func (v *volumes) learn(ctx context.Context, sources ...source.Source) error {
+// Learn takes where a source lies now for right.
+func (v *Volumes) Learn(ctx context.Context, sources ...source.Source) error {
 	next := make(map[string]knownVolumes, len(sources))
 	for _, src := range sources {
 		now, err := source.Volumes(ctx, src)
@@ -86,19 +92,19 @@ func (v *volumes) learn(ctx context.Context, sources ...source.Source) error {
 	if !changed {
 		return nil
 	}
-	return v.dir.Save(datadir.VolumesFile, all)
+	return v.folder.Save(datadir.VolumesFile, all)
 }
 
-// movedSince is backup.Order.Moved.
-func (v *volumes) movedSince(ctx context.Context, src source.Source, last source.Entry) ([]string, error) {
+// MovedSince is backup.Order.Moved.
+func (v *Volumes) MovedSince(ctx context.Context, src source.Source, last source.Entry) ([]string, error) {
 	return v.moved(ctx, src, source.HeldIn(last))
 }
 
 // noMountsWithin: where something is restored none is allowed.
 func noMountsWithin(string) bool { return false }
 
-// check is a restore.ErrVolume where nothing may be restored to a source.
-func (v *volumes) check(ctx context.Context, src source.Source) error {
+// Check is a restore.ErrVolume where nothing may be restored to a source.
+func (v *Volumes) Check(ctx context.Context, src source.Source) error {
 	found, err := v.moved(ctx, src, noMountsWithin)
 	if err != nil {
 		return err
@@ -110,14 +116,14 @@ func (v *volumes) check(ctx context.Context, src source.Source) error {
 		src.Name(), restore.ErrVolume, strings.Join(found, "; "), src.Name())
 }
 
-// settle is check for a source that is about to be changed: from then on it is
+// Settle is Check for a source that is about to be changed: from then on it is
 // known where it lies.
-func (v *volumes) settle(ctx context.Context, src source.Source) error {
-	if err := v.check(ctx, src); err != nil {
+func (v *Volumes) Settle(ctx context.Context, src source.Source) error {
+	if err := v.Check(ctx, src); err != nil {
 		return err
 	}
 	if _, known := v.known(src); known {
 		return nil
 	}
-	return v.learn(ctx, src)
+	return v.Learn(ctx, src)
 }

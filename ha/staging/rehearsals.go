@@ -1,4 +1,4 @@
-package agent
+package staging
 
 import (
 	"slices"
@@ -7,34 +7,35 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/sources"
 )
 
 // maxRehearsals is how many attestations an instance keeps.
 const maxRehearsals = 10
 
-// rehearsals is what an instance has attested of the rehearsals of its cached
+// Rehearsals is what an instance has attested of the rehearsals of its cached
 // backups: the newest of each, newest first. It is kept on disk, and safe for
 // concurrent use.
-type rehearsals struct {
-	dir *datadir.Dir
+type Rehearsals struct {
+	folder sources.Folder
 
 	keeping sync.Mutex // held while the disk is written, which may take for ever
 	mu      sync.Mutex
 	all     []ha.Rehearsal
 }
 
-// openRehearsals reads what was attested. A file that is damaged is an error, and
+// OpenRehearsals reads what was attested. A file that is damaged is an error, and
 // nothing is attested then.
-func openRehearsals(dir *datadir.Dir) (*rehearsals, error) {
+func OpenRehearsals(folder sources.Folder) (*Rehearsals, error) {
 	var all []ha.Rehearsal
-	if _, err := dir.Load(datadir.RehearsalsFile, &all); err != nil {
-		return &rehearsals{dir: dir}, err
+	if _, err := folder.Load(datadir.RehearsalsFile, &all); err != nil {
+		return &Rehearsals{folder: folder}, err
 	}
-	return &rehearsals{dir: dir, all: all}, nil
+	return &Rehearsals{folder: folder, all: all}, nil
 }
 
-// of gives what is attested of a backup.
-func (r *rehearsals) of(id string) (ha.Rehearsal, bool) {
+// Of returns what is attested of a backup.
+func (r *Rehearsals) Of(id string) (ha.Rehearsal, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.IndexFunc(r.all, func(one ha.Rehearsal) bool { return one.Backup == id })
@@ -44,15 +45,15 @@ func (r *rehearsals) of(id string) (ha.Rehearsal, bool) {
 	return r.all[i], true
 }
 
-// staged reports whether the newest rehearsal of a backup passed, with doubts or
+// passed reports whether the newest rehearsal of a backup passed, with doubts or
 // without.
-func (r *rehearsals) staged(id string) bool {
-	one, found := r.of(id)
+func (r *Rehearsals) passed(id string) bool {
+	one, found := r.Of(id)
 	return found && one.Staged()
 }
 
-// list gives what is attested of the cached backups.
-func (r *rehearsals) list(cached []backup.Ref) []ha.Rehearsal {
+// List returns what is attested of the cached backups.
+func (r *Rehearsals) List(cached []backup.Ref) []ha.Rehearsal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return keepCached(r.all, cached)
@@ -60,7 +61,7 @@ func (r *rehearsals) list(cached []backup.Ref) []ha.Rehearsal {
 
 // add attests a rehearsal in place of an earlier one of the same backup, and
 // forgets those of backups that are no longer cached.
-func (r *rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
+func (r *Rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
 	r.keeping.Lock()
 	defer r.keeping.Unlock()
 	r.mu.Lock()
@@ -69,7 +70,7 @@ func (r *rehearsals) add(one ha.Rehearsal, cached []backup.Ref) error {
 	r.all = r.all[:min(len(r.all), maxRehearsals)]
 	all := slices.Clone(r.all)
 	r.mu.Unlock()
-	return r.dir.Save(datadir.RehearsalsFile, all)
+	return r.folder.Save(datadir.RehearsalsFile, all)
 }
 
 func keepCached(all []ha.Rehearsal, cached []backup.Ref) []ha.Rehearsal {

@@ -1,4 +1,4 @@
-package agent
+package staging
 
 import (
 	"context"
@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/sources"
 )
 
 // What a restore had replaced that was interrupted, and of which nobody knew whether
@@ -32,28 +34,37 @@ func (k keptState) String() string {
 	return fmt.Sprintf("what an interrupted restore had replaced is kept in %s since %s: delete it once you know that nobody needs it", k.Path, k.Since.UTC().Format(time.RFC3339))
 }
 
-// noteKept remembers what is kept.
-func noteKept(d *datadir.Dir, paths []string, now time.Time) error {
+// NoteKept remembers what is kept.
+func NoteKept(folder sources.Folder, paths []string, now time.Time) error {
 	if len(paths) == 0 {
 		return nil
 	}
 	var all []keptState
-	if _, err := d.Load(datadir.KeptFile, &all); err != nil {
+	if _, err := folder.Load(datadir.KeptFile, &all); err != nil {
 		all = nil // a list that cannot be read must not keep a host from joining
 	}
 	for _, path := range paths {
 		all = append(all, keptState{path, now})
 	}
-	return d.Save(datadir.KeptFile, all)
+	return folder.Save(datadir.KeptFile, all)
 }
 
-// keptStates is what is known to be kept here. It is safe for concurrent use.
-type keptStates struct {
+// Kept is what is known to be kept here. It is safe for concurrent use.
+type Kept struct {
+	folder  sources.Folder
+	log     event.Reporter
+	inForce func() []source.Source
+
 	mu  sync.Mutex
 	all []keptState
 }
 
-func (k *keptStates) set(all []keptState) (changed bool) {
+// NewKept has not looked yet.
+func NewKept(folder sources.Folder, log event.Reporter, inForce func() []source.Source) *Kept {
+	return &Kept{folder: folder, log: log, inForce: inForce}
+}
+
+func (k *Kept) set(all []keptState) (changed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	changed = !slices.Equal(k.all, all)
@@ -61,7 +72,8 @@ func (k *keptStates) set(all []keptState) (changed bool) {
 	return changed
 }
 
-func (k *keptStates) texts() (all []string) {
+// Texts says it for people.
+func (k *Kept) Texts() (all []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.all {
@@ -70,18 +82,18 @@ func (k *keptStates) texts() (all []string) {
 	return all
 }
 
-// keepKept looks now and then what is still kept. What cannot be looked at counts as
+// Run looks now and then what is still kept. What cannot be looked at counts as
 // there. What is gone stays on the list: its file system may be mounted again.
-func (a *Agent) keepKept(ctx context.Context) error {
+func (k *Kept) Run(ctx context.Context) error {
 	var all []keptState
-	if _, err := a.dir.Load(datadir.KeptFile, &all); err != nil {
-		a.tell.Note(ctx, event.Warn, "agent", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
+	if _, err := k.folder.Load(datadir.KeptFile, &all); err != nil {
+		k.log.Note(ctx, event.Warn, "agent", "what interrupted restores have kept on this host is not known: "+err.Error(), nil)
 	}
 	for len(all) > 0 {
-		if a.keptHere.set(slices.DeleteFunc(slices.Clone(all), func(k keptState) bool { return a.isGone(ctx, k.Path) })) {
-			a.tell.Changed()
+		if k.set(slices.DeleteFunc(slices.Clone(all), func(one keptState) bool { return k.isGone(ctx, one.Path) })) {
+			k.log.Changed()
 		}
-		if err := wait(ctx, keptEvery); err != nil {
+		if err := clock.Wait(ctx, keptEvery); err != nil {
 			return err
 		}
 	}
@@ -90,10 +102,10 @@ func (a *Agent) keepKept(ctx context.Context) error {
 }
 
 // isGone reports whether somebody has deleted what was kept.
-func (a *Agent) isGone(ctx context.Context, path string) bool {
-	for _, s := range a.live().Sources {
-		if k, ok := s.(source.Keeper); ok && k.Keeps(path) {
-			there, err := k.IsKept(ctx, path)
+func (k *Kept) isGone(ctx context.Context, path string) bool {
+	for _, s := range k.inForce() {
+		if keeper, ok := s.(source.Keeper); ok && keeper.Keeps(path) {
+			there, err := keeper.IsKept(ctx, path)
 			return err == nil && !there
 		}
 	}

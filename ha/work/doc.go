@@ -1,0 +1,7 @@
+// Package work makes backups, and brings those of others into this instance's cache.
+//
+//	Cached    the backups in the cache, and how they come there
+//	Progress  how far the work under way is
+//
+// It decides nothing about roles: the agent says when.
+package work
