@@ -139,6 +139,9 @@ func (al *appLane) forget() { al.state, al.override = appUnknown, false }
 // endOverride ends an operator's word: the bucket says again what is to be.
 func (al *appLane) endOverride() { al.override = false }
 
+// isStarting reports whether the application is being started.
+func (al *appLane) isStarting() bool { return al.starting }
+
 // hookRuns reports whether the application is being started or stopped.
 func (al *appLane) hookRuns() bool { return al.hook != 0 }
 

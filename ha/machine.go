@@ -122,7 +122,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.lease = leaseLane{core: c, head: m.head, control: m.control, promotion: m.promotion}
 	*m.identity = identityLane{core: c, head: m.head, control: m.control, lease: m.lease, schedule: m.schedule, work: m.work, restore: m.restore, promotion: m.promotion, demotion: m.demotion, recovery: m.recovery, refused: j.Doubt}
 	*m.app = appLane{core: c, head: m.head, writing: m.writing, control: m.control, identity: m.identity, promotion: m.promotion, handover: m.handover, farewell: m.farewell}
-	*m.schedule = scheduleLane{core: c, head: m.head, control: m.control, identity: m.identity, work: m.work, handover: m.handover, lastStart: never}
+	*m.schedule = scheduleLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, work: m.work, handover: m.handover, lastStart: never}
 	*m.work = workLane{core: c, pull: m.pull}
 	*m.pull = pullLane{core: c, head: m.head, work: m.work, sources: m.sources, farewell: m.farewell, newest: p.Cached}
 	*m.sources = sourcesLane{core: c, work: m.work, rehearsal: m.rehearsal}

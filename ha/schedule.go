@@ -12,6 +12,7 @@ type scheduleLane struct {
 	head     *headLane
 	control  *controlLane
 	identity *identityLane
+	app      *appLane
 	work     *workLane
 	handover *handoverLane
 
@@ -57,6 +58,8 @@ func (sl *scheduleLane) plan() {
 	}
 	var w *wish
 	switch {
+	case sl.j.First && sl.app.isStarting() && (sl.want == nil || !sl.want.now):
+		return // an application that never ran here makes its state when it starts
 	case sl.j.First:
 		w = &wish{trigger: backup.First}
 		if sl.want != nil {

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -144,5 +145,50 @@ func TestARequestDuringAFailingBackupIsServedAtOnce(t *testing.T) {
 	}
 	if a.count(said) != 1 {
 		t.Error("nobody was told who asked for the backup, and why")
+	}
+}
+
+// TestTheFirstBackupWaitsForTheFirstStart: an application that never ran has
+// nothing to back up before its promote hook has ended, well or not.
+func TestTheFirstBackupWaitsForTheFirstStart(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  Done
+	}{{"that works", Done{}}, {"that fails", Done{Outcome: Failed, Err: errors.New("no such unit")}}} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			var hook uint64
+			r.fail = func(_ *instance, e Effect) (Done, bool) {
+				start, ok := e.(StartApp)
+				if ok {
+					hook = start.ID
+				}
+				return Done{ID: math.MaxUint64}, ok // it says nothing yet
+			}
+			a := r.active()
+			r.pass(time.Minute, a)
+			if hook == 0 || a.count(isBackup) != 0 {
+				t.Fatalf("hook %d, %d backups while it runs", hook, a.count(isBackup))
+			}
+			c.end.ID = hook
+			a.step(c.end)
+			if a.count(isBackup) != 1 {
+				t.Errorf("%d backups once it has ended", a.count(isBackup))
+			}
+		})
+	}
+}
+
+func TestAnOperatorsBackupDoesNotWaitForTheFirstStart(t *testing.T) {
+	r := newRig(t)
+	r.fail = func(_ *instance, e Effect) (Done, bool) {
+		_, ok := e.(StartApp)
+		return Done{ID: math.MaxUint64}, ok
+	}
+	a := r.active()
+	r.pass(time.Minute, a)
+	a.step(RequestBackup{Request: "r", Trigger: backup.Requested, By: "alice"})
+	if a.count(isBackup) != 1 || a.answers["r"] != nil {
+		t.Errorf("%d backups, answer %v", a.count(isBackup), a.answers["r"])
 	}
 }

@@ -176,7 +176,7 @@ var mutations = []mutation{
 	{
 		guard: "that an instance keeps what it has where the marker of an epoch is gone", broken: "the marker says that another instance was the active", catches: Durability,
 		wrap:   foreignMarker,
-		faults: Faults{Trouble: Weights{Delete: 3, Revert: 2, Stop: 1, Cut: 1}, Every: 10 * time.Second},
+		faults: Faults{Trouble: Weights{Delete: 2, Revert: 2, Stop: 1, Cut: 1}, Every: 10 * time.Second},
 	},
 	{
 		guard: "the look for a backup that waited to be named", broken: "it is told to be in the bucket", catches: Chain,

@@ -56,8 +56,8 @@ func (p *Process) rehearse(e ha.Rehearse) ha.Done {
 // swapStaged puts the stage into place.
 func (p *Process) swapStaged(e ha.Swap) ha.Done {
 	d := &p.h.disk
-	if d.journal.Promotion == nil {
-		p.h.w.fail(Promotion, "%s: swap, and its journal knows of no promotion", p.h.id)
+	if pr := d.journal.Promotion; pr == nil || pr.Backup == nil {
+		p.h.w.fail(Promotion, "%s: swap, and its journal knows of no promotion of a backup", p.h.id)
 		return failed(e.ID, "swap")
 	}
 	switch chosen := d.journal.Promotion.Backup.ID; {
