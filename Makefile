@@ -9,6 +9,8 @@ AZURITE := e2e/tools/azurite/node_modules/.package-lock.json
 AXE   := e2e/tools/axe/node_modules/.package-lock.json
 GCS   := $(TOOLS)/fake-gcs-server
 POCKETBASE := $(TOOLS)/pocketbase
+COMPOSE := $(TOOLS)/docker-compose
+MC    := $(TOOLS)/mc
 PROMETHEUS := $(TOOLS)/prometheus
 VULN  := $(TOOLS)/govulncheck
 SBOM  := $(TOOLS)/cyclonedx-gomod
@@ -53,7 +55,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	$(BUILD) -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(MINIO_ADMIN) $(GCS) $(POCKETBASE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Node.js, Chromium, a C compiler, zstd, restic
+setup: packages $(MINIO) $(MINIO_ADMIN) $(MC) $(GCS) $(POCKETBASE) $(COMPOSE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Docker, Node.js, Chromium, a C compiler, zstd, restic
 
 packages:
 	e2e/tools/packages
@@ -112,6 +114,12 @@ $(GCS): e2e/tools/fakegcs/go.mod e2e/tools/fakegcs/go.sum
 
 $(POCKETBASE): e2e/tools/pocketbase/go.mod e2e/tools/pocketbase/go.sum
 	cd $(<D) && go build -o ../bin/pocketbase github.com/pocketbase/pocketbase/examples/base && touch ../bin/pocketbase
+
+$(MC): e2e/tools/mc/go.mod e2e/tools/mc/go.sum
+	cd $(<D) && go build -o ../bin/mc github.com/minio/mc && touch ../bin/mc
+
+$(COMPOSE): e2e/tools/compose/go.mod e2e/tools/compose/go.sum
+	cd $(<D) && go build -ldflags=-w -o ../bin/docker-compose github.com/docker/compose/v5/cmd && touch ../bin/docker-compose
 
 $(LINT): e2e/tools/lint/go.mod e2e/tools/lint/go.sum
 	cd $(<D) && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch ../bin/golangci-lint

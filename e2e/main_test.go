@@ -21,6 +21,9 @@ var (
 	fastBin       = program("fast", "../cmd/understudy") // as make build does, for what takes long
 	crashBin      = program("crash", "../cmd/understudy", "-tags=crashpoints")
 	sampleBin     = program("sample", "./sample", "-race")
+	// For roots in which there is nothing but the program.
+	shippedBin       = static("shipped", "../cmd/understudy")
+	shippedSampleBin = static("shipped-sample", "./sample")
 )
 
 // programs is the folder of the programs, while tests run.
@@ -33,11 +36,21 @@ var building sync.Mutex
 // program returns a function that returns the path of a package's program. Where the
 // package does not build, there is nothing at the path, and whoever needs it fails.
 func program(name, pkg string, flags ...string) func() string {
+	return built(nil, name, pkg, append([]string{"-ldflags=-w"}, flags...)...)
+}
+
+// static is program, built as releases and images are.
+func static(name, pkg string) func() string {
+	return built([]string{"CGO_ENABLED=0"}, name, pkg, "-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+}
+
+func built(env []string, name, pkg string, flags ...string) func() string {
 	return sync.OnceValue(func() string {
 		building.Lock()
 		defer building.Unlock()
 		path := filepath.Join(programs, name)
-		build := exec.Command("go", append(append([]string{"build", "-ldflags=-w", "-o", path}, flags...), pkg)...)
+		build := exec.Command("go", append(append([]string{"build", "-o", path}, flags...), pkg)...)
+		build.Env = append(os.Environ(), env...)
 		build.Stdout, build.Stderr = os.Stdout, os.Stderr
 		if err := build.Run(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n", name, err)

@@ -26,7 +26,7 @@ func composeProject(t *testing.T) *types.Project {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")}, cli.WithWorkingDirectory(root))
+	opt, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")}, cli.WithWorkingDirectory(root), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func composeProject(t *testing.T) *types.Project {
 
 func TestComposeHasTheWholeCluster(t *testing.T) {
 	p := composeProject(t)
-	for _, name := range []string{"minio", "bucket", "key", "host-a", "host-b", "host-c"} {
+	for _, name := range []string{"minio", "bucket", "key", "host-a", "host-b", "host-c", "prometheus", "db-a", "db-b", "pg-a", "pg-b"} {
 		if _, err := p.GetService(name); err != nil {
 			t.Error(err)
 		}

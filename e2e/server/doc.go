@@ -4,6 +4,9 @@
 // kernel, Prometheus by a watchdog) should the test process die first. A Wire is
 // the network to one of them, which can be disturbed.
 //
+// A DockerEngine is an engine in namespaces of its own, and a Root what its images
+// are made of: programs of this machine, with their libraries.
+//
 // It needs binaries that `make setup` installs; a missing one fails the test.
 // It knows nothing of Understudy, so that any package's tests can use it.
 //

@@ -48,6 +48,11 @@ func findPostgres(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
+	return newestPostgres(name)
+}
+
+// newestPostgres finds one of PostgreSQL's programs where Debian keeps them.
+func newestPostgres(name string) (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	if err != nil {
 		return "", fmt.Errorf("find %s: %w", name, err)
