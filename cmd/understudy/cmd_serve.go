@@ -81,7 +81,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 	}
 	defer func() { err = errors.Join(err, ag.Close()) }()
 	server, err := api.Listen(ctx, api.ServerConfig{
-		Agent: ag, Accounts: ag.Accounts(), Webhooks: ag.Webhooks(), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
+		Parts: partsOf(ag), Listen: a.set.Listen, TLSCert: a.set.TLSCert, TLSKey: a.set.TLSKey,
 		SocketPath: a.set.Socket(), Token: string(token), URL: a.set.URL, Proxies: a.set.Proxies, Pages: console.Handler(), Version: version(), Logger: cfg.Logger,
 		Place: a.place(),
 	})
@@ -110,6 +110,14 @@ func (a *app) setUp(ctx context.Context, manager *systemd.Manager) error {
 // place is what the console is told of this host.
 func (a *app) place() api.Place {
 	return api.Place{Bucket: a.set.Bucket, KeyFile: a.set.KeyFile, Config: a.set.Config}
+}
+
+// partsOf are what the API serves of an agent.
+func partsOf(ag *agent.Agent) api.Parts {
+	return api.Parts{
+		Instance: ag, Table: ag, Backups: ag, History: ag, Requests: ag, Changes: ag, Promotions: ag,
+		Shared: ag, Recovery: ag, Peers: ag, Witness: ag, Accounts: ag.Accounts(), Hooks: ag.Webhooks(),
+	}
 }
 
 // serveUntil runs agent, server and what goes on beside them until ctx is done,

@@ -19,8 +19,8 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 		alice := event.WithActor(t.Context(), "alice")
 		for _, err := range []error{
 			a.agent.SetConfig(alice, map[string]string{"frequency": "10m", "fencing": "strict", "retention": "14d"}),
-			a.agent.Pause(alice, PauseRequest{By: "alice", Reason: "migration"}),
-			a.agent.Resume(alice, "alice"),
+			a.agent.Pause(alice, PauseRequest{Reason: "migration"}),
+			a.agent.Resume(alice),
 		} {
 			if err != nil {
 				t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // runOnce runs an agent, for a while at most, and gives why it has ended.
@@ -335,7 +336,7 @@ func TestAnAgentThatStartsWithoutTheBucketGoesOnWhenItIsBack(t *testing.T) {
 		if s.Leading || a.hooks.isRunning() {
 			t.Error("the application was started without the bucket")
 		}
-		if err := a.agent.StartAnyway(t.Context(), "an operator"); err != nil {
+		if err := a.agent.StartAnyway(event.WithActor(t.Context(), "an operator")); err != nil {
 			t.Fatal(err)
 		}
 		a.until("running on an operator's word", func(s Status) bool { return s.Override && s.App == "running" })

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -59,7 +60,7 @@ func TestTheNewestManifestIsLookedAfter(t *testing.T) {
 				a.untilLeading()
 				a.write("state", "one")
 				old := a.backup()
-				if err := a.agent.Pause(t.Context(), PauseRequest{By: "test"}); err != nil {
+				if err := a.agent.Pause(event.WithActor(t.Context(), "test"), PauseRequest{}); err != nil {
 					t.Fatal(err)
 				}
 				c.replace(a.agent.Status().LastBackup.Key, body)

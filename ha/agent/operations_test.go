@@ -19,11 +19,11 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 		ctx := t.Context()
 		for name, err := range map[string]error{
 			"backup":   b.agent.BackupSoon(ctx, "", ""),
-			"pause":    b.agent.Pause(ctx, PauseRequest{By: "me"}),
+			"pause":    b.agent.Pause(event.WithActor(ctx, "me"), PauseRequest{}),
 			"add":      b.agent.AddInstance(ctx, "http://x"),
 			"remove":   b.agent.RemoveInstance(ctx, "d"),
 			"remove a": a.agent.RemoveInstance(ctx, "a"),
-			"start":    b.agent.StartAnyway(ctx, "me"),
+			"start":    b.agent.StartAnyway(event.WithActor(ctx, "me")),
 			"cancel":   a.agent.CancelPromotion(ctx),
 			"leave":    func() error { a.halt(); defer a.start(); _, err := Leave(ctx, a.config()); return err }(),
 		} {
@@ -44,7 +44,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		if err := a.agent.Pause(t.Context(), PauseRequest{By: "me"}); err != nil {
+		if err := a.agent.Pause(event.WithActor(t.Context(), "me"), PauseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		a.until("20 minutes later", func(s Status) bool { return s.LastBackupAge > 1200 })
@@ -61,7 +61,7 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 			}
 			h.tells(event.Warn, "schedule", "paused for 1h")
 		}
-		if err := a.agent.Resume(t.Context(), "me"); err != nil {
+		if err := a.agent.Resume(event.WithActor(t.Context(), "me")); err != nil {
 			t.Fatal(err)
 		}
 		a.until("a scheduled backup", func(s Status) bool { return s.LastBackup.ID != first && s.Healthy })

@@ -74,7 +74,7 @@ func TestOverdueBackupsAreRedEverywhere(t *testing.T) {
 func TestAPauseThatEndsByItselfRaisesNoAlarm(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		if err := a.agent.Pause(t.Context(), PauseRequest{By: "alice", Reason: "migration", For: 20 * time.Minute}); err != nil {
+		if err := a.agent.Pause(event.WithActor(t.Context(), "alice"), PauseRequest{Reason: "migration", For: 20 * time.Minute}); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); s.PauseLeft < 1190 || s.PauseLeft > 1200 || s.Paused.Until == nil || s.Paused.Reason != "migration" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -63,7 +64,7 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 		a.untilLeading()
 		a.write("state", strings.Repeat("one", 1000))
 		old := a.backup()
-		if err := a.agent.Pause(t.Context(), PauseRequest{By: "test"}); err != nil {
+		if err := a.agent.Pause(event.WithActor(t.Context(), "test"), PauseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		c.pass(2 * upkeep.PacksEvery)

@@ -11,7 +11,6 @@ import (
 
 // PauseRequest asks to keep the schedule from making backups.
 type PauseRequest struct {
-	By     string
 	Reason string
 	// For is how long, on this instance's own clock; 0: until Resume.
 	For time.Duration
@@ -28,7 +27,7 @@ func (a *Agent) Pause(ctx context.Context, req PauseRequest) error {
 		return invalid("a pause of %v is not longer than nothing and at most a year", req.For)
 	}
 	now := a.cfg.Clock.Now().Wall
-	p := &ha.Pause{By: req.By, Reason: req.Reason, Since: now, Left: ha.Duration(req.For)}
+	p := &ha.Pause{By: event.Actor(ctx), Reason: req.Reason, Since: now, Left: ha.Duration(req.For)}
 	text := "the schedule of backups was paused"
 	if req.For > 0 {
 		until := now.Add(req.For)
@@ -42,8 +41,8 @@ func (a *Agent) Pause(ctx context.Context, req PauseRequest) error {
 }
 
 // Resume has the schedule go on.
-func (a *Agent) Resume(ctx context.Context, by string) error {
-	return a.setPaused(event.WithActor(ctx, by), nil, "the schedule of backups was resumed")
+func (a *Agent) Resume(ctx context.Context) error {
+	return a.setPaused(ctx, nil, "the schedule of backups was resumed")
 }
 
 func (a *Agent) setPaused(ctx context.Context, p *ha.Pause, text string) error {
@@ -55,7 +54,7 @@ func (a *Agent) setPaused(ctx context.Context, p *ha.Pause, text string) error {
 	}
 	level := event.Info
 	if p != nil {
-		ctx, level = event.WithActor(ctx, p.By), event.Warn
+		level = event.Warn
 	}
 	a.tell.Note(ctx, level, "schedule", text, nil)
 	return nil

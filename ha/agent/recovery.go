@@ -66,11 +66,11 @@ func viewOf(h *ha.Head) HeadView {
 
 // RecoveryRequest asks to go on from a bucket that was put back.
 type RecoveryRequest struct {
-	By, Reason string
+	Reason string
 	// Without are names of instances that cannot be asked, and that will never see
-	// the newer head again, on By's word.
+	// the newer head again, on the word of whoever asks.
 	Without []string
-	// Epoch and Rev are of the older head that By was shown.
+	// Epoch and Rev are of the older head that whoever asks was shown.
 	Epoch, Rev uint64
 }
 
@@ -107,7 +107,7 @@ func (a *Agent) RecoverBucket(ctx context.Context, req RecoveryRequest) (Recover
 	if err := a.returnLost(ctx, &r); err != nil {
 		return r.RecoveryPlan, err
 	}
-	r.ask.By, r.ask.Reason = req.By, req.Reason
+	r.ask.By, r.ask.Reason = event.Actor(ctx), req.Reason
 	if _, err := a.request(ctx, func(id string) ha.Event {
 		r.ask.Request = id
 		return r.ask

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // contents are a store's objects.
@@ -52,7 +53,7 @@ func (h *host) recover(without ...string) RecoveryPlan {
 	h.t.Helper()
 	p, err := h.agent.PlanRecovery(h.t.Context(), without)
 	if err == nil && p.Refused == "" {
-		p, err = h.agent.RecoverBucket(h.t.Context(), RecoveryRequest{By: "op", Reason: "test", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+		p, err = h.agent.RecoverBucket(event.WithActor(h.t.Context(), "op"), RecoveryRequest{Reason: "test", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
 	}
 	if err != nil || p.Refused != "" {
 		h.dump()
@@ -171,7 +172,7 @@ func TestNobodyGoesOnFromAReplicaWhileTheBucketIsSeen(t *testing.T) {
 			if err != nil || !strings.Contains(p.Refused, "a still sees a newer head") {
 				t.Errorf("plan without %v: %v, %+v", without, err, p)
 			}
-			_, err = b.agent.RecoverBucket(t.Context(), RecoveryRequest{By: "op", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+			_, err = b.agent.RecoverBucket(event.WithActor(t.Context(), "op"), RecoveryRequest{Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
 			if !ha.IsRefusal(err) {
 				t.Errorf("recover without %v: %v", without, err)
 			}

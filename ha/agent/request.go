@@ -168,7 +168,8 @@ func (a *Agent) onlyActive(what string) error {
 
 // StartAnyway starts the application of an active that cannot reach the
 // bucket, on an operator's word. It is recorded.
-func (a *Agent) StartAnyway(ctx context.Context, by string) error {
+func (a *Agent) StartAnyway(ctx context.Context) error {
+	by := event.Actor(ctx)
 	_, err := a.request(ctx, func(id string) ha.Event { return ha.StartAnyway{Request: id, By: by} })
 	return err
 }

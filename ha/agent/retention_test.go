@@ -74,7 +74,7 @@ func (c *cluster) paused(n int, change func(*Config)) (a *host, newest string) {
 	a.init()
 	a.startWith(change)
 	a.untilLeading()
-	if err := a.agent.Pause(c.t.Context(), PauseRequest{By: "test"}); err != nil {
+	if err := a.agent.Pause(event.WithActor(c.t.Context(), "test"), PauseRequest{}); err != nil {
 		c.t.Fatal(err)
 	}
 	for i := range n {

@@ -38,7 +38,7 @@ func (h *host) listed(id string) control.BackupInfo {
 // rests makes no backup by itself any more.
 func (h *host) rests() {
 	h.t.Helper()
-	if err := h.agent.Pause(h.t.Context(), PauseRequest{By: "test"}); err != nil {
+	if err := h.agent.Pause(event.WithActor(h.t.Context(), "test"), PauseRequest{}); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -12,47 +12,86 @@ import (
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
-// Agent is what the API serves; *agent.Agent is one. Errors of its methods are
-// *ha.Refusal, ha.ErrInvalid, blobstore.ErrNotFound and the kinds of error
-// of bucket and key, which become 409, 422, 404 and 503.
-type Agent interface {
-	// Status does no I/O.
+// Parts are what the API serves: an agent, a noun at a time. Errors of their methods are
+// *ha.Refusal, ha.ErrInvalid, blobstore.ErrNotFound and the kinds of error of bucket and
+// key, which become 409, 422, 404 and 503.
+type Parts struct {
+	Instance   Instance
+	Table      Table
+	Backups    Backups
+	History    History
+	Requests   Requests
+	Changes    Changes
+	Promotions Promotions
+	Shared     Shared
+	Recovery   Recovery
+	Peers      Peers
+	Witness    Witness
+	Accounts   Accounts
+	Hooks      Hooks
+}
+
+// Instance is what this instance knows of itself and of its cluster. It asks nobody.
+type Instance interface {
 	Status() agent.Status
 	// Changed gives a channel that is closed when Status may have changed.
 	Changed() <-chan struct{}
+	// Turn grows whenever this instance's role has changed.
+	Turn() uint64
 	Events() *event.Log
+}
 
+// Table is the table of instances.
+type Table interface {
+	// Instances reads it from the bucket.
+	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
 	// Lags is how far the standbys were behind lately, oldest first.
 	Lags() []agent.LagSample
-	// Instances reads the table of instances from the bucket.
-	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
-	// BackupsAfter lists what can be restored, newest first, from the one after
-	// id on ("": the newest); limit 0 is a default.
+}
+
+// Backups are what can be restored.
+type Backups interface {
+	// BackupsAfter lists them, newest first, from the one after id on ("": the
+	// newest); limit 0 is a default.
 	BackupsAfter(ctx context.Context, id string, limit int) (control.BackupList, error)
+	BackupInfo(ctx context.Context, id string) (control.BackupInfo, *backup.Manifest, error)
 	// Verify checks a backup in the bucket: that its packs are there, or, when
 	// deep, every byte. It says what is wrong; "": nothing.
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
 	// Diff compares two backups: what b has and a has not counts as added.
 	Diff(ctx context.Context, a, b string) (agent.BackupDiff, error)
-	BackupInfo(ctx context.Context, id string) (control.BackupInfo, *backup.Manifest, error)
-	// ClusterHistory gives a page of what happened to the cluster, newest first.
+}
+
+// History is what has happened to the cluster.
+type History interface {
+	// ClusterHistory gives a page of it, newest first.
 	ClusterHistory(ctx context.Context, before string, limit int) (control.ClusterHistory, error)
+}
+
+// Requests are what can be asked of an active.
+type Requests interface {
 	// Backup asks for a backup and returns it once it is published; it may be
 	// one that other requests share. BackupSoon does not wait.
 	Backup(ctx context.Context, trigger backup.Trigger, reason string) (backup.Ref, error)
 	BackupSoon(ctx context.Context, trigger backup.Trigger, reason string) error
 	// RequireFull makes the next backup one that refers to no earlier pack.
 	RequireFull(ctx context.Context) error
+	Pause(ctx context.Context, req agent.PauseRequest) error
+	Resume(ctx context.Context) error
+	// StartAnyway starts the application of an active that cannot reach the
+	// bucket.
+	StartAnyway(ctx context.Context) error
+}
 
+// Changes are sources that have changed more than a backup may take without being asked.
+type Changes interface {
 	// AcceptChanges confirms the changes of sources, all for no names, and returns
 	// them.
 	AcceptChanges(ctx context.Context, sources []string) ([]backup.Change, error)
+}
 
-	// PlanRecovery says what a bucket that was put back lacks; RecoverBucket has the
-	// cluster go on from it, or refuses to.
-	PlanRecovery(ctx context.Context, without []string) (agent.RecoveryPlan, error)
-	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
-
+// Promotions are those of this instance.
+type Promotions interface {
 	Preflight(ctx context.Context, req agent.PromotionRequest) (agent.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.
 	Promote(ctx context.Context, req agent.PromotionRequest) (id string, err error)
@@ -60,37 +99,44 @@ type Agent interface {
 	Promotion(id string) (agent.PromotionStatus, bool)
 	// CancelPromotion gives up the one under way.
 	CancelPromotion(ctx context.Context) error
+}
 
-	// SetConfig puts one setting of the shared configuration into force.
+// Shared is the shared configuration.
+type Shared interface {
+	// SetConfig puts settings into force, all of them or none.
 	SetConfig(ctx context.Context, settings map[string]string) error
 	AddInstance(ctx context.Context, url string) error
 	// RemoveInstance takes a name, or the URL of one that has not joined.
 	RemoveInstance(ctx context.Context, name string) error
-	Pause(ctx context.Context, req agent.PauseRequest) error
-	Resume(ctx context.Context, by string) error
-	// StartAnyway starts the application of an active that cannot reach the
-	// bucket.
-	StartAnyway(ctx context.Context, by string) error
+}
 
-	// NoteRefusal tells of a request that was refused; other errors are no news.
-	NoteRefusal(ctx context.Context, request string, err error)
-	// NoteAccess tells who was let in, or was not.
-	NoteAccess(ctx context.Context, granted bool, text string)
-	// Turn grows whenever this instance's role has changed.
-	Turn() uint64
+// Recovery is the way out of a bucket that was put back to an earlier state.
+type Recovery interface {
+	// PlanRecovery says what the bucket lacks; RecoverBucket has the cluster go on
+	// from it, or refuses to.
+	PlanRecovery(ctx context.Context, without []string) (agent.RecoveryPlan, error)
+	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
+}
 
+// Peers are the other instances, whose calls are signed.
+type Peers interface {
 	// VerifyNotification checks a notification's signature; Notified acts on
 	// one, and never blocks.
 	VerifyNotification(header http.Header, body []byte) error
 	Notified()
-	// Sight answers a peer's signed question with what this instance sees of the head.
+	// Sight answers a question with what this instance sees of the head.
 	Sight(ctx context.Context, header http.Header, body []byte) ([]byte, error)
 }
 
-var _ Agent = (*agent.Agent)(nil)
+// Witness is told what was asked for, and by whom.
+type Witness interface {
+	// NoteRefusal tells of a request that was refused; other errors are no news.
+	NoteRefusal(ctx context.Context, request string, err error)
+	// NoteAccess tells who was let in, or was not.
+	NoteAccess(ctx context.Context, granted bool, text string)
+}
 
-// Accounts are who may sign in; *account.Accounts are. Their errors are those of
-// an Agent.
+// Accounts are who may sign in.
 type Accounts interface {
 	// Users lists who may sign in, User finds one of them; neither asks anybody.
 	Users() ([]account.User, error)
@@ -102,10 +148,7 @@ type Accounts interface {
 	RemoveUser(ctx context.Context, name string) error
 }
 
-var _ Accounts = (*account.Accounts)(nil)
-
-// Hooks are who else is told of events; *webhook.Webhooks are. Their errors are
-// those of an Agent.
+// Hooks are who else is told of events.
 type Hooks interface {
 	// Webhooks lists them; the secret of one is given when it is added, and never
 	// again.
@@ -114,5 +157,3 @@ type Hooks interface {
 	RemoveWebhook(ctx context.Context, id string) error
 	TestWebhook(ctx context.Context, id string) error
 }
-
-var _ Hooks = (*webhook.Webhooks)(nil)

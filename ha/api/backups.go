@@ -3,106 +3,58 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
-	"time"
 
-	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/control"
 )
 
-// BackupRequest asks for a one-off backup.
-type BackupRequest struct {
-	Reason  string         `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
-	Trigger backup.Trigger `json:"trigger,omitempty" enum:"request,task" default:"request" doc:"task: an application's task has completed"`
-	Wait    bool           `json:"wait,omitempty" doc:"answer once the backup is published"`
-	Full    bool           `json:"full,omitempty" doc:"read everything again, and refer to no pack of an earlier backup"`
-	// AcceptChange confirms what Status.Changes says.
-	AcceptChange []string `json:"accept_change,omitempty" maxItems:"1000" doc:"sources that have changed as they should, though most of them is gone, or they lie on another file system; *: all"`
+type backupsInput struct {
+	Limit  int    `query:"limit" minimum:"0" maximum:"100000" doc:"at most this many; 0: a default"`
+	Before string `query:"before" maxLength:"256" doc:"only backups that come after the one with this id in the list: older ones. To go on, the next of an answer"`
 }
 
-// BackupAnswer is what came of a request for a backup.
-type BackupAnswer struct {
-	State    string     `json:"state" enum:"accepted,published"`
-	ID       string     `json:"id,omitempty" doc:"of the backup, once it is published"`
-	Epoch    uint64     `json:"epoch,omitempty"`
-	Sequence uint64     `json:"sequence,omitempty"`
-	Digest   string     `json:"digest,omitempty"`
-	Time     *time.Time `json:"time,omitempty"`
+type backupsOutput struct{ Body control.BackupList }
+
+// VerifyRequest says how closely a backup is looked at.
+type VerifyRequest struct {
+	Deep bool `json:"deep,omitempty" doc:"read, decrypt and check every byte"`
 }
 
-type requestBackupInput struct{ Body *BackupRequest }
-
-type requestBackupOutput struct {
-	Status int
-	Body   BackupAnswer
+// Verification is what a look at a backup found.
+type Verification struct {
+	OK     bool   `json:"ok" doc:"it can be restored"`
+	Damage string `json:"damage,omitempty" doc:"what is wrong with it"`
 }
 
-func (a *api) addBackups() {
-	o := operation("request-backup", http.MethodPost, "/api/v1/backups", "A one-off backup: the call that an application makes when a task completes",
-		http.StatusConflict, http.StatusServiceUnavailable)
-	o.DefaultStatus = http.StatusAccepted
-	o.Responses["200"] = describe("The backup is published", content[BackupAnswer](a, "application/json"))
-	register(a, o, a.requestBackup)
+type verifyInput struct {
+	ID   string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
+	Body *VerifyRequest
 }
 
-// AcceptRequest confirms that sources have changed as they should.
-type AcceptRequest struct {
-	Sources []string `json:"sources,omitempty" maxItems:"1000" doc:"their names; none: all that have changed"`
+type verifyOutput struct{ Body Verification }
+
+type backupInput struct {
+	ID string `path:"id" minLength:"1" maxLength:"256" doc:"a backup's id"`
 }
 
-// AcceptAnswer is what was confirmed.
-type AcceptAnswer struct {
-	Accepted []backup.Change `json:"accepted"`
-}
+type backupOutput struct{ Body control.BackupInfo }
 
-type acceptInput struct{ Body *AcceptRequest }
-
-type acceptOutput struct{ Body AcceptAnswer }
-
-// addSources adds the confirmation of what is in the status as changes.
-func (a *api) addSources() {
-	register(a, actionOf("accept-changes", "/api/v1/sources/accept", "Confirm that sources have changed as they should: on the active the next backup takes them as they are, on a standby they are restored to where they lie now"),
-		func(ctx context.Context, in *acceptInput) (*acceptOutput, error) {
-			var req AcceptRequest
-			if in.Body != nil {
-				req = *in.Body
-			}
-			accepted, err := a.agent.AcceptChanges(ctx, req.Sources)
-			return &acceptOutput{AcceptAnswer{Accepted: append([]backup.Change{}, accepted...)}}, err
+// addBackups adds what can be restored.
+func (a *api) addBackups(b Backups) {
+	register(a, operation("list-backups", http.MethodGet, "/api/v1/backups", "What can be restored, newest first, a page at a time", readingErrors...),
+		func(ctx context.Context, in *backupsInput) (*backupsOutput, error) {
+			list, err := b.BackupsAfter(ctx, in.Before, in.Limit)
+			list.Backups = notNil(list.Backups)
+			return &backupsOutput{Body: list}, err
 		})
-}
-
-// accept confirms changes for the backup that a request asks for.
-func (a *api) accept(ctx context.Context, names []string) error {
-	if len(names) == 0 || a.agent.Status().Role != ha.RoleActive {
-		return nil // and another instance refuses the request
-	}
-	if slices.Contains(names, "*") {
-		names = nil
-	}
-	_, err := a.agent.AcceptChanges(ctx, names)
-	return err
-}
-
-func (a *api) requestBackup(ctx context.Context, in *requestBackupInput) (*requestBackupOutput, error) {
-	req := BackupRequest{Trigger: backup.Requested}
-	if in.Body != nil {
-		req = *in.Body
-	}
-	if err := a.accept(ctx, req.AcceptChange); err != nil {
-		return nil, err
-	}
-	if req.Full {
-		if err := a.agent.RequireFull(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if !req.Wait {
-		err := a.agent.BackupSoon(ctx, req.Trigger, req.Reason)
-		return &requestBackupOutput{Status: http.StatusAccepted, Body: BackupAnswer{State: "accepted"}}, err
-	}
-	ref, err := a.agent.Backup(ctx, req.Trigger, req.Reason)
-	return &requestBackupOutput{Status: http.StatusOK, Body: BackupAnswer{
-		State: "published", ID: ref.ID, Epoch: ref.Epoch, Sequence: ref.Sequence, Digest: ref.Digest, Time: &ref.Time,
-	}}, err
+	register(a, operation("get-backup", http.MethodGet, "/api/v1/backups/{id}", "One backup", append(readingErrors, http.StatusNotFound)...),
+		func(ctx context.Context, in *backupInput) (*backupOutput, error) {
+			info, _, err := b.BackupInfo(ctx, in.ID)
+			return &backupOutput{Body: info}, err
+		})
+	register(a, operation("verify-backup", http.MethodPost, "/api/v1/backups/{id}/verify", "Check that a backup in the bucket can be restored",
+		append(readingErrors, http.StatusNotFound, http.StatusConflict)...),
+		func(ctx context.Context, in *verifyInput) (*verifyOutput, error) {
+			damage, err := b.Verify(ctx, in.ID, in.Body != nil && in.Body.Deep)
+			return &verifyOutput{Body: Verification{OK: damage == "", Damage: damage}}, err
+		})
 }

@@ -36,22 +36,22 @@ type configOutput struct{ Body agent.SharedConfig }
 
 type setConfigInput struct{ Body ConfigChange }
 
-func (a *api) addConfig() {
+func (a *api) addConfig(shared Shared, i Instance) {
 	register(a, operation("get-config", http.MethodGet, "/api/v1/config", "The shared configuration in force", http.StatusServiceUnavailable),
-		func(context.Context, *struct{}) (*configOutput, error) { return a.config() })
+		func(context.Context, *struct{}) (*configOutput, error) { return config(i) })
 	o := operation("set-config", http.MethodPut, "/api/v1/config", "Change the shared configuration, on the active",
 		http.StatusConflict, http.StatusServiceUnavailable)
 	o.Description = "All of the settings come into force, or none."
 	register(a, o, func(ctx context.Context, in *setConfigInput) (*configOutput, error) {
-		if err := a.agent.SetConfig(ctx, in.Body.settings()); err != nil {
+		if err := shared.SetConfig(ctx, in.Body.settings()); err != nil {
 			return nil, err
 		}
-		return a.config()
+		return config(i)
 	})
 }
 
-func (a *api) config() (*configOutput, error) {
-	c := a.agent.Status().Config
+func config(i Instance) (*configOutput, error) {
+	c := i.Status().Config
 	if c == nil {
 		return nil, problem(http.StatusServiceUnavailable, "the shared configuration is not known yet")
 	}

@@ -14,11 +14,11 @@ type diffInput struct {
 
 type diffOutput struct{ Body agent.BackupDiff }
 
-func (a *api) addDiff() {
+func (a *api) addDiff(b Backups) {
 	register(a, operation("compare-backups", http.MethodGet, "/api/v1/backups/{id}/diff", "In what a backup differs from another one, source by source",
 		append(readingErrors, http.StatusNotFound, http.StatusConflict)...),
 		func(ctx context.Context, in *diffInput) (*diffOutput, error) {
-			d, err := a.agent.Diff(ctx, in.Base, in.ID)
+			d, err := b.Diff(ctx, in.Base, in.ID)
 			d.Sources = notNil(d.Sources)
 			return &diffOutput{Body: d}, err
 		})

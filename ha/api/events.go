@@ -51,7 +51,7 @@ func kindNames() []string {
 	return names
 }
 
-func (a *api) addEvents() {
+func (a *api) addEvents(log *event.Log) {
 	o := operation("list-events", http.MethodGet, "/api/v1/events", "What has happened on this instance; as a stream for those who accept text/event-stream",
 		http.StatusUnprocessableEntity)
 	o.Responses["200"] = describe("The newest events, oldest first; as a stream, those and all that follow", content[Events](a, "application/json"), streamContent(content[event.Event](a, eventStream)))
@@ -61,11 +61,11 @@ func (a *api) addEvents() {
 			return nil, err
 		}
 		if wantsStream(in.Accept) {
-			return &huma.StreamResponse{Body: func(ctx huma.Context) { a.streamEvents(ctx, f, resumed) }}, nil
+			return &huma.StreamResponse{Body: func(ctx huma.Context) { a.streamEvents(ctx, log, f, resumed) }}, nil
 		}
 		events := []event.Event{}
 		if f.Limit > 0 {
-			if events, err = a.agent.Events().Select(f); err != nil {
+			if events, err = log.Select(f); err != nil {
 				return nil, err
 			}
 		}
@@ -75,8 +75,7 @@ func (a *api) addEvents() {
 
 // streamEvents sends past events and all that follow, until the client or the
 // server goes.
-func (a *api) streamEvents(ctx huma.Context, f event.Filter, resumed bool) {
-	log := a.agent.Events()
+func (a *api) streamEvents(ctx huma.Context, log *event.Log, f event.Filter, resumed bool) {
 	_, next, cancel := log.Subscribe(latest)
 	defer cancel()
 	s, err := a.openStream(ctx)

@@ -19,23 +19,23 @@ const (
 	eventEnd    = "end"
 )
 
-// addPromotion adds one promotion's description, and its stream.
-func (a *api) addPromotion() {
+// addOne adds one promotion's description, and its stream.
+func (p promotions) addOne() {
 	o := operation("get-promotion", http.MethodGet, "/api/v1/promotions/{id}", "How far a promotion is; as a stream for those who accept text/event-stream", http.StatusNotFound)
 	o.Responses["200"] = describe("The promotion; as a stream, each step, every change, and the end",
-		content[agent.PromotionStatus](a, "application/json"), streamContent(content[agent.PromotionStatus](a, eventStream)))
-	register(a, o, func(_ context.Context, in *promotionInput) (*huma.StreamResponse, error) {
-		changed := a.agent.Changed() // before the look, so that no change is missed
-		status, err := a.promotion(in.ID)
+		content[agent.PromotionStatus](p.api, "application/json"), streamContent(content[agent.PromotionStatus](p.api, eventStream)))
+	register(p.api, o, func(_ context.Context, in *promotionInput) (*huma.StreamResponse, error) {
+		changed := p.instance.Changed() // before the look, so that no change is missed
+		status, err := p.find(in.ID)
 		if err != nil {
 			return nil, err
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			if wantsStream(in.Accept) {
-				a.followPromotion(ctx, status, changed)
+				p.follow(ctx, status, changed)
 				return
 			}
-			a.answerJSON(ctx, status)
+			p.answerJSON(ctx, status)
 		}}, nil
 	})
 }
@@ -67,10 +67,10 @@ func (f *follower) show(status agent.PromotionStatus) (ended bool, err error) {
 	return false, f.send(0, eventStatus, status)
 }
 
-// followPromotion sends a promotion's steps until it has ended, or the client
+// follow sends a promotion's steps until it has ended, or the client
 // or the server goes.
-func (a *api) followPromotion(ctx huma.Context, status agent.PromotionStatus, changed <-chan struct{}) {
-	s, err := a.openStream(ctx)
+func (p promotions) follow(ctx huma.Context, status agent.PromotionStatus, changed <-chan struct{}) {
+	s, err := p.openStream(ctx)
 	if err != nil {
 		return // the client is gone, or was told
 	}
@@ -82,11 +82,11 @@ func (a *api) followPromotion(ctx huma.Context, status agent.PromotionStatus, ch
 		if ended, err := f.show(status); ended || err != nil {
 			return
 		}
-		if !a.awaitChange(ctx, f.stream, pings.C, changed) {
+		if !p.awaitChange(ctx, f.stream, pings.C, changed) {
 			return
 		}
-		changed = a.agent.Changed()
-		next, known := a.agent.Promotion(status.ID)
+		changed = p.instance.Changed()
+		next, known := p.of.Promotion(status.ID)
 		if !known {
 			return
 		}

@@ -18,9 +18,10 @@ import (
 
 // gate says who may do what over TCP.
 type gate struct {
-	agent     Agent
+	instance  Instance
 	accounts  Accounts
-	instance  string
+	witness   Witness
+	name      string // of this instance
 	url       string // of this instance, as configured
 	token     [sha256.Size]byte
 	hasToken  bool
@@ -34,7 +35,7 @@ type gate struct {
 
 func newGate(cfg ServerConfig) *gate {
 	g := &gate{
-		agent: cfg.Agent, accounts: cfg.Accounts, instance: cfg.Agent.Status().Instance, url: cfg.URL,
+		instance: cfg.Instance, accounts: cfg.Accounts, witness: cfg.Witness, name: cfg.Instance.Status().Instance, url: cfg.URL,
 		token: sha256.Sum256([]byte(cfg.Token)), hasToken: cfg.Token != "",
 		sessions: newSessions(cfg.Now),
 		guesses:  newGuesses(cfg.Now),
@@ -87,13 +88,13 @@ func (g *gate) byToken(w http.ResponseWriter, r *http.Request, next http.Handler
 		next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), "token")))
 		return
 	}
-	g.agent.NoteAccess(r.Context(), false, "a wrong token was given, from "+visitorOf(r.Context()).address)
+	g.witness.NoteAccess(r.Context(), false, "a wrong token was given, from "+visitorOf(r.Context()).address)
 	g.refuse(w)
 }
 
 func (g *gate) bySession(w http.ResponseWriter, r *http.Request, v *visitor, next http.Handler) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	v.session, v.user = g.sessions.find(v.cookie, g.agent.Turn(), g.accounts.User, r.Header.Get(backgroundHeader) == "")
+	v.session, v.user = g.sessions.find(v.cookie, g.instance.Turn(), g.accounts.User, r.Header.Get(backgroundHeader) == "")
 	switch {
 	case v.session == nil:
 		w.Header().Set("Set-Cookie", g.cookie(v, ""))
@@ -103,7 +104,7 @@ func (g *gate) bySession(w http.ResponseWriter, r *http.Request, v *visitor, nex
 		writeProblem(w, http.StatusForbidden, "what changes something must come from the console's own page")
 		return
 	case !reads && v.user.Role != account.Admin && r.Method+" "+r.URL.Path != "DELETE "+currentSessionPath:
-		g.agent.NoteAccess(r.Context(), false, v.user.Name+" is a viewer, and was refused "+r.Method+" "+path.Clean(r.URL.Path))
+		g.witness.NoteAccess(r.Context(), false, v.user.Name+" is a viewer, and was refused "+r.Method+" "+path.Clean(r.URL.Path))
 		writeProblem(w, http.StatusForbidden, v.user.Name+" is a viewer, who may look at everything and change nothing")
 		return
 	}
@@ -135,7 +136,7 @@ func (g *gate) watch(ctx context.Context, cancel context.CancelFunc, v *visitor)
 			cancel()
 			return
 		case <-tick.C:
-			if s, _ := g.sessions.find(v.cookie, g.agent.Turn(), g.accounts.User, false); s == nil {
+			if s, _ := g.sessions.find(v.cookie, g.instance.Turn(), g.accounts.User, false); s == nil {
 				cancel()
 				return
 			}

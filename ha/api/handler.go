@@ -19,24 +19,22 @@ const maxBody = 64 << 10
 
 // api is the handlers of one agent.
 type api struct {
-	agent    Agent
-	accounts Accounts
-	webhooks Hooks
-	log      *slog.Logger
-	now      func() time.Time
-	closing  <-chan struct{} // closed when the server shuts down
-	mux      *http.ServeMux
-	huma     huma.API
-	gate     *gate
-	streams  streams
+	witness Witness // nil while a host is set up
+	log     *slog.Logger
+	now     func() time.Time
+	closing <-chan struct{} // closed when the server shuts down
+	mux     *http.ServeMux
+	huma    huma.API
+	streams streams
 }
 
 // newHandlers make the handler of everything: for callers who may do all, and
 // for those who come over TCP.
 func newHandlers(cfg ServerConfig, closing <-chan struct{}) (all, guarded http.Handler) {
-	a := newAPI(cfg, closing)
+	g := newGate(cfg)
+	a := newAPI(cfg, g, closing)
 	handler := withProblems(a.mux)
-	return a.withDeadlines(handler), a.withDeadlines(withSafety(withPlainBody(withOwnName(cfg, a.gate.guard(handler)))))
+	return a.withDeadlines(handler), a.withDeadlines(withSafety(withPlainBody(withOwnName(cfg, g.guard(handler)))))
 }
 
 // withSafety has browsers take answers for nothing but what they say they are.
@@ -65,29 +63,31 @@ func withPlainBody(next http.Handler) http.Handler {
 	})
 }
 
-func newAPI(cfg ServerConfig, closing <-chan struct{}) *api {
+func newAPI(cfg ServerConfig, g *gate, closing <-chan struct{}) *api {
 	mux := http.NewServeMux()
-	a := &api{agent: cfg.Agent, accounts: cfg.Accounts, webhooks: cfg.Webhooks, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux, gate: newGate(cfg)}
-	a.huma = humago.New(mux, humaConfig(cfg.Version, a.gate.cookieName(true)))
-	a.addHealth()
-	a.addReading()
-	a.addHistory()
-	a.addDiff()
-	a.addRecoveryPoints()
+	a := &api{witness: cfg.Witness, log: cfg.Logger, now: cfg.Now, closing: closing, mux: mux}
+	a.huma = humago.New(mux, humaConfig(cfg.Version, g.cookieName(true)))
+	a.addHealth(cfg.Instance)
+	a.addReading(cfg.Instance, cfg.Table)
+	a.addBackups(cfg.Backups)
+	a.addDiff(cfg.Backups)
+	a.addHistory(cfg.History)
+	a.addRecoveryPoints(pastPoints{cfg.Backups, cfg.History, cfg.Instance})
 	a.addHost(cfg.Place)
-	a.addEvents()
-	a.addBackups()
-	a.addSources()
-	a.addPromotions()
-	a.addConfig()
-	a.addInstances()
-	a.addSchedule()
-	a.addWebhooks()
-	a.addNotifications()
-	a.addRecovery()
-	a.addMetrics(cfg.Version)
-	a.addSessions()
-	a.addUsers()
+	a.addEvents(cfg.Instance.Events())
+	a.addRequests(cfg.Requests, changes{cfg.Changes, cfg.Instance})
+	a.addSources(cfg.Changes)
+	a.addPromotions(promotions{a, cfg.Promotions, cfg.Instance})
+	a.addConfig(cfg.Shared, cfg.Instance)
+	a.addInstances(cfg.Shared)
+	a.addSchedule(cfg.Requests)
+	a.addWebhooks(cfg.Hooks)
+	a.addNotifications(cfg.Peers)
+	a.addRecovery(cfg.Recovery)
+	a.addSightings(cfg.Peers)
+	a.addMetrics(cfg.Instance, cfg.Version)
+	a.addSessions(g)
+	a.addUsers(cfg.Accounts)
 	if cfg.Pages != nil {
 		mux.Handle("GET /{$}", cfg.Pages)
 		mux.Handle("GET "+pagesPath, cfg.Pages)
@@ -160,8 +160,8 @@ func register[I, O any](a *api, o huma.Operation, handle func(context.Context, *
 		out, err := handle(ctx, in)
 		deadlines.write()
 		if err != nil {
-			if a.agent != nil { // not while it is set up
-				a.agent.NoteRefusal(ctx, o.OperationID, err)
+			if a.witness != nil {
+				a.witness.NoteRefusal(ctx, o.OperationID, err)
 			}
 			return nil, a.problemOf(ctx, err)
 		}

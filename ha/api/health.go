@@ -39,12 +39,12 @@ const noStore = "no-store"
 
 // addHealth adds what load balancers and supervisors ask. None of it asks the
 // bucket: the agent's last look at it answers.
-func (a *api) addHealth() {
+func (a *api) addHealth(i Instance) {
 	register(a, operation("health", http.MethodGet, "/healthz", "The process is up"), func(context.Context, *struct{}) (*healthOutput, error) {
 		return &healthOutput{CacheControl: noStore, Body: Health{Status: "ok"}}, nil
 	})
 	register(a, operation("ready", http.MethodGet, "/readyz", "Bucket and key are usable", http.StatusServiceUnavailable), func(ctx context.Context, _ *struct{}) (*healthOutput, error) {
-		if s := a.agent.Status(); s.Bucket != "ok" {
+		if s := i.Status(); s.Bucket != "ok" {
 			// What is wrong may name the bucket, its host and its keys.
 			detail := "the bucket or its key cannot be used: understudy status on the host says why"
 			if caller(ctx) != "" {
@@ -58,7 +58,7 @@ func (a *api) addHealth() {
 	unavailable := strconv.Itoa(http.StatusServiceUnavailable)
 	o.Responses[unavailable] = describe("This instance does not lead", content[Leader](a, "application/json"))
 	register(a, o, func(context.Context, *struct{}) (*leaderOutput, error) {
-		out := &leaderOutput{Status: http.StatusOK, CacheControl: noStore, Body: leader(a.agent.Status())}
+		out := &leaderOutput{Status: http.StatusOK, CacheControl: noStore, Body: leader(i.Status())}
 		if !out.Body.Leading {
 			out.Status = http.StatusServiceUnavailable
 		}

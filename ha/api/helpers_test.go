@@ -86,6 +86,14 @@ func newFake(t *testing.T) *fakeAgent {
 	}
 }
 
+// parts are an agent, all of which is the fake.
+func (f *fakeAgent) parts() Parts {
+	return Parts{
+		Instance: f, Table: f, Backups: f, History: f, Requests: f, Changes: f, Promotions: f,
+		Shared: f, Recovery: f, Peers: f, Witness: f, Accounts: f, Hooks: f,
+	}
+}
+
 // call notes a call and gives its outcome.
 func (f *fakeAgent) call(format string, args ...any) error {
 	f.mu.Lock()
@@ -253,8 +261,8 @@ func (f *fakeAgent) PlanRecovery(_ context.Context, without []string) (agent.Rec
 	return agent.RecoveryPlan{Needed: true}, f.call("plan-recovery %v", without)
 }
 
-func (f *fakeAgent) RecoverBucket(_ context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error) {
-	return agent.RecoveryPlan{Needed: true, Epoch: 7}, f.call("recover-bucket %+v", req)
+func (f *fakeAgent) RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error) {
+	return agent.RecoveryPlan{Needed: true, Epoch: 7}, f.call("recover-bucket by %s: %+v", event.Actor(ctx), req)
 }
 
 func (f *fakeAgent) Sight(_ context.Context, _ http.Header, body []byte) ([]byte, error) {
@@ -303,11 +311,11 @@ func (f *fakeAgent) AddInstance(_ context.Context, url string) error { return f.
 func (f *fakeAgent) RemoveInstance(_ context.Context, name string) error {
 	return f.call("remove %s", name)
 }
-func (f *fakeAgent) Pause(_ context.Context, req agent.PauseRequest) error {
+func (f *fakeAgent) Pause(ctx context.Context, req agent.PauseRequest) error {
 	if req.For == 0 && req.Reason == "" {
-		return f.call("pause by %s", req.By)
+		return f.call("pause by %s", event.Actor(ctx))
 	}
-	return f.call("pause by %s for %v: %s", req.By, req.For, req.Reason)
+	return f.call("pause by %s for %v: %s", event.Actor(ctx), req.For, req.Reason)
 }
 
 func (f *fakeAgent) Webhooks() ([]webhook.Status, error) {
@@ -339,9 +347,12 @@ func (f *fakeAgent) NoteRefusal(ctx context.Context, request string, err error) 
 	}
 }
 
-func (f *fakeAgent) Resume(_ context.Context, by string) error { return f.call("resume by %s", by) }
-func (f *fakeAgent) StartAnyway(_ context.Context, by string) error {
-	return f.call("start by %s", by)
+func (f *fakeAgent) Resume(ctx context.Context) error {
+	return f.call("resume by %s", event.Actor(ctx))
+}
+
+func (f *fakeAgent) StartAnyway(ctx context.Context) error {
+	return f.call("start by %s", event.Actor(ctx))
 }
 
 func (f *fakeAgent) VerifyNotification(header http.Header, body []byte) error {
@@ -376,7 +387,7 @@ func start(t *testing.T, token string) *served {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.stop = cancel
 	var err error
-	s.server, err = Listen(ctx, ServerConfig{Agent: f, Accounts: f, Webhooks: f, Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3", Place: Place{Bucket: "s3://b/p", KeyFile: "/etc/understudy/key"}})
+	s.server, err = Listen(ctx, ServerConfig{Parts: f.parts(), Listen: "127.0.0.1:0", SocketPath: s.path, Token: token, Version: "1.2.3", Place: Place{Bucket: "s3://b/p", KeyFile: "/etc/understudy/key"}})
 	if err != nil {
 		t.Fatal(err)
 	}

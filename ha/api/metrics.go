@@ -18,10 +18,10 @@ import (
 
 // addMetrics serves what the agent knows in Prometheus's format, from a
 // registry of its own.
-func (a *api) addMetrics(version string) {
+func (a *api) addMetrics(i Instance, version string) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&statusCollector{status: a.agent.Status},
+		&statusCollector{status: i.Status},
 		buildInfo(version),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

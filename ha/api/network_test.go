@@ -71,7 +71,7 @@ func TestSlowVisitorsAreEnded(t *testing.T) {
 			fake := newFake(t)
 			synctest.Test(t, func(t *testing.T) {
 				s := &Server{log: slog.New(slog.DiscardHandler), closing: make(chan struct{})}
-				cfg := ServerConfig{Agent: fake, Accounts: fake, Webhooks: fake, Token: token, Logger: s.log, Pages: http.NotFoundHandler()}.complete()
+				cfg := ServerConfig{Parts: fake.parts(), Token: token, Logger: s.log, Pages: http.NotFoundHandler()}.complete()
 				_, handler := newHandlers(cfg, s.closing)
 				l := newPipes()
 				s.add(l, handler, nil)

@@ -27,40 +27,47 @@ type promotionInput struct {
 	ID     string `path:"id" minLength:"1" maxLength:"256" doc:"a promotion's id, or current"`
 }
 
-func (a *api) addPromotions() {
+// promotions answers what is asked about promotions.
+type promotions struct {
+	*api
+	of       Promotions
+	instance Instance
+}
+
+func (a *api) addPromotions(p promotions) {
 	o := operation("promote", http.MethodPost, "/api/v1/promotions", "Make this instance the active, or ask what that would lose",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable)
 	o.DefaultStatus = http.StatusAccepted
 	o.Responses["200"] = describe("What a dry run found", content[agent.Preflight](a, "application/json"))
 	o.Responses["202"] = describe("The promotion has begun", content[agent.PromotionStatus](a, "application/json"))
-	register(a, o, a.promote)
-	a.addPromotion()
+	register(a, o, p.promote)
+	p.addOne()
 	register(a, operation("cancel-promotion", http.MethodDelete, "/api/v1/promotions/{id}", "Give up a promotion that has not committed",
-		http.StatusConflict, http.StatusNotFound), a.cancelPromotion)
+		http.StatusConflict, http.StatusNotFound), p.cancel)
 }
 
-func (a *api) promote(ctx context.Context, in *promoteInput) (*promoteOutput, error) {
+func (p promotions) promote(ctx context.Context, in *promoteInput) (*promoteOutput, error) {
 	var req agent.PromotionRequest
 	if in.Body != nil {
 		req = *in.Body
 	}
 	if req.DryRun {
-		found, err := a.agent.Preflight(ctx, req)
+		found, err := p.of.Preflight(ctx, req)
 		return &promoteOutput{Status: http.StatusOK, Body: found}, err
 	}
-	id, err := a.agent.Promote(ctx, req)
+	id, err := p.of.Promote(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	status, found := a.agent.Promotion(id)
+	status, found := p.of.Promotion(id)
 	if !found {
 		status = agent.PromotionStatus{ID: id, State: agent.PromotionRunning, Mode: req.Mode}
 	}
 	return &promoteOutput{Status: http.StatusAccepted, Body: status, Location: "/api/v1/promotions/" + url.PathEscape(id)}, nil
 }
 
-func (a *api) cancelPromotion(ctx context.Context, in *promotionInput) (*struct{}, error) {
-	status, err := a.promotion(in.ID)
+func (p promotions) cancel(ctx context.Context, in *promotionInput) (*struct{}, error) {
+	status, err := p.find(in.ID)
 	switch {
 	case err != nil && in.ID == currentPromotion:
 		return nil, problem(http.StatusConflict, "no promotion is under way on this instance")
@@ -69,13 +76,13 @@ func (a *api) cancelPromotion(ctx context.Context, in *promotionInput) (*struct{
 	case status.State != agent.PromotionRunning:
 		return nil, problem(http.StatusConflict, fmt.Sprintf("the promotion %s has ended: %s", status.ID, status.State))
 	}
-	return nil, a.agent.CancelPromotion(ctx)
+	return nil, p.of.CancelPromotion(ctx)
 }
 
-// promotion looks up a promotion, or the current one.
-func (a *api) promotion(id string) (agent.PromotionStatus, error) {
+// find looks up a promotion, or the current one.
+func (p promotions) find(id string) (agent.PromotionStatus, error) {
 	if id == currentPromotion {
-		switch s := a.agent.Status(); {
+		switch s := p.instance.Status(); {
 		case s.Promotion != nil:
 			id = s.Promotion.ID
 		case s.Last != nil:
@@ -84,7 +91,7 @@ func (a *api) promotion(id string) (agent.PromotionStatus, error) {
 			return agent.PromotionStatus{}, problem(http.StatusNotFound, "there has been no promotion on this instance since its agent started")
 		}
 	}
-	status, found := a.agent.Promotion(id)
+	status, found := p.of.Promotion(id)
 	if !found {
 		return status, problem(http.StatusNotFound, "this agent knows no promotion "+strconv.Quote(id))
 	}

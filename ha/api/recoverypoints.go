@@ -52,30 +52,37 @@ const (
 	pointsTimeout = 20 * time.Second // what is known by then is told
 )
 
-func (a *api) addRecoveryPoints() {
+// pastPoints are where recovery points are read from.
+type pastPoints struct {
+	backups  Backups
+	history  History
+	instance Instance
+}
+
+func (a *api) addRecoveryPoints(p pastPoints) {
 	o := operation("list-recovery-points", http.MethodGet, "/api/v1/recovery-points", "How old the newest recoverable state was, over the last hours", readingErrors...)
 	o.Description = "It is derived from the chain of backups and from the cluster's history in the bucket. Failures are those of this instance's own log. What is not known is said to be."
 	register(a, o, func(ctx context.Context, in *recoveryPointsInput) (*recoveryPointsOutput, error) {
 		ctx, cancel := context.WithTimeout(ctx, pointsTimeout)
 		defer cancel()
-		points, err := a.recoveryPoints(ctx, time.Duration(in.Hours)*time.Hour)
+		points, err := p.since(ctx, a.now().UTC(), time.Duration(in.Hours)*time.Hour)
 		return &recoveryPointsOutput{Body: points}, err
 	})
 }
 
-func (a *api) recoveryPoints(ctx context.Context, span time.Duration) (RecoveryPoints, error) {
-	to := a.now().UTC()
-	r := RecoveryPoints{From: to.Add(-span), To: to, Points: []RecoveryPoint{}, Marks: []Mark{}, Instance: a.agent.Status().Instance}
-	backups, err := a.backupsSince(ctx, &r)
+// since reads those of the span that ends at to.
+func (p pastPoints) since(ctx context.Context, to time.Time, span time.Duration) (RecoveryPoints, error) {
+	r := RecoveryPoints{From: to.Add(-span), To: to, Points: []RecoveryPoint{}, Marks: []Mark{}, Instance: p.instance.Status().Instance}
+	backups, err := p.backupsSince(ctx, &r)
 	if err != nil {
 		return r, err
 	}
-	promotions, err := a.promotionsSince(ctx, r.From)
+	promotions, err := p.promotionsSince(ctx, r.From)
 	if err != nil {
 		r.Unknown = cmp.Or(r.Unknown, "the history of the cluster cannot be read: "+err.Error())
 	}
 	r.line(backups, promotions)
-	failures, err := a.agent.Events().Select(event.Filter{Since: r.From, Kinds: []string{"backup", "pull", "rehearsal"}, Levels: []event.Level{event.Warn, event.Alarm}, Limit: pointsMarks})
+	failures, err := p.instance.Events().Select(event.Filter{Since: r.From, Kinds: []string{"backup", "pull", "rehearsal"}, Levels: []event.Level{event.Warn, event.Alarm}, Limit: pointsMarks})
 	if err != nil {
 		r.Unknown = cmp.Or(r.Unknown, "the log of this instance cannot be read: "+err.Error())
 	}
@@ -87,10 +94,10 @@ func (a *api) recoveryPoints(ctx context.Context, span time.Duration) (RecoveryP
 }
 
 // backupsSince reads the backups of the span and the newest one before it, newest first.
-func (a *api) backupsSince(ctx context.Context, r *RecoveryPoints) ([]control.BackupInfo, error) {
+func (p pastPoints) backupsSince(ctx context.Context, r *RecoveryPoints) ([]control.BackupInfo, error) {
 	var all []control.BackupInfo
 	for after := ""; ; {
-		list, err := a.agent.BackupsAfter(ctx, after, pointsPage)
+		list, err := p.backups.BackupsAfter(ctx, after, pointsPage)
 		if err != nil && len(all) == 0 {
 			return nil, err
 		}
@@ -98,7 +105,7 @@ func (a *api) backupsSince(ctx context.Context, r *RecoveryPoints) ([]control.Ba
 			r.Unknown = "not all backups could be read: " + err.Error()
 			break
 		}
-		if s := a.agent.Status(); s.Bucket != "ok" {
+		if s := p.instance.Status(); s.Bucket != "ok" {
 			r.Unknown = "the bucket cannot be used (" + s.Bucket + "): only what is cached here is known"
 		}
 		r.Unknown = cmp.Or(list.OlderHead, r.Unknown)
@@ -124,10 +131,10 @@ func (a *api) backupsSince(ctx context.Context, r *RecoveryPoints) ([]control.Ba
 }
 
 // promotionsSince reads what began new epochs in the span.
-func (a *api) promotionsSince(ctx context.Context, from time.Time) ([]control.ClusterEvent, error) {
+func (p pastPoints) promotionsSince(ctx context.Context, from time.Time) ([]control.ClusterEvent, error) {
 	var all []control.ClusterEvent
 	for before, read := "", 0; ; {
-		page, err := a.agent.ClusterHistory(ctx, before, pointsPage)
+		page, err := p.history.ClusterHistory(ctx, before, pointsPage)
 		if err != nil {
 			return all, err
 		}

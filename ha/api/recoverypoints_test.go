@@ -56,8 +56,7 @@ func made(epoch uint64, t time.Time, took float64) control.BackupInfo {
 
 func lookBack(t *testing.T, c *chained, span time.Duration) RecoveryPoints {
 	t.Helper()
-	a := &api{agent: c, now: func() time.Time { return at(12, 0) }}
-	r, err := a.recoveryPoints(t.Context(), span)
+	r, err := pastPoints{c, c, c}.since(t.Context(), at(12, 0), span)
 	if err != nil {
 		t.Fatal(err)
 	}

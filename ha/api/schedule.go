@@ -22,27 +22,26 @@ type pauseInput struct{ Body *PauseRequest }
 
 // addSchedule adds pausing and resuming the schedule, and the override that
 // starts an application while the bucket cannot be reached.
-func (a *api) addSchedule() {
+func (a *api) addSchedule(r Requests) {
 	register(a, actionOf("pause-schedule", "/api/v1/schedule/pause", "Pause the schedule of backups, on the active"),
 		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
-			req := agent.PauseRequest{By: caller(ctx)}
 			if in.Body == nil {
-				return nil, a.agent.Pause(ctx, req)
+				return nil, r.Pause(ctx, agent.PauseRequest{})
 			}
-			req.Reason = in.Body.Reason
+			req := agent.PauseRequest{Reason: in.Body.Reason}
 			var err error
 			if req.For, err = in.Body.length(a.now()); err != nil {
 				return nil, err
 			}
-			return nil, a.agent.Pause(ctx, req)
+			return nil, r.Pause(ctx, req)
 		})
 	register(a, actionOf("resume-schedule", "/api/v1/schedule/resume", "Resume the schedule of backups, on the active"),
 		func(ctx context.Context, _ *struct{}) (*struct{}, error) {
-			return nil, a.agent.Resume(ctx, caller(ctx))
+			return nil, r.Resume(ctx)
 		})
 	register(a, actionOf("start-application", "/api/v1/application/start", "Start the application of an active that cannot reach the bucket, on an operator's word"),
 		func(ctx context.Context, _ *struct{}) (*struct{}, error) {
-			return nil, a.agent.StartAnyway(ctx, caller(ctx))
+			return nil, r.StartAnyway(ctx)
 		})
 }
 

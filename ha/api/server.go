@@ -28,9 +28,7 @@ const (
 
 // ServerConfig is what a Server is given.
 type ServerConfig struct {
-	Agent    Agent
-	Accounts Accounts
-	Webhooks Hooks
+	Parts
 	// Listen is the TCP address, "127.0.0.1:7878"; "": no TCP.
 	Listen string
 	// TLSCert and TLSKey are PEM files; both or neither.

@@ -62,7 +62,7 @@ func TestASocketThatADeadAgentLeftIsReplaced(t *testing.T) {
 
 func TestASocketInUseIsNotTaken(t *testing.T) {
 	s := start(t, "")
-	_, err := Listen(t.Context(), ServerConfig{Agent: s.fake, SocketPath: s.path})
+	_, err := Listen(t.Context(), ServerConfig{Parts: s.fake.parts(), SocketPath: s.path})
 	if err == nil || !strings.Contains(err.Error(), "another agent answers") {
 		t.Errorf("second agent: %v", err)
 	}
@@ -94,14 +94,14 @@ func TestPathsThatCannotBeASocket(t *testing.T) {
 func TestAnAddressInUseLeavesNothingBehind(t *testing.T) {
 	s := start(t, "")
 	path := socketPath(t)
-	_, err := Listen(t.Context(), ServerConfig{Agent: s.fake, Listen: s.server.Addr().String(), SocketPath: path})
+	_, err := Listen(t.Context(), ServerConfig{Parts: s.fake.parts(), Listen: s.server.Addr().String(), SocketPath: path})
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("listen: %v", err)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket is left: %v", err)
 	}
-	if _, err := Listen(t.Context(), ServerConfig{Agent: s.fake, Listen: s.server.Addr().String()}); err == nil {
+	if _, err := Listen(t.Context(), ServerConfig{Parts: s.fake.parts(), Listen: s.server.Addr().String()}); err == nil {
 		t.Error("Serve: no error")
 	}
 }
@@ -138,12 +138,12 @@ func TestRequestsUnderWayAreAnsweredBeforeTheEnd(t *testing.T) {
 func TestTLS(t *testing.T) {
 	cert, key := selfSigned(t)
 	for _, c := range [][2]string{{cert, ""}, {"", key}, {cert, cert}, {key + "x", key}} {
-		if _, err := Listen(t.Context(), ServerConfig{Agent: newFake(t), Listen: "127.0.0.1:0", TLSCert: c[0], TLSKey: c[1]}); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
+		if _, err := Listen(t.Context(), ServerConfig{Parts: newFake(t).parts(), Listen: "127.0.0.1:0", TLSCert: c[0], TLSKey: c[1]}); err == nil || !strings.Contains(err.Error(), "TLS certificate") {
 			t.Errorf("%v: %v", c, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	server, err := Listen(ctx, ServerConfig{Agent: newFake(t), Accounts: newFake(t), Listen: "127.0.0.1:0", TLSCert: cert, TLSKey: key, Token: token})
+	server, err := Listen(ctx, ServerConfig{Parts: newFake(t).parts(), Listen: "127.0.0.1:0", TLSCert: cert, TLSKey: key, Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func newVisitWith(t *testing.T, cfg ServerConfig) *visit {
 	t.Helper()
 	v := &visit{t: t, fake: newFake(t), time: then, cookies: map[string]string{}, address: "192.0.2.1:999"}
 	v.fake.users = []account.User{{Name: "alice", Role: account.Admin, Password: "correct"}, {Name: "bob", Role: account.Viewer, Password: "correct"}}
-	cfg.Agent, cfg.Accounts, cfg.Webhooks, cfg.Now, cfg.Token = v.fake, v.fake, v.fake, v.now, token
+	cfg.Parts, cfg.Now, cfg.Token = v.fake.parts(), v.now, token
 	cfg.Pages = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
 	_, v.handler = newHandlers(cfg, make(chan struct{}))
 	return v

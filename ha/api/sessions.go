@@ -46,27 +46,27 @@ type signOutOutput struct {
 
 type sessionOutput struct{ Body Session }
 
-func (a *api) addSessions() {
+func (a *api) addSessions(g *gate) {
 	o := operation("sign-in", http.MethodPost, sessionsPath, "Sign in to the console: the answer's cookie is the session",
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	o.Description = "A session ends after twelve hours, after one hour without a request, when the user is removed or gets another password, and when the instance changes its role. An address that failed too often waits, and so does a name at one address: see Retry-After."
 	o.DefaultStatus = http.StatusCreated
-	register(a, o, a.signIn)
-	register(a, operation("get-session", http.MethodGet, currentSessionPath, "Who is signed in"), a.session)
+	register(a, o, g.signIn)
+	register(a, operation("get-session", http.MethodGet, currentSessionPath, "Who is signed in"), whoAsks)
 	register(a, operation("sign-out", http.MethodDelete, currentSessionPath, "Sign out"),
 		func(ctx context.Context, _ *struct{}) (*signOutOutput, error) {
 			v := visitorOf(ctx)
 			if v.session == nil {
 				return &signOutOutput{}, nil
 			}
-			a.gate.sessions.end(v.cookie)
-			return &signOutOutput{SetCookie: a.gate.cookie(v, "")}, nil
+			g.sessions.end(v.cookie)
+			return &signOutOutput{SetCookie: g.cookie(v, "")}, nil
 		})
 }
 
-func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error) {
-	g, v := a.gate, visitorOf(ctx)
-	if users, err := a.accounts.Users(); err == nil && len(users) == 0 {
+func (g *gate) signIn(ctx context.Context, in *signInInput) (*signInOutput, error) {
+	v := visitorOf(ctx)
+	if users, err := g.accounts.Users(); err == nil && len(users) == 0 {
 		return nil, problem(http.StatusForbidden, "nobody can sign in yet: add a user with understudy users add NAME, on the active's host")
 	}
 	// It is counted before it is looked at, so that attempts at the same time
@@ -75,22 +75,22 @@ func (a *api) signIn(ctx context.Context, in *signInInput) (*signInOutput, error
 	if wait > 0 {
 		return nil, tooMany(wait)
 	}
-	turn := a.agent.Turn()
-	u, err := a.accounts.SignIn(ctx, in.Body.Name, in.Body.Password)
+	turn := g.instance.Turn()
+	u, err := g.accounts.SignIn(ctx, in.Body.Name, in.Body.Password)
 	if !errors.Is(err, account.ErrSignIn) { // it was no guess
 		takeBack()
 	}
 	switch {
 	case errors.Is(err, account.ErrSignIn):
 		// Not the name: it may be a password.
-		a.agent.NoteAccess(ctx, false, "a sign-in failed, from "+v.address)
+		g.witness.NoteAccess(ctx, false, "a sign-in failed, from "+v.address)
 		return nil, problem(http.StatusUnauthorized, err.Error())
 	case errors.Is(err, account.ErrBusy):
 		return nil, tooMany(time.Second)
 	case err != nil:
 		return nil, err
 	}
-	a.agent.NoteAccess(withCaller(ctx, "user "+u.Name), true, u.Name+" signed in, from "+v.address)
+	g.witness.NoteAccess(withCaller(ctx, "user "+u.Name), true, u.Name+" signed in, from "+v.address)
 	token, made := g.sessions.begin(u, turn)
 	expires := made.began.Add(sessionLife).UTC()
 	return &signInOutput{
@@ -107,8 +107,8 @@ func tooMany(wait time.Duration) error {
 		http.Header{"Retry-After": {strconv.Itoa(seconds)}})
 }
 
-// session says who makes the request.
-func (a *api) session(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
+// whoAsks says who makes the request.
+func whoAsks(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
 	v := visitorOf(ctx)
 	if v.session == nil {
 		return &sessionOutput{Body: Session{User: caller(ctx), Role: account.Admin}}, nil

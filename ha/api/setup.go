@@ -19,7 +19,7 @@ import (
 )
 
 // Setup is a host that is to become an instance. Errors of its methods are
-// like those of Agent.
+// like those of Parts.
 type Setup interface {
 	// State is what is known already.
 	State(ctx context.Context) SetupState
@@ -84,7 +84,7 @@ type SetupConfig struct {
 	Code string
 	// Pages serves the set-up's files, "/" and below "/console/".
 	Pages http.Handler
-	// Server has the addresses; Agent, Token and Pages are not looked at.
+	// Server has the addresses; Parts, Token and Pages are not looked at.
 	Server ServerConfig
 }
 

@@ -43,10 +43,10 @@ type setPasswordInput struct {
 	Body NewPassword
 }
 
-func (a *api) addUsers() {
+func (a *api) addUsers(accounts Accounts) {
 	register(a, operation("list-users", http.MethodGet, "/api/v1/users", "Who may sign in to the console, on every instance", http.StatusServiceUnavailable),
 		func(context.Context, *struct{}) (*usersOutput, error) {
-			all, err := a.accounts.Users()
+			all, err := accounts.Users()
 			out := &usersOutput{Body: Users{Users: []User{}}}
 			for _, u := range all {
 				out.Body.Users = append(out.Body.Users, User{Name: u.Name, Role: u.Role})
@@ -56,16 +56,16 @@ func (a *api) addUsers() {
 	register(a, operation("add-user", http.MethodPost, "/api/v1/users", "Let somebody sign in, on the active",
 		http.StatusConflict, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *addUserInput) (*struct{}, error) {
-			return nil, a.accounts.AddUser(ctx, in.Body.Name, in.Body.Role, in.Body.Password)
+			return nil, accounts.AddUser(ctx, in.Body.Name, in.Body.Role, in.Body.Password)
 		})
 	register(a, operation("remove-user", http.MethodDelete, "/api/v1/users/{name}", "Remove a user, on the active: the user's sessions end",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *removeUserInput) (*struct{}, error) {
-			return nil, a.accounts.RemoveUser(ctx, in.Name)
+			return nil, accounts.RemoveUser(ctx, in.Name)
 		})
 	register(a, operation("set-password", http.MethodPut, "/api/v1/users/{name}/password", "Change a user's password, on the active: the user's sessions end",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *setPasswordInput) (*struct{}, error) {
-			return nil, a.accounts.SetPassword(ctx, in.Name, in.Body.Password)
+			return nil, accounts.SetPassword(ctx, in.Name, in.Body.Password)
 		})
 }

@@ -46,7 +46,7 @@ func (g *gate) visitorFrom(r *http.Request) *visitor {
 // know no ports. With the prefix a browser takes the cookie over TLS alone, and
 // from no other host.
 func (g *gate) cookieName(secure bool) string {
-	name := "understudy-" + g.instance
+	name := "understudy-" + g.name
 	if secure {
 		name = "__Host-" + name
 	}

@@ -49,10 +49,10 @@ type webhookInput struct {
 	ID string `path:"id" minLength:"1" maxLength:"64" doc:"the webhook's id"`
 }
 
-func (a *api) addWebhooks() {
+func (a *api) addWebhooks(hooks Hooks) {
 	register(a, operation("list-webhooks", http.MethodGet, "/api/v1/webhooks", "Who else is told of events, and how this instance fares with it", http.StatusServiceUnavailable),
 		func(context.Context, *struct{}) (*webhooksOutput, error) {
-			all, err := a.webhooks.Webhooks()
+			all, err := hooks.Webhooks()
 			out := &webhooksOutput{Body: Webhooks{Webhooks: []Webhook{}, Kinds: event.Kinds}}
 			for _, h := range all {
 				out.Body.Webhooks = append(out.Body.Webhooks, Webhook{h})
@@ -63,18 +63,18 @@ func (a *api) addWebhooks() {
 	o.DefaultStatus = http.StatusCreated
 	o.Description = "Each instance tells of its own events. Messages are signed as Standard Webhooks says, with a secret that is made here and shown this once."
 	register(a, o, func(ctx context.Context, in *addWebhookInput) (*addWebhookOutput, error) {
-		added, secret, err := a.webhooks.AddWebhook(ctx, webhook.Request{URL: in.Body.URL, Kinds: in.Body.Kinds, Levels: in.Body.Levels})
+		added, secret, err := hooks.AddWebhook(ctx, webhook.Request{URL: in.Body.URL, Kinds: in.Body.Kinds, Levels: in.Body.Levels})
 		return &addWebhookOutput{Body: AddedWebhook{Status: added, Secret: secret}}, err
 	})
 	register(a, operation("remove-webhook", http.MethodDelete, "/api/v1/webhooks/{id}", "Remove a webhook, on the active",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *webhookInput) (*struct{}, error) {
-			return nil, a.webhooks.RemoveWebhook(ctx, in.ID)
+			return nil, hooks.RemoveWebhook(ctx, in.ID)
 		})
 	register(a, operation("test-webhook", http.MethodPost, "/api/v1/webhooks/{id}/test", "Send a message to a webhook from this instance, once and at once",
 		http.StatusNotFound, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *webhookInput) (*webhookTestOutput, error) {
-			err := a.webhooks.TestWebhook(ctx, in.ID)
+			err := hooks.TestWebhook(ctx, in.ID)
 			var failed *webhook.DeliveryError
 			if errors.As(err, &failed) {
 				return &webhookTestOutput{Body: WebhookTest{Error: failed.Error()}}, nil

@@ -26,7 +26,8 @@ import (
 // large is an agent of a large cluster: 10,000 backups, 50 instances, and much
 // that has happened. Of what changes something it takes nothing.
 type large struct {
-	api.Agent
+	api.Backups
+	api.Promotions
 	api.Accounts
 	api.Hooks
 	status  agent.Status
@@ -210,7 +211,10 @@ func serve(tb testing.TB, role ha.Role) string {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	large := newLarge(tb, role)
-	s, err := api.Listen(ctx, api.ServerConfig{Agent: large, Accounts: large, Webhooks: large, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
+	parts := api.Parts{
+		Instance: large, Table: large, Backups: large, History: large, Promotions: large, Witness: large, Accounts: large, Hooks: large,
+	}
+	s, err := api.Listen(ctx, api.ServerConfig{Parts: parts, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
 	if err != nil {
 		tb.Fatal(err)
 	}
