@@ -21,11 +21,11 @@ func (s *store) remove(key string) {
 }
 
 // deleteObject deletes a control object, of any kind.
-func (h *Host) deleteObject() {
-	w := h.w
+func (m *mishaps) deleteObject(h *Host) {
+	w := m.w
 	switch w.rng.IntN(5) {
 	case 0:
-		w.deleteHead()
+		m.deleteHead()
 	case 1:
 		if _, ok := w.store.objects[ha.LeaseKey]; ok {
 			w.store.remove(ha.LeaseKey)
@@ -34,14 +34,14 @@ func (h *Host) deleteObject() {
 		w.trace("somebody deletes %s", ha.InstanceKey(h.disk.name))
 		delete(w.names, h.disk.name)
 	default:
-		w.deleteRecord()
+		m.deleteRecord()
 	}
 }
 
 // deleteRecord deletes a marker, an acknowledgement, or the record of a salvage.
-func (w *World) deleteRecord() {
+func (m *mishaps) deleteRecord() {
 	var keys []string
-	for key := range w.store.objects {
+	for key := range m.w.store.objects {
 		if strings.HasPrefix(key, "demote/") {
 			keys = append(keys, key)
 		}
@@ -50,40 +50,40 @@ func (w *World) deleteRecord() {
 		return
 	}
 	slices.Sort(keys)
-	key := keys[w.rng.IntN(len(keys))]
-	w.store.remove(key)
-	w.deleted[key] = true
+	key := keys[m.w.rng.IntN(len(keys))]
+	m.w.store.remove(key)
+	m.w.deleted[key] = true
 }
 
 // deleteHead deletes the head, which an operator restores later.
-func (w *World) deleteHead() {
-	o, ok := w.store.objects[ha.HeadKey]
+func (m *mishaps) deleteHead() {
+	o, ok := m.w.store.objects[ha.HeadKey]
 	if !ok {
 		return
 	}
-	w.store.remove(ha.HeadKey)
-	w.lostHead = &o
-	w.after(w.pause(), w.restoreHead)
+	m.w.store.remove(ha.HeadKey)
+	m.w.lostHead = &o
+	m.w.after(m.pause(), m.restoreHead)
 }
 
 // restoreHead puts back the last version of the head: where a token is made of the
 // content, it has the token that it had.
-func (w *World) restoreHead() {
-	if w.lostHead == nil {
+func (m *mishaps) restoreHead() {
+	if m.w.lostHead == nil {
 		return
 	}
-	o, s := *w.lostHead, w.store
-	w.lostHead = nil
-	if w.chance(0.5) {
+	o, s := *m.w.lostHead, m.w.store
+	m.w.lostHead = nil
+	if m.w.chance(0.5) {
 		nonce := s.nonces[o.token]
 		o.token = blobstore.Token(fmt.Sprint("t", len(s.nonces)+1))
 		s.nonces[o.token] = fmt.Sprint(nonce, " again, as ", o.token)
 	}
 	s.objects[ha.HeadKey] = o
 	s.keepVersion(ha.HeadKey, o)
-	w.history.put(ha.HeadKey, "", s.nonces[o.token])
-	w.trace("the operator restores %s", ha.HeadKey)
-	for _, h := range w.hosts {
-		h.unwell(w.now + requestTimeout + poll)
+	m.w.history.put(ha.HeadKey, "", s.nonces[o.token])
+	m.w.trace("the operator restores %s", ha.HeadKey)
+	for _, h := range m.w.hosts {
+		h.unwell(m.w.now + requestTimeout + poll)
 	}
 }

@@ -35,13 +35,13 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 	case ha.FindBackup:
 		p.begin(e.ID, w.between(10*time.Millisecond, time.Second), &task{do: func() ha.Done { return p.findBackup(e) }, done: done})
 	case ha.Survey:
-		p.begin(e.ID, w.between(100*time.Millisecond, 5*time.Second), &task{do: func() ha.Done { return ha.Done{ID: e.ID, Sightings: w.survey(h)} }, done: done})
+		p.begin(e.ID, w.between(100*time.Millisecond, 5*time.Second), &task{do: func() ha.Done { return ha.Done{ID: e.ID, Sightings: w.operator.survey(h)} }, done: done})
 	case ha.Cancel:
 		p.cancel(e.ID)
 	case ha.Notify:
 		h.notify(e.URL)
 	case ha.Answer:
-		w.answered(p, e)
+		w.check.answered(p, e)
 	case ha.Report:
 		w.trace("%s: %s", h.id, e.Text)
 	default:
@@ -114,7 +114,7 @@ func (p *Process) startApp(e ha.StartApp) ha.Done {
 	h.fence.onWord = h.fence.onWord || h.override == p
 	h.w.trace("%s: the application runs", h.id)
 	if h.disk.state.broken() {
-		h.w.fail(Restore, "%s: the application was started on a half-swapped or damaged state", h.id)
+		h.w.check.fail(Restore, "%s: the application was started on a half-swapped or damaged state", h.id)
 	}
 	return ha.Done{ID: e.ID}
 }
@@ -225,7 +225,7 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 		return failed(e.ID, "an unfinished restore is in the way")
 	}
 	if e.Against != nil && (e.Against.Epoch > e.Epoch || e.Against.Sequence >= e.Sequence) {
-		w.fail(Chain, "a salvage backup of epoch %d, sequence %d is made on top of %s", e.Epoch, e.Sequence, e.Against.ID)
+		w.check.fail(Chain, "a salvage backup of epoch %d, sequence %d is made on top of %s", e.Epoch, e.Sequence, e.Against.ID)
 	}
 	if e.Against != nil && !w.backups[e.Against.ID].gone && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
 		return ha.Done{ID: e.ID}
@@ -274,7 +274,7 @@ func (p *Process) pull(e ha.Pull) ha.Done {
 // swap puts s into place, which for half a swap is no good state.
 func (p *Process) swap(e ha.Swap, s *state) ha.Done {
 	if p.h.demoted < p.h.staged {
-		p.h.w.fail(Restore, "%s: swap, and the demote hook has not run since the restore", p.h.id)
+		p.h.w.check.fail(Restore, "%s: swap, and the demote hook has not run since the restore", p.h.id)
 	}
 	if p.h.foreign && !p.blind {
 		return failed(e.ID, "somebody has it open")
@@ -302,6 +302,6 @@ func (h *Host) halfSwapped() bool { return h.disk.swapped && h.disk.state.broken
 
 func (p *Process) mustBeStopped(what string) {
 	if p.h.app || p.h.foreign {
-		p.h.w.fail(Restore, "%s: %s while the application runs", p.h.id, what)
+		p.h.w.check.fail(Restore, "%s: %s while the application runs", p.h.id, what)
 	}
 }

@@ -61,38 +61,38 @@ func failedBound(f ha.Fencing) time.Duration {
 	return 30*time.Second + time.Duration(f.StopTimeout) + slack
 }
 
-// checkFences checks every running application against what its fencing mode
+// fences checks every running application against what its fencing mode
 // promises.
-func (w *World) checkFences() {
+func (c *checker) fences() {
 	var alone *Host // the one that runs without an excuse
-	for _, h := range w.hosts {
-		leads := h.ran[w.head.Active.Incarnation]
+	for _, h := range c.w.hosts {
+		leads := h.ran[c.w.head.Active.Incarnation]
 		// A bucket that was put back changes nobody's fencing, nor does a recovery of which
 		// the heir does not know yet.
-		if r := w.head.Recovery; leads && !w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != w.head.Nonce) && h.knowsFencing(w.head) {
-			h.lead(w.head)
+		if r := c.w.head.Recovery; leads && !c.w.head.IsOlder(h.disk.journal.Seen) && (r == nil || r.Nonce != c.w.head.Nonce) && h.knowsFencing(c.w.head) {
+			h.lead(c.w.head)
 		}
 		if !h.app {
 			h.fence.deposed, h.fence.onWord = false, false
 			continue
 		}
-		w.checkHandedOver(h)
+		c.handedOver(h)
 		switch {
 		case leads:
 			h.fence.deposed = false
 		case !h.fence.deposed:
-			h.fence.deposed, h.fence.since = true, w.now
-			h.fence.twin = w.head.Active.Name == h.disk.name
+			h.fence.deposed, h.fence.since = true, c.w.now
+			h.fence.twin = c.w.head.Active.Name == h.disk.name
 		}
 		if h.fence.deposed {
-			h.fence.relaxed = h.fence.relaxed || w.head.Fencing.Mode != ha.Strict
-			w.checkDeposed(h)
+			h.fence.relaxed = h.fence.relaxed || c.w.head.Fencing.Mode != ha.Strict
+			c.deposed(h)
 		}
 		if h.fence.under.Mode != ha.Strict || h.fence.relaxed || !h.executing() || h.excused() {
 			continue
 		}
 		if alone != nil {
-			w.fail(Fencing, "two applications run at once under strict fencing: on %s and on %s", alone.id, h.id)
+			c.fail(Fencing, "two applications run at once under strict fencing: on %s and on %s", alone.id, h.id)
 		}
 		alone = h
 	}
@@ -112,7 +112,7 @@ func (h *Host) lead(head *ha.Head) {
 	f.under = head.Fencing
 }
 
-func (w *World) checkDeposed(h *Host) {
+func (c *checker) deposed(h *Host) {
 	f := h.fence.under
 	since, bound := h.fence.since, availableBound(f)
 	if f.Mode == ha.Strict {
@@ -122,20 +122,20 @@ func (w *World) checkDeposed(h *Host) {
 			since = h.fence.resumed
 		}
 	} else {
-		if h.older() || h.proxy != nil || w.lostHead != nil {
-			h.unwell(w.now) // it keeps its application running, as it does without a bucket
+		if h.older() || h.proxy != nil || c.w.lostHead != nil {
+			h.unwell(c.w.now) // it keeps its application running, as it does without a bucket
 		}
 		since = max(since, h.fence.well)
 		if h.unstoppable || h.cut != cutNot || h.writes != diskWell || h.proc == nil || !h.proc.admitted {
 			return
 		}
 	}
-	if h.idle() || h.overridden() || w.now < h.fence.stopFailed+h.clock.lasts(failedBound(f)) {
+	if h.idle() || h.overridden() || c.w.now < h.fence.stopFailed+h.clock.lasts(failedBound(f)) {
 		return
 	}
-	if w.now > since+h.clock.lasts(bound) {
-		w.fail(Fencing, "the application of %s still runs %v after %s became the leader (bound %v)",
-			h.id, w.now-h.fence.since, w.head.Active.Incarnation, bound)
+	if c.w.now > since+h.clock.lasts(bound) {
+		c.fail(Fencing, "the application of %s still runs %v after %s became the leader (bound %v)",
+			h.id, c.w.now-h.fence.since, c.w.head.Active.Incarnation, bound)
 	}
 }
 
@@ -158,16 +158,16 @@ func (h *Host) excused() bool {
 // the bucket.
 func (h *Host) overridden() bool { return h.proc != nil && h.override == h.proc }
 
-// checkHandedOver checks that an application is stopped from the moment that
+// handedOver checks that an application is stopped from the moment that
 // the head says it is until the head says something else. An agent that was
 // started again after its farewell may have an operator's word to start it without
 // the bucket; a host that was put back to a snapshot knows nothing of either, and
 // there an operator's word counts too. It counts for as long as that application runs.
-func (w *World) checkHandedOver(h *Host) {
-	if w.again || (h.overridden() || h.fence.onWord) && (h.disks > 0 || w.head.Stopped) {
+func (c *checker) handedOver(h *Host) {
+	if c.w.again || (h.overridden() || h.fence.onWord) && (h.disks > 0 || c.w.head.Stopped) {
 		return
 	}
-	if w.head.AtRest() && h.ran[w.head.Active.Incarnation] {
-		w.fail(Handover, "the application of %s runs though the head says that nothing does (stopped %v, handover %v)", h.id, w.head.Stopped, w.head.Handover)
+	if c.w.head.AtRest() && h.ran[c.w.head.Active.Incarnation] {
+		c.fail(Handover, "the application of %s runs though the head says that nothing does (stopped %v, handover %v)", h.id, c.w.head.Stopped, c.w.head.Handover)
 	}
 }

@@ -229,7 +229,7 @@ func (h *Host) up() {
 	h.boot()
 }
 
-func (p *Process) alive() bool { return p.h.proc == p && p.h.w.err == nil }
+func (p *Process) alive() bool { return p.h.proc == p && p.h.w.check.err == nil }
 
 // deliver tells the machine something, or keeps it until the process goes on.
 func (p *Process) deliver(ev ha.Event) {
@@ -268,7 +268,7 @@ func (p *Process) obey(effects []ha.Effect) bool {
 		if p.crashPoint() {
 			return false
 		}
-		w.checkEffect(p, e)
+		w.check.effect(p, e)
 		done := func(d ha.Done) { p.deliver(d) }
 		if _, ok := e.(ha.Save); ok {
 			done = p.saved

@@ -33,7 +33,7 @@ func (p *Process) save(e ha.Save, done func(ha.Done)) {
 	case h.writes == diskFails:
 		done(ha.Done{Outcome: ha.Failed, Err: errFault})
 	default:
-		h.w.checkJournal(e.Journal)
+		h.w.check.journal(e.Journal)
 		h.disk.journal = e.Journal
 		done(ha.Done{})
 	}
@@ -73,20 +73,20 @@ func (p *Process) clock() ha.Now {
 }
 
 // hang has the disk of the data folder hang, or fail, for a while.
-func (h *Host) hang() {
+func (m *mishaps) hang(h *Host) {
 	if h.writes != diskWell {
 		return
 	}
-	h.writes = []diskState{diskHangs, diskFails}[h.w.rng.IntN(2)]
-	h.w.trace("%s: the disk of the data folder does not work (%d)", h.id, h.writes)
-	h.w.after(h.w.pause(), h.mend)
+	h.writes = []diskState{diskHangs, diskFails}[m.w.rng.IntN(2)]
+	m.w.trace("%s: the disk of the data folder does not work (%d)", h.id, h.writes)
+	m.w.after(m.pause(), func() { m.mend(h) })
 }
 
-func (h *Host) mend() {
+func (m *mishaps) mend(h *Host) {
 	if h.writes == diskWell {
 		return
 	}
-	h.w.trace("%s: the disk works again", h.id)
+	m.w.trace("%s: the disk works again", h.id)
 	h.writes = diskWell
-	h.unwell(h.w.now + journalPatience)
+	h.unwell(m.w.now + journalPatience)
 }

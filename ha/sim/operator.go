@@ -10,68 +10,71 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
+// operator is whoever works on the cluster by hand.
+type operator struct{ w *World }
+
 // ask gives a request a name and puts it to a host's agent.
-func (w *World) ask(h *Host, make func(request string) ha.Event) {
+func (op *operator) ask(h *Host, make func(request string) ha.Event) {
 	p := h.proc
 	if p == nil || p.m == nil || h.frozen() {
 		return
 	}
-	w.serial++
-	request := fmt.Sprint("request-", w.serial)
+	op.w.serial++
+	request := fmt.Sprint("request-", op.w.serial)
 	ev := make(request)
 	if promote, ok := ev.(ha.Promote); ok {
 		a := &asked{host: h, disks: h.disks, word: promote.AppIsStopped}
 		if !h.app && !h.foreign && !h.disk.swapped {
 			a.before = h.disk.state
 		}
-		w.promotions[request] = a
+		op.w.check.promotions[request] = a
 		h.waived = h.waived || promote.WaiveSalvage
-		w.trace("%s: an operator promotes it, %s: mode %q, backup %s", h.id, request, promote.Mode, refID(promote.Chosen))
+		op.w.trace("%s: an operator promotes it, %s: mode %q, backup %s", h.id, request, promote.Mode, refID(promote.Chosen))
 	}
 	p.step(ev)
 }
 
 // operator does something at random.
-func (w *World) operator() {
-	if w.healed {
+func (op *operator) act() {
+	if op.w.healed {
 		return
 	}
-	h := w.pick(w.hosts)
-	switch n := w.rng.IntN(20); {
+	h := op.w.pick(op.w.hosts)
+	switch n := op.w.rng.IntN(20); {
 	case n < 9:
-		w.ask(h, w.promotion)
-		if w.chance(0.15) {
-			w.after(w.between(0, 40*time.Second), func() {
-				w.ask(h, func(r string) ha.Event { return ha.CancelPromotion{Request: r} })
+		op.ask(h, op.promotion)
+		if op.w.chance(0.15) {
+			op.w.after(op.w.between(0, 40*time.Second), func() {
+				op.ask(h, func(r string) ha.Event { return ha.CancelPromotion{Request: r} })
 			})
 		}
-		if w.chance(0.15) {
-			w.ask(w.pick(w.hosts), w.promotion)
+		if op.w.chance(0.15) {
+			op.ask(op.w.pick(op.w.hosts), op.promotion)
 		}
 	case n < 14:
-		w.ask(h, func(r string) ha.Event { return ha.RequestBackup{Request: r, Trigger: backup.Task} })
+		op.ask(h, func(r string) ha.Event { return ha.RequestBackup{Request: r, Trigger: backup.Task} })
 	case n < 15:
-		o := w.leader(h)
-		w.ask(o, func(r string) ha.Event { return w.config(o, r) })
+		o := op.leader(h)
+		op.ask(o, func(r string) ha.Event { return op.config(o, r) })
 	case n < 16:
-		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
+		op.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r, Pause: &ha.Pause{By: "operator"}} })
 	case n < 18:
-		w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
-		if w.tainted {
-			w.remedy(h)
+		op.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
+		if op.w.tainted {
+			op.remedy(h)
 		}
 	case h.older():
-		w.recoverBucket(h)
-	case w.faults.Rash:
-		w.startAnyway(h)
+		op.recoverBucket(h)
+	case op.w.faults.Rash:
+		op.startAnyway(h)
 	}
-	w.after(w.between(w.faults.Operate/4, 2*w.faults.Operate), w.operator)
+	op.w.after(op.w.between(op.w.faults.Operate/4, 2*op.w.faults.Operate), op.act)
 }
 
 // leader is the host whose process the head names; h: there is none.
-func (w *World) leader(h *Host) *Host {
-	for _, o := range w.hosts {
-		if o.proc != nil && o.proc.incarnation == w.head.Active.Incarnation {
+func (op *operator) leader(h *Host) *Host {
+	for _, o := range op.w.hosts {
+		if o.proc != nil && o.proc.incarnation == op.w.head.Active.Incarnation {
 			return o
 		}
 	}
@@ -79,13 +82,13 @@ func (w *World) leader(h *Host) *Host {
 }
 
 // config is any change of what all instances share that concerns the protocol.
-func (w *World) config(h *Host, request string) ha.Event {
-	rng := rand.New(rand.NewPCG(w.opt.Seed, uint64(w.serial))) // of its own: what happens otherwise stays the same
-	f := w.fencing
-	if w.opt.Fencing == "" {
+func (op *operator) config(h *Host, request string) ha.Event {
+	rng := rand.New(rand.NewPCG(op.w.opt.Seed, uint64(op.w.serial))) // of its own: what happens otherwise stays the same
+	f := op.w.fencing
+	if op.w.opt.Fencing == "" {
 		f.Mode = []ha.FencingMode{ha.Available, ha.Strict}[rng.IntN(2)]
 	}
-	if w.unstoppable() && !h.unstoppable {
+	if op.w.unstoppable() && !h.unstoppable {
 		f.Mode = ha.Available // its agent refuses anything else
 	}
 	f.TTL += ha.Duration(rng.IntN(3)) * ha.Duration(20*time.Second)
@@ -97,33 +100,33 @@ func (w *World) config(h *Host, request string) ha.Event {
 }
 
 // promotion is any promotion that an operator could ask for.
-func (w *World) promotion(request string) ha.Event {
-	p := ha.Promote{Request: request, Mode: []ha.Mode{"", ha.ModeSwitchover, ha.ModeFailover}[w.rng.IntN(3)], By: "operator"}
-	if w.faults.Rash {
-		p.WaiveSalvage = w.chance(0.1)
-		if len(w.published) > 0 && w.chance(0.2) {
-			p.Chosen = w.anyBackup()
+func (op *operator) promotion(request string) ha.Event {
+	p := ha.Promote{Request: request, Mode: []ha.Mode{"", ha.ModeSwitchover, ha.ModeFailover}[op.w.rng.IntN(3)], By: "operator"}
+	if op.w.faults.Rash {
+		p.WaiveSalvage = op.w.chance(0.1)
+		if len(op.w.published) > 0 && op.w.chance(0.2) {
+			p.Chosen = op.anyBackup()
 		}
 	}
-	if w.chance(0.2) {
-		p.Shown = w.head.Newest
+	if op.w.chance(0.2) {
+		p.Shown = op.w.head.Newest
 	}
-	p.HostIsOff = p.Mode == ha.ModeFailover && w.chance(0.2)
-	if w.unstoppable() {
-		w.word(&p)
+	p.HostIsOff = p.Mode == ha.ModeFailover && op.w.chance(0.2)
+	if op.w.unstoppable() {
+		op.word(&p)
 	}
 	return p
 }
 
-func (w *World) anyBackup() *backup.Ref {
-	ref := w.backups[w.published[w.rng.IntN(len(w.published))]].ref
+func (op *operator) anyBackup() *backup.Ref {
+	ref := op.w.backups[op.w.published[op.w.rng.IntN(len(op.w.published))]].ref
 	return &ref
 }
 
 // startAnyway starts an active's application without the bucket.
-func (w *World) startAnyway(h *Host) {
+func (op *operator) startAnyway(h *Host) {
 	before := h.override // by which it may still run
-	w.ask(h, func(r string) ha.Event {
+	op.ask(h, func(r string) ha.Event {
 		h.override = h.proc
 		return ha.StartAnyway{Request: r, By: "operator"}
 	})
@@ -135,21 +138,21 @@ func (w *World) startAnyway(h *Host) {
 // remedy is what an operator does who does what the messages of a refused instance
 // say: accepts its data folder, promotes it, or joins it afresh. Now and then a
 // standby that is well leaves, and joins again.
-func (w *World) remedy(h *Host) {
+func (op *operator) remedy(h *Host) {
 	p := h.proc
 	if p == nil || h.frozen() {
 		return
 	}
 	s := p.m.Status()
-	twin := w.healed && h.twin() // in the end it is not accepted, nor promoted
+	twin := op.w.healed && h.twin() // in the end it is not accepted, nor promoted
 	switch {
-	case h.disk.journal.Doubt != "" && w.chance(0.5) && !twin:
+	case h.disk.journal.Doubt != "" && op.w.chance(0.5) && !twin:
 		h.accept()
-	case s.Refused != "" && s.Promotion == nil && w.chance(0.5) && !twin:
-		w.ask(h, func(r string) ha.Event { return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"} })
+	case s.Refused != "" && s.Promotion == nil && op.w.chance(0.5) && !twin:
+		op.ask(h, func(r string) ha.Event { return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"} })
 	case s.Refused != "":
 		h.rejoin()
-	case s.Role == ha.RoleStandby && s.Head != nil && !s.Owes && w.chance(0.3):
+	case s.Role == ha.RoleStandby && s.Head != nil && !s.Owes && op.w.chance(0.3):
 		h.crash("the operator has it leave")
 		h.w.trace("%s: leaves, and joins again", h.id)
 		h.disk.journal, h.disk.stage = ha.Journal{}, stage{}

@@ -29,21 +29,21 @@ type bucketCopy struct {
 const mostPutBacks = 2
 
 // copyBucket keeps the bucket as it is now.
-func (w *World) copyBucket() {
-	if w.lostHead != nil {
+func (m *mishaps) copyBucket() {
+	if m.w.lostHead != nil {
 		return
 	}
-	c := bucketCopy{objects: maps.Clone(w.store.objects), backups: map[string]bool{}, head: w.head, names: maps.Clone(w.names), commits: maps.Clone(w.commits)}
-	for id, b := range w.backups {
+	c := bucketCopy{objects: maps.Clone(m.w.store.objects), backups: map[string]bool{}, head: m.w.head, names: maps.Clone(m.w.names), commits: maps.Clone(m.w.check.commits)}
+	for id, b := range m.w.backups {
 		c.backups[id] = !b.gone
 	}
-	w.copies = append(w.copies, c)
+	m.w.copies = append(m.w.copies, c)
 }
 
 // putBack puts the bucket back. What was only in the backups that are gone is lost,
 // by whoever did that.
-func (h *Host) putBack() {
-	w := h.w
+func (m *mishaps) putBack(h *Host) {
+	w := m.w
 	if len(w.copies) == 0 || w.putBacks == mostPutBacks || w.lostHead != nil || slices.ContainsFunc(w.hosts, func(h *Host) bool { return h.astray }) {
 		return
 	}
@@ -70,18 +70,18 @@ func (h *Host) putBack() {
 	}
 	w.again = true
 	w.head, w.names = c.head, maps.Clone(c.names)
-	for _, epoch := range slices.Sorted(maps.Keys(w.commits)) {
-		if head := w.commits[epoch]; c.commits[epoch] != head {
-			w.undone = append(w.undone, head)
+	for _, epoch := range slices.Sorted(maps.Keys(w.check.commits)) {
+		if head := w.check.commits[epoch]; c.commits[epoch] != head {
+			w.check.undone = append(w.check.undone, head)
 		}
 	}
-	w.commits = maps.Clone(c.commits)
+	w.check.commits = maps.Clone(c.commits)
 	for _, h := range w.hosts {
 		if h.forgotten() {
-			h.giveUp()
+			m.giveUp(h)
 		}
 	}
-	for _, a := range w.promotions {
+	for _, a := range w.check.promotions {
 		a.void = true // what becomes of it nobody can say
 	}
 }
@@ -89,19 +89,19 @@ func (h *Host) putBack() {
 // undid reports whether a bucket that was put back tells no more that an instance was
 // the active in an epoch.
 func (w *World) undid(name string) bool {
-	return slices.ContainsFunc(w.undone, func(head *ha.Head) bool { return head.Active.Name == name })
+	return slices.ContainsFunc(w.check.undone, func(head *ha.Head) bool { return head.Active.Name == name })
 }
 
 // forgotten reports whether neither the bucket, which was put back, nor the data
 // folder, which was put back before, tells that a host was the active.
 func (h *Host) forgotten() bool {
-	return h.disks > 0 && slices.ContainsFunc(h.w.undone, func(head *ha.Head) bool {
+	return h.disks > 0 && slices.ContainsFunc(h.w.check.undone, func(head *ha.Head) bool {
 		return h.ran[head.Active.Incarnation] && h.disk.journal.Seen.Epoch < head.Epoch
 	})
 }
 
 // giveUp notes that nothing tells what a host has, nor who started what runs there.
-func (h *Host) giveUp() {
+func (m *mishaps) giveUp(h *Host) {
 	h.disk.giveUp()
 	h.app, h.foreign = false, h.app || h.foreign
 }
@@ -121,8 +121,8 @@ func (s *store) load(objects map[string]object) {
 // before it has written the record of its salvage backup, is left out: the marker that
 // it then leaves in the replica is missing from the bucket until the next promotion
 // writes it, and the record for good. The salvage backup is listed without.
-func (h *Host) goAstray() {
-	w := h.w
+func (m *mishaps) goAstray(h *Host) {
+	w := m.w
 	if len(w.copies) == 0 || h.astray || h.locked || h.asleep || h.disk.journal.Promotion != nil || h.owesRecord() || slices.ContainsFunc(w.hosts, (*Host).older) {
 		return
 	}
@@ -137,7 +137,7 @@ func (h *Host) goAstray() {
 	}
 	h.astray = true
 	h.unwell(w.now)
-	w.after(w.pause(), h.comeBack)
+	w.after(w.mishaps.pause(), func() { m.comeBack(h) })
 }
 
 // owesRecord reports whether a host has still to write what became of its state.
@@ -149,11 +149,11 @@ func (h *Host) owesRecord() bool {
 // comeBack points a host at the bucket again. So does whoever puts its disk, or its
 // data folder, back: two buckets that show the very head that a journal knows cannot
 // be told apart.
-func (h *Host) comeBack() {
+func (m *mishaps) comeBack(h *Host) {
 	if h.astray {
-		h.w.trace("%s: is pointed at the bucket again", h.id)
-		h.astray, h.back = false, h.w.now
-		h.unwell(h.w.now + requestTimeout)
+		m.w.trace("%s: is pointed at the bucket again", h.id)
+		h.astray, h.back = false, m.w.now
+		h.unwell(m.w.now + requestTimeout)
 	}
 }
 
@@ -175,27 +175,27 @@ const lookAgain = time.Minute
 
 // replicaWritten checks what is written to a replica: nobody goes on from it while
 // somebody can be asked who sees the newer head.
-func (w *World) replicaWritten(value any) {
+func (c *checker) replicaWritten(value any) {
 	h, ok := value.(*ha.Head)
-	if !ok || h.Recovery == nil || h.Recovery.Nonce != h.Nonce || w.head.IsOlder(h.Recovery.Shown) || w.head.Position() == h.Recovery.Shown {
+	if !ok || h.Recovery == nil || h.Recovery.Nonce != h.Nonce || c.w.head.IsOlder(h.Recovery.Shown) || c.w.head.Position() == h.Recovery.Shown {
 		return
 	}
-	for _, o := range w.hosts {
-		if s := o.sighting(); !o.astray && w.now > o.back+lookAgain && s.Shown != nil && !slices.Contains(h.Recovery.Unasked, s.Instance) {
-			w.fail(History, "a second cluster begins in a replica, in epoch %d, and %s sees the bucket (epoch %d)", h.Epoch, o.id, w.head.Epoch)
+	for _, o := range c.w.hosts {
+		if s := o.sighting(); !o.astray && c.w.now > o.back+lookAgain && s.Shown != nil && !slices.Contains(h.Recovery.Unasked, s.Instance) {
+			c.fail(History, "a second cluster begins in a replica, in epoch %d, and %s sees the bucket (epoch %d)", h.Epoch, o.id, c.w.head.Epoch)
 		}
 	}
 }
 
 // recovered checks a head by which an operator has the cluster go on.
-func (w *World) recovered(h *ha.Head) {
-	w.commits[h.Epoch] = h
+func (c *checker) recovered(h *ha.Head) {
+	c.commits[h.Epoch] = h
 	if len(h.Recovery.Unasked) > 0 {
 		return // whatever those have seen, nobody could know
 	}
-	for _, o := range w.hosts {
+	for _, o := range c.w.hosts {
 		if seen := o.disk.journal.Seen; seen.Epoch >= h.Epoch && o.proc != nil && seen.Nonce != h.Nonce {
-			w.fail(History, "the cluster goes on in epoch %d, and %s has seen epoch %d", h.Epoch, o.id, seen.Epoch)
+			c.fail(History, "the cluster goes on in epoch %d, and %s has seen epoch %d", h.Epoch, o.id, seen.Epoch)
 		}
 	}
 }
@@ -215,8 +215,8 @@ func (h *Host) sighting() ha.Sighting {
 }
 
 // survey is what all hosts but one see.
-func (w *World) survey(asker *Host) (all []ha.Sighting) {
-	for _, h := range w.hosts {
+func (op *operator) survey(asker *Host) (all []ha.Sighting) {
+	for _, h := range op.w.hosts {
 		if h != asker && h.disk.name != "" {
 			all = append(all, h.sighting())
 		}
@@ -227,25 +227,25 @@ func (w *World) survey(asker *Host) (all []ha.Sighting) {
 // recoverBucket has a host go on from the bucket as it is. Of those that do not
 // answer the operator says that they will never see the newer head again, which is
 // true unless the host has gone astray.
-func (w *World) recoverBucket(h *Host) {
+func (op *operator) recoverBucket(h *Host) {
 	if !h.older() {
 		return
 	}
 	older := h.proc.m.Status().Older
-	if shown := older.Head.Position(); h.astray && (w.head.IsOlder(shown) || w.head.Position() == shown) {
+	if shown := older.Head.Position(); h.astray && (op.w.head.IsOlder(shown) || op.w.head.Position() == shown) {
 		return // the replica knows as much as the bucket: nobody can tell which is which
 	}
 	ev := ha.Recover{By: "operator", Shown: older.Head.Position()}
 	if !h.astray {
-		for _, s := range w.survey(h) {
+		for _, s := range op.survey(h) {
 			if s.Shown == nil {
 				ev.Unasked = append(ev.Unasked, s.Instance)
 			}
 		}
-		ev.Newest = w.returnCached(h, older)
+		ev.Newest = op.returnCached(h, older)
 	}
-	w.ask(h, func(r string) ha.Event {
-		w.trace("%s: an operator has it go on from the bucket as it is, %s", h.id, r)
+	op.ask(h, func(r string) ha.Event {
+		op.w.trace("%s: an operator has it go on from the bucket as it is, %s", h.id, r)
 		ev.Request = r
 		return ev
 	})
@@ -253,13 +253,13 @@ func (w *World) recoverBucket(h *Host) {
 
 // returnCached puts back what a host has cached and the bucket lacks, and returns
 // the newest backup that it has then.
-func (w *World) returnCached(h *Host, older *ha.OlderHead) *backup.Ref {
+func (op *operator) returnCached(h *Host, older *ha.OlderHead) *backup.Ref {
 	for id := range h.disk.cache {
-		if b := w.backups[id]; !h.disk.rotten[id] {
+		if b := op.w.backups[id]; !h.disk.rotten[id] {
 			b.gone = false
 		}
 	}
-	if newest := older.Seen.Newest; newest != nil && !w.backups[newest.ID].gone {
+	if newest := older.Seen.Newest; newest != nil && !op.w.backups[newest.ID].gone {
 		return newest
 	}
 	return nil

@@ -24,7 +24,7 @@ func (p *Process) putBeside(id uint64, backup string) ha.Done {
 		return ha.Done{ID: id, Note: "rehearsed"}
 	}
 	if p.h.disk.swapped {
-		p.h.w.fail(Restore, "%s: staged while an earlier swap is neither undone nor finished", p.h.id)
+		p.h.w.check.fail(Restore, "%s: staged while an earlier swap is neither undone nor finished", p.h.id)
 	}
 	p.h.disk.stage = stage{} // the one before makes way
 	s, err := p.fetch(backup)
@@ -57,16 +57,16 @@ func (p *Process) rehearse(e ha.Rehearse) ha.Done {
 func (p *Process) swapStaged(e ha.Swap) ha.Done {
 	d := &p.h.disk
 	if pr := d.journal.Promotion; pr == nil || pr.Backup == nil {
-		p.h.w.fail(Promotion, "%s: swap, and its journal knows of no promotion of a backup", p.h.id)
+		p.h.w.check.fail(Promotion, "%s: swap, and its journal knows of no promotion of a backup", p.h.id)
 		return failed(e.ID, "swap")
 	}
 	switch chosen := d.journal.Promotion.Backup.ID; {
 	case d.stage.state == nil:
 		return failed(e.ID, "nothing is staged")
 	case d.stage.backup != chosen:
-		p.h.w.fail(Restore, "%s: swapped in backup %s, chosen was %s", p.h.id, d.stage.backup, chosen)
+		p.h.w.check.fail(Restore, "%s: swapped in backup %s, chosen was %s", p.h.id, d.stage.backup, chosen)
 	case !p.h.w.verify(chosen, d.stage.state):
-		p.h.w.fail(Restore, "%s: swapped in a damaged backup %s", p.h.id, chosen)
+		p.h.w.check.fail(Restore, "%s: swapped in a damaged backup %s", p.h.id, chosen)
 	}
 	return p.swap(e, d.stage.state)
 }

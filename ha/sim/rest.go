@@ -23,18 +23,18 @@ const (
 func (w *World) heal() {
 	w.trace("everything heals")
 	w.healed = true
-	w.restoreHead()
+	w.mishaps.restoreHead()
 	for _, h := range w.hosts {
-		h.reconnect()
-		h.comeBack()
-		h.catchUp()
-		h.mend()
+		w.mishaps.reconnect(h)
+		w.mishaps.comeBack(h)
+		w.mishaps.catchUp(h)
+		w.mishaps.mend(h)
 		clear(h.deaf)
-		h.wakeUp()
+		w.mishaps.wakeUp(h)
 		h.foreign = false
-		h.mount()
+		w.mishaps.mount(h)
 		if h.stopped {
-			h.goOn(h.proc)
+			w.mishaps.goOn(h, h.proc)
 		}
 		h.up()
 		h.boot()
@@ -54,10 +54,10 @@ func (w *World) rest() {
 	}
 	switch {
 	case w.atRest():
-		w.checkEnd()
+		w.check.end()
 		w.queue = eventQueue{}
 	case w.now > w.opt.Duration+bound:
-		w.fail(Progress, "not at rest %v after everything healed:\n%s", bound, w.describe())
+		w.check.fail(Progress, "not at rest %v after everything healed:\n%s", bound, w.describe())
 	default:
 		w.resumeSchedules()
 		w.after(time.Second, w.rest)
@@ -68,7 +68,7 @@ func (w *World) rest() {
 func (w *World) resumeSchedules() {
 	for _, h := range w.hosts {
 		if h.disk.journal.Paused != nil {
-			w.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
+			w.operator.ask(h, func(r string) ha.Event { return ha.SetPaused{Request: r} })
 		}
 	}
 }
@@ -104,11 +104,11 @@ func (w *World) atRest() bool {
 func (w *World) help() {
 	for _, h := range w.hosts { // a data folder is accepted before anything is said of the bucket
 		if h.proc != nil && h.proc.admitted && h.disk.journal.Doubt != "" {
-			w.remedy(h)
+			w.operator.remedy(h)
 		}
 	}
 	if older := slices.IndexFunc(w.hosts, (*Host).older); older >= 0 {
-		w.recoverBucket(w.hosts[older])
+		w.operator.recoverBucket(w.hosts[older])
 		w.after(w.between(time.Minute, 2*time.Minute), w.help)
 		return
 	}
@@ -119,7 +119,7 @@ func (w *World) help() {
 		}
 		s := h.proc.m.Status()
 		if s.Refused != "" {
-			w.remedy(h)
+			w.operator.remedy(h)
 			continue
 		}
 		if h.halfSwapped() && s.Promotion == nil { // what cannot be set aside or salvaged says so
@@ -132,36 +132,36 @@ func (w *World) help() {
 		}
 	}
 	if len(able) > 0 && !w.atRest() {
-		w.ask(w.pick(able), func(r string) ha.Event {
+		w.operator.ask(w.pick(able), func(r string) ha.Event {
 			return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"}
 		})
 	}
 	w.after(w.between(2*time.Minute, 4*time.Minute), w.help)
 }
 
-// checkEnd checks what only the end can show.
-func (w *World) checkEnd() {
-	for _, h := range w.hosts {
+// end checks what only the end can show.
+func (c *checker) end() {
+	for _, h := range c.w.hosts {
 		if h.disk.givenUp && h.disk.swapped {
 			h.disk.replaced.save() // given up, and still there
 		}
 	}
-	for _, s := range w.writes {
+	for _, s := range c.w.writes {
 		if !s.saved {
-			w.fail(Durability, "write %d is in no backup and no salvage backup", s.write)
+			c.fail(Durability, "write %d is in no backup and no salvage backup", s.write)
 			return
 		}
 	}
-	for epoch := range w.commits {
+	for epoch := range c.commits {
 		key := ha.MarkerKey(epoch)
-		if _, ok := w.store.objects[key]; !ok && !w.deleted[key] {
-			w.fail(Chain, "the fork of epoch %d has no marker", epoch)
+		if _, ok := c.w.store.objects[key]; !ok && !c.w.deleted[key] {
+			c.fail(Chain, "the fork of epoch %d has no marker", epoch)
 			return
 		}
 	}
 	for key, initial := range map[string]string{ha.HeadKey: genesis, ha.LeaseKey: ""} {
-		if !w.history.linearizable(key, initial) {
-			w.fail(History, "what the clients saw of %s is not linearizable", key)
+		if !c.w.history.linearizable(key, initial) {
+			c.fail(History, "what the clients saw of %s is not linearizable", key)
 			return
 		}
 	}

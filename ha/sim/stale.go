@@ -68,22 +68,22 @@ func (h *Host) shownHead() *ha.Head {
 }
 
 // fallBehind has a cache answer a host's reads for a while.
-func (h *Host) fallBehind() {
+func (m *mishaps) fallBehind(h *Host) {
 	if h.proxy != nil {
 		return
 	}
-	w := h.w
+	w := m.w
 	h.proxy = &proxy{since: w.now, behind: w.between(time.Second, time.Minute), frozen: w.chance(0.5)}
 	w.trace("%s: sees older versions: %v behind, frozen %v", h.id, h.proxy.behind, h.proxy.frozen)
 	h.stale = true
-	w.after(w.pause(), h.catchUp)
+	w.after(w.mishaps.pause(), func() { m.catchUp(h) })
 }
 
-func (h *Host) catchUp() {
+func (m *mishaps) catchUp(h *Host) {
 	if h.proxy == nil {
 		return
 	}
-	h.w.trace("%s: sees the newest versions again", h.id)
+	m.w.trace("%s: sees the newest versions again", h.id)
 	h.proxy = nil
-	h.unwell(h.w.now + requestTimeout + poll) // it may wait as long before it looks again
+	h.unwell(m.w.now + requestTimeout + poll) // it may wait as long before it looks again
 }

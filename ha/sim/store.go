@@ -42,9 +42,9 @@ func (s *store) put(key string, value any) blobstore.Token {
 	s.keepVersion(key, s.objects[key])
 	s.nonces[token] = nonceOf(value)
 	if s.replica {
-		s.w.replicaWritten(value)
+		s.w.check.replicaWritten(value)
 	} else {
-		s.w.written(key, value)
+		s.w.check.written(key, value)
 	}
 	return token
 }

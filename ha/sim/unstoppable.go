@@ -43,7 +43,7 @@ func (p *Process) stopApp(id uint64) ha.Done {
 // forget has no promotion held to what the host had when it was asked for: somebody
 // writes to it.
 func (h *Host) forget() {
-	for _, a := range h.w.promotions {
+	for _, a := range h.w.check.promotions {
 		if a.host == h {
 			a.before = nil
 		}
@@ -70,14 +70,14 @@ func (h *Host) tend() {
 
 // word has an operator give their word, now and then, that the application of the
 // active is stopped. Mostly they have stopped it.
-func (w *World) word(p *ha.Promote) {
-	i := slices.IndexFunc(w.hosts, func(h *Host) bool { return h.unstoppable && h.ran[w.head.Active.Incarnation] })
-	if i < 0 || !w.chance(0.6) {
+func (op *operator) word(p *ha.Promote) {
+	i := slices.IndexFunc(op.w.hosts, func(h *Host) bool { return h.unstoppable && h.ran[op.w.head.Active.Incarnation] })
+	if i < 0 || !op.w.chance(0.6) {
 		return
 	}
 	p.AppIsStopped = true
-	if h := w.hosts[i]; !w.faults.Rash || w.chance(0.5) {
-		w.trace("%s: an operator stops the application by hand", h.id)
+	if h := op.w.hosts[i]; !op.w.faults.Rash || op.w.chance(0.5) {
+		op.w.trace("%s: an operator stops the application by hand", h.id)
 		h.app = false
 	}
 }
@@ -89,19 +89,19 @@ func (p *Process) checkSaidStopped(e ha.Write) {
 	switch o := e.Object.(type) {
 	case *ha.Ack:
 		if runs := h.app || h.unstoppable && h.foreign; runs && !o.Unstopped {
-			h.w.fail(Acknowledgement, "%s acknowledges that its application has stopped, and it runs", h.id)
+			h.w.check.fail(Acknowledgement, "%s acknowledges that its application has stopped, and it runs", h.id)
 		}
 	case *ha.Head:
 		if h.app && o.AtRest() && o.Active.Incarnation == p.incarnation {
-			h.w.fail(Handover, "the head is to say that the application of %s has stopped, and it runs", h.id)
+			h.w.check.fail(Handover, "the head is to say that the application of %s has stopped, and it runs", h.id)
 		}
 	}
 }
 
-// checkWord checks that an application is handed over unseen on somebody's word only.
-func (w *World) checkWord(h *ha.Head) {
+// word checks that an application is handed over unseen on somebody's word only.
+func (c *checker) word(h *ha.Head) {
 	ho := h.Handover
-	if a := w.promotions[ho.Lease]; ho.Unstopped && (a == nil || !a.word) {
-		w.fail(Handover, "%s handed over what nothing there can stop, and nobody has given their word that it is stopped", h.Active.Name)
+	if a := c.promotions[ho.Lease]; ho.Unstopped && (a == nil || !a.word) {
+		c.fail(Handover, "%s handed over what nothing there can stop, and nobody has given their word that it is stopped", h.Active.Name)
 	}
 }

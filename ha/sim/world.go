@@ -34,7 +34,10 @@ type World struct {
 	// tainted: a host was copied or put back, or its state given up; an
 	// operator may be needed.
 	tainted bool
-	err     error
+
+	mishaps  mishaps
+	operator operator
+	check    checker
 
 	store     *store
 	history   *history
@@ -48,15 +51,9 @@ type World struct {
 	putBacks    int
 	again       bool            // the head is one that was put back: nobody has written it since
 	lastPutBack time.Duration   // 0: never
-	undone      []*ha.Head      // commits that were lost when the bucket was put back
 	deleted     map[string]bool // records that somebody has deleted
 	lostHead    *object         // that somebody has deleted, until it is restored
 	replica     *store          // what hosts that have gone astray look at
-
-	led        map[string]bool     // incarnations that have ever led it
-	commits    map[uint64]*ha.Head // by epoch
-	sent       map[string]*attempt // writes of the head during a promotion, by nonce
-	promotions map[string]*asked
 
 	backups   map[string]*stored
 	published []string // in order
@@ -68,9 +65,9 @@ func New(opt Options) *World {
 	rng := rand.New(rand.NewPCG(opt.Seed, 0x756e64657273)) // decides everything
 	w := &World{
 		opt: opt, rng: rng, faults: opt.Faults,
-		names: map[string]string{}, deleted: map[string]bool{}, led: map[string]bool{}, commits: map[uint64]*ha.Head{}, sent: map[string]*attempt{},
-		promotions: map[string]*asked{}, backups: map[string]*stored{},
+		names: map[string]string{}, deleted: map[string]bool{}, backups: map[string]*stored{},
 	}
+	w.mishaps.w, w.operator.w, w.check = w, w, newChecker(w)
 	w.store = &store{
 		w: w, objects: map[string]object{}, nonces: map[blobstore.Token]string{},
 		past: map[string][]version{},
@@ -117,18 +114,18 @@ func New(opt Options) *World {
 func (w *World) Run() error {
 	w.trace("%d hosts, fencing %s, faults %+v", len(w.hosts), w.fencing.Mode, *w.faults)
 	w.after(0, w.application)
-	w.after(w.between(5*time.Second, 40*time.Second), w.operator)
+	w.after(w.between(5*time.Second, 40*time.Second), w.operator.act)
 	if w.faults.Every > 0 {
-		w.after(w.between(time.Second, w.faults.Every), w.trouble)
+		w.after(w.between(time.Second, w.faults.Every), w.mishaps.trouble)
 	}
 	w.after(w.opt.Duration, w.heal)
-	for w.err == nil && w.queue.Len() > 0 {
+	for w.check.err == nil && w.queue.Len() > 0 {
 		e := w.queue.next()
 		w.now = e.at
 		e.do()
-		w.checkFences()
+		w.check.fences()
 	}
-	return w.err
+	return w.check.err
 }
 
 func (w *World) trace(format string, args ...any) {
@@ -161,7 +158,7 @@ func (w *World) random() *rand.ChaCha8 {
 // keep puts a backup into the bucket.
 func (w *World) keep(kind string, epoch, seq uint64, previous *backup.Ref, s *state) *backup.Ref {
 	if s.broken() {
-		w.fail(Restore, "a backup is made of a half-swapped or damaged state")
+		w.check.fail(Restore, "a backup is made of a half-swapped or damaged state")
 	}
 	id := fmt.Sprintf("%s-e%d-s%d-%d", kind, epoch, seq, len(w.backups))
 	ref := backup.Ref{ID: id, Epoch: epoch, Sequence: seq, Key: id, Digest: id}
