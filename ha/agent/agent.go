@@ -56,12 +56,12 @@ type Agent struct {
 	reader     *staging.Reader
 	leftovers  *staging.Leftovers
 	cached     *work.Cached
+	maker      *work.Maker
 	progress   *work.Progress
 	stats      stats
 	started    ha.Now
 	begun      ha.Journal // as the data folder had it when this process started
 
-	untrimmed  int // backups made since the cache was trimmed; the work lane's
 	admission  *membership.Admission
 	resigned   resigned // the goroutine's that keeps the table
 	refusals   refusals
@@ -236,6 +236,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	if err = a.openStaging(ctx); err != nil {
 		return err
 	}
+	a.openWork()
 	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.state.View().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)

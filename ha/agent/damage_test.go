@@ -237,12 +237,8 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 		a.untilLeading()
 		a.write("state", "one")
 		a.backup()
-		o, err := a.agent.order(t.Context(), a.agent.state.View().Head.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Epoch, o.Sequence, o.Previous, o.Trigger = 1, a.agent.state.View().Head.Newest.Sequence+1, a.agent.state.View().Head.Newest, backup.Requested
-		ref, _, err := a.agent.writeBackup(t.Context(), o)
+		h := a.agent.state.View().Head
+		ref, _, err := a.agent.maker.Backup(t.Context(), ha.MakeBackup{Epoch: 1, Sequence: h.Newest.Sequence + 1, Previous: h.Newest, Trigger: backup.Requested, Config: h.Config})
 		if err != nil {
 			t.Fatal(err)
 		}

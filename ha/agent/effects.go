@@ -31,9 +31,9 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 			return d
 		})
 	case ha.MakeBackup:
-		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return a.makeBackup(ctx, e) })
+		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Backup(ctx, e)) })
 	case ha.MakeSalvage:
-		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return a.makeSalvage(ctx, e) })
+		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Salvage(ctx, e)) })
 	case ha.Pull:
 		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
 	case ha.FindBackup:
@@ -98,6 +98,13 @@ func failed(err error) ha.Done {
 func noted(note string, err error) ha.Done {
 	d := failed(err)
 	d.Note = note
+	return d
+}
+
+// made is the Done of a backup; nil: there was nothing to keep.
+func made(ref *backup.Ref, changed bool, err error) ha.Done {
+	d := failed(err)
+	d.Ref, d.Changed = ref, changed
 	return d
 }
 

@@ -5,11 +5,14 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/holder"
+	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/staging"
+	"github.com/understudy-ha/understudy/ha/work"
 )
 
 // lookEvery is how often this host is looked at.
@@ -55,4 +58,17 @@ func (a *Agent) openStaging(ctx context.Context) (err error) {
 	a.reader = staging.NewReader(a.stage, a.state)
 	a.kept = staging.NewKept(a.dir, a.tell, func() []source.Source { return a.live().Sources })
 	return a.stage.Open(a.live().Sources)
+}
+
+// openWork makes what makes backups.
+func (a *Agent) openWork() {
+	a.maker = work.NewMaker(work.Config{
+		Instance: a.self.Name, Version: a.cfg.Version, Cluster: a.control.Cluster(), Ring: a.cfg.Ring,
+		Repo: a.repo, Cache: a.cache, Chain: a.chain, Clock: a.cfg.Clock, StoreTime: a.control.Time, Random: a.cfg.Random,
+		Log: a.tell, Logger: a.cfg.Logger, Volumes: a.volumes, Changes: a.changes, Doubts: a.doubts,
+		InForce:  func() []source.Source { return a.live().Sources },
+		Progress: a.progress, Counts: &a.stats, Application: a.app, Packs: a.packs, Locks: a.locks,
+		Rules:  func(c *ha.Config) retention.Policy { return a.rules.Effect(c).Effective },
+		Shared: a.configs.get, Whole: a.stage.Whole,
+	})
 }

@@ -103,6 +103,7 @@ func TestTheActivesCacheStaysSmall(t *testing.T) {
 			}
 			return n
 		}
+		const trimEvery = 10 // backups (package work)
 		most := 0
 		for i := range 4 * trimEvery {
 			a.write("state", fmt.Sprint(i))

@@ -186,7 +186,7 @@ func TestRulesOfTheBucketAreLeftToTheBucket(t *testing.T) {
 		if told != 1 {
 			t.Errorf("the rule was told of %d times: %q", told, a.events(event.Alarm))
 		}
-		o, err := a.agent.order(t.Context(), "")
+		o, err := a.agent.maker.Order(t.Context(), "")
 		if err != nil || o.Retention != 8*day || o.ReuseWindow != day {
 			t.Errorf("a backup is made by %v and %v: %v", o.Retention, o.ReuseWindow, err)
 		}

@@ -1,5 +1,6 @@
 // Package work makes backups, and brings those of others into this instance's cache.
 //
+//	Maker     makes backups and salvages
 //	Cached    the backups in the cache, and how they come there
 //	Progress  how far the work under way is
 //
