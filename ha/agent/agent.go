@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -42,6 +43,8 @@ type Agent struct {
 	events     *event.Log
 	tell       *event.Teller
 	state      *state
+	asking     *requests.Asking
+	requests   *requests.Requests
 	app        *application.Application
 	holders    *application.Holders
 	configs    *configs
@@ -92,23 +95,15 @@ type Agent struct {
 	watch   backupWatch
 	effects sync.WaitGroup
 
-	inbox   chan input
+	inbox   *inbox
 	wakeups chan struct{} // a notification has come
-	stopped chan struct{} // closed when the loop has ended
 	ran     atomic.Bool
 
 	membership sync.Mutex // one change of the shared configuration at a time
 
-	mu      sync.Mutex
-	late    time.Duration // for how long no backup has come, when that is too long
-	answers map[string]chan ha.Answer
-	ended   map[string]PromotionStatus
-}
-
-// input is one event for the machine.
-type input struct {
-	ev    ha.Event
-	taken chan struct{} // closed once its effects are under way; may be nil
+	mu    sync.Mutex
+	late  time.Duration // for how long no backup has come, when that is too long
+	ended map[string]PromotionStatus
 }
 
 // ErrNotMember means that the data folder belongs to no cluster yet.
@@ -154,17 +149,16 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		self:    ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
 		control: control.New(cfg.control(), j.Cluster),
 		running: make(map[uint64]context.CancelFunc),
-		inbox:   make(chan input),
+		inbox:   newInbox(),
 		wakeups: make(chan struct{}, 1),
-		stopped: make(chan struct{}),
 		state:   newState(),
-		answers: make(map[string]chan ha.Answer),
 		ended:   make(map[string]PromotionStatus),
 	}
 	if a.events, err = event.Open(dir.File(datadir.EventsFile), event.Options{Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
 	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.announce)
+	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
 	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
@@ -230,6 +224,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.cache.Step = a.cfg.Step
 	a.chain = control.NewChain(a.control, a.cache)
 	a.auditLog = control.NewAuditLog(a.chain)
+	a.requests = requests.New(a.asking, a.state, func() { a.packs.RequireFull() }, a.cfg.Clock, a.tell)
 	a.openUpkeep()
 	a.configs = newConfigs(a.control, a.dir)
 	a.openApplication()
@@ -312,7 +307,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.kept.Run(gctx) })
 	g.Go(func() error { return a.keepLooking(gctx) })
 	err := g.Wait()
-	close(a.stopped)
+	close(a.inbox.stopped)
 	a.effects.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
@@ -342,7 +337,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			a.leave(ctx)
 			return ctx.Err()
-		case next = <-a.inbox:
+		case next = <-a.inbox.events:
 		case err := <-a.journal.done:
 			a.journaled(ctx, err)
 		case <-a.wakeups:
@@ -375,14 +370,6 @@ func (a *Agent) step(ctx context.Context, in input) {
 	}
 }
 
-// post hands an event to the loop, unless that has ended.
-func (a *Agent) post(ev ha.Event) {
-	select {
-	case a.inbox <- input{ev: ev}:
-	case <-a.stopped:
-	}
-}
-
 // snapshot leaves the machine's state for everybody else.
 func (a *Agent) snapshot(now ha.Now) {
 	core := a.machine.Status()
@@ -398,3 +385,6 @@ func (a *Agent) Changed() <-chan struct{} { return a.state.Changed() }
 // Turn grows whenever this instance's role has changed: sessions of the
 // console last for one turn.
 func (a *Agent) Turn() uint64 { return a.state.Turn() }
+
+// Requests are what can be asked of an active.
+func (a *Agent) Requests() *requests.Requests { return a.requests }

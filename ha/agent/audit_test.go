@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // TestWhatIsDoneSaysOnWhoseWord goes through what operators do.
@@ -19,19 +20,19 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 		alice := event.WithActor(t.Context(), "alice")
 		for _, err := range []error{
 			a.agent.SetConfig(alice, map[string]string{"frequency": "10m", "fencing": "strict", "retention": "14d"}),
-			a.agent.Pause(alice, PauseRequest{Reason: "migration"}),
-			a.agent.Resume(alice),
+			a.agent.requests.Pause(alice, requests.PauseRequest{Reason: "migration"}),
+			a.agent.requests.Resume(alice),
 		} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		ref, err := a.agent.Backup(alice, "", "before the upgrade")
+		ref, err := a.agent.requests.Backup(alice, "", "before the upgrade")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {
-			err := b.agent.BackupSoon(alice, "", "")
+			err := b.agent.requests.BackupSoon(alice, "", "")
 			if !ha.IsRefusal(err) {
 				t.Fatalf("a backup on a standby: %v", err)
 			}

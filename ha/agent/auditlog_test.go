@@ -19,7 +19,7 @@ import (
 func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		if _, err := a.agent.Backup(event.WithActor(t.Context(), "alice"), backup.Requested, "before the upgrade"); err != nil {
+		if _, err := a.agent.requests.Backup(event.WithActor(t.Context(), "alice"), backup.Requested, "before the upgrade"); err != nil {
 			t.Fatal(err)
 		}
 		a.write("state", "never replicated")

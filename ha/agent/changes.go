@@ -29,9 +29,9 @@ func (a *Agent) startOver(ctx context.Context) error {
 		r.wanted = a.live().Sources
 	}
 	r.mu.Unlock()
-	id, _, err := a.ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	id, _, err := a.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
 	if err == nil {
-		a.forget(id)
+		a.asking.Forget(id)
 	}
 	return err
 }

@@ -187,7 +187,7 @@ func (h *host) run(a *Agent) {
 
 // ended waits for an agent that stops by itself.
 func (h *host) ended() error {
-	<-h.agent.stopped
+	<-h.agent.inbox.Stopped()
 	return h.stop()
 }
 
@@ -221,7 +221,7 @@ func (h *host) until(what string, want func(Status) bool) Status {
 		}
 		select {
 		case <-changed:
-		case <-h.agent.stopped:
+		case <-h.agent.inbox.Stopped():
 			h.t.Fatalf("%s: the agent stopped before it was so: %s", h.name, what)
 		case <-ctx.Done():
 			h.dump()
@@ -248,7 +248,7 @@ func (h *host) untilCached(id string) {
 
 func (h *host) backup() string {
 	h.t.Helper()
-	ref, err := h.agent.Backup(h.t.Context(), "", "test")
+	ref, err := h.agent.requests.Backup(h.t.Context(), "", "test")
 	if err != nil {
 		h.dump()
 		h.t.Fatalf("backup on %s: %v", h.name, err)

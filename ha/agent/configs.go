@@ -115,7 +115,7 @@ func (a *Agent) followConfig(ctx context.Context) {
 	if config != nil && known == h.Config && a.told != h.Config {
 		a.told = h.Config
 		told := ha.UseConfig{Frequency: config.Frequency}
-		a.effects.Go(func() { a.post(told) })
+		a.effects.Go(func() { a.inbox.Post(told) })
 	}
 	if a.configs.claim(h.Config) {
 		a.effects.Go(func() { a.loadConfig(ctx, h.Config) })
@@ -132,7 +132,7 @@ func (a *Agent) loadConfig(ctx context.Context, digest string) {
 	}
 	if err == nil {
 		a.tell.TroubleOver(ctx, upkeep.ConfigKind, "load", "the shared configuration is loaded")
-		a.post(ha.Tick{})
+		a.inbox.Post(ha.Tick{})
 		return
 	}
 	switch {

@@ -66,7 +66,7 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	case ha.Notify:
 		a.notifier.notify(ctx, e)
 	case ha.Answer:
-		a.answer(e)
+		a.asking.Answer(e)
 	case ha.Report:
 		a.tell.Note(event.WithActor(ctx, e.By), level(e.Level), e.Kind, e.Text, nil)
 	default:
@@ -82,7 +82,7 @@ func (a *Agent) start(ctx context.Context, id uint64, do func(context.Context) h
 		defer cancel()
 		d := do(ctx)
 		d.ID = id
-		a.post(d)
+		a.inbox.Post(d)
 	})
 }
 

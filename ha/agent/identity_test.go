@@ -336,7 +336,7 @@ func TestAnAgentThatStartsWithoutTheBucketGoesOnWhenItIsBack(t *testing.T) {
 		if s.Leading || a.hooks.isRunning() {
 			t.Error("the application was started without the bucket")
 		}
-		if err := a.agent.StartAnyway(event.WithActor(t.Context(), "an operator")); err != nil {
+		if err := a.agent.requests.StartAnyway(event.WithActor(t.Context(), "an operator")); err != nil {
 			t.Fatal(err)
 		}
 		a.until("running on an operator's word", func(s Status) bool { return s.Override && s.App == "running" })
@@ -366,7 +366,7 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 		if s.Healthy || s.State != StateRefused || s.Leading || a.hooks.isRunning() {
 			t.Errorf("%+v", s)
 		}
-		if _, err := a.agent.Backup(t.Context(), "", ""); !ha.IsRefusal(err) {
+		if _, err := a.agent.requests.Backup(t.Context(), "", ""); !ha.IsRefusal(err) {
 			t.Errorf("a backup: %v", err)
 		}
 		a.until("its own state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Made })

@@ -35,7 +35,7 @@ func (a *Agent) obey(ctx context.Context, effects ...ha.Effect) {
 		a.carryOut(ctx, e)
 	}
 	for _, d := range a.journal.barrier.Ended() {
-		a.effects.Go(func() { a.post(d) })
+		a.effects.Go(func() { a.inbox.Post(d) })
 	}
 }
 

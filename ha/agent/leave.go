@@ -22,11 +22,8 @@ func (a *Agent) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.app.Bound().Stop+farewellTimeout)
 	defer cancel()
 	const request = "farewell"
-	said := make(chan ha.Answer, 1)
-	a.mu.Lock()
-	a.answers[request] = said
-	a.mu.Unlock()
-	defer a.forget(request)
+	said := a.asking.Expect(request)
+	defer a.asking.Forget(request)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next := input{ev: ha.Farewell{Request: request}}
@@ -41,7 +38,7 @@ func (a *Agent) leave(ctx context.Context) {
 			return
 		case err := <-a.journal.done:
 			a.journaled(ctx, err)
-		case next = <-a.inbox:
+		case next = <-a.inbox.events:
 		case <-timer.C:
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -60,7 +61,7 @@ func TestTheNewestManifestIsLookedAfter(t *testing.T) {
 				a.untilLeading()
 				a.write("state", "one")
 				old := a.backup()
-				if err := a.agent.Pause(event.WithActor(t.Context(), "test"), PauseRequest{}); err != nil {
+				if err := a.agent.requests.Pause(event.WithActor(t.Context(), "test"), requests.PauseRequest{}); err != nil {
 					t.Fatal(err)
 				}
 				c.replace(a.agent.Status().LastBackup.Key, body)

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
@@ -18,12 +19,12 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		ctx := t.Context()
 		for name, err := range map[string]error{
-			"backup":   b.agent.BackupSoon(ctx, "", ""),
-			"pause":    b.agent.Pause(event.WithActor(ctx, "me"), PauseRequest{}),
+			"backup":   b.agent.requests.BackupSoon(ctx, "", ""),
+			"pause":    b.agent.requests.Pause(event.WithActor(ctx, "me"), requests.PauseRequest{}),
 			"add":      b.agent.AddInstance(ctx, "http://x"),
 			"remove":   b.agent.RemoveInstance(ctx, "d"),
 			"remove a": a.agent.RemoveInstance(ctx, "a"),
-			"start":    b.agent.StartAnyway(event.WithActor(ctx, "me")),
+			"start":    b.agent.requests.StartAnyway(event.WithActor(ctx, "me")),
 			"cancel":   a.agent.CancelPromotion(ctx),
 			"leave":    func() error { a.halt(); defer a.start(); _, err := Leave(ctx, a.config()); return err }(),
 		} {
@@ -31,7 +32,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 				t.Errorf("%s: %v, want a refusal", name, err)
 			}
 		}
-		if _, err := b.agent.Backup(ctx, "", ""); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "by a") {
+		if _, err := b.agent.requests.Backup(ctx, "", ""); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "by a") {
 			t.Errorf("backup: %v", err)
 		}
 		a.untilLeading()
@@ -44,7 +45,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		if err := a.agent.Pause(event.WithActor(t.Context(), "me"), PauseRequest{}); err != nil {
+		if err := a.agent.requests.Pause(event.WithActor(t.Context(), "me"), requests.PauseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		a.until("20 minutes later", func(s Status) bool { return s.LastBackupAge > 1200 })
@@ -61,7 +62,7 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 			}
 			h.tells(event.Warn, "schedule", "paused for 1h")
 		}
-		if err := a.agent.Resume(event.WithActor(t.Context(), "me")); err != nil {
+		if err := a.agent.requests.Resume(event.WithActor(t.Context(), "me")); err != nil {
 			t.Fatal(err)
 		}
 		a.until("a scheduled backup", func(s Status) bool { return s.LastBackup.ID != first && s.Healthy })

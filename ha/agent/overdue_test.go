@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // told counts the events of a level and kind whose text holds this.
@@ -74,7 +75,7 @@ func TestOverdueBackupsAreRedEverywhere(t *testing.T) {
 func TestAPauseThatEndsByItselfRaisesNoAlarm(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		if err := a.agent.Pause(event.WithActor(t.Context(), "alice"), PauseRequest{Reason: "migration", For: 20 * time.Minute}); err != nil {
+		if err := a.agent.requests.Pause(event.WithActor(t.Context(), "alice"), requests.PauseRequest{Reason: "migration", For: 20 * time.Minute}); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); s.PauseLeft < 1190 || s.PauseLeft > 1200 || s.Paused.Until == nil || s.Paused.Reason != "migration" {

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -64,7 +65,7 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 		a.untilLeading()
 		a.write("state", strings.Repeat("one", 1000))
 		old := a.backup()
-		if err := a.agent.Pause(event.WithActor(t.Context(), "test"), PauseRequest{}); err != nil {
+		if err := a.agent.requests.Pause(event.WithActor(t.Context(), "test"), requests.PauseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		c.pass(2 * upkeep.PacksEvery)
@@ -157,7 +158,7 @@ func TestAFullBackupIsMadeOnRequest(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
 		before := len(c.keys("packs/"))
-		if err := a.agent.RequireFull(t.Context()); err != nil {
+		if err := a.agent.requests.RequireFull(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		b.untilCached(a.backup())
@@ -169,7 +170,7 @@ func TestAFullBackupIsMadeOnRequest(t *testing.T) {
 		if after := len(c.keys("packs/")); after > before {
 			t.Errorf("the one after it is full as well: %d packs after %d", after, before)
 		}
-		if err := b.agent.RequireFull(t.Context()); !errors.As(err, new(*ha.Refusal)) {
+		if err := b.agent.requests.RequireFull(t.Context()); !errors.As(err, new(*ha.Refusal)) {
 			t.Errorf("on a standby: %v", err)
 		}
 	})

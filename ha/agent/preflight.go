@@ -35,7 +35,7 @@ func (a *Agent) preflight(ctx context.Context, req PromotionRequest) (Preflight,
 	default:
 		return p, choice{}, invalid("there is no promotion mode %q: it is %s or %s", req.Mode, ha.ModeSwitchover, ha.ModeFailover)
 	}
-	a.awaitLook(ctx)
+	a.asking.AwaitLook(ctx)
 	s := a.Status()
 	p.check("role", roleCheck(s, req))
 	h, err := a.control.Head(ctx)

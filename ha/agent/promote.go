@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // Promote makes this instance the active. It checks all that Preflight checks,
@@ -28,7 +29,7 @@ func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, erro
 		return "", nil
 	}
 	by := cmp.Or(event.Actor(ctx), "an operator")
-	id, answer, err := a.ask(ctx, func(id string) ha.Event {
+	id, answer, err := a.asking.Ask(ctx, func(id string) ha.Event {
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
@@ -44,7 +45,7 @@ func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, erro
 			return "", fmt.Errorf("promote: %w", e.Refused)
 		}
 	default:
-		a.forget(id)
+		a.asking.Forget(id)
 	}
 	return id, nil
 }
@@ -116,8 +117,8 @@ func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, 
 		case <-changed:
 		case <-ctx.Done():
 			return s, ctx.Err()
-		case <-a.stopped:
-			return s, ErrStopped
+		case <-a.inbox.Stopped():
+			return s, requests.ErrStopped
 		}
 	}
 }
@@ -130,7 +131,7 @@ var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ha.ErrInvalid)
 // has committed it is a *ha.Refusal.
 func (a *Agent) CancelPromotion(ctx context.Context) error {
 	by := event.Actor(ctx)
-	_, err := a.request(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id, By: by} })
+	_, err := a.asking.Do(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id, By: by} })
 	return err
 }
 

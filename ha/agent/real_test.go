@@ -40,7 +40,7 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.start(t)
-	ref, err := a.agent.Backup(t.Context(), "", "test")
+	ref, err := a.agent.requests.Backup(t.Context(), "", "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 		t.Errorf("in doubt: %q", one.Doubts)
 	}
 	rest()
-	if _, err := a.agent.Backup(t.Context(), "", "test"); err != nil {
+	if _, err := a.agent.requests.Backup(t.Context(), "", "test"); err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range []*realHost{a, b} {

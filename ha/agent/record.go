@@ -36,7 +36,7 @@ func (a *Agent) keepRegistered(ctx context.Context) error {
 		}
 	}
 	if !a.admission.Muted() {
-		a.post(ha.Registered{})
+		a.inbox.Post(ha.Registered{})
 	}
 	return a.keepRecord(ctx)
 }

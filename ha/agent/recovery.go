@@ -108,7 +108,7 @@ func (a *Agent) RecoverBucket(ctx context.Context, req RecoveryRequest) (Recover
 		return r.RecoveryPlan, err
 	}
 	r.ask.By, r.ask.Reason = event.Actor(ctx), req.Reason
-	if _, err := a.request(ctx, func(id string) ha.Event {
+	if _, err := a.asking.Do(ctx, func(id string) ha.Event {
 		r.ask.Request = id
 		return r.ask
 	}); err != nil {

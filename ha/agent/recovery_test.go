@@ -108,7 +108,7 @@ func TestACandidateThatStopsAfterTheCommitFinishes(t *testing.T) {
 		committed := make(chan struct{})
 		b.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: ha.HeadKey, Do: storetest.Then(func(error) {
 			close(committed)
-			<-b.agent.stopped
+			<-b.agent.inbox.Stopped()
 		})})
 		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); err != nil {
 			t.Fatal(err)

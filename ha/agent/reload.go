@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // Live is the part of a Config that can change while the agent runs.
@@ -74,7 +75,7 @@ func (a *Agent) Reload(ctx context.Context, next Live) error {
 	switch err = sources(); {
 	case err == nil:
 		a.reloaded(ctx, number, ReloadDone, nil)
-	case !errors.Is(err, ErrStopped) && ctx.Err() == nil:
+	case !errors.Is(err, requests.ErrStopped) && ctx.Err() == nil:
 		a.reloaded(ctx, number, ReloadFailed, err)
 	}
 	return err
@@ -91,18 +92,18 @@ func (a *Agent) beginReload(ctx context.Context, next Live) (number int, sources
 		a.RefuseReload(ctx, err)
 		return 0, nil, err
 	}
-	a.post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
+	a.inbox.Post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
 	if same {
 		a.reloaded(ctx, number, ReloadDone, nil)
 		return number, nil, nil
 	}
 	a.reloaded(ctx, number, ReloadWaiting, nil)
-	id, answer, asked := a.ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	id, answer, asked := a.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
 	return number, func() error {
 		if asked != nil {
 			return asked
 		}
-		_, err := a.await(ctx, id, answer)
+		_, err := a.asking.Await(ctx, id, answer)
 		return err
 	}, nil
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
-// requests are what an instance asks of the bucket, by what providers charge
+// charges are what an instance asks of the bucket, by what providers charge
 // for.
-type requests struct{ writes, reads, lists, deletes int }
+type charges struct{ writes, reads, lists, deletes int }
 
 // requestsSince counts what a host has asked for since it was asked last.
-func (h *host) requestsSince() (n requests) {
+func (h *host) requestsSince() (n charges) {
 	for _, call := range h.store.Calls() {
 		switch call.Op {
 		case storetest.Put, storetest.Conditional:
@@ -35,12 +35,12 @@ func (h *host) requestsSince() (n requests) {
 // a small state changes between any two backups.
 func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
 	const looks = 2*60 + 12 + upkeep.WatchAgain // cluster.json and the configuration each minute; new manifests, and some again
-	active := requests{
+	active := charges{
 		writes: 372 + 1 + 72 + 12*(1+3),                    // the head at each poll and backup, and once more where the hour begins with that; its own record; manifest and packs
 		reads:  360 + 60*3 + 12 + looks + upkeep.TurnPacks, // the lease at each poll; everybody's record; some packs again
 		lists:  60 + 12*3 + 5 + 3 + 4,                      // of records, also as standbys tell that they have a backup; of what may have expired; of packs, and of branches that may need them; of small objects
 	}
-	standby := requests{
+	standby := charges{
 		writes: 72,                                  // its own record
 		reads:  360 + 360 + 60*3 + 12*(3+3) + looks, // head and lease at each poll; everybody's record; backups
 		lists:  60 + 4,                              // of records, of small objects

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // resigned is how far the active has come in bringing what is in force under
@@ -35,7 +36,7 @@ func (a *Agent) resignKeys(ctx context.Context) {
 	switch {
 	case err == nil:
 		a.resigned.done = true
-	case ha.IsRefusal(err), errors.Is(err, ErrStopped), ctx.Err() != nil, err.Error() == a.resigned.failed:
+	case ha.IsRefusal(err), errors.Is(err, requests.ErrStopped), ctx.Err() != nil, err.Error() == a.resigned.failed:
 	default:
 		a.resigned.failed = err.Error()
 		a.tell.Note(ctx, event.Warn, "key", "what is in force cannot be brought under the active key: "+err.Error(), nil)

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -74,7 +75,7 @@ func (c *cluster) paused(n int, change func(*Config)) (a *host, newest string) {
 	a.init()
 	a.startWith(change)
 	a.untilLeading()
-	if err := a.agent.Pause(event.WithActor(c.t.Context(), "test"), PauseRequest{}); err != nil {
+	if err := a.agent.requests.Pause(event.WithActor(c.t.Context(), "test"), requests.PauseRequest{}); err != nil {
 		c.t.Fatal(err)
 	}
 	for i := range n {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // ConfigKeys are the settings that SetConfig takes.
@@ -106,8 +107,8 @@ func (a *Agent) changeConfig(ctx context.Context, text string, change func(*ha.C
 }
 
 func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func(*ha.Config) error) error {
-	a.awaitLook(ctx)
-	if err := a.onlyActive("the configuration is changed"); err != nil {
+	a.asking.AwaitLook(ctx)
+	if err := a.asking.OnlyActive("the configuration is changed"); err != nil {
 		return err
 	}
 	h := a.state.View().Head
@@ -141,7 +142,7 @@ func (a *Agent) changeConfigLocked(ctx context.Context, text string, change func
 	if digest == h.Config {
 		return nil
 	}
-	_, err = a.request(ctx, func(id string) ha.Event {
+	_, err = a.asking.Do(ctx, func(id string) ha.Event {
 		return ha.SetConfig{Request: id, Digest: digest, Frequency: next.Frequency, Fencing: next.Fencing}
 	})
 	if err != nil {
@@ -229,7 +230,7 @@ func (a *Agent) readmit(ctx context.Context) {
 			c.Instances = slices.DeleteFunc(c.Instances, func(other ha.Member) bool { return other.Name == m.Name })
 			return nil
 		})
-		if err != nil && !ha.IsRefusal(err) && !errors.Is(err, ErrStopped) && ctx.Err() == nil {
+		if err != nil && !ha.IsRefusal(err) && !errors.Is(err, requests.ErrStopped) && ctx.Err() == nil {
 			a.tell.Note(ctx, event.Warn, "instances", err.Error(), nil)
 		}
 	}

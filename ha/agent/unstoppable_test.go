@@ -97,11 +97,11 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 func TestTheActiveDeclinesWhatItsCandidateDidNotKnow(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b := unstoppableActive(c)
-		id, _, err := b.agent.ask(t.Context(), func(id string) ha.Event { return ha.Promote{Request: id, By: "alice"} })
+		id, _, err := b.agent.asking.Ask(t.Context(), func(id string) ha.Event { return ha.Promote{Request: id, By: "alice"} })
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.agent.forget(id)
+		b.agent.asking.Forget(id)
 		s, err := b.agent.WaitPromotion(t.Context(), id)
 		if err != nil || s.State == PromotionDone || !strings.Contains(s.Error, "nothing on a can stop the application") {
 			t.Errorf("%+v, %v", s, err)
@@ -250,7 +250,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			live := *b.agent.live()
 			live.Hooks.Demote = application.Hook{}
 			b.agent.reloading.live.Store(&live) // as if it had come in between
-			b.agent.post(ha.UsePolicy{Unstoppable: true})
+			b.agent.inbox.Post(ha.UsePolicy{Unstoppable: true})
 			b.until("in red", func(s Status) bool {
 				return !s.Healthy && strings.Contains(strings.Join(s.Problems, "\n"), "until then this instance cannot take over")
 			})

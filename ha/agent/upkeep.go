@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -58,7 +57,7 @@ func (a *Agent) openUpkeep() {
 	a.newest = upkeep.NewNewest(h, a.rules, a.locks, known{a})
 	a.scrubber = upkeep.NewScrubber(h, a.cached.List)
 	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
-	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a, a.missedByActive)
+	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a.requests, a.missedByActive)
 	a.cache.Mended = func(ctx context.Context, m restore.Mended) {
 		a.stats.cacheMended(m.Err != nil)
 		a.scrubber.Mended(ctx, m)
@@ -86,16 +85,6 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 	case <-a.admission.Admitted():
 	}
 	return a.packs.Run(ctx)
-}
-
-// RequireFull makes the next backup read everything and store it again.
-func (a *Agent) RequireFull(ctx context.Context) error {
-	if core := a.state.View(); core.Role != ha.RoleActive || core.Refused != "" {
-		return &ha.Refusal{Reason: "this instance is not the active: backups are made there"}
-	}
-	a.packs.RequireFull()
-	a.tell.Note(ctx, event.Info, "backup", "the next backup reads everything again, and refers to no earlier pack", nil)
-	return nil
 }
 
 // keepUp has a part do a turn whenever one is due, once the bucket may be used.

@@ -20,7 +20,7 @@ func (u users) Users() ([]account.User, error) {
 	return s.Users, err
 }
 
-func (u users) MayChangeUsers() error { return u.a.onlyActive("users are changed") }
+func (u users) MayChangeUsers() error { return u.a.asking.OnlyActive("users are changed") }
 
 func (u users) ChangeUsers(ctx context.Context, text string, change func([]account.User) ([]account.User, error)) error {
 	return u.a.changeSecrets(ctx, text, func(s *control.Secrets) (err error) {

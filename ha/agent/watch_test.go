@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -38,7 +39,7 @@ func (h *host) listed(id string) control.BackupInfo {
 // rests makes no backup by itself any more.
 func (h *host) rests() {
 	h.t.Helper()
-	if err := h.agent.Pause(event.WithActor(h.t.Context(), "test"), PauseRequest{}); err != nil {
+	if err := h.agent.requests.Pause(event.WithActor(h.t.Context(), "test"), requests.PauseRequest{}); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -157,7 +157,7 @@ func TestMessagesOutliveTheAgent(t *testing.T) {
 			return http.StatusOK
 		})
 		a.addWebhook(r, webhook.Request{URL: "http://hooks.example.com/hook", Kinds: []string{"schedule"}})
-		if err := a.agent.Resume(event.WithActor(t.Context(), "alice")); err != nil {
+		if err := a.agent.requests.Resume(event.WithActor(t.Context(), "alice")); err != nil {
 			t.Fatal(err)
 		}
 		pending := func(n int) func(Status) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -76,7 +77,7 @@ type Requests interface {
 	BackupSoon(ctx context.Context, trigger backup.Trigger, reason string) error
 	// RequireFull makes the next backup one that refers to no earlier pack.
 	RequireFull(ctx context.Context) error
-	Pause(ctx context.Context, req agent.PauseRequest) error
+	Pause(ctx context.Context, req requests.PauseRequest) error
 	Resume(ctx context.Context) error
 	// StartAnyway starts the application of an active that cannot reach the
 	// bucket.

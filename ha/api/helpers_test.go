@@ -27,6 +27,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -311,7 +312,7 @@ func (f *fakeAgent) AddInstance(_ context.Context, url string) error { return f.
 func (f *fakeAgent) RemoveInstance(_ context.Context, name string) error {
 	return f.call("remove %s", name)
 }
-func (f *fakeAgent) Pause(ctx context.Context, req agent.PauseRequest) error {
+func (f *fakeAgent) Pause(ctx context.Context, req requests.PauseRequest) error {
 	if req.For == 0 && req.Reason == "" {
 		return f.call("pause by %s", event.Actor(ctx))
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -69,7 +69,7 @@ func (a *api) problemOf(ctx context.Context, err error) error {
 	}
 	status := statusOf(err)
 	goes := a.isClosing() && (status == http.StatusInternalServerError || errors.Is(err, context.Canceled))
-	if errors.Is(err, agent.ErrStopped) || goes {
+	if errors.Is(err, requests.ErrStopped) || goes {
 		p := problem(http.StatusServiceUnavailable, err.Error())
 		p.Type = client.TypeStopping
 		return p

@@ -10,8 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // That the agent ends is told from a bucket that cannot be used.
@@ -23,7 +23,7 @@ func TestAnAgentThatStopsSaysSo(t *testing.T) {
 		err     error
 		kind    string
 	}{
-		{open, fmt.Errorf("promote: %w", agent.ErrStopped), client.TypeStopping},
+		{open, fmt.Errorf("promote: %w", requests.ErrStopped), client.TypeStopping},
 		{closed, errors.New("anything"), client.TypeStopping},
 		{closed, context.Canceled, client.TypeStopping},
 		{open, context.Canceled, "about:blank"},

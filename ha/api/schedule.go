@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/requests"
 )
 
 // PauseRequest says for how long the schedule of backups is to be paused, and
@@ -26,9 +27,9 @@ func (a *api) addSchedule(r Requests) {
 	register(a, actionOf("pause-schedule", "/api/v1/schedule/pause", "Pause the schedule of backups, on the active"),
 		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
 			if in.Body == nil {
-				return nil, r.Pause(ctx, agent.PauseRequest{})
+				return nil, r.Pause(ctx, requests.PauseRequest{})
 			}
-			req := agent.PauseRequest{Reason: in.Body.Reason}
+			req := requests.PauseRequest{Reason: in.Body.Reason}
 			var err error
 			if req.For, err = in.Body.length(a.now()); err != nil {
 				return nil, err

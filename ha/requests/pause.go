@@ -1,4 +1,4 @@
-package agent
+package requests
 
 import (
 	"context"
@@ -22,11 +22,11 @@ const maxPause = 366 * 24 * time.Hour
 // Pause keeps the schedule from making backups; one-off backups and
 // switchovers go on. Only the active has a schedule, and a pause ends with its
 // term as the active.
-func (a *Agent) Pause(ctx context.Context, req PauseRequest) error {
+func (r *Requests) Pause(ctx context.Context, req PauseRequest) error {
 	if req.For < 0 || req.For > maxPause {
-		return invalid("a pause of %v is not longer than nothing and at most a year", req.For)
+		return ha.Invalidf("a pause of %v is not longer than nothing and at most a year", req.For)
 	}
-	now := a.cfg.Clock.Now().Wall
+	now := r.clock.Now().Wall
 	p := &ha.Pause{By: event.Actor(ctx), Reason: req.Reason, Since: now, Left: ha.Duration(req.For)}
 	text := "the schedule of backups was paused"
 	if req.For > 0 {
@@ -37,25 +37,25 @@ func (a *Agent) Pause(ctx context.Context, req PauseRequest) error {
 	if req.Reason != "" {
 		text += " (" + req.Reason + ")"
 	}
-	return a.setPaused(ctx, p, text)
+	return r.setPaused(ctx, p, text)
 }
 
 // Resume has the schedule go on.
-func (a *Agent) Resume(ctx context.Context) error {
-	return a.setPaused(ctx, nil, "the schedule of backups was resumed")
+func (r *Requests) Resume(ctx context.Context) error {
+	return r.setPaused(ctx, nil, "the schedule of backups was resumed")
 }
 
-func (a *Agent) setPaused(ctx context.Context, p *ha.Pause, text string) error {
-	if err := a.onlyActive("the schedule is paused and resumed"); err != nil {
+func (r *Requests) setPaused(ctx context.Context, p *ha.Pause, text string) error {
+	if err := r.asking.OnlyActive("the schedule is paused and resumed"); err != nil {
 		return err
 	}
-	if _, err := a.request(ctx, func(id string) ha.Event { return ha.SetPaused{Request: id, Pause: p} }); err != nil {
+	if _, err := r.asking.Do(ctx, func(id string) ha.Event { return ha.SetPaused{Request: id, Pause: p} }); err != nil {
 		return err
 	}
 	level := event.Info
 	if p != nil {
 		level = event.Warn
 	}
-	a.tell.Note(ctx, level, "schedule", text, nil)
+	r.notes.Note(ctx, level, "schedule", text, nil)
 	return nil
 }
