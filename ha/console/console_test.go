@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
@@ -21,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
+	"github.com/understudy-ha/understudy/restore"
 )
 
 // large is an agent of a large cluster: 10,000 backups, 50 instances, and much
@@ -41,7 +44,8 @@ const (
 	manyInstances = 50
 )
 
-var then = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+// then is now: what the pages say of the last day is as of it.
+var then = time.Now().UTC().Truncate(time.Second)
 
 func newLarge(tb testing.TB, role ha.Role) *large {
 	tb.Helper()
@@ -72,14 +76,14 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 	}
 	newest := a.backups[0].Ref
 	a.status = agent.Status{
-		Status:  ha.Status{Role: role, Leading: role == ha.RoleActive, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
+		Status:  ha.Status{Role: role, Leading: role == ha.RoleActive, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then, Fencing: ha.Fencing{Mode: ha.Available, TTL: ha.Duration(time.Minute), Margin: ha.Duration(10 * time.Second)}}},
 		Cluster: "090d0a9617cbda625dc96a065aa498a6", Instance: "host-00", Incarnation: "i", URL: "https://host-00.example:7878", Version: "1.0.0", State: agent.StateActive,
 		Active: "host-00", ActiveURL: "https://host-00.example:7878", Healthy: true, LastBackup: &newest, LastBackupAge: 42, NextBackup: 258,
 		Config: &agent.SharedConfig{
 			Digest: "d", Frequency: ha.Duration(5 * time.Minute), Retention: ha.Duration(14 * 24 * time.Hour), ReuseWindow: ha.Duration(7 * 24 * time.Hour), Fencing: "available",
 			TTL: ha.Duration(time.Minute), StopTimeout: ha.Duration(20 * time.Second), Margin: ha.Duration(10 * time.Second), Instances: []ha.Member{},
 		},
-		Cached: []backup.Ref{}, Outlook: "this instance is the active", OutlookGood: true,
+		Cached: []backup.Ref{}, HeadAlive: true, HeadAge: 3, Outlook: "this instance is the active", OutlookGood: true,
 	}
 	if role == ha.RoleStandby {
 		a.status.Instance, a.status.App, a.status.State = "host-01", "", agent.StateInSync
@@ -124,6 +128,19 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		"host-02: behind (the newest backup is 42s old)", "the newest backup lacks something: uploads: 2 files have an ACL that could not be kept",
 		"host-09 had what never came here, and kept it as salvage backup 20260304T040000Z-e00000002-s00000812-5a7de70d; look: understudy backups diff 20260304T035500Z-e00000002-s00000811-0c1d2e3f 20260304T040000Z-e00000002-s00000812-5a7de70d; get it: understudy restore 20260304T040000Z-e00000002-s00000812-5a7de70d --to DIR",
 	}
+	topics := []agent.Topic{"unreachable", "rehearsal-failed", "cannot-take-over", "catching-up", "backup-lacks-something", "what-was-lost"}
+	for i, text := range append(slices.Clone(a.status.Problems), a.status.Caveats...) {
+		a.status.Findings = append(a.status.Findings, agent.Finding{Text: text, Topic: topics[i], Wrong: i < len(a.status.Problems)})
+	}
+	a.status.Protects = agent.Protection{
+		Sources: []agent.ProtectedSource{{Name: "db", Kind: "postgres"}, {Name: "uploads", Kind: "directory"}, {Name: "keys", Kind: "file"}},
+		Hooks:   []agent.ConfiguredHook{{Name: "promote", Program: "systemctl", Timeout: 60}, {Name: "demote", Program: "systemctl"}},
+	}
+	a.status.Takeover = &control.Takeover{
+		Epoch: 3, Time: then.Add(-5 * time.Hour), Mode: ha.ModeFailover, By: "user alice", Reason: "host-09 burns", Active: "host-00", Old: "host-09", Restored: a.backups[61].ID,
+		Salvaged: []control.Salvaged{{Instance: "host-09", Epoch: 3, Backup: "20260304T040000Z-e00000002-s00000812-5a7de70d"}},
+		Lost:     []string{a.status.Caveats[2]},
+	}
 	a.status.Changes = []backup.Change{{Source: "uploads", What: "/srv/app/uploads lies on another device than in the newest backup (8:17 then, 8:1 now): is its volume mounted?"}}
 	kinds := []string{"backup", "pull", "instances", "config", "role"}
 	for i := range 500 {
@@ -131,7 +148,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		if i%40 == 0 {
 			level = event.Alarm
 		}
-		log.Add(tb.Context(), event.Event{Time: then, Level: level, Kind: kinds[i%len(kinds)], Text: fmt.Sprintf("something of note has happened for the %dth time", i), Instance: a.status.Instance})
+		log.Add(tb.Context(), event.Event{Time: then.Add(time.Duration(i-500) * 5 * time.Minute), Level: level, Kind: kinds[i%len(kinds)], Text: fmt.Sprintf("something of note has happened for the %dth time", i), Instance: a.status.Instance})
 	}
 	return a
 }
@@ -186,9 +203,26 @@ func (a *large) Lags() []agent.LagSample {
 	return all
 }
 
+func (a *large) BackupInfo(_ context.Context, id string) (control.BackupInfo, *backup.Manifest, error) {
+	for _, b := range a.backups {
+		if b.ID == id {
+			return b, nil, nil
+		}
+	}
+	return control.BackupInfo{}, nil, control.ErrNoBackup
+}
+
+func (a *large) Diff(context.Context, string, string) (agent.BackupDiff, error) {
+	return agent.BackupDiff{A: a.backups[1], B: a.backups[0], Sources: []restore.SourceDiff{
+		{Name: "uploads", Kind: "directory", Difference: source.Difference{Files: &source.FileDifference{Added: source.FileCount{Entries: 1, Bytes: 2048}, Changed: source.FileCount{Entries: 1, Bytes: 17}}},
+			Changes: []source.Change{{Change: source.Added, Path: "invoices/2026-0304.pdf", Type: "file", SizeB: 2048}, {Change: source.Changed, Path: "index.json", Type: "file", What: []string{"content", "mtime"}}}},
+		{Name: "db", Kind: "postgres", Difference: source.Difference{Tables: []source.TableDifference{{Name: "public.orders", RowsA: 90, RowsB: 93, OnlyB: 3}}}},
+	}}, nil
+}
+
 func (a *large) ClusterHistory(context.Context, string, int) (control.ClusterHistory, error) {
 	return control.ClusterHistory{Events: []control.ClusterEvent{
-		{Key: "demote/00000003.json", Kind: "promotion", Time: then, Epoch: 3, Instance: "host-00", By: "user alice", Reason: "host-09 is to be replaced", Text: "host-00 was made the active in epoch 3, by a switchover"},
+		{Key: "demote/00000003.json", Kind: "promotion", Time: then.Add(-5 * time.Hour), Epoch: 3, Instance: "host-00", Backup: a.backups[61].ID, By: "user alice", Reason: "host-09 burns", Text: "host-00 became the active in place of host-09, by failover"},
 	}}, nil
 }
 
@@ -214,7 +248,7 @@ func serve(tb testing.TB, role ha.Role) string {
 	parts := api.Parts{
 		Instance: large, Table: large, Backups: large, History: large, Promotions: large, Witness: large, Accounts: large, Hooks: large,
 	}
-	s, err := api.Listen(ctx, api.ServerConfig{Parts: parts, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0"})
+	s, err := api.Listen(ctx, api.ServerConfig{Parts: parts, Listen: "127.0.0.1:0", Token: "token", Pages: console.Handler(), Version: "1.0.0", Place: api.Place{Bucket: "s3://acme-backups/shop?region=eu-central-1", KeyFile: "/etc/understudy/key"}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -231,6 +265,7 @@ func serve(tb testing.TB, role ha.Role) string {
 
 // tabs are the pages, each with what shows that its data is there.
 var tabs = []struct{ name, hash, seen string }{
+	{"Overview", "overview", "What to do next"},
 	{"Replication Configuration", "replication", "090d0a9617cbda625dc96a065aa498a6"},
 	{"Instance Configuration", "instances", "host-49"},
 	{"Backups", "backups", "50 shown"},

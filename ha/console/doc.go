@@ -5,10 +5,17 @@
 // index.html begins the console of a running agent (app.js and a module for
 // each page), setup.html the first-run set-up (setup.js). What both share:
 //
-//	dom.js     elements, dialogs, times and sizes as people read them
+//	dom.js     elements, dialogs and sizes as people read them
+//	clock.js   times, in the reader's zone or in UTC, and how long ago
 //	api.js     calls of the API, and the end of a session
-//	plot.js    line plots with a text alternative
+//	plot.js    line plots with a text alternative, on the scales of scale.js
 //	style.css  light and dark, from 360 pixels on
+//
+// The overview is made of parts: answer.js (who could take over, losing what),
+// todo.js (what to do next), recovery.js (the age of the newest recoverable
+// state), cards.js (instances), salvage.js (the last promotion) and
+// protection.js (what is protected). state.js has what a status means, for all
+// pages. The pages of docs/ are served as help, rendered by help.go.
 //
 // Pages build elements from text and never from HTML, so that nothing that the
 // API says can become markup. A strict Content-Security-Policy stands behind

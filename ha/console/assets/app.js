@@ -1,7 +1,10 @@
 // The console of a running agent: session, header, tabs and pages.
 
 import { get, poll, send, whenSignedOut } from "./api.js";
-import { h, replace, badge, busy, complain, field, announce, span, toneOf, uniqueId } from "./dom.js";
+import { keepTime, span, zoneSwitch } from "./clock.js";
+import { h, replace, badge, busy, complain, field, announce, uniqueId } from "./dom.js";
+import overview from "./overview.js";
+import { silent, toneOf, upper } from "./state.js";
 import replication from "./replication.js";
 import instances from "./instances.js";
 import backups from "./backups.js";
@@ -11,7 +14,7 @@ import users from "./users.js";
 import webhooks from "./webhooks.js";
 import reference from "./reference.js";
 
-const pages = { replication, instances, backups, events, "make-active": promote, users, webhooks, reference };
+const pages = { overview, "make-active": promote, backups, instances, events, replication, users, webhooks, reference };
 const app = document.getElementById("app");
 const every = 3000; // milliseconds between looks at the status
 
@@ -19,6 +22,7 @@ const every = 3000; // milliseconds between looks at the status
 const ctx = { session: null, status: null, admin: false, go: (name) => { location.hash = name; }, signedOut };
 let page = null, timer = 0, frame = null;
 
+keepTime();
 begin();
 
 async function begin(notice) {
@@ -92,6 +96,7 @@ function show() {
   const skip = h("button", { class: "skip", type: "button", onclick: () => main.focus() }, "Skip to content");
   replace(app, skip,
     h("header", {}, h("div", { class: "bar" }, brand(), frame.identity, h("div", { class: "user" },
+      zoneSwitch(), h("a", { href: "console/help/runbook", target: "_blank", rel: "noopener" }, "Help"),
       h("span", { class: "faint" }, `${ctx.session.user} (${ctx.session.role})`),
       h("button", { type: "button", class: "small", onclick: signOut }, "Sign out"))),
     frame.line, frame.problems,
@@ -110,25 +115,24 @@ async function signOut() {
   }
 }
 
-// header says in one line what this instance is, and what a promotion would do.
+// header says in one line what this instance is, and what a promotion would do. What is
+// wrong stands on the overview, in order; the other pages lead there.
 function header() {
-  const s = ctx.status;
+  const s = ctx.status, on = name() === "overview";
   replace(frame.identity, h("strong", {}, s.instance), " ", badge(s.role === "active" ? "Active" : "Standby", s.role === "active" ? "solid" : ""), " ",
     s.state !== "active" && badge(s.state, toneOf(s.state)));
-  const text = s.outlook.charAt(0).toUpperCase() + s.outlook.slice(1) + ".";
+  const text = upper(s.outlook) + ".";
+  frame.line.hidden = on;
   replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
     : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",
       s.next_backup_seconds >= 0 ? ` Next in ${span(s.next_backup_seconds)}.` : ""]);
-  frame.line.className = `outlook ${s.outlook_good ? "" : "bad"}`; // other hosts' problems are listed below
-  const problems = s.problems ?? [], caveats = s.caveats ?? [];
-  const said = problems.join("\n"), shown = JSON.stringify([problems, caveats]);
+  frame.line.className = `outlook ${s.outlook_good ? "" : "bad"}`;
+  const problems = s.problems ?? [], caveats = s.caveats ?? [], said = problems.join("\n");
+  const counts = [problems.length && (problems.length === 1 ? "1 problem" : `${problems.length} problems`), caveats.length && `${caveats.length} to know`].filter(Boolean).join(", ");
+  const shown = on ? "" : `${counts} ${silent(s)}`;
   if (frame.shown !== shown) {
     frame.shown = shown;
-    const named = (p) => (s.instances ?? []).some((i) => i.name && p.startsWith(i.name)); // a name stays as it is
-    const line = (p) => h("li", {}, named(p) ? p : p.charAt(0).toUpperCase() + p.slice(1));
-    replace(frame.problems,
-      problems.length ? h("ul", { class: "problems", "aria-label": "Problems" }, problems.map(line)) : null,
-      caveats.length ? h("details", { class: "caveats", open: !problems.length && caveats.length < 4 }, h("summary", {}, problems.length ? `To know as well (${caveats.length})` : "Nothing is wrong. To know"), h("ul", {}, caveats.map(line))) : null);
+    replace(frame.problems, !on && counts && h("p", { class: `summary-line ${problems.length ? "bad" : ""}` }, h("a", { href: "#overview" }, `${counts}: what to do next`)));
   }
   if (frame.said !== said) {
     frame.said = said;
@@ -146,7 +150,7 @@ function header() {
 
 const name = () => {
   const wanted = location.hash.slice(1).split("/")[0];
-  return pages[wanted] ? wanted : "replication";
+  return pages[wanted] ? wanted : "overview";
 };
 
 addEventListener("hashchange", () => { if (frame) { open(true); header(); } });

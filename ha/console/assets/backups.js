@@ -1,7 +1,8 @@
 // Backups: what can be restored.
 
 import { get, send } from "./api.js";
-import { h, replace, badge, busy, complain, dialog, facts, table, time, span, bytes, goDuration, command, announce } from "./dom.js";
+import { time, span, goDuration } from "./clock.js";
+import { h, replace, badge, busy, complain, dialog, facts, table, bytes, command, announce } from "./dom.js";
 import { plot } from "./plot.js";
 
 export default { title: "Backups", make };

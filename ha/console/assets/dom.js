@@ -1,4 +1,4 @@
-// Elements, dialogs, times and sizes as people read them.
+// Elements, dialogs and sizes as people read them.
 
 // h makes an element. Properties that begin with "on" are listeners; true and
 // false set and leave out an attribute. Children are nodes or text, never HTML.
@@ -24,53 +24,15 @@ export function announce(text) {
   document.getElementById("live").textContent = text;
 }
 
-const localTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-
-// time shows a time in the reader's zone, and in UTC on hover.
-export function time(text) {
-  if (!text) return h("span", { class: "faint" }, "–");
-  const at = new Date(text);
-  return h("time", { datetime: at.toISOString(), title: at.toISOString().replace("T", " ").slice(0, 19) + " UTC" }, localTime.format(at));
-}
-
-// span writes a number of seconds.
-export function span(seconds) {
-  if (seconds === undefined || seconds === null || seconds < 0) return "–";
-  if (seconds < 10 && seconds % 1 >= 0.05) return seconds.toFixed(1) + " s";
-  const s = Math.round(seconds);
-  if (s < 120) return `${s} s`;
-  if (s < 7200) return `${Math.round(s / 60)} min`;
-  if (s < 48 * 3600) return `${Math.round(s / 3600)} h`;
-  return `${Math.round(s / 86400)} days`;
-}
-
-// goDuration reads what the API writes for a duration ("1h30m0s"), in seconds.
-export function goDuration(text) {
-  let sum = 0;
-  const unit = { h: 3600, m: 60, s: 1, ms: 0.001 };
-  for (const [, n, u] of (text ?? "").matchAll(/([\d.]+)(ms|h|m|s)/g)) sum += Number(n) * unit[u];
-  return sum;
-}
-
 export function bytes(n) {
   if (n === undefined || n === null) return "–";
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
   while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
-  return `${i === 0 || n >= 100 ? Math.round(n) : n.toFixed(1)} ${units[i]}`;
+  return `${i === 0 || n >= 100 ? Math.round(n) : Number(n.toFixed(1))}\u00a0${units[i]}`; // never broken
 }
 
 export const badge = (text, tone) => h("span", { class: `badge ${tone ?? ""}` }, text);
-
-// toneOf colours a state; its text says the same.
-export function toneOf(state) {
-  if (state === "active" || state === "in sync") return "good";
-  if (/^(unreachable|refused|rehearsal failed|cannot take over|its record|removed)/.test(state ?? "")) return "bad";
-  return "warn";
-}
-
-// wait says for what something waits, and for how much longer.
-export const wait = (w) => w.for + (w.seconds >= 0 ? `, for ${span(w.seconds)} at most` : "");
 
 // field is a labelled control with a hint.
 export function field(label, control, hint) {

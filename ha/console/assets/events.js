@@ -1,7 +1,8 @@
 // Events: what happens on this instance, live, and what happened to the cluster.
 
 import { get, stream } from "./api.js";
-import { h, replace, badge, busy, complain, field, table, time } from "./dom.js";
+import { time } from "./clock.js";
+import { h, replace, badge, busy, complain, field, table } from "./dom.js";
 
 export default { title: "Events", make };
 

@@ -1,7 +1,9 @@
 // Instance Configuration: the table of instances.
 
 import { get, send } from "./api.js";
-import { h, replace, badge, busy, dialog, field, table, time, span, toneOf, announce } from "./dom.js";
+import { time, span } from "./clock.js";
+import { h, replace, badge, busy, dialog, field, table, announce } from "./dom.js";
+import { toneOf } from "./state.js";
 import { plot } from "./plot.js";
 
 export default { title: "Instance Configuration", make };

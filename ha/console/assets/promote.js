@@ -1,7 +1,9 @@
 // Make Active: choose, look at what would be lost, confirm, watch.
 
 import { get, send, stream } from "./api.js";
-import { h, replace, badge, busy, complain, choice, check, field, time, span, goDuration, bytes, announce, uniqueId, wait } from "./dom.js";
+import { time, span, goDuration } from "./clock.js";
+import { h, replace, badge, busy, complain, choice, check, field, bytes, announce, uniqueId } from "./dom.js";
+import { wait } from "./state.js";
 import { tags, why } from "./backups.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
@@ -122,7 +124,7 @@ function follow(content, ctx, id, ended, here) {
     const text = done ? `${ctx.status.instance} is the active now, in epoch ${p.epoch}.` : `The promotion was ${p.state}. Everything is as before.`;
     replace(now, h("span", { class: `notice ${done && !p.error ? "good" : "bad"}` }, h("strong", {}, text), p.error && ` ${p.error}`));
     announce(text);
-    const again = h("button", { type: "button", class: "primary", onclick: () => done ? ctx.signedOut(`${text} Everybody was signed out. The same user and password sign in here.`) : location.reload() }, done ? "Sign in again" : "Back");
+    const again = h("button", { type: "button", class: "primary", onclick: () => done ? (ctx.go("overview"), ctx.signedOut)(`${text} Everybody was signed out. The same user and password sign in here.`) : location.reload() }, done ? "Sign in again" : "Back");
     if (done) now.append(h("p", { class: "hint" }, "What was lost, if anything, and where it is kept, stands at the top of the console, on both hosts."));
     replace(actions, done && h("p", {}, "Everybody was signed out: sign in with the same user and password as on the active before."), again);
     again.focus();

@@ -1,7 +1,8 @@
 // Replication Configuration: what this instance is, and what all share.
 
 import { send } from "./api.js";
-import { h, replace, badge, busy, facts, field, choice, time, span, goDuration, command, announce } from "./dom.js";
+import { time, span, goDuration } from "./clock.js";
+import { h, replace, badge, busy, facts, field, choice, command, announce } from "./dom.js";
 
 export default { title: "Replication Configuration", make };
 

@@ -1,0 +1,10 @@
+// The command that restores a backup by hand, complete.
+
+const quote = (text) => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+
+// restoreCommand names the bucket and the key file of this host. Where the key is no file,
+// a name stands for it.
+export function restoreCommand(id, place) {
+  const bucket = place?.bucket ? ` --bucket ${quote(place.bucket)}` : "";
+  return `understudy restore ${id} --to ./restored${bucket} --key-file ${place?.key_file ? quote(place.key_file) : "FILE-WITH-THE-KEY"}`;
+}
