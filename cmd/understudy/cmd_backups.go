@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
@@ -40,8 +40,15 @@ Without a running agent it reads the bucket itself.`,
 			if limit < 0 {
 				return exit.Usagef("--limit %d is negative", limit)
 			}
-			if _, err := backup.ParseID(before); before != "" && err != nil {
-				return exit.Usagef("--before: %w", err)
+			if before != "" {
+				id, err := a.backups().Listed().Resolve(cmd.Context(), before)
+				if err == nil && id == "" {
+					id, err = a.newest(cmd.Context())
+				}
+				if err != nil {
+					return fmt.Errorf("--before: %w", err)
+				}
+				before = id
 			}
 			if a.json && limit == 0 {
 				limit = backups.Most
@@ -71,15 +78,23 @@ Without a running agent it reads the bucket itself.`,
 	return cmd
 }
 
+// idHelp says how a backup is named.
+const idHelp = `ID is a backup's id or the beginning of one, latest, or latest~1 for the
+one before it (latest~2, and so on, in the chain that the newest one ends).`
+
 func newBackupsShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show one backup",
-		Long:    `Show one backup, by its id or as latest.`,
+		Long:    "Show one backup. " + idHelp,
 		Example: `  understudy backups show latest --json`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := a.backups().Find(cmd.Context(), backups.IDOf(args))
+			id, err := a.backups().Listed().Resolve(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			b, err := a.backups().Find(cmd.Context(), id)
 			if err != nil {
 				return err
 			}
@@ -88,6 +103,12 @@ func newBackupsShow(a *app) *cobra.Command {
 	}
 	a.addAgentFlag(cmd)
 	return cmd
+}
+
+// newest is the id of the newest backup.
+func (a *app) newest(ctx context.Context) (string, error) {
+	b, err := a.backups().Find(ctx, "")
+	return b.ID, err
 }
 
 func showBackups(w io.Writer, list control.BackupList) {

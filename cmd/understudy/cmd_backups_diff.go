@@ -41,8 +41,8 @@ func newBackupsDiff(a *app) *cobra.Command {
 		Use:   "diff A B",
 		Short: "Show in what two backups differ",
 		Long: `Show in what two backups differ, source by source: any two, those that were
-superseded and salvage backups too. A and B are ids of backups, or latest. What B
-has and A has not counts as added.
+superseded and salvage backups too. A and B are ids of backups or beginnings of
+ids, latest, or latest~1. What B has and A has not counts as added.
 
   directory  entries added, removed and changed: content, size, mode, owner, mtime,
              xattrs. A folder's own mtime is not compared
@@ -59,7 +59,7 @@ postgres: dumps do not tell keys.
 No agent has to run: all that is needed is the key, and the bucket or this host's
 cache. Database files are written to the folder for temporary files (TMPDIR) and
 removed again. Exit code 0 whether they differ or not.`,
-		Example: `  understudy backups diff 20260301T120000Z-e00000001-s00000041-0c1d2e3f latest
+		Example: `  understudy backups diff latest~1 latest
   understudy backups diff SALVAGE-ID RESTORED-ID --all   # what a failover lost`,
 		Args: arguments(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,14 +67,22 @@ removed again. Exit code 0 whether they differ or not.`,
 			if all || a.json {
 				limit = 0
 			}
-			return a.diffBackups(cmd.Context(), backups.IDOf(args[:1]), backups.IDOf(args[1:]), limit)
+			return a.diffBackups(cmd.Context(), args[0], args[1], limit)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list every change")
 	return cmd
 }
 
-func (a *app) diffBackups(ctx context.Context, idA, idB string, limit int) error {
+func (a *app) diffBackups(ctx context.Context, nameA, nameB string, limit int) error {
+	idA, err := a.backups().Readable().Resolve(ctx, nameA)
+	if err != nil {
+		return err
+	}
+	idB, err := a.backups().Readable().Resolve(ctx, nameB)
+	if err != nil {
+		return err
+	}
 	copyA, err := a.backups().Copy(ctx, idA)
 	if err != nil {
 		return err

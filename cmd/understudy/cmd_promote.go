@@ -50,8 +50,8 @@ every question. The word is recorded, and nobody looks.
 A failover from there waits as for one that does not answer, unless the word is given;
 if the application runs there, it runs on beside the new one.
 
-ID is a backup's id, for an older backup than the newest; backups that came after it
-stay listed as superseded.
+` + idHelp + ` It is for an older backup
+than the newest; backups that came after it stay listed as superseded.
 
 A backup that this instance has rehearsed is swapped in at once; another one is
 restored first, which takes as long as its size has it. One whose rehearsal failed
@@ -78,7 +78,6 @@ func newPromote(a *app) *cobra.Command {
   understudy promote --cancel`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p.req.Backup = backups.IDOf(args)
 			switch {
 			case p.req.HostIsOff && !failover:
 				return exit.Usagef("--host-is-off goes with --failover: a switchover needs the active's help")
@@ -93,7 +92,7 @@ func newPromote(a *app) *cobra.Command {
 			default:
 				p.req.Mode = ha.ModeSwitchover
 			}
-			return p.run(cmd.Context())
+			return p.run(cmd.Context(), firstOf(args))
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -119,13 +118,16 @@ type promotion struct {
 	yes bool
 }
 
-func (p *promotion) run(ctx context.Context) error {
+func (p *promotion) run(ctx context.Context, name string) error {
 	ask := !p.yes && !p.req.DryRun
 	if ask && !terminal.IsTerminal(p.app.std.In) {
 		return exit.Usagef("there is no terminal to ask on: look with --dry-run, then promote with --yes")
 	}
 	c, err := p.app.agent()
 	if err != nil {
+		return err
+	}
+	if p.req.Backup, err = p.app.backups().Listed().Resolve(ctx, name); err != nil {
 		return err
 	}
 	found, err := p.preflight(ctx, c)

@@ -58,8 +58,9 @@ func newRestore(a *app) *cobra.Command {
 named after it: a folder, a database file, NAME/dump.pgc for pg_restore, or
 NAME/output of a command.
 
-ID is a backup's id, or latest. No agent has to run: all that is needed is the key,
-and the bucket or this host's cache. It changes nothing but the folder.
+` + idHelp + `
+No agent has to run: all that is needed is the key, and the bucket or this host's
+cache. It changes nothing but the folder.
 
 What cannot be restored, or not in full, holds up nothing else: a damaged file is left
 out, an owner or an attribute that cannot be set is not set. The end of the output says
@@ -94,7 +95,7 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 				return err
 			}
 			a.older.Accepted = older
-			return a.restore(cmd.Context(), backups.IDOf(args), dir, at, strict)
+			return a.restore(cmd.Context(), args[0], dir, at, strict)
 		},
 	}
 	cmd.Flags().StringVar(&asOf, "as-of", "", "read the bucket as it was at this time, like 2026-03-01T12:00:00Z or '2026-03-01 12:00' (this host's time zone)")
@@ -118,17 +119,22 @@ func parseAsOf(text string) (time.Time, error) {
 
 // restore writes a backup's content into a folder, from the bucket as it was at
 // a time unless that is zero.
-func (a *app) restore(ctx context.Context, id, dir string, at time.Time, strict bool) error {
-	find := a.backups().Copy
+func (a *app) restore(ctx context.Context, name, dir string, at time.Time, strict bool) error {
+	ids, find := a.backups().Readable(), a.backups().Copy
 	if !at.IsZero() {
+		ids = a.backups().Stored(at)
 		find = func(ctx context.Context, id string) (*backups.Copy, error) { return a.backups().CopyAt(ctx, id, at) }
+	}
+	id, err := ids.Resolve(ctx, name)
+	if err != nil {
+		return err
 	}
 	found, err := find(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = found.Release() }() // ends with the process anyway
-	if id == "" {
+	if backups.Relative(name) {
 		if err := a.older.Refusal("it is restored with --older-head; a backup by its id needs no such word"); err != nil {
 			return err
 		}

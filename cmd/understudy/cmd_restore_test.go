@@ -43,6 +43,18 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 			t.Errorf("verify %v: %+v", args, v)
 		}
 	}
+	for _, name := range []string{ref.ID[:len(ref.ID)-2], "latest~0"} {
+		restored(a, backups.FromBucket, name)
+		restored(b, backups.FromCache, name)
+		ask[verifiedJSON](a, "verify", name)
+		ask[verifiedJSON](b, "verify", "--cached", name)
+		ask[control.BackupInfo](a, "backups", "show", name)
+	}
+	a.fails(exit.Failed, "the chain that the newest backup ends has", "verify", "latest~9")
+	b.fails(exit.Failed, "there is no latest~9", "restore", "latest~9", "--to", filepath.Join(t.TempDir(), "new"))
+	if v := ask[verifiedJSON](a, "verify", "latest~1"); v.Backup.Sequence >= ref.Sequence {
+		t.Errorf("the one before %s: %+v", ref.ID, v)
+	}
 	if v := ask[verifiedJSON](b, "verify", "--cached", "--deep"); v.In != backups.FromCache {
 		t.Errorf("verify --cached: %+v", v)
 	}
@@ -56,8 +68,11 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	delete(b.env, "UNDERSTUDY_BUCKET")
 	restored(b, backups.FromCache, "latest")
 	restored(b, backups.FromCache, ref.ID)
+	restored(b, backups.FromCache, ref.ID[:12])
 	delete(a.env, "UNDERSTUDY_BUCKET")
-	a.fails(exit.Usage, "no bucket is set", "restore", ref.ID, "--to", t.TempDir())
+	for _, name := range []string{ref.ID, ref.ID[:12], "latest", "latest~1"} {
+		a.fails(exit.Usage, "no bucket is set", "restore", name, "--to", t.TempDir())
+	}
 	empty := map[string]string{"UNDERSTUDY_DATA_DIR": filepath.Join(t.TempDir(), "none")}
 	if _, stderr, code := understudy(t, empty, "restore", "latest", "--to", t.TempDir()); code != exit.Usage {
 		t.Errorf("nothing to restore from: exit %d: %s", code, stderr)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,14 +33,15 @@ func newVerify(a *app) *cobra.Command {
 the chain, and that each of its packs is there with the right size. --deep reads,
 decrypts and checks every byte.
 
-ID is a backup's id, or latest (the default). No agent has to run. Where the bucket
+` + idHelp + ` It is latest unless it is said.
+No agent has to run. Where the bucket
 shows an older head than this host's instance has seen, latest ends with exit code 1
 however good it is: it may not be the newest that there was.`,
 		Example: `  understudy verify --deep
   understudy verify latest --cached`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), backups.IDOf(args), deep, cached)
+			return a.verify(cmd.Context(), firstOf(args), deep, cached)
 		},
 	}
 	cmd.Flags().BoolVar(&deep, "deep", false, "read every byte")
@@ -47,12 +49,16 @@ however good it is: it may not be the newest that there was.`,
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
-	find := func() (*backups.Copy, error) { return a.backups().Current(ctx, id) }
+func (a *app) verify(ctx context.Context, name string, deep, cached bool) error {
+	ids, find := a.backups().Stored(time.Time{}), func(id string) (*backups.Copy, error) { return a.backups().Current(ctx, id) }
 	if cached {
-		find = func() (*backups.Copy, error) { return a.backups().InCache(id) }
+		ids, find = a.backups().Cached(), a.backups().InCache
 	}
-	found, err := find()
+	id, err := ids.Resolve(ctx, name)
+	if err != nil {
+		return damage(err)
+	}
+	found, err := find(id)
 	if err != nil {
 		return damage(err)
 	}
@@ -70,10 +76,18 @@ func (a *app) verify(ctx context.Context, id string, deep, cached bool) error {
 		}
 		fmt.Fprintf(w, "Backup %s in the %s is good: %s.\n", found.Ref.ID, found.From, checked)
 	})
-	if id == "" && shown == nil {
+	if backups.Relative(name) && shown == nil {
 		return a.older.Failure()
 	}
 	return shown
+}
+
+// firstOf is the argument of a command that takes one or none.
+func firstOf(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
 }
 
 // damage makes what is missing from a backup a failed check, not a problem

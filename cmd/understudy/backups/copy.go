@@ -10,7 +10,6 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
@@ -71,17 +70,23 @@ func (f *Finder) Copy(ctx context.Context, id string) (*Copy, error) {
 		return f.mending(ctx, cached), nil
 	case f.Set.Bucket != "":
 		return f.InBucket(ctx, id)
-	case errors.Is(err, errNoCache), errors.Is(err, fs.ErrNotExist):
-		return nil, exit.Usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", f.Set.DataDir)
 	}
-	return nil, err
+	return nil, f.orNowhere(err)
+}
+
+// orNowhere says, of what is not in the cache, that there is no bucket to look in.
+func (f *Finder) orNowhere(err error) error {
+	if errors.Is(err, errNoCache) || errors.Is(err, fs.ErrNotExist) {
+		return exit.Usagef("the backup is not in this host's cache (%s), and no bucket is set: set UNDERSTUDY_BUCKET or --bucket", f.Set.DataDir)
+	}
+	return err
 }
 
 // newest finds the newest backup by the head. While the bucket cannot be
 // asked it is the newest cached one.
 func (f *Finder) newest(ctx context.Context) (*Copy, error) {
 	newest, err := f.InBucket(ctx, "")
-	if store := (*blobstore.Error)(nil); errors.As(err, &store) && ctx.Err() == nil {
+	if unreachable(ctx, err) {
 		cached, missing := f.InCache("")
 		if missing != nil {
 			return nil, err
@@ -130,32 +135,48 @@ var errNoCache = errors.New("this host has no cache")
 // errEmptyCache means that this host has not cached a backup.
 var errEmptyCache = exit.With(fs.ErrNotExist, errors.New("this host's cache holds no backup: only a standby's agent fills it"))
 
-// InCache finds a backup ("" for the newest) in the cache, and keeps it
-// from being dropped. It does not make a cache where there is none.
-func (f *Finder) InCache(id string) (*Copy, error) {
+// openCache opens the cache of this host, of a cluster.
+func (f *Finder) openCache() (cache *restore.Cache, cluster string, err error) {
 	journal, err := datadir.ReadJournal(f.Set.DataDir)
 	if err != nil || journal == nil {
-		return nil, errors.Join(errNoCache, err)
+		return nil, "", errors.Join(errNoCache, err)
 	}
 	folder, err := datadir.FindCache(f.Set.DataDir)
 	if err != nil || folder == "" {
-		return nil, errors.Join(errNoCache, err)
+		return nil, "", errors.Join(errNoCache, err)
+	}
+	cache, err = restore.OpenCache(folder, agent.DefaultKeep)
+	return cache, journal.Cluster, err
+}
+
+// cached lists the cache, newest first.
+func (f *Finder) cached() ([]backup.Ref, error) {
+	cache, _, err := f.openCache()
+	if err != nil {
+		return nil, err
+	}
+	refs, err := cache.List()
+	if err == nil && len(refs) == 0 {
+		err = errEmptyCache
+	}
+	return refs, err
+}
+
+// InCache finds a backup ("" for the newest) in the cache, and keeps it
+// from being dropped. It does not make a cache where there is none.
+func (f *Finder) InCache(id string) (*Copy, error) {
+	cache, cluster, err := f.openCache()
+	if err != nil {
+		return nil, err
 	}
 	ring, err := f.Set.Ring()
 	if err != nil {
 		return nil, err
 	}
-	cache, err := restore.OpenCache(folder, agent.DefaultKeep)
-	if err != nil {
-		return nil, err
-	}
 	if id == "" {
-		refs, err := cache.List()
+		refs, err := f.cached()
 		if err != nil {
 			return nil, err
-		}
-		if len(refs) == 0 {
-			return nil, errEmptyCache
 		}
 		id = refs[0].ID
 	}
@@ -163,7 +184,7 @@ func (f *Finder) InCache(id string) (*Copy, error) {
 	if err != nil {
 		return nil, err
 	}
-	repo := &backup.Repository{Ring: ring, Cluster: journal.Cluster}
+	repo := &backup.Repository{Ring: ring, Cluster: cluster}
 	ref, m, err := cache.Manifest(repo, id)
 	if err != nil {
 		return nil, errors.Join(err, release())

@@ -48,15 +48,28 @@ func (f *Finder) List(ctx context.Context, before string, limit int) (list contr
 	return bucket.Chain().List(ctx, before, limit)
 }
 
-// Latest is the word for the newest backup.
-const Latest = "latest"
-
-// IDOf is a backup's id as packages take it: "" for the newest.
-func IDOf(args []string) string {
-	if len(args) == 0 || args[0] == Latest {
-		return ""
+// goBack pages through a list to the backup that is so many before the newest, in the
+// present chain.
+func goBack(ctx context.Context, n int, list func(ctx context.Context, before string, limit int) (control.BackupList, error)) (string, error) {
+	seen, before := 0, ""
+	for {
+		page, err := list(ctx, before, 0)
+		if err != nil {
+			return "", err
+		}
+		for _, b := range page.Backups {
+			if b.Superseded || b.Salvage || b.Unlinked {
+				continue
+			}
+			if seen == n {
+				return b.ID, nil
+			}
+			seen++
+		}
+		if before = page.Next; before == "" {
+			return "", tooFarBack(n, seen)
+		}
 	}
-	return args[0]
 }
 
 // NoBackup says that there is no backup with an id.
