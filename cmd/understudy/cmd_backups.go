@@ -118,7 +118,7 @@ func showBackups(w io.Writer, list control.BackupList) {
 		var rows [][]any
 		for _, b := range list.Backups {
 			if b.Damaged != "" {
-				rows = append(rows, []any{terminal.Stamp(b.Time), b.ID, "", "", "", "", marks(b), "", b.Damaged})
+				rows = append(rows, []any{terminal.Stamp(b.Time), b.ID, "", "", "", "", terminal.Cell{Text: marks(b), Kind: terminal.Wrong}, "", b.Damaged})
 				continue
 			}
 			rows = append(rows, []any{terminal.Stamp(b.Time), b.ID, b.Trigger, b.Instance, terminal.Size(b.Size.Logical), terminal.Size(b.Size.Stored), marks(b), rehearsedBy(b), b.Reason})

@@ -42,10 +42,13 @@ you to judge.`,
 	}
 }
 
+// findingKinds are the colours of results.
+var findingKinds = map[doctor.Result]terminal.Kind{doctor.Good: terminal.Good, doctor.Warning: terminal.Known, doctor.Bad: terminal.Wrong}
+
 func showFindings(w io.Writer, found []doctor.Finding) {
 	var rows [][]any
 	for _, f := range found {
-		rows = append(rows, []any{f.Name, f.Result, f.Detail})
+		rows = append(rows, []any{f.Name, terminal.Cell{Text: string(f.Result), Kind: findingKinds[f.Result]}, f.Detail})
 	}
 	terminal.Table(w, []any{"CHECK", "RESULT", "DETAIL"}, rows)
 }

@@ -185,10 +185,14 @@ func (v *eventsView) followEvents(ctx context.Context, c *agentclient.Client, q 
 	}
 }
 
+// levelKinds are the colours of levels.
+var levelKinds = map[event.Level]terminal.Kind{event.Warn: terminal.Known, event.Alarm: terminal.Wrong}
+
 func showEvent(w io.Writer, e event.Event) {
 	by := ""
 	if e.By != "" && !strings.Contains(e.Text, e.By) {
 		by = "  [" + e.By + "]"
 	}
-	fmt.Fprintf(w, "%s  %-5s  %-11s  %s%s\n", terminal.Stamp(e.Time), e.Level, e.Kind, e.Text, by)
+	level := terminal.Paint(w, levelKinds[e.Level], fmt.Sprintf("%-5s", e.Level))
+	fmt.Fprintf(w, "%s  %s  %-11s  %s%s\n", terminal.Stamp(e.Time), level, e.Kind, e.Text, by)
 }

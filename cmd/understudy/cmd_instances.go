@@ -88,29 +88,71 @@ func (a *app) tell(ctx context.Context, method, path string, in any, done string
 	return a.printer().Show(doneJSON{Done: true}, func(w io.Writer) { fmt.Fprintln(w, done) })
 }
 
-// showInstances writes the table of instances.
+// showInstances writes the table of instances, with all that is known of them.
 func showInstances(w io.Writer, all []agent.InstanceStatus) {
 	var rows [][]any
 	for _, i := range all {
-		name := i.Name
-		if i.Self {
-			name += " *"
-		}
-		if name == "" {
-			name = "-"
-		}
-		lag := "-"
-		if i.Lag >= 0 {
-			lag = terminal.InSeconds(i.Lag)
-		}
-		seen := "now"
-		if !i.Self {
-			seen = "-"
-			if i.LastSeen != nil {
-				seen = terminal.Stamp(*i.LastSeen)
-			}
-		}
-		rows = append(rows, []any{name, known(string(i.Role)), i.State, len(i.Cached), rehearsed(i.Rehearsals), lag, seen, i.URL, i.LastError})
+		rows = append(rows, append(instanceRow(i), i.URL, terminal.Cell{Text: i.LastError, Kind: terminal.Wrong}))
 	}
-	terminal.Table(w, []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN", "URL", "LAST ERROR"}, rows)
+	terminal.Table(w, append(instanceHeadings(), "URL", "LAST ERROR"), rows)
+}
+
+// showStates writes how the instances are, and what has failed there below.
+func showStates(w io.Writer, all []agent.InstanceStatus) {
+	var rows [][]any
+	for _, i := range all {
+		rows = append(rows, instanceRow(i))
+	}
+	terminal.Table(w, instanceHeadings(), rows)
+	for _, i := range all {
+		if i.LastError != "" {
+			terminal.Hanging(w, terminal.Wrong, "  ", nameOf(i)+": "+i.LastError)
+		}
+	}
+}
+
+func instanceHeadings() []any {
+	return []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN"}
+}
+
+func instanceRow(i agent.InstanceStatus) []any {
+	name := nameOf(i)
+	if i.Self {
+		name += " *"
+	}
+	lag := "-"
+	if i.Lag >= 0 {
+		lag = terminal.InSeconds(i.Lag)
+	}
+	seen := "now"
+	if !i.Self {
+		seen = "-"
+		if i.LastSeen != nil {
+			seen = terminal.Stamp(*i.LastSeen)
+		}
+	}
+	return []any{name, known(string(i.Role)), stateCell(i), len(i.Cached), rehearsed(i.Rehearsals), lag, seen}
+}
+
+// nameOf is an instance's name or, before it has one, its URL.
+func nameOf(i agent.InstanceStatus) string {
+	switch {
+	case i.Name != "":
+		return i.Name
+	case i.URL != "":
+		return i.URL
+	}
+	return "-"
+}
+
+// stateCell has the colour of how an instance is.
+func stateCell(i agent.InstanceStatus) terminal.Cell {
+	kind := terminal.Known
+	switch i.State {
+	case agent.StateActive, agent.StateInSync:
+		kind = terminal.Good
+	case agent.StateRehearsalFailed, agent.StateUnreachable, agent.StateRefused, agent.StateBlocked:
+		kind = terminal.Wrong
+	}
+	return terminal.Cell{Text: i.State, Kind: kind}
 }

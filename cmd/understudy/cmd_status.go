@@ -110,8 +110,12 @@ func (a *app) redraw(w io.Writer, show func(io.Writer)) {
 	fmt.Fprintln(w)
 }
 
+// statusColumns is how wide a status is at most, wherever it is shown.
+const statusColumns = 100
+
 // showStatus writes a status for people.
 func showStatus(w io.Writer, s agent.Status) {
+	w = terminal.Within(w, statusColumns)
 	terminal.Facts(w, [][2]string{
 		{"Instance", fmt.Sprintf("%s: %s, epoch %d, application %s", s.Instance, s.State, s.Epoch, known(s.App))},
 		{"Cluster", s.Cluster},
@@ -126,7 +130,7 @@ func showStatus(w io.Writer, s agent.Status) {
 		{"Failover", failoverLine(s)},
 	})
 	fmt.Fprintln(w)
-	showInstances(w, s.Instances)
+	showStates(w, s.Instances)
 	if s.InstancesAge >= tellAge {
 		fmt.Fprintf(w, "The others as of %s ago.\n", terminal.InSeconds(s.InstancesAge))
 	}
@@ -140,22 +144,22 @@ const tellAge = 3
 
 // showVerdict says how it is, in the agent's own judgement.
 func showVerdict(w io.Writer, s agent.Status) {
-	list := func(heading string, lines []string) {
+	list := func(kind terminal.Kind, heading string, lines []string) {
 		if len(lines) > 0 {
-			fmt.Fprintln(w, heading)
+			fmt.Fprintln(w, terminal.Paint(w, kind, heading))
 		}
 		for _, line := range lines {
-			fmt.Fprintln(w, "  -", line)
+			terminal.Hanging(w, terminal.Plain, "  - ", line)
 		}
 	}
-	list("To look at:", s.Problems)
+	list(terminal.Wrong, "To look at:", s.Problems)
 	switch {
 	case s.Verdict == agent.VerdictHealthy:
-		fmt.Fprintln(w, "Healthy.")
+		fmt.Fprintln(w, terminal.Paint(w, terminal.Good, "Healthy."))
 	case s.Healthy:
-		list("Nothing is wrong. To know:", s.Caveats)
+		list(terminal.Known, "Nothing is wrong. To know:", s.Caveats)
 	default:
-		list("To know:", s.Caveats)
+		list(terminal.Known, "To know:", s.Caveats)
 	}
 }
 

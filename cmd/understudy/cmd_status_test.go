@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -38,5 +41,33 @@ func TestADeadActiveIsNotCalledAlive(t *testing.T) {
 	s.Head.Stopped = true
 	if got := activeLine(s); !strings.HasPrefix(got, "a, has ended in good order") {
 		t.Errorf("of one that has ended: %s", got)
+	}
+}
+
+// TestStatusFitsAHundredColumns: whatever is in it.
+func TestStatusFitsAHundredColumns(t *testing.T) {
+	long := strings.Repeat("a long sentence about what is wrong, ", 12) + strings.Repeat("x", 150)
+	name := strings.Repeat("n", 63)
+	now := time.Now()
+	i := agent.InstanceStatus{
+		Name: name, Self: true, Role: ha.RoleStandby, State: agent.StateRehearsalFailed, URL: "https://" + name + ".example.com:7878", Lag: 1e7,
+		LastSeen: &now, LastError: long, Cached: []string{"a"}, Rehearsals: []ha.Rehearsal{{Result: "failed", Time: now, Backup: name}},
+	}
+	other := i
+	other.Self, other.Name = false, ""
+	s := agent.Status{
+		Instance: name, Cluster: name, Active: name, Outlook: long, Policy: "every backup", InstancesAge: 100,
+		Problems: []string{long, long}, Caveats: []string{long}, Instances: []agent.InstanceStatus{i, other}, LastBackup: &backup.Ref{ID: name},
+		Status: ha.Status{Role: ha.RoleStandby, Bucket: long, Work: long},
+	}
+	var out bytes.Buffer
+	showStatus(&out, s)
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		if n := utf8.RuneCountInString(line); n > 100 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if n := strings.Count(out.String(), "x"); n < 8*150 {
+		t.Errorf("something is cut off:\n%s", out.String())
 	}
 }

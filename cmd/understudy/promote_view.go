@@ -29,10 +29,10 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		case c.OK:
 			passed = append(passed, c.Name)
 		default:
-			fmt.Fprintf(w, "FAILS  %s: %s\n", c.Name, c.Detail)
+			terminal.Hanging(w, terminal.Wrong, "FAILS  ", c.Name+": "+c.Detail)
 		}
 	}
-	fmt.Fprintf(w, "ok     %s\n", strings.Join(passed, ", "))
+	fmt.Fprintf(w, "%s     %s\n", terminal.Paint(w, terminal.Good, "ok"), strings.Join(passed, ", "))
 	if !p.OK {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/conformance"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 // examineStore finds out whether the store keeps its promises, what this host
@@ -82,16 +83,14 @@ type steps struct {
 	out io.Writer // nil: nothing is shown
 }
 
-const clearLine = "\r\x1b[K"
-
 func (s steps) begin(step string) {
 	if s.out != nil {
-		fmt.Fprintf(s.out, "%sexamining the bucket: %s …", clearLine, step)
+		fmt.Fprintf(s.out, "%sexamining the bucket: %s …", terminal.ClearLine, step)
 	}
 }
 
 func (s steps) end() {
 	if s.out != nil {
-		fmt.Fprint(s.out, clearLine)
+		fmt.Fprint(s.out, terminal.ClearLine)
 	}
 }

@@ -16,6 +16,8 @@ type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
+	// Lookup reads the environment, for what it says of colours; nil: there are none.
+	Lookup func(name string) (string, bool)
 }
 
 // Printer writes what a command shows: for people, or as JSON.
@@ -28,7 +30,7 @@ type Printer struct {
 // people. v's field names are part of the command line's contract.
 func (p Printer) Show(v any, people func(w io.Writer)) error {
 	if !p.JSON {
-		people(p.Std.Out)
+		people(p.Std.pageOf(p.Std.Out))
 		return nil
 	}
 	enc := json.NewEncoder(p.Std.Out)
@@ -42,7 +44,7 @@ func (p Printer) Show(v any, people func(w io.Writer)) error {
 // Line prints one line of JSON, or lets people write: for what goes on.
 func (p Printer) Line(v any, people func(w io.Writer)) error {
 	if !p.JSON {
-		people(p.Std.Out)
+		people(p.Std.pageOf(p.Std.Out))
 		return nil
 	}
 	if err := json.NewEncoder(p.Std.Out).Encode(v); err != nil {
@@ -67,7 +69,7 @@ func (p Printer) Warn(format string, args ...any) {
 		_ = json.NewEncoder(p.Std.Err).Encode(map[string]string{"warning": text}) // no part of the result
 		return
 	}
-	fmt.Fprintln(p.Std.Err, "warning:", text)
+	fmt.Fprintln(p.Std.Err, Paint(p.Std.pageOf(p.Std.Err), Known, "warning:"), text)
 }
 
 // Failure is how a failed command ends on standard error with --json.
@@ -86,5 +88,5 @@ func (p Printer) Fail(err error, code int) {
 	if code == exit.Interrupted {
 		text = "interrupted: " + text
 	}
-	fmt.Fprintln(p.Std.Err, "understudy:", text)
+	fmt.Fprintln(p.Std.Err, Paint(p.Std.pageOf(p.Std.Err), Wrong, "understudy:"), text)
 }

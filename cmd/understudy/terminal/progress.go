@@ -3,28 +3,36 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
 
 	"github.com/understudy-ha/understudy/backup"
 )
 
 // Progress shows how far long work has come: a bar on a terminal, plain lines
-// elsewhere. It is safe for concurrent use.
+// elsewhere. It is safe for concurrent use. It says how much there is and how much of
+// it is done, and no speed: a step may pass over what need not be read, and what is
+// reported at once was not done at once.
 type Progress struct {
-	mu   sync.Mutex
-	out  io.Writer
-	now  func() time.Time
-	bars bool
-	bar  *progressbar.ProgressBar
-	last backup.Progress
-	said time.Time
+	mu    sync.Mutex
+	out   io.Writer
+	now   func() time.Time
+	bars  bool
+	last  backup.Progress
+	said  string    // of last
+	at    time.Time // when that was shown
+	began time.Time // the step
+	first int64     // that was done then
 }
 
-// plainEvery is how often a plain line is written at most.
-const plainEvery = 5 * time.Second
+// How often a plain line is written at most, and a bar drawn; and from when on it is said
+// how long a step goes on.
+const (
+	plainEvery = 5 * time.Second
+	drawEvery  = 100 * time.Millisecond
+	tellAfter  = 3 * time.Second
+)
 
 // NewProgress shows progress on out.
 func NewProgress(out io.Writer, now func() time.Time) *Progress {
@@ -35,18 +43,18 @@ func NewProgress(out io.Writer, now func() time.Time) *Progress {
 func (p *Progress) Update(at backup.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now, every := p.now(), plainEvery
+	if p.bars {
+		every = drawEvery
+	}
 	newStep := at.Step != p.last.Step
 	if newStep {
 		p.endStep()
+		p.began, p.first = now, at.Done
 	}
 	p.last = at
-	if p.bars {
-		p.draw(newStep, at)
-		return
-	}
-	if now := p.now(); newStep || now.Sub(p.said) >= plainEvery {
-		p.said = now
-		p.print(at)
+	if newStep || now.Sub(p.at) >= every {
+		p.show(now)
 	}
 }
 
@@ -59,42 +67,72 @@ func (p *Progress) End() {
 }
 
 func (p *Progress) endStep() {
-	switch {
-	case p.last.Step == "":
-	case p.bar != nil:
-		_ = p.bar.Exit() // leaves the bar as it stands
-		fmt.Fprintln(p.out)
-		p.bar = nil
-	case p.last.Done > 0:
-		p.print(p.last)
-	}
-}
-
-func (p *Progress) draw(newStep bool, at backup.Progress) {
-	total := at.Total
-	if total <= 0 {
-		total = -1 // a spinner
-	}
-	if newStep || p.bar == nil {
-		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(p.out),
-			progressbar.OptionSetDescription(at.Step),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetWidth(24),
-			progressbar.OptionSetSpinnerChangeInterval(0), // otherwise a goroutine draws on, which nothing ends
-		)
-	}
-	if p.bar.GetMax64() != total {
-		p.bar.ChangeMax64(total)
-	}
-	_ = p.bar.Set64(at.Done) // a terminal that is gone is no reason to stop
-}
-
-func (p *Progress) print(at backup.Progress) {
-	if at.Total > 0 {
-		fmt.Fprintf(p.out, "%s: %s of %s\n", at.Step, Size(at.Done), Size(at.Total))
+	if p.last.Step == "" {
 		return
 	}
-	fmt.Fprintf(p.out, "%s: %s\n", at.Step, Size(at.Done))
+	if p.bars || p.last.Done > 0 {
+		p.show(p.now())
+	}
+	if p.bars {
+		fmt.Fprintln(p.out)
+	}
+	p.said = ""
+}
+
+// show shows the last news, unless that stands there.
+func (p *Progress) show(now time.Time) {
+	text := p.plain()
+	if p.bars {
+		text = p.bar(now)
+	}
+	p.at = now
+	if text == p.said {
+		return
+	}
+	p.said = text
+	if p.bars {
+		fmt.Fprint(p.out, ClearLine+text)
+		return
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+// ClearLine has what is written next take the place of a terminal's line.
+const ClearLine = "\r\x1b[K"
+
+func (p *Progress) plain() string {
+	if p.last.Total > 0 {
+		return fmt.Sprintf("%s: %s of %s", p.last.Step, Size(p.last.Done), Size(p.last.Total))
+	}
+	return fmt.Sprintf("%s: %s", p.last.Step, Size(p.last.Done))
+}
+
+// barWidth is how wide the bar itself is; a whole line fits 80 columns.
+const (
+	barWidth  = 16
+	stepWidth = 24
+)
+
+func (p *Progress) bar(now time.Time) string {
+	step := p.last.Step
+	if r := []rune(step); len(r) > stepWidth {
+		step = string(r[:stepWidth-1]) + "…"
+	}
+	took := now.Sub(p.began)
+	if p.last.Total <= 0 {
+		text := fmt.Sprintf("%s  %s", step, Size(p.last.Done))
+		if took >= tellAfter {
+			text += ", for " + Age(took.Truncate(time.Second))
+		}
+		return text
+	}
+	done := min(max(p.last.Done, 0), p.last.Total)
+	full := int(float64(done) / float64(p.last.Total) * barWidth)
+	text := fmt.Sprintf("%s %3d%% [%s%s] %s of %s", step, int(float64(done)/float64(p.last.Total)*100),
+		strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), Size(done), Size(p.last.Total))
+	if made := done - p.first; took >= tellAfter && made > 0 && done < p.last.Total {
+		left := time.Duration(float64(took) / float64(made) * float64(p.last.Total-done))
+		text += ", about " + Age(max(left.Round(time.Second), time.Second)) + " left"
+	}
+	return text
 }

@@ -3,32 +3,137 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
-// Table prints rows under headings.
+// gap is between two columns.
+const gap = 2
+
+// leastColumn is how narrow a column is made to have a table fit.
+const leastColumn = 8
+
+// Table prints rows under headings. On a page with an edge what is too long goes on below.
 func Table(w io.Writer, headings []any, rows [][]any) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]any{headings}, rows...) {
+	table := append([][]any{headings}, rows...)
+	widths := make([]int, len(headings))
+	for _, row := range table {
 		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(t, "\t")
-			}
-			fmt.Fprint(t, cell)
+			widths[i] = max(widths[i], longest(fmt.Sprint(cell)))
 		}
-		fmt.Fprintln(t)
 	}
-	_ = t.Flush() // w's own error shows at the next write
+	narrow(widths, columnsOf(w))
+	for _, row := range table {
+		tableRow(w, row, widths)
+	}
 }
+
+func longest(text string) (n int) {
+	for line := range strings.SplitSeq(text, "\n") {
+		n = max(n, utf8.RuneCountInString(line))
+	}
+	return n
+}
+
+// narrow makes the widest columns narrower, until the table fits.
+func narrow(widths []int, columns int) {
+	over := gap*(len(widths)-1) - columns
+	for _, n := range widths {
+		over += n
+	}
+	for columns > 0 && over > 0 {
+		widest := slices.Index(widths, slices.Max(widths))
+		if widths[widest] <= leastColumn {
+			return
+		}
+		widths[widest]--
+		over--
+	}
+}
+
+func tableRow(w io.Writer, row []any, widths []int) {
+	cells, height := make([][]string, len(row)), 1
+	for i, cell := range row {
+		cells[i] = wrap(fmt.Sprint(cell), widths[i])
+		height = max(height, len(cells[i]))
+	}
+	for at := range height {
+		var line strings.Builder
+		pad := 0
+		for i, cell := range row {
+			text := ""
+			if at < len(cells[i]) {
+				text = cells[i][at]
+			}
+			if text != "" {
+				line.WriteString(strings.Repeat(" ", pad) + Paint(w, kindOf(cell), text))
+				pad = 0
+			}
+			pad += widths[i] - utf8.RuneCountInString(text) + gap
+		}
+		fmt.Fprintln(w, line.String())
+	}
+}
+
+func kindOf(cell any) Kind {
+	if c, ok := cell.(Cell); ok {
+		return c.Kind
+	}
+	return Plain
+}
+
+// labelled is how wide the label of a fact is.
+const labelled = 10
 
 // Facts writes one line for each thing that there is something to say about.
 func Facts(w io.Writer, lines [][2]string) {
 	for _, l := range lines {
-		if l[1] != "" {
-			fmt.Fprintf(w, "%-10s %s\n", l[0], l[1])
-		}
+		Fact(w, Plain, l[0], l[1])
 	}
+}
+
+// Fact writes a line of Facts.
+func Fact(w io.Writer, kind Kind, label, text string) {
+	if text != "" {
+		Hanging(w, kind, fmt.Sprintf("%-*s ", labelled, label), text)
+	}
+}
+
+// Hanging writes a text after a mark, below which it goes on where the page has an edge.
+func Hanging(w io.Writer, kind Kind, mark, text string) {
+	indent := utf8.RuneCountInString(mark)
+	room := 0
+	if n := columnsOf(w); n > 0 {
+		room = max(n-indent, leastColumn)
+	}
+	for i, line := range wrap(text, room) {
+		if i > 0 {
+			mark = strings.Repeat(" ", indent)
+		}
+		fmt.Fprintln(w, strings.TrimRight(mark+Paint(w, kind, line), " "))
+	}
+}
+
+// wrap breaks a text into lines of so many columns (0: any), between words where that
+// can be done.
+func wrap(text string, columns int) (lines []string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		for columns > 0 && utf8.RuneCountInString(line) > columns {
+			runes := []rune(line)
+			end := columns
+			for i := columns; i > 0; i-- {
+				if runes[i] == ' ' {
+					end = i
+					break
+				}
+			}
+			lines = append(lines, strings.TrimRight(string(runes[:end]), " "))
+			line = strings.TrimLeft(string(runes[end:]), " ")
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // Indented is a text with each line set off from the left.

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -20,15 +21,35 @@ func Stamp(t time.Time) string {
 // Age is a length of time for people.
 func Age(d time.Duration) string {
 	switch {
+	case d < 0:
+		return "-" + Age(-d)
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:
-		return d.Round(time.Second).String()
-	default:
-		return d.Round(time.Minute).String()
+		return short(d.Round(time.Second).String())
+	case d < 2*day:
+		return short(d.Round(time.Minute).String())
 	}
+	d = d.Round(time.Hour)
+	if whole := d / day; d%day > 0 {
+		return fmt.Sprintf("%dd%s", whole, short((d % day).String()))
+	}
+	return fmt.Sprintf("%dd", d/day)
+}
+
+const day = 24 * time.Hour
+
+// short leaves out what of a length of time is nothing, at its end.
+func short(text string) string {
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // Size is a number of bytes for people.
