@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/ha/api"
 )
 
@@ -30,7 +31,7 @@ are; understudy backup --accept-change makes one at once.`,
 			}
 			var answer api.AcceptAnswer
 			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/sources/accept", api.AcceptRequest{Sources: args}, &answer); err != nil {
-				return err
+				return a.meantOf(cmd.Context(), err, "sources", names.Names.Sources, args...)
 			}
 			return a.printer().Show(answer, func(w io.Writer) {
 				if len(answer.Accepted) == 0 {
@@ -43,5 +44,5 @@ are; understudy backup --accept-change makes one at once.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 0, names.Names.Sources)
 }

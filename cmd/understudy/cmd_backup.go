@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -55,7 +56,7 @@ which something deleted or damaged packs.`,
 					req.AcceptChange = []string{"*"}
 				}
 			}
-			return a.backup(cmd.Context(), req)
+			return a.meantOf(cmd.Context(), a.backup(cmd.Context(), req), "sources", names.Names.Sources, args...)
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -63,8 +64,9 @@ which something deleted or damaged packs.`,
 	cmd.Flags().StringVar(&trigger, "trigger", string(backup.Requested), "request, or task when a task of the application has completed")
 	cmd.Flags().BoolVar(&full, "full", false, "read everything again, and refer to no pack of an earlier backup")
 	cmd.Flags().BoolVar(&accept, "accept-change", false, "confirm that the sources named, or all, have changed as they should")
+	a.completesFlag(cmd, "trigger", fixed(string(backup.Requested), string(backup.Task)))
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
-	return cmd
+	return a.completes(cmd, 0, names.Names.Sources)
 }
 
 func (a *app) backup(ctx context.Context, req api.BackupRequest) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -74,6 +75,7 @@ Without a running agent it reads the bucket itself.`,
 	a.addAgentFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200; with --json all)")
 	cmd.Flags().StringVar(&before, "before", "", "only those that come after the backup with this id in the list")
+	a.completesFlag(cmd, "before", names.Names.Backups)
 	cmd.AddCommand(newBackupsShow(a), newBackupsDiff(a))
 	return cmd
 }
@@ -102,7 +104,7 @@ func newBackupsShow(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Backups)
 }
 
 // newest is the id of the newest backup.

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/cmd/understudy/backups"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -71,7 +72,7 @@ removed again. Exit code 0 whether they differ or not.`,
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list every change")
-	return cmd
+	return a.completes(cmd, 2, names.Names.Backups)
 }
 
 func (a *app) diffBackups(ctx context.Context, nameA, nameB string, limit int) error {

@@ -6,11 +6,11 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -62,12 +62,13 @@ Durations are like 90s, 5m, 12h or 14d.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.setShared(cmd.Context(), args[0], args[1]) },
 	}
 	a.addAgentFlag(cmd)
+	a.configCompletions(cmd)
 	return cmd
 }
 
 func (a *app) setShared(ctx context.Context, key, value string) error {
 	if !slices.Contains(agent.ConfigKeys, key) {
-		return exit.Usagef("there is no setting %q; the settings are %s", key, strings.Join(agent.ConfigKeys, ", "))
+		return exit.Usagef("there is no setting %q%s", key, suggest.Instead(key, "settings", agent.ConfigKeys))
 	}
 	c, err := a.agent()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
 	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -48,7 +49,10 @@ because it is read, and verified, from what is in the bucket.
   understudy events --since 2d --kinds promotion,config
   understudy events --cluster`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.events(f).show(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := meant(a.events(f).show(cmd.Context()), "kinds of events", names.Kinds(), f.kinds...)
+			return meant(err, "levels", names.Levels(), f.levels...)
+		},
 	}
 	a.addAgentFlag(cmd)
 	cmd.Flags().BoolVar(&f.cluster, "cluster", false, "show what has happened to the cluster, from the bucket")
@@ -56,6 +60,8 @@ because it is read, and verified, from what is in the bucket.
 	cmd.Flags().IntVar(&f.limit, "limit", 100, "how many past events to show at most, the newest")
 	cmd.Flags().StringSliceVar(&f.kinds, "kinds", nil, "show these kinds only, such as promotion,backup")
 	cmd.Flags().StringSliceVar(&f.levels, "levels", nil, "show these levels only: info, warn, alarm")
+	a.completesFlag(cmd, "kinds", fixed(names.Kinds()...))
+	a.completesFlag(cmd, "levels", fixed(names.Levels()...))
 	cmd.Flags().StringVar(&f.since, "since", "", "show what happened since then: 2h, 3d, or a time like 2026-05-01T06:00:00Z")
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -64,11 +65,12 @@ the active. A removed instance is refused until it joins again.`,
 		Example: `  understudy instances remove host-c`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/instances/"+url.PathEscape(args[0]), nil, args[0]+" is removed.")
+			err := a.tell(cmd.Context(), http.MethodDelete, "/api/v1/instances/"+url.PathEscape(args[0]), nil, args[0]+" is removed.")
+			return a.meantOf(cmd.Context(), err, "instances", names.Names.Instances, args[0])
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Instances)
 }
 
 // doneJSON is what commands print with --json that have nothing else to tell.

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/keyring"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 )
 
 func newKeyAdd(a *app) *cobra.Command {
@@ -57,11 +58,11 @@ signing beside the new one until it is retired.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Keys)
 }
 
 func newKeyRetire(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.completes(&cobra.Command{
 		Use:   "retire ID",
 		Short: "Remove a key that is no longer active from the key file",
 		Long: `Remove a key from the key file, when nothing needs it any more: the end of a
@@ -84,7 +85,7 @@ backups.`,
 				return next, a.keyring().CheckUnneeded(cmd.Context(), args[0], next)
 			}, fmt.Sprintf("Key %s is removed from the key file. Restart the agent.", args[0]))
 		},
-	}
+	}, 1, names.Names.Keys)
 }
 
 // keyring is the key file of this host.

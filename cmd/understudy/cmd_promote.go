@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
 	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
@@ -108,7 +109,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&p.req.AllowVersionMismatch, "allow-version-mismatch", false, "restore a backup of another version of the application")
 	f.BoolVar(&p.req.AllowFailedRehearsal, "allow-failed-rehearsal", false, "restore a backup whose rehearsal failed here")
 	f.BoolVar(&p.req.WaiveSalvage, "waive-salvage", false, "give up the salvage backup that this instance still owes")
-	return cmd
+	return a.completes(cmd, 1, names.Names.Backups)
 }
 
 // promotion is one run of the command.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -55,6 +56,7 @@ func newRecoverBucket(a *app) *cobra.Command {
 	f.BoolVar(&r.dry, "dry-run", false, "only show what is lost")
 	f.BoolVar(&r.yes, "yes", false, "do not ask")
 	f.StringArrayVar(&r.without, "without", nil, "name of an instance that cannot be asked, and will never see the newer head again: your word; may be repeated")
+	a.completesFlag(cmd, "without", names.Names.Instances)
 	f.StringVar(&r.reason, "reason", "", "why, for people")
 	return cmd
 }

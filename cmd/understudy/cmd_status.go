@@ -110,7 +110,7 @@ func (a *app) redraw(w io.Writer, show func(io.Writer)) {
 	fmt.Fprintln(w)
 }
 
-// statusColumns is how wide a status is at most, wherever it is shown.
+// statusColumns is how wide a status is at most on a terminal.
 const statusColumns = 100
 
 // showStatus writes a status for people.

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -61,7 +62,7 @@ func TestStatusFitsAHundredColumns(t *testing.T) {
 		Status: ha.Status{Role: ha.RoleStandby, Bucket: long, Work: long},
 	}
 	var out bytes.Buffer
-	showStatus(&out, s)
+	showStatus(terminal.Page(&out, 200), s)
 	for line := range strings.SplitSeq(out.String(), "\n") {
 		if n := utf8.RuneCountInString(line); n > 100 {
 			t.Errorf("%d columns: %s", n, line)

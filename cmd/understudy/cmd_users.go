@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/api"
@@ -80,6 +81,7 @@ first user is an admin.
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", string(account.Admin), "admin or viewer")
+	a.completesFlag(cmd, "role", fixed(string(account.Admin), string(account.Viewer)))
 	addPasswordFile(cmd, &file)
 	a.addAgentFlag(cmd)
 	return cmd
@@ -94,11 +96,12 @@ last admin cannot be removed.`,
 		Example: `  understudy users remove bob`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/users/"+url.PathEscape(args[0]), nil, args[0]+" is removed.")
+			err := a.tell(cmd.Context(), http.MethodDelete, "/api/v1/users/"+url.PathEscape(args[0]), nil, args[0]+" is removed.")
+			return a.meantOf(cmd.Context(), err, "users", names.Names.Users, args[0])
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Users)
 }
 
 func newUsersPassword(a *app) *cobra.Command {
@@ -117,12 +120,13 @@ done on the active.
 			if err != nil {
 				return err
 			}
-			return a.tell(cmd.Context(), http.MethodPut, "/api/v1/users/"+url.PathEscape(args[0])+"/password", api.NewPassword{Password: password}, "The password of "+args[0]+" is changed.")
+			err = a.tell(cmd.Context(), http.MethodPut, "/api/v1/users/"+url.PathEscape(args[0])+"/password", api.NewPassword{Password: password}, "The password of "+args[0]+" is changed.")
+			return a.meantOf(cmd.Context(), err, "users", names.Names.Users, args[0])
 		},
 	}
 	addPasswordFile(cmd, &file)
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Users)
 }
 
 const passwordHelp = `The password is asked for on a terminal, twice and without an echo, or is the first

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
+	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -74,7 +75,7 @@ are allowed; redirects are not followed.
 			}
 			var added api.AddedWebhook
 			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/webhooks", req, &added); err != nil {
-				return err
+				return meant(meant(err, "kinds of events", names.Kinds(), kinds...), "levels", names.Levels(), levels...)
 			}
 			return a.printer().Show(added, func(w io.Writer) {
 				fmt.Fprintf(w, "Webhook %s is added. Its secret, which is shown this once:\n\n  %s\n\nTry it: understudy webhooks test %s\n", added.ID, added.Secret, added.ID)
@@ -84,6 +85,8 @@ are allowed; redirects are not followed.
 	a.addAgentFlag(cmd)
 	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, "of these kinds of events only")
 	cmd.Flags().StringSliceVar(&levels, "levels", nil, "of events of these levels only: info, warn, alarm")
+	a.completesFlag(cmd, "kinds", fixed(names.Kinds()...))
+	a.completesFlag(cmd, "levels", fixed(names.Levels()...))
 	return cmd
 }
 
@@ -99,7 +102,7 @@ func newWebhooksRemove(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Webhooks)
 }
 
 func newWebhooksTest(a *app) *cobra.Command {
@@ -125,7 +128,7 @@ func newWebhooksTest(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return cmd
+	return a.completes(cmd, 1, names.Names.Webhooks)
 }
 
 func showWebhooks(w io.Writer, all []api.Webhook) {

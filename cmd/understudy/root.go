@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
@@ -136,6 +137,9 @@ func newRoot(a *app) *cobra.Command {
 		Args:          subcommandOnly,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if isShells(cmd) {
+				return nil
+			}
 			file, err := a.findEnvironment(cmd.Flags())
 			if err != nil {
 				return err
@@ -150,7 +154,7 @@ func newRoot(a *app) *cobra.Command {
 	settings.Register(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON with stable field names")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return exit.Usagef("%w; see: %s --help", err, cmd.CommandPath())
+		return exit.Usagef("%w; see: %s --help", unknownFlag(cmd, err), cmd.CommandPath())
 	})
 	root.SetVersionTemplate("understudy {{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
@@ -160,6 +164,7 @@ func newRoot(a *app) *cobra.Command {
 		newInstances(a), newConfig(a), newUsers(a), newPause(a), newResume(a), newStart(a), newEvents(a), newWebhooks(a), newDemo(a),
 		newVersion(a), newSettings(),
 	)
+	a.completeSettings(root)
 	return root
 }
 
@@ -168,9 +173,15 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := ""
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	var commands []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			commands = append(commands, c.Name())
+		}
+	}
+	hint := suggest.Instead(args[0], "commands", commands)
+	if near := suggest.Nearest(args[0], commands); !cmd.HasParent() && near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	return exit.Usagef("unknown command %q for %s%s", args[0], cmd.CommandPath(), hint)
 }

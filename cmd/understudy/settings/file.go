@@ -282,3 +282,21 @@ func (r *reader) federation(y *prometheusYAML) agent.Federation {
 	}
 	return agent.Federation{TargetsFile: y.TargetsFile, Address: y.Address}
 }
+
+// SourceNames are the names of the sources in the YAML file, as far as it can be read.
+func (h *Host) SourceNames() (names []string) {
+	text, err := os.ReadFile(h.Config)
+	if err != nil {
+		return nil
+	}
+	file, _, _, err := parseFile(text)
+	if err != nil {
+		return nil
+	}
+	for _, s := range file.Sources {
+		if s.Name != "" {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}

@@ -171,7 +171,7 @@ hooks:
   promote: systemctl start app
   demote: {command: [x], timout: 3s}
 rehearsal: daily
-prometheus: {addres: "a:1"}
+prometheus: {target_file: "/f.json"}
 `), "/d", nil)
 	if err == nil {
 		t.Fatal("accepted")
@@ -187,7 +187,7 @@ prometheus: {addres: "a:1"}
 		`line 11: a command is a list of words`,
 		`line 12: unknown key "timout"; did you mean "timeout"?`,
 		`line 13: rehearsal "daily" is not known`,
-		`line 14: unknown key "addres"; did you mean "address"?`,
+		`line 14: unknown key "target_file"; did you mean "targets_file"?`,
 	}
 	got := strings.Split(err.Error(), "\n")
 	for i, line := range want {

@@ -41,16 +41,19 @@ func (s Streams) coloured() bool {
 	return kind != "" && kind != "dumb"
 }
 
-// Within is w, of which no line is longer than so many columns.
+// Page is w as one of so many columns, without colours.
+func Page(w io.Writer, columns int) io.Writer { return &page{Writer: w, columns: columns} }
+
+// Within is w, of which no line is longer than so many columns. What has no edge keeps
+// none: a program looks for sentences as they are.
 func Within(w io.Writer, columns int) io.Writer {
-	p := &page{Writer: w, columns: columns}
-	if of, ok := w.(*page); ok {
-		p.Writer, p.colours = of.Writer, of.colours
-		if of.columns > 0 {
-			p.columns = min(columns, of.columns)
-		}
+	p, ok := w.(*page)
+	if !ok || p.columns > 0 && p.columns <= columns {
+		return w
 	}
-	return p
+	narrow := *p
+	narrow.columns = columns
+	return &narrow
 }
 
 func columnsOf(w io.Writer) int {
