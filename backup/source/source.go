@@ -54,6 +54,13 @@ type RestoreChecker interface {
 	CheckRestore(ctx context.Context) error
 }
 
+// Previewer is a source that can look, without reading what is backed up, for what a
+// first dump would fail at, beyond what Check looks at. It may take as long as a walk
+// through all files.
+type Previewer interface {
+	Preview(ctx context.Context) error
+}
+
 // Previous is the same source's part of the previous backup.
 type Previous struct {
 	Entry  Entry

@@ -64,7 +64,7 @@ func TestWhatKeepsABlankHostFromTakingOverIsSaid(t *testing.T) {
 		return len(s.Blockers) > 0 && strings.Contains(s.Blockers[0], why)
 	})
 	out, _, code := understudy(t, b.env, "doctor")
-	if code != exit.Bucket || !strings.Contains(out, why) {
+	if code != exit.Host || !strings.Contains(out, why) {
 		t.Errorf("doctor: exit %d: %s", code, out)
 	}
 	b.fails(exit.Refused, why, "promote", "--yes")

@@ -22,8 +22,12 @@ dumped and restored, whether hooks can be run, and whether the application would
 at boot by itself.
 
 It writes small objects below probe/ in the bucket, and a few of up to 4 MiB, and
-removes them. It takes some seconds. Exit code 4 when a check failed; warnings are for
-you to judge.`,
+removes them. It takes some seconds, or as long as a walk through all files that are
+backed up: it is looked whether each can be read. Run it as the agent's user.
+
+Exit code 4 when a check of the bucket, the cluster or the key failed, 5 when all that
+failed is on this host: the configuration, a source, a hook. Warnings are for you to
+judge.`,
 		Example: `  understudy doctor
 
   # which promises does this store break?

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
@@ -37,4 +39,30 @@ func TestDoctorSaysWhatWouldBreak(t *testing.T) {
 		t.Errorf("broken: %v", r)
 	}
 	h.fails(exit.Bucket, "not be safe", "doctor")
+}
+
+// What the first backup would fail at is found before, and is not called the bucket's.
+func TestDoctorFindsWhatTheFirstBackupWould(t *testing.T) {
+	h := newTestHosts(t, "host-a")[0]
+	good, err := os.ReadFile(h.path("understudy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("understudy.yaml", string(good)+"  - {name: more, directory: {path: "+h.path("nowhere")+"}}\n")
+	found := map[string]doctor.Finding{}
+	out, stderr, code := understudy(t, h.env, "doctor", "--json")
+	var all []doctor.Finding
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		t.Fatalf("printed %s%s: %v", out, stderr, err)
+	}
+	for _, f := range all {
+		found[f.Name] = f
+	}
+	if code != exit.Host || found["source more"].Result != doctor.Bad || found["source more"].Where != doctor.OnHost || found["bucket"].Where != doctor.InBucket || !strings.Contains(stderr, "all of that is on this host") {
+		t.Errorf("a folder that is missing: exit %d: %+v %s", code, found, stderr)
+	}
+	h.write("understudy.yaml", string(good)+"hooks: {promote: [no-such-program]}\n")
+	h.fails(exit.Host, "1 of", "doctor")
+	h.write("key", "no key")
+	h.fails(exit.Bucket, "2 of", "doctor")
 }

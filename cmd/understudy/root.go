@@ -110,7 +110,7 @@ lists them. What to back up comes from a YAML file: understudy config init write
 first one.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused because unsafe or not in
-that role, 4 bucket or key problem, 130 interrupted.`
+that role, 4 bucket or key problem, 5 (doctor) a problem of this host, 130 interrupted.`
 
 const rootExample = `  # a key, once for the cluster; keep a copy where the hosts' fate does not reach
   (umask 077; understudy key generate > /etc/understudy/key)

@@ -50,6 +50,7 @@ func (e *Examiner) examineCluster(ctx context.Context, store blobstore.Store, ri
 	unanswered := (*blobstore.Error)(nil)
 	switch {
 	case errors.Is(err, control.ErrBucket):
+		e.noCluster = true
 		return nil, []Finding{{Name: "cluster", Result: Warning, Detail: "none yet: make one with understudy init"}}
 	case errors.As(err, &unanswered):
 		return nil, []Finding{is("cluster", err, "")}
@@ -98,6 +99,7 @@ func (e *Examiner) examinePacks(ctx context.Context, bucket *control.Store) []Fi
 func examineDataDir(dir, cluster string) Finding {
 	journal, err := datadir.ReadJournal(dir)
 	f := is("data folder", err, dir)
+	f.Where = OnHost
 	switch {
 	case err != nil:
 	case journal == nil:

@@ -25,7 +25,30 @@ type Finding struct {
 	// Values are what was measured, named with their units.
 	Values map[string]float64 `json:"values,omitempty"`
 
+	// Where is what the finding is about.
+	Where Where `json:"where"`
+
 	broken bool // the store does not keep the promise
+}
+
+// Where a problem is.
+type Where string
+
+// The bucket with the cluster and its key, and this host: its configuration, its sources,
+// its hooks.
+const (
+	InBucket Where = "bucket"
+	OnHost   Where = "host"
+)
+
+// placed says of findings what they are about.
+func placed(where Where, found []Finding) []Finding {
+	for i := range found {
+		if found[i].Where == "" {
+			found[i].Where = where
+		}
+	}
+	return found
 }
 
 // Result is how good one thing is.
@@ -56,6 +79,8 @@ type Examiner struct {
 	Keep outlet.Collector
 	// Steps shows on a terminal what is being done; nil: nothing is shown.
 	Steps io.Writer
+
+	noCluster bool // in the bucket: this host is going to make one, as its active
 }
 
 // Examine looks at everything.
@@ -65,10 +90,17 @@ func (e *Examiner) Examine(ctx context.Context) []Finding {
 	if err != nil {
 		found = append(found, is("key", err, ""))
 	}
+	found = append(found, e.examineBucket(ctx, ring)...)
+	return append(placed(InBucket, found), placed(OnHost, e.examineHost(ctx))...)
+}
+
+// examineHost looks at all that is not the bucket's.
+func (e *Examiner) examineHost(ctx context.Context) []Finding {
+	var found []Finding
 	for _, problem := range e.Set.Exposed() {
 		found = append(found, Finding{Name: "private files", Result: Warning, Detail: problem})
 	}
-	found = append(found, e.examineBucket(ctx, ring)...)
+	found = append(found, e.examineUser()...)
 	c, err := e.Set.File(e.Keep)
 	found = append(found, is("configuration", err, e.Set.Config))
 	if err != nil {
@@ -84,10 +116,13 @@ func (e *Examiner) Examine(ctx context.Context) []Finding {
 
 // Diagnosis is an error when a check failed.
 func Diagnosis(found []Finding) error {
-	failed, broken := 0, []string(nil)
+	failed, here, broken := 0, 0, []string(nil)
 	for _, f := range found {
 		if f.Result == Bad {
 			failed++
+			if f.Where == OnHost {
+				here++
+			}
 		}
 		if f.broken {
 			broken = append(broken, f.Name)
@@ -99,6 +134,9 @@ func Diagnosis(found []Finding) error {
 	err := fmt.Errorf("%d of %d checks failed: a promotion would not be safe", failed, len(found))
 	if len(broken) > 0 {
 		err = fmt.Errorf("%w: the store breaks %s", err, strings.Join(broken, ", "))
+	}
+	if here == failed {
+		return exit.With(exit.ErrHost, fmt.Errorf("%w; all of that is on this host", err))
 	}
 	return exit.With(exit.ErrBucket, err)
 }

@@ -26,6 +26,7 @@ const (
 	Usage       = 2
 	Refused     = 3   // unsafe, or not in this role
 	Bucket      = 4   // bucket or key
+	Host        = 5   // doctor: something on this host
 	Interrupted = 130 // by a signal
 )
 
@@ -35,6 +36,7 @@ var (
 	ErrBucket  = errors.New("bucket or key problem")
 	ErrRefused = errors.New("refused")
 	ErrFailed  = errors.New("failed")
+	ErrHost    = errors.New("a problem of this host")
 )
 
 // kindError is an error with its kind.
@@ -71,6 +73,7 @@ var codes = []struct {
 	{Failed, []error{
 		ErrFailed, control.ErrNoBackup, backup.ErrTampered, pack.ErrCorrupt, restore.ErrNotEmpty, restore.ErrNoSpace,
 	}},
+	{Host, []error{ErrHost}},
 	{Bucket, append([]error{ErrBucket, control.ErrBucket, control.ErrUnverified}, keyProblems...)},
 }
 
