@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/runner"
 )
 
 // crashTrials is how many clusters die side by side; they mostly wait.
@@ -59,7 +59,7 @@ func TestEveryCrashEndsInOrder(t *testing.T) {
 	slices.Sort(told)
 	t.Logf("%d deaths of %d:\n%s", len(told), len(deaths), strings.Join(told, "\n"))
 	for point := range passed {
-		if name := point[:strings.LastIndexByte(point, '.')]; !slices.Contains(agent.Steps(), name) {
+		if name := point[:strings.LastIndexByte(point, '.')]; !slices.Contains(runner.StepNames(), name) {
 			t.Errorf("the step %s is not in the table of steps", name)
 		}
 	}
@@ -75,14 +75,14 @@ func everyDeath(t *testing.T) (deaths []death) {
 	steps := map[string]bool{}
 	for _, s := range scenarios {
 		for _, step := range s.steps {
-			if steps[step] || !slices.Contains(agent.Steps(), step) {
+			if steps[step] || !slices.Contains(runner.StepNames(), step) {
 				t.Fatalf("%s: the step %s has two scenarios, or is none", s.name, step)
 			}
 			steps[step] = true
 			deaths = append(deaths, death{s, step + ".before"}, death{s, step + ".after"})
 		}
 	}
-	for _, step := range agent.Steps() {
+	for _, step := range runner.StepNames() {
 		if !steps[step] {
 			t.Errorf("no scenario leads to the step %s", step)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/requests"
+	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -42,7 +43,7 @@ type Agent struct {
 	cache      *restore.Cache
 	events     *event.Log
 	tell       *event.Teller
-	state      *state
+	state      *runner.State
 	asking     *requests.Asking
 	requests   *requests.Requests
 	app        *application.Application
@@ -88,16 +89,12 @@ type Agent struct {
 	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
-	machine *ha.Machine
-	running map[uint64]context.CancelFunc // effects under way
-	told    string                        // digest of the configuration that the machine was told of
-	journal journaling
-	watch   backupWatch
-	effects sync.WaitGroup
+	told  string // digest of the configuration that the machine was told of
+	watch backupWatch
 
-	inbox   *inbox
-	wakeups chan struct{} // a notification has come
-	ran     atomic.Bool
+	inbox  *runner.Inbox
+	runner *runner.Runner
+	ran    atomic.Bool
 
 	membership sync.Mutex // one change of the shared configuration at a time
 
@@ -148,16 +145,14 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		cfg: cfg, dir: dir, started: cfg.Clock.Now(), begun: j,
 		self:    ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
 		control: control.New(cfg.control(), j.Cluster),
-		running: make(map[uint64]context.CancelFunc),
-		inbox:   newInbox(),
-		wakeups: make(chan struct{}, 1),
-		state:   newState(),
+		inbox:   runner.NewInbox(),
+		state:   runner.NewState(),
 		ended:   make(map[string]PromotionStatus),
 	}
 	if a.events, err = event.Open(dir.File(datadir.EventsFile), event.Options{Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
-	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.announce)
+	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.Announce)
 	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
 	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
@@ -173,8 +168,7 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	// The new incarnation is journalled before the bucket learns of it. All
 	// that the bucket may still show are kept until it is known which one does.
 	j.Incarnations = append(slices.Clone(j.Incarnations), incarnation)
-	a.journal.done = make(chan error, 1)
-	if err := a.announced("journal.start", func() error { return dir.SaveJournal(j) }); err != nil {
+	if err := runner.Steps(cfg.Step).Do("journal.start", func() error { return dir.SaveJournal(j) }); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	a.cached.List(ctx)
@@ -182,8 +176,7 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
-	a.machine = ha.New(params, j)
-	a.snapshot(a.started)
+	a.openRunner(ha.New(params, j))
 	return a, nil
 }
 
@@ -270,10 +263,6 @@ func (a *Agent) closeEvents() error {
 // Events is this instance's log of events.
 func (a *Agent) Events() *event.Log { return a.events }
 
-// wakeEvery is the longest that the loop waits before it looks at the clocks:
-// timers stand still while a host is suspended.
-const wakeEvery = time.Second
-
 // Run carries the protocol out until ctx is done, which is no error, or until
 // going on would be unsafe: the bucket holds
 // another cluster, or ignores preconditions (ErrBucket); the key is wrong (a kind
@@ -307,8 +296,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.kept.Run(gctx) })
 	g.Go(func() error { return a.keepLooking(gctx) })
 	err := g.Wait()
-	close(a.inbox.stopped)
-	a.effects.Wait()
+	a.runner.End()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -322,60 +310,30 @@ func (a *Agent) Run(ctx context.Context) error {
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
 	a.standIn.end()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	defer a.endJournal()
-	next := input{ev: ha.Tick{}}
 	if digest, c := a.configs.current(); c != nil { // most likely still in force
-		next, a.told = input{ev: ha.UseConfig{Frequency: c.Frequency}}, digest
+		a.told = digest
+		return a.runner.Run(ctx, ha.UseConfig{Frequency: c.Frequency})
 	}
-	for {
-		a.step(ctx, next)
-		a.sleep(timer)
-		next = input{ev: ha.Tick{}}
-		select {
-		case <-ctx.Done():
-			a.leave(ctx)
-			return ctx.Err()
-		case next = <-a.inbox.events:
-		case err := <-a.journal.done:
-			a.journaled(ctx, err)
-		case <-a.wakeups:
-			next = input{ev: ha.Notified{}}
-		case <-timer.C:
-		}
-	}
+	return a.runner.Run(ctx, ha.Tick{})
 }
 
-// step tells the machine one thing and sets what it wants going.
-func (a *Agent) step(ctx context.Context, in input) {
-	if a.cfg.Beat != nil {
-		a.cfg.Beat()
-	}
-	if d, ok := in.ev.(ha.Done); ok {
-		delete(a.running, d.ID)
-	}
-	now := a.cfg.Clock.Now()
-	effects := a.machine.Handle(now, in.ev)
-	a.snapshot(now)
-	a.obey(ctx, a.journal.barrier.Add(now.Mono, effects...)...)
-	a.watchJournal(ctx, now.Mono)
-	a.followConfig(ctx)
-	late := a.watchBackups(ctx, a.state.View(), now)
-	a.mu.Lock()
-	a.late = late
-	a.mu.Unlock()
-	if in.taken != nil {
-		close(in.taken)
-	}
-}
-
-// snapshot leaves the machine's state for everybody else.
-func (a *Agent) snapshot(now ha.Now) {
-	core := a.machine.Status()
-	a.app.Supervise(&core, now)
-	a.remember(core.Last)
-	a.state.set(core, now)
+// openRunner makes what runs the machine.
+func (a *Agent) openRunner(m *ha.Machine) {
+	a.runner = runner.New(runner.Config{
+		Machine: m, Inbox: a.inbox, Clock: a.cfg.Clock, State: a.state, Disk: a.dir, Log: a.tell, Steps: a.cfg.Step, Failed: a.stats.failed,
+		Work: a.work, Leave: a.leave, Beat: a.cfg.Beat,
+		Correct: func(core *ha.Status, now ha.Now) {
+			a.app.Supervise(core, now)
+			a.remember(core.Last)
+		},
+		After: func(ctx context.Context, now ha.Now) {
+			a.followConfig(ctx)
+			late := a.watchBackups(ctx, a.state.View(), now)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.late = late
+		},
+	}, a.started)
 }
 
 // Changed gives a channel that is closed the next time that anything in Status

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/runner"
 )
 
 // Defaults of a Config.
@@ -116,9 +117,7 @@ func (c Config) complete() (Config, error) {
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
-	if c.Step != nil {
-		c.Store = stepStore{c.Store, c.Step}
-	}
+	c.Store = runner.Steps(c.Step).Store(c.Store)
 	if c.find == nil {
 		c.find = holder.Find
 	}

@@ -115,10 +115,10 @@ func (a *Agent) followConfig(ctx context.Context) {
 	if config != nil && known == h.Config && a.told != h.Config {
 		a.told = h.Config
 		told := ha.UseConfig{Frequency: config.Frequency}
-		a.effects.Go(func() { a.inbox.Post(told) })
+		a.runner.Go(func() { a.inbox.Post(told) })
 	}
 	if a.configs.claim(h.Config) {
-		a.effects.Go(func() { a.loadConfig(ctx, h.Config) })
+		a.runner.Go(func() { a.loadConfig(ctx, h.Config) })
 	}
 }
 

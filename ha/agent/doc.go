@@ -10,6 +10,7 @@
 //	control      the control objects, the chain of backups, the audit log
 //	membership   this instance's name and record
 //	upkeep       what is in the bucket and in the cache
+//	runner       runs the machine, and makes its journal durable
 //	application  starts, stops and judges the application
 //	sources      where the sources lie, and whether they are what they were
 //	staging      what is staged, rehearsed, and swapped in
@@ -20,11 +21,11 @@
 //
 // # Goroutines
 //
-// One goroutine, the loop in Run, owns the machine and the journal file.
-// Effects run in goroutines of their own and hand their Done back to the loop.
+// One goroutine, that of the runner, owns the machine and the journal file.
+// Effects run in goroutines of their own and hand their Done back to it.
 // Two more keep this instance's record in the bucket (keepRegistered) and the
-// table of the other instances. Everything else reads a snapshot that the loop
-// leaves after every step.
+// table of the other instances. Everything else reads the state that the
+// runner leaves after every step.
 //
 // # Identity
 //

@@ -10,59 +10,54 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/runner"
 )
 
-// carryOut sets one effect going.
-func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
+// work says how an effect is carried out, and carries out what takes no time.
+func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	switch e := e.(type) {
-	case ha.Save:
-		a.save(e)
 	case ha.Read:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
 	case ha.Write:
-		a.startStep(ctx, string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
+		return step(string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
 	case ha.StartApp:
-		a.startStep(ctx, "application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.app.Start(ctx, e)) })
+		return step("application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.app.Start(ctx, e)) })
 	case ha.StopApp:
-		a.startStep(ctx, "application.stop", e.ID, func(ctx context.Context) ha.Done {
+		return step("application.stop", e.ID, func(ctx context.Context) ha.Done {
 			unstopped, err := a.app.Stop(ctx, e)
 			d := failed(err)
 			d.Unstopped = unstopped
 			return d
 		})
 	case ha.MakeBackup:
-		a.startStep(ctx, "backup", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Backup(ctx, e)) })
+		return step("backup", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Backup(ctx, e)) })
 	case ha.MakeSalvage:
-		a.startStep(ctx, "salvage", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Salvage(ctx, e)) })
+		return step("salvage", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Salvage(ctx, e)) })
 	case ha.Pull:
-		a.startStep(ctx, "pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
+		return step("pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
 	case ha.FindBackup:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return a.findBackup(ctx, e.Ref) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return a.findBackup(ctx, e.Ref) })
 	case ha.Rehearse:
-		a.startStep(ctx, "rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
+		return step("rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
 	case ha.Unstage:
-		a.startStep(ctx, "unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
+		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:
-		a.startStep(ctx, "stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed)) })
+		return step("stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed)) })
 	case ha.Swap:
-		a.startStep(ctx, "swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
+		return step("swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
 	case ha.Rollback:
-		a.startStep(ctx, "rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.RollBack(ctx)) })
+		return step("rollback", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.RollBack(ctx)) })
 	case ha.Discard:
-		a.startStep(ctx, "discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Finish(ctx)) })
+		return step("discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Finish(ctx)) })
 	case ha.UseSources:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done { return failed(a.useSources(ctx)) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return failed(a.useSources(ctx)) })
 	case ha.Survey:
-		a.start(ctx, e.ID, func(ctx context.Context) ha.Done {
+		return step("", e.ID, func(ctx context.Context) ha.Done {
 			all, err := a.sightings(ctx)
 			d := failed(err)
 			d.Sightings = all
 			return d
 		})
-	case ha.Cancel:
-		if cancel := a.running[e.ID]; cancel != nil {
-			cancel()
-		}
 	case ha.Notify:
 		a.notifier.notify(ctx, e)
 	case ha.Answer:
@@ -72,18 +67,12 @@ func (a *Agent) carryOut(ctx context.Context, e ha.Effect) {
 	default:
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}
+	return runner.Work{}
 }
 
-// start carries out an effect that takes time, and hands its Done to the loop.
-func (a *Agent) start(ctx context.Context, id uint64, do func(context.Context) ha.Done) {
-	ctx, cancel := context.WithCancel(ctx)
-	a.running[id] = cancel
-	a.effects.Go(func() {
-		defer cancel()
-		d := do(ctx)
-		d.ID = id
-		a.inbox.Post(d)
-	})
+// step is work that takes time; a name makes it a durable step.
+func step(name string, id uint64, do func(context.Context) ha.Done) runner.Work {
+	return runner.Work{Step: name, ID: id, Do: do}
 }
 
 // failed is the Done of work that either happened or did not.

@@ -24,32 +24,5 @@ func (a *Agent) leave(ctx context.Context) {
 	const request = "farewell"
 	said := a.asking.Expect(request)
 	defer a.asking.Forget(request)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	next := input{ev: ha.Farewell{Request: request}}
-	for {
-		a.step(ctx, next)
-		a.sleep(timer)
-		next = input{ev: ha.Tick{}}
-		select {
-		case <-said:
-			return
-		case <-ctx.Done():
-			return
-		case err := <-a.journal.done:
-			a.journaled(ctx, err)
-		case next = <-a.inbox.events:
-		case <-timer.C:
-		}
-	}
-}
-
-// sleep sets the timer to when the machine wants to be woken, or to when the
-// clocks are to be looked at.
-func (a *Agent) sleep(timer *time.Timer) {
-	wait := wakeEvery
-	if due, ok := a.machine.Wake(); ok {
-		wait = min(wait, max(due, time.Millisecond))
-	}
-	timer.Reset(wait)
+	a.runner.Until(ctx, ha.Farewell{Request: request}, said)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/work"
 )
@@ -53,7 +54,7 @@ func (a *Agent) openStaging(ctx context.Context) (err error) {
 	a.stage = staging.New(staging.Config{
 		Folder: a.dir.File(datadir.SwapFolder), Cache: a.cache, Repo: a.repo, Rehearsals: a.rehearsals, Clock: a.cfg.Clock, Log: a.tell,
 		Judge: a.app, Backups: a.cached, Progress: a.progress, Counts: &a.stats, Leftovers: a.leftovers.Soon,
-		Volume: a.volumes.Settle, Step: a.cfg.Step, Announce: a.announced,
+		Volume: a.volumes.Settle, Step: a.cfg.Step, Announce: runner.Steps(a.cfg.Step).Do,
 	})
 	a.reader = staging.NewReader(a.stage, a.state)
 	a.kept = staging.NewKept(a.dir, a.tell, func() []source.Source { return a.live().Sources })

@@ -65,7 +65,7 @@ func (n *notifier) notify(ctx context.Context, e ha.Notify) {
 	}
 	known := n.a.peers()
 	n.wake(ctx, known, e.Ref)
-	n.a.effects.Go(func() {
+	n.a.runner.Go(func() {
 		// A standby may have joined since the table was read. If it cannot be
 		// read now, such a one polls.
 		if n.a.table.refresh(ctx) != nil {
@@ -80,7 +80,7 @@ func (n *notifier) wake(ctx context.Context, urls []string, ref *backup.Ref) {
 		if u == "" || u == n.a.self.URL {
 			continue
 		}
-		n.a.effects.Go(func() { n.send(ctx, u, ref) })
+		n.a.runner.Go(func() { n.send(ctx, u, ref) })
 	}
 }
 
@@ -214,8 +214,5 @@ func (a *Agent) Notified() {
 	if a.state.View().Role == ha.RoleActive {
 		a.table.stir()
 	}
-	select {
-	case a.wakeups <- struct{}{}:
-	default:
-	}
+	a.inbox.Wake()
 }

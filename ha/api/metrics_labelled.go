@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -61,7 +62,7 @@ var labelledMetrics = []labelled{
 		size := s.Stats.BackupSize
 		return map[string]float64{"logical": float64(size.Logical), "new": float64(size.New), "stored": float64(size.Stored)}
 	}),
-	counters("failures_total", "step", "Failures of a step of backups, pulls, promotions and demotions, or of a write to the bucket.", agent.EffectSteps(), func(s *agent.Stats) map[string]int64 { return s.Failures }),
+	counters("failures_total", "step", "Failures of a step of backups, pulls, promotions and demotions, or of a write to the bucket.", runner.EffectSteps(), func(s *agent.Stats) map[string]int64 { return s.Failures }),
 	counters("hook_failures_total", "hook", "Runs of a hook that failed.", application.HookNames(), func(s *agent.Stats) map[string]int64 { return s.HookFailures }),
 	counters("bucket_errors_total", "operation", "Requests for control objects that failed.", nil, func(s *agent.Stats) map[string]int64 {
 		counts := make(map[string]int64)

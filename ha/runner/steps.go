@@ -1,4 +1,4 @@
-package agent
+package runner
 
 import (
 	"context"
@@ -86,8 +86,8 @@ var steps = [][2]string{
 	{"put.config", "a configuration in the bucket"},
 }
 
-// Steps names the durable steps of an agent: what Config.Step is told of.
-func Steps() []string {
+// StepNames names the durable steps of an agent.
+func StepNames() []string {
 	var names []string
 	for _, s := range steps {
 		names = append(names, s[0])
@@ -107,38 +107,35 @@ func EffectSteps() []string {
 	return names
 }
 
-// announced tells of a step before, and once it is done.
-func (a *Agent) announced(step string, do func() error) error {
-	if a.cfg.Step == nil {
+// Steps is told of each durable step: its name with ".before" just before it begins, and
+// with ".after" when it has been taken. It may be nil.
+type Steps func(point string)
+
+// Do takes a step, and tells of it.
+func (s Steps) Do(step string, do func() error) error {
+	if s == nil {
 		return do()
 	}
-	a.cfg.Step(step + ".before")
+	s(step + ".before")
 	err := do()
 	if err == nil {
-		a.cfg.Step(step + ".after")
+		s(step + ".after")
 	}
 	return err
 }
 
-// startStep is start for an effect that is a durable step.
-func (a *Agent) startStep(ctx context.Context, step string, id uint64, do func(context.Context) ha.Done) {
-	a.start(ctx, id, func(ctx context.Context) (d ha.Done) {
-		_ = a.announced(step, func() error { // d has it
-			d = do(ctx)
-			return d.Err
-		})
-		if (d.Outcome == ha.Failed || d.Outcome == ha.Unknown) && ctx.Err() == nil {
-			a.stats.failed(step)
-		}
-		return d
-	})
+// Store tells of the writes to a store that are steps of their own. Control objects
+// that the machine writes are told of as effects.
+func (s Steps) Store(of blobstore.Store) blobstore.Store {
+	if s == nil {
+		return of
+	}
+	return stepStore{of, s}
 }
 
-// stepStore announces the writes that are steps of their own. Control objects
-// that the machine writes are announced as effects.
 type stepStore struct {
 	blobstore.Store
-	tell func(point string)
+	tell Steps
 }
 
 // Put implements blobstore.Store.

@@ -1,4 +1,4 @@
-package agent
+package runner
 
 import (
 	"sync"
@@ -6,9 +6,9 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
-// state is the machine's state as of its last step, which the loop leaves for
+// State is the machine's state as of its last step, which the loop leaves for
 // everybody else. It is safe for concurrent use.
-type state struct {
+type State struct {
 	mu      sync.Mutex
 	core    ha.Status
 	at      ha.Now
@@ -16,16 +16,17 @@ type state struct {
 	changed chan struct{} // closed when something has changed
 }
 
-func newState() *state { return &state{changed: make(chan struct{})} }
+// NewState has no state yet.
+func NewState() *State { return &State{changed: make(chan struct{})} }
 
 // View is the machine's state as of its last step.
-func (s *state) View() ha.Status {
+func (s *State) View() ha.Status {
 	core, _ := s.ViewAt()
 	return core
 }
 
 // ViewAt returns it with the time of that step: durations in it are as of then.
-func (s *state) ViewAt() (ha.Status, ha.Now) {
+func (s *State) ViewAt() (ha.Status, ha.Now) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.core, s.at
@@ -33,7 +34,7 @@ func (s *state) ViewAt() (ha.Status, ha.Now) {
 
 // Changed returns a channel that is closed the next time that anything in the status
 // may have changed, a few times a second at most while nothing happens.
-func (s *state) Changed() <-chan struct{} {
+func (s *State) Changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.changed
@@ -41,14 +42,14 @@ func (s *state) Changed() <-chan struct{} {
 
 // Turn grows whenever this instance's role has changed: sessions of the
 // console last for one turn.
-func (s *state) Turn() uint64 {
+func (s *State) Turn() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.turn
 }
 
 // set leaves the state after a step, and announces it.
-func (s *state) set(core ha.Status, at ha.Now) {
+func (s *State) set(core ha.Status, at ha.Now) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if core.Role != s.core.Role {
@@ -58,15 +59,15 @@ func (s *state) set(core ha.Status, at ha.Now) {
 	s.tell()
 }
 
-// announce tells whoever waits for a change.
-func (s *state) announce() {
+// Announce tells whoever waits for a change.
+func (s *State) Announce() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tell()
 }
 
 // tell does so; mu is held.
-func (s *state) tell() {
+func (s *State) tell() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -1,4 +1,4 @@
-package agent
+package runner
 
 import (
 	"context"
@@ -30,74 +30,74 @@ const (
 const journalTrouble = "journal"
 
 // obey carries out what the machine asks for, as far as it waits for no journal.
-func (a *Agent) obey(ctx context.Context, effects ...ha.Effect) {
+func (r *Runner) obey(ctx context.Context, effects ...ha.Effect) {
 	for _, e := range effects {
-		a.carryOut(ctx, e)
+		r.carryOut(ctx, e)
 	}
-	for _, d := range a.journal.barrier.Ended() {
-		a.effects.Go(func() { a.inbox.Post(d) })
+	for _, d := range r.journal.barrier.Ended() {
+		r.effects.Go(func() { r.cfg.Inbox.Post(d) })
 	}
 }
 
 // save begins to make the journal durable.
-func (a *Agent) save(e ha.Save) {
-	w := &a.journal
-	now := a.cfg.Clock.Now().Mono
+func (r *Runner) save(e ha.Save) {
+	w := &r.journal
+	now := r.cfg.Clock.Now().Mono
 	if w.again == 0 {
 		w.begun = now
 	}
 	w.writing, w.again = true, 0
 	go func() { // not one of the effects: it may never end
-		w.done <- a.announced("journal."+string(e.Step), func() error { return a.dir.SaveJournal(e.Journal) })
+		w.done <- r.cfg.Steps.Do("journal."+string(e.Step), func() error { return r.cfg.Disk.SaveJournal(e.Journal) })
 	}()
 }
 
 // journaled takes in how the write of a journal has ended.
-func (a *Agent) journaled(ctx context.Context, err error) {
-	w := &a.journal
+func (r *Runner) journaled(ctx context.Context, err error) {
+	w := &r.journal
 	w.writing = false
 	if err != nil {
-		w.again = a.cfg.Clock.Now().Mono + journalPause
-		a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the journal cannot be written, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application: put the disk of the data folder right: %v", err))
+		w.again = r.cfg.Clock.Now().Mono + journalPause
+		r.cfg.Log.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the journal cannot be written, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application: put the disk of the data folder right: %v", err))
 		return
 	}
-	a.obey(ctx, w.barrier.Saved()...)
+	r.obey(ctx, w.barrier.Saved()...)
 	if !w.writing {
-		a.tell.TroubleOver(ctx, journalTrouble, "", "the journal can be written again")
+		r.cfg.Log.TroubleOver(ctx, journalTrouble, "", "the journal can be written again")
 	}
 }
 
 // watchJournal looks after a journal that is not durable yet.
-func (a *Agent) watchJournal(ctx context.Context, now time.Duration) {
-	w := &a.journal
+func (r *Runner) watchJournal(ctx context.Context, now time.Duration) {
+	w := &r.journal
 	if !w.writing && w.again == 0 {
 		return
 	}
 	if now-w.begun >= journalPatience {
 		if w.writing {
-			a.tell.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", a.dir.Path(), journalPatience))
+			r.cfg.Log.Trouble(ctx, journalTrouble, "", fmt.Sprintf("the disk of the data folder %s does not answer: the journal is not written after %v, and without it nothing begins that has to be known after a crash: no renewal, no backup, no start of the application; look at the disk", r.cfg.Disk.Path(), journalPatience))
 		}
 		w.barrier.GiveUp(now - journalPatience)
 	}
 	if w.again != 0 && now >= w.again {
-		a.save(w.barrier.Again())
+		r.save(w.barrier.Again())
 	}
-	a.obey(ctx)
+	r.obey(ctx)
 }
 
 // endJournal waits for the write under way, but not for ever: then the lock of the
 // data folder stays with this process for as long as that lives, lest an older
 // journal replaces one of the next process.
-func (a *Agent) endJournal() {
-	if !a.journal.writing {
+func (r *Runner) endJournal() {
+	if !r.journal.writing {
 		return
 	}
 	timer := time.NewTimer(journalEnd)
 	defer timer.Stop()
 	select {
-	case err := <-a.journal.done:
+	case err := <-r.journal.done:
 		_ = err // a crash may leave an older journal just as well
 	case <-timer.C:
-		a.dir.Hang()
+		r.cfg.Disk.Hang()
 	}
 }
