@@ -15,6 +15,11 @@ func TestPagesLinkToWhatIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tutorials, err := filepath.Glob("../docs/tutorials/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages = append(pages, tutorials...)
 	link := regexp.MustCompile(`\]\(([^)\s]*)\)`)
 	links := 0
 	for _, page := range append(pages, "../README.md") {

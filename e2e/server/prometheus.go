@@ -260,3 +260,16 @@ func (p *PrometheusServer) tail() string { return (&process{log: filepath.Join(p
 func (p *PrometheusServer) remove() {
 	_ = errors.Join(p.run("stop"), os.RemoveAll(p.dir)) // a leftover in the temporary folder harms no test
 }
+
+// PrometheusPrograms are the paths of the server's program and of promtool.
+func PrometheusPrograms(tb testing.TB) (prometheus, promtool string) {
+	tb.Helper()
+	prometheus, err := findTool(prometheusBinary)
+	if err == nil {
+		promtool, err = findTool(promtoolBinary)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return prometheus, promtool
+}
