@@ -304,7 +304,7 @@ func (w *writing) startPacks(ctx context.Context) (err error) {
 
 // putPack stores a pack in the bucket, and, if it holds metadata, locally.
 func (w *writing) putPack(ctx context.Context, info pack.Info, data []byte) (time.Time, error) {
-	attrs, err := w.r.Store.Put(ctx, info.Digest.Key(), data, blobstore.Always.Locked(w.lock(w.o.rules().PackLife())))
+	attrs, err := w.r.Store.Put(ctx, info.Digest.Key(), data, blobstore.Always.Locked(w.lock(w.o.rules().PackLife())).Hashed(info.Digest))
 	if err != nil {
 		return time.Time{}, err
 	}

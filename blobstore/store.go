@@ -10,6 +10,7 @@ package blobstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"iter"
 	"time"
@@ -46,6 +47,8 @@ type Condition struct {
 	absent bool
 	match  Token
 	lock   Lock
+	hash   [sha256.Size]byte
+	hashed bool
 }
 
 // Always puts no condition on a write.
@@ -63,6 +66,17 @@ func (c Condition) Absent() bool { return c.absent }
 
 // Match returns the token of an IfMatch condition, or "".
 func (c Condition) Match() Token { return c.match }
+
+// Hashed says that sum is the SHA-256 of what is written: a store whose requests are
+// signed with it does not compute it again, and refuses a wrong one with ErrInvalid.
+// Others do without.
+func (c Condition) Hashed(sum [sha256.Size]byte) Condition {
+	c.hash, c.hashed = sum, true
+	return c
+}
+
+// KnownHash returns what Hashed was told, if it was.
+func (c Condition) KnownHash() (sum [sha256.Size]byte, ok bool) { return c.hash, c.hashed }
 
 // Conditional reports whether there is any condition.
 func (c Condition) Conditional() bool { return c.absent || c.match != "" }

@@ -94,7 +94,10 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	// The signature holds one hash of the whole body. The SDK would sign
 	// piece by piece, which not all stores understand.
 	options := minio.PutObjectOptions{DisableContentSha256: true}
-	hash := sha256.Sum256(body)
+	hash, known := cond.KnownHash()
+	if !known {
+		hash = sha256.Sum256(body)
+	}
 	if cond.Absent() {
 		options.SetMatchETagExcept("*")
 	}

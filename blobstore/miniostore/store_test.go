@@ -166,3 +166,7 @@ func TestTheDefaultRetentionIsRead(t *testing.T) {
 	}
 	storetest.RunDefaultLock(t, open(t, "minio://"+m.Address+"/"+bucket.Host+"/cluster?tls=false"), func(n uint, years bool) error { return m.LockByDefault(t, bucket.Host, n, years) })
 }
+
+func TestAKnownHashIsSigned(t *testing.T) {
+	storetest.SignsKnownHash(t, open(t, bucketURL(t, "")))
+}

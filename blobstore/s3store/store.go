@@ -102,7 +102,7 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	}
 	addLock(in, cond.Lock())
 	ctx, sent := edge.Watch(ctx)
-	out, err := s.client.PutObject(ctx, in)
+	out, err := s.client.PutObject(ctx, in, signHash(cond))
 	if err != nil && cond.Conditional() {
 		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}

@@ -172,3 +172,7 @@ func TestTheDefaultRetentionIsRead(t *testing.T) {
 	}
 	storetest.RunDefaultLock(t, open(t, storetest.WithPath(t, raw, "/cluster")), func(n uint, years bool) error { return m.LockByDefault(t, bucket.Host, n, years) })
 }
+
+func TestAKnownHashIsSigned(t *testing.T) {
+	storetest.SignsKnownHash(t, open(t, bucketURL(t, "")))
+}

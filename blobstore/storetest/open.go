@@ -10,7 +10,7 @@ import (
 )
 
 // Open opens a provider's store, whose type is S.
-func Open[S blobstore.Store](t *testing.T, mux blobstore.Mux, rawURL string) S {
+func Open[S blobstore.Store](t testing.TB, mux blobstore.Mux, rawURL string) S {
 	t.Helper()
 	s, err := mux.Open(context.Background(), rawURL)
 	if err != nil {

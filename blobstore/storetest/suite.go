@@ -77,6 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) blobstore.Store, options ...Optio
 		{"get if changed transfers nothing for nothing", testIfChanged},
 		{"put keeps no reference to the body", testBodyReuse},
 		{"a body can be sent again", testBodyAgain},
+		{"a hash that is known is signed, or not needed", testKnownHash},
 		{"overwriting changes token and time", testOverwrite},
 		{"a reader sees one version", testOneVersion},
 		{"deleting is idempotent", testDelete},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
@@ -42,6 +43,34 @@ func testBodyAgain(t *testing.T, s blobstore.Store) {
 		wantBody(t, "get", got, want)
 	}
 	wantBody(t, "the caller's body", body, want)
+}
+
+// testKnownHash: a wrong hash writes nothing, or does not matter.
+func testKnownHash(t *testing.T, s blobstore.Store) {
+	body := noise(6, 100<<10)
+	for key, cond := range map[string]blobstore.Condition{"always": blobstore.Always, "absent": blobstore.IfAbsent()} {
+		if _, err := s.Put(t.Context(), key, body, cond.Hashed(sha256.Sum256(body))); err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		got, _ := read(t, s, key)
+		wantBody(t, key, got, body)
+	}
+	if _, err := s.Put(t.Context(), "wrong", body, blobstore.Always.Hashed(sha256.Sum256(nil))); err != nil {
+		wantKind(t, "put with a wrong hash", err, blobstore.ErrInvalid)
+		_, err = s.Stat(t.Context(), "wrong")
+		wantKind(t, "stat of what was refused", err, blobstore.ErrNotFound)
+		return
+	}
+	got, _ := read(t, s, "wrong")
+	wantBody(t, "with a wrong hash", got, body)
+}
+
+// SignsKnownHash checks that a store signs the hash that it is told, and does not
+// compute it: the server refuses a wrong one.
+func SignsKnownHash(t *testing.T, s blobstore.Store) {
+	t.Helper()
+	_, err := s.Put(t.Context(), "wrong", noise(6, 100<<10), blobstore.Always.Hashed(sha256.Sum256(nil)))
+	wantKind(t, "put with a wrong hash", err, blobstore.ErrInvalid)
 }
 
 func testOverwrite(t *testing.T, s blobstore.Store) {
