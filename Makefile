@@ -14,6 +14,8 @@ MC    := $(TOOLS)/mc
 PROMETHEUS := $(TOOLS)/prometheus
 VULN  := $(TOOLS)/govulncheck
 SBOM  := $(TOOLS)/cyclonedx-gomod
+NFPM  := $(TOOLS)/nfpm
+DEBIAN := $(TOOLS)/debian.tar
 
 # The same commit gives the same bytes on every machine: neither folders nor the
 # state of a work tree are in the program.
@@ -34,9 +36,9 @@ BESIDE ?= docs/beside.md
 FUZZTIME ?= 1m
 FUZZ     ?= .
 
-# What release names its packages by.
+# What release names its packages by, and for which systems it builds.
 VERSION ?= 0.0.0
-ARCH    ?= amd64
+TARGETS ?= linux/amd64 linux/arm64
 
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000
@@ -53,9 +55,9 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 	bin/understudy demo $(ARGS)
 
 build: ## build bin/understudy
-	$(BUILD) -o bin/understudy ./cmd/understudy
+	$(BUILD) -ldflags "-X main.commit=$$(git rev-parse HEAD 2>/dev/null)" -o bin/understudy ./cmd/understudy
 
-setup: packages $(MINIO) $(MINIO_ADMIN) $(MC) $(GCS) $(POCKETBASE) $(COMPOSE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Docker, Node.js, Chromium, a C compiler, zstd, restic
+setup: packages $(DEBIAN) $(SBOM) $(NFPM) $(MINIO) $(MINIO_ADMIN) $(MC) $(GCS) $(POCKETBASE) $(COMPOSE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Docker, Node.js, Chromium, a C compiler, zstd, restic
 
 packages:
 	e2e/tools/packages
@@ -87,11 +89,8 @@ lint: $(LINT) ## check formatting, vet, run the linters, and check that modules 
 vulncheck: $(VULN) ## look for known faults in what the program is made of; asks vuln.go.dev
 	$(VULN) ./cmd/...
 
-release: $(SBOM) ## build the program as it is shipped, with a bill of its materials, in bin/release (VERSION=1.2.3 ARCH=arm64)
-	mkdir -p bin/release
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(BUILD) -ldflags '-s -w -X main.release=$(VERSION)' -o bin/release/understudy-$(VERSION)-linux-$(ARCH) ./cmd/understudy
-	$(SBOM) bin -json -std -noserial -notimestamp -version v$(VERSION) -output bin/release/understudy-$(VERSION)-linux-$(ARCH).cdx.json bin/release/understudy-$(VERSION)-linux-$(ARCH)
-	cd bin/release && sha256sum understudy-$(VERSION)-linux-$(ARCH) understudy-$(VERSION)-linux-$(ARCH).cdx.json > understudy-$(VERSION)-linux-$(ARCH).sha256
+release: $(SBOM) $(NFPM) ## build what is shipped, in bin/release: programs, packages, bills of materials, checksums (VERSION=1.2.3 TARGETS=linux/amd64)
+	cmd/understudy/packaging/release $(VERSION) bin/release $(TARGETS)
 
 bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
@@ -130,8 +129,14 @@ $(VULN): e2e/tools/vuln/go.mod e2e/tools/vuln/go.sum
 $(SBOM): e2e/tools/sbom/go.mod e2e/tools/sbom/go.sum
 	cd $(<D) && go build -o ../bin/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod && touch ../bin/cyclonedx-gomod
 
+$(NFPM): e2e/tools/nfpm/go.mod e2e/tools/nfpm/go.sum
+	cd $(<D) && go build -o ../bin/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm && touch ../bin/nfpm
+
 $(PROMETHEUS): e2e/tools/prometheus
 	e2e/tools/prometheus && touch -h $@
+
+$(DEBIAN): e2e/tools/debian | packages
+	e2e/tools/debian
 
 # Azurite's newest version asks for Node.js 22; it runs on Debian's 18 as well,
 # with a warning. None of its packages needs its installation script.

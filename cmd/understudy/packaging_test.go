@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -75,6 +76,28 @@ func TestDockerfilePinsEveryImage(t *testing.T) {
 	for name, s := range composeProject(t).Services {
 		if s.Build != nil && !slices.Contains(stages, s.Build.Target) {
 			t.Errorf("service %s: the Dockerfile has no stage %q", name, s.Build.Target)
+		}
+	}
+}
+
+// TestImagesAreBuiltOfAllTheirSources: what .dockerignore leaves out, the image's build
+// does not have.
+func TestImagesAreBuiltOfAllTheirSources(t *testing.T) {
+	text, err := os.ReadFile("../../.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.ImportPath}}{{end}}{{end}}", "./cmd/understudy", "./e2e/sample")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := strings.Split(string(text), "\n")
+	for pkg := range strings.FieldsSeq(string(out)) {
+		dir := strings.TrimPrefix(pkg, "github.com/understudy-ha/understudy/")
+		if top, _, _ := strings.Cut(dir, "/"); !slices.Contains(kept, "!"+top) && !slices.Contains(kept, "!"+dir) {
+			t.Errorf(".dockerignore leaves out %s", dir)
 		}
 	}
 }

@@ -164,7 +164,15 @@ func (d *DockerEngine) Import(tb testing.TB, dir, name string, changes ...string
 	if out, err := exec.CommandContext(tb.Context(), "tar", "--numeric-owner", "--owner=0", "--group=0", "-C", dir, "-cf", archive, ".").CombinedOutput(); err != nil {
 		tb.Fatalf("pack %s: %v\n%s", dir, err, out)
 	}
-	defer os.Remove(archive)
+	d.ImportArchive(tb, archive, name, changes...)
+	if err := os.Remove(archive); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// ImportArchive is Import of what was packed already.
+func (d *DockerEngine) ImportArchive(tb testing.TB, archive, name string, changes ...string) {
+	tb.Helper()
 	args := []string{"import"}
 	for _, change := range changes {
 		args = append(args, "--change", change)
