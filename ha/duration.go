@@ -2,6 +2,7 @@ package ha
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,3 +26,27 @@ func (d *Duration) UnmarshalText(text []byte) error {
 func (d Duration) String() string { return time.Duration(d).String() }
 
 func (d Duration) std() time.Duration { return time.Duration(d) }
+
+// ParseDuration reads a duration as time.ParseDuration does, and whole or
+// broken days too ("14d", "1d12h").
+func ParseDuration(text string) (time.Duration, error) {
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a duration: write it like 90s, 5m, 12h or 14d", text)
+		}
+		return d, nil
+	}
+	d, err := time.ParseDuration(days + "h")
+	d *= 24
+	if err == nil && rest != "" {
+		var more time.Duration
+		more, err = time.ParseDuration(rest)
+		d += more
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: write it like 90s, 5m, 12h or 14d", text)
+	}
+	return d, nil
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/shared"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -67,8 +68,8 @@ Durations are like 90s, 5m, 12h or 14d.`,
 }
 
 func (a *app) setShared(ctx context.Context, key, value string) error {
-	if !slices.Contains(agent.ConfigKeys, key) {
-		return exit.Usagef("there is no setting %q%s", key, suggest.Instead(key, "settings", agent.ConfigKeys))
+	if !slices.Contains(shared.ConfigKeys, key) {
+		return exit.Usagef("there is no setting %q%s", key, suggest.Instead(key, "settings", shared.ConfigKeys))
 	}
 	c, err := a.agent()
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -99,7 +99,7 @@ func (f eventsFlags) query(now time.Time) (url.Values, error) {
 
 // since is a time, or one so long ago.
 func since(text string, now time.Time) (time.Time, error) {
-	if d, err := agent.ParseDuration(text); err == nil {
+	if d, err := ha.ParseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}
 	at, err := terminal.ParseTime(text)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/api"
 )
 
@@ -43,7 +43,7 @@ func pauseRequest(length, until, reason string) (req api.PauseRequest, done stri
 	case length != "" && until != "":
 		return req, "", exit.Usagef("--for and --until do not go together")
 	case length != "":
-		d, err := agent.ParseDuration(length)
+		d, err := ha.ParseDuration(length)
 		if err != nil || d <= 0 {
 			return req, "", exit.Usagef("--for %q is not a length of time, such as 90m, 2h or 1d", length)
 		}

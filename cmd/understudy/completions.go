@@ -15,7 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/shared"
 )
 
 // completionTime bounds what a completion may take: somebody waits at a prompt.
@@ -87,7 +87,7 @@ func (a *app) configCompletions(cmd *cobra.Command) {
 		of := fixed()
 		switch {
 		case len(args) == 0:
-			of = fixed(agent.ConfigKeys...)
+			of = fixed(shared.ConfigKeys...)
 		case len(args) == 1 && args[0] == "fencing":
 			of = fixed("available", "strict")
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/runner"
+	"github.com/understudy-ha/understudy/ha/shared"
 	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -48,8 +49,10 @@ type Agent struct {
 	requests   *requests.Requests
 	app        *application.Application
 	holders    *application.Holders
-	configs    *configs
-	table      *table
+	configs    *shared.Configs
+	follower   *shared.Follower
+	shared     *shared.Shared
+	records    *shared.Records
 	notifier   *notifier
 	accounts   *account.Accounts
 	webhooks   *webhook.Webhooks
@@ -67,7 +70,6 @@ type Agent struct {
 	begun      ha.Journal // as the data folder had it when this process started
 
 	admission  *membership.Admission
-	resigned   resigned // the goroutine's that keeps the table
 	refusals   refusals
 	reloading  reloading
 	readiness  readiness
@@ -89,14 +91,11 @@ type Agent struct {
 	verifying  sync.Mutex // one verification at a time
 
 	// The loop's own.
-	told  string // digest of the configuration that the machine was told of
 	watch backupWatch
 
 	inbox  *runner.Inbox
 	runner *runner.Runner
 	ran    atomic.Bool
-
-	membership sync.Mutex // one change of the shared configuration at a time
 
 	mu    sync.Mutex
 	late  time.Duration // for how long no backup has come, when that is too long
@@ -154,7 +153,6 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	}
 	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.Announce)
 	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
-	a.accounts = account.New(users{a})
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
 	a.admission = membership.NewAdmission(membership.Host{
@@ -217,15 +215,14 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.cache.Step = a.cfg.Step
 	a.chain = control.NewChain(a.control, a.cache)
 	a.auditLog = control.NewAuditLog(a.chain)
+	a.openShared()
 	a.requests = requests.New(a.asking, a.state, func() { a.packs.RequireFull() }, a.cfg.Clock, a.tell)
 	a.openUpkeep()
-	a.configs = newConfigs(a.control, a.dir)
 	a.openApplication()
 	if err = a.openStaging(ctx); err != nil {
 		return err
 	}
 	a.openWork()
-	a.table = newTable(a.control, a.cfg.Clock, a.self, func() *ha.Head { return a.state.View().Head })
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
 	return nil
@@ -236,7 +233,7 @@ func (a *Agent) params() (ha.Params, error) {
 		Cluster: a.control.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
 		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal, Unstoppable: a.unstoppable(),
 	}
-	if _, c := a.configs.current(); c != nil {
+	if _, c := a.configs.Current(); c != nil {
 		p.Fencing = c.Fencing
 	}
 	if refs := a.cached.Refs(); len(refs) > 0 {
@@ -310,11 +307,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
 	a.standIn.end()
-	if digest, c := a.configs.current(); c != nil { // most likely still in force
-		a.told = digest
-		return a.runner.Run(ctx, ha.UseConfig{Frequency: c.Frequency})
-	}
-	return a.runner.Run(ctx, ha.Tick{})
+	return a.runner.Run(ctx, a.follower.Begin())
 }
 
 // openRunner makes what runs the machine.
@@ -327,7 +320,7 @@ func (a *Agent) openRunner(m *ha.Machine) {
 			a.remember(core.Last)
 		},
 		After: func(ctx context.Context, now ha.Now) {
-			a.followConfig(ctx)
+			a.follower.Follow(ctx, a.state.View().Head, a.runner.Go)
 			late := a.watchBackups(ctx, a.state.View(), now)
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -346,3 +339,6 @@ func (a *Agent) Turn() uint64 { return a.state.Turn() }
 
 // Requests are what can be asked of an active.
 func (a *Agent) Requests() *requests.Requests { return a.requests }
+
+// Shared is the shared configuration.
+func (a *Agent) Shared() *shared.Shared { return a.shared }

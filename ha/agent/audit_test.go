@@ -19,7 +19,7 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		alice := event.WithActor(t.Context(), "alice")
 		for _, err := range []error{
-			a.agent.SetConfig(alice, map[string]string{"frequency": "10m", "fencing": "strict", "retention": "14d"}),
+			a.agent.shared.SetConfig(alice, map[string]string{"frequency": "10m", "fencing": "strict", "retention": "14d"}),
 			a.agent.requests.Pause(alice, requests.PauseRequest{Reason: "migration"}),
 			a.agent.requests.Resume(alice),
 		} {

@@ -43,7 +43,7 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 				a.init()
 				a.start()
 				a.untilLeading()
-				if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": mode}); err != nil {
+				if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"fencing": mode}); err != nil {
 					t.Fatal(err)
 				}
 				b.join(false)

@@ -40,7 +40,7 @@ func (a *Agent) backups(ctx context.Context, p control.Page) (control.BackupList
 		return control.BackupList{}, err
 	}
 	var keep time.Duration
-	if c, err := a.configs.get(ctx, h.Config); err == nil {
+	if c, err := a.configs.With(ctx, h.Config); err == nil {
 		keep = a.rules.Effect(c).Effective.Keep
 	}
 	list, err := a.chain.PageFrom(ctx, h, keep, p)
@@ -115,7 +115,7 @@ func (a *Agent) ClusterHistory(ctx context.Context, before string, limit int) (c
 		return control.ClusterHistory{}, err
 	}
 	var keep time.Duration
-	if c, err := a.configs.get(ctx, h.Config); err == nil {
+	if c, err := a.configs.With(ctx, h.Config); err == nil {
 		keep = a.rules.Effect(c).Effective.Keep
 	}
 	page, err := a.auditLog.PageFrom(ctx, h, keep, before, limit)

@@ -13,7 +13,7 @@ import (
 func TestConfigChangesReachEveryInstance(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		if err := a.agent.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); err != nil {
+		if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); time.Duration(s.Config.Frequency) != time.Minute {
@@ -46,12 +46,12 @@ func TestConfigThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 			{"retention", "0s", "longer than nothing"},
 			{"colour", "red", "frequency, retention"},
 		} {
-			err := a.agent.SetConfig(t.Context(), map[string]string{bad[0]: bad[1], "margin": "9s"})
+			err := a.agent.shared.SetConfig(t.Context(), map[string]string{bad[0]: bad[1], "margin": "9s"})
 			if !errors.Is(err, ha.ErrInvalid) || !strings.Contains(err.Error(), bad[2]) {
 				t.Errorf("set %s to %s: %v, want it to say %q", bad[0], bad[1], err, bad[2])
 			}
 		}
-		if err := b.agent.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on a (http://a)") {
+		if err := b.agent.shared.SetConfig(t.Context(), map[string]string{"frequency": "1m"}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on a (http://a)") {
 			t.Errorf("on a standby: %v", err)
 		}
 		if now := a.agent.Status().Config.Digest; now != before {
@@ -64,12 +64,12 @@ func TestDurationsMayBeInDays(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"90s": 90 * time.Second, "14d": 14 * 24 * time.Hour, "1d12h": 36 * time.Hour, "1.5d": 36 * time.Hour,
 	} {
-		if got, err := ParseDuration(text); err != nil || got != want {
+		if got, err := ha.ParseDuration(text); err != nil || got != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "d", "1dx", "x", "5"} {
-		if got, err := ParseDuration(text); err == nil {
+		if got, err := ha.ParseDuration(text); err == nil {
 			t.Errorf("%q: %v, want an error", text, got)
 		}
 	}

@@ -110,16 +110,16 @@ func (a *Agent) federated() string {
 	if h == nil || h.Active.Name == a.self.Name {
 		return ""
 	}
-	read := a.table.reading()
-	r, found := read.rows[h.Active.Name]
-	if !found || r.rec == nil {
-		a.table.look(max(a.cfg.Poll, recordPause))
+	read := a.records.Reading()
+	r, found := read.Rows[h.Active.Name]
+	if !found || r.Record == nil {
+		a.records.Look(max(a.cfg.Poll, recordPause))
 		return ""
 	}
-	if silentRecord(r.attrs.Time, read.began, a.cfg.Poll) {
+	if silentRecord(r.Attrs.Time, read.Began, a.cfg.Poll) {
 		return ""
 	}
-	return r.rec.Prometheus
+	return r.Record.Prometheus
 }
 
 // writeTargets makes the file name one target, or none, and reports whether it

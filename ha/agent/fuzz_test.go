@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 )
@@ -35,7 +36,7 @@ func FuzzDuration(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if d, err := ParseDuration(text); err == nil && d < 0 && !strings.Contains(text, "-") {
+		if d, err := ha.ParseDuration(text); err == nil && d < 0 && !strings.Contains(text, "-") {
 			t.Errorf("%q is %v", text, d)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/shared"
 )
 
 // Init makes a cluster in an empty bucket, with this instance as its active,
@@ -260,7 +261,7 @@ func (i *initialiser) config(ctx context.Context, c ha.Config) (*ha.Config, stri
 			return nil, "", err
 		}
 	}
-	digest, err := newConfigs(i.control, i.dir).put(ctx, &c)
+	digest, err := shared.NewConfigs(i.control, i.dir).Put(ctx, &c)
 	if err != nil {
 		return nil, "", err
 	}

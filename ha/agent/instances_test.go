@@ -15,13 +15,14 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/shared"
 )
 
 func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)
 		d.halt()
-		if err := a.agent.RemoveInstance(t.Context(), "b"); err != nil {
+		if err := a.agent.shared.RemoveInstance(t.Context(), "b"); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.ended(); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "was removed") {
@@ -29,7 +30,7 @@ func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
 		}
 		b.stop = nil
 		b.refusesToOpen("was removed", "understudy join")
-		if err := a.agent.RemoveInstance(t.Context(), "nobody"); !errors.Is(err, ha.ErrInvalid) {
+		if err := a.agent.shared.RemoveInstance(t.Context(), "nobody"); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("remove an instance that is not there: %v", err)
 		}
 		b.join(false)
@@ -45,11 +46,11 @@ func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
 		for _, bad := range []string{"", "host", "ftp://x", "http://user:secret@x"} {
-			if err := a.agent.AddInstance(t.Context(), bad); !errors.Is(err, ha.ErrInvalid) {
+			if err := a.agent.shared.AddInstance(t.Context(), bad); !errors.Is(err, ha.ErrInvalid) {
 				t.Errorf("add %q: %v", bad, err)
 			}
 		}
-		if err := a.agent.AddInstance(t.Context(), "http://e/"); err != nil {
+		if err := a.agent.shared.AddInstance(t.Context(), "http://e/"); err != nil {
 			t.Fatal(err)
 		}
 		shown := func(s Status) bool {
@@ -259,7 +260,7 @@ func TestTheTableFollowsTheHeadAndTheRecordWhicheverIsNewer(t *testing.T) {
 		"the record is of an epoch not seen yet": {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 3}, role: ha.RoleActive, state: StateActive},
 	} {
 		h := &ha.Head{Epoch: c.head, Active: ha.Peer{Name: "b"}}
-		got := rowStatus(c.name, row{rec: &c.rec, attrs: blobstore.Attrs{Time: now}}, h, reading{began: now, head: h}, time.Second)
+		got := rowStatus(c.name, shared.Row{Record: &c.rec, Attrs: blobstore.Attrs{Time: now}}, h, shared.Reading{Began: now, Head: h}, time.Second)
 		if got.Role != c.role || got.State != c.state {
 			t.Errorf("%s: %s, %s", name, got.Role, got.State)
 		}

@@ -36,7 +36,7 @@ func (a *Agent) openApplication() {
 	a.app = application.New(application.Config{
 		Instance: a.self.Name, Cluster: a.control.Cluster(), Supervisor: a.cfg.Application, Runner: a.cfg.hooks,
 		State: a.state, Log: a.tell, InForce: func() application.Setup { return a.live().setup() },
-		Shared: a.configs.current, Failed: a.stats.hookFailed,
+		Shared: a.configs.Current, Failed: a.stats.hookFailed,
 	})
 	a.holders = application.NewHolders(application.HoldersConfig{
 		State: a.state, Log: a.tell, Sources: func() []source.Source { return a.live().Sources },
@@ -70,6 +70,6 @@ func (a *Agent) openWork() {
 		InForce:  func() []source.Source { return a.live().Sources },
 		Progress: a.progress, Counts: &a.stats, Application: a.app, Packs: a.packs, Locks: a.locks,
 		Rules:  func(c *ha.Config) retention.Policy { return a.rules.Effect(c).Effective },
-		Shared: a.configs.get, Whole: a.stage.Whole,
+		Shared: a.configs.With, Whole: a.stage.Whole,
 	})
 }

@@ -68,7 +68,7 @@ func (n *notifier) notify(ctx context.Context, e ha.Notify) {
 	n.a.runner.Go(func() {
 		// A standby may have joined since the table was read. If it cannot be
 		// read now, such a one polls.
-		if n.a.table.refresh(ctx) != nil {
+		if n.a.records.Refresh(ctx) != nil {
 			return
 		}
 		n.wake(ctx, slices.DeleteFunc(n.a.peers(), func(u string) bool { return slices.Contains(known, u) }), e.Ref)
@@ -86,7 +86,7 @@ func (n *notifier) wake(ctx context.Context, urls []string, ref *backup.Ref) {
 
 // peers gives the URLs of the other instances.
 func (a *Agent) peers() []string {
-	_, config := a.configs.current()
+	_, config := a.configs.Current()
 	seen := map[string]bool{"": true, a.self.URL: true}
 	var urls []string
 	add := func(u string) {
@@ -95,9 +95,9 @@ func (a *Agent) peers() []string {
 			urls = append(urls, u)
 		}
 	}
-	for name, r := range a.table.reading().rows {
-		if r.rec != nil && name != a.self.Name && !config.Removed(name) {
-			add(r.rec.URL)
+	for name, r := range a.records.Reading().Rows {
+		if r.Record != nil && name != a.self.Name && !config.Removed(name) {
+			add(r.Record.URL)
 		}
 	}
 	if config != nil {
@@ -212,7 +212,7 @@ func (a *Agent) tellActive(ctx context.Context) {
 func (a *Agent) Notified() {
 	a.stats.notified()
 	if a.state.View().Role == ha.RoleActive {
-		a.table.stir()
+		a.records.Stir()
 	}
 	a.inbox.Wake()
 }

@@ -21,9 +21,9 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 		for name, err := range map[string]error{
 			"backup":   b.agent.requests.BackupSoon(ctx, "", ""),
 			"pause":    b.agent.requests.Pause(event.WithActor(ctx, "me"), requests.PauseRequest{}),
-			"add":      b.agent.AddInstance(ctx, "http://x"),
-			"remove":   b.agent.RemoveInstance(ctx, "d"),
-			"remove a": a.agent.RemoveInstance(ctx, "a"),
+			"add":      b.agent.shared.AddInstance(ctx, "http://x"),
+			"remove":   b.agent.shared.RemoveInstance(ctx, "d"),
+			"remove a": a.agent.shared.RemoveInstance(ctx, "a"),
 			"start":    b.agent.requests.StartAnyway(event.WithActor(ctx, "me")),
 			"cancel":   a.agent.CancelPromotion(ctx),
 			"leave":    func() error { a.halt(); defer a.start(); _, err := Leave(ctx, a.config()); return err }(),

@@ -47,7 +47,7 @@ func fencings(t *testing.T, test func(t *testing.T, mode string, c *cluster, a, 
 		t.Run(mode, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *cluster) {
 				a, b, d, _ := threeHosts(t, c)
-				if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": mode}); err != nil {
+				if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"fencing": mode}); err != nil {
 					t.Fatal(err)
 				}
 				for _, h := range []*host{b, d} {
@@ -235,7 +235,7 @@ func TestAnAgentThatStartsWithoutItsBucketFencesFirst(t *testing.T) {
 				a.init()
 				a.start()
 				a.untilLeading()
-				if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
+				if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
 					t.Fatal(err)
 				}
 				a.halt() // which leaves the application as it is

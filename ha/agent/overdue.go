@@ -40,7 +40,7 @@ func (a *Agent) schedule(core ha.Status) scheduleView {
 	if core.Role == ha.RoleActive || core.Head == nil {
 		return scheduleView{paused: core.Paused, failing: core.BackupError}
 	}
-	if rec := a.table.reading().rows[core.Head.Active.Name].rec; rec != nil && rec.Role == ha.RoleActive {
+	if rec := a.records.Reading().Rows[core.Head.Active.Name].Record; rec != nil && rec.Role == ha.RoleActive {
 		return scheduleView{paused: rec.Paused, failing: rec.BackupError}
 	}
 	return scheduleView{}
@@ -50,7 +50,7 @@ func (a *Agent) schedule(core ha.Status) scheduleView {
 // once. It gives that time, or 0 while it is no reason to worry.
 func (a *Agent) watchBackups(ctx context.Context, core ha.Status, now ha.Now) time.Duration {
 	w, h := &a.watch, core.Head
-	_, config := a.configs.current()
+	_, config := a.configs.Current()
 	if h == nil || config == nil {
 		return 0
 	}

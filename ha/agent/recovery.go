@@ -156,7 +156,7 @@ func (a *Agent) planRecovery(ctx context.Context, without []string) (recovery, e
 // viewOf says in words what another instance sees.
 func (a *Agent) viewOf(s ha.Sighting, now *ha.Head) InstanceView {
 	v := InstanceView{Name: s.Instance, Asked: s.Shown != nil}
-	if rec := a.table.reading().rows[s.Instance].rec; rec != nil && len(rec.Cached) > 0 {
+	if rec := a.records.Reading().Rows[s.Instance].Record; rec != nil && len(rec.Cached) > 0 {
 		v.Cached = rec.Cached[0]
 	}
 	switch {
@@ -240,7 +240,7 @@ func (a *Agent) planConfig(ctx context.Context, r *recovery, now, seen *ha.Head)
 		return nil
 	}
 	object, _, err := a.control.Read(ctx, ha.KindConfig, ha.ConfigKey(seen.Config), "")
-	switch known, config := a.configs.current(); {
+	switch known, config := a.configs.Current(); {
 	case err == nil:
 		r.ask.Config, r.ask.Fencing = seen.Config, object.(*ha.Config).Fencing
 	case !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, control.ErrUnverified):

@@ -137,7 +137,7 @@ func TestATamperedRecordStopsNobody(t *testing.T) {
 				return want == slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return strings.Contains(i.State, "verified") })
 			}
 		}
-		if err := d.agent.table.refresh(t.Context()); err != nil {
+		if err := d.agent.records.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if !seen(true)(d.agent.Status()) {
@@ -179,7 +179,7 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 func TestStrictFencingStopsAnActiveWithoutItsBucket(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
-		if err := a.agent.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
+		if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"fencing": "strict"}); err != nil {
 			t.Fatal(err)
 		}
 		a.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})

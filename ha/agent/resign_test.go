@@ -92,9 +92,8 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		b.untilLeading()
 		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
-		err := b.agent.changeSecrets(t.Context(), "a secret", func(s *control.Secrets) error {
-			s.Webhooks = []webhook.Hook{{ID: "w1", URL: "https://example.com"}}
-			return nil
+		err := b.agent.shared.ChangeHooks(t.Context(), "a secret", func([]webhook.Hook) ([]webhook.Hook, error) {
+			return []webhook.Hook{{ID: "w1", URL: "https://example.com"}}, nil
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -149,8 +148,8 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		third := b.backup()
 		a.untilCached(third)
 		d.untilCached(third)
-		if s, err := d.agent.secrets(); err != nil || len(s.Webhooks) != 1 || s.Webhooks[0].ID != "w1" {
-			t.Errorf("the shared secrets on a standby: %+v, %v", s, err)
+		if all, err := d.agent.shared.Hooks(); err != nil || len(all) != 1 || all[0].ID != "w1" {
+			t.Errorf("the shared secrets on a standby: %+v, %v", all, err)
 		}
 		for _, h := range all {
 			listed, err := h.agent.Backups(t.Context(), 0)

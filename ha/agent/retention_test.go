@@ -266,7 +266,7 @@ func TestAShorterWindowWaitsForOlderBackups(t *testing.T) {
 		a, _ := c.paused(1, plain)
 		set := func(window string) {
 			t.Helper()
-			if err := a.agent.SetConfig(t.Context(), map[string]string{"reuse_window": window}); err != nil {
+			if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"reuse_window": window}); err != nil {
 				t.Fatal(err)
 			}
 			c.pass(time.Minute)

@@ -122,7 +122,7 @@ func (a *Agent) askSighting(ctx context.Context, to string) (ha.Sighting, error)
 // sightings asks every other instance what it sees: at its URL, and where that does
 // not answer by its record in the bucket.
 func (a *Agent) sightings(ctx context.Context) ([]ha.Sighting, error) {
-	if err := a.table.refresh(ctx); err != nil {
+	if err := a.records.Refresh(ctx); err != nil {
 		return nil, err
 	}
 	a.noteRecords()
@@ -144,10 +144,10 @@ func (a *Agent) others() []ha.Peer {
 			known[name] = url
 		}
 	}
-	_, config := a.configs.current()
-	for name, r := range a.table.reading().rows {
-		if r.rec != nil {
-			add(name, r.rec.URL)
+	_, config := a.configs.Current()
+	for name, r := range a.records.Reading().Rows {
+		if r.Record != nil {
+			add(name, r.Record.URL)
 		} else {
 			add(name, "")
 		}
@@ -194,11 +194,11 @@ func (a *Agent) sightingOf(ctx context.Context, of ha.Peer) ha.Sighting {
 // recordedSighting is what an instance sees by its record. A record that is written
 // to this bucket is of an instance that reads this bucket.
 func (a *Agent) recordedSighting(name string) (ha.Sighting, bool) {
-	r, core := a.table.reading().rows[name], a.state.View()
-	if r.rec == nil || core.Older == nil {
+	r, core := a.records.Reading().Rows[name], a.state.View()
+	if r.Record == nil || core.Older == nil {
 		return ha.Sighting{}, false
 	}
-	if o := r.rec.Older; o != nil && o.Shown != nil {
+	if o := r.Record.Older; o != nil && o.Shown != nil {
 		return *o, true
 	}
 	s := &a.sighting
@@ -206,11 +206,11 @@ func (a *Agent) recordedSighting(name string) (ha.Sighting, bool) {
 	token, known := s.records[name]
 	noted := s.records != nil
 	s.mu.Unlock()
-	if !noted || known && token == r.attrs.Token {
+	if !noted || known && token == r.Attrs.Token {
 		return ha.Sighting{}, false
 	}
 	shown := core.Older.Head.Position()
-	return ha.Sighting{Instance: name, Shown: &shown, Seen: shown, Leading: r.rec.Role == ha.RoleActive && r.rec.State == StateActive}, true
+	return ha.Sighting{Instance: name, Shown: &shown, Seen: shown, Leading: r.Record.Role == ha.RoleActive && r.Record.State == StateActive}, true
 }
 
 // noteRecords notes which records there are when an older head is first seen.
@@ -223,8 +223,8 @@ func (a *Agent) noteRecords() {
 		s.records = nil
 	case s.records == nil:
 		s.records = make(map[string]blobstore.Token)
-		for name, r := range a.table.reading().rows {
-			s.records[name] = r.attrs.Token
+		for name, r := range a.records.Reading().Rows {
+			s.records[name] = r.Attrs.Token
 		}
 	}
 }

@@ -2,7 +2,7 @@ package agent
 
 // Status says what this instance knows, without asking anyone.
 func (a *Agent) Status() Status {
-	a.table.look(max(a.cfg.Poll, recordPause))
+	a.records.Look(max(a.cfg.Poll, recordPause))
 	core, at := a.state.ViewAt()
 	a.mu.Lock()
 	late := a.late
@@ -43,7 +43,7 @@ func (a *Agent) Status() Status {
 			s.LastBackup, s.LastBackupAge = h.Newest, max(0, now.Wall.Sub(h.Newest.Time)).Seconds()
 		}
 	}
-	if _, c := a.configs.current(); c != nil {
+	if _, c := a.configs.Current(); c != nil {
 		s.Retention = a.rules.Status(c)
 	}
 	s.Protects = a.live().protects()
@@ -53,14 +53,14 @@ func (a *Agent) Status() Status {
 	s.Changes = a.changes.List()
 	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
 	s.StageRead = read
-	s.poll, s.InstancesAge = a.cfg.Poll, a.table.age()
+	s.poll, s.InstancesAge = a.cfg.Poll, a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
 	s.judge(schedule, a.tell.Troubles(), now.Wall)
 	return s
 }
 
 func (a *Agent) sharedConfig() *SharedConfig {
-	digest, c := a.configs.current()
+	digest, c := a.configs.Current()
 	if c == nil {
 		return nil
 	}

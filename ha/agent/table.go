@@ -3,126 +3,17 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/shared"
 )
-
-// table knows what the other instances last said of themselves. It is for
-// people and for notifications; nothing is decided by it. It is safe for
-// concurrent use.
-type table struct {
-	control *control.Store
-	clock   clock.Clock
-	self    ha.Peer
-	head    func() *ha.Head // as last seen
-	kick    chan struct{}   // somebody looks, or a record has changed
-
-	mu   sync.Mutex
-	last reading
-}
-
-// reading is what one reading of the records has found. Whatever is said of the
-// instances is judged as of when it began: a record that was fresh then has only
-// grown old since because nobody has looked. Nothing is found while began is
-// zero: nobody has looked yet.
-type reading struct {
-	rows  map[string]row
-	began time.Time     // by the store's clock
-	mono  time.Duration // the same on this host's clock
-	head  *ha.Head      // as it was known then; nil: it was not
-}
-
-// looked reports whether there was a reading at all.
-func (r reading) looked() bool { return !r.began.IsZero() }
-
-type row struct {
-	rec   *ha.Instance
-	attrs blobstore.Attrs
-	err   error // the record cannot be verified
-}
-
-func newTable(b *control.Store, clock clock.Clock, self ha.Peer, head func() *ha.Head) *table {
-	return &table{control: b, clock: clock, self: self, head: head, kick: make(chan struct{}, 1)}
-}
-
-// refresh reads the records that have changed.
-func (t *table) refresh(ctx context.Context) error {
-	now := reading{began: t.control.Time(), mono: t.clock.Now().Mono, head: t.head()}
-	listed, names, err := t.control.List(ctx, ha.InstancesPrefix)
-	if err != nil {
-		return err
-	}
-	old := t.reading().rows
-	rows := make(map[string]row, len(names))
-	for i, name := range names {
-		have, known := old[name]
-		if known && have.attrs.Token == listed[i].Token && have.attrs.Token != "" {
-			rows[name] = have
-			continue
-		}
-		object, attrs, err := t.control.Read(ctx, ha.KindInstance, listed[i].Key, have.attrs.Token)
-		switch {
-		case err == nil:
-			rows[name] = row{rec: object.(*ha.Instance), attrs: attrs}
-		case errors.Is(err, blobstore.ErrNotModified):
-			rows[name] = have
-		case errors.Is(err, control.ErrUnverified):
-			rows[name] = row{attrs: listed[i], err: err}
-		case errors.Is(err, blobstore.ErrNotFound):
-		default:
-			return err
-		}
-	}
-	now.rows = rows
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now.mono >= t.last.mono { // one that began later may have ended sooner
-		t.last = now
-	}
-	return nil
-}
-
-// reading returns the last one.
-func (t *table) reading() reading {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.last
-}
-
-// age is how old the table is, in seconds; negative: nobody has looked yet.
-func (t *table) age() float64 {
-	last := t.reading()
-	if !last.looked() {
-		return -1
-	}
-	return (t.clock.Now().Mono - last.mono).Seconds()
-}
-
-// look has the table read again soon if what it knows is older than this.
-func (t *table) look(older time.Duration) {
-	if last := t.reading(); !last.looked() || t.clock.Now().Mono-last.mono >= older {
-		t.stir()
-	}
-}
-
-// stir has the table read again soon.
-func (t *table) stir() {
-	select {
-	case t.kick <- struct{}{}:
-	default:
-	}
-}
 
 const (
 	tableEvery = time.Minute // how often the table is read while nobody looks
@@ -140,7 +31,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 	again := recordPause // until the next reading while what is read is not settled
 	for failing := false; ; {
 		epoch = a.state.View().Epoch
-		err := a.table.refresh(ctx)
+		err := a.records.Refresh(ctx)
 		if err != nil && ctx.Err() == nil && !failing {
 			a.tell.Note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
 		}
@@ -148,8 +39,8 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		if err == nil {
 			a.noteRecords()
 			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.state.View()))
-			a.readmit(ctx)
-			a.resignKeys(ctx)
+			a.shared.Readmit(ctx)
+			a.shared.ResignKeys(ctx)
 		}
 		next := tableEvery
 		if !a.settled() {
@@ -184,7 +75,7 @@ func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch u
 			return false, ctx.Err()
 		case <-timer.C:
 			return true, nil
-		case <-a.table.kick:
+		case <-a.records.Stirred():
 			return false, nil
 		case <-changed:
 		}
@@ -210,7 +101,7 @@ func (a *Agent) settled() bool {
 
 // Instances gives the table of instances, read from the bucket now.
 func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
-	if err := a.table.refresh(ctx); err != nil {
+	if err := a.records.Refresh(ctx); err != nil {
 		return nil, err
 	}
 	return a.instances(a.state.View()), nil
@@ -218,16 +109,16 @@ func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
 
 // instances makes the table of what is known, by name.
 func (a *Agent) instances(core ha.Status) []InstanceStatus {
-	_, config := a.configs.current()
-	read := a.table.reading()
+	_, config := a.configs.Current()
+	read := a.records.Reading()
 	var all []InstanceStatus
 	urls := make(map[string]bool)
-	for name, r := range read.rows {
+	for name, r := range read.Rows {
 		if name == a.self.Name {
 			continue
 		}
 		s := rowStatus(name, r, core.Head, read, a.cfg.Poll)
-		if r.rec != nil && config.Removed(name) {
+		if r.Record != nil && config.Removed(name) {
 			s.State = StateRemoved
 		}
 		urls[s.URL] = true
@@ -255,14 +146,14 @@ func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
 }
 
 // rowStatus describes another instance, as of when its record was read.
-func rowStatus(name string, r row, h *ha.Head, read reading, poll time.Duration) InstanceStatus {
-	seen := r.attrs.Time
-	if r.rec == nil {
-		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.err.Error(), Lag: -1}
+func rowStatus(name string, r shared.Row, h *ha.Head, read shared.Reading, poll time.Duration) InstanceStatus {
+	seen := r.Attrs.Time
+	if r.Record == nil {
+		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.Err.Error(), Lag: -1}
 	}
 	// How far a standby has come is judged by the head as of the same moment: it
 	// may have followed since.
-	s := recordStatus(r.rec, cmp.Or(read.head, h))
+	s := recordStatus(r.Record, cmp.Or(read.Head, h))
 	s.Name, s.LastSeen = name, &seen
 	// The head says who is active, also before an instance's record does. A record
 	// of a later epoch knows better.
@@ -273,7 +164,7 @@ func rowStatus(name string, r row, h *ha.Head, read reading, poll time.Duration)
 	case h.Active.Name != name && s.Role == ha.RoleActive && s.Epoch < h.Epoch:
 		s.Role, s.State, s.Lag = ha.RoleStandby, StateReplaced, -1
 	}
-	if silentRecord(seen, read.began, poll) {
+	if silentRecord(seen, read.Began, poll) {
 		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
 	return s

@@ -33,12 +33,12 @@ func (c *Config) refuseUnstoppable(h application.Hooks, head *ha.Head) error {
 // refuseStrict refuses strict fencing while an instance says that nothing on its host
 // can stop the application. One that says so later is refused then.
 func (a *Agent) refuseStrict(ctx context.Context, c *ha.Config) error {
-	if err := a.table.refresh(ctx); err != nil {
+	if err := a.records.Refresh(ctx); err != nil {
 		return err
 	}
 	var all []string
-	for name, r := range a.table.reading().rows {
-		if name != a.self.Name && r.rec != nil && r.rec.Unstoppable && !c.Removed(name) {
+	for name, r := range a.records.Reading().Rows {
+		if name != a.self.Name && r.Record != nil && r.Record.Unstoppable && !c.Removed(name) {
 			all = append(all, name)
 		}
 	}
@@ -56,8 +56,7 @@ func (a *Agent) refuseStrict(ctx context.Context, c *ha.Config) error {
 // make strict fencing untrue; a change of the fencing waits for it, and it for that.
 func (a *Agent) reloadHooks(next Live) (number int, same bool, err error) {
 	if a.cfg.unstoppable(next.Hooks) && !a.unstoppable() {
-		a.membership.Lock()
-		defer a.membership.Unlock()
+		defer a.shared.Hold()()
 		if err := a.cfg.refuseUnstoppable(next.Hooks, a.state.View().Head); err != nil {
 			return 0, false, err
 		}

@@ -163,14 +163,14 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 	t.Run("on the active, and on any other", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, c *cluster) {
 			a, b := unstoppableActive(c)
-			err := a.agent.SetConfig(t.Context(), strict)
+			err := a.agent.shared.SetConfig(t.Context(), strict)
 			if wants(t, err, "a"); !ha.IsRefusal(err) {
 				t.Errorf("not a refusal: %v", err)
 			}
 			b.halt()
 			b.leftToPeople().start()
 			a.until("b says so", func(s Status) bool { return !s.stopsItself("b") })
-			wants(t, a.agent.SetConfig(t.Context(), strict), "a, b")
+			wants(t, a.agent.shared.SetConfig(t.Context(), strict), "a, b")
 			if s := a.agent.Status(); s.Config.Fencing != "available" || s.Head.Fencing.Mode != ha.Available {
 				t.Errorf("%+v", s.Config)
 			}
@@ -183,7 +183,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 				}
 			}
 			a.until("b can", func(s Status) bool { return s.stopsItself("b") })
-			if err := a.agent.SetConfig(t.Context(), strict); err != nil {
+			if err := a.agent.shared.SetConfig(t.Context(), strict); err != nil {
 				t.Errorf("with hooks: %v", err)
 			}
 		})
@@ -243,7 +243,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 	t.Run("where nobody knew", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, c *cluster) {
 			a, b, _, _ := threeHosts(t, c)
-			if err := a.agent.SetConfig(t.Context(), strict); err != nil {
+			if err := a.agent.shared.SetConfig(t.Context(), strict); err != nil {
 				t.Fatal(err)
 			}
 			b.until("strict", func(s Status) bool { return s.Head.Fencing.Mode == ha.Strict })

@@ -17,11 +17,11 @@ type known struct{ a *Agent }
 func (k known) View() ha.Status { return k.a.state.View() }
 
 // Config implements upkeep.Cluster.
-func (k known) Config() (string, *ha.Config) { return k.a.configs.current() }
+func (k known) Config() (string, *ha.Config) { return k.a.configs.Current() }
 
 // ConfigWith implements upkeep.Cluster.
 func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error) {
-	return k.a.configs.get(ctx, digest)
+	return k.a.configs.With(ctx, digest)
 }
 
 // Record implements membership.Instance.
@@ -70,7 +70,7 @@ func (a *Agent) missedByActive() (names []string, known bool) {
 	if h == nil {
 		return nil, false
 	}
-	rec := a.table.reading().rows[h.Active.Name].rec
+	rec := a.records.Reading().Rows[h.Active.Name].Record
 	if rec == nil {
 		return nil, false
 	}

@@ -192,7 +192,7 @@ func TestAStandbyThatHasABackupIsKnownToHaveIt(t *testing.T) {
 			a.backup()
 			published := time.Now()
 			for known := false; !known; {
-				read := a.agent.table.reading()
+				read := a.agent.records.Reading()
 				core := a.agent.state.View()
 				s := Status{Status: core, Instance: "a", Instances: a.agent.instances(core), LastBackup: core.Head.Newest}
 				text, _ := successors(s)
@@ -201,7 +201,7 @@ func TestAStandbyThatHasABackupIsKnownToHaveIt(t *testing.T) {
 				}
 				known = !strings.Contains(text, "once it has fetched") && strings.HasPrefix(text, "b or d")
 				if took := time.Since(published); took > 5*time.Second {
-					t.Fatalf("not known after %v: %s (records read at %v)", took, text, read.began)
+					t.Fatalf("not known after %v: %s (records read at %v)", took, text, read.Began)
 				}
 				if err := wait(t.Context(), 200*time.Millisecond); err != nil {
 					t.Fatal(err)

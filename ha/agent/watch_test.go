@@ -212,7 +212,7 @@ func TestWhatAnUnknownKeyHasSignedIsNotOverwritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, config := a.agent.configs.current()
+		_, config := a.agent.configs.Current()
 		configKey := ha.ConfigKey(a.agent.state.View().Head.Config)
 		for key, object := range map[string]struct {
 			kind ha.Kind

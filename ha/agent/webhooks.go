@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 
-	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/webhook"
@@ -14,27 +13,12 @@ func (a *Agent) Webhooks() *webhook.Webhooks { return a.webhooks }
 
 func newWebhooks(a *Agent) *webhook.Webhooks {
 	return webhook.New(webhook.Config{
-		Store: hooks{a}, Outbox: outbox{a.dir}, Clock: a.cfg.Clock, HTTP: a.cfg.HTTP, Random: a.cfg.Random,
+		Store: a.shared, Outbox: outbox{a.dir}, Clock: a.cfg.Clock, HTTP: a.cfg.HTTP, Random: a.cfg.Random,
 		Note: func(ctx context.Context, level event.Level, text string, fields map[string]any) {
 			a.tell.Note(ctx, level, webhook.Kind, text, fields)
 		},
 		Attempted: a.stats.webhook,
 		Cluster:   a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation, Version: a.cfg.Version,
-	})
-}
-
-// hooks are the webhooks in the sealed part of the shared configuration.
-type hooks struct{ a *Agent }
-
-func (h hooks) Hooks() ([]webhook.Hook, error) {
-	s, err := h.a.secrets()
-	return s.Webhooks, err
-}
-
-func (h hooks) ChangeHooks(ctx context.Context, text string, change func([]webhook.Hook) ([]webhook.Hook, error)) error {
-	return h.a.changeSecrets(ctx, text, func(s *control.Secrets) (err error) {
-		s.Webhooks, err = change(s.Webhooks)
-		return err
 	})
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -57,7 +57,7 @@ func (p PauseRequest) length(now time.Time) (time.Duration, error) {
 	case p.For != "" && p.Until != nil:
 		return 0, problem(http.StatusUnprocessableEntity, "a pause has either a length (for) or an end (until)")
 	case p.For != "":
-		d, err := agent.ParseDuration(p.For)
+		d, err := ha.ParseDuration(p.For)
 		if err == nil && d <= 0 {
 			return 0, problem(http.StatusUnprocessableEntity, "for: a pause must be longer than nothing")
 		}

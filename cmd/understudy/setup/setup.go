@@ -289,7 +289,7 @@ func (s *host) enter(req api.SetupRequest) (instance.Maker, error) {
 func makeCluster(ctx context.Context, cfg agent.Config, req api.SetupRequest) (cluster string, notes []string, err error) {
 	shared := instance.SharedAtFirst(cfg)
 	if req.Frequency != "" {
-		d, err := agent.ParseDuration(req.Frequency)
+		d, err := ha.ParseDuration(req.Frequency)
 		if err != nil {
 			return "", nil, invalidInput("frequency", err)
 		}
