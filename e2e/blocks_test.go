@@ -26,6 +26,7 @@ var standIns = []struct{ page, written, here, why string }{
 	{"", "?region=eu-central-1", "", "of that bucket"},
 	{"", "understudy promote\n", "understudy promote --yes\n", "nobody is there to answer"},
 	{"", "understudy promote --failover\n", "understudy promote --failover --yes\n", "nobody is there to answer"},
+	{"README.md", "apt-get install -y ./understudy_*_amd64.deb\n", "", "the program, which the stage has: TestAStrangerFollowsREADME installs it"},
 	{"docs/console.md", "understudy users add alice ", "understudy users add alice --password-file - ", "the terminal on which it asks"},
 	{"docs/console.md", "understudy users password alice", "understudy users password alice --password-file -", "the terminal on which it asks"},
 	{"docs/console.md", "--password-file -", "--password-file /root/password", "what is typed"},
@@ -35,6 +36,7 @@ var standIns = []struct{ page, written, here, why string }{
 // who runs them instead, if anybody.
 var notRun = []struct{ page, first, why, test string }{
 	{"README.md", "make demo", "they run everything, this test as well", "TestDemo"},
+	{"docs/install.md", "apt-get", "the stage has no package", "TestThePackageOnDebian"},
 	{"docs/applications.md", "", "they run by themselves, each with what it has to print", "TestTheLinesForApplicationsWork"},
 	{"docs/stores.md", "understudy restore latest --to DIR --as-of", "a bucket with versions that goes back to that day", "TestNothingThatIsLockedIsLostToLeakedCredentials"},
 }

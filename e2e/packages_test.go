@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/understudy-ha/understudy/e2e/pages"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
@@ -162,17 +163,34 @@ func TestThePackageOnDebian(t *testing.T) {
 	t.Parallel()
 	older, newer := deb(t, oldVersion), deb(t, newVersion)
 	m := engineWithDebian(t).Debian(t, "host-a", "hosts")
-	m.Put(t, older, "/root/old.deb")
-	m.Put(t, newer, "/root/new.deb")
+	for _, file := range []string{older, newer} {
+		m.Put(t, file, "/root/")
+	}
 	isInstalled(t, m)
 	startsByItsUnit(t, m)
 	isUpgraded(t, m)
 	isRemovedAndPurged(t, m)
 }
 
+// installPage is what docs/install.md has people type to do something with a version.
+func installPage(t *testing.T, verb, version string) string {
+	t.Helper()
+	all, err := pages.All("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range all {
+		if b.Page == "docs/install.md" && strings.HasPrefix(b.Text, "apt-get "+verb+" ") && strings.Contains(b.Text, version) {
+			return "set -e; exec 2>&1; cd /root\n" + b.Text
+		}
+	}
+	t.Fatalf("docs/install.md does not say how to %s %s", verb, version)
+	return ""
+}
+
 func isInstalled(t *testing.T, m *server.Debian) {
 	t.Helper()
-	said := m.Run(t, "apt-get install --yes /root/old.deb 2>&1")
+	said := m.Run(t, installPage(t, "install", oldVersion))
 	if !strings.Contains(said, "Understudy is installed, and not started.") {
 		t.Errorf("the installation says:\n%s", said)
 	}
@@ -247,7 +265,7 @@ func startsByItsUnit(t *testing.T, m *server.Debian) {
 func isUpgraded(t *testing.T, m *server.Debian) {
 	t.Helper()
 	app := m.Run(t, "systemctl show -p MainPID --value app")
-	said := m.Run(t, "apt-get install --yes /root/new.deb 2>&1")
+	said := m.Run(t, installPage(t, "install", newVersion))
 	if strings.Contains(said, "not started") {
 		t.Errorf("the upgrade says:\n%s", said)
 	}
@@ -268,7 +286,7 @@ func isUpgraded(t *testing.T, m *server.Debian) {
 func isRemovedAndPurged(t *testing.T, m *server.Debian) {
 	t.Helper()
 	key, app := m.Run(t, "cat /etc/understudy/key"), m.Run(t, "systemctl show -p MainPID --value app")
-	m.Run(t, "apt-get remove --yes understudy 2>&1")
+	m.Run(t, installPage(t, "remove", ""))
 	for script, want := range map[string]string{
 		"pidof understudy || :":                                       "",
 		"command -v understudy || :":                                  "",
@@ -284,12 +302,12 @@ func isRemovedAndPurged(t *testing.T, m *server.Debian) {
 		}
 	}
 	// It comes back as it was.
-	m.Run(t, "apt-get install --yes /root/new.deb 2>&1 && systemctl start understudy")
+	m.Run(t, installPage(t, "install", newVersion)+"systemctl start understudy")
 	eventually(t, "the agent that came back leads", func() error {
 		_, err := m.Try(t, "understudy backup")
 		return err
 	})
-	said := m.Run(t, "apt-get purge --yes understudy 2>&1")
+	said := m.Run(t, installPage(t, "purge", ""))
 	if !strings.Contains(said, "Understudy leaves /var/lib/understudy") || !strings.Contains(said, "Understudy leaves /etc/understudy") {
 		t.Errorf("the purge says:\n%s", said)
 	}
