@@ -19,7 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/watch"
 )
 
 // restoredJSON is what `restore` prints with --json.
@@ -170,7 +170,7 @@ func (a *app) restore(ctx context.Context, name, dir string, at time.Time, stric
 	if !at.IsZero() {
 		result.AsOf = &at
 	}
-	result.Lacks, result.Salvage = agent.LacksOf(found.Manifest), found.Manifest.Trigger == backup.Salvage
+	result.Lacks, result.Salvage = watch.LacksOf(found.Manifest), found.Manifest.Trigger == backup.Salvage
 	for _, e := range found.Manifest.Sources {
 		result.Entries = append(result.Entries, restoredPart{Name: e.Name, Kind: e.Kind, Path: filepath.Join(dir, e.Name), Size: e.Size})
 	}

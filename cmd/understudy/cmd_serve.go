@@ -115,7 +115,7 @@ func (a *app) place() api.Place {
 // partsOf are what the API serves of an agent.
 func partsOf(ag *agent.Agent) api.Parts {
 	return api.Parts{
-		Instance: ag, Table: ag, Backups: ag, History: ag, Requests: ag.Requests(), Changes: ag, Promotions: ag,
+		Instance: ag, Table: ag, Backups: ag.Catalogue(), History: ag.Catalogue(), Requests: ag.Requests(), Changes: ag, Promotions: ag,
 		Shared: ag.Shared(), Recovery: ag, Peers: ag, Witness: ag, Accounts: ag.Accounts(), Hooks: ag.Webhooks(),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -27,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
+	"github.com/understudy-ha/understudy/ha/watch"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/ha/work"
 	"github.com/understudy-ha/understudy/restore"
@@ -72,8 +74,9 @@ type Agent struct {
 	admission  *membership.Admission
 	refusals   refusals
 	reloading  reloading
-	readiness  readiness
-	aftermath  aftermath
+	readiness  *watch.Readiness
+	aftermath  *watch.Aftermath
+	overdue    *watch.Overdue
 	kept       *staging.Kept
 	rules      *upkeep.Rules
 	locks      *upkeep.Locks
@@ -88,17 +91,13 @@ type Agent struct {
 	volumes    *sources.Volumes
 	changes    *sources.Changes
 	doubts     *sources.Doubts
-	verifying  sync.Mutex // one verification at a time
-
-	// The loop's own.
-	watch backupWatch
+	catalogue  *catalogue.Catalogue
 
 	inbox  *runner.Inbox
 	runner *runner.Runner
 	ran    atomic.Bool
 
 	mu    sync.Mutex
-	late  time.Duration // for how long no backup has come, when that is too long
 	ended map[string]PromotionStatus
 }
 
@@ -223,6 +222,8 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 		return err
 	}
 	a.openWork()
+	a.openCatalogue()
+	a.openWatch()
 	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
 	return nil
@@ -281,13 +282,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepUp(gctx, a.rules.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.sweeper.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.newest.Turn) })
-	g.Go(func() error { return a.keepReady(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.readiness.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.scrubber.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.reader.Turn) })
 	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
 	g.Go(func() error { return a.keepReturned(gctx) })
-	g.Go(func() error { return a.keepAftermath(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.aftermath.Turn) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })
 	g.Go(func() error { return a.kept.Run(gctx) })
@@ -321,10 +322,7 @@ func (a *Agent) openRunner(m *ha.Machine) {
 		},
 		After: func(ctx context.Context, now ha.Now) {
 			a.follower.Follow(ctx, a.state.View().Head, a.runner.Go)
-			late := a.watchBackups(ctx, a.state.View(), now)
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.late = late
+			a.overdue.Look(ctx, a.state.View(), now)
 		},
 	}, a.started)
 }

@@ -58,7 +58,7 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 				t.Errorf("%s told %d times: %s %s", want.h.name, len(events), want.kind, want.text)
 			}
 		}
-		if info, _, err := b.agent.BackupInfo(t.Context(), ref.ID); err != nil || info.By != "alice" {
+		if info, _, err := b.agent.catalogue.BackupInfo(t.Context(), ref.ID); err != nil || info.By != "alice" {
 			t.Errorf("the backup was asked for by %q, %v", info.By, err)
 		}
 		b.promoteBy("bob", PromotionRequest{Reason: "drill"})

@@ -32,7 +32,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 		e.start()
 		e.until("in sync", func(s Status) bool { return s.State == StateInSync })
 
-		page, err := b.agent.ClusterHistory(t.Context(), "", 0)
+		page, err := b.agent.catalogue.ClusterHistory(t.Context(), "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 		for _, size := range []int{1, 2, 3} {
 			var all []control.ClusterEvent
 			for next := ""; ; {
-				p, err := e.agent.ClusterHistory(t.Context(), next, size)
+				p, err := e.agent.catalogue.ClusterHistory(t.Context(), next, size)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -76,7 +76,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 				t.Errorf("in pages of %d: %+v", size, all)
 			}
 		}
-		if _, err := e.agent.ClusterHistory(t.Context(), "elsewhere", 0); !errors.Is(err, ha.ErrInvalid) {
+		if _, err := e.agent.catalogue.ClusterHistory(t.Context(), "elsewhere", 0); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("a place that is none: %v", err)
 		}
 	})
@@ -91,7 +91,7 @@ func TestAForgedMarkerIsShownAsWhatItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, h := range []*host{a, b} {
-			page, err := h.agent.ClusterHistory(t.Context(), "", 1)
+			page, err := h.agent.catalogue.ClusterHistory(t.Context(), "", 1)
 			if err != nil || len(page.Events) != 1 {
 				t.Fatalf("%+v, %v", page, err)
 			}

@@ -109,7 +109,7 @@ func TestAnOperatorsWordEndsAFailoversWait(t *testing.T) {
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("it waited %v", took)
 		}
-		history, err := b.agent.ClusterHistory(t.Context(), "", 0)
+		history, err := b.agent.catalogue.ClusterHistory(t.Context(), "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 		salvage("never backed up either")
 
 		listed := func() map[string]control.BackupInfo {
-			all, err := d.agent.Backups(t.Context(), 0)
+			all, err := d.agent.catalogue.Backups(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -214,7 +214,7 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 			t.Fatalf("listed are %v of %v (%v)", now, all, keys)
 		}
 		for id := range all {
-			if _, _, err := d.agent.BackupInfo(t.Context(), id); err != nil {
+			if _, _, err := d.agent.catalogue.BackupInfo(t.Context(), id); err != nil {
 				t.Errorf("%s: %v", id, err)
 			}
 		}

@@ -47,7 +47,7 @@ func (h *host) unnoticed() {
 // that this host shows, and restores it.
 func (h *host) lists(state string) {
 	h.t.Helper()
-	all, err := h.agent.Backups(h.t.Context(), 0)
+	all, err := h.agent.catalogue.Backups(h.t.Context(), 0)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func (h *host) lists(state string) {
 // salvaged restores a backup beside everything else, and returns the file state.
 func (h *host) salvaged(id string) string {
 	h.t.Helper()
-	_, m, err := h.agent.BackupInfo(h.t.Context(), id)
+	_, m, err := h.agent.catalogue.BackupInfo(h.t.Context(), id)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -393,12 +393,12 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		}
 		a.until("a standby", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
 		b.lists("never backed up")
-		all, err := b.agent.Backups(t.Context(), 0)
+		all, err := b.agent.catalogue.Backups(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, info := range all {
-			if _, m, err := b.agent.BackupInfo(t.Context(), info.ID); info.Salvage && (err != nil || !strings.Contains(strings.Join(m.Warnings, "\n"), pictures+" is missing")) {
+			if _, m, err := b.agent.catalogue.BackupInfo(t.Context(), info.ID); info.Salvage && (err != nil || !strings.Contains(strings.Join(m.Warnings, "\n"), pictures+" is missing")) {
 				t.Errorf("warnings %q, %v", m.Warnings, err)
 			}
 		}

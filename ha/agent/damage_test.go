@@ -91,7 +91,7 @@ func TestADamagedManifestHidesNoOther(t *testing.T) {
 					a.write("state", fmt.Sprint(i))
 					a.backup()
 				}
-				all, err := a.agent.Backups(t.Context(), 0)
+				all, err := a.agent.catalogue.Backups(t.Context(), 0)
 				if err != nil || len(all) < 12 {
 					t.Fatalf("%d backups, %v", len(all), err)
 				}
@@ -274,7 +274,7 @@ func TestADamagedMarkerIsShownAndHidesNothingElse(t *testing.T) {
 		b.until("finished", func(s Status) bool { return s.Promotion == nil })
 		d.untilCached(b.backup())
 		c.replace(ha.MarkerKey(2), []byte("{}"))
-		list, err := d.agent.BackupsAfter(t.Context(), "", 0)
+		list, err := d.agent.catalogue.BackupsAfter(t.Context(), "", 0)
 		if err != nil || len(list.Backups) < 3 || len(list.Damaged) != 1 || list.Damaged[0].Key != ha.MarkerKey(2) || list.Damaged[0].Reason == "" {
 			t.Errorf("%+v, %v", list, err)
 		}

@@ -14,6 +14,8 @@
 //	application  starts, stops and judges the application
 //	sources      where the sources lie, and whether they are what they were
 //	staging      what is staged, rehearsed, and swapped in
+//	catalogue    which backups there are
+//	watch        what people are to be told of this host and its cluster
 //	work         makes backups, and brings them into the cache
 //
 // None knows the agent: it gives their parts what they need (openUpkeep,

@@ -2,17 +2,22 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/catalogue"
+	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/staging"
+	"github.com/understudy-ha/understudy/ha/watch"
 	"github.com/understudy-ha/understudy/ha/work"
 )
 
@@ -72,4 +77,56 @@ func (a *Agent) openWork() {
 		Rules:  func(c *ha.Config) retention.Policy { return a.rules.Effect(c).Effective },
 		Shared: a.configs.With, Whole: a.stage.Whole,
 	})
+}
+
+// openCatalogue makes what says which backups there are.
+func (a *Agent) openCatalogue() {
+	a.catalogue = catalogue.New(catalogue.Config{
+		Store: a.control, Chain: a.chain, AuditLog: a.auditLog, Repo: a.repo, Cache: a.cache, State: a.state, Cached: a.cached,
+		Packs: a.packs, Objects: a.objects, Rehearsals: a.rehearsedOn,
+		Keep: func(ctx context.Context, digest string) time.Duration {
+			c, err := a.configs.With(ctx, digest)
+			if err != nil {
+				return 0
+			}
+			return a.rules.Effect(c).Effective.Keep
+		},
+	})
+}
+
+// Catalogue says which backups there are.
+func (a *Agent) Catalogue() *catalogue.Catalogue { return a.catalogue }
+
+// openWatch makes what looks at what people are to be told.
+func (a *Agent) openWatch() {
+	a.readiness = watch.NewReadiness(watch.ReadinessConfig{
+		State: a.state, Chain: a.chain, Clock: a.cfg.Clock, Log: a.tell, InForce: func() any { return a.live() },
+		Look: func(ctx context.Context, m *backup.Manifest) (lacks, notes []string) {
+			a.changes.Look(ctx)
+			var p Preflight
+			p.checkHost(ctx, a, m, false)
+			for _, c := range p.Checks {
+				if !c.OK {
+					lacks = append(lacks, c.Detail)
+				}
+			}
+			return lacks, p.notes
+		},
+	})
+	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)
+	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
+		return slices.ContainsFunc(a.instances(a.state.View()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
+	})
+}
+
+// schedule is what this instance knows of the cluster's schedule: its own
+// on the active, elsewhere what the active's record says.
+func (a *Agent) schedule(core ha.Status) watch.Schedule {
+	if core.Role == ha.RoleActive || core.Head == nil {
+		return watch.Schedule{Paused: core.Paused, Failing: core.BackupError}
+	}
+	if rec := a.records.Reading().Rows[core.Head.Active.Name].Record; rec != nil && rec.Role == ha.RoleActive {
+		return watch.Schedule{Paused: rec.Paused, Failing: rec.BackupError}
+	}
+	return watch.Schedule{}
 }

@@ -1,111 +1,11 @@
 package agent
 
 import (
-	"context"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/understudy-ha/understudy/ha"
 )
-
-// readiness is what a standby's host was found to lack for a promotion to the
-// newest backup. It is safe for concurrent use.
-type readiness struct {
-	mu       sync.Mutex
-	blockers []string
-	notes    []string // what is to be known, and keeps nothing from working
-	looked   bool     // the host was looked at, and blockers is what it lacks
-
-	// The goroutine's own.
-	newest string
-	live   *Live
-	at     time.Duration // monotonic, when the host was looked at last; 0: never
-}
-
-const (
-	readyPause  = 10 * time.Second // between two looks whether it is time to look
-	readySoon   = 2 * time.Second  // while the host was not looked at yet
-	readyEvery  = time.Minute      // a host that has everything
-	readyAgain  = 30 * time.Second // one that lacks something
-	readyWithin = time.Minute      // what a look may take
-)
-
-// read returns what the host lacks, and whether it was looked at and lacks
-// nothing.
-func (r *readiness) read() (blockers []string, ready bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.blockers, r.looked && len(r.blockers) == 0
-}
-
-// known is what else is to be known of a promotion here.
-func (r *readiness) known() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.notes
-}
-
-// set notes what a look has found, or that there was none, and reports whether
-// that is something new.
-func (r *readiness) set(looked bool, blockers, notes []string) (changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	changed = r.looked != looked || !slices.Equal(r.blockers, blockers) || !slices.Equal(r.notes, notes)
-	r.looked, r.blockers, r.notes = looked, blockers, notes
-	return changed
-}
-
-// keepReady looks, on a standby, whether a promotion would work: at every new
-// backup, when the configuration file has changed, and now and then.
-func (a *Agent) keepReady(ctx context.Context) error {
-	return a.whenAdmitted(ctx, func() time.Duration {
-		a.lookReady(ctx)
-		if _, ready := a.readiness.read(); !ready && a.readiness.at == 0 {
-			return readySoon // it was not looked at yet
-		}
-		return readyPause
-	})
-}
-
-func (a *Agent) lookReady(ctx context.Context) {
-	r, core, now := &a.readiness, a.state.View(), a.cfg.Clock.Now().Mono
-	if core.Role != ha.RoleStandby || core.Promotion != nil || core.Demotion != nil || core.Head == nil || core.Head.Newest == nil {
-		if r.at = 0; r.set(false, nil, nil) {
-			a.tell.Changed()
-		}
-		return
-	}
-	every := readyEvery
-	if lacks, _ := r.read(); len(lacks) > 0 {
-		every = readyAgain
-	}
-	ref, live := *core.Head.Newest, a.live()
-	if r.at != 0 && r.newest == ref.ID && r.live == live && now-r.at < every {
-		return
-	}
-	m, err := a.chain.Manifest(ctx, ref)
-	if err != nil {
-		return // the machine tells of a bucket that does not answer, and of a backup that is damaged
-	}
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
-	defer cancel()
-	a.changes.Look(ctx)
-	var p Preflight
-	p.checkHost(ctx, a, m, false)
-	var lacks []string
-	for _, c := range p.Checks {
-		if !c.OK {
-			lacks = append(lacks, c.Detail)
-		}
-	}
-	r.newest, r.live, r.at = ref.ID, live, now
-	if r.set(true, lacks, p.notes) {
-		a.tell.Changed() // the record says it to the others at once
-	}
-}
 
 // outlook says in one line what promoting this instance would do now, or, on
 // the active, what promoting another would; and whether that is all that one

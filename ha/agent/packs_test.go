@@ -85,7 +85,7 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 		if !told {
 			t.Error("no alarm names the backup that is hit")
 		}
-		info, _, err := a.agent.BackupInfo(t.Context(), old)
+		info, _, err := a.agent.catalogue.BackupInfo(t.Context(), old)
 		if err != nil || len(info.Warnings) == 0 {
 			t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
 		}
@@ -130,7 +130,7 @@ func TestLostPacksOfOlderBackupsAreNoticed(t *testing.T) {
 		a.until("the status says so", func(s Status) bool {
 			return slices.ContainsFunc(s.Caveats, func(text string) bool { return strings.Contains(text, old) }) && s.Verdict != VerdictHealthy
 		})
-		info, _, err := a.agent.BackupInfo(t.Context(), old)
+		info, _, err := a.agent.catalogue.BackupInfo(t.Context(), old)
 		if err != nil || len(info.Warnings) == 0 {
 			t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
 		}
@@ -187,7 +187,7 @@ func TestAVerificationThatFindsDamageHasItRepaired(t *testing.T) {
 		a.write("state", "one")
 		old := a.backup()
 		c.lose(a)
-		damage, err := a.agent.Verify(t.Context(), "", false)
+		damage, err := a.agent.catalogue.Verify(t.Context(), "", false)
 		if err != nil || damage == "" {
 			t.Fatalf("%q, %v", damage, err)
 		}
@@ -260,7 +260,7 @@ func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
 					b.until("the standby has put back the older one", func(Status) bool { return c.whole(old) == nil })
 					c.pass(upkeep.PacksEvery)
 					a.until("it is hit no more", func(s Status) bool { return !slices.Contains(s.Hit, old) })
-				} else if info, _, err := a.agent.BackupInfo(t.Context(), old); err != nil || len(info.Warnings) == 0 {
+				} else if info, _, err := a.agent.catalogue.BackupInfo(t.Context(), old); err != nil || len(info.Warnings) == 0 {
 					t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
 				}
 			})
@@ -312,7 +312,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 		b.rests()
 		c.pass(firstLook)
 		var salvage string
-		all, err := b.agent.Backups(t.Context(), 0)
+		all, err := b.agent.catalogue.Backups(t.Context(), 0)
 		for _, info := range all {
 			if info.Salvage {
 				salvage = info.ID

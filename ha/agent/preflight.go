@@ -48,7 +48,7 @@ func (a *Agent) preflight(ctx context.Context, req PromotionRequest) (Preflight,
 	if text := control.OlderText(h, s.Seen); text != "" {
 		p.check("head", errors.New(text))
 	}
-	info, m, err := a.backupInfo(ctx, h, req.Backup)
+	info, m, err := a.catalogue.Find(ctx, h, req.Backup)
 	if err != nil {
 		return p, choice{}, err
 	}
@@ -146,7 +146,7 @@ func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromotionRequest, in
 		c.backup = &ref
 	}
 	if req.Shown != "" {
-		shown, _, err := a.backupInfo(ctx, h, req.Shown)
+		shown, _, err := a.catalogue.Find(ctx, h, req.Shown)
 		if err != nil {
 			return c, err
 		}

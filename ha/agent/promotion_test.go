@@ -32,7 +32,7 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		s := d.until("the new epoch's first backup", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].Epoch == 2 })
 		newest := s.Cached[0].ID
 		d.until("final backup superseded", func(Status) bool {
-			all, err := d.agent.Backups(t.Context(), 0)
+			all, err := d.agent.catalogue.Backups(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,11 +49,11 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 			}
 			return true
 		})
-		one, m, err := d.agent.BackupInfo(t.Context(), second)
+		one, m, err := d.agent.catalogue.BackupInfo(t.Context(), second)
 		if err != nil || !one.Superseded || !one.Cached || m.ID != second || len(one.Sources) != 1 {
 			t.Errorf("%+v, %v", one, err)
 		}
-		if _, _, err := d.agent.BackupInfo(t.Context(), "20000101T000000Z-nonsense"); !errors.Is(err, control.ErrNoBackup) {
+		if _, _, err := d.agent.catalogue.BackupInfo(t.Context(), "20000101T000000Z-nonsense"); !errors.Is(err, control.ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
 		offline, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: c.ring})
@@ -67,7 +67,7 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 			t.Errorf("without an agent: %+v, %v", found, err)
 		}
 		d.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-		if all, err := d.agent.Backups(t.Context(), 0); err != nil || len(all) == 0 || !all[0].Cached {
+		if all, err := d.agent.catalogue.Backups(t.Context(), 0); err != nil || len(all) == 0 || !all[0].Cached {
 			t.Errorf("without the bucket: %+v, %v", all, err)
 		}
 	})

@@ -129,7 +129,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 				t.Errorf("%s: %+v", h.name, s.Takeover)
 			}
 		}
-		list, err := d.agent.Backups(t.Context(), 0)
+		list, err := d.agent.catalogue.Backups(t.Context(), 0)
 		listed := map[string]bool{}
 		for _, one := range list {
 			listed[one.ID] = one.Damaged == ""
@@ -139,7 +139,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 				t.Errorf("backup %s is not listed, or damaged: %v", id, err)
 			}
 		}
-		h, err := d.agent.ClusterHistory(t.Context(), "", 0)
+		h, err := d.agent.catalogue.ClusterHistory(t.Context(), "", 0)
 		told := false
 		for _, e := range h.Events {
 			told = told || e.Kind == control.RecoveryKind && e.By == "op" && e.Reason == "test"

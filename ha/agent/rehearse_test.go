@@ -67,7 +67,7 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 			i := slices.IndexFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == "b" })
 			return i >= 0 && attested(s.Instances[i].Rehearsals)
 		})
-		info, _, err := a.agent.BackupInfo(t.Context(), first)
+		info, _, err := a.agent.catalogue.BackupInfo(t.Context(), first)
 		if err != nil || len(info.Rehearsals) != 1 || info.Rehearsals[0].Instance != "b" {
 			t.Errorf("%+v, %v", info.Rehearsals, err)
 		}

@@ -33,7 +33,7 @@ func (h *host) more(name string) Live {
 // names are the sources in a backup.
 func (h *host) names(id string) []string {
 	h.t.Helper()
-	info, _, err := h.agent.BackupInfo(h.t.Context(), id)
+	info, _, err := h.agent.catalogue.BackupInfo(h.t.Context(), id)
 	if err != nil {
 		h.t.Fatal(err)
 	}

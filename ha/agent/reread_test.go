@@ -18,6 +18,10 @@ const (
 	rereadPause = 10 * time.Minute
 	rereadAgain = time.Minute
 	rereadRest  = time.Hour
+
+	// How often a host is looked at (package watch).
+	readyPause = 10 * time.Second
+	readyAgain = 30 * time.Second
 )
 
 // What has rotted in the stage of a standby that nobody asks is found, told,

@@ -152,7 +152,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			t.Errorf("the shared secrets on a standby: %+v, %v", all, err)
 		}
 		for _, h := range all {
-			listed, err := h.agent.Backups(t.Context(), 0)
+			listed, err := h.agent.catalogue.Backups(t.Context(), 0)
 			if err != nil {
 				t.Fatalf("list backups on %s: %v", h.name, err)
 			}
@@ -164,7 +164,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			if len(listed) == 0 || listed[0].ID != third {
 				t.Errorf("%s lists %+v", h.name, listed)
 			}
-			cached := h.agent.cachedBackups(control.Page{}).Backups
+			cached := h.agent.catalogue.Cached(control.Page{}).Backups
 			if h != b && (len(cached) == 0 || cached[0].ID != third) {
 				t.Errorf("%s has cached %+v", h.name, cached)
 			}

@@ -144,7 +144,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 		if s.AppliedBy != upkeep.AppliedByAgent || s.Deleted == 0 || s.LastSweep == nil || int(s.Deleted) != len(before)+1-len(c.keys("")) {
 			t.Errorf("status %+v", s)
 		}
-		listed, err := a.agent.Backups(t.Context(), 0)
+		listed, err := a.agent.catalogue.Backups(t.Context(), 0)
 		if err != nil || len(listed) != 1 || listed[0].ID != newest {
 			t.Errorf("listed %v: %v; the newest backup is shown however old it is", listed, err)
 		}

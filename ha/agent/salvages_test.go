@@ -43,7 +43,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 			}
 		}
 
-		list, err := d.agent.BackupsAfter(t.Context(), "", 0)
+		list, err := d.agent.catalogue.BackupsAfter(t.Context(), "", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,14 +59,14 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 		if shown != 1 || damaged != 1 {
 			t.Errorf("shown %d times, %d damaged: %+v", shown, damaged, list)
 		}
-		if _, err := d.agent.BackupsAfter(t.Context(), salvaged, 1); err != nil {
+		if _, err := d.agent.catalogue.BackupsAfter(t.Context(), salvaged, 1); err != nil {
 			t.Error(err)
 		}
-		info, _, err := d.agent.BackupInfo(t.Context(), salvaged)
+		info, _, err := d.agent.catalogue.BackupInfo(t.Context(), salvaged)
 		if err != nil || !info.Salvage || info.Unlinked {
 			t.Errorf("%+v, %v", info, err)
 		}
-		page, err := d.agent.ClusterHistory(t.Context(), "", 0)
+		page, err := d.agent.catalogue.ClusterHistory(t.Context(), "", 0)
 		if err != nil || !slices.ContainsFunc(page.Events, func(e control.ClusterEvent) bool { return e.Kind == control.SalvageKind && e.Backup == salvaged }) {
 			t.Errorf("%+v, %v", page, err)
 		}

@@ -4,9 +4,7 @@ package agent
 func (a *Agent) Status() Status {
 	a.records.Look(max(a.cfg.Poll, recordPause))
 	core, at := a.state.ViewAt()
-	a.mu.Lock()
-	late := a.late
-	a.mu.Unlock()
+	late := a.overdue.Late()
 	cached := a.cached.Refs()
 	staged, read := a.stage.Shown()
 	now := a.cfg.Clock.Now()
@@ -30,7 +28,7 @@ func (a *Agent) Status() Status {
 		s.NextBackup = max(0, core.NextBackup-since).Seconds()
 	}
 	schedule := a.schedule(core)
-	s.Paused = schedule.paused
+	s.Paused = schedule.Paused
 	switch {
 	case core.Paused != nil && core.PauseLeft >= 0:
 		s.PauseLeft = max(0, core.PauseLeft-since).Seconds()
@@ -48,10 +46,10 @@ func (a *Agent) Status() Status {
 	}
 	s.Protects = a.live().protects()
 	s.Protects.Exec = a.cfg.Application != nil || a.cfg.Supervised
-	s.Blockers, s.Ready = a.readiness.read()
-	s.notes, s.kept = a.readiness.known(), a.kept.Texts()
+	s.Blockers, s.Ready = a.readiness.Read()
+	s.notes, s.kept = a.readiness.Known(), a.kept.Texts()
 	s.Changes = a.changes.List()
-	s.Lacks, s.Takeover = a.aftermath.read(core.Head)
+	s.Lacks, s.Takeover = a.aftermath.Read(core.Head)
 	s.StageRead = read
 	s.poll, s.InstancesAge = a.cfg.Poll, a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()

@@ -96,7 +96,7 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		if s.Epoch != 2 || a.hooks.isRunning() {
 			t.Errorf("the old active is in epoch %d, application running: %v", s.Epoch, a.hooks.isRunning())
 		}
-		all, err := d.agent.Backups(t.Context(), 0)
+		all, err := d.agent.catalogue.Backups(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -230,7 +230,7 @@ func (a *Agent) record() ha.Instance {
 	}
 	rec.Older = ownSighting(core, a.self.Name)
 	if core.Role == ha.RoleStandby {
-		rec.Blockers, rec.Ready = a.readiness.read()
+		rec.Blockers, rec.Ready = a.readiness.Read()
 	}
 	if core.Paused != nil {
 		p := *core.Paused
@@ -249,7 +249,7 @@ func (a *Agent) record() ha.Instance {
 
 // selfState says what an instance is, in the words of the table.
 func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
-	blockers, _ := a.readiness.read()
+	blockers, _ := a.readiness.Read()
 	newest := ""
 	if core.Head != nil && core.Head.Newest != nil {
 		newest = core.Head.Newest.ID

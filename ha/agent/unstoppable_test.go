@@ -45,7 +45,7 @@ func (h *host) caveat(text string) {
 // historySays looks for what the cluster's history tells.
 func (h *host) historySays(kind, text string) {
 	h.t.Helper()
-	history, err := h.agent.ClusterHistory(h.t.Context(), "", 0)
+	history, err := h.agent.catalogue.ClusterHistory(h.t.Context(), "", 0)
 	if err != nil {
 		h.t.Fatal(err)
 	}

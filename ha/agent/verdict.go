@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/watch"
 )
 
 // Verdicts on an instance. One function decides which (Status.judge), and nothing
@@ -23,7 +24,7 @@ const (
 // judge says how this instance and its cluster are. Whatever the status shows
 // that is not as it should be is among the problems or the caveats: the state of
 // an instance, what the newest backup lacks, an outlook that promises nothing.
-func (s *Status) judge(schedule scheduleView, troubles []event.Trouble, now time.Time) {
+func (s *Status) judge(schedule watch.Schedule, troubles []event.Trouble, now time.Time) {
 	var f findings
 	s.selfProblems(&f, schedule, now)
 	for _, t := range troubles {
@@ -73,7 +74,7 @@ func (f *findings) texts(wrong bool) (all []string) {
 }
 
 // selfProblems are what is wrong on this instance.
-func (s *Status) selfProblems(f *findings, schedule scheduleView, now time.Time) {
+func (s *Status) selfProblems(f *findings, schedule watch.Schedule, now time.Time) {
 	active := s.Role == ha.RoleActive
 	f.problem(topicRefused, s.Refused != "", "%s", s.Refused)
 	f.problem(topicBucket, s.Bucket != "ok", "the bucket cannot be used: %s", s.Bucket)
@@ -97,11 +98,11 @@ func (s *Status) selfProblems(f *findings, schedule scheduleView, now time.Time)
 		f.problem(topicReload, true, "%s", text)
 	}
 	if p := s.Paused; p != nil {
-		f.problem(topicPause, now.Sub(p.Since) > longPause, "%s", longPauseText(p, now))
+		f.problem(topicPause, watch.IsLong(p, now), "%s", watch.PauseText(p, now))
 	}
 	if s.BackupOverdue > 0 && s.Config != nil {
 		late := time.Duration(s.BackupOverdue * float64(time.Second))
-		f.problem(topicBackup, true, "%s", overdueText(late, s.Config.Frequency, schedule.failing))
+		f.problem(topicBackup, true, "%s", watch.OverdueText(late, s.Config.Frequency, schedule.Failing))
 	}
 	if fed := s.Federation; fed != nil {
 		f.problem(topicFederation, fed.Error != "", "%s", fed.Error)

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/watch"
 )
 
 // anyStatus draws a status in which anything may be wrong, mostly little.
@@ -116,7 +117,7 @@ func TestHealthyIsSaidOfNothingThatIsNot(t *testing.T) {
 		if rng.IntN(10) == 0 {
 			troubles = []event.Trouble{{Kind: "hook", Text: "a hook has failed"}}
 		}
-		s.judge(scheduleView{}, troubles, time.Now())
+		s.judge(watch.Schedule{}, troubles, time.Now())
 		if s.Healthy != (len(s.Problems) == 0) || (s.Verdict == VerdictHealthy) != (len(s.Problems)+len(s.Caveats) == 0) {
 			t.Fatalf("verdict %q, healthy %v, problems %q, caveats %q", s.Verdict, s.Healthy, s.Problems, s.Caveats)
 		}

@@ -28,7 +28,7 @@ func (h *host) alarmed(texts ...string) bool {
 // listed finds a backup in the list that an agent gives.
 func (h *host) listed(id string) control.BackupInfo {
 	h.t.Helper()
-	all, err := h.agent.Backups(h.t.Context(), 0)
+	all, err := h.agent.catalogue.Backups(h.t.Context(), 0)
 	i := slices.IndexFunc(all, func(b control.BackupInfo) bool { return b.ID == id })
 	if err != nil || i < 0 {
 		h.t.Fatalf("%s does not list backup %s: %v", h.name, id, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/requests"
@@ -60,7 +61,7 @@ type Backups interface {
 	// deep, every byte. It says what is wrong; "": nothing.
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
 	// Diff compares two backups: what b has and a has not counts as added.
-	Diff(ctx context.Context, a, b string) (agent.BackupDiff, error)
+	Diff(ctx context.Context, a, b string) (catalogue.BackupDiff, error)
 }
 
 // History is what has happened to the cluster.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/catalogue"
 )
 
 type diffInput struct {
@@ -12,7 +12,7 @@ type diffInput struct {
 	Base string `query:"base" required:"true" minLength:"1" maxLength:"256" doc:"id of the backup to compare it with: what that has not counts as added"`
 }
 
-type diffOutput struct{ Body agent.BackupDiff }
+type diffOutput struct{ Body catalogue.BackupDiff }
 
 func (a *api) addDiff(b Backups) {
 	register(a, operation("compare-backups", http.MethodGet, "/api/v1/backups/{id}/diff", "In what a backup differs from another one, source by source",

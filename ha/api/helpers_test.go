@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -166,8 +167,8 @@ func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, err
 	return "", f.call("verify %s %t", id, deep)
 }
 
-func (f *fakeAgent) Diff(_ context.Context, a, b string) (agent.BackupDiff, error) {
-	d := agent.BackupDiff{A: f.backups[0], B: f.backups[0], Sources: []restore.SourceDiff{{
+func (f *fakeAgent) Diff(_ context.Context, a, b string) (catalogue.BackupDiff, error) {
+	d := catalogue.BackupDiff{A: f.backups[0], B: f.backups[0], Sources: []restore.SourceDiff{{
 		Name: "files", Kind: "directory", Difference: source.Difference{Files: &source.FileDifference{Added: source.FileCount{Entries: 1, Bytes: 3}}},
 		Changes: []source.Change{{Change: source.Added, Path: "new", Type: "file", SizeB: 3}},
 	}}}

@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -212,8 +213,8 @@ func (a *large) BackupInfo(_ context.Context, id string) (control.BackupInfo, *b
 	return control.BackupInfo{}, nil, control.ErrNoBackup
 }
 
-func (a *large) Diff(context.Context, string, string) (agent.BackupDiff, error) {
-	return agent.BackupDiff{A: a.backups[1], B: a.backups[0], Sources: []restore.SourceDiff{
+func (a *large) Diff(context.Context, string, string) (catalogue.BackupDiff, error) {
+	return catalogue.BackupDiff{A: a.backups[1], B: a.backups[0], Sources: []restore.SourceDiff{
 		{Name: "uploads", Kind: "directory", Difference: source.Difference{Files: &source.FileDifference{Added: source.FileCount{Entries: 1, Bytes: 2048}, Changed: source.FileCount{Entries: 1, Bytes: 17}}},
 			Changes: []source.Change{{Change: source.Added, Path: "invoices/2026-0304.pdf", Type: "file", SizeB: 2048}, {Change: source.Changed, Path: "index.json", Type: "file", What: []string{"content", "mtime"}}}},
 		{Name: "db", Kind: "postgres", Difference: source.Difference{Tables: []source.TableDifference{{Name: "public.orders", RowsA: 90, RowsB: 93, OnlyB: 3}}}},

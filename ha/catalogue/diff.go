@@ -1,4 +1,4 @@
-package agent
+package catalogue
 
 import (
 	"context"
@@ -26,11 +26,11 @@ const (
 
 // Diff compares two backups of the bucket; what B has and A has not counts as added. A
 // comparison while another one, or a verification, is under way is a *ha.Refusal.
-func (a *Agent) Diff(ctx context.Context, idA, idB string) (BackupDiff, error) {
-	if !a.verifying.TryLock() {
+func (c *Catalogue) Diff(ctx context.Context, idA, idB string) (BackupDiff, error) {
+	if !c.verifying.TryLock() {
 		return BackupDiff{}, &ha.Refusal{Reason: "a backup is being verified or compared: wait until that is done"}
 	}
-	defer a.verifying.Unlock()
+	defer c.verifying.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, diffWithin)
 	defer cancel()
 	var d BackupDiff
@@ -39,12 +39,12 @@ func (a *Agent) Diff(ctx context.Context, idA, idB string) (BackupDiff, error) {
 		id   string
 		info *control.BackupInfo
 	}{{idA, &d.A}, {idB, &d.B}} {
-		info, m, err := a.BackupInfo(ctx, side.id)
+		info, m, err := c.BackupInfo(ctx, side.id)
 		if err != nil {
 			return d, err
 		}
 		*side.info = info
-		sides[i] = restore.DiffSide{Repo: a.repo, Manifest: m, Packs: a.repo.Current().BucketPacks()}
+		sides[i] = restore.DiffSide{Repo: c.cfg.Repo, Manifest: m, Packs: c.cfg.Repo.Current().BucketPacks()}
 	}
 	sources, err := restore.Diff(ctx, sides[0], sides[1], restore.DiffOptions{Limit: diffListed})
 	if err != nil && sources == nil {

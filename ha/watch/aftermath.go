@@ -1,4 +1,4 @@
-package agent
+package watch
 
 import (
 	"context"
@@ -8,12 +8,20 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
-// aftermath remembers what the newest backup lacks, and how the present epoch
+// Aftermath remembers what the newest backup lacks, and how the present epoch
 // began. It is for people. It is safe for concurrent use.
-type aftermath struct {
+type Aftermath struct {
+	state  State
+	chain  Chain
+	clock  clock.Clock
+	log    event.Reporter
+	isBack func(t *control.Takeover) bool
+
 	mu       sync.Mutex
 	newest   string // the backup that lacks is of
 	lacks    []string
@@ -31,8 +39,21 @@ const (
 	soonMost       = 20              // of these
 )
 
-// read returns what is known that fits the head.
-func (f *aftermath) read(h *ha.Head) (lacks []string, takeover *control.Takeover) {
+// Chain are the cluster's backups, in the bucket.
+type Chain interface {
+	Manifest(ctx context.Context, ref backup.Ref) (*backup.Manifest, error)
+	// Takeover is the promotion that began an epoch.
+	Takeover(ctx context.Context, epoch uint64) (*control.Takeover, error)
+}
+
+// NewAftermath has not looked yet. isBack reports whether the old active's record says
+// that it knows of the epoch.
+func NewAftermath(s State, chain Chain, c clock.Clock, log event.Reporter, isBack func(t *control.Takeover) bool) *Aftermath {
+	return &Aftermath{state: s, chain: chain, clock: c, log: log, isBack: isBack}
+}
+
+// Read returns what is known that fits the head.
+func (f *Aftermath) Read(h *ha.Head) (lacks []string, takeover *control.Takeover) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if h != nil && h.Newest != nil && h.Newest.ID == f.newest {
@@ -44,16 +65,15 @@ func (f *aftermath) read(h *ha.Head) (lacks []string, takeover *control.Takeover
 	return lacks, takeover
 }
 
-// keepAftermath looks at every new backup, at every new epoch, and now and then.
-func (a *Agent) keepAftermath(ctx context.Context) error {
-	return a.whenAdmitted(ctx, func() time.Duration {
-		a.lookAfter(ctx)
-		return aftermathPause
-	})
+// Turn looks at every new backup, at every new epoch, and now and then. It returns when
+// to look again.
+func (f *Aftermath) Turn(ctx context.Context) time.Duration {
+	f.look(ctx)
+	return aftermathPause
 }
 
-func (a *Agent) lookAfter(ctx context.Context) {
-	f, h, now := &a.aftermath, a.state.View().Head, a.cfg.Clock.Now().Mono
+func (f *Aftermath) look(ctx context.Context) {
+	h, now := f.state.View().Head, f.clock.Now().Mono
 	if h == nil {
 		return
 	}
@@ -63,16 +83,16 @@ func (a *Agent) lookAfter(ctx context.Context) {
 	every := aftermathEvery
 	if !known {
 		f.soon = 0
-	} else if f.soon < soonMost && !t.Told() && a.isBack(t) {
+	} else if f.soon < soonMost && !t.Told() && f.isBack(t) {
 		every = aftermathSoon
 	}
 	if h.Newest != nil && h.Newest.ID != newest {
 		// One that cannot be read is told of where it is needed.
-		if m, err := a.chain.Manifest(ctx, *h.Newest); err == nil {
+		if m, err := f.chain.Manifest(ctx, *h.Newest); err == nil {
 			f.mu.Lock()
 			f.newest, f.lacks = h.Newest.ID, LacksOf(m)
 			f.mu.Unlock()
-			a.tell.Changed()
+			f.log.Changed()
 		}
 	}
 	if h.Epoch < 2 || known && f.at != 0 && now-f.at < every {
@@ -81,7 +101,7 @@ func (a *Agent) lookAfter(ctx context.Context) {
 	if every == aftermathSoon {
 		f.soon++
 	}
-	found, err := a.chain.Takeover(ctx, h.Epoch)
+	found, err := f.chain.Takeover(ctx, h.Epoch)
 	if err != nil {
 		return // the machine tells of a bucket that does not answer
 	}
@@ -89,12 +109,7 @@ func (a *Agent) lookAfter(ctx context.Context) {
 	f.mu.Lock()
 	f.takeover = found
 	f.mu.Unlock()
-	a.tell.Changed()
-}
-
-// isBack reports whether the old active's record says that it knows of the epoch.
-func (a *Agent) isBack(t *control.Takeover) bool {
-	return slices.ContainsFunc(a.instances(a.state.View()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
+	f.log.Changed()
 }
 
 // LacksOf lists what a backup could not keep.

@@ -1,4 +1,4 @@
-package agent
+package catalogue
 
 import (
 	"context"
@@ -15,19 +15,19 @@ import (
 // restored from the bucket: each of its packs is there with the right size, or,
 // when deep, every byte is right. It gives what is wrong with it, "" when
 // nothing is. A verification while another one is under way is a *ha.Refusal.
-func (a *Agent) Verify(ctx context.Context, id string, deep bool) (damage string, err error) {
-	if !a.verifying.TryLock() {
+func (c *Catalogue) Verify(ctx context.Context, id string, deep bool) (damage string, err error) {
+	if !c.verifying.TryLock() {
 		return "", &ha.Refusal{Reason: "another backup is being verified: wait until that is done"}
 	}
-	defer a.verifying.Unlock()
-	_, m, err := a.BackupInfo(ctx, id)
+	defer c.verifying.Unlock()
+	_, m, err := c.BackupInfo(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	err = restore.Verify(ctx, a.repo, m, a.repo.Current().BucketPacks(), deep, nil)
+	err = restore.Verify(ctx, c.cfg.Repo, m, c.cfg.Repo.Current().BucketPacks(), deep, nil)
 	for _, damaged := range []error{fs.ErrNotExist, blobstore.ErrNotFound, pack.ErrCorrupt} {
 		if errors.Is(err, damaged) {
-			a.packs.LookSoon()
+			c.cfg.Packs.LookSoon()
 			return err.Error(), nil
 		}
 	}
