@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // plain is an application of one folder and no process.
@@ -369,7 +369,7 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 	s := p.b.status()
 	for _, h := range []*host{p.a, p.b, c} {
 		if h.name != s.Head.Active.Name {
-			h.is(agent.StateInSync)
+			h.is(report.StateInSync)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 var (
@@ -187,7 +187,7 @@ func (u *understudyRival) host(name, dir string) *host {
 // took.
 func (u *understudyRival) first(t *testing.T) float64 {
 	u.a.serve()
-	s := u.a.long("has made the first backup", func(s agent.Status) bool { return s.LastBackup != nil })
+	s := u.a.long("has made the first backup", func(s report.Status) bool { return s.LastBackup != nil })
 	u.a.run("pause")
 	return s.Stats.BackupSeconds
 }
@@ -210,7 +210,7 @@ func (u *understudyRival) standby(t *testing.T) {
 	u.b = u.host("host-b", u.a.path("standby"))
 	u.b.run("join")
 	u.b.serve()
-	u.b.long("has the newest backup", func(s agent.Status) bool { return s.State == agent.StateInSync && s.Work == "" })
+	u.b.long("has the newest backup", func(s report.Status) bool { return s.State == report.StateInSync && s.Work == "" })
 	u.b.stopAgent()
 }
 

@@ -16,8 +16,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 const composeFile = "../docker-compose.yml"
@@ -327,9 +327,9 @@ func (s service) run(t *testing.T, command ...string) string {
 	return s.c.Compose(t, append([]string{"exec", "-T", s.name}, command...)...)
 }
 
-func (s service) status(t *testing.T) (status agent.Status) {
+func (s service) status(t *testing.T) (status report.Status) {
 	t.Helper()
-	return decoded[agent.Status](t, s.run(t, "understudy", "status", "--json"))
+	return decoded[report.Status](t, s.run(t, "understudy", "status", "--json"))
 }
 
 func (s service) backups(t *testing.T) []control.BackupInfo {

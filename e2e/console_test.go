@@ -20,7 +20,7 @@ import (
 
 	"github.com/understudy-ha/understudy/e2e/openapi"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // page is an instance's console behind a proxy that holds every call of the API
@@ -364,7 +364,7 @@ func (s *consoleStory) promoteTheStandby(b, old *server.Browser) {
 	look(b, "3-history")
 	// Whoever looked at the old active is signed out there.
 	old.See("Sign in", "Your session has ended.")
-	s.a.is(agent.StateInSync)
+	s.a.is(report.StateInSync)
 	s.signIn(old, "This is host-a, a standby. The active is host-b.")
 	b.Click("Instance Configuration")
 	b.See("host-a", "in sync")

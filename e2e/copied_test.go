@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Data folders are copied and put back while an application writes. The operator
@@ -176,8 +176,8 @@ func (tr *trial) registered(by, h *host, want bool) {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	tr.until(by, "sees who has the name", func(seen agent.Status) bool {
-		return slices.ContainsFunc(seen.Instances, func(i agent.InstanceStatus) bool {
+	tr.until(by, "sees who has the name", func(seen report.Status) bool {
+		return slices.ContainsFunc(seen.Instances, func(i report.InstanceStatus) bool {
 			return i.Name == s.Instance && (i.Incarnation == s.Incarnation) == want
 		})
 	})
@@ -212,7 +212,7 @@ func (h *host) obeys(message, command string) {
 // and returns what is said about it.
 func (tr *trial) refused(h *host) (message string) {
 	tr.t.Helper()
-	tr.until(h, "is refused, and its state is kept", func(s agent.Status) bool {
+	tr.until(h, "is refused, and its state is kept", func(s report.Status) bool {
 		message = strings.Join(s.Problems, "\n")
 		return s.Refused != "" && s.App == "stopped" && s.Demotion != nil && s.Demotion.Told
 	})
@@ -226,7 +226,7 @@ func (tr *trial) refused(h *host) (message string) {
 // switchover says.
 func (tr *trial) insist(h *host) {
 	tr.t.Helper()
-	tr.until(h, "the active is silent", func(s agent.Status) bool { return !s.HeadAlive })
+	tr.until(h, "the active is silent", func(s report.Status) bool { return !s.HeadAlive })
 	r := h.try("promote", "--yes")
 	if r.code != 3 {
 		tr.t.Fatalf("%s: a switchover from a silent active: exit %d: %s", h.name, r.code, r.errout)
@@ -267,7 +267,7 @@ func (tr *trial) copyOfTheActive(shows bool) {
 	tr.refused(clone)
 	a.killAgent()
 	tr.insist(b)
-	tr.until(clone, "sees the new epoch", func(s agent.Status) bool {
+	tr.until(clone, "sees the new epoch", func(s report.Status) bool {
 		return s.Head != nil && s.Head.Active.Name == b.name && s.Promotion == nil && (shows || s.Demotion == nil)
 	})
 	tr.more() // of both
@@ -280,7 +280,7 @@ func (tr *trial) copyOfTheActive(shows bool) {
 		}
 	}
 	tr.launch(a)
-	tr.until(a, "keeps what it has", func(s agent.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+	tr.until(a, "keeps what it has", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 	var message string
 	if !shows { // the copy is an ordinary standby by now, and the two have one name: one of them ends
 		a.eventually("one of the two has ended", func() error {
@@ -359,15 +359,15 @@ func (tr *trial) copyOfAStandby(shows bool) {
 	clone := tr.clone(b, shows)
 	release := tr.hold(b)
 	promoted := tr.background(b, "promote", "--yes")
-	tr.until(b, "is being promoted", func(s agent.Status) bool { return s.Promotion != nil })
+	tr.until(b, "is being promoted", func(s report.Status) bool { return s.Promotion != nil })
 	clone.launch()
-	tr.until(clone, "has come into the bucket", func(s agent.Status) bool { return s.Head != nil && s.Bucket == "ok" })
+	tr.until(clone, "has come into the bucket", func(s report.Status) bool { return s.Head != nil && s.Bucket == "ok" })
 	tr.registered(a, clone, !shows)
 	release()
 	if r := promoted(); r.code != 0 {
 		tr.t.Fatalf("promote: exit %d: %s", r.code, r.errout)
 	}
-	tr.until(b, "leads", func(s agent.Status) bool { return s.Leading && s.App == "running" })
+	tr.until(b, "leads", func(s report.Status) bool { return s.Leading && s.App == "running" })
 	tr.more()
 	tr.refused(clone)
 	if !shows { // one that shows that it is a copy writes nothing
@@ -383,7 +383,7 @@ func (tr *trial) copyOfAStandby(shows bool) {
 		tr.t.Errorf("join on the active: exit %d: %s%s", r.code, r.out, r.errout)
 	}
 	tr.launch(b)
-	tr.until(b, "leads again", func(s agent.Status) bool { return s.Leading && s.App == "running" })
+	tr.until(b, "leads again", func(s report.Status) bool { return s.Leading && s.App == "running" })
 	clone.stopAgent()
 
 	// It is joined afresh all the same.

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sqlite"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // trial is a small cluster in which processes die, one after the other: files
@@ -46,7 +47,7 @@ func newTrial(t *testing.T, bin string) *trial {
 	tr.ledger.do(t, "start")
 	a.run("init")
 	tr.launch(a)
-	tr.until(a, "leads", func(s agent.Status) bool { return s.Leading })
+	tr.until(a, "leads", func(s report.Status) bool { return s.Leading })
 	tr.join(b)
 	for _, kv := range [][2]string{{"stop_timeout", "4s"}, {"margin", "500ms"}, {"ttl", "5s"}} {
 		a.run("config", "set", kv[0], kv[1])
@@ -116,8 +117,8 @@ func (tr *trial) launch(h *host) {
 }
 
 // look asks a host's agent for its status, as the command line does.
-func (tr *trial) look(h *host) (agent.Status, error) {
-	var s agent.Status
+func (tr *trial) look(h *host) (report.Status, error) {
+	var s report.Status
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -136,7 +137,7 @@ func (tr *trial) look(h *host) (agent.Status, error) {
 }
 
 // until waits for something about a host's status.
-func (tr *trial) until(h *host, what string, is func(agent.Status) bool) {
+func (tr *trial) until(h *host, what string, is func(report.Status) bool) {
 	tr.t.Helper()
 	h.eventually(what, func() error {
 		s, err := tr.look(h)
@@ -147,7 +148,7 @@ func (tr *trial) until(h *host, what string, is func(agent.Status) bool) {
 	})
 }
 
-func describe(h *host, s agent.Status) string {
+func describe(h *host, s report.Status) string {
 	text, _ := json.Marshal(map[string]any{
 		"state": s.State, "epoch": s.Epoch, "application": s.App, "promotion": s.Promotion, "demotion": s.Demotion,
 		"handover": s.Handover, "problems": s.Problems,
@@ -201,8 +202,8 @@ func (tr *trial) settle() {
 				wrong = append(wrong, err)
 				continue
 			}
-			leads := s.State == agent.StateActive && s.Leading && s.App == "running"
-			follows := s.State == agent.StateInSync && s.App == "stopped"
+			leads := s.State == report.StateActive && s.Leading && s.App == "running"
+			follows := s.State == report.StateInSync && s.App == "stopped"
 			if leads {
 				active, epoch = append(active, h), s.Epoch
 			}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // scenario brings a process to a point where it dies, and starts it again. How
@@ -112,7 +112,7 @@ func (tr *trial) pull(point string) {
 			default:
 			}
 			s, err := tr.look(tr.other)
-			if err == nil && s.State != agent.StateInSync {
+			if err == nil && s.State != report.StateInSync {
 				err = errors.New(s.State)
 			}
 			return err
@@ -306,7 +306,7 @@ func (tr *trial) supersededEarly(point string) {
 	wait := tr.background(tr.other, "promote", "--yes")
 	tr.died(tr.other)
 	wait()
-	tr.until(tr.active, "has stepped down", func(s agent.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+	tr.until(tr.active, "has stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 	tr.failover(tr.active)
 	tr.arm(tr.other, point)
 	tr.launch(tr.other)

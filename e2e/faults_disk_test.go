@@ -17,7 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // disk is a small file system in memory.
@@ -232,7 +232,7 @@ func (o *ordeal) fullDuringStaging(live disk) {
 	}
 	o.replicate(o.active, o.standby)
 	o.says(o.standby, "level=ERROR", "the rehearsal of backup", noRoom, live.dir)
-	o.standby.is(agent.StateRehearsalFailed)
+	o.standby.is(report.StateRehearsalFailed)
 	o.standby.eventually("has its last good stage", func() error {
 		if s := o.standby.status(); s.Staged != good {
 			return fmt.Errorf("staged is %q, not %s", s.Staged, good)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Scripts for hooks that misbehave.
@@ -81,8 +81,8 @@ func (o *ordeal) promoteHook() {
 	app.misbehave(o.t, "promote", hookLoud+"; "+hookFails)
 	o.standby.fails(1, "the moon is not mounted", "promote", "--yes")
 	o.turned()
-	o.active.is(agent.StateActive)
-	o.standby.is(agent.StateInSync)
+	o.active.is(report.StateActive)
+	o.standby.is(report.StateInSync)
 	o.unhealthy(o.active, "the moon is not mounted")
 	app.misbehave(o.t, "promote", hookHangs)
 	o.unhealthy(o.active, "it took longer than")

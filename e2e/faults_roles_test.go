@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestNothingIsLostInAnyRole takes the bucket, or the processor, from each of
@@ -146,7 +147,7 @@ func (o *ordeal) activeStopped() {
 	o.moreWrites(20)
 	starts := old.app.starts(o.t)
 	send(syscall.SIGCONT)
-	old.is(agent.StateInSync)
+	old.is(report.StateInSync)
 	o.says(old, "level=ERROR", "became the active in epoch "+fmt.Sprint(o.epoch)+": stepping down")
 	o.says(old, "level=WARN", "salvage backup", "holds what never reached the new active")
 	if old.app.running(o.t) || old.app.starts(o.t) != starts {

@@ -16,8 +16,8 @@ import (
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // ordeal is two hosts, each with a line of its own to MinIO, on which things
@@ -89,7 +89,7 @@ func (o *ordeal) setUp() {
 		o.active.run("config", "set", name, value.String())
 	}
 	o.active.run("config", "set", "ttl", ordealTTL.String())
-	o.active.is(agent.StateActive)
+	o.active.is(report.StateActive)
 	o.grow(100 << 10)
 	o.begin("nothing goes wrong yet")
 	o.sound()
@@ -216,10 +216,10 @@ func (o *ordeal) sound() {
 			return nil
 		})
 	})
-	o.active.is(agent.StateActive)
+	o.active.is(report.StateActive)
 	o.moreWrites(10)
 	o.replicate(o.active, o.standby)
-	o.standby.is(agent.StateInSync)
+	o.standby.is(report.StateInSync)
 	o.standby.rehearses()
 	o.both(func(h *host) {
 		if s := h.status(); s.Epoch != o.epoch || s.Active != o.active.name {

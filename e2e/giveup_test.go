@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestADeadCandidateIsTakenBackFrom kills the candidate once the active has
@@ -25,8 +26,8 @@ func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
 	if old.app.running(t) {
 		t.Fatal("the application runs though the head is handed over")
 	}
-	tr.until(old, "goes on", func(s agent.Status) bool { return s.Handover == nil && s.Leading && s.App == "running" })
-	fencing := query[agent.Status](old, "status").Config
+	tr.until(old, "goes on", func(s report.Status) bool { return s.Handover == nil && s.Leading && s.App == "running" })
+	fencing := query[report.Status](old, "status").Config
 	stale := time.Duration(fencing.TTL + fencing.Margin)
 	if took := time.Since(dead); took < stale/2 {
 		t.Errorf("taken back after %v, though the lease is good for %v", took, stale)
@@ -42,7 +43,7 @@ func TestADeadCandidateIsTakenBackFrom(t *testing.T) {
 	}
 }
 
-func restoring(s agent.Status) bool {
+func restoring(s report.Status) bool {
 	return s.Promotion != nil && s.Promotion.Phase == ha.PhaseRestore
 }
 
@@ -71,8 +72,8 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 	old, epoch := tr.active, tr.epoch
 	phase, release := holdUp()
 	wait := tr.background(tr.other, "promote", "--yes")
-	tr.until(tr.other, when, func(s agent.Status) bool { return s.Promotion != nil && s.Promotion.Phase == phase })
-	if p := query[agent.PromotionStatus](tr.other, "promote", "--cancel"); p.State != agent.PromotionRolledBack || query[agent.Status](tr.other, "status").Promotion != nil {
+	tr.until(tr.other, when, func(s report.Status) bool { return s.Promotion != nil && s.Promotion.Phase == phase })
+	if p := query[agent.PromotionStatus](tr.other, "promote", "--cancel"); p.State != agent.PromotionRolledBack || query[report.Status](tr.other, "status").Promotion != nil {
 		tr.t.Errorf("cancelled %s, and said so too early: %+v", when, p)
 	}
 	if r := wait(); r.code != 1 || !strings.Contains(r.errout, "cancelled by socket") {
@@ -93,7 +94,7 @@ func (tr *trial) tooLate() {
 	tr.rest()
 	epoch, thaw := tr.epoch, tr.freeze(tr.active)
 	wait := tr.background(tr.other, "promote", "--failover", "--yes")
-	tr.until(tr.other, "has committed", func(s agent.Status) bool { return s.Promotion != nil && s.Promotion.Phase == ha.PhaseFinish })
+	tr.until(tr.other, "has committed", func(s report.Status) bool { return s.Promotion != nil && s.Promotion.Phase == ha.PhaseFinish })
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 || !strings.Contains(r.errout, "too late") {
 		tr.t.Errorf("cancelled after the commit: %+v", r)
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // cluster is hosts that share a bucket and a key.
@@ -226,9 +226,9 @@ func (h *host) killAgent() {
 	h.agent = nil
 }
 
-func (h *host) status() agent.Status {
+func (h *host) status() report.Status {
 	h.t.Helper()
-	return query[agent.Status](h, "status")
+	return query[report.Status](h, "status")
 }
 
 // output runs a program, which is killed if it takes longer than patience, and

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -178,7 +179,7 @@ func TestOneThatWasPromotedJoinsAfresh(t *testing.T) {
 				}
 				tr.launch(b)
 				if done := said[0].Settled; done != nil && len(done.Kept) > 0 {
-					tr.until(b, "names what is kept", func(s agent.Status) bool {
+					tr.until(b, "names what is kept", func(s report.Status) bool {
 						return strings.Contains(strings.Join(s.Caveats, "\n"), "is kept in "+done.Kept[0])
 					})
 					tr.deleteKept(done.Kept)

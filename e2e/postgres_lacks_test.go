@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestJoinSaysWhatTheServerLacks: the server of a blank standby has not got a
@@ -29,7 +29,7 @@ func TestJoinSaysWhatTheServerLacks(t *testing.T) {
 	}
 	b.serve()
 	b.eventually("says why", func() error {
-		if s := query[agent.Status](b, "status"); !strings.Contains(strings.Join(s.Blockers, "\n"), why) {
+		if s := query[report.Status](b, "status"); !strings.Contains(strings.Join(s.Blockers, "\n"), why) {
 			return errors.New(strings.Join(s.Blockers, "\n"))
 		}
 		return nil

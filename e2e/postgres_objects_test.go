@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // databaseApp is an application that is a database and nothing else.
@@ -114,14 +115,14 @@ func TestPostgresObjectsSurviveAPromotion(t *testing.T) {
 	a.serve()
 	b.run("join")
 	b.serve()
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 	promote := func(from, to *host) {
 		t.Helper()
 		if p := query[agent.PromotionStatus](to, "promote", "--yes"); p.State != agent.PromotionDone {
 			t.Fatalf("promotion: %+v", p)
 		}
-		to.is(agent.StateActive)
-		from.is(agent.StateInSync)
+		to.is(report.StateActive)
+		from.is(report.StateInSync)
 		was, now := from.app.(*databaseApp).pg, to.app.(*databaseApp).pg
 		for what, tool := range map[string][]string{
 			"objects": {"pg_dump", "--schema-only", "--create", "app"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 var (
@@ -109,7 +110,7 @@ func measurePromotions(t *testing.T, kind string, size int64) measuredPromotions
 
 	a.run("init")
 	a.serve()
-	first := a.long("has made the first backup", func(s agent.Status) bool { return s.LastBackup != nil && s.Leading })
+	first := a.long("has made the first backup", func(s report.Status) bool { return s.LastBackup != nil && s.Leading })
 	for _, kv := range [][2]string{{"stop_timeout", "2s"}, {"margin", "1s"}, {"ttl", "6s"}, {"frequency", "24h"}} {
 		a.run("config", "set", kv[0], kv[1])
 	}
@@ -122,22 +123,22 @@ func measurePromotions(t *testing.T, kind string, size int64) measuredPromotions
 		if len(m.rehearsed) > 0 {
 			b.serve() // it was the active before
 		}
-		newest := a.long("has a backup", func(s agent.Status) bool { return s.Leading && s.LastBackup != nil && s.LastBackup.Epoch == s.Epoch }).LastBackup.ID
-		ready := b.long("has rehearsed the backup", func(s agent.Status) bool { return s.Staged == newest && s.State == agent.StateInSync })
+		newest := a.long("has a backup", func(s report.Status) bool { return s.Leading && s.LastBackup != nil && s.LastBackup.Epoch == s.Epoch }).LastBackup.ID
+		ready := b.long("has rehearsed the backup", func(s report.Status) bool { return s.Staged == newest && s.State == report.StateInSync })
 		for _, i := range ready.Instances {
 			if i.Self && m.rehearsal == 0 {
 				m.rehearsal = time.Duration(i.Rehearsals[0].Took)
 			}
 		}
-		d.long("has the backup", func(s agent.Status) bool { return s.State == agent.StateInSync })
+		d.long("has the backup", func(s report.Status) bool { return s.State == report.StateInSync })
 		a.killAgent()
 		m.rehearsed = append(m.rehearsed, failOver(t, a, b, "rehearsed"))
 		w.same(t, a, b)
 		a, b = b, a
 	}
-	newest := a.long("has a backup", func(s agent.Status) bool { return s.Leading && s.LastBackup.Epoch == s.Epoch }).LastBackup.ID
-	d.long("has the backup", func(s agent.Status) bool {
-		return s.State == agent.StateInSync && len(s.Cached) > 0 && s.Cached[0].ID == newest
+	newest := a.long("has a backup", func(s report.Status) bool { return s.Leading && s.LastBackup.Epoch == s.Epoch }).LastBackup.ID
+	d.long("has the backup", func(s report.Status) bool {
+		return s.State == report.StateInSync && len(s.Cached) > 0 && s.Cached[0].ID == newest
 	})
 	a.killAgent()
 	m.unprepared = failOver(t, a, d, "restored")
@@ -148,7 +149,7 @@ func measurePromotions(t *testing.T, kind string, size int64) measuredPromotions
 // failOver promotes a host in place of one that is gone, and gives the steps.
 func failOver(t *testing.T, old, h *host, want string) promotionTimes {
 	t.Helper()
-	h.long("sees that the active is gone", func(s agent.Status) bool { return s.Active == old.name && !s.HeadAlive })
+	h.long("sees that the active is gone", func(s report.Status) bool { return s.Active == old.name && !s.HeadAlive })
 	word("sync") // a standby at rest has nothing left to write
 	out := h.runLong("promote", "--failover", "--yes", "--json")
 	var p agent.PromotionStatus
@@ -297,7 +298,7 @@ const measuring = 40 * time.Minute
 
 // long waits for something about a host's status that a large state may have
 // take long.
-func (h *host) long(what string, is func(agent.Status) bool) (s agent.Status) {
+func (h *host) long(what string, is func(report.Status) bool) (s report.Status) {
 	h.t.Helper()
 	within(h.t, measuring, h.name+": "+what, func() error {
 		s = h.status()

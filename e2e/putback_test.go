@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // contents are all objects of a bucket.
@@ -154,7 +155,7 @@ func goOnFromCopy(t *testing.T, store blobstore.Store, a, b, gone *host) {
 		t.Error("the history does not tell of it")
 	}
 	gone.run("promote", "--yes")
-	gone.is(agent.StateActive)
+	gone.is(report.StateActive)
 	if text, err := os.ReadFile(filepath.Join(gone.folder(), "late")); err != nil || string(text) != "late" {
 		t.Errorf("after the promotion: %q, %v", text, err)
 	}

@@ -13,9 +13,9 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Each release leaves a bucket behind, in testdata/buckets: everything that the
@@ -132,7 +132,7 @@ func (m *bucketMaker) begins(a, b *host) {
 	m.app(a).write(m.t, 1)
 	a.run("init")
 	a.serve()
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 	m.backsUp(a)
 	// Whoever reads this years later finds its backups.
 	for _, kv := range [][2]string{{"retention", "36500d"}, {"frequency", "12h"}, {"stop_timeout", "5s"}, {"margin", "2s"}, {"ttl", "15s"}} {
@@ -157,8 +157,8 @@ func (m *bucketMaker) promotes(a, b *host) {
 	m.t.Helper()
 	b.rehearses()
 	b.run("promote", "--yes", "--reason", "maintenance")
-	a.is(agent.StateInSync)
-	b.is(agent.StateActive)
+	a.is(report.StateInSync)
+	b.is(report.StateActive)
 	m.app(b).live(m.t, []int{1, 2})
 	m.writes(b, 3)
 	m.backsUp(b, a)
@@ -166,11 +166,11 @@ func (m *bucketMaker) promotes(a, b *host) {
 	m.writes(b, 4)
 	b.killAgent()
 	a.run("promote", "--failover", "--host-is-off", "--yes", "--reason", "host-b is down")
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 	m.app(a).live(m.t, []int{1, 2, 3})
 	m.backsUp(a)
 	b.serve()
-	b.is(agent.StateInSync)
+	b.is(report.StateInSync)
 	m.lists(a, m.app(b)) // the salvage backup
 	m.writes(a, 5)
 	m.backsUp(a, b)
@@ -185,8 +185,8 @@ func (m *bucketMaker) changesKey(a, b *host) {
 			h.stopAgent()
 			h.serve()
 		}
-		b.is(agent.StateInSync)
-		a.is(agent.StateActive)
+		b.is(report.StateInSync)
+		a.is(report.StateActive)
 	}
 	again()
 	ids := query[[]struct{ ID, State string }](a, "key", "show-id")
@@ -263,7 +263,7 @@ func shared(h *host) (users []api.User, webhooks, instances []string, config map
 	for _, w := range query[[]api.Webhook](h, "webhooks") {
 		webhooks = append(webhooks, w.URL)
 	}
-	for _, i := range query[[]agent.InstanceStatus](h, "instances") {
+	for _, i := range query[[]report.InstanceStatus](h, "instances") {
 		name := i.Name
 		if name == "" {
 			name = i.URL
@@ -366,7 +366,7 @@ func (r *bucketReader) takesOver() {
 	r.t.Helper()
 	r.rehearses()
 	r.run("promote", "--failover", "--host-is-off", "--yes", "--reason", "an upgrade")
-	r.is(agent.StateActive)
+	r.is(report.StateActive)
 	r.app.live(r.t, r.left.Content[r.left.Newest])
 	r.app.write(r.t, slices.Max(r.app.generations)+1)
 	id := query[backup.Ref](r.host, "backup").ID

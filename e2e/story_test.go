@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // story is three hosts, of which host-a begins as the active.
@@ -135,7 +136,7 @@ func (s *story) setUp() {
 	for _, kv := range [][2]string{{"stop_timeout", "5s"}, {"margin", "2s"}, {"ttl", "15s"}} {
 		s.a.run("config", "set", kv[0], kv[1])
 	}
-	s.a.is(agent.StateActive)
+	s.a.is(report.StateActive)
 	s.moreWrites(50)
 }
 
@@ -175,8 +176,8 @@ func (s *story) switchover(from, to *host) {
 	if lost := s.missing(acknowledged, to.app.rows(s.t)); len(lost) > 0 {
 		s.t.Fatalf("the switchover lost %d of %d acknowledged commits: %v …", len(lost), len(acknowledged), lost[0])
 	}
-	from.is(agent.StateInSync)
-	to.is(agent.StateActive)
+	from.is(report.StateInSync)
+	to.is(report.StateActive)
 	if from.app.running(s.t) || from.app.starts(s.t) != starts {
 		s.t.Fatal("the old active's application runs, or was started again")
 	}
@@ -213,7 +214,7 @@ func (s *story) failover(dead, to *host) {
 	for _, e := range got {
 		s.gone[e] = true
 	}
-	to.is(agent.StateActive)
+	to.is(report.StateActive)
 	s.moreWrites(20)
 }
 
@@ -240,7 +241,7 @@ func (s *story) comeBack(old, active *host) {
 		s.t.Fatalf("the failover lost %d commits, of which the salvage backup lacks %d", len(lost), len(still))
 	}
 	s.replicate(active, old, s.c)
-	old.is(agent.StateInSync)
+	old.is(report.StateInSync)
 }
 
 // salvage finds the salvage backup.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // hooked is an application of one folder, with hooks of the test's.
@@ -91,7 +91,7 @@ func TestNothingIsSwappedUnderWhoHasItOpen(t *testing.T) {
 		if inode(t, b.folder()) != before {
 			t.Errorf("%s: the folder was replaced", c.script)
 		}
-		a.is(agent.StateActive)
+		a.is(report.StateActive)
 		release()
 	}
 
@@ -110,7 +110,7 @@ func TestNothingIsSwappedUnderWhoHasItOpen(t *testing.T) {
 		return nil
 	})
 	b.run("promote", "--yes")
-	b.is(agent.StateActive)
+	b.is(report.StateActive)
 }
 
 // TestWithoutADemoteHookAPromotionIsRefused while somebody has open what it would
@@ -120,7 +120,7 @@ func TestWithoutADemoteHookAPromotionIsRefused(t *testing.T) {
 	a, b := twoFolders(t, "")
 	pid, release := squat(t, `exec 3>>"$1/file"`, b.folder())
 	b.fails(3, fmt.Sprintf("process %d", pid), "promote", "--yes", "--application-is-stopped")
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 	release()
 	b.run("promote", "--yes", "--application-is-stopped")
 }
@@ -154,7 +154,7 @@ func TestWhatCannotBeDeletedHoldsNothingUp(t *testing.T) {
 	t.Cleanup(unlock)
 	b.run("promote", "--yes")
 	b.run("backup")
-	a.is(agent.StateInSync)
+	a.is(report.StateInSync)
 	b.eventually("names what cannot be deleted", func() error {
 		if p := named(); !strings.Contains(p, " KiB)") {
 			return errors.New(p)
@@ -163,7 +163,7 @@ func TestWhatCannotBeDeletedHoldsNothingUp(t *testing.T) {
 	})
 	a.run("promote", "--yes")
 	a.run("backup")
-	b.is(agent.StateInSync)
+	b.is(report.StateInSync)
 	b.rehearses()
 	b.run("promote", "--yes")
 	unlock()

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // acknowledged reads what an instance has signed of the end of its term.
@@ -53,10 +53,10 @@ func TestAnApplicationThatNobodyCanStop(t *testing.T) {
 	}
 	_, release := squat(t, `exec 3>>"$1/written"`, a.folder()) // the application
 	b.fails(3, "--application-is-stopped", "promote", "--dry-run")
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 	release()
 	b.run("promote", "--application-is-stopped", "--yes", "--reason", "stopped by hand")
-	b.is(agent.StateActive)
+	b.is(report.StateActive)
 	a.eventually("steps down", func() error {
 		if s := a.status(); s.Role != ha.RoleStandby || s.Demotion != nil {
 			return fmt.Errorf("%s, %+v", s.Role, s.Demotion)
@@ -123,10 +123,10 @@ func TestStrictFencingTakesNobodyWhoCannotStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.eventually("refuses the file", func() error {
-		if s := a.status(); s.Reload == nil || s.Reload.State != agent.ReloadRefused || s.Unstoppable || !strings.Contains(s.Reload.Error, why) {
+		if s := a.status(); s.Reload == nil || s.Reload.State != report.ReloadRefused || s.Unstoppable || !strings.Contains(s.Reload.Error, why) {
 			return fmt.Errorf("%+v", s.Reload)
 		}
 		return nil
 	})
-	a.is(agent.StateActive)
+	a.is(report.StateActive)
 }

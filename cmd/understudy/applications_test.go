@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestTheLinesForApplicationsWork runs the shell lines of docs/applications.md
@@ -37,7 +37,7 @@ func TestTheLinesForApplicationsWork(t *testing.T) {
 	h.env["UNDERSTUDY_LISTEN"], h.env["UNDERSTUDY_ADMIN_TOKEN"] = address, "correct horse battery staple"
 	h.run("init")
 	h.serve()
-	h.until("it leads", func() bool { return ask[agent.Status](h, "status").App == "running" })
+	h.until("it leads", func() bool { return ask[report.Status](h, "status").App == "running" })
 	here := strings.NewReplacer("/var/lib/understudy/agent.sock", h.path("data/agent.sock"), "https://host-a:7878", "http://"+address)
 
 	// What each line prints; a line that is new wants an entry.

@@ -11,7 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // A host on which the application never ran lacks all that is backed up, and
@@ -60,7 +60,7 @@ func TestWhatKeepsABlankHostFromTakingOverIsSaid(t *testing.T) {
 	b.serve()
 	b.caches(ref.ID)
 	b.until("says why", func() bool {
-		s := ask[agent.Status](b, "status")
+		s := ask[report.Status](b, "status")
 		return len(s.Blockers) > 0 && strings.Contains(s.Blockers[0], why)
 	})
 	out, _, code := understudy(t, b.env, "doctor")

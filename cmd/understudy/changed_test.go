@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // volume mounts a file system, until the test ends or umount.
@@ -76,11 +76,11 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 	a.fails(exit.Failed, why, "backup")
 	for _, h := range hosts {
 		h.until("is red", func() bool {
-			s := ask[agent.Status](h, "status")
+			s := ask[report.Status](h, "status")
 			return !s.Healthy && mentions(s.Problems, why) && s.LastBackup.ID == before.ID
 		})
 	}
-	if s := ask[agent.Status](a, "status"); len(s.Changes) != 1 || s.Changes[0].Source != "files" || !strings.Contains(s.Changes[0].What, "is on the root disk") {
+	if s := ask[report.Status](a, "status"); len(s.Changes) != 1 || s.Changes[0].Source != "files" || !strings.Contains(s.Changes[0].What, "is on the root disk") {
 		t.Errorf("changes: %+v", s.Changes)
 	}
 	// A switchover's final backup is one like any other.
@@ -88,7 +88,7 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 		t.Errorf("a switchover: exit %d: %s", code, stderr)
 	}
 	a.until("goes on as the active", func() bool {
-		s := ask[agent.Status](a, "status")
+		s := ask[report.Status](a, "status")
 		return s.Role == ha.RoleActive && s.Leading && s.Handover == nil && s.App == "running"
 	})
 	a.fails(exit.Usage, "no source", "backup", "--accept-change", "nothing")
@@ -99,7 +99,7 @@ func TestAnUnmountedVolumeIsNotPublished(t *testing.T) {
 		t.Errorf("warnings of what was confirmed: %q", warningsOf(info))
 	}
 	a.until("is well again", func() bool {
-		s := ask[agent.Status](a, "status")
+		s := ask[report.Status](a, "status")
 		return len(s.Changes) == 0 && !mentions(s.Problems, why)
 	})
 	a.run("backup")
@@ -125,7 +125,7 @@ func TestAVolumeThatIsMountedAgainIsWellAgain(t *testing.T) {
 	a.fails(exit.Failed, "had 3 files, has 1", "backup")
 	bind()
 	a.run("backup")
-	if s := ask[agent.Status](a, "status"); len(s.Changes) > 0 {
+	if s := ask[report.Status](a, "status"); len(s.Changes) > 0 {
 		t.Errorf("changes: %+v", s.Changes)
 	}
 }
@@ -144,7 +144,7 @@ func TestNothingIsRestoredWhereAVolumeIsNotMounted(t *testing.T) {
 	b.run("join")
 	b.serve()
 	staged := func(id string) {
-		b.until("stages "+id, func() bool { return ask[agent.Status](b, "status").Staged == id })
+		b.until("stages "+id, func() bool { return ask[report.Status](b, "status").Staged == id })
 	}
 	staged(first.ID)
 	b.stop()
@@ -157,7 +157,7 @@ func TestNothingIsRestoredWhereAVolumeIsNotMounted(t *testing.T) {
 	b.fails(exit.Refused, why, "promote", "--yes")
 	b.fails(exit.Refused, why, "promote", "--yes", "--failover", "--allow-failed-rehearsal")
 	for _, h := range hosts {
-		h.until("is red", func() bool { return mentions(ask[agent.Status](h, "status").Problems, why) })
+		h.until("is red", func() bool { return mentions(ask[report.Status](h, "status").Problems, why) })
 	}
 	entries, err := os.ReadDir(b.dir)
 	if err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.Contains(e.Name(), "staged") }) {
@@ -167,7 +167,7 @@ func TestNothingIsRestoredWhereAVolumeIsNotMounted(t *testing.T) {
 		t.Errorf("confirmed: %s", out)
 	}
 	staged(second.ID)
-	b.until("can take over", func() bool { return len(ask[agent.Status](b, "status").Blockers) == 0 })
+	b.until("can take over", func() bool { return len(ask[report.Status](b, "status").Blockers) == 0 })
 	b.run("promote", "--yes")
 	if n := b.count("app"); n != a.count("app") {
 		t.Errorf("promoted to %d files", n)

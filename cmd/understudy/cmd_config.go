@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -29,7 +29,7 @@ this host knows comes from the environment and from the YAML file.`,
 			if err != nil {
 				return err
 			}
-			var s agent.SharedConfig
+			var s report.SharedConfig
 			if err := c.Get(cmd.Context(), "/api/v1/config", &s); err != nil {
 				return err
 			}
@@ -75,14 +75,14 @@ func (a *app) setShared(ctx context.Context, key, value string) error {
 	if err != nil {
 		return err
 	}
-	var s agent.SharedConfig
+	var s report.SharedConfig
 	if err := c.Do(ctx, http.MethodPut, "/api/v1/config", map[string]string{key: value}, &s); err != nil {
 		return err
 	}
 	return a.printer().Show(s, func(w io.Writer) { fmt.Fprintf(w, "%s is %s.\n", key, value) })
 }
 
-func showShared(w io.Writer, s agent.SharedConfig) {
+func showShared(w io.Writer, s report.SharedConfig) {
 	terminal.Table(w, []any{"KEY", "VALUE"}, [][]any{
 		{"frequency", s.Frequency}, {"retention", s.Retention}, {"reuse_window", s.ReuseWindow}, {"fencing", s.Fencing},
 		{"ttl", s.TTL}, {"stop_timeout", s.StopTimeout}, {"margin", s.Margin},

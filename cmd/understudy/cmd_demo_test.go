@@ -18,7 +18,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/demo"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestDemo runs the demo as it is shipped: as a program that starts itself.
@@ -189,7 +189,7 @@ func demoToPlayWith(t *testing.T, bin, tmp string) {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `. "$1" && "$2" status --json`, "sh", lines[1], d.cmd.Path)
 	text, err := cmd.Output()
-	var s agent.Status
+	var s report.Status
 	if err := errors.Join(err, json.Unmarshal(text, &s)); err != nil || s.Active != "host-c" || s.Instance != "host-a" {
 		t.Errorf("status as told: %s: %v", text, err)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestExecRefusesWhatItCannotRun(t *testing.T) {
@@ -161,9 +161,9 @@ func (h *execHost) signal(s syscall.Signal) {
 	}
 }
 
-func (h *execHost) status() agent.Status {
+func (h *execHost) status() report.Status {
 	h.t.Helper()
-	return ask[agent.Status](h.testHost, "status")
+	return ask[report.Status](h.testHost, "status")
 }
 
 // fence makes the cluster's bounds short.
@@ -243,7 +243,7 @@ func execCrashes(t *testing.T, bin string) {
 		text, _ := os.ReadFile(lives)
 		return strings.Count(string(text), "life") >= 3
 	})
-	var s agent.Status
+	var s report.Status
 	a.until("it is shown as down", func() bool {
 		s = a.status()
 		return s.App == "down"

@@ -11,8 +11,8 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func newInstances(a *app) *cobra.Command {
@@ -91,7 +91,7 @@ func (a *app) tell(ctx context.Context, method, path string, in any, done string
 }
 
 // showInstances writes the table of instances, with all that is known of them.
-func showInstances(w io.Writer, all []agent.InstanceStatus) {
+func showInstances(w io.Writer, all []report.InstanceStatus) {
 	var rows [][]any
 	for _, i := range all {
 		rows = append(rows, append(instanceRow(i), i.URL, terminal.Cell{Text: i.LastError, Kind: terminal.Wrong}))
@@ -100,7 +100,7 @@ func showInstances(w io.Writer, all []agent.InstanceStatus) {
 }
 
 // showStates writes how the instances are, and what has failed there below.
-func showStates(w io.Writer, all []agent.InstanceStatus) {
+func showStates(w io.Writer, all []report.InstanceStatus) {
 	var rows [][]any
 	for _, i := range all {
 		rows = append(rows, instanceRow(i))
@@ -117,7 +117,7 @@ func instanceHeadings() []any {
 	return []any{"INSTANCE", "ROLE", "STATE", "CACHED", "REHEARSED", "LAG", "LAST SEEN"}
 }
 
-func instanceRow(i agent.InstanceStatus) []any {
+func instanceRow(i report.InstanceStatus) []any {
 	name := nameOf(i)
 	if i.Self {
 		name += " *"
@@ -137,7 +137,7 @@ func instanceRow(i agent.InstanceStatus) []any {
 }
 
 // nameOf is an instance's name or, before it has one, its URL.
-func nameOf(i agent.InstanceStatus) string {
+func nameOf(i report.InstanceStatus) string {
 	switch {
 	case i.Name != "":
 		return i.Name
@@ -148,12 +148,12 @@ func nameOf(i agent.InstanceStatus) string {
 }
 
 // stateCell has the colour of how an instance is.
-func stateCell(i agent.InstanceStatus) terminal.Cell {
+func stateCell(i report.InstanceStatus) terminal.Cell {
 	kind := terminal.Known
 	switch i.State {
-	case agent.StateActive, agent.StateInSync:
+	case report.StateActive, report.StateInSync:
 		kind = terminal.Good
-	case agent.StateRehearsalFailed, agent.StateUnreachable, agent.StateRefused, agent.StateBlocked:
+	case report.StateRehearsalFailed, report.StateUnreachable, report.StateRefused, report.StateBlocked:
 		kind = terminal.Wrong
 	}
 	return terminal.Cell{Text: i.State, Kind: kind}

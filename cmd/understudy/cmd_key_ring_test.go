@@ -7,7 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
@@ -29,7 +29,7 @@ func TestKeyRotationWaitsForEveryInstance(t *testing.T) {
 	}
 	for _, h := range hosts {
 		h.serve()
-		h.until("it has said which keys it knows", func() bool { return ask[agent.Status](h, "status").Bucket == "ok" })
+		h.until("it has said which keys it knows", func() bool { return ask[report.Status](h, "status").Bucket == "ok" })
 		h.stop()
 	}
 	for _, h := range hosts {

@@ -16,7 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // secretText is in every source of the active.
@@ -57,7 +57,7 @@ sources:
 	ref := ask[backup.Ref](a, "backup")
 	b.run("join")
 	b.serve()
-	b.until("has staged it", func() bool { return ask[agent.Status](b, "status").Staged == ref.ID })
+	b.until("has staged it", func() bool { return ask[report.Status](b, "status").Staged == ref.ID })
 	return a, b
 }
 
@@ -167,7 +167,7 @@ func TestWhoLeavesNamesWhatCannotBeDeleted(t *testing.T) {
 	ref := ask[backup.Ref](a, "backup")
 	b.run("join")
 	b.serve()
-	b.until("has staged it", func() bool { return ask[agent.Status](b, "status").Staged == ref.ID })
+	b.until("has staged it", func() bool { return ask[report.Status](b, "status").Staged == ref.ID })
 	b.stop()
 	held := b.path(".app.understudy-staged/file")
 	if err := setFlags(held, 0x10); err != nil {
@@ -188,7 +188,7 @@ func TestWhoLeavesNamesWhatCannotBeDeleted(t *testing.T) {
 	// A source that is configured no more cannot be looked at.
 	b.run("join")
 	b.serve()
-	b.until("has staged it", func() bool { return ask[agent.Status](b, "status").Staged != "" })
+	b.until("has staged it", func() bool { return ask[report.Status](b, "status").Staged != "" })
 	b.stop()
 	b.write("other/file", "of another source")
 	b.write("understudy.yaml", "application: {version: \"1\"}\nsources:\n  - {name: other, directory: {path: "+b.path("other")+"}}\n")

@@ -17,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -75,8 +75,8 @@ func TestAppliedRulesFollowTheConfiguration(t *testing.T) {
 	h, _ := ruledHost(t)
 	h.run("init")
 	h.serve()
-	h.until("leads", func() bool { return ask[agent.Status](h, "status").Leading })
-	ask[agent.SharedConfig](h, "config", "set", "retention", "30d")
+	h.until("leads", func() bool { return ask[report.Status](h, "status").Leading })
+	ask[report.SharedConfig](h, "config", "set", "retention", "30d")
 	if v := ask[lifecycleJSON](h, "lifecycle", "show"); v.Effective.Retention != ha.Duration(14*24*time.Hour) {
 		t.Errorf("the rules are shorter still: %+v", v)
 	}
@@ -84,7 +84,7 @@ func TestAppliedRulesFollowTheConfiguration(t *testing.T) {
 	if v.Effective != v.Configured || v.Rules[0].Days != 30 || v.Rules[2].Days != 38 {
 		t.Errorf("applied: %+v", v)
 	}
-	ask[agent.SharedConfig](h, "config", "set", "reuse_window", "1d")
+	ask[report.SharedConfig](h, "config", "set", "reuse_window", "1d")
 	v = ask[lifecycleJSON](h, "lifecycle", "apply")
 	if v.LongerPacksUntil == nil || v.Rules[2].Days != 38 || time.Until(*v.LongerPacksUntil) < 30*24*time.Hour {
 		t.Errorf("older backups need the packs still: %+v", v)
@@ -108,7 +108,7 @@ func TestRulesOfAnEarlierVersionAreNamedAndReplaced(t *testing.T) {
 	}
 	h.serve()
 	h.until("warns of the rule", func() bool {
-		s := ask[agent.Status](h, "status")
+		s := ask[report.Status](h, "status")
 		return s.Retention != nil && len(s.Retention.ShortVersions) == 1
 	})
 	v := ask[lifecycleJSON](h, "lifecycle", "apply")

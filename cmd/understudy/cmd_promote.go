@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 const promoteHelp = `Make this instance the active. Run it on the standby that is to take over.
@@ -166,7 +167,7 @@ func (p *promotion) cancel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var s agent.Status
+	var s report.Status
 	if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 		return err
 	}
@@ -290,11 +291,11 @@ const afterwardsTries = 25
 
 // afterwards is the status after a promotion, with what that has lost, as soon as
 // it is known.
-func afterwards(ctx context.Context, c *agentclient.Client, epoch uint64) (s agent.Status, err error) {
+func afterwards(ctx context.Context, c *agentclient.Client, epoch uint64) (s report.Status, err error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for range afterwardsTries {
-		s = agent.Status{}
+		s = report.Status{}
 		if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 			return s, fmt.Errorf("promoted; ask how it is now: %w", err)
 		}
@@ -312,7 +313,7 @@ func afterwards(ctx context.Context, c *agentclient.Client, epoch uint64) (s age
 
 // applicationRuns is an error when a promotion has made this instance the
 // active, but its application could not be started.
-func applicationRuns(s agent.Status) error {
+func applicationRuns(s report.Status) error {
 	if s.AppError == "" {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestPromotionIsShownStepByStep(t *testing.T) {
@@ -42,7 +43,10 @@ func TestPromotionIsShownStepByStep(t *testing.T) {
 	if code != exit.Done || !strings.Contains(out, "in epoch 2") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
-	a.until("is a standby", func() bool { s := ask[agent.Status](a, "status"); return s.Role == ha.RoleStandby && s.Demotion == nil })
+	a.until("is a standby", func() bool {
+		s := ask[report.Status](a, "status")
+		return s.Role == ha.RoleStandby && s.Demotion == nil
+	})
 	for host, role := range map[*testHost]ha.Role{a: ha.RoleStandby, b: ha.RoleActive} {
 		host.stop()
 		for _, verb := range []string{"init", "join"} { // as containers do that start again

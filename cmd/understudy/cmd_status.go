@@ -13,7 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // watchEvery is how often `status --watch` looks.
@@ -57,7 +57,7 @@ instances is as of when their records were read.
 }
 
 func (a *app) status(ctx context.Context, c *agentclient.Client, check bool) error {
-	var s agent.Status
+	var s report.Status
 	if err := c.Get(ctx, "/api/v1/status", &s); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
-		var s agent.Status
+		var s report.Status
 		err := c.Get(ctx, "/api/v1/status", &s)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -114,7 +114,7 @@ func (a *app) redraw(w io.Writer, show func(io.Writer)) {
 const statusColumns = 100
 
 // showStatus writes a status for people.
-func showStatus(w io.Writer, s agent.Status) {
+func showStatus(w io.Writer, s report.Status) {
 	w = terminal.Within(w, statusColumns)
 	terminal.Facts(w, [][2]string{
 		{"Instance", fmt.Sprintf("%s: %s, epoch %d, application %s", s.Instance, s.State, s.Epoch, known(s.App))},
@@ -143,7 +143,7 @@ func showStatus(w io.Writer, s agent.Status) {
 const tellAge = 3
 
 // showVerdict says how it is, in the agent's own judgement.
-func showVerdict(w io.Writer, s agent.Status) {
+func showVerdict(w io.Writer, s report.Status) {
 	list := func(kind terminal.Kind, heading string, lines []string) {
 		if len(lines) > 0 {
 			fmt.Fprintln(w, terminal.Paint(w, kind, heading))
@@ -154,7 +154,7 @@ func showVerdict(w io.Writer, s agent.Status) {
 	}
 	list(terminal.Wrong, "To look at:", s.Problems)
 	switch {
-	case s.Verdict == agent.VerdictHealthy:
+	case s.Verdict == report.VerdictHealthy:
 		fmt.Fprintln(w, terminal.Paint(w, terminal.Good, "Healthy."))
 	case s.Healthy:
 		list(terminal.Known, "Nothing is wrong. To know:", s.Caveats)
@@ -164,7 +164,7 @@ func showVerdict(w io.Writer, s agent.Status) {
 }
 
 // waitsLine says what a promotion or a handover that is under way waits for.
-func waitsLine(s agent.Status) string {
+func waitsLine(s report.Status) string {
 	if s.Waiting == nil {
 		return ""
 	}
@@ -172,7 +172,7 @@ func waitsLine(s agent.Status) string {
 }
 
 // failoverLine says what nearly all of a failover's time would be.
-func failoverLine(s agent.Status) string {
+func failoverLine(s report.Status) string {
 	if s.FailoverWait == nil || s.Promotion != nil {
 		return ""
 	}
@@ -186,7 +186,7 @@ func known(s string) string {
 	return s
 }
 
-func activeLine(s agent.Status) string {
+func activeLine(s report.Status) string {
 	switch {
 	case s.Active == "":
 		return "not known"
@@ -200,21 +200,21 @@ func activeLine(s agent.Status) string {
 	return fmt.Sprintf("%s, last seen %s ago", s.Active, terminal.InSeconds(s.HeadAge))
 }
 
-func bucketLine(s agent.Status) string {
+func bucketLine(s report.Status) string {
 	if s.Bucket != "ok" {
 		return fmt.Sprintf("%s (for %s)", s.Bucket, terminal.InSeconds(s.BucketFailing))
 	}
 	return fmt.Sprintf("ok, clock %+.1fs from this host's", s.ClockSkew)
 }
 
-func newestLine(s agent.Status) string {
+func newestLine(s report.Status) string {
 	if s.LastBackup == nil {
 		return "no backup yet"
 	}
 	return fmt.Sprintf("%s, %s old; %d cached here", s.LastBackup.ID, terminal.InSeconds(s.LastBackupAge), len(s.Cached))
 }
 
-func nextLine(s agent.Status) string {
+func nextLine(s report.Status) string {
 	switch {
 	case s.Paused != nil:
 		return "no backup: " + pausedLine(s)
@@ -225,7 +225,7 @@ func nextLine(s agent.Status) string {
 }
 
 // pausedLine says who paused the schedule, why and for how long.
-func pausedLine(s agent.Status) string {
+func pausedLine(s report.Status) string {
 	text := fmt.Sprintf("paused by %s since %s", s.Paused.By, terminal.Stamp(s.Paused.Since))
 	if s.Paused.Reason != "" {
 		text += " (" + s.Paused.Reason + ")"
@@ -236,7 +236,7 @@ func pausedLine(s agent.Status) string {
 	return fmt.Sprintf("%s, until %s (for another %s)", text, terminal.Stamp(*s.Paused.Until), terminal.InSeconds(s.PauseLeft))
 }
 
-func workLine(s agent.Status) string {
+func workLine(s report.Status) string {
 	switch {
 	case s.Progress != nil && s.Progress.Total > 0:
 		return fmt.Sprintf("%s: %s, %s of %s", s.Work, s.Progress.Step, terminal.Size(s.Progress.Done), terminal.Size(s.Progress.Total))

@@ -12,10 +12,10 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestCommandsOnARunningActive(t *testing.T) {
@@ -29,7 +29,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 		t.Errorf("init again: %+v", again)
 	}
 	h.serve()
-	h.until("has its first backup", func() bool { return ask[agent.Status](h, "status").LastBackup != nil })
+	h.until("has its first backup", func() bool { return ask[report.Status](h, "status").LastBackup != nil })
 	ref := ask[backup.Ref](h, "backup", "--reason", "why", "--trigger", "task")
 	if ref.ID == "" || ref.Key == "" || ref.Digest == "" {
 		t.Errorf("backup: %+v", ref)
@@ -41,7 +41,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	if b := ask[control.BackupInfo](h, "backups", "show", "latest"); b.ID != ref.ID {
 		t.Errorf("backups show: %+v", b)
 	}
-	if s := ask[agent.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
+	if s := ask[report.SharedConfig](h, "config", "set", "frequency", "7m"); s.Frequency != ha.Duration(7*time.Minute) {
 		t.Errorf("config set: %+v", s)
 	}
 	password := filepath.Join(t.TempDir(), "password")
@@ -61,7 +61,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 		t.Errorf("users: %+v", all)
 	}
 	h.run("pause", "--for", "2h", "--reason", "migration")
-	if s := ask[agent.Status](h, "status"); s.Paused == nil || s.Paused.Until == nil || s.PauseLeft <= 7000 {
+	if s := ask[report.Status](h, "status"); s.Paused == nil || s.Paused.Until == nil || s.PauseLeft <= 7000 {
 		t.Errorf("paused: %+v", s)
 	}
 	if out := h.run("status"); !strings.Contains(out, "(migration), until ") {
@@ -73,7 +73,7 @@ func TestCommandsOnARunningActive(t *testing.T) {
 	h.run("resume")
 	h.run("status", "--check")
 	h.run("instances", "add", "http://127.0.0.1:1/")
-	if all := ask[[]agent.InstanceStatus](h, "instances"); len(all) != 2 {
+	if all := ask[[]report.InstanceStatus](h, "instances"); len(all) != 2 {
 		t.Errorf("instances: %+v", all)
 	}
 	h.run("instances", "remove", "http://127.0.0.1:1")
@@ -134,7 +134,7 @@ func TestAgentIsReachedOverTCPWithTheToken(t *testing.T) {
 	h.serve()
 	url := "http://" + h.env["UNDERSTUDY_LISTEN"]
 	away := &testHost{t: t, env: map[string]string{"UNDERSTUDY_ADMIN_TOKEN": "token", "UNDERSTUDY_DATA_DIR": t.TempDir()}}
-	if s := ask[agent.Status](away, "status", "--agent", url); s.Instance != "host-a" {
+	if s := ask[report.Status](away, "status", "--agent", url); s.Instance != "host-a" {
 		t.Errorf("status: %+v", s)
 	}
 	away.env["UNDERSTUDY_ADMIN_TOKEN"] = "wrong"

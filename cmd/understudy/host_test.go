@@ -13,7 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // testHost is a host of a cluster on a folder, in this process.
@@ -164,7 +164,7 @@ func (h *testHost) until(what string, check func() bool) {
 func (h *testHost) caches(id string) {
 	h.t.Helper()
 	h.until("caches "+id, func() bool {
-		for _, ref := range ask[agent.Status](h, "status").Cached {
+		for _, ref := range ask[report.Status](h, "status").Cached {
 			if ref.ID == id {
 				return true
 			}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // bucketFolder is the folder that a host's bucket is.
@@ -73,7 +73,7 @@ func TestEveryCommandComparesTheHeadWithTheJournal(t *testing.T) {
 	}
 
 	a.serve()
-	a.until("has looked at the bucket", func() bool { return !strings.Contains(ask[agent.Status](a, "status").Bucket, "not read") })
+	a.until("has looked at the bucket", func() bool { return !strings.Contains(ask[report.Status](a, "status").Bucket, "not read") })
 	if list := ask[[]control.BackupInfo](a, "backups"); len(list) == 0 {
 		t.Errorf("backups: %+v", list)
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // rehearsed says in a few words how an instance's newest rehearsal went.
@@ -21,7 +21,7 @@ func rehearsed(all []ha.Rehearsal) string {
 }
 
 // rehearsalLine says what a standby has rehearsed, and how often it does.
-func rehearsalLine(s agent.Status) string {
+func rehearsalLine(s report.Status) string {
 	if s.Role != ha.RoleStandby {
 		return ""
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestRehearsalsAreShownAndAFailedOneRefusesAPromotion(t *testing.T) {
@@ -19,7 +19,7 @@ func TestRehearsalsAreShownAndAFailedOneRefusesAPromotion(t *testing.T) {
 	b.run("join")
 	b.serve()
 	first := ask[backup.Ref](a, "backup")
-	b.until("has rehearsed", func() bool { return ask[agent.Status](b, "status").Staged == first.ID })
+	b.until("has rehearsed", func() bool { return ask[report.Status](b, "status").Staged == first.ID })
 	for command, words := range map[string]string{
 		"status": "passed of " + first.ID, "instances": "passed ", "backups": "passed on host-b",
 		"backups show latest": "looked at ", "promote --dry-run --failover": "Rehearsal: passed at ",
@@ -31,8 +31,8 @@ func TestRehearsalsAreShownAndAFailedOneRefusesAPromotion(t *testing.T) {
 	b.write("bad", "")
 	a.write("app/file", "changed")
 	second := ask[backup.Ref](a, "backup")
-	b.until("has failed to rehearse", func() bool { return ask[agent.Status](b, "status").State == agent.StateRehearsalFailed })
-	b.until("has its last good stage", func() bool { return ask[agent.Status](b, "status").Staged == first.ID })
+	b.until("has failed to rehearse", func() bool { return ask[report.Status](b, "status").State == report.StateRehearsalFailed })
+	b.until("has its last good stage", func() bool { return ask[report.Status](b, "status").Staged == first.ID })
 	b.fails(exit.Failed, "the rehearsal of backup "+second.ID+" failed", "status", "--check")
 	b.fails(exit.Refused, "--allow-failed-rehearsal", "promote", "--failover", "--yes")
 	b.fails(exit.Refused, "--allow-failed-rehearsal", "promote", "--yes")

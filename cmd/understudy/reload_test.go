@@ -7,18 +7,18 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // hangUp sends SIGHUP, and waits for what the agent says of it.
-func (h *testHost) hangUp(want agent.ReloadState) (s agent.Status) {
+func (h *testHost) hangUp(want report.ReloadState) (s report.Status) {
 	h.t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		h.t.Fatal(err)
 	}
 	h.until("the file was read again: "+string(want), func() bool {
-		s = ask[agent.Status](h, "status")
+		s = ask[report.Status](h, "status")
 		return s.Reload != nil && s.Reload.State == want
 	})
 	return s
@@ -39,7 +39,7 @@ func TestTheFileIsReadAgainOnSIGHUP(t *testing.T) {
 		return len(ask[control.BackupInfo](h, "backups", "show", made.ID).Sources)
 	}
 	h.write("understudy.yaml", string(good)+"  - {name: files, directory: {path: relative}}\n")
-	s := h.hangUp(agent.ReloadRefused)
+	s := h.hangUp(report.ReloadRefused)
 	if strings.Contains(s.Reload.Error, "\n") || !strings.Contains(s.Reload.Error, "line 4") || !strings.Contains(s.Reload.Error, "not absolute") || !strings.Contains(s.Reload.Error, "taken already") {
 		t.Errorf("refused: %q", s.Reload.Error)
 	}
@@ -49,7 +49,7 @@ func TestTheFileIsReadAgainOnSIGHUP(t *testing.T) {
 	}
 	h.write("uploads/one", "an upload")
 	h.write("understudy.yaml", string(good)+"  - {name: uploads, directory: {path: "+h.path("uploads")+"}}\n")
-	h.hangUp(agent.ReloadDone)
+	h.hangUp(report.ReloadDone)
 	h.run("status", "--check")
 	if n := sources(); n != 2 {
 		t.Errorf("a backup with the new file has %d sources", n)

@@ -15,8 +15,8 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // waiting is a host that waits to be set up.
@@ -135,7 +135,7 @@ func TestASetUpThatFailsKeepsNothing(t *testing.T) {
 	}
 	h.until("the agent runs", func() bool {
 		out, _, code := understudy(t, h.env, "status", "--json")
-		var s agent.Status
+		var s report.Status
 		return code == exit.Done && json.Unmarshal([]byte(out), &s) == nil && s.Instance == "host-a" && s.Leading
 	})
 }
@@ -149,8 +149,8 @@ func TestACommandEndsTheWait(t *testing.T) {
 		h.run(command)
 		h.until("the agent runs", func() bool {
 			out, _, code := understudy(t, h.env, "status", "--json")
-			var s agent.Status
-			return code == exit.Done && json.Unmarshal([]byte(out), &s) == nil && (s.State == agent.StateActive || s.State == agent.StateInSync)
+			var s report.Status
+			return code == exit.Done && json.Unmarshal([]byte(out), &s) == nil && (s.State == report.StateActive || s.State == report.StateInSync)
 		})
 	}
 }

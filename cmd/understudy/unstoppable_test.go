@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestThatNobodyCanStopTheApplicationIsSaid: by the doctor, by status, before a
@@ -27,7 +27,7 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 	b.run("join")
 	b.serve()
 	b.caches(ask[backup.Ref](a, "backup").ID)
-	b.until("a was seen", func() bool { return ask[agent.Status](b, "status").HeadAlive })
+	b.until("a was seen", func() bool { return ask[report.Status](b, "status").HeadAlive })
 	for _, h := range hosts {
 		if out := h.run("status"); !strings.Contains(out, "can stop the application") {
 			t.Errorf("status says nothing of it:\n%s", out)
@@ -48,10 +48,10 @@ func TestThatNobodyCanStopTheApplicationIsSaid(t *testing.T) {
 	if out := b.run("events", "--cluster"); !strings.Contains(out, "on the word that the application of the old active is stopped") {
 		t.Errorf("the word is not recorded:\n%s", out)
 	}
-	b.until("it is the active", func() bool { return ask[agent.Status](b, "status").Leading })
+	b.until("it is the active", func() bool { return ask[report.Status](b, "status").Leading })
 
 	// Where it is strict, such a host does not come in.
-	b.until("a has stepped down", func() bool { return ask[agent.Status](a, "status").State == agent.StateInSync })
+	b.until("a has stepped down", func() bool { return ask[report.Status](a, "status").State == report.StateInSync })
 	a.stop()
 	a.run("leave")
 	b.run("config", "set", "fencing", "strict")

@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/shared"
@@ -67,7 +68,7 @@ type Agent struct {
 	cached     *work.Cached
 	maker      *work.Maker
 	progress   *work.Progress
-	stats      stats
+	stats      report.Counts
 	started    ha.Now
 	begun      ha.Journal // as the data folder had it when this process started
 
@@ -314,7 +315,7 @@ func (a *Agent) loop(ctx context.Context) error {
 // openRunner makes what runs the machine.
 func (a *Agent) openRunner(m *ha.Machine) {
 	a.runner = runner.New(runner.Config{
-		Machine: m, Inbox: a.inbox, Clock: a.cfg.Clock, State: a.state, Disk: a.dir, Log: a.tell, Steps: a.cfg.Step, Failed: a.stats.failed,
+		Machine: m, Inbox: a.inbox, Clock: a.cfg.Clock, State: a.state, Disk: a.dir, Log: a.tell, Steps: a.cfg.Step, Failed: a.stats.Failed,
 		Work: a.work, Leave: a.leave, Beat: a.cfg.Beat,
 		Correct: func(core *ha.Status, now ha.Now) {
 			a.app.Supervise(core, now)

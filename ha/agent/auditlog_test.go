@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestTheClustersHistoryIsTheSameEverywhere: a new active, and a standby that
@@ -25,12 +26,12 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 		a.write("state", "never replicated")
 		b.promoteBy("bob", PromotionRequest{Mode: ha.ModeFailover, Backup: first, Reason: "the upgrade went wrong"})
 		b.untilLeading()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
-		b.until("its first backup", func(s Status) bool { return s.LastBackup.Epoch == 2 })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		b.until("its first backup", func(s report.Status) bool { return s.LastBackup.Epoch == 2 })
 		e := c.host("e")
 		e.join(false)
 		e.start()
-		e.until("in sync", func(s Status) bool { return s.State == StateInSync })
+		e.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync })
 
 		page, err := b.agent.catalogue.ClusterHistory(t.Context(), "", 0)
 		if err != nil {

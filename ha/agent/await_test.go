@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // child is an application that ends with its agent.
@@ -49,15 +50,15 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 				b.join(false)
 				b.start()
 				b.untilCached(a.backup())
-				b.until("a would be waited for", func(s Status) bool { return s.HeadAlive && s.FailoverWait != nil })
+				b.until("a would be waited for", func(s report.Status) bool { return s.HeadAlive && s.FailoverWait != nil })
 				a.halt()
 				if apps["a"].runs.Load() {
 					t.Error("the application outlives its agent")
 				}
-				b.until("a is known to have ended", func(s Status) bool { return s.Head.Stopped && s.FailoverWait == nil })
+				b.until("a is known to have ended", func(s report.Status) bool { return s.Head.Stopped && s.FailoverWait == nil })
 				begun := time.Now()
 				b.promote(PromotionRequest{Mode: ha.ModeFailover})
-				b.until("active", func(s Status) bool { return s.Leading && apps["b"].runs.Load() })
+				b.until("active", func(s report.Status) bool { return s.Leading && apps["b"].runs.Load() })
 				if took := time.Since(begun); took > 5*time.Second {
 					t.Errorf("it waited %v", took)
 				}
@@ -70,7 +71,7 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 // or why it does not.
 func TestAPreflightSaysHowLongAFailoverWaits(t *testing.T) {
 	fencings(t, func(t *testing.T, mode string, _ *cluster, _, b, _ *host) {
-		b.until("a is seen alive", func(s Status) bool { return s.HeadAlive })
+		b.until("a is seen alive", func(s report.Status) bool { return s.HeadAlive })
 		look := func(req PromotionRequest) Preflight {
 			p, err := b.agent.Preflight(t.Context(), req)
 			if err != nil {
@@ -101,7 +102,7 @@ func TestAPreflightSaysHowLongAFailoverWaits(t *testing.T) {
 func TestAnOperatorsWordEndsAFailoversWait(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		b.until("a is seen alive", func(s Status) bool { return s.HeadAlive })
+		b.until("a is seen alive", func(s report.Status) bool { return s.HeadAlive })
 		a.leave() // as if its host were off
 		begun := time.Now()
 		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true})
@@ -132,7 +133,7 @@ func TestAPromotionThatWaitsForAHandoverSaysForWhat(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, h := range []*host{a, b} {
-			s := h.until("told", func(s Status) bool {
+			s := h.until("told", func(s report.Status) bool {
 				return s.Waiting != nil && strings.Contains(s.Waiting.For, "the moon is not mounted")
 			})
 			if s.Waiting.Seconds < 0 || s.Waiting.Seconds > 60 {
@@ -160,11 +161,11 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 		salvage := func(state string) {
 			a.halt()
 			a.write("state", state)
-			b.until("a is silent", func(s Status) bool { return s.silent() })
+			b.until("a is silent", func(s report.Status) bool { return s.Silent() })
 			b.promote(PromotionRequest{Mode: ha.ModeFailover})
 			b.untilLeading()
 			a.start()
-			a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+			a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		}
 		salvage("never backed up")
 		a.promote(PromotionRequest{})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // AcceptChanges is an operator's word that sources have changed as they should:
@@ -25,7 +26,7 @@ func (a *Agent) AcceptChanges(ctx context.Context, names []string) ([]backup.Cha
 func (a *Agent) startOver(ctx context.Context) error {
 	r := &a.reloading
 	r.mu.Lock()
-	if r.status == nil || r.status.State != ReloadWaiting {
+	if r.status == nil || r.status.State != report.ReloadWaiting {
 		r.wanted = a.live().Sources
 	}
 	r.mu.Unlock()

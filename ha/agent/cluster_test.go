@@ -30,6 +30,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestMain has the hosts' folders in memory: what is tested here is not the disk, and
@@ -209,7 +210,7 @@ func (c *cluster) stopAll() {
 }
 
 // until waits until the agent's status is as wanted.
-func (h *host) until(what string, want func(Status) bool) Status {
+func (h *host) until(what string, want func(report.Status) bool) report.Status {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
@@ -236,14 +237,14 @@ func (h *host) dump() {
 	}
 }
 
-func leading(s Status) bool { return s.Leading && s.App == "running" }
+func leading(s report.Status) bool { return s.Leading && s.App == "running" }
 
 func (h *host) untilLeading() { h.t.Helper(); h.until("active, application running", leading) }
 
 // untilCached waits until the newest backup is in the cache.
 func (h *host) untilCached(id string) {
 	h.t.Helper()
-	h.until("backup "+id+" is cached", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == id })
+	h.until("backup "+id+" is cached", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == id })
 }
 
 func (h *host) backup() string {

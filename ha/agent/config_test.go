@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestConfigChangesReachEveryInstance(t *testing.T) {
@@ -19,9 +20,9 @@ func TestConfigChangesReachEveryInstance(t *testing.T) {
 		if s := a.agent.Status(); time.Duration(s.Config.Frequency) != time.Minute {
 			t.Errorf("frequency %v", s.Config.Frequency)
 		}
-		b.until("the new frequency", func(s Status) bool { return time.Duration(s.Config.Frequency) == time.Minute })
+		b.until("the new frequency", func(s report.Status) bool { return time.Duration(s.Config.Frequency) == time.Minute })
 		first := a.agent.Status().LastBackup.ID
-		b.until("a scheduled backup", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID != first })
+		b.until("a scheduled backup", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID != first })
 		b.halt()
 		dir, err := datadir.Open(t.Context(), b.data)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source/directory"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // connected is a directory to which somebody may be connected, as to a database.
@@ -33,15 +34,15 @@ func TestWhoIsConnectedToAStandbyIsRed(t *testing.T) {
 		a.start()
 		b.join(false)
 		b.start()
-		b.until("healthy", func(s Status) bool { return s.Healthy })
+		b.until("healthy", func(s report.Status) bool { return s.Healthy })
 		session := "session 7 of role app (shop) in database app"
 		who.Store(&session)
-		red := func(s Status) bool {
+		red := func(s report.Status) bool {
 			return !s.Healthy && slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, session) })
 		}
 		b.until("red", red)
 		a.until("red on the active", red)
 		who.Store(nil)
-		b.until("healthy again", func(s Status) bool { return s.Healthy })
+		b.until("healthy again", func(s report.Status) bool { return s.Healthy })
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -115,13 +116,13 @@ func TestTheRemedyOfARefusedActiveLosesNothing(t *testing.T) {
 		a.write("state", "never backed up")
 		a.putBack(old, seen)
 		a.start()
-		a.until("refused, and its state is kept", func(s Status) bool { return s.Refused != "" && s.Demotion != nil && s.Demotion.Made })
+		a.until("refused, and its state is kept", func(s report.Status) bool { return s.Refused != "" && s.Demotion != nil && s.Demotion.Made })
 		a.promote(PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})
-		b.until("follows", func(s Status) bool { return s.Epoch == 2 })
+		b.until("follows", func(s report.Status) bool { return s.Epoch == 2 })
 		b.lists("never backed up")
-		a.until("healthy in its own eyes", func(s Status) bool { return s.Refused == "" && s.Demotion == nil })
+		a.until("healthy in its own eyes", func(s report.Status) bool { return s.Refused == "" && s.Demotion == nil })
 		a.halt()
 		a.start()
 		a.untilLeading()
@@ -134,7 +135,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 	eachWay(t, func(t *testing.T, c *cluster, seen bool) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
-		b.until("follows", func(s Status) bool { return s.State == StateInSync && s.Bucket == "ok" })
+		b.until("follows", func(s report.Status) bool { return s.State == report.StateInSync && s.Bucket == "ok" })
 		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.backup()
@@ -142,13 +143,13 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		b.write("state", "never backed up")
 		b.putBack(old, seen)
 		b.start()
-		s := b.until("refused, and its state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Told })
-		if s.State != StateRefused || s.Healthy || b.hooks.isRunning() {
+		s := b.until("refused, and its state is kept", func(s report.Status) bool { return s.Demotion != nil && s.Demotion.Told })
+		if s.State != report.StateRefused || s.Healthy || b.hooks.isRunning() {
 			t.Errorf("%+v", s)
 		}
 		d.lists("never backed up")
 		b.has(map[string]string{"state": "never backed up"})
-		d.until("the active is silent", func(s Status) bool { return s.silent() })
+		d.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 		d.promote(PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		if seen {
@@ -159,7 +160,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		b.stop = nil
 		b.join(true)
 		b.start()
-		b.until("a standby again", func(s Status) bool { return s.Refused == "" && s.State == StateInSync })
+		b.until("a standby again", func(s report.Status) bool { return s.Refused == "" && s.State == report.StateInSync })
 	})
 }
 
@@ -169,17 +170,17 @@ func TestAStandbyThatMissedItsOwnEpochKeepsWhatItHas(t *testing.T) {
 	eachWay(t, func(t *testing.T, c *cluster, seen bool) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
-		b.until("follows", func(s Status) bool { return s.State == StateInSync && s.Bucket == "ok" })
+		b.until("follows", func(s report.Status) bool { return s.State == report.StateInSync && s.Bucket == "ok" })
 		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.halt()
 		b.write("state", "never backed up")
-		d.until("the active is silent", func(s Status) bool { return s.Epoch == 2 && s.silent() })
+		d.until("the active is silent", func(s report.Status) bool { return s.Epoch == 2 && s.Silent() })
 		d.promote(PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		b.putBack(old, seen)
 		b.start()
-		b.until("its state is kept", func(s Status) bool {
+		b.until("its state is kept", func(s report.Status) bool {
 			return s.Epoch == 3 && (s.Demotion == nil || s.Demotion.Told) && !s.Owes || s.Refused != "" && s.Demotion != nil && s.Demotion.Told
 		})
 		d.lists("never backed up")
@@ -196,7 +197,7 @@ func TestAnOldActiveWhoseFolderWasPutBackSalvagesFirst(t *testing.T) {
 		a.backup()
 		a.halt()
 		a.write("state", "never backed up")
-		b.until("the active is silent", func(s Status) bool { return s.silent() })
+		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.putBack(old, false)
@@ -208,7 +209,7 @@ func TestAnOldActiveWhoseFolderWasPutBackSalvagesFirst(t *testing.T) {
 		b.lists("never backed up")
 		a.join(true)
 		a.start()
-		a.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
+		a.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Demotion == nil })
 	})
 }
 
@@ -224,9 +225,11 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		b.promote(PromotionRequest{})
 		b.untilLeading()
 		clone.start()
-		clone.until("refused", func(s Status) bool { return s.State == StateRefused })
+		clone.until("refused", func(s report.Status) bool { return s.State == report.StateRefused })
 		c.pass(10 * time.Second)
-		red := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), "has written its record") }
+		red := func(s report.Status) bool {
+			return strings.Contains(strings.Join(s.Problems, "\n"), "has written its record")
+		}
 		b.until("red", red)
 		for _, h := range []*host{a, d} {
 			h.until("red everywhere", red)
@@ -235,7 +238,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		b.halt()
 		b.start()
 		b.untilLeading()
-		d.until("well again", func(s Status) bool { return !red(s) })
+		d.until("well again", func(s report.Status) bool { return !red(s) })
 	})
 }
 
@@ -284,7 +287,7 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				b.until("the active is silent", func(s Status) bool { return s.silent() })
+				b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 				if what == "replaced meanwhile, no folder" || what == "a blank host" {
 					b.promote(PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
@@ -297,17 +300,17 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 				a.join(true)
 				a.start()
 				if what == "a blank host" {
-					a.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
+					a.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Demotion == nil })
 					return
 				}
-				a.until("its state is kept", func(s Status) bool {
+				a.until("its state is kept", func(s report.Status) bool {
 					return s.Role == ha.RoleStandby && (s.Demotion == nil && s.Refused == "" && s.Bucket == "ok" || s.Demotion != nil && s.Demotion.Told)
 				})
 				b.lists("never backed up")
 				if what == "its folder" {
 					b.promote(PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
-					a.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
+					a.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Demotion == nil })
 				}
 			})
 		})
@@ -328,7 +331,9 @@ func TestAMovedDataFolderIsAccepted(t *testing.T) {
 		a.data = moved
 		for range 2 { // it is not forgotten by a restart
 			a.start()
-			s := a.until("refused", func(s Status) bool { return s.State == StateRefused && s.Demotion != nil && s.Demotion.Made })
+			s := a.until("refused", func(s report.Status) bool {
+				return s.State == report.StateRefused && s.Demotion != nil && s.Demotion.Made
+			})
 			if s.Leading || a.hooks.isRunning() || s.Demotion.Salvage != nil {
 				t.Errorf("%+v", s)
 			}
@@ -375,7 +380,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		b.untilCached(a.backup())
 		a.halt()
 		a.write("state", "never backed up")
-		b.until("the active is silent", func(s Status) bool { return s.silent() })
+		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		pictures := a.app + "-pictures"
@@ -383,7 +388,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.start()
-		a.until("the salvage backup waits for what cannot be seen", func(s Status) bool {
+		a.until("the salvage backup waits for what cannot be seen", func(s report.Status) bool {
 			return s.Demotion != nil && !s.Demotion.Made && slices.ContainsFunc(a.agent.Events().Recent(0, 100), func(e event.Event) bool {
 				return e.Kind == "salvage" && strings.Contains(e.Text, "failed")
 			})
@@ -391,7 +396,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		if err := os.Remove(pictures); err != nil {
 			t.Fatal(err)
 		}
-		a.until("a standby", func(s Status) bool { return s.State == StateInSync && s.Demotion == nil })
+		a.until("a standby", func(s report.Status) bool { return s.State == report.StateInSync && s.Demotion == nil })
 		b.lists("never backed up")
 		all, err := b.agent.catalogue.Backups(t.Context(), 0)
 		if err != nil {
@@ -415,7 +420,7 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				a, b, _, _ := threeHosts(t, c)
 				a.halt()
 				a.write("state", "never backed up")
-				b.until("the active is silent", func(s Status) bool { return s.silent() })
+				b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 				b.promote(PromotionRequest{Mode: ha.ModeFailover})
 				b.untilLeading()
 				wiped := c.host("wiped")
@@ -432,7 +437,7 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				wiped.start()
 				if !sameURL {
 					said := "files (1 files)"
-					wiped.until("says what it has", func(s Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), said) })
+					wiped.until("says what it has", func(s report.Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), said) })
 					p, err := wiped.agent.Preflight(t.Context(), PromotionRequest{})
 					if err != nil || !strings.Contains(strings.Join(p.notes, "\n"), said) {
 						t.Errorf("before a promotion: %+v, %v", p, err)
@@ -444,8 +449,8 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 					}
 					wiped.start()
 				}
-				wiped.until("a standby that owes nothing", func(s Status) bool {
-					return s.State == StateInSync && s.Demotion == nil && s.Unkept == "" && !strings.Contains(strings.Join(s.Caveats, "\n"), "a state of its own")
+				wiped.until("a standby that owes nothing", func(s report.Status) bool {
+					return s.State == report.StateInSync && s.Demotion == nil && s.Unkept == "" && !strings.Contains(strings.Join(s.Caveats, "\n"), "a state of its own")
 				})
 				b.lists("never backed up")
 			})

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // replace replaces an object of the bucket by other bytes; nil removes it.
@@ -192,7 +193,7 @@ func TestABackupIsOpenedByItsIDInAHandfulOfRequests(t *testing.T) {
 		b.untilCached(a.backup())
 		b.halt()
 		b.start()
-		b.until("ready", func(s Status) bool { return len(s.Cached) > 0 && s.Head != nil })
+		b.until("ready", func(s report.Status) bool { return len(s.Cached) > 0 && s.Head != nil })
 		b.store.Calls()
 		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: old})
 		if err != nil || len(p.Loss.Newer) != 61 {
@@ -271,7 +272,7 @@ func TestADamagedMarkerIsShownAndHidesNothingElse(t *testing.T) {
 		_, b, d, _ := threeHosts(t, c)
 		b.promote(PromotionRequest{})
 		b.untilLeading()
-		b.until("finished", func(s Status) bool { return s.Promotion == nil })
+		b.until("finished", func(s report.Status) bool { return s.Promotion == nil })
 		d.untilCached(b.backup())
 		c.replace(ha.MarkerKey(2), []byte("{}"))
 		list, err := d.agent.catalogue.BackupsAfter(t.Context(), "", 0)

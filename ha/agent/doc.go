@@ -15,6 +15,7 @@
 //	sources      where the sources lie, and whether they are what they were
 //	staging      what is staged, rehearsed, and swapped in
 //	catalogue    which backups there are
+//	report       what an instance says of itself, and whether it is well
 //	watch        what people are to be told of this host and its cluster
 //	work         makes backups, and brings them into the cache
 //

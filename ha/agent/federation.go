@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Federation is how this host's Prometheus follows the active's: it finds that
@@ -44,13 +45,6 @@ func (f Federation) Check() error {
 	return nil
 }
 
-// FederationStatus says whose Prometheus this host's federates.
-type FederationStatus struct {
-	TargetsFile string `json:"targets_file"`
-	Target      string `json:"target"`          // "": none
-	Error       string `json:"error,omitempty"` // why the file could not be written last
-}
-
 // federation is what stands in the targets file.
 type federation struct {
 	mu      sync.Mutex
@@ -60,13 +54,13 @@ type federation struct {
 }
 
 // status is what the file says; nil when there is none.
-func (f *federation) status(cfg Federation) *FederationStatus {
+func (f *federation) status(cfg Federation) *report.FederationStatus {
 	if cfg.TargetsFile == "" {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &FederationStatus{TargetsFile: cfg.TargetsFile, Target: f.target, Error: f.failure}
+	return &report.FederationStatus{TargetsFile: cfg.TargetsFile, Target: f.target, Error: f.failure}
 }
 
 // forget is for another file.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // federates waits until a host's targets file names an address, or none.
@@ -15,7 +16,7 @@ func (h *host) federates(want string) {
 	if want != "" {
 		text = `[{"targets":["` + want + `"]}]` + "\n"
 	}
-	h.until("federates "+want, func(s Status) bool {
+	h.until("federates "+want, func(s report.Status) bool {
 		got, err := os.ReadFile(h.targets())
 		f := s.Federation
 		return err == nil && string(got) == text && f != nil && f.Target == want && f.Error == ""
@@ -58,7 +59,7 @@ func TestTargetsFileThatCannotBeWrittenIsToldOf(t *testing.T) {
 		a.start()
 		b.join(false)
 		b.start()
-		b.until("told of", func(s Status) bool {
+		b.until("told of", func(s report.Status) bool {
 			return !s.Healthy && strings.Contains(strings.Join(s.Problems, " "), "write the targets of Prometheus")
 		})
 		if err := os.Remove(b.targets()); err != nil {

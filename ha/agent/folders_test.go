@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -50,7 +51,7 @@ func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 						}
 						return n
 					}
-					isThere := func(s Status) bool {
+					isThere := func(s report.Status) bool {
 						h := s.LastBackup
 						return h != nil && slices.ContainsFunc(s.Cached, func(r backup.Ref) bool { return r.ID == h.ID }) && s.Staged == h.ID && told() > 0
 					}
@@ -64,8 +65,8 @@ func TestWhatStandsInThePlaceOfAFolderIsMovedAside(t *testing.T) {
 					b.start()
 					c.hosts["a"].many(1)
 					b.until("it is so after a start", isThere)
-					b.until("that is told", func(Status) bool { return told() > before })
-					b.until("nothing is wrong", func(s Status) bool { return len(s.Problems) == 0 })
+					b.until("that is told", func(report.Status) bool { return told() > before })
+					b.until("nothing is wrong", func(s report.Status) bool { return len(s.Problems) == 0 })
 				})
 			})
 		}

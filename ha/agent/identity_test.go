@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // runOnce runs an agent, for a while at most, and gives why it has ended.
@@ -151,19 +152,19 @@ func TestACopiedDataFolderIsRefused(t *testing.T) {
 						clone.unnoticed()
 					}
 					original.start()
-					original.until("admitted", func(Status) bool { return original.agent.admission.IsAdmitted() })
+					original.until("admitted", func(report.Status) bool { return original.agent.admission.IsAdmitted() })
 					if role == "standby" && !seen {
 						if err := clone.refusesToOpen("in use by another instance"); !ha.IsRefusal(err) {
 							t.Errorf("the copy: %v", err)
 						}
 					} else {
 						clone.start()
-						s := clone.until("refused", func(s Status) bool { return s.State == StateRefused && s.App == "stopped" })
+						s := clone.until("refused", func(s report.Status) bool { return s.State == report.StateRefused && s.App == "stopped" })
 						if s.Leading || s.Healthy || seen != strings.Contains(s.Refused, "understudy accept-host") || !strings.Contains(s.Refused, "join --replace") {
 							t.Errorf("%+v", s)
 						}
 					}
-					original.until("goes on", func(s Status) bool { return s.Bucket == "ok" && s.Refused == "" })
+					original.until("goes on", func(s report.Status) bool { return s.Bucket == "ok" && s.Refused == "" })
 					if role == "active" {
 						original.backup()
 					}
@@ -182,7 +183,7 @@ func TestACopyOfARunningActiveDoesNotLockItOut(t *testing.T) {
 		a.copyData(clone.data)
 		a.backup() // the head moves on
 		clone.start()
-		clone.until("refused", func(s Status) bool { return s.Refused != "" && !s.Leading })
+		clone.until("refused", func(s report.Status) bool { return s.Refused != "" && !s.Leading })
 		if clone.hooks.isRunning() {
 			t.Error("the copy's application runs")
 		}
@@ -214,9 +215,9 @@ func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
 				a.join(true)
 				a.start()
 				a.untilCached(id)
-				a.until("its state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Told })
+				a.until("its state is kept", func(s report.Status) bool { return s.Demotion != nil && s.Demotion.Told })
 				b.lists("rolled back too")
-				a.until("the active is silent", func(s Status) bool { return s.silent() })
+				a.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 				a.promote(PromotionRequest{Mode: ha.ModeFailover})
 				a.untilLeading()
 				a.has(map[string]string{"state": "two"})
@@ -232,9 +233,9 @@ func TestAHeadThatIsGoneIsAnAlarmNotANewCluster(t *testing.T) {
 		if err := c.memory.Delete(t.Context(), ha.HeadKey); err != nil {
 			t.Fatal(err)
 		}
-		b.until("alarm", func(s Status) bool { return strings.Contains(s.Bucket, "no head.json") && !s.Healthy })
+		b.until("alarm", func(s report.Status) bool { return strings.Contains(s.Bucket, "no head.json") && !s.Healthy })
 		a.start()
-		a.until("alarm", func(s Status) bool { return strings.Contains(s.Bucket, "no head.json") })
+		a.until("alarm", func(s report.Status) bool { return strings.Contains(s.Bucket, "no head.json") })
 		if s := a.agent.Status(); s.Leading {
 			t.Error("active without a head")
 		}
@@ -332,19 +333,19 @@ func TestAnAgentThatStartsWithoutTheBucketGoesOnWhenItIsBack(t *testing.T) {
 		a.hooks.running = false // the host was started anew
 		a.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
 		a.start()
-		s := a.until("bucket failing", func(s Status) bool { return s.Bucket != "ok" && s.BucketFailing > 30 })
+		s := a.until("bucket failing", func(s report.Status) bool { return s.Bucket != "ok" && s.BucketFailing > 30 })
 		if s.Leading || a.hooks.isRunning() {
 			t.Error("the application was started without the bucket")
 		}
 		if err := a.agent.requests.StartAnyway(event.WithActor(t.Context(), "an operator")); err != nil {
 			t.Fatal(err)
 		}
-		a.until("running on an operator's word", func(s Status) bool { return s.Override && s.App == "running" })
+		a.until("running on an operator's word", func(s report.Status) bool { return s.Override && s.App == "running" })
 		a.store.Heal()
 		a.untilLeading()
 		id := a.backup()
 		b.untilCached(id)
-		a.until("in the table", func(s Status) bool { return len(s.Instances) == 3 })
+		a.until("in the table", func(s report.Status) bool { return len(s.Instances) == 3 })
 	})
 }
 
@@ -362,14 +363,14 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 		}
 		a.write("state", "rolled back too")
 		a.start()
-		s := a.until("refused", func(s Status) bool { return s.Refused != "" })
-		if s.Healthy || s.State != StateRefused || s.Leading || a.hooks.isRunning() {
+		s := a.until("refused", func(s report.Status) bool { return s.Refused != "" })
+		if s.Healthy || s.State != report.StateRefused || s.Leading || a.hooks.isRunning() {
 			t.Errorf("%+v", s)
 		}
 		if _, err := a.agent.requests.Backup(t.Context(), "", ""); !ha.IsRefusal(err) {
 			t.Errorf("a backup: %v", err)
 		}
-		a.until("its own state is kept", func(s Status) bool { return s.Demotion != nil && s.Demotion.Made })
+		a.until("its own state is kept", func(s report.Status) bool { return s.Demotion != nil && s.Demotion.Made })
 		a.promote(PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -68,7 +69,7 @@ func (i *initialiser) run(ctx context.Context, c ha.Config) error {
 	if err != nil {
 		return err
 	}
-	rec := ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Unstoppable: i.cfg.unstoppable(i.cfg.Hooks), Time: i.cfg.Clock.Now().Wall}
+	rec := ha.Instance{Role: ha.RoleActive, State: report.StateActive, Epoch: 1, Version: i.cfg.Version, Keys: i.cfg.Ring.IDs(), Unstoppable: i.cfg.unstoppable(i.cfg.Hooks), Time: i.cfg.Clock.Now().Wall}
 	known := membership.NewRegistrar(i.control, i.self, i.j.Incarnations, i.cfg.Random)
 	if err := known.Take(ctx, rec, true, false); err != nil {
 		return err

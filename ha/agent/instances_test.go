@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -36,7 +37,7 @@ func TestARemovedInstanceIsRefusedUntilItJoinsAgain(t *testing.T) {
 		b.join(false)
 		b.start()
 		b.untilCached(a.backup())
-		a.until("admitted again", func(s Status) bool {
+		a.until("admitted again", func(s report.Status) bool {
 			return !slices.ContainsFunc(s.Config.Instances, func(m ha.Member) bool { return m.Removed })
 		})
 	})
@@ -53,15 +54,15 @@ func TestAURLRegisteredAheadIsShownUntilItsInstanceJoins(t *testing.T) {
 		if err := a.agent.shared.AddInstance(t.Context(), "http://e/"); err != nil {
 			t.Fatal(err)
 		}
-		shown := func(s Status) bool {
-			return slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.State == StateRegistered && i.URL == "http://e" })
+		shown := func(s report.Status) bool {
+			return slices.ContainsFunc(s.Instances, func(i report.InstanceStatus) bool { return i.State == report.StateRegistered && i.URL == "http://e" })
 		}
 		if !shown(a.agent.Status()) {
 			t.Error("it is not in the table")
 		}
 		e := c.host("e")
 		e.join(false)
-		a.until("joined", func(s Status) bool { return !shown(s) && len(s.Instances) == 4 })
+		a.until("joined", func(s report.Status) bool { return !shown(s) && len(s.Instances) == 4 })
 	})
 }
 
@@ -93,23 +94,23 @@ func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 func TestTheTableShowsEveryInstancesState(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)
-		state := func(name, want string) func(Status) bool {
-			return func(s Status) bool {
-				return slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == name && strings.HasPrefix(i.State, want) })
+		state := func(name, want string) func(report.Status) bool {
+			return func(s report.Status) bool {
+				return slices.ContainsFunc(s.Instances, func(i report.InstanceStatus) bool { return i.Name == name && strings.HasPrefix(i.State, want) })
 			}
 		}
 		for _, h := range []*host{a, b, d} {
-			h.until("active and in sync", func(s Status) bool {
-				return state("a", StateActive)(s) && state("b", StateInSync)(s) && state("d", StateInSync)(s)
+			h.until("active and in sync", func(s report.Status) bool {
+				return state("a", report.StateActive)(s) && state("b", report.StateInSync)(s) && state("d", report.StateInSync)(s)
 			})
 		}
 		d.halt()
 		a.backup()
-		a.until("behind", state("d", StateBehind))
-		a.until("unreachable", state("d", StateUnreachable+" since 2000-01-01T"))
+		a.until("behind", state("d", report.StateBehind))
+		a.until("unreachable", state("d", report.StateUnreachable+" since 2000-01-01T"))
 		e := c.host("e")
 		e.join(false)
-		a.until("waiting", state("e", StateWaiting))
+		a.until("waiting", state("e", report.StateWaiting))
 		text, err := json.Marshal(a.agent.Status())
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +136,7 @@ func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.run(agent)
-		b.until("ready", func(s Status) bool { return s.Head != nil && s.Bucket == "ok" })
+		b.until("ready", func(s report.Status) bool { return s.Head != nil && s.Bucket == "ok" })
 		b.write("mine", "untouched")
 		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 		if err != nil {
@@ -146,7 +147,7 @@ func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
 			t.Errorf("%+v, %v", s, err)
 		}
 		b.has(map[string]string{"mine": "untouched"})
-		a.until("taken back", func(s Status) bool { return s.Handover == nil && leading(s) })
+		a.until("taken back", func(s report.Status) bool { return s.Handover == nil && leading(s) })
 		a.backup()
 	})
 }
@@ -190,13 +191,13 @@ func TestWithoutNotificationsPollingIsEnough(t *testing.T) {
 		id := a.backup()
 		b.untilCached(id)
 		d.untilCached(id)
-		s := a.until("failures are counted", func(s Status) bool { return s.Stats.NotificationsFailed >= 2 })
+		s := a.until("failures are counted", func(s report.Status) bool { return s.Stats.NotificationsFailed >= 2 })
 		if !s.Healthy {
 			t.Errorf("a dead standby is not the active's trouble: %v", s.Problems)
 		}
 		before := s.Stats.NotificationsFailed
 		a.backup()
-		a.until("counted again", func(s Status) bool { return s.Stats.NotificationsFailed >= before+2 })
+		a.until("counted again", func(s report.Status) bool { return s.Stats.NotificationsFailed >= before+2 })
 		said := 0
 		for _, e := range a.agent.Events().Recent(0, 0) {
 			if e.Kind == "notification" {
@@ -214,7 +215,7 @@ func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
 		_, b, _, _ := threeHosts(t, c)
 		b.hooks.setFail("promote", errors.New("no such unit"))
 		b.promote(PromotionRequest{})
-		s := b.until("active with the application down", func(s Status) bool { return s.Leading && s.AppError != "" })
+		s := b.until("active with the application down", func(s report.Status) bool { return s.Leading && s.AppError != "" })
 		if s.Healthy || s.Stats.HookFailures["promote"] == 0 || s.Stats.Failures["application.start"] == 0 || b.hooks.isRunning() {
 			t.Errorf("%+v", s)
 		}
@@ -226,19 +227,19 @@ func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
 func TestAnActiveWhoseStandbysAreBehindSaysSo(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)
-		a.until("healthy", func(s Status) bool { return s.Healthy })
+		a.until("healthy", func(s report.Status) bool { return s.Healthy })
 		b.halt()
 		d.halt()
 		a.backup()
-		a.until("said", func(s Status) bool {
+		a.until("said", func(s report.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "no standby has the newest backup") })
 		})
 		b.start()
-		a.until("one is still away", func(s Status) bool {
-			return s.covered() && !s.Healthy && slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "d is unreachable since") })
+		a.until("one is still away", func(s report.Status) bool {
+			return s.Covered() && !s.Healthy && slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, "d is unreachable since") })
 		})
 		d.start()
-		a.until("healthy again", func(s Status) bool { return s.Healthy })
+		a.until("healthy again", func(s report.Status) bool { return s.Healthy })
 	})
 }
 
@@ -253,11 +254,11 @@ func TestTheTableFollowsTheHeadAndTheRecordWhicheverIsNewer(t *testing.T) {
 		state       string
 		unreachable bool
 	}{
-		"the old active's record is of before":   {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 1}, role: ha.RoleStandby, state: StateReplaced},
-		"the new active's record is of before":   {name: "b", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StatePromoting, Epoch: 1}, role: ha.RoleActive, state: StateActive},
-		"the old active steps down":              {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StateDemoting, Epoch: 2}, role: ha.RoleStandby, state: StateDemoting},
-		"the old active has stepped down":        {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: StateInSync, Epoch: 2}, role: ha.RoleStandby, state: StateInSync},
-		"the record is of an epoch not seen yet": {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: StateActive, Epoch: 3}, role: ha.RoleActive, state: StateActive},
+		"the old active's record is of before":   {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: report.StateActive, Epoch: 1}, role: ha.RoleStandby, state: report.StateReplaced},
+		"the new active's record is of before":   {name: "b", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: report.StatePromoting, Epoch: 1}, role: ha.RoleActive, state: report.StateActive},
+		"the old active steps down":              {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: report.StateDemoting, Epoch: 2}, role: ha.RoleStandby, state: report.StateDemoting},
+		"the old active has stepped down":        {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleStandby, State: report.StateInSync, Epoch: 2}, role: ha.RoleStandby, state: report.StateInSync},
+		"the record is of an epoch not seen yet": {name: "a", head: 2, rec: ha.Instance{Role: ha.RoleActive, State: report.StateActive, Epoch: 3}, role: ha.RoleActive, state: report.StateActive},
 	} {
 		h := &ha.Head{Epoch: c.head, Active: ha.Peer{Name: "b"}}
 		got := rowStatus(c.name, shared.Row{Record: &c.rec, Attrs: blobstore.Attrs{Time: now}}, h, shared.Reading{Began: now, Head: h}, time.Second)
@@ -279,7 +280,7 @@ func TestAnOldActivesRowIsRightSoonAfterASwitchover(t *testing.T) {
 		c.pass(10 * time.Second)
 		for _, h := range []*host{a, b, d} {
 			for _, i := range h.agent.Status().Instances {
-				if want := map[string]string{"a": StateInSync, "b": StateActive, "d": StateInSync}[i.Name]; i.State != want {
+				if want := map[string]string{"a": report.StateInSync, "b": report.StateActive, "d": report.StateInSync}[i.Name]; i.State != want {
 					t.Errorf("%s says that %s is %q, want %q", h.name, i.Name, i.State, want)
 				}
 			}

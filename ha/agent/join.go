@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -118,7 +119,7 @@ func join(ctx context.Context, cfg Config, dir *datadir.Dir, how Joining) (done 
 	if err := dir.SaveJournal(j); err != nil {
 		return done, err
 	}
-	rec := ha.Instance{Role: ha.RoleStandby, State: StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
+	rec := ha.Instance{Role: ha.RoleStandby, State: report.StateWaiting, Epoch: h.Epoch, Version: cfg.Version, Keys: cfg.Ring.IDs(), Unstoppable: cfg.unstoppable(cfg.Hooks), Time: cfg.Clock.Now().Wall}
 	if err := r.Take(ctx, rec, true, how.Replace); err != nil {
 		if !found && ha.IsRefusal(err) { // else the record may yet land
 			err = errors.Join(err, dir.Remove(datadir.JournalFile))
@@ -159,7 +160,7 @@ func owedByRecord(ctx context.Context, r *membership.Registrar, h *ha.Head) (*ha
 		return nil, err
 	}
 	for _, rec := range all {
-		if rec.Role == ha.RoleActive || rec.State == StateDemoting || rec.State == StateRefused || h.Active.Name == rec.Name {
+		if rec.Role == ha.RoleActive || rec.State == report.StateDemoting || rec.State == report.StateRefused || h.Active.Name == rec.Name {
 			return ha.Owed(rec.Epoch, h), nil
 		}
 	}

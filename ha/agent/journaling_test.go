@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // deadDisk is a data folder whose journal cannot be written any more, until mend.
@@ -61,27 +62,27 @@ func TestADeadDiskHoldsUpNoStop(t *testing.T) {
 				since := time.Now()
 				f := ha.DefaultConfig().Fencing
 				if mode == "strict" {
-					a.until("stopped", func(s Status) bool { return s.App == "stopped" })
+					a.until("stopped", func(s report.Status) bool { return s.App == "stopped" })
 					if took, bound := time.Since(since), time.Duration(f.TTL-f.Margin); took > bound || a.hooks.isRunning() {
 						t.Errorf("the application was stopped after %v, want %v at most (running: %v)", took, bound, a.hooks.isRunning())
 					}
 				}
-				s := a.until("it is told", func(s Status) bool {
+				s := a.until("it is told", func(s report.Status) bool {
 					return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "the data folder") })
 				})
 				if s.Healthy || s.Bucket != "ok" {
 					t.Errorf("healthy %v, bucket %q: %q", s.Healthy, s.Bucket, s.Problems)
 				}
-				b.until("silent", func(s Status) bool { return !s.HeadAlive })
+				b.until("silent", func(s report.Status) bool { return !s.HeadAlive })
 				b.promote(PromotionRequest{Mode: ha.ModeFailover})
-				a.until("replaced, and stopped", func(s Status) bool { return s.Role == ha.RoleStandby && s.App == "stopped" })
+				a.until("replaced, and stopped", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.App == "stopped" })
 				if a.hooks.isRunning() {
 					t.Error("the application of the old active runs")
 				}
 				b.write("state", "two")
 				id := b.backup()
 				dead.mend()
-				a.until("it is over", func(s Status) bool { return s.Demotion == nil && len(s.Cached) > 0 && s.Cached[0].ID == id })
+				a.until("it is over", func(s report.Status) bool { return s.Demotion == nil && len(s.Cached) > 0 && s.Cached[0].ID == id })
 				d.untilCached(id)
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // LagSample is how far each standby was behind at one time.
@@ -26,7 +27,7 @@ type lags struct {
 }
 
 // sample takes one, unless the last one is fresh.
-func (l *lags) sample(now ha.Now, all []InstanceStatus) {
+func (l *lags) sample(now ha.Now, all []report.InstanceStatus) {
 	s := LagSample{Time: now.Wall.UTC(), Lags: make(map[string]float64)}
 	for _, i := range all {
 		if i.Role == ha.RoleStandby && i.Lag >= 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/watch"
@@ -41,7 +42,7 @@ func (a *Agent) openApplication() {
 	a.app = application.New(application.Config{
 		Instance: a.self.Name, Cluster: a.control.Cluster(), Supervisor: a.cfg.Application, Runner: a.cfg.hooks,
 		State: a.state, Log: a.tell, InForce: func() application.Setup { return a.live().setup() },
-		Shared: a.configs.Current, Failed: a.stats.hookFailed,
+		Shared: a.configs.Current, Failed: a.stats.HookFailed,
 	})
 	a.holders = application.NewHolders(application.HoldersConfig{
 		State: a.state, Log: a.tell, Sources: func() []source.Source { return a.live().Sources },
@@ -115,7 +116,7 @@ func (a *Agent) openWatch() {
 	})
 	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)
 	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
-		return slices.ContainsFunc(a.instances(a.state.View()), func(i InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
+		return slices.ContainsFunc(a.instances(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 	})
 }
 

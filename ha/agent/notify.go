@@ -120,7 +120,7 @@ func (n *notifier) send(ctx context.Context, to string, ref *backup.Ref) {
 	if ctx.Err() != nil {
 		return
 	}
-	n.a.stats.sent(err)
+	n.a.stats.Sent(err)
 	n.mu.Lock()
 	was := n.failing[to]
 	n.failing[to] = err != nil
@@ -210,7 +210,7 @@ func (a *Agent) tellActive(ctx context.Context) {
 // records. It never blocks, and any number of calls cost one look at the head in a
 // tenth of a second at most, and one at the records in a second.
 func (a *Agent) Notified() {
-	a.stats.notified()
+	a.stats.Notified()
 	if a.state.View().Role == ha.RoleActive {
 		a.records.Stir()
 	}

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
-func mentions(text string) func(Status) bool {
-	return func(s Status) bool {
+func mentions(text string) func(report.Status) bool {
+	return func(s report.Status) bool {
 		return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, text) })
 	}
 }
@@ -39,7 +40,7 @@ func TestTheSharedConfigurationIsPutBack(t *testing.T) {
 				}
 				c.pass(upkeep.PacksEvery + upkeep.PacksSpread)
 				for _, h := range []*host{a, b} {
-					h.until("it is over", func(s Status) bool { return !mentions("configuration")(s) })
+					h.until("it is over", func(s report.Status) bool { return !mentions("configuration")(s) })
 				}
 				b.promote(PromotionRequest{})
 				b.untilLeading()
@@ -66,7 +67,7 @@ func TestTheNewestManifestIsLookedAfter(t *testing.T) {
 				}
 				c.replace(a.agent.Status().LastBackup.Key, body)
 				c.pass(upkeep.PacksEvery + upkeep.PacksSpread)
-				s := a.until("there is another", func(s Status) bool { return s.LastBackup.ID != old && !mentions("manifest")(s) })
+				s := a.until("there is another", func(s report.Status) bool { return s.LastBackup.ID != old && !mentions("manifest")(s) })
 				if err := c.whole(s.LastBackup.ID); err != nil {
 					t.Error(err)
 				}

@@ -6,6 +6,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // PromotionRequest asks to make this instance the active, or, with DryRun,
@@ -33,40 +34,9 @@ type Preflight struct {
 	Loss   Loss               `json:"loss"`
 	// Wait is for what, and how long, the promotion would wait once it has
 	// committed; nil: for nothing.
-	Wait *Wait `json:"wait,omitempty"`
+	Wait *report.Wait `json:"wait,omitempty"`
 
 	notes []string // what the checks of this host found that keeps nothing from working
-}
-
-// Wait is a wait for somebody else.
-type Wait struct {
-	For string `json:"for"`
-	// Seconds is for how much longer, at most; negative: that is not known.
-	Seconds float64 `json:"seconds"`
-	// Word says that the operator's word that the old active's host is off
-	// (host_is_off) would spare it.
-	Word bool `json:"word,omitempty"`
-}
-
-// String says it in one line, for people.
-func (w *Wait) String() string {
-	text := w.For
-	if w.Seconds >= 0 {
-		text += ", for " + seconds(w.Seconds) + " at most"
-	}
-	return text
-}
-
-// waitOf is a wait of the machine's, some time after it was told.
-func waitOf(w *ha.Wait, since time.Duration) *Wait {
-	if w == nil {
-		return nil
-	}
-	of := &Wait{For: w.For, Word: w.Word, Seconds: -1}
-	if w.Left >= 0 {
-		of.Seconds = max(0, w.Left-since).Seconds()
-	}
-	return of
 }
 
 // Check is one thing that a preflight looked at.
@@ -127,10 +97,10 @@ type PromotionStatus struct {
 	Error  string         `json:"error,omitempty"`
 	// Downtime is for how long a switchover kept the application stopped, from
 	// the old active's stop to the start here; 0: not known.
-	Downtime float64    `json:"downtime_seconds,omitempty"`
-	Ended    *time.Time `json:"ended,omitempty"`
-	Working  string     `json:"working,omitempty"` // what is under way
-	Waiting  *Wait      `json:"waiting,omitempty"` // for somebody else, now
+	Downtime float64      `json:"downtime_seconds,omitempty"`
+	Ended    *time.Time   `json:"ended,omitempty"`
+	Working  string       `json:"working,omitempty"` // what is under way
+	Waiting  *report.Wait `json:"waiting,omitempty"` // for somebody else, now
 
 	Progress *backup.Progress `json:"progress,omitempty"` // of that
 }

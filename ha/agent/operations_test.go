@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -48,13 +49,13 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 		if err := a.agent.requests.Pause(event.WithActor(t.Context(), "me"), requests.PauseRequest{}); err != nil {
 			t.Fatal(err)
 		}
-		a.until("20 minutes later", func(s Status) bool { return s.LastBackupAge > 1200 })
+		a.until("20 minutes later", func(s report.Status) bool { return s.LastBackupAge > 1200 })
 		if s := a.agent.Status(); s.LastBackup.ID != first || !s.Healthy || s.NextBackup >= 0 || s.BackupOverdue > 0 {
 			t.Errorf("a short pause: %+v", s)
 		}
-		a.until("45 minutes later", func(s Status) bool { return s.LastBackupAge > 2700 })
-		a.until("an hour later", func(s Status) bool { return !s.Healthy })
-		b.until("the standby knows", func(s Status) bool { return s.Paused != nil && s.Paused.By == "me" && !s.Healthy })
+		a.until("45 minutes later", func(s report.Status) bool { return s.LastBackupAge > 2700 })
+		a.until("an hour later", func(s report.Status) bool { return !s.Healthy })
+		b.until("the standby knows", func(s report.Status) bool { return s.Paused != nil && s.Paused.By == "me" && !s.Healthy })
 		for _, h := range []*host{a, b} {
 			s := h.agent.Status()
 			if s.BackupOverdue > 0 || len(s.Problems) != 1 || !strings.Contains(s.Problems[0], "paused for 1h") || !strings.Contains(s.Problems[0], "by me") {
@@ -65,7 +66,7 @@ func TestAPausedScheduleMakesNoBackups(t *testing.T) {
 		if err := a.agent.requests.Resume(event.WithActor(t.Context(), "me")); err != nil {
 			t.Fatal(err)
 		}
-		a.until("a scheduled backup", func(s Status) bool { return s.LastBackup.ID != first && s.Healthy })
+		a.until("a scheduled backup", func(s report.Status) bool { return s.LastBackup.ID != first && s.Healthy })
 	})
 }
 
@@ -76,7 +77,7 @@ func TestAnAgentThatCannotJournalSaysSoAndGoesOn(t *testing.T) {
 		if err := errors.Join(os.Remove(journal), os.Mkdir(journal, 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		red := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), "journal") }
+		red := func(s report.Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), "journal") }
 		a.until("red", red)
 		if !a.hooks.isRunning() {
 			t.Error("the application is not left as it is")
@@ -84,7 +85,7 @@ func TestAnAgentThatCannotJournalSaysSoAndGoesOn(t *testing.T) {
 		if err := os.Remove(journal); err != nil {
 			t.Fatal(err)
 		}
-		a.until("well again", func(s Status) bool { return s.Leading && !red(s) })
+		a.until("well again", func(s report.Status) bool { return s.Leading && !red(s) })
 		a.backup()
 	})
 }

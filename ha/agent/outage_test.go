@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // outage is how long the bucket is away.
@@ -25,7 +26,7 @@ func (h *host) leave() {
 // and has said so once.
 func (h *host) sitOut() {
 	h.t.Helper()
-	s := h.until("without the bucket for the whole outage", func(s Status) bool { return s.BucketFailing >= outage.Seconds() })
+	s := h.until("without the bucket for the whole outage", func(s report.Status) bool { return s.BucketFailing >= outage.Seconds() })
 	if s.Healthy || len(s.Problems) == 0 {
 		h.t.Errorf("%s counts as healthy without its bucket: %+v", h.name, s)
 	}
@@ -51,7 +52,7 @@ func fencings(t *testing.T, test func(t *testing.T, mode string, c *cluster, a, 
 					t.Fatal(err)
 				}
 				for _, h := range []*host{b, d} {
-					h.until("knows the fencing mode", func(s Status) bool { return s.Head != nil && string(s.Head.Fencing.Mode) == mode })
+					h.until("knows the fencing mode", func(s report.Status) bool { return s.Head != nil && string(s.Head.Fencing.Mode) == mode })
 				}
 				test(t, mode, c, a, b, d)
 			})
@@ -70,7 +71,7 @@ func asBefore(t *testing.T, a *host, standbys ...*host) {
 	id := a.backup()
 	for _, h := range standbys {
 		h.untilCached(id)
-		s := h.until("settled", func(s Status) bool { return s.Promotion == nil && s.Demotion == nil && s.Bucket == "ok" })
+		s := h.until("settled", func(s report.Status) bool { return s.Promotion == nil && s.Demotion == nil && s.Bucket == "ok" })
 		if s.Role != ha.RoleStandby || h.hooks.isRunning() {
 			t.Errorf("%s is %s, its application running: %v", h.name, s.Role, h.hooks.isRunning())
 		}
@@ -82,7 +83,7 @@ func TestAnActiveWithoutItsBucketForTenMinutes(t *testing.T) {
 		a.leave()
 		since := time.Now()
 		if mode == "strict" {
-			a.until("stopped", func(s Status) bool { return s.App == "stopped" })
+			a.until("stopped", func(s report.Status) bool { return s.App == "stopped" })
 			f := ha.DefaultConfig().Fencing
 			if took, bound := time.Since(since), time.Duration(f.TTL-f.Margin); took > bound || a.hooks.isRunning() {
 				t.Errorf("the application stopped after %v, want %v at most (running: %v)", took, bound, a.hooks.isRunning())
@@ -164,7 +165,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-begun
-			a.until("taken back", func(s Status) bool { return s.Handover == nil && leading(s) })
+			a.until("taken back", func(s report.Status) bool { return s.Handover == nil && leading(s) })
 			b.sitOut()
 			if b.hooks.isRunning() {
 				t.Error("the candidate's application runs")
@@ -196,7 +197,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 			}
 			b.untilLeading()
 			b.has(map[string]string{"state": "two"})
-			a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+			a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 			newest := b.backup()
 			a.untilCached(newest)
 			d.untilCached(newest)
@@ -209,11 +210,11 @@ func TestADeniedBucketIsSaidToDeny(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		for _, h := range []*host{a, b} {
 			h.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrDenied)})
-			h.until("access is denied", func(s Status) bool { return strings.Contains(s.Bucket, "access denied") && !s.Healthy })
+			h.until("access is denied", func(s report.Status) bool { return strings.Contains(s.Bucket, "access denied") && !s.Healthy })
 			h.store.Heal()
-			h.until("it may be used again", func(s Status) bool { return s.Bucket == "ok" })
+			h.until("it may be used again", func(s report.Status) bool { return s.Bucket == "ok" })
 			h.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-			h.until("it does not answer", func(s Status) bool { return s.Bucket == "it does not answer" })
+			h.until("it does not answer", func(s report.Status) bool { return s.Bucket == "it does not answer" })
 			h.store.Heal()
 		}
 	})
@@ -252,14 +253,14 @@ func TestAnAgentThatStartsWithoutItsBucketFencesFirst(t *testing.T) {
 				if down < bound && !a.hooks.isRunning() {
 					t.Error("the application is stopped at once, before its bound")
 				}
-				a.until("stopped", func(s Status) bool { return s.App == "stopped" })
+				a.until("stopped", func(s report.Status) bool { return s.App == "stopped" })
 				if took := time.Since(started); down > bound && took > time.Second {
 					t.Errorf("the application was stopped %v after the start", took)
 				}
 				if took := time.Since(ended); down < bound && took > bound {
 					t.Errorf("the application was stopped %v after the last renewal, want %v at most", took, bound)
 				}
-				a.until("the silence is told", func(s Status) bool { return !s.Healthy && s.Bucket == "it does not answer" })
+				a.until("the silence is told", func(s report.Status) bool { return !s.Healthy && s.Bucket == "it does not answer" })
 				a.store.Heal()
 				a.untilLeading()
 				a.halt()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestTheStatusSaysWhetherAPromotionWouldWork: on the standby, and on the
@@ -19,10 +20,10 @@ import (
 func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
-		b.until("ready", func(s Status) bool {
+		b.until("ready", func(s report.Status) bool {
 			return strings.HasPrefix(s.Outlook, "a switchover would lose nothing") && strings.HasSuffix(s.Outlook, "that backup is rehearsed")
 		})
-		a.until("the active knows who could take over", func(s Status) bool {
+		a.until("the active knows who could take over", func(s report.Status) bool {
 			return strings.HasPrefix(s.Outlook, "this instance is the active; b or d could take over and lose nothing")
 		})
 		lacking := *b.agent.live()
@@ -31,7 +32,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		if err := b.agent.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}
-		s := b.until("it lacks its promote hook", func(s Status) bool { return len(s.Blockers) > 0 })
+		s := b.until("it lacks its promote hook", func(s report.Status) bool { return len(s.Blockers) > 0 })
 		if !strings.HasPrefix(s.Outlook, "not now: ") || !strings.Contains(s.Outlook, "/no/such/program") || s.Healthy {
 			t.Errorf("%q: %q", s.Outlook, s.Problems)
 		}
@@ -42,9 +43,9 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		if err := b.agent.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}
-		b.until("it has everything", func(s Status) bool { return s.Healthy && len(s.Blockers) == 0 })
+		b.until("it has everything", func(s report.Status) bool { return s.Healthy && len(s.Blockers) == 0 })
 		a.halt()
-		b.until("the active is silent", func(s Status) bool {
+		b.until("the active is silent", func(s report.Status) bool {
 			return strings.HasPrefix(s.Outlook, "by failover only: a is silent for")
 		})
 	})
@@ -82,13 +83,13 @@ func TestWhatASwapWouldMeetIsSaidBeforeAPromotion(t *testing.T) {
 	const immutable = 0x10
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
-		b.until("ready", func(s Status) bool { return s.Ready && s.Healthy })
+		b.until("ready", func(s report.Status) bool { return s.Ready && s.Healthy })
 		locked := filepath.Join(b.app, "locked")
 		if err := os.WriteFile(locked, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		setFlags(t, locked, immutable)
-		b.until("what cannot be deleted is known", func(s Status) bool {
+		b.until("what cannot be deleted is known", func(s report.Status) bool {
 			return s.Healthy && s.Ready && strings.Contains(strings.Join(s.Caveats, "\n"), `source files: what a promotion replaces here could not be deleted, and would take room until somebody does: "locked" is immutable`)
 		})
 		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeSwitchover})
@@ -96,7 +97,7 @@ func TestWhatASwapWouldMeetIsSaidBeforeAPromotion(t *testing.T) {
 			t.Errorf("%+v, %v", p, err)
 		}
 		setFlags(t, b.app, immutable)
-		b.until("what cannot be replaced is known", func(s Status) bool {
+		b.until("what cannot be replaced is known", func(s report.Status) bool {
 			return !s.Healthy && !s.Ready && strings.Contains(s.Outlook, "cannot be replaced, because it is immutable: chattr -i "+b.app)
 		})
 		if p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeSwitchover}); err != nil || p.OK {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -24,7 +25,7 @@ func (h *host) told(level event.Level, kind, text string) int {
 // tells waits until an event is told, and checks that it was told once.
 func (h *host) tells(level event.Level, kind, text string) {
 	h.t.Helper()
-	h.until("it tells: "+text, func(Status) bool { return h.told(level, kind, text) > 0 })
+	h.until("it tells: "+text, func(report.Status) bool { return h.told(level, kind, text) > 0 })
 	if n := h.told(level, kind, text); n != 1 {
 		h.dump()
 		h.t.Errorf("%s told %d times of %s %s: %s", h.name, n, level, kind, text)
@@ -41,7 +42,7 @@ func TestOverdueBackupsAreRedEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, h := range []*host{a, b} {
-			s := h.until("backups are overdue", func(s Status) bool { return s.BackupOverdue > 0 })
+			s := h.until("backups are overdue", func(s report.Status) bool { return s.BackupOverdue > 0 })
 			if late := time.Since(published); late < 15*time.Minute || late > 17*time.Minute || s.Healthy {
 				t.Errorf("%s: red after %v, healthy %v", h.name, late, s.Healthy)
 			}
@@ -55,7 +56,7 @@ func TestOverdueBackupsAreRedEverywhere(t *testing.T) {
 		// A process that has just started knows from the first failure on.
 		a.halt()
 		a.start()
-		a.until("red again", func(s Status) bool { return s.BackupOverdue > 15*60 })
+		a.until("red again", func(s report.Status) bool { return s.BackupOverdue > 15*60 })
 		if since := a.agent.Status().Uptime; since > 60 {
 			t.Errorf("only %v s after the start", since)
 		}
@@ -64,7 +65,7 @@ func TestOverdueBackupsAreRedEverywhere(t *testing.T) {
 		}
 		a.backup()
 		for _, h := range []*host{a, b} {
-			h.until("all is well again", func(s Status) bool { return s.BackupOverdue == 0 && s.Healthy })
+			h.until("all is well again", func(s report.Status) bool { return s.BackupOverdue == 0 && s.Healthy })
 			h.tells(event.Info, "backup", "backups come again")
 		}
 	})
@@ -81,14 +82,14 @@ func TestAPauseThatEndsByItselfRaisesNoAlarm(t *testing.T) {
 		if s := a.agent.Status(); s.PauseLeft < 1190 || s.PauseLeft > 1200 || s.Paused.Until == nil || s.Paused.Reason != "migration" {
 			t.Errorf("%v s left of %+v", s.PauseLeft, s.Paused)
 		}
-		b.until("the standby knows", func(s Status) bool { return s.Paused != nil && s.PauseLeft > 0 })
+		b.until("the standby knows", func(s report.Status) bool { return s.Paused != nil && s.PauseLeft > 0 })
 		begun := time.Now()
-		s := a.until("a scheduled backup", func(s Status) bool { return s.LastBackup.ID != first })
+		s := a.until("a scheduled backup", func(s report.Status) bool { return s.LastBackup.ID != first })
 		if took := time.Since(begun); took < 18*time.Minute || took > 21*time.Minute || s.Paused != nil || s.PauseLeft >= 0 {
 			t.Errorf("after %v, paused %+v", took, s.Paused)
 		}
 		a.tells(event.Info, "schedule", "the pause of the schedule by alice is over after 20m")
-		b.until("the standby knows", func(s Status) bool { return s.Paused == nil && s.Healthy })
+		b.until("the standby knows", func(s report.Status) bool { return s.Paused == nil && s.Healthy })
 		for _, h := range []*host{a, b} {
 			if n := h.told(event.Alarm, "backup", "no backup"); n != 0 {
 				t.Errorf("%s raised %d alarms", h.name, n)

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
@@ -46,7 +47,7 @@ func (c *cluster) whole(id string) error {
 	return restore.Verify(c.t.Context(), b.Repository(), m, b.Repository().BucketPacks(), true, nil)
 }
 
-func isRed(s Status) bool {
+func isRed(s report.Status) bool {
 	for _, p := range s.Problems {
 		if strings.Contains(p, "missing from the bucket") {
 			return true
@@ -74,7 +75,7 @@ func TestLostPacksAreNoticedAndStoredAgain(t *testing.T) {
 			t.Fatal("nothing is lost")
 		}
 		c.pass(upkeep.PacksEvery)
-		s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
+		s := a.until("stored again", func(s report.Status) bool { return s.LastBackup.ID != old && !isRed(s) })
 		if err := c.whole(s.LastBackup.ID); err != nil {
 			t.Errorf("the newest backup: %v", err)
 		}
@@ -123,12 +124,12 @@ func TestLostPacksOfOlderBackupsAreNoticed(t *testing.T) {
 			t.Fatal("another backup than the older one is hit")
 		}
 		c.pass(2 * upkeep.PacksEvery)
-		s := a.until("the older backup is known to be hit", func(s Status) bool { return slices.Contains(s.Hit, old) })
+		s := a.until("the older backup is known to be hit", func(s report.Status) bool { return slices.Contains(s.Hit, old) })
 		if slices.Contains(s.Hit, first) || slices.Contains(s.Hit, newest) {
 			t.Errorf("hit: %q, of %s, %s and %s", s.Hit, first, old, newest)
 		}
-		a.until("the status says so", func(s Status) bool {
-			return slices.ContainsFunc(s.Caveats, func(text string) bool { return strings.Contains(text, old) }) && s.Verdict != VerdictHealthy
+		a.until("the status says so", func(s report.Status) bool {
+			return slices.ContainsFunc(s.Caveats, func(text string) bool { return strings.Contains(text, old) }) && s.Verdict != report.VerdictHealthy
 		})
 		info, _, err := a.agent.catalogue.BackupInfo(t.Context(), old)
 		if err != nil || len(info.Warnings) == 0 {
@@ -150,7 +151,7 @@ func TestAStandbyPutsBackWhatTheActiveMisses(t *testing.T) {
 		if err := c.whole(id); err != nil {
 			t.Errorf("the backup that was asked for: %v", err)
 		}
-		b.until("the older ones are whole again", func(Status) bool { return c.whole(old) == nil })
+		b.until("the older ones are whole again", func(report.Status) bool { return c.whole(old) == nil })
 	})
 }
 
@@ -191,7 +192,7 @@ func TestAVerificationThatFindsDamageHasItRepaired(t *testing.T) {
 		if err != nil || damage == "" {
 			t.Fatalf("%q, %v", damage, err)
 		}
-		s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
+		s := a.until("stored again", func(s report.Status) bool { return s.LastBackup.ID != old && !isRed(s) })
 		if err := c.whole(s.LastBackup.ID); err != nil {
 			t.Error(err)
 		}
@@ -249,7 +250,7 @@ func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
 					t.Fatal("nothing is spoilt")
 				}
 				c.pass(upkeep.PacksEvery)
-				s := a.until("stored again", func(s Status) bool { return s.LastBackup.ID != old && !isRed(s) })
+				s := a.until("stored again", func(s report.Status) bool { return s.LastBackup.ID != old && !isRed(s) })
 				if err := c.whole(s.LastBackup.ID); err != nil {
 					t.Errorf("the newest backup: %v", err)
 				}
@@ -257,9 +258,9 @@ func TestAPackThatIsOverwrittenIsNoticed(t *testing.T) {
 					t.Error("no alarm names the backup that is hit")
 				}
 				if cached {
-					b.until("the standby has put back the older one", func(Status) bool { return c.whole(old) == nil })
+					b.until("the standby has put back the older one", func(report.Status) bool { return c.whole(old) == nil })
 					c.pass(upkeep.PacksEvery)
-					a.until("it is hit no more", func(s Status) bool { return !slices.Contains(s.Hit, old) })
+					a.until("it is hit no more", func(s report.Status) bool { return !slices.Contains(s.Hit, old) })
 				} else if info, _, err := a.agent.catalogue.BackupInfo(t.Context(), old); err != nil || len(info.Warnings) == 0 {
 					t.Errorf("the backup that is hit says nothing: %+v, %v", info, err)
 				}
@@ -308,7 +309,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 		b.write("state", "another")
 		b.backup()
 		a.start()
-		a.until("it is a standby", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("it is a standby", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		b.rests()
 		c.pass(firstLook)
 		var salvage string
@@ -331,7 +332,9 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 		}
 		c.uncache(lost, a, b)
 		c.pass(upkeep.PacksEvery)
-		s := b.until("they are known to be hit", func(s Status) bool { return slices.Contains(s.Hit, superseded) && slices.Contains(s.Hit, salvage) })
+		s := b.until("they are known to be hit", func(s report.Status) bool {
+			return slices.Contains(s.Hit, superseded) && slices.Contains(s.Hit, salvage)
+		})
 		if slices.Contains(s.Hit, s.LastBackup.ID) {
 			t.Errorf("hit: %q, among them the newest", s.Hit)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // reported reads what the active last said of itself, and compares it with a
@@ -43,7 +44,7 @@ func (r *Reported) String() string {
 			has = append(has, s.Name)
 		}
 	}
-	text := seconds(r.Age) + " ago"
+	text := report.Seconds(r.Age) + " ago"
 	switch {
 	case len(lacks) > 0:
 		return text + ", and had by then what the backup lacks: " + strings.Join(lacks, ", ")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // placedSource tells how far it has come.
@@ -29,7 +30,7 @@ func TestAPreflightTellsWhatTheActiveLastReported(t *testing.T) {
 		a.run(agent)
 		a.untilLeading()
 		b.untilCached(a.backup())
-		b.until("the active's record", func(Status) bool {
+		b.until("the active's record", func(report.Status) bool {
 			p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)

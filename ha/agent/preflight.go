@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Preflight says whether a promotion would work now, and what it would lose.
@@ -122,7 +123,7 @@ func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {
 	p.check("key", err)
 }
 
-func roleCheck(s Status, req PromotionRequest) error {
+func roleCheck(s report.Status, req PromotionRequest) error {
 	d := s.Demotion
 	switch {
 	case s.Promotion != nil:
@@ -190,15 +191,15 @@ func (a *Agent) checkHooks(p *Preflight) {
 	}
 }
 
-func heartbeatCheck(s Status, mode ha.Mode) error {
-	if mode == ha.ModeSwitchover && s.silent() {
-		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help: understudy promote --failover", s.Active, seconds(s.HeadAge))
+func heartbeatCheck(s report.Status, mode ha.Mode) error {
+	if mode == ha.ModeSwitchover && s.Silent() {
+		return fmt.Errorf("the active %s has shown no sign of life for %s, so it cannot hand over: promote without its help: understudy promote --failover", s.Active, report.Seconds(s.HeadAge))
 	}
 	return nil
 }
 
 // checkWait says for how long the promotion would wait for the old active.
-func (p *Preflight) checkWait(s Status, h *ha.Head, req PromotionRequest) {
+func (p *Preflight) checkWait(s report.Status, h *ha.Head, req PromotionRequest) {
 	if req.HostIsOff {
 		var err error
 		if why := ha.RefuseHostIsOff(p.Mode, h.Fencing.Mode); why != "" {
@@ -212,7 +213,7 @@ func (p *Preflight) checkWait(s Status, h *ha.Head, req PromotionRequest) {
 }
 
 // loss says what the promotion would lose.
-func (a *Agent) loss(ctx context.Context, s Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
+func (a *Agent) loss(ctx context.Context, s report.Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
 	l := Loss{BackupAge: max(0, a.cfg.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -70,7 +71,7 @@ func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
 	if p := core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
 			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: a.progress.Shown(),
-			Waiting: waitOf(core.Waiting, a.cfg.Clock.Now().Mono-at.Mono),
+			Waiting: report.WaitOf(core.Waiting, a.cfg.Clock.Now().Mono-at.Mono),
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID

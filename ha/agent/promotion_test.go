@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
@@ -29,9 +30,9 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		b.promote(PromotionRequest{Backup: first})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
-		s := d.until("the new epoch's first backup", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].Epoch == 2 })
+		s := d.until("the new epoch's first backup", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].Epoch == 2 })
 		newest := s.Cached[0].ID
-		d.until("final backup superseded", func(Status) bool {
+		d.until("final backup superseded", func(report.Status) bool {
 			all, err := d.agent.catalogue.Backups(t.Context(), 0)
 			if err != nil {
 				t.Fatal(err)
@@ -166,7 +167,7 @@ func TestOfTwoPromotionsAtOnceOneWins(t *testing.T) {
 			}
 			return true
 		})
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 	})
 }
 
@@ -190,7 +191,7 @@ func TestAPromotionCanBeCancelledBeforeItCommits(t *testing.T) {
 		if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionRolledBack {
 			t.Errorf("%+v, %v", s, err)
 		}
-		a.until("taken back", func(s Status) bool { return s.Handover == nil && leading(s) })
+		a.until("taken back", func(s report.Status) bool { return s.Handover == nil && leading(s) })
 		if _, err := b.agent.WaitPromotion(t.Context(), "unknown"); !errors.Is(err, ErrNoPromotion) {
 			t.Errorf("an unknown promotion: %v", err)
 		}

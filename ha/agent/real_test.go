@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/filestore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestTheStoryOnRealClocksFilesProcessesAndSockets has nothing replaced: a
@@ -44,7 +45,7 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.until(t, "cached", func(s Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == ref.ID })
+	b.until(t, "cached", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == ref.ID })
 	a.file(t, "app/state", "two")
 	id, err := b.agent.Promote(t.Context(), PromotionRequest{})
 	if err != nil {
@@ -54,7 +55,7 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	b.until(t, "active", leading)
-	a.until(t, "stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+	a.until(t, "stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 	if got, err := os.ReadFile(filepath.Join(b.dir, "app/state")); err != nil || string(got) != "two" {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -148,7 +149,7 @@ func (h *realHost) start(t *testing.T) {
 	})
 }
 
-func (h *realHost) until(t *testing.T, what string, want func(Status) bool) {
+func (h *realHost) until(t *testing.T, what string, want func(report.Status) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -187,8 +188,10 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 	}
 	b.start(t)
 	const text = `source files: the backup may be of no use in files that changed each time they were read ("busy")`
-	says := func(s Status) bool { return strings.Contains(strings.Join(s.Problems, "\n"), text) && !s.Healthy }
-	result := func(s Status) (of ha.Verdict) {
+	says := func(s report.Status) bool {
+		return strings.Contains(strings.Join(s.Problems, "\n"), text) && !s.Healthy
+	}
+	result := func(s report.Status) (of ha.Verdict) {
 		for _, i := range s.Instances {
 			if i.Name == "b" && len(i.Rehearsals) > 0 {
 				of = i.Rehearsals[0].Result
@@ -198,7 +201,7 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 	}
 	for _, h := range []*realHost{a, b} {
 		h.until(t, "the state is in doubt", says)
-		h.until(t, "the rehearsal is in doubt", func(s Status) bool { return result(s) == ha.RehearsalDoubtful })
+		h.until(t, "the rehearsal is in doubt", func(s report.Status) bool { return result(s) == ha.RehearsalDoubtful })
 	}
 	one := b.agent.rehearsals.List(b.agent.cached.Refs())[0]
 	if want := `files: "busy" changed each time it was read`; !slices.Equal(one.Doubts, []string{want}) {
@@ -209,7 +212,7 @@ func TestAFileThatChangesEachTimeItIsReadIsDoubtful(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, h := range []*realHost{a, b} {
-		h.until(t, "the doubt is over", func(s Status) bool {
+		h.until(t, "the doubt is over", func(s report.Status) bool {
 			return !strings.Contains(strings.Join(s.Problems, "\n"), "changed each time") && result(s) == ha.RehearsalPassed
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/sources"
 )
 
@@ -97,8 +98,8 @@ func sameStanding(x, y ha.Instance) bool {
 }
 
 func told(state string) string {
-	if state == StateBehind {
-		return StateInSync
+	if state == report.StateBehind {
+		return report.StateInSync
 	}
 	return state
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // contents are a store's objects.
@@ -43,7 +44,7 @@ func putBack(t *testing.T, m *storetest.Memory, all map[string][]byte) {
 // untilOlder waits until an instance says that its bucket was put back.
 func (h *host) untilOlder() {
 	h.t.Helper()
-	h.until("the bucket is seen to be put back", func(s Status) bool {
+	h.until("the bucket is seen to be put back", func(s report.Status) bool {
 		return s.Older != nil && strings.Contains(strings.Join(s.Problems, "; "), "understudy recover-bucket")
 	})
 }
@@ -102,7 +103,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		for _, h := range []*host{a, b, d} {
 			h.untilOlder()
 		}
-		a.until("d can be asked by its record", func(Status) bool {
+		a.until("d can be asked by its record", func(report.Status) bool {
 			p, err := a.agent.PlanRecovery(t.Context(), nil)
 			return err == nil && p.Refused == ""
 		})
@@ -110,7 +111,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		a.halt()
 		a.start()
 		a.untilOlder()
-		a.until("d can be asked again", func(Status) bool {
+		a.until("d can be asked again", func(report.Status) bool {
 			p, err := a.agent.PlanRecovery(t.Context(), nil)
 			return err == nil && p.Refused == ""
 		})
@@ -119,12 +120,12 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 			t.Errorf("plan %+v", p)
 		}
 		b.untilLeading()
-		b.until("a backup of the new epoch", func(s Status) bool { return s.LastBackup != nil && s.LastBackup.Epoch == 3 && s.Bucket == "ok" })
+		b.until("a backup of the new epoch", func(s report.Status) bool { return s.LastBackup != nil && s.LastBackup.Epoch == 3 && s.Bucket == "ok" })
 		b.has(map[string]string{"file": "never backed up"})
 		now := b.agent.Status().LastBackup
 		for _, h := range []*host{a, d} {
 			h.untilCached(now.ID)
-			s := h.until("told what was lost", func(s Status) bool { return s.Takeover != nil && s.Takeover.Epoch == 3 })
+			s := h.until("told what was lost", func(s report.Status) bool { return s.Takeover != nil && s.Takeover.Epoch == 3 })
 			if s.Role != ha.RoleStandby || s.Active != "b" || !strings.Contains(strings.Join(s.Takeover.Lost, "; "), "put back to an earlier state") {
 				t.Errorf("%s: %+v", h.name, s.Takeover)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func TestLostAnswersAreResolved(t *testing.T) {
@@ -37,7 +38,7 @@ func TestLostAnswersAreResolved(t *testing.T) {
 		b.promote(PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		a.untilCached(b.backup())
 	})
 }
@@ -93,9 +94,9 @@ func TestACandidateThatStopsBeforeTheCommitRollsBack(t *testing.T) {
 		<-opened.Arrived() // everything is swapped; the commit never reaches the bucket
 		b.halt()
 		b.store.Heal()
-		a.until("taken back", func(s Status) bool { return s.Handover == nil && leading(s) })
+		a.until("taken back", func(s report.Status) bool { return s.Handover == nil && leading(s) })
 		b.start()
-		b.until("rolled back", func(s Status) bool { return s.Promotion == nil && s.Last != nil && !s.Last.Promoted })
+		b.until("rolled back", func(s report.Status) bool { return s.Promotion == nil && s.Last != nil && !s.Last.Promoted })
 		b.has(map[string]string{"mine": "untouched"})
 		b.untilCached(a.backup())
 	})
@@ -115,11 +116,11 @@ func TestACandidateThatStopsAfterTheCommitFinishes(t *testing.T) {
 		}
 		<-committed
 		b.halt()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		b.start()
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
-		b.until("finished", func(s Status) bool { return s.Promotion == nil })
+		b.until("finished", func(s report.Status) bool { return s.Promotion == nil })
 		a.untilCached(b.backup())
 	})
 }
@@ -132,9 +133,9 @@ func TestATamperedRecordStopsNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		seen := func(want bool) func(Status) bool {
-			return func(s Status) bool {
-				return want == slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return strings.Contains(i.State, "verified") })
+		seen := func(want bool) func(report.Status) bool {
+			return func(s report.Status) bool {
+				return want == slices.ContainsFunc(s.Instances, func(i report.InstanceStatus) bool { return strings.Contains(i.State, "verified") })
 			}
 		}
 		if err := d.agent.records.Refresh(t.Context()); err != nil {
@@ -165,14 +166,14 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 		if _, err := c.memory.Put(t.Context(), ha.HeadKey, []byte(strings.Replace(string(old), "a", "b", 1)), blobstore.Always); err != nil {
 			t.Fatal(err)
 		}
-		b.until("alarm", func(s Status) bool { return strings.Contains(s.Bucket, "cannot be verified") })
+		b.until("alarm", func(s report.Status) bool { return strings.Contains(s.Bucket, "cannot be verified") })
 		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err == nil {
 			t.Error("promoted on a head that cannot be verified")
 		}
 		if _, err := c.memory.Put(t.Context(), ha.HeadKey, old, blobstore.Always); err != nil {
 			t.Fatal(err)
 		}
-		b.until("good again", func(s Status) bool { return s.Bucket == "ok" })
+		b.until("good again", func(s report.Status) bool { return s.Bucket == "ok" })
 	})
 }
 
@@ -183,14 +184,14 @@ func TestStrictFencingStopsAnActiveWithoutItsBucket(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-		s := a.until("stopped", func(s Status) bool { return s.App == "stopped" })
+		s := a.until("stopped", func(s report.Status) bool { return s.App == "stopped" })
 		if a.hooks.isRunning() || s.BucketFailing > 60 {
 			t.Errorf("application running: %v, after %v s", a.hooks.isRunning(), s.BucketFailing)
 		}
 		a.halt()
 		a.hooks.running = true // it starts at boot by itself
 		a.start()
-		a.until("stopped again", func(s Status) bool { return s.App == "stopped" && !a.hooks.isRunning() })
+		a.until("stopped again", func(s report.Status) bool { return s.App == "stopped" && !a.hooks.isRunning() })
 		a.store.Heal()
 		a.untilLeading()
 	})
@@ -213,7 +214,7 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.run(agent)
-		b.until("ready", func(s Status) bool { return s.Head != nil })
+		b.until("ready", func(s report.Status) bool { return s.Head != nil })
 		b.promote(PromotionRequest{})
 		b.hooks.mu.Lock()
 		defer b.hooks.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // judged gives a host a probe hook.
@@ -30,7 +31,7 @@ func rehearsingHosts(t *testing.T, c *cluster) (a, b *host, first string) {
 	a.init()
 	a.start()
 	a.untilLeading()
-	first = a.until("the first backup", func(s Status) bool { return s.LastBackup != nil }).LastBackup.ID
+	first = a.until("the first backup", func(s report.Status) bool { return s.LastBackup != nil }).LastBackup.ID
 	b.join(false)
 	b.start()
 	b.untilRehearsed(first)
@@ -39,7 +40,7 @@ func rehearsingHosts(t *testing.T, c *cluster) (a, b *host, first string) {
 
 func (h *host) untilRehearsed(id string) {
 	h.t.Helper()
-	h.until("backup "+id+" is rehearsed", func(s Status) bool { return s.Rehearsed == ha.Rehearsed{Backup: id} && s.Staged == id })
+	h.until("backup "+id+" is rehearsed", func(s report.Status) bool { return s.Rehearsed == ha.Rehearsed{Backup: id} && s.Staged == id })
 }
 
 func (h *host) probes() int {
@@ -63,8 +64,8 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 		attested := func(all []ha.Rehearsal) bool {
 			return len(all) == 1 && all[0].Backup == first && all[0].Result == ha.RehearsalPassed && all[0].Output == "probe ran" && all[0].Bytes > 0
 		}
-		a.until("the active knows", func(s Status) bool {
-			i := slices.IndexFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == "b" })
+		a.until("the active knows", func(s report.Status) bool {
+			i := slices.IndexFunc(s.Instances, func(i report.InstanceStatus) bool { return i.Name == "b" })
 			return i >= 0 && attested(s.Instances[i].Rehearsals)
 		})
 		info, _, err := a.agent.catalogue.BackupInfo(t.Context(), first)
@@ -80,7 +81,9 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 		}
 		b.halt()
 		b.start()
-		b.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Staged == first && s.Bucket == "ok" })
+		b.until("in sync", func(s report.Status) bool {
+			return s.State == report.StateInSync && s.Staged == first && s.Bucket == "ok"
+		})
 		if n := b.probes(); n != 1 {
 			t.Errorf("the probe ran %d times", n)
 		}
@@ -98,7 +101,7 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 			t.Errorf("the probe ran %d times for two backups", n)
 		}
 		b.has(map[string]string{"state": "one"})
-		third := b.until("a backup of epoch 2", func(s Status) bool { return s.LastBackup != nil && s.LastBackup.Epoch == 2 }).LastBackup.ID
+		third := b.until("a backup of epoch 2", func(s report.Status) bool { return s.LastBackup != nil && s.LastBackup.Epoch == 2 }).LastBackup.ID
 		a.untilRehearsed(third) // the demoted one is a standby like any other
 	})
 }
@@ -109,14 +112,14 @@ func TestAFailedRehearsalKeepsTheLastGoodStage(t *testing.T) {
 		b.hooks.setFail("probe", errors.New("the ledger does not add up"))
 		a.write("state", "two")
 		second := a.backup()
-		s := b.until("the rehearsal fails", func(s Status) bool { return s.Rehearsed.Error != "" && s.Staged == first })
-		if s.State != StateRehearsalFailed || s.Healthy || s.Rehearsed.Backup != second {
+		s := b.until("the rehearsal fails", func(s report.Status) bool { return s.Rehearsed.Error != "" && s.Staged == first })
+		if s.State != report.StateRehearsalFailed || s.Healthy || s.Rehearsed.Backup != second {
 			t.Errorf("state %q, problems %q, %+v", s.State, s.Problems, s.Rehearsed)
 		}
 		if !slices.ContainsFunc(b.agent.Events().Recent(0, 50), func(e event.Event) bool { return e.Level == event.Alarm && e.Kind == "rehearsal" }) {
 			t.Error("no alarm")
 		}
-		a.until("the active sees it", func(s Status) bool {
+		a.until("the active sees it", func(s report.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "b: the rehearsal of a backup failed") })
 		})
 		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--allow-failed-rehearsal") {
@@ -124,9 +127,11 @@ func TestAFailedRehearsalKeepsTheLastGoodStage(t *testing.T) {
 		}
 		b.halt()
 		b.start()
-		b.until("it is known after a restart", func(s Status) bool { return s.State == StateRehearsalFailed && s.Staged == first && s.Bucket == "ok" })
+		b.until("it is known after a restart", func(s report.Status) bool {
+			return s.State == report.StateRehearsalFailed && s.Staged == first && s.Bucket == "ok"
+		})
 		all := b.agent.Status().Instances
-		i := slices.IndexFunc(all, func(i InstanceStatus) bool { return i.Self })
+		i := slices.IndexFunc(all, func(i report.InstanceStatus) bool { return i.Self })
 		if r := all[i].Rehearsals; len(r) != 2 || r[0].Result != ha.RehearsalFailed || r[0].Output != "probe failed" || !strings.Contains(r[0].Error, "add up") {
 			t.Errorf("%+v", r)
 		}
@@ -140,11 +145,11 @@ func TestAFailedRehearsalIsMadeGoodByAnother(t *testing.T) {
 		a, b, first := rehearsingHosts(t, c)
 		b.hooks.setFail("probe", errors.New("no"))
 		second := a.backup()
-		b.until("the rehearsal fails", func(s Status) bool { return s.Rehearsed.Error != "" })
+		b.until("the rehearsal fails", func(s report.Status) bool { return s.Rehearsed.Error != "" })
 		b.promote(PromotionRequest{Mode: ha.ModeFailover, Backup: first}) // which has passed
 		b.hooks.setFail("none", nil)
-		b.until("the newest", func(s Status) bool { return s.LastBackup != nil && s.LastBackup.ID != second })
-		newest := a.until("in sync again", func(s Status) bool { return s.State == StateInSync }).LastBackup.ID
+		b.until("the newest", func(s report.Status) bool { return s.LastBackup != nil && s.LastBackup.ID != second })
+		newest := a.until("in sync again", func(s report.Status) bool { return s.State == report.StateInSync }).LastBackup.ID
 		a.untilRehearsed(newest)
 	})
 }
@@ -155,7 +160,7 @@ func TestAnInstanceThatDoesNotRehearseKeepsNoStage(t *testing.T) {
 		b.halt()
 		b.change = func(cfg *Config) { cfg.Rehearsal.Off = true }
 		b.start()
-		b.until("in sync", func(s Status) bool { return s.State == StateInSync && s.Staged == "" })
+		b.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Staged == "" })
 		synctest.Wait()
 		b.alone()
 		p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
@@ -208,7 +213,7 @@ func TestTheCacheKeepsUpWithASlowRehearsal(t *testing.T) {
 		b.hooks.block("probe")
 		a.write("state", "slow")
 		slow := a.backup()
-		b.until("the rehearsal has begun", func(s Status) bool { return s.Work == "rehearsal" })
+		b.until("the rehearsal has begun", func(s report.Status) bool { return s.Work == "rehearsal" })
 		var newest string
 		for i := range 12 {
 			a.write("state", strings.Repeat("x", i))
@@ -216,7 +221,7 @@ func TestTheCacheKeepsUpWithASlowRehearsal(t *testing.T) {
 			b.untilCached(newest)
 		}
 		s := b.agent.Status()
-		if s.State != StateInSync || s.Work != "rehearsal" || !slices.ContainsFunc(s.Cached, func(ref backup.Ref) bool { return ref.ID == slow }) {
+		if s.State != report.StateInSync || s.Work != "rehearsal" || !slices.ContainsFunc(s.Cached, func(ref backup.Ref) bool { return ref.ID == slow }) {
 			t.Errorf("state %q, work %q, cached %v", s.State, s.Work, s.Cached)
 		}
 		b.hooks.unblock()

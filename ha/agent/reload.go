@@ -5,12 +5,12 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -23,24 +23,6 @@ type Live struct {
 	Federation Federation
 }
 
-// ReloadState is how far a change of the configuration file has come.
-type ReloadState string
-
-// States of a change.
-const (
-	ReloadDone    ReloadState = "in force"
-	ReloadWaiting ReloadState = "waiting" // the sources change once nothing is under way; the rest is in force
-	ReloadRefused ReloadState = "refused" // the old one stays in force
-	ReloadFailed  ReloadState = "failed"  // the old sources stay in force, the rest is
-)
-
-// ReloadStatus says what became of the last change of the configuration file.
-type ReloadStatus struct {
-	State ReloadState `json:"state"`
-	Time  time.Time   `json:"time"`
-	Error string      `json:"error,omitempty"`
-}
-
 // reloading is what is in force, and what is to be. It is safe for concurrent
 // use.
 type reloading struct {
@@ -50,7 +32,7 @@ type reloading struct {
 
 	mu     sync.Mutex
 	wanted []source.Source // by the change that is under way
-	status *ReloadStatus
+	status *report.ReloadStatus
 	number int // of changes
 }
 
@@ -74,9 +56,9 @@ func (a *Agent) Reload(ctx context.Context, next Live) error {
 	}
 	switch err = sources(); {
 	case err == nil:
-		a.reloaded(ctx, number, ReloadDone, nil)
+		a.reloaded(ctx, number, report.ReloadDone, nil)
 	case !errors.Is(err, requests.ErrStopped) && ctx.Err() == nil:
-		a.reloaded(ctx, number, ReloadFailed, err)
+		a.reloaded(ctx, number, report.ReloadFailed, err)
 	}
 	return err
 }
@@ -94,10 +76,10 @@ func (a *Agent) beginReload(ctx context.Context, next Live) (number int, sources
 	}
 	a.inbox.Post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
 	if same {
-		a.reloaded(ctx, number, ReloadDone, nil)
+		a.reloaded(ctx, number, report.ReloadDone, nil)
 		return number, nil, nil
 	}
-	a.reloaded(ctx, number, ReloadWaiting, nil)
+	a.reloaded(ctx, number, report.ReloadWaiting, nil)
 	id, answer, asked := a.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
 	return number, func() error {
 		if asked != nil {
@@ -115,13 +97,13 @@ func (a *Agent) RefuseReload(ctx context.Context, why error) {
 	a.reloading.number++
 	number := a.reloading.number
 	a.reloading.mu.Unlock()
-	a.reloaded(ctx, number, ReloadRefused, why)
+	a.reloaded(ctx, number, report.ReloadRefused, why)
 }
 
 // reloaded notes what became of a change, unless a later one has begun.
-func (a *Agent) reloaded(ctx context.Context, number int, state ReloadState, err error) {
+func (a *Agent) reloaded(ctx context.Context, number int, state report.ReloadState, err error) {
 	r := &a.reloading
-	s := &ReloadStatus{State: state, Time: a.cfg.Clock.Now().Wall.UTC()}
+	s := &report.ReloadStatus{State: state, Time: a.cfg.Clock.Now().Wall.UTC()}
 	if err != nil {
 		s.Error = err.Error()
 	}
@@ -135,31 +117,19 @@ func (a *Agent) reloaded(ctx context.Context, number int, state ReloadState, err
 		return
 	}
 	switch state {
-	case ReloadDone:
+	case report.ReloadDone:
 		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
-	case ReloadWaiting:
+	case report.ReloadWaiting:
 		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
-	case ReloadRefused:
-		a.tell.Note(ctx, event.Warn, "reload", reloadProblem(s), nil)
-	case ReloadFailed:
-		a.tell.Note(ctx, event.Alarm, "reload", reloadProblem(s), nil)
+	case report.ReloadRefused:
+		a.tell.Note(ctx, event.Warn, "reload", report.ReloadProblem(s), nil)
+	case report.ReloadFailed:
+		a.tell.Note(ctx, event.Alarm, "reload", report.ReloadProblem(s), nil)
 	}
-}
-
-// reloadProblem says what is wrong with the last change; "" when nothing is.
-func reloadProblem(s *ReloadStatus) string {
-	switch {
-	case s == nil:
-	case s.State == ReloadRefused:
-		return "the configuration file cannot be used, the old one stays in force: " + s.Error
-	case s.State == ReloadFailed:
-		return "the sources of the configuration file could not come into force, the old ones stay: " + s.Error
-	}
-	return ""
 }
 
 // reloadStatus is what became of the last change; nil when there was none.
-func (a *Agent) reloadStatus() *ReloadStatus {
+func (a *Agent) reloadStatus() *report.ReloadStatus {
 	a.reloading.mu.Lock()
 	defer a.reloading.mu.Unlock()
 	return a.reloading.status

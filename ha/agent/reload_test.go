@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // more is a host's configuration with another source.
@@ -56,16 +57,16 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 		if err := a.agent.Reload(t.Context(), same); err != nil {
 			t.Fatal(err)
 		}
-		if s := a.agent.Status(); s.Reload == nil || s.Reload.State != ReloadDone || !s.Healthy {
+		if s := a.agent.Status(); s.Reload == nil || s.Reload.State != report.ReloadDone || !s.Healthy {
 			t.Errorf("%+v", s.Reload)
 		}
 		a.hooks.block("pre_backup")
 		made := make(chan string, 1)
 		go func() { made <- a.backup() }()
-		a.until("a backup is being made", func(s Status) bool { return s.Work == "backup" })
+		a.until("a backup is being made", func(s report.Status) bool { return s.Work == "backup" })
 		done := make(chan error, 1)
 		go func() { done <- a.agent.Reload(t.Context(), next) }()
-		a.until("the change waits", func(s Status) bool { return s.Reload.State == ReloadWaiting })
+		a.until("the change waits", func(s report.Status) bool { return s.Reload.State == report.ReloadWaiting })
 		later := a.more("later")
 		later.Hooks = next.Hooks
 		second := make(chan error, 1)
@@ -80,7 +81,7 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 		if err := <-second; err != nil {
 			t.Fatal(err)
 		}
-		if s := a.agent.Status(); s.Reload.State != ReloadDone {
+		if s := a.agent.Status(); s.Reload.State != report.ReloadDone {
 			t.Errorf("%+v", s.Reload)
 		}
 		if got := a.names(a.backup()); !slices.Equal(got, []string{"files", "later"}) {
@@ -94,7 +95,7 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
-		b.until("rehearsed", func(s Status) bool { return s.Staged == first })
+		b.until("rehearsed", func(s report.Status) bool { return s.Staged == first })
 		if err := errors.Join(a.agent.Reload(t.Context(), a.more("uploads")), b.agent.Reload(t.Context(), b.more("uploads"))); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +104,7 @@ func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 		newest := a.backup()
-		b.until("rehearsed again", func(s Status) bool { return s.Staged == newest })
+		b.until("rehearsed again", func(s report.Status) bool { return s.Staged == newest })
 		b.promote(PromotionRequest{})
 		if text, err := os.ReadFile(filepath.Join(filepath.Dir(b.app), "uploads", "one")); err != nil || string(text) != "of a" {
 			t.Errorf("%q, %v", text, err)
@@ -116,14 +117,14 @@ func TestAConfigurationFileThatCannotBeUsedIsTold(t *testing.T) {
 		a, _, _, _ := threeHosts(t, c)
 		a.agent.RefuseReload(t.Context(), errors.New("line 3: unknown key \"hoks\""))
 		s := a.agent.Status()
-		if s.Healthy || s.Reload.State != ReloadRefused || !strings.Contains(s.Problems[0], "the old one stays in force: line 3") {
+		if s.Healthy || s.Reload.State != report.ReloadRefused || !strings.Contains(s.Problems[0], "the old one stays in force: line 3") {
 			t.Errorf("%+v: %q", s.Reload, s.Problems)
 		}
 		a.tells(event.Warn, "reload", "line 3")
 		if err := a.agent.Reload(t.Context(), *a.agent.live()); err != nil {
 			t.Fatal(err)
 		}
-		if s := a.agent.Status(); !s.Healthy || s.Reload.State != ReloadDone {
+		if s := a.agent.Status(); !s.Healthy || s.Reload.State != report.ReloadDone {
 			t.Errorf("%+v: %q", s.Reload, s.Problems)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/backup/source/volume"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // How often the stage is read (package staging).
@@ -31,11 +32,13 @@ func TestAStandbyReadsItsStageInRotation(t *testing.T) {
 		a, b, _ := rehearsingHosts(t, c)
 		a.rests() // a new backup would be staged in place of what has rotted
 		c.pass(2 * rereadPause)
-		b.until("the stage was read", func(s Status) bool { return s.StageRead != nil && s.StageRead.LastRead != nil && s.StageRead.Files > 0 })
+		b.until("the stage was read", func(s report.Status) bool {
+			return s.StageRead != nil && s.StageRead.LastRead != nil && s.StageRead.Files > 0
+		})
 		sourcetest.Rot(t, filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged"), "state")
 		c.pass(rereadRest + 2*rereadPause)
-		b.until("it is found", func(s Status) bool { return s.Stats.StageRotten == 1 })
-		s := b.until("it is restored again", func(s Status) bool { return s.Stats.StageDamaged == 1 && s.Staged != "" })
+		b.until("it is found", func(s report.Status) bool { return s.Stats.StageRotten == 1 })
+		s := b.until("it is restored again", func(s report.Status) bool { return s.Stats.StageDamaged == 1 && s.Staged != "" })
 		for _, text := range s.Problems {
 			if strings.Contains(text, "is not as it was restored") {
 				t.Errorf("still wrong: %s", text)
@@ -69,7 +72,7 @@ func TestTheReadingOfTheStageSaysNothingOfAVolume(t *testing.T) {
 		stage := filepath.Join(filepath.Dir(b.app), "."+filepath.Base(b.app)+".understudy-staged")
 		move(t, stage, stage+".away") // it lies there
 		b.start()
-		b.until("the volume is away", func(s Status) bool { return slices.ContainsFunc(s.Problems, isVolume) })
+		b.until("the volume is away", func(s report.Status) bool { return slices.ContainsFunc(s.Problems, isVolume) })
 		c.pass(2 * rereadAgain)
 		if err := b.agent.volumes.Learn(t.Context(), b.agent.live().Sources...); err != nil {
 			t.Fatal(err)

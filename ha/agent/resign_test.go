@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -90,7 +91,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		a, b, d, first := threeHosts(t, c)
 		b.promote(PromotionRequest{}) // leaves a lease behind
 		b.untilLeading()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
 		err := b.agent.shared.ChangeHooks(t.Context(), "a secret", func([]webhook.Hook) ([]webhook.Hook, error) {
 			return []webhook.Hook{{ID: "w1", URL: "https://example.com"}}, nil
@@ -103,8 +104,8 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 
 		restart(stages.added, all...)
 		b.untilLeading()
-		b.until("every instance reports the keys that it has", func(s Status) bool {
-			return !slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return !slices.Equal(i.Keys, stages.added.IDs()) })
+		b.until("every instance reports the keys that it has", func(s report.Status) bool {
+			return !slices.ContainsFunc(s.Instances, func(i report.InstanceStatus) bool { return !slices.Equal(i.Keys, stages.added.IDs()) })
 		})
 		if err := c.readable(stages.retired); !errors.Is(err, seal.ErrUnknownKey) {
 			t.Errorf("a key that was only added is used: %v", err)
@@ -118,11 +119,11 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 			b.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: key, Do: storetest.LoseAnswer()})
 		}
 		restart(stages.activated, b)
-		b.until("what is in force is readable with the new key alone", func(Status) bool { return c.readable(stages.retired) == nil })
+		b.until("what is in force is readable with the new key alone", func(report.Status) bool { return c.readable(stages.retired) == nil })
 		if err := c.readable(stages.added); err != nil {
 			t.Errorf("for an instance that has not activated the key: %v", err)
 		}
-		b.until("the data keys are wrapped anew", func(s Status) bool { return s.Config.Digest != before })
+		b.until("the data keys are wrapped anew", func(s report.Status) bool { return s.Config.Digest != before })
 		bucket, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: stages.retired})
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +140,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		a.untilCached(second)
 
 		restart(stages.retired, all...)
-		b.until("the cluster is closed to the old key", func(Status) bool {
+		b.until("the cluster is closed to the old key", func(report.Status) bool {
 			_, _, err := control.Open(t.Context(), control.Config{Store: c.memory, Ring: stages.old})
 			return errors.Is(err, seal.ErrUnknownKey)
 		})
@@ -187,14 +188,14 @@ func TestAnInstanceThatLagsBehindInARotationTakesNothingBack(t *testing.T) {
 		c.ring = stages.added
 		a, b, _, _ := threeHosts(t, c)
 		restart(stages.activated, a)
-		a.until("what is in force is readable with the new key alone", func(Status) bool { return c.readable(stages.retired) == nil })
+		a.until("what is in force is readable with the new key alone", func(report.Status) bool { return c.readable(stages.retired) == nil })
 		cluster := c.object(ha.ClusterKey)
 		a.backup()
 		b.promote(PromotionRequest{})
 		b.untilLeading()
 		s := b.agent.Status()
 		digest, since := s.Config.Digest, s.Uptime
-		b.until("it has looked at the table", func(s Status) bool { return s.Uptime > since+2*tableEvery.Seconds() })
+		b.until("it has looked at the table", func(s report.Status) bool { return s.Uptime > since+2*tableEvery.Seconds() })
 		if !bytes.Equal(c.object(ha.ClusterKey), cluster) || b.agent.Status().Config.Digest != digest {
 			t.Error("the old key is back in force")
 		}
@@ -212,7 +213,7 @@ func TestALeaseThatIsForgedDoesNotHoldARotationUp(t *testing.T) {
 		}
 		a.ring = stages.activated
 		a.start()
-		a.until("what is in force is readable with the new key alone", func(Status) bool { return c.readable(stages.retired) == nil })
+		a.until("what is in force is readable with the new key alone", func(report.Status) bool { return c.readable(stages.retired) == nil })
 		if !bytes.Equal(c.object(ha.LeaseKey), []byte("forged")) {
 			t.Error("the forged lease was signed")
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -213,7 +214,7 @@ func TestADeniedDeleteIsOneWarning(t *testing.T) {
 		a.write("state", "new")
 		a.backup()
 		a.store.Heal()
-		a.until("it is deleted after all", func(s Status) bool { return s.Retention.Deleted > 0 })
+		a.until("it is deleted after all", func(s report.Status) bool { return s.Retention.Deleted > 0 })
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestASalvageThatNoRecordNamesIsListed: an older version lost records, and
@@ -20,11 +21,11 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 		a, b, d, first := threeHosts(t, c)
 		a.halt()
 		a.write("state", "never backed up")
-		b.until("a is silent", func(s Status) bool { return s.silent() })
+		b.until("a is silent", func(s report.Status) bool { return s.Silent() })
 		b.promote(PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.start()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		var salvaged string
 		for _, key := range c.memory.Keys() {
 			if ref, err := backup.ParseKey(key); err == nil && ref.IsSalvage() {
@@ -74,7 +75,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 		if err != nil || !slices.ContainsFunc(taken.Lost, func(text string) bool { return strings.Contains(text, "backups diff "+first+" "+salvaged) }) {
 			t.Errorf("%+v, %v", taken, err)
 		}
-		d.until("follows b", func(s Status) bool { return s.Epoch == 2 })
+		d.until("follows b", func(s report.Status) bool { return s.Epoch == 2 })
 		d.promote(PromotionRequest{Backup: salvaged})
 		d.untilLeading()
 		d.has(map[string]string{"state": "never backed up"})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -42,7 +43,7 @@ func TestAStandbyWhoseCacheHasRottenIsPromotable(t *testing.T) {
 		b.halt()
 		b.start()
 		b.untilCached(a.backup())
-		b.until("nothing is staged", func(s Status) bool { return s.Staged == "" })
+		b.until("nothing is staged", func(s report.Status) bool { return s.Staged == "" })
 		if len(b.rotCache()) == 0 {
 			t.Fatal("nothing is cached")
 		}
@@ -63,7 +64,7 @@ func TestTheScrubFindsWhatRotsAndSaysWhatCannotBeMended(t *testing.T) {
 		b.untilCached(a.backup())
 		bad := b.rotCache()
 		c.pass(upkeep.ScrubRest)
-		b.until("the scrub has mended it", func(s Status) bool { return s.Stats.CacheMended >= int64(len(bad)) })
+		b.until("the scrub has mended it", func(s report.Status) bool { return s.Stats.CacheMended >= int64(len(bad)) })
 		a.halt() // or it would store again what is missing
 		b.rotCache()
 		needed, err := b.agent.cache.Needed()
@@ -74,7 +75,7 @@ func TestTheScrubFindsWhatRotsAndSaysWhatCannotBeMended(t *testing.T) {
 		key := "packs/" + lost[:2] + "/" + lost
 		body := c.object(key)
 		c.replace(key, nil)
-		red := func(s Status) bool {
+		red := func(s report.Status) bool {
 			for _, p := range s.Problems {
 				if strings.Contains(p, "cached backups are damaged") && strings.Contains(p, lost) {
 					return true
@@ -85,6 +86,6 @@ func TestTheScrubFindsWhatRotsAndSaysWhatCannotBeMended(t *testing.T) {
 		c.pass(upkeep.ScrubRest)
 		b.until("it is red", red)
 		c.replace(key, body)
-		b.until("it is over", func(s Status) bool { return !red(s) })
+		b.until("it is over", func(s report.Status) bool { return !red(s) })
 	})
 }

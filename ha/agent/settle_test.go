@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -39,7 +40,7 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.start()
-		b.until("says what to do", func(s Status) bool {
+		b.until("says what to do", func(s report.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "understudy join --replace") })
 		})
 		b.halt()
@@ -55,21 +56,21 @@ func TestAStandbySaysWhatEndsAnUnfinishedSwap(t *testing.T) {
 		}
 		b.start()
 		id := a.backup()
-		b.until("has rehearsed", func(s Status) bool { return s.Staged == id })
+		b.until("has rehearsed", func(s report.Status) bool { return s.Staged == id })
 		kept := done.Settled.Kept[0]
-		names := func(s Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), "is kept in "+kept) }
+		names := func(s report.Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), "is kept in "+kept) }
 		b.until("names what is kept", names)
 		if err := os.RemoveAll(kept); err != nil {
 			t.Fatal(err)
 		}
-		b.until("names it no longer", func(s Status) bool { return !names(s) })
+		b.until("names it no longer", func(s report.Status) bool { return !names(s) })
 		b.halt()
 		if err := os.WriteFile(filepath.Join(b.data, datadir.KeptFile), []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		b.start()
 		b.tells(event.Warn, "agent", "is not known")
-		b.until("goes on", func(s Status) bool { return s.State == StateInSync })
+		b.until("goes on", func(s report.Status) bool { return s.State == report.StateInSync })
 	})
 }
 

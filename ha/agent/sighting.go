@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -210,7 +211,7 @@ func (a *Agent) recordedSighting(name string) (ha.Sighting, bool) {
 		return ha.Sighting{}, false
 	}
 	shown := core.Older.Head.Position()
-	return ha.Sighting{Instance: name, Shown: &shown, Seen: shown, Leading: r.Record.Role == ha.RoleActive && r.Record.State == StateActive}, true
+	return ha.Sighting{Instance: name, Shown: &shown, Seen: shown, Leading: r.Record.Role == ha.RoleActive && r.Record.State == report.StateActive}, true
 }
 
 // noteRecords notes which records there are when an older head is first seen.

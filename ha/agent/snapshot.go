@@ -1,7 +1,9 @@
 package agent
 
+import "github.com/understudy-ha/understudy/ha/report"
+
 // Status says what this instance knows, without asking anyone.
-func (a *Agent) Status() Status {
+func (a *Agent) Status() report.Status {
 	a.records.Look(max(a.cfg.Poll, recordPause))
 	core, at := a.state.ViewAt()
 	late := a.overdue.Late()
@@ -9,7 +11,7 @@ func (a *Agent) Status() Status {
 	staged, read := a.stage.Shown()
 	now := a.cfg.Clock.Now()
 	since := now.Mono - at.Mono // the machine's durations are as of its last step
-	s := Status{
+	s := report.Status{
 		Status: core, Cluster: a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation,
 		URL: a.self.URL, Version: a.cfg.Version, State: a.selfState(core, cached),
 		HeadAge: (core.HeadAge + since).Seconds(), HeadAlive: core.HeadAlive,
@@ -17,10 +19,10 @@ func (a *Agent) Status() Status {
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
-		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.read(a.control),
+		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.Read(a.control),
 	}
-	s.Stats.Snapshots = snapshots(a.live().Sources)
-	s.Waiting, s.FailoverWait = waitOf(core.Waiting, since), waitOf(core.FailoverWait, since)
+	s.Stats.Snapshots = report.Snapshots(a.live().Sources)
+	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
 	}
@@ -44,25 +46,26 @@ func (a *Agent) Status() Status {
 	if _, c := a.configs.Current(); c != nil {
 		s.Retention = a.rules.Status(c)
 	}
-	s.Protects = a.live().protects()
+	s.Protects = report.ProtectionOf(a.live().setup())
 	s.Protects.Exec = a.cfg.Application != nil || a.cfg.Supervised
 	s.Blockers, s.Ready = a.readiness.Read()
-	s.notes, s.kept = a.readiness.Known(), a.kept.Texts()
 	s.Changes = a.changes.List()
 	s.Lacks, s.Takeover = a.aftermath.Read(core.Head)
 	s.StageRead = read
-	s.poll, s.InstancesAge = a.cfg.Poll, a.records.Age()
+	s.InstancesAge = a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
-	s.judge(schedule, a.tell.Troubles(), now.Wall)
+	s.Judge(report.Known{
+		Schedule: schedule, Troubles: a.tell.Troubles(), Now: now.Wall, Poll: a.cfg.Poll, Notes: a.readiness.Known(), Kept: a.kept.Texts(),
+	})
 	return s
 }
 
-func (a *Agent) sharedConfig() *SharedConfig {
+func (a *Agent) sharedConfig() *report.SharedConfig {
 	digest, c := a.configs.Current()
 	if c == nil {
 		return nil
 	}
-	return &SharedConfig{
+	return &report.SharedConfig{
 		Digest: digest, Frequency: c.Frequency, Retention: c.Retention, ReuseWindow: c.ReuseWindow,
 		Fencing: string(c.Fencing.Mode), TTL: c.Fencing.TTL, StopTimeout: c.Fencing.StopTimeout, Margin: c.Fencing.Margin,
 		Instances: c.Instances,

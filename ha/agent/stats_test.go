@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // snapshotting is a source whose dump holds a snapshot.
@@ -24,8 +25,8 @@ func TestTheStatusSaysHowOldSnapshotsAre(t *testing.T) {
 		if err := a.agent.Reload(t.Context(), live); err != nil {
 			t.Fatal(err)
 		}
-		a.until("the age is there", func(s Status) bool {
-			return s.Stats.Snapshots["files"] == Snapshot{Age: 7, Last: 60}
+		a.until("the age is there", func(s report.Status) bool {
+			return s.Stats.Snapshots["files"] == report.Snapshot{Age: 7, Last: 60}
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // twoHosts are an active that leads, and a standby that has just been started.
@@ -64,7 +65,7 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 		if s.Epoch != 2 {
 			t.Errorf("epoch %d, want 2", s.Epoch)
 		}
-		a.until("standby", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("standby", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		if a.hooks.isRunning() || !b.hooks.isRunning() {
 			t.Error("the application must run on the new active alone")
 		}
@@ -83,7 +84,7 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		a, b, d, first := threeHosts(t, c)
 		a.halt()
 		a.write("state", "never backed up")
-		b.until("the active is silent", func(s Status) bool { return s.silent() })
+		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) {
 			t.Fatalf("a switchover with a silent active: %v, want a refusal", err)
 		}
@@ -92,7 +93,7 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		b.has(map[string]string{"state": "one"})
 
 		a.start()
-		s := a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		s := a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		if s.Epoch != 2 || a.hooks.isRunning() {
 			t.Errorf("the old active is in epoch %d, application running: %v", s.Epoch, a.hooks.isRunning())
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -90,9 +91,9 @@ func (a *Agent) settled() bool {
 	if h == nil {
 		return true
 	}
-	fresh := h.Newest != nil && a.cfg.Clock.Now().Wall.Sub(h.Newest.Time).Seconds() < syncGrace
+	fresh := h.Newest != nil && a.cfg.Clock.Now().Wall.Sub(h.Newest.Time).Seconds() < report.SyncGrace
 	for _, i := range a.instances(core) {
-		if i.State == StateReplaced || i.State == StateDemoting || fresh && i.State == StateBehind {
+		if i.State == report.StateReplaced || i.State == report.StateDemoting || fresh && i.State == report.StateBehind {
 			return false
 		}
 	}
@@ -100,7 +101,7 @@ func (a *Agent) settled() bool {
 }
 
 // Instances gives the table of instances, read from the bucket now.
-func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
+func (a *Agent) Instances(ctx context.Context) ([]report.InstanceStatus, error) {
 	if err := a.records.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -108,10 +109,10 @@ func (a *Agent) Instances(ctx context.Context) ([]InstanceStatus, error) {
 }
 
 // instances makes the table of what is known, by name.
-func (a *Agent) instances(core ha.Status) []InstanceStatus {
+func (a *Agent) instances(core ha.Status) []report.InstanceStatus {
 	_, config := a.configs.Current()
 	read := a.records.Reading()
-	var all []InstanceStatus
+	var all []report.InstanceStatus
 	urls := make(map[string]bool)
 	for name, r := range read.Rows {
 		if name == a.self.Name {
@@ -119,7 +120,7 @@ func (a *Agent) instances(core ha.Status) []InstanceStatus {
 		}
 		s := rowStatus(name, r, core.Head, read, a.cfg.Poll)
 		if r.Record != nil && config.Removed(name) {
-			s.State = StateRemoved
+			s.State = report.StateRemoved
 		}
 		urls[s.URL] = true
 		all = append(all, s)
@@ -130,15 +131,15 @@ func (a *Agent) instances(core ha.Status) []InstanceStatus {
 	if config != nil {
 		for _, m := range config.Instances {
 			if m.Name == "" && !urls[m.URL] {
-				all = append(all, InstanceStatus{URL: m.URL, State: StateRegistered, Lag: -1})
+				all = append(all, report.InstanceStatus{URL: m.URL, State: report.StateRegistered, Lag: -1})
 			}
 		}
 	}
-	slices.SortFunc(all, func(x, y InstanceStatus) int { return strings.Compare(x.Name+x.URL, y.Name+y.URL) })
+	slices.SortFunc(all, func(x, y report.InstanceStatus) int { return strings.Compare(x.Name+x.URL, y.Name+y.URL) })
 	return all
 }
 
-func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
+func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) report.InstanceStatus {
 	s := recordStatus(&rec, core.Head)
 	s.Self = true
 	s.Name, s.URL, s.Incarnation = a.self.Name, a.self.URL, a.self.Incarnation
@@ -146,10 +147,10 @@ func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) InstanceStatus {
 }
 
 // rowStatus describes another instance, as of when its record was read.
-func rowStatus(name string, r shared.Row, h *ha.Head, read shared.Reading, poll time.Duration) InstanceStatus {
+func rowStatus(name string, r shared.Row, h *ha.Head, read shared.Reading, poll time.Duration) report.InstanceStatus {
 	seen := r.Attrs.Time
 	if r.Record == nil {
-		return InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.Err.Error(), Lag: -1}
+		return report.InstanceStatus{Name: name, State: "its record cannot be verified", LastSeen: &seen, LastError: r.Err.Error(), Lag: -1}
 	}
 	// How far a standby has come is judged by the head as of the same moment: it
 	// may have followed since.
@@ -160,19 +161,19 @@ func rowStatus(name string, r shared.Row, h *ha.Head, read shared.Reading, poll 
 	switch {
 	case h == nil:
 	case h.Active.Name == name && s.Role != ha.RoleActive && s.Epoch <= h.Epoch:
-		s.Role, s.State, s.Lag = ha.RoleActive, StateActive, 0
+		s.Role, s.State, s.Lag = ha.RoleActive, report.StateActive, 0
 	case h.Active.Name != name && s.Role == ha.RoleActive && s.Epoch < h.Epoch:
-		s.Role, s.State, s.Lag = ha.RoleStandby, StateReplaced, -1
+		s.Role, s.State, s.Lag = ha.RoleStandby, report.StateReplaced, -1
 	}
 	if silentRecord(seen, read.Began, poll) {
-		s.State = StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
+		s.State = report.StateUnreachable + " since " + seen.UTC().Format(time.RFC3339)
 	}
 	return s
 }
 
 // recordStatus describes what an instance says of itself, by a head.
-func recordStatus(rec *ha.Instance, h *ha.Head) InstanceStatus {
-	s := InstanceStatus{
+func recordStatus(rec *ha.Instance, h *ha.Head) report.InstanceStatus {
+	s := report.InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
 		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles,
 		Blockers: rec.Blockers, Ready: rec.Ready, Unstoppable: rec.Unstoppable, Lag: -1,
@@ -184,10 +185,10 @@ func recordStatus(rec *ha.Instance, h *ha.Head) InstanceStatus {
 	switch {
 	case rec.Role == ha.RoleActive:
 		s.Lag = 0
-	case rec.State == StateInSync && !inSync:
-		s.State = StateBehind
-	case (rec.State == StateBehind || rec.State == StateWaiting) && inSync:
-		s.State = StateInSync
+	case rec.State == report.StateInSync && !inSync:
+		s.State = report.StateBehind
+	case (rec.State == report.StateBehind || rec.State == report.StateWaiting) && inSync:
+		s.State = report.StateInSync
 	}
 	if inSync {
 		s.Lag = 0
@@ -256,25 +257,25 @@ func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
 	}
 	switch {
 	case core.Refused != "":
-		return StateRefused
+		return report.StateRefused
 	case core.Promotion != nil:
-		return StatePromoting
+		return report.StatePromoting
 	case core.Demotion != nil:
-		return StateDemoting
+		return report.StateDemoting
 	case core.Handover != nil:
-		return StateHandingOver
+		return report.StateHandingOver
 	case core.Role == ha.RoleActive:
-		return StateActive
+		return report.StateActive
 	case core.Rehearsed.Error != "":
-		return StateRehearsalFailed
+		return report.StateRehearsalFailed
 	case len(blockers) > 0:
-		return StateBlocked
+		return report.StateBlocked
 	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
-		return StateInSync
+		return report.StateInSync
 	case len(cached) == 0:
-		return StateWaiting
+		return report.StateWaiting
 	}
-	return StateBehind
+	return report.StateBehind
 }
 
 // lastError is the first thing that is wrong.

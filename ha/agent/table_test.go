@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestNoIdleInstanceLooksUnreachable: whoever looks for the first time in a while
@@ -32,16 +34,16 @@ func TestNoIdleInstanceLooksUnreachable(t *testing.T) {
 			}
 			for _, h := range hosts {
 				for _, row := range h.agent.Status().Instances {
-					if strings.HasPrefix(row.State, StateUnreachable) {
+					if strings.HasPrefix(row.State, report.StateUnreachable) {
 						t.Fatalf("look %d, at %v: %s calls %s %q, which is well", i, time.Since(bubbleStart), h.name, row.Name, row.State)
 					}
 				}
 			}
 		}
 		hosts[1].halt()
-		hosts[0].until("one that is gone is told", func(s Status) bool {
+		hosts[0].until("one that is gone is told", func(s report.Status) bool {
 			for _, row := range s.Instances {
-				if row.Name == hosts[1].name && strings.HasPrefix(row.State, StateUnreachable) {
+				if row.Name == hosts[1].name && strings.HasPrefix(row.State, report.StateUnreachable) {
 					return true
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // What is wrong on one instance is red on every one, until it is over.
@@ -15,7 +16,7 @@ func TestATroubleIsRedEverywhereUntilItIsOver(t *testing.T) {
 		a.start()
 		b.join(false)
 		b.start()
-		sound := func(s Status) bool { return s.Healthy }
+		sound := func(s report.Status) bool { return s.Healthy }
 		b.until("healthy", sound)
 
 		const text = "the volume of files is away: mount it"
@@ -24,7 +25,7 @@ func TestATroubleIsRedEverywhereUntilItIsOver(t *testing.T) {
 		if s := b.agent.Status(); s.Healthy || !slices.Contains(s.Problems, text) {
 			t.Errorf("with a trouble host-b is healthy (%v), its problems are %q", s.Healthy, s.Problems)
 		}
-		a.until("host-b's trouble", func(s Status) bool { return !s.Healthy && slices.Contains(s.Problems, "host-b: "+text) })
+		a.until("host-b's trouble", func(s report.Status) bool { return !s.Healthy && slices.Contains(s.Problems, "host-b: "+text) })
 		if n := b.told(event.Alarm, "source", text); n != 1 {
 			t.Errorf("the same trouble was told of %d times", n)
 		}

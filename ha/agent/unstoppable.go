@@ -118,23 +118,3 @@ func (p *Preflight) checkFencing(a *Agent) {
 		p.check("fencing", errors.New(ha.RefuseStrict(a.self.Name)))
 	}
 }
-
-// unstoppables are what is to be known of hosts on which nothing can stop the
-// application.
-func (s *Status) unstoppables(f *findings) {
-	f.caveat(topicUnstoppable, s.Unstoppable, "nothing on this host can stop the application (neither a demote hook nor understudy exec): a switchover away from here needs somebody who stops it by hand and says so (--application-is-stopped), after a failover it may run beside the new one, and the fencing cannot be strict; configure hooks.demote")
-	for _, i := range s.Instances {
-		f.caveat(topicUnstoppable, i.Unstoppable && !i.Self && i.State != StateRemoved, "%s: nothing there can stop the application; configure hooks.demote there", i.Name)
-	}
-	t := s.Takeover
-	if t == nil || !t.Unstopped {
-		return
-	}
-	i := slices.IndexFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == t.Old })
-	f.caveat(topicUnstoppable, i < 0 || s.Instances[i].Unstoppable, "the application on %s was replaced in epoch %d, and nothing there can stop it: see to it that it does not run; what it has written since is not here", t.Old, t.Epoch)
-}
-
-// stopsItself reports whether an instance says that its host can stop the application.
-func (s *Status) stopsItself(name string) bool {
-	return !slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == name && i.Unstoppable })
-}

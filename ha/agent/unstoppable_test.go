@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // leftToPeople takes a host's demote hook away: nothing but people can stop its
@@ -31,13 +32,13 @@ func unstoppableActive(c *cluster) (a, b *host) {
 	b.join(false)
 	b.start()
 	b.untilCached(a.backup())
-	b.until("a is seen alive", func(s Status) bool { return s.HeadAlive && s.Ready })
+	b.until("a is seen alive", func(s report.Status) bool { return s.HeadAlive && s.Ready })
 	return a, b
 }
 
 func (h *host) caveat(text string) {
 	h.t.Helper()
-	h.until("it says: "+text, func(s Status) bool {
+	h.until("it says: "+text, func(s report.Status) bool {
 		return s.Healthy && strings.Contains(strings.Join(s.Caveats, "\n"), text)
 	})
 }
@@ -65,7 +66,7 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		a, b := unstoppableActive(c)
 		a.caveat("nothing on this host can stop the application")
 		b.caveat("a: nothing there can stop the application")
-		b.until("the outlook says so", func(s Status) bool {
+		b.until("the outlook says so", func(s report.Status) bool {
 			return !s.OutlookGood && strings.Contains(s.Outlook, "a switchover needs somebody who stops the application on a by hand")
 		})
 		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--application-is-stopped") {
@@ -76,7 +77,7 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		}
 		b.promoteBy("alice", PromotionRequest{AppIsStopped: true})
 		b.untilLeading()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		ack, _, err := b.agent.control.Read(t.Context(), ha.KindAck, ha.AckKey(2, a.agent.self), "")
 		if err != nil || !ack.(*ha.Ack).Unstopped {
 			t.Errorf("the acknowledgement says that it can be stopped: %v, %v", ack, err)
@@ -86,7 +87,7 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		b.historySays(control.SalvageKind, "what that has written since is in no backup")
 		a.tells(event.Alarm, "demotion", "nothing here can stop the application")
 		a.tells(event.Warn, "handover", "it is stopped on the word of alice, and nobody has looked")
-		s := b.until("it has looked what became of a", func(s Status) bool { return s.Takeover != nil && len(s.Takeover.Salvaged) > 0 })
+		s := b.until("it has looked what became of a", func(s report.Status) bool { return s.Takeover != nil && len(s.Takeover.Salvaged) > 0 })
 		if s.Takeover.Unstopped {
 			t.Errorf("with somebody's word it is said to run on: %+v", s.Takeover)
 		}
@@ -143,8 +144,8 @@ func TestAFailoverFromWhereNothingCanStopTheApplicationSaysSo(t *testing.T) {
 		if err := a.agent.Reload(t.Context(), live); err != nil {
 			t.Fatal(err)
 		}
-		a.until("the hook has run", func(s Status) bool { return s.App == "stopped" })
-		b.until("nothing more is said", func(s Status) bool {
+		a.until("the hook has run", func(s report.Status) bool { return s.App == "stopped" })
+		b.until("nothing more is said", func(s report.Status) bool {
 			return !strings.Contains(strings.Join(s.Caveats, "\n"), "nothing there can stop")
 		})
 	})
@@ -169,7 +170,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			}
 			b.halt()
 			b.leftToPeople().start()
-			a.until("b says so", func(s Status) bool { return !s.stopsItself("b") })
+			a.until("b says so", func(s report.Status) bool { return !s.StopsItself("b") })
 			wants(t, a.agent.shared.SetConfig(t.Context(), strict), "a, b")
 			if s := a.agent.Status(); s.Config.Fencing != "available" || s.Head.Fencing.Mode != ha.Available {
 				t.Errorf("%+v", s.Config)
@@ -182,7 +183,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 					t.Fatal(err)
 				}
 			}
-			a.until("b can", func(s Status) bool { return s.stopsItself("b") })
+			a.until("b can", func(s report.Status) bool { return s.StopsItself("b") })
 			if err := a.agent.shared.SetConfig(t.Context(), strict); err != nil {
 				t.Errorf("with hooks: %v", err)
 			}
@@ -219,7 +220,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			live.Hooks.Demote = application.Hook{}
 			err = a.agent.Reload(t.Context(), live)
 			wants(t, err, "a")
-			if s := a.agent.Status(); s.Reload.State != ReloadRefused || s.Unstoppable || a.agent.unstoppable() {
+			if s := a.agent.Status(); s.Reload.State != report.ReloadRefused || s.Unstoppable || a.agent.unstoppable() {
 				t.Errorf("the hook is gone: %+v", s.Reload)
 			}
 
@@ -246,12 +247,12 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			if err := a.agent.shared.SetConfig(t.Context(), strict); err != nil {
 				t.Fatal(err)
 			}
-			b.until("strict", func(s Status) bool { return s.Head.Fencing.Mode == ha.Strict })
+			b.until("strict", func(s report.Status) bool { return s.Head.Fencing.Mode == ha.Strict })
 			live := *b.agent.live()
 			live.Hooks.Demote = application.Hook{}
 			b.agent.reloading.live.Store(&live) // as if it had come in between
 			b.agent.inbox.Post(ha.UsePolicy{Unstoppable: true})
-			b.until("in red", func(s Status) bool {
+			b.until("in red", func(s report.Status) bool {
 				return !s.Healthy && strings.Contains(strings.Join(s.Problems, "\n"), "until then this instance cannot take over")
 			})
 			_, err := b.agent.Promote(t.Context(), PromotionRequest{})

@@ -59,7 +59,7 @@ func (a *Agent) openUpkeep() {
 	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
 	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a.requests, a.missedByActive)
 	a.cache.Mended = func(ctx context.Context, m restore.Mended) {
-		a.stats.cacheMended(m.Err != nil)
+		a.stats.CacheMended(m.Err != nil)
 		a.scrubber.Mended(ctx, m)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestUsersSignInWhereverTheActiveIs: users are part of the shared
@@ -36,7 +37,7 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		if err := b.agent.Accounts().AddUser(ctx, "bob", account.Admin, "correct horse"); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "a") {
 			t.Errorf("on a standby: %v", err)
 		}
-		b.until("users are there", func(Status) bool { _, ok := b.agent.Accounts().User("vera"); return ok })
+		b.until("users are there", func(report.Status) bool { _, ok := b.agent.Accounts().User("vera"); return ok })
 		for _, h := range []*host{a, b} {
 			if u, err := h.agent.Accounts().SignIn(ctx, "alice", "correct horse"); err != nil || u.Role != account.Admin {
 				t.Errorf("%s: %+v, %v", h.name, u, err)
@@ -59,7 +60,7 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		turns := map[*host]uint64{a: a.agent.Turn(), b: b.agent.Turn()}
 		b.promote(PromotionRequest{})
 		b.untilLeading()
-		a.until("stepped down", func(s Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
+		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		for h, turn := range turns {
 			if h.agent.Turn() == turn {
 				t.Errorf("%s: sessions outlive a change of its role", h.name)
@@ -85,7 +86,7 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		if err := b.agent.Accounts().RemoveUser(ctx, "vera"); err != nil {
 			t.Error(err)
 		}
-		a.until("vera is gone", func(Status) bool { _, ok := a.agent.Accounts().User("vera"); return !ok })
+		a.until("vera is gone", func(report.Status) bool { _, ok := a.agent.Accounts().User("vera"); return !ok })
 	})
 }
 

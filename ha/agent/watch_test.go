@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -97,7 +98,7 @@ func TestAnOlderManifestThatRotsOrGoesIsNoticed(t *testing.T) {
 					if h.listed(old).Damaged == "" {
 						t.Errorf("%s lists it as good", h.name)
 					}
-					if s := h.agent.Status(); !slices.Equal(s.Damaged, []string{old}) || s.Verdict == VerdictHealthy {
+					if s := h.agent.Status(); !slices.Equal(s.Damaged, []string{old}) || s.Verdict == report.VerdictHealthy {
 						t.Errorf("%s: damaged: %v, verdict: %s", h.name, s.Damaged, s.Verdict)
 					}
 					if !h.alarmed("manifest", old) {
@@ -190,7 +191,7 @@ func TestTheClustersObjectIsPutBack(t *testing.T) {
 				a.store.Heal()
 				c.pass(2 * upkeep.ControlEvery)
 				for _, h := range []*host{a, b, d} {
-					h.until("it is over", func(s Status) bool { return !mentions(ha.ClusterKey)(s) })
+					h.until("it is over", func(s report.Status) bool { return !mentions(ha.ClusterKey)(s) })
 				}
 				if !a.alarmed(ha.ClusterKey, "written again") {
 					t.Error("nobody says that it was written again")
@@ -239,7 +240,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 		b.untilCached(a.backup())
 		b.promote(PromotionRequest{})
 		b.untilLeading()
-		b.until("finished", func(s Status) bool { return s.Promotion == nil })
+		b.until("finished", func(s report.Status) bool { return s.Promotion == nil })
 		b.rests()
 		c.pass(firstLook)
 		keys := c.keys(control.DemoteFolder)
@@ -262,7 +263,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 		}
 		c.pass(upkeep.ObjectsEvery)
 		for _, h := range []*host{a, b} {
-			h.until("all is right again", func(s Status) bool { return !mentions("control objects")(s) })
+			h.until("all is right again", func(s report.Status) bool { return !mentions("control objects")(s) })
 		}
 	})
 }
@@ -301,10 +302,10 @@ func TestALeaseAndARecordThatRotAreTold(t *testing.T) {
 		a.until("the record is told", mentions("cannot be verified"))
 		c.replace(record, was)
 		b.start()
-		a.until("the record is right", func(s Status) bool { return !mentions("cannot be verified")(s) })
+		a.until("the record is right", func(s report.Status) bool { return !mentions("cannot be verified")(s) })
 		c.replace(ha.LeaseKey, []byte("garbage"))
 		a.until("the lease is told", mentions(ha.LeaseKey))
 		c.replace(ha.LeaseKey, nil)
-		a.until("the lease is right", func(s Status) bool { return !mentions(ha.LeaseKey)(s) })
+		a.until("the lease is right", func(s report.Status) bool { return !mentions(ha.LeaseKey)(s) })
 	})
 }

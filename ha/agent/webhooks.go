@@ -17,7 +17,7 @@ func newWebhooks(a *Agent) *webhook.Webhooks {
 		Note: func(ctx context.Context, level event.Level, text string, fields map[string]any) {
 			a.tell.Note(ctx, level, webhook.Kind, text, fields)
 		},
-		Attempted: a.stats.webhook,
+		Attempted: a.stats.Webhook,
 		Cluster:   a.control.Cluster(), Instance: a.self.Name, Incarnation: a.self.Incarnation, Version: a.cfg.Version,
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
@@ -93,10 +94,13 @@ func TestWebhooksAreToldOfChosenEvents(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		r := c.receive(func(int) int { return http.StatusNoContent })
 		id := a.addWebhook(r, webhook.Request{URL: "http://hooks.example.com/services/T0K3N?x=secret", Kinds: []string{"backup", "promotion", "pull"}, Levels: []event.Level{event.Info}})
-		b.until("it is known", func(Status) bool { all, err := b.agent.Webhooks().Webhooks(); return err == nil && len(all) == 1 })
+		b.until("it is known", func(report.Status) bool {
+			all, err := b.agent.Webhooks().Webhooks()
+			return err == nil && len(all) == 1
+		})
 		newest := a.backup()
 		b.untilCached(newest)
-		b.until("both have told", func(Status) bool {
+		b.until("both have told", func(report.Status) bool {
 			said := r.texts(c)
 			return slices.Contains(said, "a understudy.backup backup "+newest+" is published (test)") && slices.Contains(said, "b understudy.pull backup "+newest+" is cached")
 		})
@@ -130,7 +134,10 @@ func TestWebhooksAreToldOfChosenEvents(t *testing.T) {
 		if err := a.agent.Webhooks().RemoveWebhook(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		b.until("it is gone", func(Status) bool { all, err := b.agent.Webhooks().Webhooks(); return err == nil && len(all) == 0 })
+		b.until("it is gone", func(report.Status) bool {
+			all, err := b.agent.Webhooks().Webhooks()
+			return err == nil && len(all) == 0
+		})
 		before := len(r.texts(c))
 		b.untilCached(a.backup())
 		if n := len(r.texts(c)); n != before {
@@ -160,13 +167,16 @@ func TestMessagesOutliveTheAgent(t *testing.T) {
 		if err := a.agent.requests.Resume(event.WithActor(t.Context(), "alice")); err != nil {
 			t.Fatal(err)
 		}
-		pending := func(n int) func(Status) bool {
-			return func(Status) bool {
+		pending := func(n int) func(report.Status) bool {
+			return func(report.Status) bool {
 				all, err := a.agent.Webhooks().Webhooks()
 				return err == nil && len(all) == 1 && all[0].Pending == n
 			}
 		}
-		a.until("it has failed twice", func(Status) bool { all, err := a.agent.Webhooks().Webhooks(); return err == nil && all[0].Failed == 2 })
+		a.until("it has failed twice", func(report.Status) bool {
+			all, err := a.agent.Webhooks().Webhooks()
+			return err == nil && all[0].Failed == 2
+		})
 		a.halt()
 		a.start()
 		a.until("it is waited for", pending(1))

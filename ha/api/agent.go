@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -35,7 +36,7 @@ type Parts struct {
 
 // Instance is what this instance knows of itself and of its cluster. It asks nobody.
 type Instance interface {
-	Status() agent.Status
+	Status() report.Status
 	// Changed gives a channel that is closed when Status may have changed.
 	Changed() <-chan struct{}
 	// Turn grows whenever this instance's role has changed.
@@ -46,7 +47,7 @@ type Instance interface {
 // Table is the table of instances.
 type Table interface {
 	// Instances reads it from the bucket.
-	Instances(ctx context.Context) ([]agent.InstanceStatus, error)
+	Instances(ctx context.Context) ([]report.InstanceStatus, error)
 	// Lags is how far the standbys were behind lately, oldest first.
 	Lags() []agent.LagSample
 }

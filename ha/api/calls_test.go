@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestEveryCallReachesTheAgent goes through every call, the way that the
@@ -239,17 +240,17 @@ func TestLeaderIsTheActiveWhoseApplicationRuns(t *testing.T) {
 	s := start(t, "")
 	for _, c := range []struct {
 		name   string
-		change func(*agent.Status)
+		change func(*report.Status)
 		leads  bool
 	}{
-		{"leading", func(*agent.Status) {}, true},
-		{"standby", func(s *agent.Status) { s.Role, s.Leading = ha.RoleStandby, false }, false},
-		{"not confirmed", func(s *agent.Status) { s.Leading = false }, false},
-		{"application stopped", func(s *agent.Status) { s.App = "stopped" }, false},
-		{"application unknown", func(s *agent.Status) { s.App = "" }, false},
-		{"refused", func(s *agent.Status) { s.Refused = "a clone" }, false},
-		{"bucket away, application running", func(s *agent.Status) { s.Bucket = "it does not answer" }, true},
-		{"started on an operator's word", func(s *agent.Status) { s.Leading, s.Override = false, true }, true},
+		{"leading", func(*report.Status) {}, true},
+		{"standby", func(s *report.Status) { s.Role, s.Leading = ha.RoleStandby, false }, false},
+		{"not confirmed", func(s *report.Status) { s.Leading = false }, false},
+		{"application stopped", func(s *report.Status) { s.App = "stopped" }, false},
+		{"application unknown", func(s *report.Status) { s.App = "" }, false},
+		{"refused", func(s *report.Status) { s.Refused = "a clone" }, false},
+		{"bucket away, application running", func(s *report.Status) { s.Bucket = "it does not answer" }, true},
+		{"started on an operator's word", func(s *report.Status) { s.Leading, s.Override = false, true }, true},
 	} {
 		status := newFake(t).status
 		c.change(&status)

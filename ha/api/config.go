@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // ConfigChange names what is to change of the shared configuration; what is
@@ -32,7 +32,7 @@ func (c ConfigChange) settings() map[string]string {
 	return all
 }
 
-type configOutput struct{ Body agent.SharedConfig }
+type configOutput struct{ Body report.SharedConfig }
 
 type setConfigInput struct{ Body ConfigChange }
 

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Health says that something is as it should be.
@@ -69,7 +69,7 @@ func (a *api) addHealth(i Instance) {
 // leader reads who leads out of a status. An application that was started on
 // an operator's word while the bucket could not be reached leads too: it is
 // there to serve.
-func leader(s agent.Status) Leader {
+func leader(s report.Status) Leader {
 	confirmed := s.Leading || s.Override
 	return Leader{
 		Leading:  s.Role == ha.RoleActive && confirmed && s.Refused == "" && s.App == "running",

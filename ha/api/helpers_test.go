@@ -28,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
@@ -49,7 +50,7 @@ type fakeAgent struct {
 	events *event.Log
 
 	mu      sync.Mutex
-	status  agent.Status
+	status  report.Status
 	changed chan struct{}
 	backups []control.BackupInfo
 	promos  map[string]agent.PromotionStatus
@@ -73,17 +74,17 @@ func newFake(t *testing.T) *fakeAgent {
 	return &fakeAgent{
 		events: log, changed: make(chan struct{}), promos: map[string]agent.PromotionStatus{},
 		backups: []control.BackupInfo{{Ref: newest, Trigger: backup.Scheduled, Instance: "a", Newest: true, Sources: []control.SourceInfo{{Kind: "directory", Name: "uploads", Size: 3}}}},
-		status: agent.Status{
+		status: report.Status{
 			Status:  ha.Status{Role: ha.RoleActive, Leading: true, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
-			Cluster: "c", Instance: "a", Incarnation: "i", URL: "http://a:7878", Version: "1.2.3", State: agent.StateActive,
+			Cluster: "c", Instance: "a", Incarnation: "i", URL: "http://a:7878", Version: "1.2.3", State: report.StateActive,
 			Active: "a", ActiveURL: "http://a:7878", Healthy: true, LastBackup: &newest, LastBackupAge: 12, NextBackup: 30,
-			Config: &agent.SharedConfig{Digest: "d", Frequency: ha.Duration(5 * time.Minute), Fencing: "available", Instances: []ha.Member{}},
-			Cached: []backup.Ref{}, Instances: []agent.InstanceStatus{
-				{Name: "a", Self: true, Role: ha.RoleActive, State: agent.StateActive, Lag: -1},
-				{Name: "b", Role: ha.RoleStandby, State: agent.StateInSync, Lag: 0, Cached: []string{newest.ID}, LastSeen: &then},
-				{URL: "http://c:7878", State: agent.StateRegistered, Lag: -1},
+			Config: &report.SharedConfig{Digest: "d", Frequency: ha.Duration(5 * time.Minute), Fencing: "available", Instances: []ha.Member{}},
+			Cached: []backup.Ref{}, Instances: []report.InstanceStatus{
+				{Name: "a", Self: true, Role: ha.RoleActive, State: report.StateActive, Lag: -1},
+				{Name: "b", Role: ha.RoleStandby, State: report.StateInSync, Lag: 0, Cached: []string{newest.ID}, LastSeen: &then},
+				{URL: "http://c:7878", State: report.StateRegistered, Lag: -1},
 			},
-			Stats: agent.Stats{BackupAttempts: 4, BackupFailures: 1, LastAttempt: &then, LastSuccess: &then, BackupSeconds: 1.5, BackupSize: backup.Size{Logical: 30, New: 20, Stored: 10}},
+			Stats: report.Stats{BackupAttempts: 4, BackupFailures: 1, LastAttempt: &then, LastSuccess: &then, BackupSeconds: 1.5, BackupSize: backup.Size{Logical: 30, New: 20, Stored: 10}},
 		},
 	}
 }
@@ -131,7 +132,7 @@ func (f *fakeAgent) change(do func()) {
 	f.changed = make(chan struct{})
 }
 
-func (f *fakeAgent) Status() agent.Status {
+func (f *fakeAgent) Status() report.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.status
@@ -145,7 +146,7 @@ func (f *fakeAgent) Changed() <-chan struct{} {
 
 func (f *fakeAgent) Events() *event.Log { return f.events }
 
-func (f *fakeAgent) Instances(context.Context) ([]agent.InstanceStatus, error) {
+func (f *fakeAgent) Instances(context.Context) ([]report.InstanceStatus, error) {
 	return f.Status().Instances, f.call("instances")
 }
 

@@ -5,13 +5,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
 // ifKept is a gauge of a part of the status that may not be known.
 func ifKept(name, help string, value func(*upkeep.RetentionStatus) (float64, bool)) metric {
-	return gauge(name, help, func(s *agent.Status) (float64, bool) {
+	return gauge(name, help, func(s *report.Status) (float64, bool) {
 		if s.Retention == nil {
 			return 0, false
 		}
@@ -19,8 +19,8 @@ func ifKept(name, help string, value func(*upkeep.RetentionStatus) (float64, boo
 	})
 }
 
-func ifFederated(name, help string, value func(*agent.FederationStatus) (float64, bool)) metric {
-	return gauge(name, help, func(s *agent.Status) (float64, bool) {
+func ifFederated(name, help string, value func(*report.FederationStatus) (float64, bool)) metric {
+	return gauge(name, help, func(s *report.Status) (float64, bool) {
 		if s.Federation == nil {
 			return 0, false
 		}
@@ -48,14 +48,14 @@ var retentionMetrics = []metric{
 	}),
 	{
 		prometheus.NewDesc("understudy_expired_objects_deleted_total", "Objects that this instance has deleted because they had expired.", nil, nil), prometheus.CounterValue,
-		func(s *agent.Status) (float64, bool) {
+		func(s *report.Status) (float64, bool) {
 			if s.Retention == nil {
 				return 0, false
 			}
 			return float64(s.Retention.Deleted), true
 		},
 	},
-	gauge("oldest_pack_renewal_due_timestamp_seconds", "By when the oldest pack that the last backup refers to will have been stored again.", func(s *agent.Status) (float64, bool) {
+	gauge("oldest_pack_renewal_due_timestamp_seconds", "By when the oldest pack that the last backup refers to will have been stored again.", func(s *report.Status) (float64, bool) {
 		if s.Retention == nil || s.Stats.OldestPack == nil {
 			return 0, false
 		}
@@ -63,10 +63,10 @@ var retentionMetrics = []metric{
 		return timestamp(&due)
 	}),
 
-	ifFederated("federation_target_known", "1 when the Prometheus of this host is told whose to federate.", func(f *agent.FederationStatus) (float64, bool) {
+	ifFederated("federation_target_known", "1 when the Prometheus of this host is told whose to federate.", func(f *report.FederationStatus) (float64, bool) {
 		return flag(f.Target != "")
 	}),
-	ifFederated("federation_file_failed", "1 when the file of targets for this host's Prometheus cannot be written.", func(f *agent.FederationStatus) (float64, bool) {
+	ifFederated("federation_file_failed", "1 when the file of targets for this host's Prometheus cannot be written.", func(f *report.FederationStatus) (float64, bool) {
 		return flag(f.Error != "")
 	}),
 }

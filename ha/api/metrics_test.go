@@ -11,16 +11,16 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // gather collects a status, pedantically: every metric must be described, and
 // none sent twice.
-func gather(t *testing.T, s agent.Status, more ...prometheus.Collector) []*dto.MetricFamily {
+func gather(t *testing.T, s report.Status, more ...prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&statusCollector{func() agent.Status { return s }})
+	registry.MustRegister(&statusCollector{func() report.Status { return s }})
 	registry.MustRegister(more...)
 	families, err := registry.Gather()
 	if err != nil {
@@ -66,7 +66,7 @@ func TestMetricsHoldForEveryStatus(t *testing.T) {
 	twice := newFake(t).Status()
 	twice.Instances = slices.Concat(twice.Instances, twice.Instances)
 	gather(t, twice)
-	gather(t, agent.Status{})
+	gather(t, report.Status{})
 }
 
 func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
@@ -75,7 +75,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 	s.Stats.NotificationsFailed = 5
 	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 9, Errors: 2}}
 	s.Stats.Failures, s.Stats.HookFailures = map[string]int64{"swap": 3}, map[string]int64{"demote": 1}
-	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 7, Last: 40}}
+	s.Stats.Snapshots = map[string]report.Snapshot{"db": {Age: 7, Last: 40}}
 	s.Lease = &ha.Lease{}
 	s.Instances[1].Lag = 300
 	s.Instances[1].Rehearsals = []ha.Rehearsal{
@@ -105,7 +105,7 @@ func TestMetricsSayWhatAnOperatorAlertsOn(t *testing.T) {
 }
 
 func TestWhatIsNotKnownIsNotMeasured(t *testing.T) {
-	got := values(gather(t, agent.Status{LastBackupAge: -1, NextBackup: -1, HeadAge: -1}))
+	got := values(gather(t, report.Status{LastBackupAge: -1, NextBackup: -1, HeadAge: -1}))
 	for _, name := range []string{
 		"last_backup_age_seconds", "last_backup_timestamp_seconds", "next_backup_seconds", "head_age_seconds",
 		"backup_last_success_timestamp_seconds", "backup_last_duration_seconds", "backup_last_size_bytes{stored}",

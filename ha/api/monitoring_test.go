@@ -18,8 +18,8 @@ import (
 
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -35,17 +35,17 @@ const (
 )
 
 // fullStatus is one in which everything is known.
-func fullStatus(t *testing.T) agent.Status {
+func fullStatus(t *testing.T) report.Status {
 	t.Helper()
 	s := newFake(t).Status()
 	s.StageRead = &staging.StageRead{LastRead: &then}
 	s.Stats.AttemptSeconds, s.Stats.OldestPack = 2, &then
 	s.Stats.BucketLatency = map[string]control.Latency{"read": {Count: 1, Sum: 0.2}}
-	s.Stats.Snapshots = map[string]agent.Snapshot{"db": {Age: 1, Last: 2}}
+	s.Stats.Snapshots = map[string]report.Snapshot{"db": {Age: 1, Last: 2}}
 	s.Last = &ha.Result{Promoted: true, Downtime: ha.Duration(3 * time.Second)}
 	s.Retention = &upkeep.RetentionStatus{AppliedBy: upkeep.AppliedByBucket, RulesRead: &then, LastSweep: &then}
 	s.Instances[1].Rehearsals = []ha.Rehearsal{{Result: ha.RehearsalPassed, Took: ha.Duration(time.Second), Time: then}}
-	s.Federation = &agent.FederationStatus{Target: "b:9090"}
+	s.Federation = &report.FederationStatus{Target: "b:9090"}
 	return s
 }
 

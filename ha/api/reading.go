@@ -6,16 +6,17 @@ import (
 
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // readingErrors are the statuses that whatever reads the bucket may have.
 var readingErrors = []int{http.StatusServiceUnavailable, http.StatusInternalServerError}
 
-type statusOutput struct{ Body agent.Status }
+type statusOutput struct{ Body report.Status }
 
 // Instances is the table of instances.
 type Instances struct {
-	Instances []agent.InstanceStatus `json:"instances" nullable:"false"`
+	Instances []report.InstanceStatus `json:"instances" nullable:"false"`
 }
 
 type instancesOutput struct{ Body Instances }

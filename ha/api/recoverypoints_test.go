@@ -11,9 +11,9 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // chained is an agent with a chain of backups and a history.
@@ -121,7 +121,7 @@ func TestWhatIsNotKnownOfTheSpanIsSaid(t *testing.T) {
 	if r := lookBack(t, c, 24*time.Hour); r.Unknown != "not all backups could be read: the line is cut" || len(r.Points) == 0 {
 		t.Errorf("%+v", r)
 	}
-	young.change(func() { young.status = agent.Status{Status: ha.Status{Bucket: "it does not answer"}} })
+	young.change(func() { young.status = report.Status{Status: ha.Status{Bucket: "it does not answer"}} })
 	if r := lookBack(t, young, time.Hour); r.Unknown != "the bucket cannot be used (it does not answer): only what is cached here is known" {
 		t.Errorf("%+v", r)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -34,7 +35,7 @@ type large struct {
 	api.Promotions
 	api.Accounts
 	api.Hooks
-	status  agent.Status
+	status  report.Status
 	backups []control.BackupInfo
 	events  *event.Log
 	changed chan struct{}
@@ -76,24 +77,24 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		a.backups = append(a.backups, b)
 	}
 	newest := a.backups[0].Ref
-	a.status = agent.Status{
+	a.status = report.Status{
 		Status:  ha.Status{Role: role, Leading: role == ha.RoleActive, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then, Fencing: ha.Fencing{Mode: ha.Available, TTL: ha.Duration(time.Minute), Margin: ha.Duration(10 * time.Second)}}},
-		Cluster: "090d0a9617cbda625dc96a065aa498a6", Instance: "host-00", Incarnation: "i", URL: "https://host-00.example:7878", Version: "1.0.0", State: agent.StateActive,
+		Cluster: "090d0a9617cbda625dc96a065aa498a6", Instance: "host-00", Incarnation: "i", URL: "https://host-00.example:7878", Version: "1.0.0", State: report.StateActive,
 		Active: "host-00", ActiveURL: "https://host-00.example:7878", Healthy: true, LastBackup: &newest, LastBackupAge: 42, NextBackup: 258,
-		Config: &agent.SharedConfig{
+		Config: &report.SharedConfig{
 			Digest: "d", Frequency: ha.Duration(5 * time.Minute), Retention: ha.Duration(14 * 24 * time.Hour), ReuseWindow: ha.Duration(7 * 24 * time.Hour), Fencing: "available",
 			TTL: ha.Duration(time.Minute), StopTimeout: ha.Duration(20 * time.Second), Margin: ha.Duration(10 * time.Second), Instances: []ha.Member{},
 		},
 		Cached: []backup.Ref{}, HeadAlive: true, HeadAge: 3, Outlook: "this instance is the active", OutlookGood: true,
 	}
 	if role == ha.RoleStandby {
-		a.status.Instance, a.status.App, a.status.State = "host-01", "", agent.StateInSync
+		a.status.Instance, a.status.App, a.status.State = "host-01", "", report.StateInSync
 		a.status.NextBackup, a.status.Staged = -1, newest.ID
 		a.status.Outlook = "a switchover would lose nothing; a failover would lose what came after the newest backup (42s ago)"
 	}
 	for i := range manyInstances {
-		one := agent.InstanceStatus{
-			Name: fmt.Sprintf("host-%02d", i), URL: fmt.Sprintf("https://host-%02d.example:7878", i), Role: ha.RoleStandby, State: agent.StateInSync, Epoch: 3, Version: "1.0.0",
+		one := report.InstanceStatus{
+			Name: fmt.Sprintf("host-%02d", i), URL: fmt.Sprintf("https://host-%02d.example:7878", i), Role: ha.RoleStandby, State: report.StateInSync, Epoch: 3, Version: "1.0.0",
 			Keys: []string{"72e16c15"}, LastSeen: &then,
 		}
 		for _, b := range a.backups[:10] {
@@ -101,18 +102,18 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		}
 		switch {
 		case i == 0:
-			one.Role, one.State, one.Cached = ha.RoleActive, agent.StateActive, nil
+			one.Role, one.State, one.Cached = ha.RoleActive, report.StateActive, nil
 		case i == 1:
 			one.Rehearsals = []ha.Rehearsal{{Backup: newest.ID, Time: then, Result: ha.RehearsalPassed, Took: ha.Duration(1500 * time.Millisecond)}}
 		case i == 2:
-			one.State, one.Lag = agent.StateBehind, 900
+			one.State, one.Lag = report.StateBehind, 900
 		case i == 3:
-			one.State, one.Lag, one.LastError = agent.StateUnreachable+" since 2026-03-04T04:00:00Z", 4000, "connection refused"
+			one.State, one.Lag, one.LastError = report.StateUnreachable+" since 2026-03-04T04:00:00Z", 4000, "connection refused"
 		case i == 4:
 			one.State = "rehearsal failed"
 			one.Rehearsals = []ha.Rehearsal{{Backup: newest.ID, Time: then, Result: ha.RehearsalFailed, Error: "the probe said: table users is empty"}}
 		case i == 5:
-			one.State, one.Blockers = agent.StateBlocked, []string{"source db: the role app is not there, and the agent's role may not make it"}
+			one.State, one.Blockers = report.StateBlocked, []string{"source db: the role app is not there, and the agent's role may not make it"}
 		case i == 6:
 			one.Troubles = []string{"the application runs here (process 4711 has /srv/app/db.sqlite open): stop it"}
 		}
@@ -120,7 +121,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		one.Self = one.Name == a.status.Instance
 		a.status.Instances = append(a.status.Instances, one)
 	}
-	a.status.Healthy, a.status.Verdict = false, agent.VerdictToLookAt
+	a.status.Healthy, a.status.Verdict = false, report.VerdictToLookAt
 	a.status.Problems = []string{
 		"host-03 is unreachable since 2026-03-04T04:00:00Z", "host-04: the rehearsal of a backup failed: the probe said: table users is empty",
 		"host-05 could not take over: source db: the role app is not there, and the agent's role may not make it",
@@ -129,13 +130,13 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 		"host-02: behind (the newest backup is 42s old)", "the newest backup lacks something: uploads: 2 files have an ACL that could not be kept",
 		"host-09 had what never came here, and kept it as salvage backup 20260304T040000Z-e00000002-s00000812-5a7de70d; look: understudy backups diff 20260304T035500Z-e00000002-s00000811-0c1d2e3f 20260304T040000Z-e00000002-s00000812-5a7de70d; get it: understudy restore 20260304T040000Z-e00000002-s00000812-5a7de70d --to DIR",
 	}
-	topics := []agent.Topic{"unreachable", "rehearsal-failed", "cannot-take-over", "catching-up", "backup-lacks-something", "what-was-lost"}
+	topics := []report.Topic{"unreachable", "rehearsal-failed", "cannot-take-over", "catching-up", "backup-lacks-something", "what-was-lost"}
 	for i, text := range append(slices.Clone(a.status.Problems), a.status.Caveats...) {
-		a.status.Findings = append(a.status.Findings, agent.Finding{Text: text, Topic: topics[i], Wrong: i < len(a.status.Problems)})
+		a.status.Findings = append(a.status.Findings, report.Finding{Text: text, Topic: topics[i], Wrong: i < len(a.status.Problems)})
 	}
-	a.status.Protects = agent.Protection{
-		Sources: []agent.ProtectedSource{{Name: "db", Kind: "postgres"}, {Name: "uploads", Kind: "directory"}, {Name: "keys", Kind: "file"}},
-		Hooks:   []agent.ConfiguredHook{{Name: "promote", Program: "systemctl", Timeout: 60}, {Name: "demote", Program: "systemctl"}},
+	a.status.Protects = report.Protection{
+		Sources: []report.ProtectedSource{{Name: "db", Kind: "postgres"}, {Name: "uploads", Kind: "directory"}, {Name: "keys", Kind: "file"}},
+		Hooks:   []report.ConfiguredHook{{Name: "promote", Program: "systemctl", Timeout: 60}, {Name: "demote", Program: "systemctl"}},
 	}
 	a.status.Takeover = &control.Takeover{
 		Epoch: 3, Time: then.Add(-5 * time.Hour), Mode: ha.ModeFailover, By: "user alice", Reason: "host-09 burns", Active: "host-00", Old: "host-09", Restored: a.backups[61].ID,
@@ -154,7 +155,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 	return a
 }
 
-func (a *large) Status() agent.Status             { return a.status }
+func (a *large) Status() report.Status            { return a.status }
 func (a *large) Changed() <-chan struct{}         { return a.changed }
 func (a *large) Events() *event.Log               { return a.events }
 func (a *large) Turn() uint64                     { return 1 }
@@ -170,7 +171,7 @@ func (a *large) Webhooks() ([]webhook.Status, error) {
 }
 func (a *large) NoteRefusal(context.Context, string, error) {}
 func (a *large) NoteAccess(context.Context, bool, string)   {}
-func (a *large) Instances(context.Context) ([]agent.InstanceStatus, error) {
+func (a *large) Instances(context.Context) ([]report.InstanceStatus, error) {
 	return a.status.Instances, nil
 }
 
@@ -235,7 +236,7 @@ func (a *large) Preflight(_ context.Context, req agent.PromotionRequest) (agent.
 		p.Loss.Summary = "what was changed after backup " + p.Backup.ID + ", 42s ago"
 		p.Backup.Warnings = []string{"uploads: 2 files have an ACL that could not be kept"}
 		if !req.HostIsOff {
-			p.Wait = &agent.Wait{For: "host-00 to say that its application has stopped", Seconds: 40, Word: true}
+			p.Wait = &report.Wait{For: "host-00 to say that its application has stopped", Seconds: 40, Word: true}
 		}
 	}
 	return p, nil

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/console"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // TestHelpIsServedByTheProgram: each finding has its entry in the runbook as it is
@@ -53,7 +53,7 @@ func TestHelpIsServedByTheProgram(t *testing.T) {
 			}
 		}
 	}
-	for _, topic := range agent.Topics {
+	for _, topic := range report.Topics {
 		if !strings.Contains(pages["runbook"], `id="`+string(topic)+`"`) {
 			t.Errorf("the runbook has no entry %s", topic)
 		}

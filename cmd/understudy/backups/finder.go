@@ -15,8 +15,8 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Finder finds backups.
@@ -86,7 +86,7 @@ func (f *Finder) Find(ctx context.Context, id string) (control.BackupInfo, error
 	}
 	ask := id
 	if ask == "" {
-		var s agent.Status
+		var s report.Status
 		switch err := c.Get(ctx, "/api/v1/status", &s); {
 		case c.Instead(err):
 			return f.findInBucket(ctx, id)

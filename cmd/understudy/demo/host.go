@@ -19,8 +19,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // host is one of the demo's hosts: a folder, an agent, an application.
@@ -123,18 +123,18 @@ func (h *host) serve(ctx context.Context) error {
 		return fmt.Errorf("start the agent of %s: %w", h.name, err)
 	}
 	h.agent = p
-	return h.await(ctx, "answers", func(agent.Status) error { return nil })
+	return h.await(ctx, "answers", func(report.Status) error { return nil })
 }
 
 // status asks the agent, as `understudy status` does.
-func (h *host) status(ctx context.Context) (agent.Status, error) {
-	var s agent.Status
+func (h *host) status(ctx context.Context) (report.Status, error) {
+	var s report.Status
 	err := h.api.Do(ctx, http.MethodGet, "/api/v1/status", nil, &s)
 	return s, err
 }
 
 // await waits until the agent's status passes the check.
-func (h *host) await(ctx context.Context, what string, check func(agent.Status) error) error {
+func (h *host) await(ctx context.Context, what string, check func(report.Status) error) error {
 	return await(ctx, h.name+" "+what, func() error {
 		if h.agent.ended() {
 			return errDemoEnded
@@ -173,7 +173,7 @@ func await(ctx context.Context, what string, check func() error) error {
 
 // settles waits until the host is in a state, with nothing under way.
 func (h *host) settles(ctx context.Context, state string) error {
-	return h.await(ctx, "is "+state, func(s agent.Status) error {
+	return h.await(ctx, "is "+state, func(s report.Status) error {
 		if s.State != state || s.Promotion != nil || s.Demotion != nil {
 			return fmt.Errorf("it is %s %s", s.State, strings.Join(s.Problems, "; "))
 		}
@@ -183,7 +183,7 @@ func (h *host) settles(ctx context.Context, state string) error {
 
 // knows waits until the host has others in its table of instances.
 func (h *host) knows(ctx context.Context, others ...*host) error {
-	return h.await(ctx, "knows the other hosts", func(s agent.Status) error {
+	return h.await(ctx, "knows the other hosts", func(s report.Status) error {
 		names := map[string]bool{}
 		for _, i := range s.Instances {
 			names[i.Name] = true
@@ -199,7 +199,7 @@ func (h *host) knows(ctx context.Context, others ...*host) error {
 
 // caches waits until the host has verified a backup and keeps it.
 func (h *host) caches(ctx context.Context, id string) error {
-	return h.await(ctx, "has backup "+id+" in its cache", func(s agent.Status) error {
+	return h.await(ctx, "has backup "+id+" in its cache", func(s report.Status) error {
 		for _, ref := range s.Cached {
 			if ref.ID == id {
 				return nil
@@ -211,7 +211,7 @@ func (h *host) caches(ctx context.Context, id string) error {
 
 // rehearses waits until the host has rehearsed a backup.
 func (h *host) rehearses(ctx context.Context, id string) error {
-	return h.await(ctx, "has rehearsed backup "+id, func(s agent.Status) error {
+	return h.await(ctx, "has rehearsed backup "+id, func(s report.Status) error {
 		if s.Staged != id || s.Rehearsed.Error != "" {
 			return fmt.Errorf("it has not: staged is %q %s", s.Staged, s.Rehearsed.Error)
 		}
@@ -221,7 +221,7 @@ func (h *host) rehearses(ctx context.Context, id string) error {
 
 // told waits for a notification, which is sent after the backup.
 func (h *host) told(ctx context.Context) error {
-	return h.await(ctx, "was notified", func(s agent.Status) error {
+	return h.await(ctx, "was notified", func(s report.Status) error {
 		if s.Stats.NotificationsGot == 0 {
 			return errors.New("no notification came")
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // makeCluster makes the cluster around an application that runs already, as
@@ -27,7 +27,7 @@ func (s *story) makeCluster(ctx context.Context) (string, error) {
 		func() error { return a.do(ctx, "config", "set", "stop_timeout", "3s") },
 		func() error { return a.do(ctx, "config", "set", "margin", "1s") },
 		func() error { return a.do(ctx, "config", "set", "ttl", "10s") },
-		func() error { return a.settles(ctx, agent.StateActive) },
+		func() error { return a.settles(ctx, report.StateActive) },
 	)
 }
 
@@ -49,8 +49,8 @@ func (s *story) joinCluster(ctx context.Context) (string, error) {
 		func() error { return b.serve(ctx) },
 		func() error { return c.do(ctx, "join") },
 		func() error { return c.serve(ctx) },
-		func() error { return b.settles(ctx, agent.StateInSync) },
-		func() error { return c.settles(ctx, agent.StateInSync) },
+		func() error { return b.settles(ctx, report.StateInSync) },
+		func() error { return c.settles(ctx, report.StateInSync) },
 		func() error { return s.stage.a.knows(ctx, b, c) },
 	)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 func (s *story) switchOver(ctx context.Context) (string, error) {
@@ -31,7 +32,7 @@ func (s *story) promote(ctx context.Context, h *host, flags ...string) (p agent.
 		return p, fmt.Errorf("the promotion was not made: %s %s", p.State, p.Error)
 	}
 	return p, inOrder(
-		func() error { return h.settles(ctx, agent.StateActive) },
+		func() error { return h.settles(ctx, report.StateActive) },
 		func() error { return s.stage.ledger.grows(ctx, 1) },
 	)
 }
@@ -52,7 +53,7 @@ func (s *story) nothingLost(ctx context.Context) (string, error) {
 
 func (s *story) steppedAside(ctx context.Context) (string, error) {
 	return "", inOrder(
-		func() error { return s.stage.a.settles(ctx, agent.StateInSync) },
+		func() error { return s.stage.a.settles(ctx, report.StateInSync) },
 		func() error { return s.stage.a.appStopped(ctx) },
 	)
 }
@@ -173,7 +174,7 @@ func (s *story) stepDown(ctx context.Context) (string, error) {
 	err := inOrder(
 		func() error { return b.serve(ctx) },
 		func() error {
-			return b.await(ctx, "has stepped down", func(st agent.Status) error {
+			return b.await(ctx, "has stepped down", func(st report.Status) error {
 				if st.Role != ha.RoleStandby || st.Demotion != nil {
 					return fmt.Errorf("it is %s", st.State)
 				}
@@ -232,8 +233,8 @@ func (s *story) followed(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return "", inOrder(
-		func() error { return a.settles(ctx, agent.StateInSync) },
-		func() error { return b.settles(ctx, agent.StateInSync) },
+		func() error { return a.settles(ctx, report.StateInSync) },
+		func() error { return b.settles(ctx, report.StateInSync) },
 	)
 }
 

@@ -12,10 +12,10 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // examineBucket looks at the store, and at the cluster in it if there is a key.
@@ -86,7 +86,7 @@ func (e *Examiner) examinePacks(ctx context.Context, bucket *control.Store) []Fi
 	}
 	detail := fmt.Sprintf("%d of the %d that the newest backup needs are missing, or cut short (%s): it cannot be restored whole from the bucket", len(missing), of, missing[0].Digest.Key())
 	if c, err := e.Agent(); err == nil {
-		var s agent.Status
+		var s report.Status
 		if c.Get(ctx, "/api/v1/status", &s) == nil && s.LastBackup != nil &&
 			c.Do(ctx, http.MethodPost, "/api/v1/backups/"+url.PathEscape(s.LastBackup.ID)+"/verify", nil, new(api.Verification)) == nil && s.Leading {
 			detail += "; the active looks as well, and stores again what was in them"

@@ -21,9 +21,9 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/buckets"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Ring is the key file of this host.
@@ -142,7 +142,7 @@ func (r Ring) knownKeys(ctx context.Context) (map[string][]string, error) {
 	switch err := c.Get(ctx, "/api/v1/instances", &list); {
 	case err == nil:
 		for _, i := range list.Instances {
-			if i.Name != "" && i.State != agent.StateRemoved {
+			if i.Name != "" && i.State != report.StateRemoved {
 				known[i.Name] = i.Keys
 			}
 		}

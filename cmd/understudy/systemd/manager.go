@@ -13,7 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Manager tells systemd how the agent is, where that has started it as
@@ -47,7 +47,7 @@ func (m *Manager) Beat() { m.turns.Add(1) }
 
 // Run tells systemd how the agent is until ctx is done: that it is alive only while
 // its loop turns.
-func (m *Manager) Run(ctx context.Context, status func() agent.Status) error {
+func (m *Manager) Run(ctx context.Context, status func() report.Status) error {
 	tick := time.NewTicker(m.every)
 	defer tick.Stop()
 	var seen uint64
@@ -86,7 +86,7 @@ func (m *Manager) Idle(ctx context.Context) {
 }
 
 // describe tells systemd a line about the agent, when that is another.
-func (m *Manager) describe(ctx context.Context, s agent.Status) {
+func (m *Manager) describe(ctx context.Context, s report.Status) {
 	line := s.Instance + ": " + s.State
 	if s.App != "" {
 		line += ", application " + s.App

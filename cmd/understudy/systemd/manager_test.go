@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/systemd/systemdtest"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // systemd is told that the agent is ready and alive by the turns of its loop, and
@@ -21,15 +21,15 @@ func TestSystemdHearsOfTurnsOfTheLoopAlone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- m.Run(ctx, func() agent.Status {
-			return agent.Status{Instance: "host-a", State: agent.StateActive, Verdict: agent.VerdictHealthy}
+		ended <- m.Run(ctx, func() report.Status {
+			return report.Status{Instance: "host-a", State: report.StateActive, Verdict: report.VerdictHealthy}
 		})
 	}()
 	if got := fake.Next(t, 2*watchdog); got != "" {
 		t.Errorf("before the loop has turned: %q", got)
 	}
 	m.Beat()
-	for _, want := range []string{"READY=1", "WATCHDOG=1", "STATUS=host-a: active; " + agent.VerdictHealthy} {
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "STATUS=host-a: active; " + report.VerdictHealthy} {
 		if got := fake.Next(t, time.Minute); got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}

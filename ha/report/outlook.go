@@ -1,4 +1,4 @@
-package agent
+package report
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ func outlook(s Status) (text string, good bool) {
 	case s.Promotion != nil:
 		return fmt.Sprintf("a promotion is under way (%s)", s.Promotion.Phase), false
 	case s.Role == ha.RoleActive && s.Refused == "":
-		text, good = successors(s)
+		text, good = Successors(s)
 		return "this instance is the active; " + text, good
 	case h == nil || s.Bucket != "ok":
 		return "not now: the bucket cannot be used", false
@@ -36,24 +36,24 @@ func outlook(s Status) (text string, good bool) {
 		rehearsal, good = rehearsal+"; what this host lacks for it has not been looked at yet", false
 	}
 	lossless := "a switchover would lose nothing"
-	if !s.stopsItself(s.Active) {
+	if !s.StopsItself(s.Active) {
 		lossless, good = "a switchover needs somebody who stops the application on "+s.Active+" by hand, for nothing there can, and would lose nothing", false
 	}
 	switch {
 	case h.Stopped:
 		return fmt.Sprintf("by failover only: %s has ended in good order, with its application; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, seconds(s.LastBackupAge), rehearsal), false
-	case s.silent():
+			s.Active, Seconds(s.LastBackupAge), rehearsal), false
+	case s.Silent():
 		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, seconds(s.HeadAge), seconds(s.LastBackupAge), rehearsal), false
+			s.Active, Seconds(s.HeadAge), Seconds(s.LastBackupAge), rehearsal), false
 	}
 	return fmt.Sprintf("%s; a failover would lose what came after the newest backup (%s ago); %s",
-		lossless, seconds(s.LastBackupAge), rehearsal), good
+		lossless, Seconds(s.LastBackupAge), rehearsal), good
 }
 
-// successors says which standbys could take over from this active, as far as
+// Successors says which standbys could take over from this active, as far as
 // their records tell.
-func successors(s Status) (text string, good bool) {
+func Successors(s Status) (text string, good bool) {
 	if s.InstancesAge < 0 {
 		return "whether a standby could take over is not known yet: their records have not been read", false
 	}
@@ -73,7 +73,7 @@ func successors(s Status) (text string, good bool) {
 			others = append(others, i.Name+": "+i.State)
 		}
 	}
-	lost := fmt.Sprintf("what came after the newest backup (%s ago)", seconds(s.LastBackupAge))
+	lost := fmt.Sprintf("what came after the newest backup (%s ago)", Seconds(s.LastBackupAge))
 	switch {
 	case s.LastBackup == nil:
 		return "the cluster has no backup yet that a standby could take over with", false

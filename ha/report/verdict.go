@@ -1,7 +1,8 @@
-package agent
+package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/watch"
 )
 
-// Verdicts on an instance. One function decides which (Status.judge), and nothing
+// Verdicts on an instance. One function decides which (Status.Judge), and nothing
 // else says that all is well.
 const (
 	// VerdictHealthy: it was looked, and there is nothing to tell.
@@ -21,13 +22,24 @@ const (
 	VerdictToLookAt = "there is something to look at"
 )
 
-// judge says how this instance and its cluster are. Whatever the status shows
+// Known is what else the verdict is by.
+type Known struct {
+	Schedule watch.Schedule
+	Troubles []event.Trouble
+	Now      time.Time
+	Poll     time.Duration
+	Notes    []string // of the look for Blockers
+	Kept     []string // what an interrupted restore had replaced
+}
+
+// Judge says how this instance and its cluster are. Whatever the status shows
 // that is not as it should be is among the problems or the caveats: the state of
 // an instance, what the newest backup lacks, an outlook that promises nothing.
-func (s *Status) judge(schedule watch.Schedule, troubles []event.Trouble, now time.Time) {
+func (s *Status) Judge(k Known) {
+	s.known = k
 	var f findings
-	s.selfProblems(&f, schedule, now)
-	for _, t := range troubles {
+	s.selfProblems(&f, k.Schedule, k.Now)
+	for _, t := range k.Troubles {
 		f.problem(topicOfTrouble(t.Kind), true, "%s", t.Text)
 	}
 	s.clusterProblems(&f)
@@ -86,7 +98,7 @@ func (s *Status) selfProblems(f *findings, schedule watch.Schedule, now time.Tim
 	f.problem(topicUnderWay, s.WorkError != "", "%s", s.WorkError)
 	f.problem(topicRehearsal, s.Rehearsed.Error != "" && !active, "the rehearsal of backup %s failed: %s", s.Rehearsed.Backup, s.Rehearsed.Error)
 	f.problem(topicBucket, active && s.Refused == "" && !s.Leading && s.Bucket == "ok", "this instance has not claimed the head yet")
-	f.problem(topicSilent, !active && s.Bucket == "ok" && s.Head != nil && s.silent(), "the active %s has shown no sign of life for %s", s.Active, seconds(s.HeadAge))
+	f.problem(topicSilent, !active && s.Bucket == "ok" && s.Head != nil && s.Silent(), "the active %s has shown no sign of life for %s", s.Active, Seconds(s.HeadAge))
 	f.problem(topicUnderWay, s.Demotion != nil, "this instance is stepping down")
 	if s.Waiting != nil && s.WorkError == "" {
 		f.problem(topicUnderWay, true, "what is under way here waits for %s", s.Waiting)
@@ -94,7 +106,7 @@ func (s *Status) selfProblems(f *findings, schedule watch.Schedule, now time.Tim
 	for _, b := range s.Blockers {
 		f.problem(topicBlocked, true, "a promotion of this instance would fail: %s", b)
 	}
-	if text := reloadProblem(s.Reload); text != "" {
+	if text := ReloadProblem(s.Reload); text != "" {
 		f.problem(topicReload, true, "%s", text)
 	}
 	if p := s.Paused; p != nil {
@@ -127,9 +139,9 @@ func (s *Status) clusterProblems(f *findings) {
 		f.problem(topicRecords, true, "the other instances' records have not been read yet")
 		return
 	case s.InstancesAge > tableOld:
-		f.problem(topicRecords, true, "the other instances' records have not been read for %s", seconds(s.InstancesAge))
+		f.problem(topicRecords, true, "the other instances' records have not been read for %s", Seconds(s.InstancesAge))
 	}
-	f.problem(topicPull, s.Role == ha.RoleActive && s.LastBackupAge > syncGrace && !s.covered(), "no standby has the newest backup, which is %s old", seconds(s.LastBackupAge))
+	f.problem(topicPull, s.Role == ha.RoleActive && s.LastBackupAge > SyncGrace && !s.Covered(), "no standby has the newest backup, which is %s old", Seconds(s.LastBackupAge))
 	for _, i := range s.Instances {
 		if i.Self || i.State == StateRemoved {
 			continue
@@ -160,7 +172,7 @@ func (s *Status) rowFinding(i InstanceStatus) (of Topic, text string, wrong bool
 	case i.LastError != "":
 		return topicOther, i.Name + ": " + i.LastError, true
 	case i.State == StateBehind, i.State == StateWaiting:
-		return topicCatchingUp, fmt.Sprintf("%s: %s (the newest backup is %s old)", i.Name, i.State, seconds(s.LastBackupAge)), s.LastBackupAge > syncGrace
+		return topicCatchingUp, fmt.Sprintf("%s: %s (the newest backup is %s old)", i.Name, i.State, Seconds(s.LastBackupAge)), s.LastBackupAge > SyncGrace
 	case i.State != StateActive && i.State != StateInSync:
 		return topicOther, i.Name + ": " + i.State, false
 	case i.Role == ha.RoleStandby && !i.Ready:
@@ -187,11 +199,11 @@ func (s *Status) caveats(f *findings) {
 	f.caveat(topicPause, s.Paused != nil, "the schedule of backups is paused")
 	f.caveat(topicUnderWay, s.Promotion != nil, "a promotion is under way")
 	f.caveat(topicUnderWay, s.Handover != nil && s.Promotion == nil, "a handover is under way")
-	f.caveat(topicSilent, standby && s.Head != nil && !s.silent() && s.HeadAge > s.lively(), "the active %s was last seen %s ago", s.Active, seconds(s.HeadAge))
+	f.caveat(topicSilent, standby && s.Head != nil && !s.Silent() && s.HeadAge > s.lively(), "the active %s was last seen %s ago", s.Active, Seconds(s.HeadAge))
 	if standby && s.LastBackup != nil && s.Head != nil {
 		text, rehearsed := rehearsalOutlook(*s)
 		f.caveat(topicUnrehearsed, !rehearsed && s.Rehearsed.Error == "", "%s", text)
-		for _, text := range s.notes {
+		for _, text := range s.known.Notes {
 			f.caveat(topicLeftOver, true, "%s", text)
 		}
 		f.caveat(topicBlocked, !s.Ready && len(s.Blockers) == 0, "whether this host has what a promotion needs has not been looked at yet")
@@ -206,7 +218,7 @@ func (s *Status) caveats(f *findings) {
 	for _, text := range s.Lacks {
 		f.caveat(topicLacks, true, "the newest backup lacks something: %s", text)
 	}
-	for _, text := range s.kept {
+	for _, text := range s.known.Kept {
 		f.caveat(topicLeftOver, true, "%s", text)
 	}
 	s.unstoppables(f)
@@ -219,13 +231,13 @@ func (s *Status) caveats(f *findings) {
 
 // lively is for how long, in seconds, the head of an active that is well may be
 // seen unchanged: it is renewed every poll, and looked at every poll.
-func (s *Status) lively() float64 { return 3*s.poll.Seconds() + livelySlack }
+func (s *Status) lively() float64 { return 3*s.known.Poll.Seconds() + livelySlack }
 
 const livelySlack = 5
 
-// syncGrace is how long a backup may take to be cached and seen to be, in
+// SyncGrace is how long a backup may take to be cached and seen to be, in
 // seconds.
-const syncGrace = 180
+const SyncGrace = 180
 
 func (s *Status) standbys() (n int) {
 	for _, i := range s.Instances {
@@ -236,9 +248,9 @@ func (s *Status) standbys() (n int) {
 	return n
 }
 
-// covered reports whether a standby has the newest backup, or there is none
+// Covered reports whether a standby has the newest backup, or there is none
 // that could.
-func (s *Status) covered() bool {
+func (s *Status) Covered() bool {
 	for _, i := range s.Instances {
 		if i.State == StateInSync || i.State == StateRehearsalFailed && i.Lag == 0 {
 			return true
@@ -247,12 +259,32 @@ func (s *Status) covered() bool {
 	return s.standbys() == 0
 }
 
-// silent reports whether the active's heartbeat is stale.
-func (s *Status) silent() bool {
+// Silent reports whether the active's heartbeat is stale.
+func (s *Status) Silent() bool {
 	return s.Head == nil || s.HeadAge >= time.Duration(s.Head.Fencing.TTL+s.Head.Fencing.Margin).Seconds()
 }
 
-// seconds writes a number of seconds for people.
-func seconds(s float64) string {
+// Seconds writes a number of seconds for people.
+func Seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+// unstoppables are what is to be known of hosts on which nothing can stop the
+// application.
+func (s *Status) unstoppables(f *findings) {
+	f.caveat(topicUnstoppable, s.Unstoppable, "nothing on this host can stop the application (neither a demote hook nor understudy exec): a switchover away from here needs somebody who stops it by hand and says so (--application-is-stopped), after a failover it may run beside the new one, and the fencing cannot be strict; configure hooks.demote")
+	for _, i := range s.Instances {
+		f.caveat(topicUnstoppable, i.Unstoppable && !i.Self && i.State != StateRemoved, "%s: nothing there can stop the application; configure hooks.demote there", i.Name)
+	}
+	t := s.Takeover
+	if t == nil || !t.Unstopped {
+		return
+	}
+	i := slices.IndexFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == t.Old })
+	f.caveat(topicUnstoppable, i < 0 || s.Instances[i].Unstoppable, "the application on %s was replaced in epoch %d, and nothing there can stop it: see to it that it does not run; what it has written since is not here", t.Old, t.Epoch)
+}
+
+// StopsItself reports whether an instance says that its host can stop the application.
+func (s *Status) StopsItself(name string) bool {
+	return !slices.ContainsFunc(s.Instances, func(i InstanceStatus) bool { return i.Name == name && i.Unstoppable })
 }

@@ -1,4 +1,4 @@
-package agent
+package report
 
 import (
 	"time"
@@ -89,9 +89,7 @@ type Status struct {
 	FailoverWait *Wait `json:"failover_wait,omitempty"`
 	Stats        Stats `json:"stats"`
 
-	poll  time.Duration
-	notes []string // of the look for Blockers
-	kept  []string // what an interrupted restore had replaced
+	known Known
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.
