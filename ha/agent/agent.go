@@ -40,7 +40,7 @@ import (
 type Agent struct {
 	cfg        Config
 	dir        *datadir.Dir
-	standIn    *standIn // until the loop begins
+	standIn    *application.StandIn // until the loop begins
 	self       ha.Peer
 	control    *control.Store
 	repo       *backup.Repository
@@ -78,6 +78,7 @@ type Agent struct {
 	readiness  *watch.Readiness
 	aftermath  *watch.Aftermath
 	overdue    *watch.Overdue
+	folder     *watch.Folder
 	kept       *staging.Kept
 	rules      *upkeep.Rules
 	locks      *upkeep.Locks
@@ -119,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	stand := newStandIn(ctx, cfg, dir)
+	stand := newStandIn(ctx, &cfg, dir)
 	if err = dir.Tidy(); err == nil {
 		var a *Agent
 		if a, err = open(ctx, cfg, dir); err == nil {
@@ -127,7 +128,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 			return a, nil
 		}
 	}
-	stand.end()
+	stand.End()
 	return nil, errors.Join(err, dir.Close())
 }
 
@@ -248,7 +249,7 @@ func (a *Agent) params() (ha.Params, error) {
 
 // Close releases the data folder. Call it after Run has returned.
 func (a *Agent) Close() error {
-	a.standIn.end()
+	a.standIn.End()
 	return errors.Join(a.closeEvents(), a.dir.Close())
 }
 
@@ -293,7 +294,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })
 	g.Go(func() error { return a.kept.Run(gctx) })
-	g.Go(func() error { return a.keepLooking(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.look) })
 	err := g.Wait()
 	a.runner.End()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -308,7 +309,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
-	a.standIn.end()
+	a.standIn.End()
 	return a.runner.Run(ctx, a.follower.Begin())
 }
 

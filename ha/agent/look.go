@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/staging"
@@ -25,16 +26,13 @@ import (
 // lookEvery is how often this host is looked at.
 const lookEvery = 30 * time.Second
 
-// keepLooking looks every now and then whether an application runs on a standby,
-// whether the fencing can be kept, and whether there is room for what the agent must write.
-func (a *Agent) keepLooking(ctx context.Context) error {
-	return a.whenAdmitted(ctx, func() time.Duration {
-		a.holders.Look(ctx)
-		a.lookAtFencing(ctx)
-		a.lookAtRoom(ctx)
-		a.lookAtFolders(ctx)
-		return lookEvery
-	})
+// look looks whether an application runs on a standby, whether the fencing can be kept,
+// and whether there is room for what the agent must write.
+func (a *Agent) look(ctx context.Context) time.Duration {
+	a.holders.Look(ctx)
+	a.lookAtFencing(ctx)
+	a.folder.Look(ctx)
+	return lookEvery
 }
 
 // openApplication makes the parts that run the application and look at it.
@@ -114,6 +112,7 @@ func (a *Agent) openWatch() {
 			return lacks, p.notes
 		},
 	})
+	a.folder = watch.NewFolder(a.dir, a.tell, func() []source.Source { return a.live().Sources })
 	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)
 	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
 		return slices.ContainsFunc(a.instances(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
@@ -130,4 +129,17 @@ func (a *Agent) schedule(core ha.Status) watch.Schedule {
 		return watch.Schedule{Paused: rec.Paused, Failing: rec.BackupError}
 	}
 	return watch.Schedule{}
+}
+
+// newStandIn makes what stops the application while the agent cannot begin.
+func newStandIn(ctx context.Context, cfg *Config, dir *datadir.Dir) *application.StandIn {
+	return application.NewStandIn(ctx, application.StandInConfig{
+		Folder: dir.Path(), Demote: cfg.Hooks.Demote, Runner: cfg.hooks, Unstoppable: cfg.unstoppable(cfg.Hooks),
+		Clock: cfg.Clock, Random: cfg.Random, Poll: cfg.Poll, Logger: cfg.Logger,
+		Incarnation: func() (string, error) { return membership.RandomHex(cfg.Random, 16) },
+		Journal: func() (j ha.Journal, found bool, err error) {
+			found, err = dir.Load(datadir.JournalFile, &j)
+			return j, found, err
+		},
+	})
 }

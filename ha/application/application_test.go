@@ -2,10 +2,13 @@ package application
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -184,3 +187,59 @@ func TestAWriterOnAStandbyIsATrouble(t *testing.T) {
 		t.Errorf("the active's own application: %q", f.troubles)
 	}
 }
+
+// For an agent that cannot begin, a standby's application is stopped, within the longest
+// stop that may be in force; it is tried again when that fails. An agent that begins in
+// time needs nobody.
+func TestTheStandInStopsTheApplicationOfAStandby(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		runs := make(chan Hook, 10)
+		f.err = errors.New("it hangs")
+		begin := func() *StandIn {
+			return NewStandIn(t.Context(), StandInConfig{
+				Folder: "/data", Demote: Hook{Command: []string{"stop"}}, Runner: told{f, runs}, Clock: bubble{time.Now()}, Random: rand.Reader, Poll: time.Second,
+				Logger: slog.New(slog.DiscardHandler), Incarnation: func() (string, error) { return "new", nil },
+				Journal: func() (ha.Journal, bool, error) {
+					return ha.Journal{Cluster: "one", Instance: "a", Role: ha.RoleStandby, Fencing: []ha.Fencing{fencing(3 * time.Second), fencing(8 * time.Second)}}, true, nil
+				},
+			})
+		}
+		begin().End()
+		if len(runs) != 0 {
+			t.Error("the application was stopped, and the agent has begun in time")
+		}
+		s := begin()
+		<-time.After(time.Minute)
+		s.End()
+		if n := len(runs); n != 2 {
+			t.Fatalf("the hook was run %d times, want once more after it failed", n)
+		}
+		if h := <-runs; h.Timeout != 8*time.Second {
+			t.Errorf("a stop may take %v", h.Timeout)
+		}
+	})
+}
+
+// told says which hooks are run; the second run is good.
+type told struct {
+	f    *fake
+	runs chan<- Hook
+}
+
+func (r told) Run(_ context.Context, _ string, h Hook, _ []string) (string, error) {
+	r.runs <- h
+	if len(r.runs) > 1 {
+		return "", nil
+	}
+	return "", r.f.err
+}
+
+// bubble is the test's own clock.
+type bubble struct{ begun time.Time }
+
+func (b bubble) Now() ha.Now {
+	passed := time.Hour + time.Since(b.begun)
+	return ha.Now{Mono: passed, Boot: passed, Wall: time.Now()}
+}
+func (b bubble) Boot() string { return "" }

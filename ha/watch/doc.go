@@ -3,6 +3,7 @@
 //
 //	Readiness  what this host lacks for a promotion
 //	Overdue    for how long no backup has come
+//	Folder     whether the data folder has room, and its folders are folders
 //	Aftermath  what the newest backup lacks, and how the present epoch began
 //
 // Nothing is decided by it.

@@ -27,17 +27,24 @@ type fake struct {
 	takeover *control.Takeover
 	back     bool
 
-	noted   []string
-	changed int
-	looks   int
-	asked   int // for a takeover
+	moved   []string // aside
+	failure error
+	full    bool
+
+	noted    []string
+	cleared  []string // the folders of these sources
+	troubles map[string]string
+	changed  int
+	looks    int
+	asked    int // for a takeover
 }
 
 func newFake() *fake {
 	newest := &backup.Ref{ID: "b1", Time: time.Unix(1e9, 0)}
 	c := ha.DefaultConfig()
 	return &fake{
-		now: ha.Now{Mono: time.Hour, Boot: time.Hour, Wall: time.Unix(1e9, 0)}, shared: &c, manifest: &backup.Manifest{},
+		troubles: map[string]string{},
+		now:      ha.Now{Mono: time.Hour, Boot: time.Hour, Wall: time.Unix(1e9, 0)}, shared: &c, manifest: &backup.Manifest{},
 		core: ha.Status{Role: ha.RoleStandby, Head: &ha.Head{Epoch: 1, Newest: newest}},
 	}
 }
@@ -53,8 +60,16 @@ func (f *fake) Changed()        { f.changed++ }
 func (f *fake) Note(_ context.Context, level event.Level, kind, text string, _ map[string]any) {
 	f.noted = append(f.noted, string(level)+" "+kind+": "+text)
 }
-func (f *fake) Trouble(context.Context, string, string, string)     {}
-func (f *fake) TroubleOver(context.Context, string, string, string) {}
+func (f *fake) Trouble(_ context.Context, kind, key, text string) { f.troubles[kind+" "+key] = text }
+func (f *fake) TroubleOver(_ context.Context, kind, key, _ string) {
+	delete(f.troubles, kind+" "+key)
+}
+func (f *fake) ClearFolders(sources []string) ([]string, error) {
+	f.cleared = sources
+	return f.moved, f.failure
+}
+func (f *fake) IsFull() bool { return f.full }
+func (f *fake) Path() string { return "/data" }
 func (f *fake) Manifest(context.Context, backup.Ref) (*backup.Manifest, error) {
 	if f.manifest == nil {
 		return nil, errors.New("the bucket does not answer")
@@ -176,5 +191,29 @@ func TestTheAftermathFitsTheHead(t *testing.T) {
 	}
 	if _, takeover := a.Read(&ha.Head{Epoch: 3}); takeover != nil {
 		t.Error("of an earlier epoch")
+	}
+}
+
+// named is a source.
+type named struct{ source.Source }
+
+func (named) Name() string { return "files" }
+
+// What stands in a folder's place is told once it is moved aside, and is a trouble while
+// it cannot be; so is a disk that is full.
+func TestTheDataFolderIsLookedAfter(t *testing.T) {
+	f := newFake()
+	l := NewFolder(f, f, func() []source.Source { return []source.Source{named{}} })
+	f.moved, f.failure, f.full = []string{"cache was a file"}, errors.New("packs cannot be moved"), true
+	l.Look(t.Context())
+	if len(f.noted) != 1 || !strings.Contains(f.noted[0], "cache was a file") || !slices.Equal(f.cleared, []string{"files"}) {
+		t.Errorf("noted %q, cleared of %q", f.noted, f.cleared)
+	}
+	if full := f.troubles["disk data folder"]; len(f.troubles) != 2 || f.troubles["cache folders"] != "packs cannot be moved" || !strings.Contains(full, "/data is full") {
+		t.Errorf("troubles %q", f.troubles)
+	}
+	f.moved, f.failure, f.full = nil, nil, false
+	if l.Look(t.Context()); len(f.troubles) != 0 || len(f.noted) != 1 {
+		t.Errorf("troubles %q, noted %q", f.troubles, f.noted)
 	}
 }
