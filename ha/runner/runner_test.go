@@ -51,10 +51,15 @@ func (f *fake) trouble() string {
 	return f.wrong
 }
 
-func (f *fake) Handle(_ ha.Now, ev ha.Event) []ha.Effect { return f.handle(ev) }
-func (f *fake) Status() ha.Status                        { return ha.Status{} }
-func (f *fake) Wake() (time.Duration, bool)              { return 0, false }
-func (f *fake) Boot() string                             { return "" }
+func (f *fake) Handle(_ ha.Now, ev ha.Event) []ha.Effect {
+	f.mu.Lock()
+	handle := f.handle
+	f.mu.Unlock()
+	return handle(ev)
+}
+func (f *fake) Status() ha.Status           { return ha.Status{} }
+func (f *fake) Wake() (time.Duration, bool) { return 0, false }
+func (f *fake) Boot() string                { return "" }
 func (f *fake) Now() ha.Now {
 	return ha.Now{Mono: time.Hour + time.Since(f.begun), Wall: time.Now()}
 }
@@ -132,6 +137,8 @@ func (f *fake) run(t *testing.T) *Runner {
 
 // on wants effects done once it hears of a notification, and notes what was done.
 func (f *fake) on(effects ...ha.Effect) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.handle = func(ev ha.Event) []ha.Effect {
 		switch ev := ev.(type) {
 		case ha.Notified:
@@ -217,11 +224,13 @@ func TestAWriteThatHangsDoesNotKeepAProcess(t *testing.T) {
 func TestWorkThatFailsIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(fake)
-		f.on(ha.Pull{ID: 1}, ha.MakeBackup{ID: 2}, ha.Answer{Request: "x"}, ha.Cancel{ID: 1})
+		f.on(ha.Pull{ID: 1}, ha.MakeBackup{ID: 2}, ha.Answer{Request: "x"})
 		r := f.run(t)
 		if err := r.cfg.Inbox.Hand(t.Context(), ha.Notified{}); err != nil {
 			t.Fatal(err)
 		}
+		f.on(ha.Cancel{ID: 1})
+		r.cfg.Inbox.Wake()
 		got := f.seen()
 		for _, want := range []string{"ha.Answer", "done 1: context canceled", "failed backup", "done 2: no"} {
 			if !slices.Contains(got, want) {
