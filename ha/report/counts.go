@@ -45,7 +45,9 @@ func (s *Counts) BackupDone(at time.Time, took time.Duration, m *backup.Manifest
 }
 
 // Rehearsal counts a rehearsal.
-func (s *Counts) Rehearsal()       { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
+func (s *Counts) Rehearsal() { s.change(func(s *Stats) { s.RehearsalAttempts++ }) }
+
+// RehearsalFailed counts one that failed.
 func (s *Counts) RehearsalFailed() { s.change(func(s *Stats) { s.RehearsalFailures++ }) }
 
 // StageDamaged counts entries of a stage that were restored again.
@@ -57,7 +59,9 @@ func (s *Counts) StageDamaged(entries int64) {
 func (s *Counts) StageRotten() { s.change(func(s *Stats) { s.StageRotten++ }) }
 
 // Pull counts a pull.
-func (s *Counts) Pull()       { s.change(func(s *Stats) { s.PullAttempts++ }) }
+func (s *Counts) Pull() { s.change(func(s *Stats) { s.PullAttempts++ }) }
+
+// PullFailed counts one that failed.
 func (s *Counts) PullFailed() { s.change(func(s *Stats) { s.PullFailures++ }) }
 
 // Failed counts the failure of a step.
