@@ -17,9 +17,15 @@ type placeOutput struct{ Body Place }
 
 // addHost adds what is known of this host alone.
 func (a *api) addHost(p Place) {
+	p = p.public()
+	register(a, operation("get-host", http.MethodGet, "/api/v1/host", "Where bucket, key and configuration of this host are: what a restore by hand is told"),
+		func(context.Context, *struct{}) (*placeOutput, error) { return &placeOutput{Body: p}, nil })
+}
+
+// public is the place without a password in the bucket's URL.
+func (p Place) public() Place {
 	if u, err := url.Parse(p.Bucket); err == nil {
 		p.Bucket = u.Redacted()
 	}
-	register(a, operation("get-host", http.MethodGet, "/api/v1/host", "Where bucket, key and configuration of this host are: what a restore by hand is told"),
-		func(context.Context, *struct{}) (*placeOutput, error) { return &placeOutput{Body: p}, nil })
+	return p
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/client"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Setup is a host that is to become an instance. Errors of its methods are
@@ -43,6 +44,9 @@ type SetupState struct {
 	KeyID         string   `json:"key_id,omitempty" doc:"of the key that is set already"`
 	KeyFixed      bool     `json:"key_fixed"`
 	Problems      []string `json:"problems,omitempty" doc:"what has to be mended on the host first"`
+	// Config is the YAML file, Protects what it says; nil: it cannot be used yet.
+	Config   string             `json:"config"`
+	Protects *report.Protection `json:"protects,omitempty"`
 }
 
 // BucketProof says whether a bucket may be used.
@@ -75,6 +79,10 @@ type SetupDone struct {
 	Role    ha.Role  `json:"role"`
 	Cluster string   `json:"cluster"`
 	Notes   []string `json:"notes,omitempty"`
+	// Place is what a command on this host or another one needs.
+	Place Place `json:"place"`
+	// Protects is what this host's YAML file says.
+	Protects report.Protection `json:"protects"`
 }
 
 // SetupConfig is what a server of the set-up is given.
@@ -206,6 +214,7 @@ func (a *api) addSetup(s Setup) {
 	register(a, of("set-up", http.MethodPost, "", "Make the cluster with this host as its active, or join it as a standby"),
 		func(ctx context.Context, in *setupInput) (*setupOutput, error) {
 			done, err := s.Create(ctx, in.Body)
+			done.Place = done.Place.public()
 			return &setupOutput{Body: done}, err
 		})
 }

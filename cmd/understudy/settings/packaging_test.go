@@ -37,3 +37,13 @@ func TestPackagedConfigsAreGood(t *testing.T) {
 		}
 	}
 }
+
+// TestTemplatesOfTheConsoleAreGood: what somebody copies from the set-up page is taken.
+func TestTemplatesOfTheConsoleAreGood(t *testing.T) {
+	for _, name := range []string{"postgres", "sqlite", "files", "command"} {
+		c, err := (&Host{Config: filepath.Join("..", "..", "..", "ha", "console", "assets", "templates", name+".yaml"), DataDir: "/var/lib/understudy"}).File(nil)
+		if err != nil || len(c.Sources) == 0 || c.Hooks.Promote.Command == nil || c.Hooks.Demote.Command == nil {
+			t.Errorf("%s: %v, or it shows too little", name, err)
+		}
+	}
+}

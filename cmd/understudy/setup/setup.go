@@ -28,8 +28,10 @@ import (
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // IsNew reports whether this host has to be set up before an agent can run:
@@ -130,7 +132,13 @@ func (s *host) State(context.Context) api.SetupState {
 	state := api.SetupState{
 		Instance: set.Instance, InstanceFixed: set.Given("instance"),
 		URL: set.URL, URLFixed: set.Given("url"), Bucket: set.Bucket, BucketFixed: set.Given("bucket"),
-		Problems: s.problems(),
+		Config: set.Config,
+	}
+	if file, err := s.Set.File(s.KeepOutput); err != nil {
+		state.Problems = s.problems()
+	} else {
+		protects := report.ProtectionOf(application.Setup{Sources: file.Sources, Hooks: file.Hooks})
+		state.Protects = &protects
 	}
 	if set.HasKey() {
 		state.KeyFixed = set.Given("key") || set.Given("key-file")
@@ -248,6 +256,11 @@ func (s *host) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone,
 		if found.Result != doctor.Good {
 			done.Notes = append(done.Notes, found.Detail)
 		}
+	}
+	done.Protects = report.ProtectionOf(application.Setup{Sources: c.Sources, Hooks: c.Hooks})
+	done.Place = api.Place{Bucket: entered.Set.Bucket, KeyFile: kept.KeyFile, Config: entered.Set.Config}
+	if done.Place.KeyFile == "" {
+		done.Place.KeyFile = s.Set.KeyFile
 	}
 	s.finished = true
 	close(s.done)
