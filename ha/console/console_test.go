@@ -304,7 +304,7 @@ func TestPagesOfALargeCluster(t *testing.T) {
 				b.Use(server.Desktop)
 			}
 			if role == ha.RoleStandby {
-				openTab(b, "make-active", "rehearsed here, and ready")
+				openTab(b, "make-active", "rehearsed here")
 				lookAtAFailover(b)
 			} else {
 				openTab(b, "backups", "50 shown")
@@ -458,5 +458,29 @@ func BenchmarkLargeCluster(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestScalesHaveUnitsThatFit: no two marks of an axis read the same, and none is 0 but
+// the lowest.
+func TestScalesHaveUnitsThatFit(t *testing.T) {
+	b := server.OpenBrowser(t, server.Desktop)
+	b.Open(serve(t, ha.RoleActive))
+	b.See("Sign in")
+	for script, want := range map[string]string{
+		"durations(0.05)":   "0 ms, 20 ms, 40 ms, 60 ms",
+		"durations(2.9)":    "0 s, 1 s, 2 s, 3 s",
+		"durations(290)":    "0 min, 2 min, 4 min, 6 min",
+		"durations(40000)":  "0 h, 3 h, 6 h, 9 h, 12 h",
+		"sizes(7300000)":    "0 MiB, 2 MiB, 4 MiB, 6 MiB, 8 MiB",
+		"sizes(900)":        "0 B, 250 B, 500 B, 750 B, 1000 B",
+		"sizes(5368709120)": "0 GiB, 2 GiB, 4 GiB, 6 GiB",
+	} {
+		if got := server.Eval[string](b, `import("/console/scale.js").then((m) => m.`+script+`.ticks.map((t) => t.text).join(", "))`); got != want {
+			t.Errorf("%s: %s; want %s", script, got, want)
+		}
+	}
+	if got := server.Eval[string](b, `import("/console/clock.js").then((m) => [0, 0.0004, 0.02, 1.5, 9.96, 100, 7000, 90000].map(m.span).join(", "))`); got != "0 s, 1 ms, 20 ms, 1.5 s, 10 s, 100 s, 117 min, 25 h" {
+		t.Error(got)
 	}
 }

@@ -2,6 +2,7 @@
 
 import { ago, span, time } from "./clock.js";
 import { h } from "./dom.js";
+import { lifeless } from "./loss.js";
 import { canTakeOver, names, silent, stale, standbys, upper, wait } from "./state.js";
 
 // answer says it in one box, from what was looked at. What nobody has looked at is unknown.
@@ -26,8 +27,8 @@ function ofActive(s) {
   if (!all.length) return { tone: "bad", verdict: "No.", title: "There is no standby.", lines: ["What is in the bucket can be restored by hand on any host with the key."] };
   const lost = ["Should this host be lost, what changed after ", newest(s), " would be lost."];
   const yes = by("yes"), later = by("later"), unknown = by("unknown");
-  if (yes.length) return { tone: s.outlook_good ? "good" : "warn", verdict: "Yes.", title: `${upper(names(yes.map((i) => i.name)))} can take over.`, lines: ["A switchover loses nothing.", lost], elsewhere: yes.slice(0, 4) };
-  if (later.length) return { tone: "warn", verdict: "Soon.", title: `${upper(names(later.map((i) => i.name)))} can take over once the newest backup is there.`, lines: [lost], elsewhere: later.slice(0, 4) };
+  if (yes.length) return { tone: s.outlook_good ? "good" : "warn", verdict: "Yes.", title: `${names(yes.map((i) => i.name))} can take over.`, lines: ["A switchover loses nothing.", lost], elsewhere: yes.slice(0, 4) };
+  if (later.length) return { tone: "warn", verdict: "Soon.", title: `${names(later.map((i) => i.name))} can take over once the newest backup is there.`, lines: [lost], elsewhere: later.slice(0, 4) };
   if (unknown.length) return { tone: "warn", verdict: "Unknown.", title: stale(s) ? `The other instances' records are ${span(s.instances_age_seconds)} old.` : `Nobody has looked whether ${names(unknown.map((i) => i.name))} could.`, lines: [lost] };
   return { tone: "bad", verdict: "No.", title: "No standby could take over.", lines: ["Each instance below says why.", lost] };
 }
@@ -36,7 +37,7 @@ function ofStandby(s) {
   const me = s.instances?.find((i) => i.self) ?? { self: true, state: s.state };
   if (s.promotion) return { tone: "warn", verdict: "Under way.", title: `${s.instance} is being made the active.`, promote: "primary" };
   const can = canTakeOver(s, { ...me, self: true }), dead = silent(s) || s.head?.stopped;
-  const since = dead && [h("strong", {}, s.active || "The active"), s.head?.stopped ? " has ended in good order, with its application." : ` has shown no sign of life for ${span(s.head_age_seconds)}.`];
+  const since = dead && [h("strong", {}, s.active || "The active"), s.head?.stopped ? " has ended in good order, with its application." : [lifeless(s), "."]];
   const lost = ["What changed after ", newest(s), dead ? " on it is lost to a failover." : " would be lost by a failover; a switchover loses nothing."];
   if (can === "no") return { tone: "bad", verdict: "Not this one.", title: upper(s.outlook) + ".", lines: [since].filter(Boolean) };
   if (can === "unknown") return { tone: "warn", verdict: "Unknown.", title: `Nobody has looked yet whether ${s.instance} could.`, lines: [since, lost].filter(Boolean), promote: "plain" };

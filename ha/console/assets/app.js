@@ -4,6 +4,7 @@ import { get, poll, send, whenSignedOut } from "./api.js";
 import { keepTime, span, zoneSwitch } from "./clock.js";
 import { h, replace, badge, busy, complain, field, announce, uniqueId } from "./dom.js";
 import overview from "./overview.js";
+import { follow } from "./promotion.js";
 import { silent, toneOf, upper } from "./state.js";
 import replication from "./replication.js";
 import instances from "./instances.js";
@@ -20,7 +21,7 @@ const every = 3000; // milliseconds between looks at the status
 
 // ctx is what pages are given.
 const ctx = { session: null, status: null, admin: false, go: (name) => { location.hash = name; }, signedOut };
-let page = null, timer = 0, frame = null;
+let page = null, timer = 0, frame = null, witness = null;
 
 keepTime();
 begin();
@@ -36,12 +37,31 @@ async function begin(notice) {
   show();
 }
 
-whenSignedOut(() => { if (ctx.session && !page?.keepsAfterSignOut?.()) signedOut("Your session has ended."); });
+whenSignedOut(async () => {
+  if (!ctx.session || page?.keepsAfterSignOut?.() || witness?.keeps()) return;
+  const before = ctx.status;
+  ctx.session = null; // told once
+  signedOut(await becameWhat(before));
+});
+
+// becameWhat says why a session has ended, as far as anybody may know: a promotion signs
+// everybody out.
+async function becameWhat(before) {
+  try {
+    const now = await (await fetch("leader")).json();
+    if (before && now.role !== before.role) {
+      return now.role === "active" ? `${now.instance} is the active now, in epoch ${now.epoch}: it was promoted while this page was open. Everybody was signed out. Sign in to see what happened.`
+        : `${now.active || "Another instance"} is the active now, in epoch ${now.epoch}: ${now.instance} was replaced while this page was open, and is a standby. Everybody was signed out.`;
+    }
+  } catch { /* it does not answer */ }
+  return "Your session has ended.";
+}
 
 function signedOut(notice) {
   clearTimeout(timer);
   page?.leave?.();
-  page = null;
+  witness?.close();
+  page = witness = null;
   frame = null;
   ctx.session = null;
   signIn(notice);
@@ -91,6 +111,7 @@ function show() {
     identity: h("p", { class: "identity" }),
     line: h("p", { class: "outlook" }),
     problems: h("div", {}),
+    banner: h("div", {}),
     nav: h("ul", {}),
   };
   const skip = h("button", { class: "skip", type: "button", onclick: () => main.focus() }, "Skip to content");
@@ -99,7 +120,7 @@ function show() {
       zoneSwitch(), h("a", { href: "console/help/runbook", target: "_blank", rel: "noopener" }, "Help"),
       h("span", { class: "faint" }, `${ctx.session.user} (${ctx.session.role})`),
       h("button", { type: "button", class: "small", onclick: signOut }, "Sign out"))),
-    frame.line, frame.problems,
+    frame.line, frame.problems, frame.banner,
     h("nav", { "aria-label": "Console" }, frame.nav)),
     main);
   open(false);
@@ -122,7 +143,7 @@ function header() {
   replace(frame.identity, h("strong", {}, s.instance), " ", badge(s.role === "active" ? "Active" : "Standby", s.role === "active" ? "solid" : ""), " ",
     s.state !== "active" && badge(s.state, toneOf(s.state)));
   const text = upper(s.outlook) + ".";
-  frame.line.hidden = on;
+  frame.line.hidden = on || name() === "make-active" && s.role === "standby"; // the page says it
   replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
     : [h("strong", {}, text), s.last_backup ? ` Newest backup ${span(s.last_backup_age_seconds)} ago.` : " No backup yet.",
       s.next_backup_seconds >= 0 ? ` Next in ${span(s.next_backup_seconds)}.` : ""]);
@@ -153,7 +174,12 @@ const name = () => {
   return pages[wanted] ? wanted : "overview";
 };
 
-addEventListener("hashchange", () => { if (frame) { open(true); header(); } });
+addEventListener("hashchange", () => {
+  if (!frame || !ctx.session) return;
+  if (name() === "make-active" && witness) { witness.close(); witness = null; replace(frame.banner); }
+  open(true);
+  header();
+});
 
 // open shows the page that the address names. Its heading gets the focus when
 // somebody has gone there.
@@ -178,13 +204,14 @@ async function look() {
     if (!document.hidden) {
       ctx.status = await poll("api/v1/status");
       frame?.main.removeAttribute("data-stale");
-      if (frame) { header(); page?.update?.(ctx.status); }
+      if (frame) { header(); watchOthers(); page?.update?.(ctx.status); }
     }
   } catch (error) {
     if (error.status === 401) return; // there is nothing more to be seen without a session
     if (frame) {
       replace(frame.line, h("strong", {}, error.message), " What is shown below may be old.");
       frame.line.className = "outlook bad";
+      frame.line.hidden = false;
       frame.main.setAttribute("data-stale", "");
     }
   }
@@ -193,11 +220,32 @@ async function look() {
 }
 ctx.look = look;
 
+// watchOthers follows a promotion that somebody else has begun, whatever page is open: its
+// end is shown there too.
+function watchOthers() {
+  const p = ctx.status.promotion;
+  if (!p || witness || name() === "make-active") return;
+  const box = h("div", {}), id = p.id;
+  let over = false;
+  replace(frame.banner, h("p", { class: "notice", role: "alert" }, h("strong", {}, `${ctx.status.instance} is being made the active`), p.by ? ` on the word of ${p.by}. ` : ". ", h("a", { href: "#make-active" }, "See how far it is")));
+  const close = follow(box, { ...ctx, became(text) {
+    over = true;
+    ctx.became(text);
+    page?.leave?.();
+    page = null;
+    replace(frame.banner);
+    replace(frame.main, h("h1", { tabindex: "-1" }, "The active is another one"), box);
+  } }, id, { by: p.by, ended: () => { forget(); look(); }, here: () => !!frame && name() !== "make-active" });
+  const forget = () => { close(); witness = null; if (frame) replace(frame.banner); };
+  witness = { keeps: () => over || ctx.status.promotion?.id === id, close };
+}
+
 // became has the header say what this instance is from now on: a promotion has
 // ended the session that could ask.
 ctx.became = (text) => {
   replace(frame.identity, h("strong", {}, ctx.status.instance), " ", badge("Active", "solid"));
   replace(frame.line, h("strong", {}, text));
   frame.line.className = "outlook";
+  frame.line.hidden = false;
   replace(frame.problems);
 };

@@ -1,18 +1,36 @@
 // Backups: what can be restored.
 
 import { get, send } from "./api.js";
-import { time, span, goDuration } from "./clock.js";
-import { h, replace, badge, busy, complain, dialog, facts, table, bytes, command, announce } from "./dom.js";
+import { difference } from "./diff.js";
+import { ago, span, time } from "./clock.js";
+import { details, few, rehearsed, restoreDialog, tags, whereOf, why } from "./backup.js";
+import { h, replace, busy, complain, field, table, bytes, announce, dialog } from "./dom.js";
 import { plot } from "./plot.js";
+import { durations, sizes } from "./scale.js";
 
 export default { title: "Backups", make };
 
 const perPage = 50;
 
+// filters choose among the backups that are loaded.
+const filters = {
+  "": ["all", () => true],
+  kept: ["rehearsed", (b) => b.rehearsals?.some((r) => r.result !== "failed")],
+  cached: ["cached somewhere", (b, where) => b.cached || where(b.id).length > 0],
+  changed: ["with changes", (b) => b.changed],
+  asked: ["asked for, and tasks", (b) => b.trigger === "request" || b.trigger === "task"],
+  salvage: ["salvage and superseded", (b) => b.salvage || b.superseded],
+  wrong: ["with warnings or damage", (b) => b.damaged || b.unlinked || b.warnings?.length || b.sources?.some((s) => s.warnings?.length)],
+};
+
 function make(content, ctx) {
   const top = h("div", { class: "actions head" }), error = h("div", {}), list = h("div", {}), more = h("div", { class: "actions" }), plots = h("div", { class: "plots" });
-  content.append(top, error, plots, list, more);
-  let all = [], newest, left = false, following, older, damaged = [], admin;
+  const search = h("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => draw() }), filter = h("select", { onchange: () => draw() }, Object.entries(filters).map(([v, [text]]) => h("option", { value: v }, text)));
+  const count = h("p", { class: "hint", role: "status" }), compared = h("button", { type: "button", disabled: true, onclick: () => compare() }, "Compare two");
+  content.append(top, error, plots, h("div", { class: "row tools" }, field("Search (id, reason, instance)", search), field("Show", filter), h("div", { class: "field" }, compared)), count, list, more);
+  let all = [], newest, left = false, following, older, damaged = [], admin, place = null;
+  const picked = new Set();
+  get("api/v1/host").then((p) => { place = p; }).catch(() => {}); // names stand in its place
 
   const load = async (before) => {
     const page = await get(`api/v1/backups?limit=${perPage}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
@@ -22,19 +40,27 @@ function make(content, ctx) {
     older = page.older_head;
     all = before ? all.concat(page.backups) : page.backups;
     draw();
+    drawPlots();
   };
+  const compare = async () => {
+    const [first, second] = all.filter((b) => picked.has(b.id)).reverse(); // the older one first
+    const box = h("div", { role: "status" }, h("p", { class: "hint" }, "Comparing: this may take a while …"));
+    dialog({ title: "What differs between two backups", body: box });
+    try { replace(box, difference(await get(`api/v1/backups/${encodeURIComponent(second.id)}/diff?base=${encodeURIComponent(first.id)}`))); } catch (e) { complain(box, e); }
+  };
+  const pick = (b) => h("input", { type: "checkbox", checked: picked.has(b.id), "aria-label": `Compare the backup of ${spoken(b)}`, onchange: (e) => {
+    if (e.target.checked) picked.add(b.id);
+    else picked.delete(b.id);
+    compared.disabled = picked.size !== 2;
+    compared.textContent = picked.size < 2 ? `Compare two (${picked.size} chosen)` : picked.size === 2 ? "Compare two" : "Choose two alone";
+  } });
   const draw = () => {
-    const where = holders(ctx.status);
-    replace(list, table("Backups, newest first", ["Time", "Why", "Size", "Stored for it", "Changed", "Cached on", "Rehearsed", ""], all.map((b) => b.damaged ? [[time(b.time), tags(b)], b.damaged, "–", "–", "–", few(where(b.id)) || (b.cached ? ctx.status.instance : "–"), "–", b.id] : [
-      [time(b.time), tags(b)],
-      why(b),
-      bytes(b.size.logical), bytes(b.size.stored), b.changed ? "yes" : "no",
-      few(where(b.id)) || (b.cached ? ctx.status.instance : "–"),
-      rehearsed(b),
-      h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${new Date(b.time).toLocaleString()}`, onclick: () => details(b, ctx, where(b.id)) }, "Details"),
-    ]), "No backup yet. The first one is made as soon as the active runs."));
-    const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage && !b.damaged).map((b) => [Date.parse(b.time), value(b)]) }];
-    replace(plots, plot("Size of the state", points((b) => b.size.logical), bytes), plot("Stored for each backup", points((b) => b.size.stored), bytes), plot("Duration", points((b) => b.duration_seconds), span));
+    const where = whereOf(ctx.status), text = search.value.trim().toLowerCase(), fits = filters[filter.value][1];
+    const shown = all.filter((b) => fits(b, where) && (!text || [b.id, b.reason, b.instance, b.trigger, b.by].some((part) => part?.toLowerCase().includes(text))));
+    const some = text || filter.value;
+    count.textContent = some ? `${shown.length} of the ${all.length} that are loaded${following ? "; older ones are not searched until they are" : ""}.` : "";
+    replace(list, table("Backups, newest first", ["Backup", "Why", "Size", "Stored for it", "Took", "Cached on", "Rehearsed", ""], shown.map((b) => row(b, where)),
+      some ? "None of those that are loaded." : "No backup yet. The first one is made as soon as the active runs. Each stands here with its time, its size, and where it is cached and rehearsed."));
     const button = h("button", { type: "button", onclick: async () => {
       const n = all.length;
       await busy(button, error, () => load(following));
@@ -45,6 +71,20 @@ function make(content, ctx) {
     replace(more, h("span", { class: "faint" }, `${all.length} shown`), following && button,
       older && h("p", { class: "notice bad" }, h("strong", {}, "Newer backups may be missing. "), older),
       damaged.map((d) => h("p", { class: "notice bad" }, h("strong", {}, `${d.key} is damaged. `), "A backup that only this object names is not listed. ", d.reason)));
+  };
+  const row = (b, where) => {
+    const head = h("span", { class: "pick" }, b.damaged ? h("span", {}) : pick(b), h("span", {}, ago(b.time), tags(b), h("span", { class: "sub" }, time(b.time)), h("span", { class: "sub" }, h("code", {}, b.id))));
+    const cached = few(where(b.id)) || (b.cached ? ctx.status.instance : "–");
+    if (b.damaged) return [head, h("span", { class: "sub bad" }, b.damaged), "–", "–", "–", cached, "–", ""];
+    return [head, why(b), [bytes(b.size.logical), !b.changed && h("span", { class: "sub" }, "unchanged")], bytes(b.size.stored), span(b.duration_seconds), cached, rehearsed(b),
+      h("span", { class: "row" },
+        h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${spoken(b)}`, onclick: () => details(b, ctx, where(b.id), place) }, "Details"),
+        h("button", { type: "button", class: "small", "aria-label": `Restore command of the backup of ${spoken(b)}`, onclick: () => restoreDialog(b, place) }, "Restore"),
+        ctx.admin && ctx.status.role === "standby" && h("a", { class: "small", href: `#make-active/${b.id}`, "aria-label": `Promote to the backup of ${spoken(b)}` }, "Promote to"))];
+  };
+  const drawPlots = () => {
+    const points = (value) => [{ name: "", points: [...all].reverse().filter((b) => !b.salvage && !b.damaged).map((b) => [Date.parse(b.time), value(b)]) }];
+    replace(plots, plot("Size of the state", points((b) => b.size.logical), bytes, sizes), plot("Stored for each backup", points((b) => b.size.stored), bytes, sizes), plot("Duration", points((b) => b.duration_seconds), span, durations));
   };
   load().catch((e) => complain(error, e));
 
@@ -60,54 +100,10 @@ function make(content, ctx) {
         } }, "Back up now");
         replace(top, editable && button, s.role === "standby" && h("p", { class: "hint" }, "Backups are made on the active", s.active_url ? [": ", h("a", { href: s.active_url }, s.active)] : "", "."));
       }
-      if (newest !== undefined && newest !== s.last_backup?.id && all.length <= perPage && !list.contains(document.activeElement)) load().catch((e) => complain(error, e));
+      if (newest !== undefined && newest !== s.last_backup?.id && all.length <= perPage && !picked.size && !list.contains(document.activeElement)) load().catch((e) => complain(error, e));
       newest = s.last_backup?.id ?? null;
     },
   };
 }
 
-const holders = (s) => (id) => (s.instances ?? []).filter((i) => i.cached?.includes(id)).map((i) => i.name);
-
-// few names a few; details name all.
-const few = (names) => names.length > 3 ? `${names.length} instances` : names.join(", ");
-
-const triggers = { schedule: "schedule", request: "asked for", task: "task", switchover: "switchover", salvage: "salvage", first: "first of its epoch" };
-export const why = (b) => [triggers[b.trigger] ?? b.trigger, b.reason && h("span", { class: "sub" }, b.reason)];
-
-export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.superseded && [" ", badge("superseded", "warn")], b.salvage && [" ", badge("salvage", "warn")], b.damaged && [" ", badge("damaged", "bad")], b.unlinked && [" ", badge("not linked to the chain", "warn")], b.warnings?.length && [" ", badge("warnings", "warn")]];
-
-// rehearsed shows how each instance's rehearsal of a backup went.
-function rehearsed(b) {
-  if (!b.rehearsals?.length) return h("span", { class: "faint" }, "–");
-  return b.rehearsals.map((r) => h("span", { class: "sub" }, badge(r.result, { passed: "good", doubtful: "warn" }[r.result] || "bad"), ` on ${r.instance} in ${span(goDuration(r.took))}`, r.error && `: ${r.error}`, r.doubts && `: ${r.doubts.join("; ")}`));
-}
-
-function details(b, ctx, where) {
-  const result = h("div", { role: "status" });
-  const verify = (deep, text) => {
-    const button = h("button", { type: "button", onclick: async () => {
-      replace(result, h("p", { class: "hint" }, deep ? "Reading every byte: this may take a while …" : "Looking at every pack …"));
-      const found = await busy(button, result, () => send("POST", `api/v1/backups/${encodeURIComponent(b.id)}/verify`, { deep }));
-      if (found) replace(result, h("p", { class: `notice ${found.ok ? "good" : "bad"}` }, found.ok ? (deep ? "Good: every byte is as it was backed up." : "Good: every pack is there with the right size.") : `It cannot be restored: ${found.damage}`));
-    } }, text);
-    return button;
-  };
-  dialog({
-    title: "Backup", body: [
-      facts([
-        ["Id", h("code", {}, b.id)], ["Time", [time(b.time), tags(b)]], ["Why", why(b)], ["Made by", b.instance], ["Epoch and sequence", `${b.epoch} and ${b.sequence}`],
-        ["Duration", span(b.duration_seconds)], ["Size of the state", bytes(b.size.logical)], ["New in it", bytes(b.size.new)], ["Stored for it", bytes(b.size.stored)],
-        ["Changed", b.changed ? "yes" : "no: nothing has changed since the one before"], ["Application version", b.application_version], ["Agent version", b.agent_version],
-        ["Cached on", where.join(", ") || "no standby"], ["Rehearsed", rehearsed(b)],
-      ]),
-      h("h3", {}, "What is in it"),
-      table("Sources of this backup", ["Source", "Kind", "Size"], b.sources.map((s) => [[s.name, (s.warnings ?? []).map((w) => h("span", { class: "sub bad" }, w))], s.kind, bytes(s.size)]), "Nothing."),
-      (b.warnings ?? []).map((w) => h("p", { class: "notice" }, w)),
-      ctx.admin && [h("h3", {}, "Verify"), h("div", { class: "row" }, verify(false, "Check that it is complete"), verify(true, "Check every byte")), result],
-      h("h3", {}, "Restore by hand"),
-      h("p", { class: "hint" }, "On any host with the key. It needs no agent, and changes nothing but the folder."),
-      command(`understudy restore ${b.id} --to ./restored`),
-      ctx.status.role === "standby" && ctx.admin && h("p", {}, h("a", { href: `#make-active/${b.id}`, onclick: (e) => e.target.closest("dialog").close() }, "Make this instance the active with this backup")),
-    ],
-  });
-}
+const spoken = (b) => new Date(b.time).toLocaleString();

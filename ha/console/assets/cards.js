@@ -31,7 +31,7 @@ function card(i, s) {
     h("p", {}, i.role === "active" ? activeState(i, s) : badge(text ?? i.state, tone ?? toneOf(i.state)), i.role === "standby" && ["in sync", "behind"].includes(i.state) ? h("span", { class: "faint" }, i.state === "in sync" ? " has the newest backup" : i.lag_seconds >= 0 ? ` ${span(i.lag_seconds)} behind` : " behind") : i.role === "standby" && text !== i.state && h("span", { class: "faint" }, ` ${readable(i.state)}`)),
     wrong.length > 0 && h("ul", { class: "blockers" }, wrong.slice(0, 5).map((w) => h("li", {}, w)), wrong.length > 5 && h("li", {}, `and ${wrong.length - 5} more`)),
     i.role === "standby" && h("p", { class: "sub" }, rehearsed ? [badge(rehearsed.result, { passed: "good", doubtful: "warn" }[rehearsed.result] ?? "bad"), " rehearsal ", ago(rehearsed.time), ` in ${span(goDuration(rehearsed.took))}`] : "No rehearsal is known."),
-    h("p", { class: "sub" }, i.self ? "Heard of now" : i.last_seen ? ["Heard of ", ago(i.last_seen)] : "Never heard of"));
+    h("p", { class: "sub" }, i.self ? "Last word: now" : i.last_seen ? ["Last word: ", ago(i.last_seen)] : "It has never said anything."));
 }
 
 // activeState says what is known of the active from here: on a standby no more than when it

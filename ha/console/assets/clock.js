@@ -51,6 +51,9 @@ export function zoneSwitch() {
   return button;
 }
 
+// readable writes the times in a text as people read them.
+export const readable = (text) => text.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/).map((part, i) => i % 2 ? time(part) : part);
+
 // span writes a number of seconds. A short one is not written as none.
 export function span(seconds) {
   if (seconds === undefined || seconds === null || seconds < 0) return "–";

@@ -104,7 +104,7 @@ export function command(text) {
 // back.
 export function dialog({ title, body, action, danger, run, done }) {
   const box = h("div", {});
-  const heading = h("h2", { id: uniqueId("dialog") }, title);
+  const heading = h("h2", { id: uniqueId("dialog"), tabindex: "-1" }, title);
   const submit = action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
   const form = h("form", { method: "dialog", onsubmit: async (event) => {
     event.preventDefault();
@@ -117,6 +117,8 @@ export function dialog({ title, body, action, danger, run, done }) {
   const element = h("dialog", { "aria-labelledby": heading.id, onclose: () => element.remove() }, form);
   document.body.append(element);
   element.showModal();
+  if (!action) heading.focus(); // not a button at the end, which a phone would scroll to
+  element.scrollTop = 0;
   return element;
 }
 

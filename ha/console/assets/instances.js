@@ -1,8 +1,8 @@
 // Instance Configuration: the table of instances.
 
 import { get, send } from "./api.js";
-import { time, span } from "./clock.js";
-import { h, replace, badge, busy, dialog, field, table, announce } from "./dom.js";
+import { ago, span } from "./clock.js";
+import { h, replace, badge, dialog, field, table, announce } from "./dom.js";
 import { toneOf } from "./state.js";
 import { plot } from "./plot.js";
 
@@ -44,7 +44,7 @@ function make(content, ctx) {
 
 function row(i, s, editable, ctx) {
   const cells = [
-    [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url))],
+    [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url.replace(/^https?:\/\//, "")))],
     i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : "–",
     [badge(state(i), tone(i)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
       i.role === "standby" && i.state === "in sync" && !i.ready && h("span", { class: "sub" }, "has not said yet what its host lacks")],
@@ -52,7 +52,7 @@ function row(i, s, editable, ctx) {
     i.role === "standby" ? String(i.cached?.length ?? 0) : "–",
     rehearsal(i),
     i.version || "–",
-    i.self ? "now" : time(i.last_seen),
+    i.self ? "now" : ago(i.last_seen),
   ];
   if (editable) {
     cells.push(i.self ? "" : h("button", { type: "button", class: "small danger", "aria-label": `Remove ${i.name || i.url}`, onclick: () => remove(i, ctx) }, "Remove"));
@@ -70,7 +70,7 @@ const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${sp
 function rehearsal(i) {
   const last = i.rehearsals?.[0];
   if (!last) return h("span", { class: "faint" }, "–");
-  return [badge(last.result, { passed: "good", doubtful: "warn" }[last.result] || "bad"), h("span", { class: "sub" }, time(last.time)), last.error && h("span", { class: "sub bad" }, last.error), last.doubts && h("span", { class: "sub" }, last.doubts.join("; "))];
+  return [badge(last.result, { passed: "good", doubtful: "warn" }[last.result] || "bad"), h("span", { class: "sub" }, ago(last.time)), last.error && h("span", { class: "sub bad" }, last.error), last.doubts && h("span", { class: "sub" }, last.doubts.join("; "))];
 }
 
 function add(ctx) {

@@ -8,7 +8,7 @@ import { h, replace, badge } from "./dom.js";
 import { protection } from "./protection.js";
 import { recovery } from "./recovery.js";
 import { salvage } from "./salvage.js";
-import { canTakeOver, standbys } from "./state.js";
+import { canTakeOver, silent, standbys } from "./state.js";
 import { todo } from "./todo.js";
 
 export default { title: "Overview", make };
@@ -56,6 +56,7 @@ function tiles(s) {
 function next(s) {
   if (s.paused) return [badge("paused", "warn"), h("span", { class: "sub" }, s.pause_left_seconds >= 0 ? `goes on in ${span(s.pause_left_seconds)}` : "until it is resumed")];
   if (s.next_backup_seconds >= 0) return [h("strong", {}, s.next_backup_seconds < 1 ? "now" : `in ${span(s.next_backup_seconds)}`), s.config && h("span", { class: "sub" }, `every ${span(goDuration(s.config.frequency))}`)];
+  if (silent(s)) return [badge("none", "bad"), h("span", { class: "sub" }, `${s.active || "the active"} makes them, and shows no sign of life`)];
   if (s.role === "standby" && s.config && s.last_backup) {
     const due = goDuration(s.config.frequency) - s.last_backup_age_seconds;
     return [h("strong", {}, due > 0 ? `due in ${span(due)}` : `was due ${span(-due)} ago`), h("span", { class: "sub" }, `by the frequency; ${s.active || "the active"} makes it`)];

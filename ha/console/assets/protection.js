@@ -46,7 +46,7 @@ function draw(s, backup, problem) {
       const k = configured.get(name);
       if (!k && s.protects?.exec && (name === "promote" || name === "demote")) return h("li", {}, h("code", {}, name), " – understudy exec does it");
       if (!k && !without) return null;
-      return h("li", {}, h("code", {}, name), " ", k ? [`– ${does}: `, h("code", {}, k.program)] : [badge("none", "warn"), ` ${without}`]);
+      return h("li", {}, h("code", {}, name), " ", k ? [`– ${does}: `, h("code", {}, k.program)] : [badge("none", name === "promote" || name === "demote" ? "warn" : ""), ` ${without}`]);
     })),
   ];
 }

@@ -6,7 +6,8 @@ import { span, time, goDuration } from "./clock.js";
 import { h, replace, badge } from "./dom.js";
 import { chart, svg } from "./plot.js";
 import { durations } from "./scale.js";
-import { upper } from "./state.js";
+
+const hour = 3600e3; // milliseconds
 
 // recovery fills a box, and again every minute until the function that it returns is called.
 export function recovery(box, ctx) {
@@ -26,7 +27,9 @@ export function recovery(box, ctx) {
 }
 
 function draw(box, r, s) {
-  const from = Date.parse(r.from), to = Date.parse(r.to), known = r.known_since ? Math.max(from, Date.parse(r.known_since)) : to;
+  const to = Date.parse(r.to), since = r.known_since ? Date.parse(r.known_since) : to;
+  const from = r.unknown ? Date.parse(r.from) : Math.max(Date.parse(r.from), Math.min(since - (to - since) / 20, to - hour)); // a young cluster has room
+  const known = Math.max(from, since);
   const points = r.points.map((p) => ({ at: Date.parse(p.time), state: Date.parse(p.state), backup: p.backup }));
   const age = (at) => {
     const p = points.findLast((one) => one.at <= at);
@@ -45,7 +48,7 @@ function draw(box, r, s) {
   const worst = line.reduce((most, one) => one[1] > most[1] ? one : most, line[0]);
   const limit = s.config ? 2 * goDuration(s.config.frequency) : 0;
   const marks = r.marks.map((m) => ({ ...m, at: Date.parse(m.time) })).filter((m) => m.at >= from && m.at <= to);
-  const text = `Now ${span(line.at(-1)[1])}; the oldest was ${span(worst[1])}`;
+  const text = `The oldest was ${span(worst[1])}`;
   replace(box, chart({
     from, to, top: Math.max(worst[1], limit * 1.05), scaleOf: durations, height: 190, label: `Age of the newest recoverable state over 24 hours. ${text}.`,
     draw: ({ x, y, body, bottom, topEdge, left, right }) => {
@@ -69,8 +72,8 @@ function draw(box, r, s) {
       return [then === undefined ? "not known" : `${span(then)} old`, ...near].join(" · ");
     },
   }), h("p", { class: "hint" }, text, limit ? `. The dashed line is twice the replication frequency: above it a backup is overdue.` : "."),
-  r.known_since && Date.parse(r.known_since) > from && !r.unknown && h("p", { class: "hint" }, "The chain of backups begins at ", time(r.known_since), "."),
+  since > Date.parse(r.from) && !r.unknown && h("p", { class: "hint" }, "The chain of backups begins at ", time(r.known_since), "."),
   r.unknown && h("p", { class: "notice" }, h("strong", {}, "Not all of it is known: "), r.unknown, "."),
-  marks.length ? h("ul", { class: "marks" }, marks.slice(-5).reverse().map((m) => h("li", {}, badge(m.kind, m.kind === "failure" ? "bad" : "solid"), " ", time(m.time), " ", upper(m.text)))) : h("p", { class: "hint" }, `No promotion in this time, and no failure in the log of ${r.instance}.`),
+  marks.length ? h("ul", { class: "marks" }, marks.slice(-5).reverse().map((m) => h("li", {}, badge(m.kind, m.kind === "failure" ? "bad" : "solid"), " ", time(m.time), " ", m.text))) : h("p", { class: "hint" }, `No promotion in this time, and no failure in the log of ${r.instance}.`),
   marks.some((m) => m.kind === "failure") && h("p", { class: "hint" }, `Failures are from the log of ${r.instance}; those of other instances are not known here.`));
 }

@@ -8,3 +8,6 @@ export function restoreCommand(id, place) {
   const bucket = place?.bucket ? ` --bucket ${quote(place.bucket)}` : "";
   return `understudy restore ${id} --to ./restored${bucket} --key-file ${place?.key_file ? quote(place.key_file) : "FILE-WITH-THE-KEY"}`;
 }
+
+// joinCommand makes another host a standby.
+export const joinCommand = (place) => `understudy join --bucket ${quote(place.bucket)} --key-file ${place.key_file ? "/etc/understudy/key" : "FILE-WITH-THE-KEY"} --instance host-b --url http://host-b:7878`;

@@ -1,6 +1,8 @@
 // First-run set-up: the one-time code, then Active or Standby.
 
-import { h, replace, busy, complain, field, choice, copyButton, announce } from "./dom.js";
+import { h, replace, badge, busy, field, choice, copyButton, announce } from "./dom.js";
+import { nextSteps } from "./setupdone.js";
+import { templateBox } from "./template.js";
 
 const app = document.getElementById("app");
 const code = { value: "" };
@@ -48,6 +50,10 @@ function show(state) {
   const frequency = h("input", { name: "frequency", type: "number", min: 1, step: "any", required: true, value: "5", inputmode: "decimal" });
   const user = h("input", { name: "user", autocomplete: "username", autocapitalize: "none", spellcheck: "false", maxlength: 64, value: "admin" });
   const password = h("input", { name: "password", type: "password", autocomplete: "new-password", minlength: 10, maxlength: 1024 });
+  const repeated = h("input", { name: "repeated", type: "password", autocomplete: "new-password", minlength: 10, maxlength: 1024 });
+  const sameTwice = () => repeated.setCustomValidity(repeated.value === password.value || repeated.disabled ? "" : "The two passwords differ.");
+  password.addEventListener("input", sameTwice);
+  repeated.addEventListener("input", sameTwice);
   const create = h("button", { type: "submit", class: "primary" }, "Create");
   const prove = h("button", { type: "button", onclick: async () => {
     replace(found, h("p", { class: "hint" }, "Writing and reading small objects …"));
@@ -77,7 +83,7 @@ function show(state) {
   const activeOnly = h("div", {},
     field("Replication frequency, in minutes", frequency, "Between scheduled backups; at least 1."),
     h("fieldset", {}, h("legend", {}, "First user of the console"), h("p", { class: "hint" }, "An admin, who signs in on every instance. Others can be added later."),
-      h("div", { class: "grid" }, field("User", user), field("Password", password, "At least 10 characters."))));
+      h("div", { class: "grid" }, field("User", user), field("Password", password, "At least 10 characters."), field("Password again", repeated))));
   const keyButtons = h("div", { class: "row" }, generate, copyButton(() => key.value, key));
   const keyHint = h("p", { class: "hint" });
   const form = h("form", { onsubmit: async (event) => {
@@ -86,7 +92,7 @@ function show(state) {
     const request = { role: form.elements.role.value, bucket: bucket.value, instance: instance.value, url: url.value, key: state.key_fixed ? "" : key.value.trim() };
     if (active) Object.assign(request, { frequency: `${Number(frequency.value) * 60}s`, user: user.value, password: password.value });
     const done = await busy(create, error, () => call("POST", "", request));
-    if (done) wait(done);
+    if (done) wait(done, state.key_fixed ? "" : key.value.trim());
   } },
   h("fieldset", {}, h("legend", {}, "Instance type"),
     choice("role", "active", "Active", true, "The application runs here. A new cluster is made."),
@@ -99,15 +105,16 @@ function show(state) {
   const role = () => {
     const active = form.elements.role.value === "active";
     activeOnly.hidden = !active;
-    for (const input of [frequency, user, password]) { input.required = active; input.disabled = !active; }
+    for (const input of [frequency, user, password, repeated]) { input.required = active; input.disabled = !active; }
     generate.hidden = !active;
+    sameTwice();
     create.textContent = active ? "Create" : "Join";
     keyHint.textContent = state.key_fixed ? "From UNDERSTUDY_KEY or the key file." : active ? "Generate one, or paste your own. Keep a copy where the hosts' fate does not reach: without it nothing in the bucket can be read." : "Paste the key that was generated on the active, and compare the ids.";
   };
   if (state.key_fixed) { key.value = state.key_id; key.readOnly = true; keyButtons.hidden = true; key.removeEventListener("change", checkKey); }
   form.addEventListener("change", role);
   const heading = h("h1", { tabindex: "-1" }, "Replication Configuration");
-  replace(app, h("main", { class: "setup" }, brand(), heading, (state.problems ?? []).map((p) => h("p", { class: "notice", role: "alert" }, p)), form));
+  replace(app, h("main", { class: "setup" }, brand(), heading, (state.problems ?? []).map((p) => h("p", { class: "notice", role: "alert" }, p)), protectedBox(state), form));
   if (state.key_id && !state.key_fixed) {
     key.required = false;
     replace(keyInfo, h("p", { class: "hint" }, "A key is kept here already (id ", h("code", {}, state.key_id), "): leave this empty to use it."));
@@ -116,10 +123,19 @@ function show(state) {
   heading.focus();
 }
 
+// protectedBox says what the YAML file protects, or has a template for it.
+function protectedBox(state) {
+  const sources = state.protects?.sources ?? [];
+  return h("section", { "aria-labelledby": "protects-heading" }, h("h2", { id: "protects-heading" }, "What will be protected"),
+    sources.length ? h("ul", { class: "hooks" }, sources.map((s) => h("li", {}, h("strong", {}, s.name), ` ${s.kind}`)))
+      : h("p", {}, badge("nothing yet", "warn"), " The YAML file ", h("code", {}, state.config), state.protects ? " names no source." : " cannot be used yet."),
+    h("details", { open: !sources.length }, h("summary", {}, "Templates for the YAML file"), templateBox(state.config)));
+}
+
 // wait until the agent has begun, and go to its console.
-async function wait(done) {
+async function wait(done, key) {
   const line = h("p", { role: "status" }, "The agent is starting …");
-  replace(app, h("main", { class: "narrow" }, brand(), h("h1", { tabindex: "-1" }, done.role === "active" ? "The cluster is made" : "This instance has joined"), (done.notes ?? []).map((n) => h("p", { class: "notice" }, n)), line));
+  replace(app, h("main", { class: "setup" }, brand(), h("h1", { tabindex: "-1" }, done.role === "active" ? "The cluster is made" : "This instance has joined"), (done.notes ?? []).map((n) => h("p", { class: "notice" }, n)), line, nextSteps(done, done.role === "active" ? key : "")));
   app.querySelector("h1").focus();
   for (;;) {
     await new Promise((next) => { setTimeout(next, 500); });

@@ -1,7 +1,7 @@
 // What to do next, in order: each finding with its entry in the runbook, and the button
 // that is nearest.
 
-import { time } from "./clock.js";
+import { readable } from "./clock.js";
 import { h } from "./dom.js";
 import { upper } from "./state.js";
 
@@ -30,12 +30,10 @@ export function todo(s) {
 
 function item(f, s) {
   const [role, text, href] = steps[f.topic] ?? [];
-  return h("li", {}, h("p", {}, readable(named(f.text, s) ? f.text : upper(f.text))),
+  const said = f.topic === "what-was-lost" ? f.text.split("; look: ")[0] : f.text; // the commands stand below
+  return h("li", {}, h("p", {}, readable(named(said, s) ? said : upper(said))),
     h("p", { class: "links" }, text && (!role || role === s.role) && h("a", { href }, text), helpOf(f.topic)));
 }
 
 // named: a name at the beginning stays as it is.
 const named = (text, s) => (s.instances ?? []).some((i) => i.name && text.startsWith(i.name));
-
-// readable writes the times in a text as people read them.
-const readable = (text) => text.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)/).map((part, i) => i % 2 ? time(part) : part);
