@@ -37,7 +37,7 @@ function make(content, ctx) {
 }
 
 function choose(content, ctx, watch) {
-  const wanted = location.hash.split("/")[1] ?? "";
+  let first = location.hash.split("/")[1] ?? ""; // the backup that the address names
   const error = h("div", {}), loss = h("div", { role: "status" }), preview = h("div", {}), list = h("div", {}), modes = h("div", {}), refused = h("p", { class: "hint", id: uniqueId("refused"), role: "status" });
   const typed = h("input", { name: "confirm", autocomplete: "off", autocapitalize: "none", spellcheck: "false" }), reason = h("input", { name: "reason", maxlength: 1000, autocomplete: "off" });
   const button = h("button", { type: "submit", class: "danger", "aria-describedby": refused.id, disabled: true }, "Make Active");
@@ -121,13 +121,19 @@ function choose(content, ctx, watch) {
   async function load(more) {
     const page = await get(`api/v1/backups?limit=${more ? 10 : 3}${more ? `&before=${encodeURIComponent(next)}` : ""}`);
     if (gone) return;
-    const chosen = form.elements.backup?.value || wanted;
+    const value = form.elements.backup?.value, follows = value === known.find((b) => b.newest)?.id; // whoever had the newest has the newest
+    const chosen = follows ? first : value;
+    const before = more ? known : [];
     next = page.next;
-    known = (more ? known : []).concat(page.backups.filter((b) => !b.damaged));
-    if (chosen && !known.some((b) => b.id === chosen)) {
-      try { known.push(await get(`api/v1/backups/${encodeURIComponent(chosen)}`)); } catch { /* it is not there any more */ }
+    known = before.concat(page.backups.filter((b) => !b.damaged && !before.some((one) => one.id === b.id)));
+    first = "";
+    // Salvage backups may be newer than the newest one that a promotion restores.
+    for (const id of [ctx.status.last_backup?.id, chosen]) {
+      if (!id || known.some((b) => b.id === id)) continue;
+      try { known.push(await get(`api/v1/backups/${encodeURIComponent(id)}`)); } catch { /* it is not there any more */ }
     }
-    drawBackups(known.find((b) => b.id === chosen) ?? known.find((b) => b.newest) ?? known[0]);
+    known.sort((x, y) => Date.parse(y.time) - Date.parse(x.time));
+    drawBackups(known.find((b) => b.id === chosen) ?? known.find((b) => b.newest)); // none: the agent takes the newest
   }
   function drawBackups(chosen) {
     const where = whereOf(ctx.status), more = h("button", { type: "button", class: "small", onclick: () => busy(more, error, () => load(true)) }, "Show older backups");
