@@ -25,18 +25,16 @@ var releasing sync.Mutex
 
 // release runs the release script of a source tree, as make release does, with a
 // machine's ways of its own.
-func release(t *testing.T, tree, version string, env ...string) (dir string) {
+func release(t *testing.T, tree, version, dir string, env ...string) {
 	t.Helper()
 	releasing.Lock()
 	defer releasing.Unlock()
-	dir = filepath.Join(t.TempDir(), "release")
 	cmd := exec.CommandContext(t.Context(), "cmd/understudy/packaging/release", version, dir, "linux/amd64")
 	cmd.Dir = tree
 	cmd.Env = append(append(os.Environ(), "COMMIT=0123456789", "SOURCE_DATE_EPOCH=1790000000"), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("release %s: %v\n%s", version, err, out)
 	}
-	return dir
 }
 
 // debOf is the package for Debian in a release.
@@ -54,28 +52,26 @@ func only(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-// packageBuilds are the releases that tests share.
-var packageBuilds struct {
+// released are the releases that tests share, by their versions.
+var released struct {
 	sync.Mutex
-	debs map[string]string
+	dirs map[string]string
 }
 
-// deb is the package of a version, built once.
-func deb(t *testing.T, version string) string {
+// releaseOf is the release of a version, built once.
+func releaseOf(t *testing.T, version string, env ...string) (dir string) {
 	t.Helper()
-	packageBuilds.Lock()
-	defer packageBuilds.Unlock()
-	if packageBuilds.debs == nil {
-		packageBuilds.debs = map[string]string{}
+	released.Lock()
+	defer released.Unlock()
+	if released.dirs == nil {
+		released.dirs = map[string]string{}
 	}
-	if packageBuilds.debs[version] == "" {
-		kept := filepath.Join(programs, "understudy_"+version+"_amd64.deb")
-		if err := os.Rename(debOf(t, release(t, "..", version, "PACKAGES=deb")), kept); err != nil {
-			t.Fatal(err)
-		}
-		packageBuilds.debs[version] = kept
+	if dir = released.dirs[version]; dir == "" {
+		dir = filepath.Join(programs, "release-"+version)
+		release(t, "..", version, dir, env...)
+		released.dirs[version] = dir
 	}
-	return packageBuilds.debs[version]
+	return dir
 }
 
 // TestReleasesAreTheSameTwice: programs, packages, bills of materials and checksums
@@ -93,8 +89,8 @@ func TestReleasesAreTheSameTwice(t *testing.T) {
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("copy the sources: %v\n%s", err, out)
 	}
-	one := release(t, "..", newVersion)
-	two := release(t, elsewhere, newVersion, "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8")
+	one, two := releaseOf(t, newVersion), filepath.Join(t.TempDir(), "release")
+	release(t, elsewhere, newVersion, two, "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8")
 	files, err := os.ReadDir(one)
 	if err != nil || len(files) != 5 {
 		t.Fatalf("a release has %v, %v", files, err)
@@ -147,22 +143,15 @@ func bothPackagesHaveTheSame(t *testing.T, deb, rpm string) {
 	}
 }
 
-// engineWithDebian has an engine with the image of a small Debian, and a network.
-func engineWithDebian(t *testing.T) *server.DockerEngine {
-	t.Helper()
-	d := server.Docker(t)
-	d.ImportDebian(t)
-	d.Docker(t, "network", "create", "hosts")
-	return d
-}
-
 // TestThePackageOnDebian: it is installed, upgraded, removed and purged under a
 // systemd that runs; nothing is started that nobody has configured, and what nobody
 // can make again stays.
 func TestThePackageOnDebian(t *testing.T) {
 	t.Parallel()
-	older, newer := deb(t, oldVersion), deb(t, newVersion)
-	m := engineWithDebian(t).Debian(t, "host-a", "hosts")
+	older, newer := debOf(t, releaseOf(t, oldVersion, "PACKAGES=deb")), debOf(t, releaseOf(t, newVersion))
+	d := server.SharedDocker(t)
+	d.Network(t, "package")
+	m := d.Debian(t, "host-a", "package")
 	for _, file := range []string{older, newer} {
 		m.Put(t, file, "/root/")
 	}
@@ -243,7 +232,7 @@ understudy backup
 func startsByItsUnit(t *testing.T, m *server.Debian) {
 	t.Helper()
 	m.Run(t, smallHost)
-	if got := m.Run(t, "systemctl is-active understudy; systemctl show -p NRestarts --value understudy; understudy backups --json | grep -c '\"id\"'"); got != "active\n0\n2" {
+	if got := m.Run(t, "systemctl is-active understudy; systemctl show -p NRestarts --value understudy; understudy backups --json | grep -m1 -c '\"id\"'"); got != "active\n0\n1" {
 		t.Errorf("the service and its backups: %q\n%s", got, m.Run(t, "journalctl -u understudy --no-pager"))
 	}
 	m.Run(t, "systemctl reload understudy")

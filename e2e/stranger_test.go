@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 // first of them, the package, and README.
 type stranger struct {
 	t     *testing.T
-	d     *server.DockerEngine
 	hosts map[string]*server.Debian
 }
 
@@ -62,7 +60,7 @@ systemctl start myapp
 // lines as they stand, an application protected, promoted, failed over, restored.
 func TestAStrangerFollowsREADME(t *testing.T) {
 	t.Parallel()
-	file := deb(t, newVersion)
+	file := debOf(t, releaseOf(t, newVersion))
 	s := newStranger(t)
 	begun := time.Now()
 	for _, m := range s.hosts {
@@ -89,7 +87,7 @@ func TestAStrangerFollowsREADME(t *testing.T) {
 	kept := number(t, b.Run(t, rows))
 	s.caught(b.Run(t, "understudy backup --json"), a)
 	// README: "with --failover: the active is gone".
-	s.d.Docker(t, "kill", "host-b")
+	b.PowerOff(t)
 	if said := a.Run(t, "understudy promote --failover --yes 2>&1"); !strings.Contains(said, "Promoted: this instance is the active") {
 		t.Errorf("the failover says:\n%s", said)
 	}
@@ -113,25 +111,26 @@ func number(t *testing.T, text string) int {
 
 func newStranger(t *testing.T) *stranger {
 	t.Helper()
-	s := &stranger{t: t, d: engineWithDebian(t), hosts: map[string]*server.Debian{}}
-	const image = "minio:1"
-	stockImages["quay.io/minio/minio"](t, s.d, image)
-	s.d.Docker(t, "run", "--detach", "--name=minio", "--network=hosts", "--env=MINIO_ROOT_USER=stranger", "--env=MINIO_ROOT_PASSWORD=stranger-secret",
+	const network, image = "stranger", "minio:1"
+	d := server.SharedDocker(t)
+	s := &stranger{t: t, hosts: map[string]*server.Debian{}}
+	d.Network(t, network)
+	stockImages["quay.io/minio/minio"](t, d, image)
+	minio := d.Container(t, "minio", network, "--env=MINIO_ROOT_USER=stranger", "--env=MINIO_ROOT_PASSWORD=stranger-secret",
 		"--env=MC_HOST_here=http://stranger:stranger-secret@127.0.0.1:9000", image, "server", "/data")
 	for _, name := range []string{"host-a", "host-b"} {
-		s.hosts[name] = s.d.Debian(t, name, "hosts")
+		s.hosts[name] = d.Debian(t, name, network)
 		s.hosts[name].Run(t, strangersHost)
 	}
 	s.hosts["host-a"].Run(t, strangersApplication)
 	eventually(t, "the bucket is made", func() error {
-		_, err := s.d.TryDocker(t.Context(), "exec", "minio", "mc", "mb", "--ignore-existing", "here/my-bucket")
+		_, err := d.TryDocker(t.Context(), "exec", minio, "mc", "mb", "--ignore-existing", "here/my-bucket")
 		return err
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
-			for name := range s.hosts {
-				log, _ := s.d.TryDocker(context.Background(), "exec", name, "journalctl", "--unit=understudy", "--no-pager", "--lines=60")
-				t.Logf("%s:\n%s", name, log)
+			for name, m := range s.hosts {
+				t.Logf("%s:\n%s", name, m.Log("understudy"))
 			}
 		}
 	})
