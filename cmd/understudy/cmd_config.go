@@ -21,7 +21,8 @@ func newConfig(a *app) *cobra.Command {
 		Use:   "config",
 		Short: "Show or change the configuration that all instances share",
 		Long: `Show the configuration that all instances share. It lies in the bucket; what only
-this host knows comes from the environment and from the YAML file.`,
+this host knows comes from the environment and from the YAML file, of which understudy
+config init writes a first one.`,
 		Example: `  understudy config`,
 		Args:    subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,7 +38,7 @@ this host knows comes from the environment and from the YAML file.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	cmd.AddCommand(newConfigSet(a))
+	cmd.AddCommand(newConfigSet(a), newConfigInit(a))
 	return cmd
 }
 

@@ -63,6 +63,12 @@ func (h *Host) File(keep outlet.Collector) (*File, error) {
 	return c, nil
 }
 
+// CheckFile checks the text of a YAML file.
+func (h *Host) CheckFile(text []byte) error {
+	_, err := parse(text, h.DataDir, nil)
+	return err
+}
+
 // DeclaresSources reports whether a file declares the same sources as another one.
 func (c *File) DeclaresSources(of *File) bool { return reflect.DeepEqual(c.declared, of.declared) }
 
