@@ -6,12 +6,14 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/suggest"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
@@ -84,8 +86,9 @@ func (a *app) setShared(ctx context.Context, key, value string) error {
 }
 
 func showShared(w io.Writer, s report.SharedConfig) {
+	exact := func(d ha.Duration) string { return terminal.Exact(time.Duration(d)) }
 	terminal.Table(w, []any{"KEY", "VALUE"}, [][]any{
-		{"frequency", s.Frequency}, {"retention", s.Retention}, {"reuse_window", s.ReuseWindow}, {"fencing", s.Fencing},
-		{"ttl", s.TTL}, {"stop_timeout", s.StopTimeout}, {"margin", s.Margin},
+		{"frequency", exact(s.Frequency)}, {"retention", exact(s.Retention)}, {"reuse_window", exact(s.ReuseWindow)}, {"fencing", s.Fencing},
+		{"ttl", exact(s.TTL)}, {"stop_timeout", exact(s.StopTimeout)}, {"margin", exact(s.Margin)},
 	})
 }

@@ -98,7 +98,8 @@ func newWebhooksRemove(a *app) *cobra.Command {
 		Example: `  understudy webhooks remove 1f0c22ab`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.tell(cmd.Context(), http.MethodDelete, "/api/v1/webhooks/"+url.PathEscape(args[0]), nil, "Webhook "+args[0]+" is removed.")
+			err := a.tell(cmd.Context(), http.MethodDelete, "/api/v1/webhooks/"+url.PathEscape(args[0]), nil, "Webhook "+args[0]+" is removed.")
+			return a.meantOf(cmd.Context(), err, "webhooks", names.Names.Webhooks, args[0])
 		},
 	}
 	a.addAgentFlag(cmd)
@@ -119,7 +120,7 @@ func newWebhooksTest(a *app) *cobra.Command {
 			}
 			var result api.WebhookTest
 			if err := c.Do(cmd.Context(), http.MethodPost, "/api/v1/webhooks/"+url.PathEscape(args[0])+"/test", nil, &result); err != nil {
-				return err
+				return a.meantOf(cmd.Context(), err, "webhooks", names.Names.Webhooks, args[0])
 			}
 			if !result.Delivered {
 				return exit.With(exit.ErrFailed, fmt.Errorf("not delivered: %s", result.Error))

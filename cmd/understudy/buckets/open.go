@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/s3store"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 )
 
 // Providers are the stores that this program can open.
@@ -62,7 +63,7 @@ func OpenAt(ctx context.Context, s *settings.Host, log *slog.Logger, at time.Tim
 	}
 	if !at.IsZero() {
 		if store, err = blobstore.AsOf(ctx, store, at); err != nil {
-			return nil, exit.With(exit.ErrBucket, fmt.Errorf("read the bucket as it was at %s: %w", at.Format(time.RFC3339), err))
+			return nil, exit.With(exit.ErrBucket, fmt.Errorf("read the bucket as it was at %s: %w", terminal.Stamp(at), err))
 		}
 	}
 	lifecycle, _ := store.(blobstore.Lifecycle) // which what follows would hide

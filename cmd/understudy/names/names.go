@@ -4,7 +4,6 @@ package names
 
 import (
 	"context"
-	"slices"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
@@ -101,7 +100,7 @@ func Kinds() (names []string) {
 	for _, k := range event.Kinds {
 		names = append(names, k.Name)
 	}
-	return slices.Sorted(slices.Values(names))
+	return names
 }
 
 // Levels are the levels of events.

@@ -10,7 +10,8 @@ import (
 // page is where results are shown: how wide, and whether in colours.
 type page struct {
 	io.Writer
-	columns int // 0: as wide as it gets
+	columns int  // 0: as wide as it gets
+	strict  bool // words are broken rather than that a line is longer
 	colours bool
 }
 
@@ -44,16 +45,24 @@ func (s Streams) coloured() bool {
 // Page is w as one of so many columns, without colours.
 func Page(w io.Writer, columns int) io.Writer { return &page{Writer: w, columns: columns} }
 
-// Within is w, of which no line is longer than so many columns. What has no edge keeps
-// none: a program looks for sentences as they are.
+// Within is w, of which no line is longer than so many columns, whatever is in it. What
+// has no edge keeps none: a program looks for sentences as they are.
 func Within(w io.Writer, columns int) io.Writer {
 	p, ok := w.(*page)
-	if !ok || p.columns > 0 && p.columns <= columns {
+	if !ok {
 		return w
 	}
 	narrow := *p
-	narrow.columns = columns
+	narrow.strict = true
+	if p.columns == 0 || p.columns > columns {
+		narrow.columns = columns
+	}
 	return &narrow
+}
+
+func isStrict(w io.Writer) bool {
+	p, ok := w.(*page)
+	return ok && p.strict
 }
 
 func columnsOf(w io.Writer) int {

@@ -80,6 +80,7 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	p := Printer{Std: Streams{Out: tty}}
 	long := "what is said of it goes on and on, with an-unbreakable-word-of-" + strings.Repeat("x", 90) + " in it, to the end"
 	if err := p.Show(nil, func(w io.Writer) {
+		w = Within(w, 100)
 		Table(w, []any{"CHECK", "RESULT", "DETAIL"}, [][]any{{"bucket", Cell{"ok", Good}, "ä"}, {"hook demote", "warning", long}})
 		Facts(w, [][2]string{{"Detail", long}})
 	}); err != nil {
@@ -95,10 +96,29 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	if strings.Count(bare(got), bare(strings.Fields(long)[0])) < 2 || strings.Count(got, "x") < 180 || !strings.Contains(got, "to the end") {
 		t.Errorf("something is lost:\n%s", got)
 	}
+	// Elsewhere words stay whole: an id can be copied.
+	tty, shown = openTerminal(t, 60)
+	id := "20260301T120000Z-e00000001-s00000042-379011e4"
+	if err := (Printer{Std: Streams{Out: tty}}).Show(nil, func(w io.Writer) {
+		Table(w, []any{"ID", "TIME", "REASON"}, [][]any{{id, "2026-03-01 12:00:00Z", "a reason of many words that goes on below"}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); !strings.Contains(got, id+"  2026-03-01 12:00:00Z  a reason") || strings.Count(got, "\n") < 3 {
+		t.Errorf("printed\n%s", got)
+	}
 	var wide bytes.Buffer
 	Table(&wide, []any{"CHECK", "DETAIL"}, [][]any{{"bucket", long}})
 	if n := strings.Count(wide.String(), "\n"); n != 2 {
 		t.Errorf("for a program it takes %d lines:\n%s", n, wide.String())
+	}
+}
+
+func TestExactLeavesNothingOut(t *testing.T) {
+	for d, want := range map[time.Duration]string{5 * time.Minute: "5m", 336 * time.Hour: "14d", 25 * time.Hour: "25h", 90 * time.Second: "1m30s", 25*time.Hour + time.Second: "25h0m1s", 0: "0s"} {
+		if got := Exact(d); got != want {
+			t.Errorf("%v: %s, want %s", time.Duration(d), got, want)
+		}
 	}
 }
 

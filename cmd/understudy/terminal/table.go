@@ -3,7 +3,6 @@ package terminal
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,40 +10,55 @@ import (
 // gap is between two columns.
 const gap = 2
 
-// leastColumn is how narrow a column is made to have a table fit.
-const leastColumn = 8
+// How narrow a column is made to have a table fit: one whose words stay whole, so that an
+// id can be copied, and one where nothing may be longer than the page.
+const (
+	fairColumn  = 24
+	leastColumn = 8
+)
 
 // Table prints rows under headings. On a page with an edge what is too long goes on below.
 func Table(w io.Writer, headings []any, rows [][]any) {
 	table := append([][]any{headings}, rows...)
-	widths := make([]int, len(headings))
+	widths, fair, least := make([]int, len(headings)), make([]int, len(headings)), make([]int, len(headings))
 	for _, row := range table {
 		for i, cell := range row {
-			widths[i] = max(widths[i], longest(fmt.Sprint(cell)))
+			text := fmt.Sprint(cell)
+			widths[i] = max(widths[i], longest(strings.Split(text, "\n")))
+			fair[i], least[i] = max(fair[i], fairColumn, longest(strings.Fields(text))), leastColumn
 		}
 	}
-	narrow(widths, columnsOf(w))
+	narrow(widths, fair, columnsOf(w))
+	if isStrict(w) {
+		narrow(widths, least, columnsOf(w))
+	}
 	for _, row := range table {
 		tableRow(w, row, widths)
 	}
 }
 
-func longest(text string) (n int) {
-	for line := range strings.SplitSeq(text, "\n") {
-		n = max(n, utf8.RuneCountInString(line))
+func longest(parts []string) (n int) {
+	for _, part := range parts {
+		n = max(n, utf8.RuneCountInString(part))
 	}
 	return n
 }
 
-// narrow makes the widest columns narrower, until the table fits.
-func narrow(widths []int, columns int) {
+// narrow makes the widest columns narrower, until the table fits, or all are as narrow as
+// they may be.
+func narrow(widths, least []int, columns int) {
 	over := gap*(len(widths)-1) - columns
 	for _, n := range widths {
 		over += n
 	}
 	for columns > 0 && over > 0 {
-		widest := slices.Index(widths, slices.Max(widths))
-		if widths[widest] <= leastColumn {
+		widest := -1
+		for i, n := range widths {
+			if n > least[i] && (widest < 0 || n > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
 			return
 		}
 		widths[widest]--

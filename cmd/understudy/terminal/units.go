@@ -41,6 +41,14 @@ func Age(d time.Duration) string {
 
 const day = 24 * time.Hour
 
+// Exact is a length of time as people write it, with nothing left out.
+func Exact(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return short(d.String())
+}
+
 // short leaves out what of a length of time is nothing, at its end.
 func short(text string) string {
 	if strings.HasSuffix(text, "m0s") {
