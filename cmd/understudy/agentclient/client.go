@@ -119,7 +119,7 @@ func (c *Client) translate(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("%w at %s: look with understudy status, once it runs again, whether it was done", ErrEnded, c.where)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the agent's socket %s is not yours to use: run as the agent's user", c.where)
+		return fmt.Errorf("the agent's socket %s is not yours to use: run with sudo, or as the agent's user", c.where)
 	}
 	return err
 }
