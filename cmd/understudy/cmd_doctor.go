@@ -60,7 +60,7 @@ func showFindings(w io.Writer, found []doctor.Finding) {
 // doctor looks at this host.
 func (a *app) doctor() *doctor.Examiner {
 	e := &doctor.Examiner{Set: a.set, Buckets: a.buckets(), Agent: a.agent, Keep: keepOutput}
-	if !a.json && terminal.IsTerminal(a.std.Err) {
+	if !a.json && a.std.Redraws(a.std.Err) {
 		e.Steps = a.std.Err
 	}
 	return e

@@ -102,7 +102,7 @@ func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
 // redraw shows something in place of what was shown before.
 func (a *app) redraw(w io.Writer, show func(io.Writer)) {
 	const clearScreen = "\x1b[H\x1b[2J"
-	if terminal.IsTerminal(a.std.Out) {
+	if a.std.Redraws(a.std.Out) {
 		fmt.Fprint(w, clearScreen)
 	}
 	fmt.Fprintln(w, terminal.Stamp(time.Now()))

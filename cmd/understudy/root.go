@@ -48,9 +48,9 @@ func (a *app) printer() terminal.Printer { return terminal.Printer{Std: a.std, J
 // progress shows how far long work has come, to people.
 func (a *app) progress() *terminal.Progress {
 	if a.json {
-		return terminal.NewProgress(io.Discard, time.Now)
+		return terminal.NewProgress(io.Discard, false, time.Now)
 	}
-	return terminal.NewProgress(a.std.Err, time.Now)
+	return terminal.NewProgress(a.std.Err, a.std.Redraws(a.std.Err), time.Now)
 }
 
 // agent connects to the agent that the command is for. Nothing is sent yet.

@@ -29,6 +29,15 @@ func (s Streams) pageOf(w io.Writer) io.Writer {
 	return &page{Writer: w, columns: columns, colours: s.coloured()}
 }
 
+// Redraws reports whether what stands on w can be drawn over: on a terminal that knows how.
+func (s Streams) Redraws(w io.Writer) bool {
+	if s.Lookup == nil || !IsTerminal(w) {
+		return false
+	}
+	kind, _ := s.Lookup("TERM")
+	return kind != "dumb"
+}
+
 // coloured reports whether the environment lets a terminal have colours: no-color.org
 // says how somebody asks for none.
 func (s Streams) coloured() bool {

@@ -59,6 +59,9 @@ func TestColoursAreForTerminalsAlone(t *testing.T) {
 		tty, shown := openTerminal(t, 80)
 		lookup := func(name string) (string, bool) { v, ok := tt.env[name]; return v, ok }
 		p := Printer{Std: Streams{Out: tty, Err: tty, Lookup: lookup}}
+		if got, want := p.Std.Redraws(tty), tt.env["TERM"] != "dumb"; got != want {
+			t.Errorf("%s: it can be drawn over: %v", name, got)
+		}
 		err := p.Show(nil, func(w io.Writer) {
 			Table(w, []any{"A"}, [][]any{{Cell{"fine", Good}}})
 		})

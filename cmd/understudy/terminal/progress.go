@@ -34,9 +34,9 @@ const (
 	tellAfter  = 3 * time.Second
 )
 
-// NewProgress shows progress on out.
-func NewProgress(out io.Writer, now func() time.Time) *Progress {
-	return &Progress{out: out, now: now, bars: IsTerminal(out)}
+// NewProgress shows progress on out, in bars where that can be drawn upon.
+func NewProgress(out io.Writer, bars bool, now func() time.Time) *Progress {
+	return &Progress{out: out, now: now, bars: bars}
 }
 
 // Update takes in how far the work has come.

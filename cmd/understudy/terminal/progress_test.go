@@ -12,7 +12,7 @@ import (
 func TestProgressElsewhereIsAFewPlainLines(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	p := NewProgress(&out, func() time.Time { return now })
+	p := NewProgress(&out, false, func() time.Time { return now })
 	for i := range int64(1000) {
 		p.Update(backup.Progress{Step: "fetch packs", Done: i << 10, Total: 1000 << 10})
 		now = now.Add(10 * time.Millisecond)
@@ -27,7 +27,7 @@ func TestProgressElsewhereIsAFewPlainLines(t *testing.T) {
 
 func TestProgressOnATerminalIsABar(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, time.Now)
+	p := NewProgress(&out, true, time.Now)
 	p.bars = true
 	p.Update(backup.Progress{Step: "fetch packs", Done: 0, Total: 100})
 	p.Update(backup.Progress{Step: "fetch packs", Done: 100, Total: 100})
@@ -43,7 +43,7 @@ func TestProgressOnATerminalIsABar(t *testing.T) {
 func TestProgressClaimsNoSpeed(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	p := NewProgress(&out, func() time.Time { return now })
+	p := NewProgress(&out, false, func() time.Time { return now })
 	p.bars = true
 	p.Update(backup.Progress{Step: "check packs", Total: 11 << 40})
 	now = now.Add(time.Millisecond)
@@ -59,7 +59,7 @@ func TestProgressClaimsNoSpeed(t *testing.T) {
 func TestProgressTellsHowLongByWhatWasDone(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	p := NewProgress(&out, func() time.Time { return now })
+	p := NewProgress(&out, false, func() time.Time { return now })
 	p.bars = true
 	p.Update(backup.Progress{Step: "fetch packs", Done: 50, Total: 100})
 	now = now.Add(time.Second)
