@@ -30,7 +30,7 @@ func understudyCtx(ctx context.Context, env map[string]string, args ...string) (
 
 // run runs the program with an environment, and without this machine's settings.
 func run(ctx context.Context, args []string, lookup settings.Lookup, std terminal.Streams) int {
-	return (&app{std: std, lookup: lookup}).run(ctx, args)
+	return (&app{std: std, surroundings: surroundings{lookup: lookup}}).run(ctx, args)
 }
 
 func TestKeyGenerateMakesAKeyThatShowIDKnows(t *testing.T) {

@@ -44,5 +44,5 @@ are; understudy backup --accept-change makes one at once.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 0, names.Names.Sources)
+	return a.completer().command(cmd, 0, names.Names.Sources)
 }

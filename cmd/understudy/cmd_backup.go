@@ -64,9 +64,9 @@ which something deleted or damaged packs.`,
 	cmd.Flags().StringVar(&trigger, "trigger", string(backup.Requested), "request, or task when a task of the application has completed")
 	cmd.Flags().BoolVar(&full, "full", false, "read everything again, and refer to no pack of an earlier backup")
 	cmd.Flags().BoolVar(&accept, "accept-change", false, "confirm that the sources named, or all, have changed as they should")
-	a.completesFlag(cmd, "trigger", fixed(string(backup.Requested), string(backup.Task)))
+	a.completer().flag(cmd, "trigger", fixed(string(backup.Requested), string(backup.Task)))
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until it is published")
-	return a.completes(cmd, 0, names.Names.Sources)
+	return a.completer().command(cmd, 0, names.Names.Sources)
 }
 
 func (a *app) backup(ctx context.Context, req api.BackupRequest) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,7 +43,9 @@ Without a running agent it reads the bucket itself.`,
 			if before != "" {
 				id, err := a.backups().Listed().Resolve(cmd.Context(), before)
 				if err == nil && id == "" {
-					id, err = a.newest(cmd.Context())
+					var newest control.BackupInfo
+					newest, err = a.backups().Find(cmd.Context(), "")
+					id = newest.ID
 				}
 				if err != nil {
 					return fmt.Errorf("--before: %w", err)
@@ -75,7 +76,7 @@ Without a running agent it reads the bucket itself.`,
 	a.addAgentFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200; with --json all)")
 	cmd.Flags().StringVar(&before, "before", "", "only those that come after the backup with this id in the list")
-	a.completesFlag(cmd, "before", names.Names.Backups)
+	a.completer().flag(cmd, "before", names.Names.Backups)
 	cmd.AddCommand(newBackupsShow(a), newBackupsDiff(a))
 	return cmd
 }
@@ -104,13 +105,7 @@ func newBackupsShow(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Backups)
-}
-
-// newest is the id of the newest backup.
-func (a *app) newest(ctx context.Context) (string, error) {
-	b, err := a.backups().Find(ctx, "")
-	return b.ID, err
+	return a.completer().command(cmd, 1, names.Names.Backups)
 }
 
 func showBackups(w io.Writer, list control.BackupList) {

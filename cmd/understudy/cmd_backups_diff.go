@@ -72,7 +72,7 @@ removed again. Exit code 0 whether they differ or not.`,
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list every change")
-	return a.completes(cmd, 2, names.Names.Backups)
+	return a.completer().command(cmd, 2, names.Names.Backups)
 }
 
 func (a *app) diffBackups(ctx context.Context, nameA, nameB string, limit int) error {

@@ -66,7 +66,7 @@ Durations are like 90s, 5m, 12h or 14d.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.setShared(cmd.Context(), args[0], args[1]) },
 	}
 	a.addAgentFlag(cmd)
-	a.configCompletions(cmd)
+	a.completer().config(cmd)
 	return cmd
 }
 

@@ -60,8 +60,8 @@ because it is read, and verified, from what is in the bucket.
 	cmd.Flags().IntVar(&f.limit, "limit", 100, "how many past events to show at most, the newest")
 	cmd.Flags().StringSliceVar(&f.kinds, "kinds", nil, "show these kinds only, such as promotion,backup")
 	cmd.Flags().StringSliceVar(&f.levels, "levels", nil, "show these levels only: info, warn, alarm")
-	a.completesFlag(cmd, "kinds", fixed(names.Kinds()...))
-	a.completesFlag(cmd, "levels", fixed(names.Levels()...))
+	a.completer().flag(cmd, "kinds", fixed(names.Kinds()...))
+	a.completer().flag(cmd, "levels", fixed(names.Levels()...))
 	cmd.Flags().StringVar(&f.since, "since", "", "show what happened since then: 2h, 3d, or a time like 2026-05-01T06:00:00Z")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/supervisor"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/application"
 )
@@ -41,16 +42,18 @@ from a second to half a minute. No other host is promoted because of it.`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.runsApp = true
-			return a.serve(cmd.Context(), func(cfg agent.Config) (application.Supervisor, error) { return a.supervisor(cfg, args) })
+			return a.serve(cmd.Context(), func(cfg agent.Config) (application.Supervisor, error) {
+				return newSupervisor(a.std, a.set.Config, cfg, args)
+			})
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows COMMAND is its own
 	return cmd
 }
 
-// supervisor is what runs the application's command.
-func (a *app) supervisor(cfg agent.Config, command []string) (application.Supervisor, error) {
-	if err := noHooksBesideExec(cfg.Hooks, a.set.Config); err != nil {
+// newSupervisor is what runs the application's command.
+func newSupervisor(std terminal.Streams, config string, cfg agent.Config, command []string) (application.Supervisor, error) {
+	if err := noHooksBesideExec(cfg.Hooks, config); err != nil {
 		return nil, err
 	}
 	path, err := exec.LookPath(command[0])
@@ -62,7 +65,7 @@ func (a *app) supervisor(cfg agent.Config, command []string) (application.Superv
 		Watchdog: []string{"/proc/self/exe", watchdogCommand, "--"}, // this program, even if its file has been replaced
 		Env:      cfg.Hooks.Env,
 		Lock:     filepath.Join(cfg.DataDir, "application.lock"),
-		Stdout:   a.std.Out, Stderr: a.std.Err,
+		Stdout:   std.Out, Stderr: std.Err,
 	}), nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/doctor"
 	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
+	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 )
@@ -76,7 +77,7 @@ func (a *app) init(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	a.warnMember(ctx, c, cfg)
+	warnMember(ctx, a.printer(), a.set, c, cfg)
 	a.printer().Note("\n%s", expiry)
 	return nil
 }
@@ -94,16 +95,16 @@ func (a *app) already(ctx context.Context, cfg agent.Config) (bool, error) {
 }
 
 // warnMember says what would make a promotion unsafe on this host.
-func (a *app) warnMember(ctx context.Context, c *settings.File, cfg agent.Config) {
-	for _, problem := range a.set.Exposed() {
-		a.printer().Note("%s", problem)
+func warnMember(ctx context.Context, p terminal.Printer, set *settings.Host, c *settings.File, cfg agent.Config) {
+	for _, problem := range set.Exposed() {
+		p.Note("%s", problem)
 	}
 	if cfg.URL == "" {
-		a.printer().Note("UNDERSTUDY_URL is not set: the others cannot notify this host, which then sees what is new at its next poll (%v).", cfg.Poll)
+		p.Note("UNDERSTUDY_URL is not set: the others cannot notify this host, which then sees what is new at its next poll (%v).", cfg.Poll)
 	}
 	for _, found := range doctor.Boot(ctx, c.Hooks) {
 		if found.Result != doctor.Good {
-			a.printer().Note("%s: %s", found.Name, found.Detail)
+			p.Note("%s: %s", found.Name, found.Detail)
 		}
 	}
 }

@@ -70,7 +70,7 @@ the active. A removed instance is refused until it joins again.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Instances)
+	return a.completer().command(cmd, 1, names.Names.Instances)
 }
 
 // doneJSON is what commands print with --json that have nothing else to tell.

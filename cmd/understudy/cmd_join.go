@@ -77,6 +77,6 @@ func (a *app) join(ctx context.Context, how agent.Joining) error {
 	}); err != nil {
 		return err
 	}
-	a.warnMember(ctx, c, cfg)
+	warnMember(ctx, a.printer(), a.set, c, cfg)
 	return nil
 }

@@ -58,11 +58,11 @@ signing beside the new one until it is retired.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Keys)
+	return a.completer().command(cmd, 1, names.Names.Keys)
 }
 
 func newKeyRetire(a *app) *cobra.Command {
-	return a.completes(&cobra.Command{
+	return a.completer().command(&cobra.Command{
 		Use:   "retire ID",
 		Short: "Remove a key that is no longer active from the key file",
 		Long: `Remove a key from the key file, when nothing needs it any more: the end of a

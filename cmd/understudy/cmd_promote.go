@@ -110,7 +110,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&p.req.AllowVersionMismatch, "allow-version-mismatch", false, "restore a backup of another version of the application")
 	f.BoolVar(&p.req.AllowFailedRehearsal, "allow-failed-rehearsal", false, "restore a backup whose rehearsal failed here")
 	f.BoolVar(&p.req.WaiveSalvage, "waive-salvage", false, "give up the salvage backup that this instance still owes")
-	return a.completes(cmd, 1, names.Names.Backups)
+	return a.completer().command(cmd, 1, names.Names.Backups)
 }
 
 // promotion is one run of the command.

@@ -56,7 +56,7 @@ func newRecoverBucket(a *app) *cobra.Command {
 	f.BoolVar(&r.dry, "dry-run", false, "only show what is lost")
 	f.BoolVar(&r.yes, "yes", false, "do not ask")
 	f.StringArrayVar(&r.without, "without", nil, "name of an instance that cannot be asked, and will never see the newer head again: your word; may be repeated")
-	a.completesFlag(cmd, "without", names.Names.Instances)
+	a.completer().flag(cmd, "without", names.Names.Instances)
 	f.StringVar(&r.reason, "reason", "", "why, for people")
 	return cmd
 }
@@ -88,7 +88,7 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 		return exit.Refusedf("nothing was done: %s", plan.Refused)
 	}
 	if !r.yes {
-		if err := a.confirmRecovery(ctx); err != nil {
+		if err := confirmRecovery(ctx, a.printer()); err != nil {
 			return err
 		}
 	}
@@ -103,11 +103,11 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 }
 
 // confirmRecovery asks. Without a terminal it is a usage error.
-func (a *app) confirmRecovery(ctx context.Context) error {
-	if !terminal.IsTerminal(a.std.In) || a.json {
+func confirmRecovery(ctx context.Context, p terminal.Printer) error {
+	if !terminal.IsTerminal(p.Std.In) || p.JSON {
 		return exit.Usagef("this asks for confirmation, and there is no terminal: say --yes")
 	}
-	return a.std.Confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
+	return p.Std.Confirm(ctx, "Go on from the bucket as it is? What it lacks is then lost.", "nothing was done")
 }
 
 // showRecovery writes a plan for people.

@@ -103,7 +103,7 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 	cmd.Flags().BoolVar(&strict, "strict", false, "stop at the first thing that cannot be restored in full, and leave nothing behind")
 	cmd.Flags().BoolVar(&older, "older-head", false, "take the newest backup of a bucket that shows an older head than this host has seen")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
-	return a.completes(cmd, 1, names.Names.Backups)
+	return a.completer().command(cmd, 1, names.Names.Backups)
 }
 
 // parseAsOf reads a time as people write it; zero for none.

@@ -45,7 +45,7 @@ instances is as of when their records were read.
 				return err
 			}
 			if watch {
-				return a.watchStatus(cmd.Context(), c)
+				return watchStatus(cmd.Context(), a.printer(), c)
 			}
 			return a.status(cmd.Context(), c, check)
 		},
@@ -72,7 +72,7 @@ func (a *app) status(ctx context.Context, c *agentclient.Client, check bool) err
 
 // watchStatus shows the status again and again: in place on a terminal, one
 // after the other elsewhere. An agent that does not answer is waited for.
-func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
+func watchStatus(ctx context.Context, p terminal.Printer, c *agentclient.Client) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -82,14 +82,14 @@ func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
 			return ctx.Err()
 		}
 		if err == nil {
-			err = a.printer().Line(s, func(w io.Writer) { a.redraw(w, func(w io.Writer) { showStatus(w, s) }) })
+			err = p.Line(s, func(w io.Writer) { redraw(w, p.Std, func(w io.Writer) { showStatus(w, s) }) })
 			if err != nil {
 				return err
 			}
-		} else if a.json {
+		} else if p.JSON {
 			return err
 		} else {
-			a.redraw(a.std.Out, func(w io.Writer) { fmt.Fprintln(w, err) })
+			redraw(p.Std.Out, p.Std, func(w io.Writer) { fmt.Fprintln(w, err) })
 		}
 		select {
 		case <-ctx.Done():
@@ -100,9 +100,9 @@ func (a *app) watchStatus(ctx context.Context, c *agentclient.Client) error {
 }
 
 // redraw shows something in place of what was shown before.
-func (a *app) redraw(w io.Writer, show func(io.Writer)) {
+func redraw(w io.Writer, std terminal.Streams, show func(io.Writer)) {
 	const clearScreen = "\x1b[H\x1b[2J"
-	if a.std.Redraws(a.std.Out) {
+	if std.Redraws(std.Out) {
 		fmt.Fprint(w, clearScreen)
 	}
 	fmt.Fprintln(w, terminal.Stamp(time.Now()))

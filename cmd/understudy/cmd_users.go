@@ -81,7 +81,7 @@ first user is an admin.
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", string(account.Admin), "admin or viewer")
-	a.completesFlag(cmd, "role", fixed(string(account.Admin), string(account.Viewer)))
+	a.completer().flag(cmd, "role", fixed(string(account.Admin), string(account.Viewer)))
 	addPasswordFile(cmd, &file)
 	a.addAgentFlag(cmd)
 	return cmd
@@ -101,7 +101,7 @@ last admin cannot be removed.`,
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Users)
+	return a.completer().command(cmd, 1, names.Names.Users)
 }
 
 func newUsersPassword(a *app) *cobra.Command {
@@ -126,7 +126,7 @@ done on the active.
 	}
 	addPasswordFile(cmd, &file)
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Users)
+	return a.completer().command(cmd, 1, names.Names.Users)
 }
 
 const passwordHelp = `The password is asked for on a terminal, twice and without an echo, or is the first

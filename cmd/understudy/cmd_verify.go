@@ -47,7 +47,7 @@ however good it is: it may not be the newest that there was.`,
 	}
 	cmd.Flags().BoolVar(&deep, "deep", false, "read every byte")
 	cmd.Flags().BoolVar(&cached, "cached", false, "check the copy in this host's cache instead of the bucket's")
-	return a.completes(cmd, 1, names.Names.Backups)
+	return a.completer().command(cmd, 1, names.Names.Backups)
 }
 
 func (a *app) verify(ctx context.Context, name string, deep, cached bool) error {

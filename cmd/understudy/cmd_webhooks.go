@@ -85,8 +85,8 @@ are allowed; redirects are not followed.
 	a.addAgentFlag(cmd)
 	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, "of these kinds of events only")
 	cmd.Flags().StringSliceVar(&levels, "levels", nil, "of events of these levels only: info, warn, alarm")
-	a.completesFlag(cmd, "kinds", fixed(names.Kinds()...))
-	a.completesFlag(cmd, "levels", fixed(names.Levels()...))
+	a.completer().flag(cmd, "kinds", fixed(names.Kinds()...))
+	a.completer().flag(cmd, "levels", fixed(names.Levels()...))
 	return cmd
 }
 
@@ -103,7 +103,7 @@ func newWebhooksRemove(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Webhooks)
+	return a.completer().command(cmd, 1, names.Names.Webhooks)
 }
 
 func newWebhooksTest(a *app) *cobra.Command {
@@ -129,7 +129,7 @@ func newWebhooksTest(a *app) *cobra.Command {
 		},
 	}
 	a.addAgentFlag(cmd)
-	return a.completes(cmd, 1, names.Names.Webhooks)
+	return a.completer().command(cmd, 1, names.Names.Webhooks)
 }
 
 func showWebhooks(w io.Writer, all []api.Webhook) {

@@ -31,25 +31,44 @@ func fixed(all ...string) namesOf {
 
 func (a *app) names() names.Names { return names.Names{Set: a.set, Agent: a.agent} }
 
-// completes gives a command's first arguments, most of them (0: any number), completions.
-func (a *app) completes(cmd *cobra.Command, most int, of namesOf) *cobra.Command {
+// completer gives a shell what may be said.
+type completer struct {
+	// names reads the settings that a command was given, as far as they can be read.
+	names func(cmd *cobra.Command) names.Names
+}
+
+func (a *app) completer() completer {
+	return completer{names: func(cmd *cobra.Command) names.Names {
+		file, err := a.surroundings.find(cmd.Flags())
+		if err == nil {
+			a.set, err = settings.Read(cmd.Flags(), a.surroundings.lookup, file)
+		}
+		if err != nil {
+			a.set = &settings.Host{}
+		}
+		return a.names()
+	}}
+}
+
+// command gives a command's first arguments, most of them (0: any number), completions.
+func (c completer) command(cmd *cobra.Command, most int, of namesOf) *cobra.Command {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return slices.DeleteFunc(a.complete(cmd, word, of), func(name string) bool { return slices.Contains(args, name) }), cobra.ShellCompDirectiveNoFileComp
+		return slices.DeleteFunc(c.list(cmd, word, of), func(name string) bool { return slices.Contains(args, name) }), cobra.ShellCompDirectiveNoFileComp
 	}
 	return cmd
 }
 
-// completesFlag gives a flag's value completions; one that takes several has each.
-func (a *app) completesFlag(cmd *cobra.Command, flag string, of namesOf) {
+// flag gives a flag's value completions; one that takes several has each.
+func (c completer) flag(cmd *cobra.Command, flag string, of namesOf) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		before := ""
 		if i := strings.LastIndexByte(word, ','); i >= 0 {
 			before, word = word[:i+1], word[i+1:]
 		}
-		found := a.complete(cmd, word, of)
+		found := c.list(cmd, word, of)
 		for i, name := range found {
 			found[i] = before + name
 		}
@@ -57,32 +76,25 @@ func (a *app) completesFlag(cmd *cobra.Command, flag string, of namesOf) {
 	}) // which fails for a flag that is not there alone
 }
 
-// complete lists the names that begin so. It says nothing of what goes wrong.
-func (a *app) complete(cmd *cobra.Command, word string, of namesOf) []string {
+// list lists the names that begin so. It says nothing of what goes wrong.
+func (c completer) list(cmd *cobra.Command, word string, of namesOf) []string {
 	parent := cmd.Context()
 	if parent == nil {
 		parent = context.Background()
 	}
 	ctx, cancel := context.WithTimeout(parent, completionTime)
 	defer cancel()
-	file, err := a.findEnvironment(cmd.Flags())
-	if err == nil {
-		a.set, err = settings.Read(cmd.Flags(), a.lookup, file)
-	}
-	if err != nil {
-		a.set = &settings.Host{}
-	}
-	return slices.DeleteFunc(slices.Clone(of(a.names(), ctx)), func(name string) bool { return !strings.HasPrefix(name, word) })
+	return slices.DeleteFunc(slices.Clone(of(c.names(cmd), ctx)), func(name string) bool { return !strings.HasPrefix(name, word) })
 }
 
-// completeSettings gives the settings that are one of a few words completions.
-func (a *app) completeSettings(root *cobra.Command) {
-	a.completesFlag(root, "log-level", fixed("debug", "info", "warn", "error"))
-	a.completesFlag(root, "log-format", fixed("text", "json"))
+// settings gives the settings that are one of a few words completions.
+func (c completer) settings(root *cobra.Command) {
+	c.flag(root, "log-level", fixed("debug", "info", "warn", "error"))
+	c.flag(root, "log-format", fixed("text", "json"))
 }
 
-// configCompletions are the keys of config set, and the values of the one that has some.
-func (a *app) configCompletions(cmd *cobra.Command) {
+// config has the keys of config set, and the values of the one that has some.
+func (c completer) config(cmd *cobra.Command) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		of := fixed()
 		switch {
@@ -91,7 +103,7 @@ func (a *app) configCompletions(cmd *cobra.Command) {
 		case len(args) == 1 && args[0] == "fencing":
 			of = fixed("available", "strict")
 		}
-		return a.complete(cmd, word, of), cobra.ShellCompDirectiveNoFileComp
+		return c.list(cmd, word, of), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -63,11 +63,11 @@ func TestWhatIsNoSettingGoesToTheEnvironment(t *testing.T) {
 	_, file := installed(t)
 	set := map[string]string{}
 	env := map[string]string{"AWS_REGION": "near"}
-	a := &app{
+	a := &surroundings{
 		lookup:      func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 		environment: file, setenv: func(name, value string) error { set[name] = value; return nil },
 	}
-	if _, err := a.findEnvironment(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil {
+	if _, err := a.find(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil {
 		t.Fatal(err)
 	}
 	if len(set) != 2 || set["AWS_ACCESS_KEY_ID"] != "from-the-file" || set["UNDERSTUDY_INHERIT"] != "A,B" {
@@ -75,7 +75,7 @@ func TestWhatIsNoSettingGoesToTheEnvironment(t *testing.T) {
 	}
 	// What systemd has started has been given its own.
 	env["SYSTEMD_EXEC_PID"] = strconv.Itoa(os.Getpid())
-	if found, err := a.findEnvironment(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil || len(found.Assignments()) > 0 {
+	if found, err := a.find(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil || len(found.Assignments()) > 0 {
 		t.Errorf("below systemd: %+v: %v", found, err)
 	}
 }

@@ -32,8 +32,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{
-		std: terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv}, lookup: os.LookupEnv,
-		environment: settings.EnvironmentPath, setenv: os.Setenv,
+		std:          terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv},
+		surroundings: surroundings{lookup: os.LookupEnv, environment: settings.EnvironmentPath, setenv: os.Setenv},
 	}
 	code := a.run(ctx, os.Args[1:])
 	stop()
@@ -53,6 +53,6 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exit.Done
 	}
 	code := exit.Code(ctx, err)
-	a.printer().Fail(a.withSudo(err), code)
+	a.printer().Fail(a.surroundings.withSudo(err), code)
 	return code
 }

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	if environment := os.Getenv(asTheProgram); environment != "" {
-		a := &app{std: terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv}, lookup: os.LookupEnv, environment: environment, setenv: os.Setenv}
+		a := &app{std: terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv}, surroundings: surroundings{lookup: os.LookupEnv, environment: environment, setenv: os.Setenv}}
 		os.Exit(a.run(context.Background(), os.Args[1:]))
 	}
 	os.Exit(m.Run())

@@ -22,16 +22,10 @@ import (
 
 // app is what the commands share.
 type app struct {
-	std    terminal.Streams
-	lookup settings.Lookup
-	// environment is the file with the variables of this host's service; "": none.
-	// setenv takes over what it sets and is no setting; nil: nothing does.
-	environment string
-	setenv      func(name, value string) error
-	unreadable  string // that file, where this user may not read it
-
-	json bool
-	set  *settings.Host // after the flags are parsed
+	std          terminal.Streams
+	surroundings surroundings
+	json         bool
+	set          *settings.Host // after the flags are parsed
 	// readSettings reads set, again where something has changed it.
 	readSettings func() error
 	// log is where the log goes; nil: to standard error.
@@ -140,12 +134,12 @@ func newRoot(a *app) *cobra.Command {
 			if isShells(cmd) {
 				return nil
 			}
-			file, err := a.findEnvironment(cmd.Flags())
+			file, err := a.surroundings.find(cmd.Flags())
 			if err != nil {
 				return err
 			}
 			a.readSettings = func() (err error) {
-				a.set, err = settings.Read(cmd.Flags(), a.lookup, file)
+				a.set, err = settings.Read(cmd.Flags(), a.surroundings.lookup, file)
 				return err
 			}
 			return a.readSettings()
@@ -164,7 +158,7 @@ func newRoot(a *app) *cobra.Command {
 		newInstances(a), newConfig(a), newUsers(a), newPause(a), newResume(a), newStart(a), newEvents(a), newWebhooks(a), newDemo(a),
 		newVersion(a), newSettings(),
 	)
-	a.completeSettings(root)
+	a.completer().settings(root)
 	return root
 }
 
