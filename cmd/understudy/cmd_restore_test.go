@@ -20,6 +20,7 @@ func TestRestoreAndVerifyNeedNoAgent(t *testing.T) {
 	a, b := hosts[0], hosts[1]
 	a.run("init")
 	a.serve()
+	a.run("backup")
 	ref := ask[backup.Ref](a, "backup")
 	b.run("join")
 	b.serve()

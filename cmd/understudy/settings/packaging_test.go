@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -14,10 +15,11 @@ func TestPackagedEnvironmentIsOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^(?:# )?(UNDERSTUDY_\w+)=(\S+)$`).FindAllStringSubmatch(string(text), -1) {
-		env[m[1]] = m[2]
-		if !slices.Contains(Variables(), m[1]) {
-			t.Errorf("%s is no setting", m[1])
+	uncommented := regexp.MustCompile(`(?m)^# ?([A-Z_]+=)`).ReplaceAllString(string(text), "$1")
+	for _, a := range ParseEnvironment(uncommented) {
+		env[a.Name] = a.Value
+		if strings.HasPrefix(a.Name, "UNDERSTUDY_") && !slices.Contains(Variables(), a.Name) {
+			t.Errorf("%s is no setting", a.Name)
 		}
 	}
 	if s, err := settingsOf(t, env); err != nil || s.Bucket == "" || s.Instance == "" {
