@@ -12,13 +12,13 @@ export function nextSteps(done, key) {
     h("li", {}, h("p", {}, h("strong", {}, "Look at what is protected. ")),
       table("What this host protects", ["Source", "Kind"], sources.map((s) => [h("strong", {}, s.name), s.kind]), "Nothing is protected: the YAML file names no source."),
       h("p", {}, "Hooks: ", hooks.length ? hooks.map((k, i) => [i ? ", " : "", h("code", {}, k.name), ` (${k.program})`]) : [badge("none", "warn"), " Nothing starts or stops the application here."]),
-      h("p", { class: "hint" }, "Both are in ", h("code", {}, done.place.config), ", which is read again when it changes."))));
+      h("p", { class: "hint" }, "Both are in ", h("code", {}, done.place.config), ". After a change: systemctl reload understudy."))));
 }
 
 function activeSteps(done, key) {
   const secret = h("code", { class: "secret", tabindex: "0" }, key);
   return [
-    h("li", {}, h("p", {}, h("strong", {}, "Keep the key"), " where this host's fate does not reach: a password store, a safe. Without it nothing in the bucket can be read, by nobody."),
+    h("li", {}, h("p", {}, h("strong", {}, "Keep the key"), " where this host's fate does not reach: a password store, a safe. Without it nobody can read what is in the bucket."),
       key && h("div", { class: "command" }, secret, copyButton(() => key, secret)),
       done.place.key_file && h("p", { class: "hint" }, "On this host it is in ", h("code", {}, done.place.key_file), ".")),
     h("li", {}, h("p", {}, h("strong", {}, "Join a standby. "), "On the second host install Understudy, bring the key there as a file, write its YAML file, and run:"), command(joinCommand(done.place)),
