@@ -37,15 +37,7 @@ func TestCompose(t *testing.T) {
 	c := newComposed(t)
 	c.next(t, "docker compose up")
 	a, b := c.service("host-a"), c.service("host-b")
-	first := a.status(t).LastBackup
-	if first == nil {
-		eventually(t, "the first backup", func() error {
-			if first = a.status(t).LastBackup; first == nil {
-				return errors.New("none")
-			}
-			return nil
-		})
-	}
+	first := a.newest(t)
 	// An application that never ran has its state before it is backed up.
 	if log := c.Compose(t, "logs", "host-a"); strings.Contains(log, "level=ERROR") {
 		t.Errorf("a fresh cluster begins with an error:\n%s", log)
@@ -159,9 +151,16 @@ func (c *composed) get(url string, answer any) error {
 func (c *composed) partition(t *testing.T) {
 	b, successor := c.service("host-b"), c.service("host-c")
 	eventually(t, "host-b's first backup as the active is cached", func() error {
-		newest := b.status(t).LastBackup
-		if s := successor.status(t); newest == nil || newest.Epoch != 2 || s.LastBackup == nil || s.LastBackup.ID != newest.ID || s.Staged != newest.ID {
-			return errors.New("not yet")
+		made, err := b.status(t)
+		if err != nil {
+			return err
+		}
+		has, err := successor.status(t)
+		if err != nil {
+			return err
+		}
+		if newest := made.LastBackup; newest == nil || newest.Epoch != 2 || has.Staged != newest.ID {
+			return fmt.Errorf("host-b has made %v, host-c has staged %q", newest, has.Staged)
 		}
 		return nil
 	})
@@ -197,10 +196,11 @@ func (c *composed) partition(t *testing.T) {
 		t.Errorf("the salvage has %d rows; host-b had written %d by the cut, and %d by its end", len(rows), before, alone.Rows)
 	}
 	eventually(t, "host-b is a standby", func() error {
-		if s := b.status(t); s.State != "in sync" {
-			return fmt.Errorf("state %q, problems %q", s.State, s.Problems)
+		s, err := b.status(t)
+		if err == nil && s.State != "in sync" {
+			err = fmt.Errorf("state %q, problems %q", s.State, s.Problems)
 		}
-		return nil
+		return err
 	})
 	for _, host := range []string{"host-a", "host-b", "host-c"} {
 		if z := zombies(t, c.DockerEngine, "understudy-"+host+"-1"); z != "" {
@@ -212,13 +212,7 @@ func (c *composed) partition(t *testing.T) {
 // profiles brings up Prometheus and the pair of hosts with PostgreSQL.
 func (c *composed) profiles(t *testing.T) {
 	a, b := c.service("pg-a"), c.service("pg-b")
-	var first *backup.Ref
-	eventually(t, "a backup of the database is cached", func() error {
-		if first = a.status(t).LastBackup; first == nil {
-			return errors.New("none")
-		}
-		return nil
-	})
+	first := a.newest(t)
 	b.caches(t, first.ID)
 	if log := c.Compose(t, "logs", "pg-a", "pg-b"); strings.Contains(log, "level=ERROR") {
 		t.Errorf("a fresh pair begins with an error:\n%s", log)
@@ -327,9 +321,27 @@ func (s service) run(t *testing.T, command ...string) string {
 	return s.c.Compose(t, append([]string{"exec", "-T", s.name}, command...)...)
 }
 
-func (s service) status(t *testing.T) (status report.Status) {
+// status is an error while the agent does not answer yet.
+func (s service) status(t *testing.T) (status report.Status, err error) {
 	t.Helper()
-	return decoded[report.Status](t, s.run(t, "understudy", "status", "--json"))
+	out, err := s.c.TryCompose(t.Context(), "exec", "-T", s.name, "understudy", "status", "--json")
+	if err == nil {
+		status = decoded[report.Status](t, out)
+	}
+	return status, err
+}
+
+// newest waits for a backup.
+func (s service) newest(t *testing.T) (newest *backup.Ref) {
+	t.Helper()
+	eventually(t, s.name+" has a backup", func() error {
+		status, err := s.status(t)
+		if newest = status.LastBackup; err == nil && newest == nil {
+			err = errors.New("none")
+		}
+		return err
+	})
+	return newest
 }
 
 func (s service) backups(t *testing.T) []control.BackupInfo {
@@ -340,12 +352,13 @@ func (s service) backups(t *testing.T) []control.BackupInfo {
 func (s service) caches(t *testing.T, id string) {
 	t.Helper()
 	eventually(t, s.name+" caches "+id, func() error {
-		for _, ref := range s.status(t).Cached {
+		status, err := s.status(t)
+		for _, ref := range status.Cached {
 			if ref.ID == id {
 				return nil
 			}
 		}
-		return errors.New("not cached")
+		return errors.Join(errors.New("not cached"), err)
 	})
 }
 
