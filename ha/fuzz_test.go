@@ -2,6 +2,7 @@ package ha
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -69,6 +70,17 @@ func FuzzWords(f *testing.F) {
 			if err := e.UnmarshalText(again); err != nil || e != d {
 				t.Errorf("%q: %v, %v", text, e, err)
 			}
+		}
+	})
+}
+
+func FuzzDuration(f *testing.F) {
+	for _, text := range []string{"5m", "30d", "", "-1h", "1e9h", "99999999999d"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if d, err := ParseDuration(text); err == nil && d < 0 && !strings.Contains(text, "-") {
+			t.Errorf("%q is %v", text, d)
 		}
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/runner"
@@ -56,7 +57,8 @@ type Agent struct {
 	follower   *shared.Follower
 	shared     *shared.Shared
 	records    *shared.Records
-	notifier   *notifier
+	notifier   *peers.Notifier
+	sightings  *peers.Sightings
 	accounts   *account.Accounts
 	webhooks   *webhook.Webhooks
 	chain      *control.Chain
@@ -89,7 +91,6 @@ type Agent struct {
 	lags       lags
 	packs      *upkeep.Packs
 	objects    *upkeep.Objects
-	sighting   sighting
 	volumes    *sources.Volumes
 	changes    *sources.Changes
 	doubts     *sources.Doubts
@@ -226,7 +227,6 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	a.openWork()
 	a.openCatalogue()
 	a.openWatch()
-	a.notifier = newNotifier(a)
 	a.webhooks = newWebhooks(a)
 	return nil
 }

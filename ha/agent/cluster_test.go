@@ -30,6 +30,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -427,18 +428,18 @@ func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
 	if n.cut || a == nil {
 		return nil, errors.New("no route to host")
 	}
-	if req.URL.Path == SightingPath {
-		answer, err := a.Sight(req.Context(), req.Header, body)
+	if req.URL.Path == peers.SightingPath {
+		answer, err := a.sightings.Sight(req.Context(), req.Header, body)
 		if err != nil {
 			return &http.Response{StatusCode: http.StatusUnauthorized, Status: "401", Body: http.NoBody, Request: req}, nil
 		}
 		return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(bytes.NewReader(answer)), Request: req}, nil
 	}
 	code := http.StatusNoContent
-	if err := a.VerifyNotification(req.Header, body); err != nil || req.URL.Path != NotificationPath {
+	if err := a.notifier.VerifyNotification(req.Header, body); err != nil || req.URL.Path != peers.NotificationPath {
 		code, n.bad = http.StatusUnauthorized, n.bad+1
 	} else {
-		a.Notified()
+		a.notifier.Notified()
 	}
 	return &http.Response{StatusCode: code, Status: http.StatusText(code), Body: http.NoBody, Request: req}, nil
 }

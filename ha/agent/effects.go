@@ -53,13 +53,13 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 		return step("", e.ID, func(ctx context.Context) ha.Done { return failed(a.useSources(ctx)) })
 	case ha.Survey:
 		return step("", e.ID, func(ctx context.Context) ha.Done {
-			all, err := a.sightings(ctx)
+			all, err := a.sightings.Survey(ctx)
 			d := failed(err)
 			d.Sightings = all
 			return d
 		})
 	case ha.Notify:
-		a.notifier.notify(ctx, e)
+		a.notifier.Notify(ctx, e)
 	case ha.Answer:
 		a.asking.Answer(e)
 	case ha.Report:

@@ -15,7 +15,7 @@ func TestNotificationsCostOneLook(t *testing.T) {
 		before := reads()
 		for range 20 {
 			for range 500 {
-				b.agent.Notified()
+				b.agent.notifier.Notified()
 			}
 			if err := wait(t.Context(), 10*time.Millisecond); err != nil { // on the clock of the test
 				t.Fatal(err)

@@ -112,12 +112,12 @@ func newRealHost(t *testing.T, name, bucket string, ring *seal.Ring) *realHost {
 func (h *realHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	a := h.at.Load()
-	if err != nil || a == nil || a.VerifyNotification(r.Header, body) != nil {
+	if err != nil || a == nil || a.notifier.VerifyNotification(r.Header, body) != nil {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	h.got.Add(1)
-	a.Notified()
+	a.notifier.Notified()
 }
 
 func (h *realHost) file(t *testing.T, name, content string) {

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/sources"
 )
@@ -62,7 +63,7 @@ func (a *Agent) keepRecord(ctx context.Context) error {
 				a.tell.Note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
 			case err == nil:
 				if !sameStanding(rec, written) {
-					a.tellActive(ctx)
+					a.notifier.TellActive(ctx)
 				}
 				written, at = rec, now
 			}
@@ -87,7 +88,7 @@ func sameRecord(x, y ha.Instance) bool {
 	return x.Role == y.Role && told(x.State) == told(y.State) && x.Epoch == y.Epoch && x.Ready == y.Ready && x.Unstoppable == y.Unstoppable && slices.Equal(x.Blockers, y.Blockers) &&
 		x.LastError == y.LastError && x.Prometheus == y.Prometheus && x.BackupError == y.BackupError &&
 		(x.Paused == nil) == (y.Paused == nil) && slices.Equal(x.Cached, y.Cached) &&
-		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && sameSighting(x.Older, y.Older) && slices.Equal(x.Troubles, y.Troubles)
+		reflect.DeepEqual(x.Rehearsals, y.Rehearsals) && peers.SameSighting(x.Older, y.Older) && slices.Equal(x.Troubles, y.Troubles)
 }
 
 // sameStanding reports whether two records tell the same of whether their

@@ -124,7 +124,7 @@ func (a *Agent) planRecovery(ctx context.Context, without []string) (recovery, e
 	if older == nil {
 		return r, nil
 	}
-	all, err := a.sightings(ctx)
+	all, err := a.sightings.Survey(ctx)
 	if err != nil {
 		return r, err
 	}

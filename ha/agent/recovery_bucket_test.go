@@ -189,27 +189,3 @@ func TestNobodyGoesOnFromAReplicaWhileTheBucketIsSeen(t *testing.T) {
 		}
 	})
 }
-
-// Who has no key cannot ask what an instance sees, nor answer for one.
-func TestSightingsAreSigned(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *cluster) {
-		a := c.host("a")
-		a.init()
-		a.start()
-		a.untilLeading()
-		if _, err := a.agent.Sight(t.Context(), map[string][]string{}, []byte("{}")); err == nil {
-			t.Error("a question without a signature is answered")
-		}
-		s, err := a.agent.askSighting(t.Context(), "http://a")
-		if err != nil || s.Instance != "a" || s.Shown == nil {
-			t.Errorf("sighting %+v, %v", s, err)
-		}
-		answer, err := a.agent.cfg.Ring.Sign(a.agent.sightingScope("another question"), []byte(`{"instance":"a"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.agent.cfg.Ring.Verify(a.agent.sightingScope("this question"), answer); err == nil {
-			t.Error("an answer to another question passes")
-		}
-	})
-}

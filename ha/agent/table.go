@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
@@ -38,7 +39,7 @@ func (a *Agent) keepTable(ctx context.Context) error {
 		}
 		failing = err != nil
 		if err == nil {
-			a.noteRecords()
+			a.sightings.NoteRecords()
 			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.state.View()))
 			a.shared.Readmit(ctx)
 			a.shared.ResignKeys(ctx)
@@ -229,7 +230,7 @@ func (a *Agent) record() ha.Instance {
 		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
 		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.tell.ShortTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
 	}
-	rec.Older = ownSighting(core, a.self.Name)
+	rec.Older = peers.OwnSighting(core, a.self.Name)
 	if core.Role == ha.RoleStandby {
 		rec.Blockers, rec.Ready = a.readiness.Read()
 	}

@@ -28,7 +28,8 @@ type Parts struct {
 	Promotions Promotions
 	Shared     Shared
 	Recovery   Recovery
-	Peers      Peers
+	Notifier   Notifier
+	Sightings  Sightings
 	Witness    Witness
 	Accounts   Accounts
 	Hooks      Hooks
@@ -121,13 +122,17 @@ type Recovery interface {
 	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
 }
 
-// Peers are the other instances, whose calls are signed.
-type Peers interface {
+// Notifier is woken by the other instances, whose calls are signed.
+type Notifier interface {
 	// VerifyNotification checks a notification's signature; Notified acts on
 	// one, and never blocks.
 	VerifyNotification(header http.Header, body []byte) error
 	Notified()
-	// Sight answers a question with what this instance sees of the head.
+}
+
+// Sightings are what instances see of the head.
+type Sightings interface {
+	// Sight answers a peer's signed question with what this instance sees of the head.
 	Sight(ctx context.Context, header http.Header, body []byte) ([]byte, error)
 }
 

@@ -93,7 +93,7 @@ func newFake(t *testing.T) *fakeAgent {
 func (f *fakeAgent) parts() Parts {
 	return Parts{
 		Instance: f, Table: f, Backups: f, History: f, Requests: f, Changes: f, Promotions: f,
-		Shared: f, Recovery: f, Peers: f, Witness: f, Accounts: f, Hooks: f,
+		Shared: f, Recovery: f, Notifier: f, Sightings: f, Witness: f, Accounts: f, Hooks: f,
 	}
 }
 

@@ -27,15 +27,15 @@ func (in *notificationInput) header() http.Header {
 
 // addNotifications adds what peers call. A notification is a wake-up: it makes
 // the agent look at the bucket, and carries no authority.
-func (a *api) addNotifications(p Peers) {
+func (a *api) addNotifications(n Notifier) {
 	o := operation("notify", http.MethodPost, "/api/v1/notifications", "A peer's wake-up, with a Standard Webhooks signature", http.StatusUnauthorized)
 	o.DefaultStatus = http.StatusNoContent
 	register(a, o, func(ctx context.Context, in *notificationInput) (*struct{}, error) {
-		if err := p.VerifyNotification(in.header(), bytes.Clone(in.RawBody)); err != nil {
+		if err := n.VerifyNotification(in.header(), bytes.Clone(in.RawBody)); err != nil {
 			a.log.DebugContext(ctx, "notification refused", slog.Any("error", err))
 			return nil, problem(http.StatusUnauthorized, "the signature of the notification does not hold, or its time is too far off")
 		}
-		p.Notified()
+		n.Notified()
 		return nil, nil
 	})
 	body := a.huma.OpenAPI().Paths[o.Path].Post.RequestBody
@@ -48,10 +48,10 @@ type sightingOutput struct {
 }
 
 // addSightings adds what peers ask about a bucket that was put back.
-func (a *api) addSightings(p Peers) {
+func (a *api) addSightings(s Sightings) {
 	o := operation("sight", http.MethodPost, "/api/v1/sightings", "What this instance sees of the head, for a peer whose question has a Standard Webhooks signature", http.StatusUnauthorized)
 	register(a, o, func(ctx context.Context, in *notificationInput) (*sightingOutput, error) {
-		answer, err := p.Sight(ctx, in.header(), bytes.Clone(in.RawBody))
+		answer, err := s.Sight(ctx, in.header(), bytes.Clone(in.RawBody))
 		if err != nil {
 			a.log.DebugContext(ctx, "question refused", slog.Any("error", err))
 			return nil, problem(http.StatusUnauthorized, "the signature of the question does not hold, or its time is too far off")

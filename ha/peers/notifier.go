@@ -1,4 +1,4 @@
-package agent
+package peers
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
@@ -46,73 +45,59 @@ type NotificationData struct {
 	Backup  *backup.Ref `json:"backup,omitempty"`
 }
 
-// notifier wakes peers up. It is safe for concurrent use.
-type notifier struct {
-	a *Agent
+// Counts are told of notifications.
+type Counts interface {
+	Sent(err error)
+	Notified()
+}
+
+// Notifier wakes peers up, and is woken. It is safe for concurrent use.
+type Notifier struct {
+	host   Host
+	counts Counts
+	start  func(func()) // what is waited for when the agent ends
+	wakes  func()       // this instance's machine
 
 	mu      sync.Mutex
 	failing map[string]bool // URLs whose failure was said
 }
 
-func newNotifier(a *Agent) *notifier { return &notifier{a: a, failing: make(map[string]bool)} }
+// NewNotifier sends in goroutines that start starts, and has wake wake this instance up.
+func NewNotifier(h Host, c Counts, start func(func()), wake func()) *Notifier {
+	return &Notifier{host: h, counts: c, start: start, wakes: wake, failing: make(map[string]bool)}
+}
 
-// notify wakes one peer or all of them, each in a goroutine of its own, so
+// Notify wakes one peer or all of them, each in a goroutine of its own, so
 // that one that is dead holds up none.
-func (n *notifier) notify(ctx context.Context, e ha.Notify) {
+func (n *Notifier) Notify(ctx context.Context, e ha.Notify) {
 	if e.URL != "" {
 		n.wake(ctx, []string{e.URL}, e.Ref)
 		return
 	}
-	known := n.a.peers()
+	known := n.host.urls()
 	n.wake(ctx, known, e.Ref)
-	n.a.runner.Go(func() {
+	n.start(func() {
 		// A standby may have joined since the table was read. If it cannot be
 		// read now, such a one polls.
-		if n.a.records.Refresh(ctx) != nil {
+		if n.host.Records.Refresh(ctx) != nil {
 			return
 		}
-		n.wake(ctx, slices.DeleteFunc(n.a.peers(), func(u string) bool { return slices.Contains(known, u) }), e.Ref)
+		n.wake(ctx, slices.DeleteFunc(n.host.urls(), func(u string) bool { return slices.Contains(known, u) }), e.Ref)
 	})
 }
 
-func (n *notifier) wake(ctx context.Context, urls []string, ref *backup.Ref) {
+func (n *Notifier) wake(ctx context.Context, urls []string, ref *backup.Ref) {
 	for _, u := range urls {
-		if u == "" || u == n.a.self.URL {
+		if u == "" || u == n.host.Self.URL {
 			continue
 		}
-		n.a.runner.Go(func() { n.send(ctx, u, ref) })
+		n.start(func() { n.send(ctx, u, ref) })
 	}
-}
-
-// peers gives the URLs of the other instances.
-func (a *Agent) peers() []string {
-	_, config := a.configs.Current()
-	seen := map[string]bool{"": true, a.self.URL: true}
-	var urls []string
-	add := func(u string) {
-		if u = strings.TrimSuffix(u, "/"); !seen[u] {
-			seen[u] = true
-			urls = append(urls, u)
-		}
-	}
-	for name, r := range a.records.Reading().Rows {
-		if r.Record != nil && name != a.self.Name && !config.Removed(name) {
-			add(r.Record.URL)
-		}
-	}
-	if config != nil {
-		for _, m := range config.Instances {
-			if !m.Removed && m.Name != a.self.Name {
-				add(m.URL)
-			}
-		}
-	}
-	return urls
 }
 
 // send notifies one peer, with a few retries. The first failure in a row is
 // an event; all are counted.
-func (n *notifier) send(ctx context.Context, to string, ref *backup.Ref) {
+func (n *Notifier) send(ctx context.Context, to string, ref *backup.Ref) {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, n.try(ctx, to, ref) },
 		backoff.WithMaxTries(notifyTries), backoff.WithBackOff(&backoff.ExponentialBackOff{
 			InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: time.Second,
@@ -120,28 +105,28 @@ func (n *notifier) send(ctx context.Context, to string, ref *backup.Ref) {
 	if ctx.Err() != nil {
 		return
 	}
-	n.a.stats.Sent(err)
+	n.counts.Sent(err)
 	n.mu.Lock()
 	was := n.failing[to]
 	n.failing[to] = err != nil
 	n.mu.Unlock()
 	switch {
 	case err != nil && !was:
-		n.a.tell.Note(ctx, event.Warn, "notification", fmt.Sprintf("%s could not be notified, it polls all the same: %v", to, err), nil)
+		n.host.Log.Note(ctx, event.Warn, "notification", fmt.Sprintf("%s could not be notified, it polls all the same: %v", to, err), nil)
 	case err == nil && was:
-		n.a.tell.Note(ctx, event.Info, "notification", to+" can be notified again", nil)
+		n.host.Log.Note(ctx, event.Info, "notification", to+" can be notified again", nil)
 	}
 }
 
 // try sends one signed notification.
-func (n *notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
+func (n *Notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
 	ctx, cancel := context.WithTimeout(ctx, notifyTimeout)
 	defer cancel()
 	req, err := n.request(ctx, to, ref)
 	if err != nil {
 		return backoff.Permanent(err)
 	}
-	resp, err := n.a.cfg.HTTP.Do(req)
+	resp, err := n.host.HTTP.Do(req)
 	if err != nil {
 		var e *url.Error
 		if errors.As(err, &e) {
@@ -160,59 +145,49 @@ func (n *notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
 	return err
 }
 
-func (n *notifier) request(ctx context.Context, to string, ref *backup.Ref) (*http.Request, error) {
-	now := n.a.cfg.Clock.Now().Wall
+func (n *Notifier) request(ctx context.Context, to string, ref *backup.Ref) (*http.Request, error) {
+	now := n.host.Clock.Now().Wall
 	body, err := json.Marshal(Notification{
 		Type: "understudy.wake", Timestamp: now,
-		Data: NotificationData{Cluster: n.a.control.Cluster(), From: n.a.self.Name, Backup: ref},
+		Data: NotificationData{Cluster: n.host.Control.Cluster(), From: n.host.Self.Name, Backup: ref},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
 	}
-	id, err := membership.RandomHex(n.a.cfg.Random, 12)
+	id, err := membership.RandomHex(n.host.Random, 12)
 	if err != nil {
 		return nil, err
 	}
 	id = "msg_" + id
-	hook, err := webhooks.NewWebhookRaw(n.a.cfg.Ring.NotificationSecret(n.a.control.Cluster()))
+	hook, err := n.host.signs()
 	if err != nil {
 		return nil, fmt.Errorf("sign notification: %w", err)
 	}
-	return webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+NotificationPath, id, body, now, n.a.cfg.Version)
+	return webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+NotificationPath, id, body, now, n.host.Version)
 }
 
 // VerifyNotification checks a notification's Standard Webhooks signature, by
 // any key that this instance knows.
-func (a *Agent) VerifyNotification(header http.Header, body []byte) error {
-	err := errors.New("no key")
-	for _, secret := range a.cfg.Ring.NotificationSecrets(a.control.Cluster()) {
-		var hook *webhooks.Webhook
-		if hook, err = webhooks.NewWebhookRaw(secret); err != nil {
-			break
-		}
-		if err = hook.Verify(body, header); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("verify notification: %w", err)
+func (n *Notifier) VerifyNotification(header http.Header, body []byte) error {
+	return n.host.verify(header, body)
 }
 
-// tellActive wakes the active up because this instance's record has changed: it
+// TellActive wakes the active up because this instance's record has changed: it
 // reads there which backup is cached here, and what this host lacks. The wake-up
 // says nothing itself; what the record says is signed.
-func (a *Agent) tellActive(ctx context.Context) {
-	if h := a.state.View().Head; h != nil && h.Active.Name != a.self.Name {
-		a.notifier.wake(ctx, []string{strings.TrimSuffix(h.Active.URL, "/")}, nil)
+func (n *Notifier) TellActive(ctx context.Context) {
+	if h := n.host.View().Head; h != nil && h.Active.Name != n.host.Self.Name {
+		n.wake(ctx, []string{strings.TrimSuffix(h.Active.URL, "/")}, nil)
 	}
 }
 
 // Notified has the bucket looked at soon, and, on the active, the instances'
 // records. It never blocks, and any number of calls cost one look at the head in a
 // tenth of a second at most, and one at the records in a second.
-func (a *Agent) Notified() {
-	a.stats.Notified()
-	if a.state.View().Role == ha.RoleActive {
-		a.records.Stir()
+func (n *Notifier) Notified() {
+	n.counts.Notified()
+	if n.host.View().Role == ha.RoleActive {
+		n.host.Records.Stir()
 	}
-	a.inbox.Wake()
+	n.wakes()
 }
