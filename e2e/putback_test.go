@@ -14,8 +14,8 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/filestore"
 	"github.com/understudy-ha/understudy/blobstore/miniostore"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -122,7 +122,7 @@ func goOnFromCopy(t *testing.T, store blobstore.Store, a, b, gone *host) {
 	if r := b.try("restore", "latest", "--to", b.path("latest")); r.code != 3 {
 		t.Errorf("restore latest: exit %d: %s", r.code, r.out)
 	}
-	plan := query[agent.RecoveryPlan](b, "recover-bucket", "--dry-run")
+	plan := query[putback.RecoveryPlan](b, "recover-bucket", "--dry-run")
 	if !plan.Needed || !slices.Contains(plan.Cached, lost.ID) || plan.Newest != lost.ID || plan.Active != a.name || !strings.Contains(plan.Refused, "--without host-c") {
 		t.Errorf("plan %+v", plan)
 	}

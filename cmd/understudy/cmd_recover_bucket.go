@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/api"
+	"github.com/understudy-ha/understudy/ha/putback"
 )
 
 const recoverHelp = `Have the cluster go on from a bucket that was put back to an earlier state: a replica
@@ -74,7 +74,7 @@ func (a *app) recoverBucket(ctx context.Context, r bucketRecovery) error {
 		return err
 	}
 	const path = "/api/v1/recovery"
-	var plan agent.RecoveryPlan
+	var plan putback.RecoveryPlan
 	if err := c.Get(ctx, path+"?"+url.Values{"without": r.without}.Encode(), &plan); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func confirmRecovery(ctx context.Context, p terminal.Printer) error {
 }
 
 // showRecovery writes a plan for people.
-func showRecovery(w io.Writer, p agent.RecoveryPlan) {
+func showRecovery(w io.Writer, p putback.RecoveryPlan) {
 	if !p.Needed {
 		fmt.Fprintln(w, "The bucket shows no older head than this instance has seen: there is nothing to recover from.")
 		return
@@ -138,7 +138,7 @@ func showRecovery(w io.Writer, p agent.RecoveryPlan) {
 	}
 }
 
-func headLine(h agent.HeadView) string {
+func headLine(h putback.HeadView) string {
 	text := fmt.Sprintf("epoch %d, rev %d, active %s, newest backup %s", h.Epoch, h.Rev, known(h.Active), known(h.Newest))
 	if h.Time != nil {
 		text += ", written " + terminal.Stamp(*h.Time)
@@ -146,7 +146,7 @@ func headLine(h agent.HeadView) string {
 	return text
 }
 
-func missingLine(p agent.RecoveryPlan) string {
+func missingLine(p putback.RecoveryPlan) string {
 	switch {
 	case p.Missing == 0 && len(p.Cached) == 0:
 		return "no backup"

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/peers"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/runner"
@@ -59,6 +60,7 @@ type Agent struct {
 	records    *shared.Records
 	notifier   *peers.Notifier
 	sightings  *peers.Sightings
+	recovery   *putback.Recovery
 	accounts   *account.Accounts
 	webhooks   *webhook.Webhooks
 	chain      *control.Chain
@@ -289,7 +291,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepUp(gctx, a.reader.Turn) })
 	g.Go(func() error { return a.keepPacks(gctx) })
 	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
-	g.Go(func() error { return a.keepReturned(gctx) })
+	g.Go(func() error { return a.keepUp(gctx, a.recovery.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.aftermath.Turn) })
 	g.Go(func() error { return a.keepTargets(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -50,11 +51,11 @@ func (h *host) untilOlder() {
 }
 
 // recover has the cluster go on, asked for on this host.
-func (h *host) recover(without ...string) RecoveryPlan {
+func (h *host) recover(without ...string) putback.RecoveryPlan {
 	h.t.Helper()
-	p, err := h.agent.PlanRecovery(h.t.Context(), without)
+	p, err := h.agent.recovery.PlanRecovery(h.t.Context(), without)
 	if err == nil && p.Refused == "" {
-		p, err = h.agent.RecoverBucket(event.WithActor(h.t.Context(), "op"), RecoveryRequest{Reason: "test", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+		p, err = h.agent.recovery.RecoverBucket(event.WithActor(h.t.Context(), "op"), putback.RecoveryRequest{Reason: "test", Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
 	}
 	if err != nil || p.Refused != "" {
 		h.dump()
@@ -104,7 +105,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 			h.untilOlder()
 		}
 		a.until("d can be asked by its record", func(report.Status) bool {
-			p, err := a.agent.PlanRecovery(t.Context(), nil)
+			p, err := a.agent.recovery.PlanRecovery(t.Context(), nil)
 			return err == nil && p.Refused == ""
 		})
 		// A process that starts now knows its own earlier records.
@@ -112,7 +113,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		a.start()
 		a.untilOlder()
 		a.until("d can be asked again", func(report.Status) bool {
-			p, err := a.agent.PlanRecovery(t.Context(), nil)
+			p, err := a.agent.recovery.PlanRecovery(t.Context(), nil)
 			return err == nil && p.Refused == ""
 		})
 		p := a.recover()
@@ -169,18 +170,18 @@ func TestNobodyGoesOnFromAReplicaWhileTheBucketIsSeen(t *testing.T) {
 		b.untilOlder()
 		before := contents(t, replica)[ha.HeadKey]
 		for _, without := range [][]string{nil, {"a"}} {
-			p, err := b.agent.PlanRecovery(t.Context(), without)
+			p, err := b.agent.recovery.PlanRecovery(t.Context(), without)
 			if err != nil || !strings.Contains(p.Refused, "a still sees a newer head") {
 				t.Errorf("plan without %v: %v, %+v", without, err, p)
 			}
-			_, err = b.agent.RecoverBucket(event.WithActor(t.Context(), "op"), RecoveryRequest{Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
+			_, err = b.agent.recovery.RecoverBucket(event.WithActor(t.Context(), "op"), putback.RecoveryRequest{Without: without, Epoch: p.Shown.Epoch, Rev: p.Shown.Rev})
 			if !ha.IsRefusal(err) {
 				t.Errorf("recover without %v: %v", without, err)
 			}
 		}
 		// Who cannot be asked takes a word.
 		c.net.setCut(true)
-		p, err := b.agent.PlanRecovery(t.Context(), nil)
+		p, err := b.agent.recovery.PlanRecovery(t.Context(), nil)
 		if err != nil || !strings.Contains(p.Refused, "--without a") || string(contents(t, replica)[ha.HeadKey]) != string(before) {
 			t.Errorf("plan with a cut network: %v, %+v", err, p)
 		}

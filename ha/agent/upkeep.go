@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -58,11 +60,19 @@ func (a *Agent) openUpkeep() {
 	a.scrubber = upkeep.NewScrubber(h, a.cached.List)
 	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
 	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a.requests, a.missedByActive)
+	a.recovery = putback.New(putback.Host{
+		Store: a.cfg.Store, Control: a.control, Repo: a.repo, Cache: a.cache, Cached: a.cached.Refs, Configs: a.configs, Records: a.records,
+		View: a.state.View, Survey: a.sightings.Survey, Asking: a.asking, Packs: a.packs, Log: a.tell,
+		Lock: func() blobstore.Lock { return a.locks.For(a.rules.PackLife()) },
+	})
 	a.cache.Mended = func(ctx context.Context, m restore.Mended) {
 		a.stats.CacheMended(m.Err != nil)
 		a.scrubber.Mended(ctx, m)
 	}
 }
+
+// Recovery is the way out of a bucket that was put back.
+func (a *Agent) Recovery() *putback.Recovery { return a.recovery }
 
 // missedByActive are the packs that the active's record says are missing.
 func (a *Agent) missedByActive() (names []string, known bool) {

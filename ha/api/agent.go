@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
@@ -118,8 +119,8 @@ type Shared interface {
 type Recovery interface {
 	// PlanRecovery says what the bucket lacks; RecoverBucket has the cluster go on
 	// from it, or refuses to.
-	PlanRecovery(ctx context.Context, without []string) (agent.RecoveryPlan, error)
-	RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error)
+	PlanRecovery(ctx context.Context, without []string) (putback.RecoveryPlan, error)
+	RecoverBucket(ctx context.Context, req putback.RecoveryRequest) (putback.RecoveryPlan, error)
 }
 
 // Notifier is woken by the other instances, whose calls are signed.

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -78,7 +79,7 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"DELETE", "/api/v1/promotions/p1", "", 204, "", "cancel"},
 		{"DELETE", "/api/v1/promotions/current", "", 204, "", "cancel"},
 		{"GET", "/api/v1/recovery?without=c", "", 200, `"needed":true`, "plan-recovery [c]"},
-		{"POST", "/api/v1/recovery", `{"epoch":3,"rev":4,"reason":"r"}`, 200, `"needed":true`, "recover-bucket by " + me + ": " + fmt.Sprintf("%+v", agent.RecoveryRequest{Reason: "r", Epoch: 3, Rev: 4})},
+		{"POST", "/api/v1/recovery", `{"epoch":3,"rev":4,"reason":"r"}`, 200, `"needed":true`, "recover-bucket by " + me + ": " + fmt.Sprintf("%+v", putback.RecoveryRequest{Reason: "r", Epoch: 3, Rev: 4})},
 		{"GET", "/api/v1/config", "", 200, `"frequency":"5m0s"`, ""},
 		{"PUT", "/api/v1/config", `{"frequency":"10m"}`, 200, `"digest":"d"`, "set frequency=10m"},
 		{"PUT", "/api/v1/config", `{"frequenzy":"10m"}`, 422, "frequenzy", ""},

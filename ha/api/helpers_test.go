@@ -28,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/webhook"
@@ -260,12 +261,12 @@ func (f *fakeAgent) AcceptChanges(_ context.Context, sources []string) ([]backup
 	return []backup.Change{{Source: "files", What: "had 100 files, has 0"}}, f.call("accept %q", sources)
 }
 
-func (f *fakeAgent) PlanRecovery(_ context.Context, without []string) (agent.RecoveryPlan, error) {
-	return agent.RecoveryPlan{Needed: true}, f.call("plan-recovery %v", without)
+func (f *fakeAgent) PlanRecovery(_ context.Context, without []string) (putback.RecoveryPlan, error) {
+	return putback.RecoveryPlan{Needed: true}, f.call("plan-recovery %v", without)
 }
 
-func (f *fakeAgent) RecoverBucket(ctx context.Context, req agent.RecoveryRequest) (agent.RecoveryPlan, error) {
-	return agent.RecoveryPlan{Needed: true, Epoch: 7}, f.call("recover-bucket by %s: %+v", event.Actor(ctx), req)
+func (f *fakeAgent) RecoverBucket(ctx context.Context, req putback.RecoveryRequest) (putback.RecoveryPlan, error) {
+	return putback.RecoveryPlan{Needed: true, Epoch: 7}, f.call("recover-bucket by %s: %+v", event.Actor(ctx), req)
 }
 
 func (f *fakeAgent) Sight(_ context.Context, _ http.Header, body []byte) ([]byte, error) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/putback"
 )
 
 // RecoveryRequest asks to go on from a bucket that was put back to an earlier state.
@@ -21,7 +21,7 @@ type recoveryPlanInput struct {
 
 type recoveryInput struct{ Body RecoveryRequest }
 
-type recoveryOutput struct{ Body agent.RecoveryPlan }
+type recoveryOutput struct{ Body putback.RecoveryPlan }
 
 // addRecovery adds the way out of a bucket that was put back.
 func (a *api) addRecovery(r Recovery) {
@@ -33,7 +33,7 @@ func (a *api) addRecovery(r Recovery) {
 	register(a, operation("recover-bucket", http.MethodPost, "/api/v1/recovery", "Have the cluster go on from a bucket that was put back to an earlier state", http.StatusConflict, http.StatusServiceUnavailable),
 		func(ctx context.Context, in *recoveryInput) (*recoveryOutput, error) {
 			b := in.Body
-			plan, err := r.RecoverBucket(ctx, agent.RecoveryRequest{Reason: b.Reason, Without: b.Without, Epoch: b.Epoch, Rev: b.Rev})
+			plan, err := r.RecoverBucket(ctx, putback.RecoveryRequest{Reason: b.Reason, Without: b.Without, Epoch: b.Epoch, Rev: b.Rev})
 			return &recoveryOutput{Body: plan}, err
 		})
 }
