@@ -16,8 +16,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/backup/source/sqlite"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -353,7 +353,7 @@ func (tr *trial) checkLedger(salvaged []string) {
 // promote makes the standby the active by a switchover that must work.
 func (tr *trial) promote() {
 	tr.t.Helper()
-	if p := query[agent.PromotionStatus](tr.other, "promote", "--yes"); p.State != agent.PromotionDone {
+	if p := query[promotions.PromotionStatus](tr.other, "promote", "--yes"); p.State != promotions.PromotionDone {
 		tr.t.Fatalf("promotion: %+v", p)
 	}
 	epoch := tr.epoch

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore/storetest"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -37,8 +37,8 @@ func headWrite(r *http.Request) bool {
 func (o *ordeal) commitUnanswered() {
 	o.begin("the answer to a promotion's commit is lost")
 	o.proxies[o.standby].Inject(storetest.NetFault{When: headWrite, Do: storetest.DropAnswer()})
-	p := query[agent.PromotionStatus](o.standby, "promote", "--yes")
-	if p.State != agent.PromotionDone || p.Epoch != o.epoch+1 {
+	p := query[promotions.PromotionStatus](o.standby, "promote", "--yes")
+	if p.State != promotions.PromotionDone || p.Epoch != o.epoch+1 {
 		o.t.Fatalf("promotion: %+v", p)
 	}
 	o.says(o.standby, "level=ERROR", "the bucket cannot be used", "head.json")
@@ -139,8 +139,8 @@ func (o *ordeal) activeStopped() {
 		return nil
 	})
 	successor.fails(3, "--failover", "promote", "--yes")
-	p := query[agent.PromotionStatus](successor, "promote", "--failover", "--yes")
-	if p.State != agent.PromotionDone {
+	p := query[promotions.PromotionStatus](successor, "promote", "--failover", "--yes")
+	if p.State != promotions.PromotionDone {
 		o.t.Fatalf("promotion: %+v", p)
 	}
 	o.turned()

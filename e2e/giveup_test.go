@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -73,7 +73,7 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 	phase, release := holdUp()
 	wait := tr.background(tr.other, "promote", "--yes")
 	tr.until(tr.other, when, func(s report.Status) bool { return s.Promotion != nil && s.Promotion.Phase == phase })
-	if p := query[agent.PromotionStatus](tr.other, "promote", "--cancel"); p.State != agent.PromotionRolledBack || query[report.Status](tr.other, "status").Promotion != nil {
+	if p := query[promotions.PromotionStatus](tr.other, "promote", "--cancel"); p.State != promotions.PromotionRolledBack || query[report.Status](tr.other, "status").Promotion != nil {
 		tr.t.Errorf("cancelled %s, and said so too early: %+v", when, p)
 	}
 	if r := wait(); r.code != 1 || !strings.Contains(r.errout, "cancelled by socket") {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -118,7 +118,7 @@ func TestPostgresObjectsSurviveAPromotion(t *testing.T) {
 	a.is(report.StateActive)
 	promote := func(from, to *host) {
 		t.Helper()
-		if p := query[agent.PromotionStatus](to, "promote", "--yes"); p.State != agent.PromotionDone {
+		if p := query[promotions.PromotionStatus](to, "promote", "--yes"); p.State != promotions.PromotionDone {
 			t.Fatalf("promotion: %+v", p)
 		}
 		to.is(report.StateActive)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // TestAStagedDatabaseThatSomebodyWroteToIsRestoredAgain before it is promoted, and
@@ -43,8 +43,8 @@ func TestAStagedDatabaseThatSomebodyWroteToIsRestoredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p := query[agent.PromotionStatus](b, "promote", "--yes")
-	if p.State != agent.PromotionDone {
+	p := query[promotions.PromotionStatus](b, "promote", "--yes")
+	if p.State != promotions.PromotionDone {
 		t.Fatalf("promotion: %+v", p)
 	}
 	var rows string

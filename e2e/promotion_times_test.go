@@ -16,7 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -152,8 +152,8 @@ func failOver(t *testing.T, old, h *host, want string) promotionTimes {
 	h.long("sees that the active is gone", func(s report.Status) bool { return s.Active == old.name && !s.HeadAlive })
 	word("sync") // a standby at rest has nothing left to write
 	out := h.runLong("promote", "--failover", "--yes", "--json")
-	var p agent.PromotionStatus
-	if err := json.Unmarshal([]byte(out), &p); err != nil || p.State != agent.PromotionDone {
+	var p promotions.PromotionStatus
+	if err := json.Unmarshal([]byte(out), &p); err != nil || p.State != promotions.PromotionDone {
 		t.Fatalf("promotion: %v\n%s", err, out)
 	}
 	times := promotionTimes{}

@@ -11,8 +11,8 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -168,8 +168,8 @@ func (s *story) switchover(from, to *host) {
 	s.replicate(from, to, s.c)
 	s.moreWrites(20)
 	starts := from.app.starts(s.t)
-	p := query[agent.PromotionStatus](to, "promote", "--yes")
-	if p.State != agent.PromotionDone {
+	p := query[promotions.PromotionStatus](to, "promote", "--yes")
+	if p.State != promotions.PromotionDone {
 		s.t.Fatalf("promotion: %+v", p)
 	}
 	acknowledged := s.ledger.acknowledged(s.t)
@@ -198,8 +198,8 @@ func (s *story) failover(dead, to *host) {
 	dead.app.crash(s.t)
 	acknowledged := s.ledger.acknowledged(s.t)
 
-	p := query[agent.PromotionStatus](to, "promote", "--failover", "--yes")
-	if p.State != agent.PromotionDone {
+	p := query[promotions.PromotionStatus](to, "promote", "--failover", "--yes")
+	if p.State != promotions.PromotionDone {
 		s.t.Fatalf("promotion: %+v", p)
 	}
 	inBackup := s.restored(to, p.Backup)

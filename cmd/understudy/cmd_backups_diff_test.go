@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/cmd/understudy/backups"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // TestBackupsDiffTellsWhatAFailoverLost compares the backups of both branches,
@@ -36,7 +36,7 @@ func TestBackupsDiffTellsWhatAFailoverLost(t *testing.T) {
 	a.write("app/file", "never published")
 	// The machine is told what people are: what is lost, and how to look at it.
 	done := ask[promotedJSON](b, "promote", first.ID, "--failover", "--yes")
-	if done.State != agent.PromotionDone || done.Takeover == nil || done.Takeover.CutOff != second.ID ||
+	if done.State != promotions.PromotionDone || done.Takeover == nil || done.Takeover.CutOff != second.ID ||
 		!slices.ContainsFunc(done.Takeover.Lost, func(line string) bool { return strings.Contains(line, "can still be restored: understudy backups") }) {
 		t.Errorf("promote --json: %+v, takeover %+v", done, done.Takeover)
 	}

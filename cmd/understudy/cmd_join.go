@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/instance"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/membership"
 )
 
 func newJoin(a *app) *cobra.Command {
@@ -69,7 +70,7 @@ func (a *app) join(ctx context.Context, how agent.Joining) error {
 		}
 		fmt.Fprintf(w, "%s has joined cluster %s as a standby. Start it with: understudy serve\n", cfg.Instance, joined.Cluster)
 		if joined.Unkept != "" {
-			fmt.Fprintf(w, "Look: %s.\n", agent.UnkeptText(joined.Unkept))
+			fmt.Fprintf(w, "Look: %s.\n", membership.UnkeptText(joined.Unkept))
 		}
 		for _, why := range result.Blockers {
 			fmt.Fprintf(w, "It cannot take over yet: %s\n", why)

@@ -20,9 +20,9 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/names"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -116,7 +116,7 @@ func newPromote(a *app) *cobra.Command {
 // promotion is one run of the command.
 type promotion struct {
 	app *app
-	req agent.PromotionRequest
+	req promotions.PromotionRequest
 	yes bool
 }
 
@@ -182,7 +182,7 @@ func (p *promotion) cancel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if status.State == agent.PromotionDone {
+	if status.State == promotions.PromotionDone {
 		return exit.Refusedf("it was too late: this instance is the active, in epoch %d", status.Epoch)
 	}
 	return p.app.printer().Show(status, func(w io.Writer) {
@@ -191,10 +191,10 @@ func (p *promotion) cancel(ctx context.Context) error {
 }
 
 // preflight asks what a promotion would do now.
-func (p *promotion) preflight(ctx context.Context, c *agentclient.Client) (agent.Preflight, error) {
+func (p *promotion) preflight(ctx context.Context, c *agentclient.Client) (promotions.Preflight, error) {
 	req := p.req
 	req.DryRun = true
-	var found agent.Preflight
+	var found promotions.Preflight
 	err := c.Do(ctx, http.MethodPost, "/api/v1/promotions", req, &found)
 	if agentclient.NotThere(err) && p.req.Backup != "" {
 		err = backups.NoBackup(p.req.Backup)
@@ -204,14 +204,14 @@ func (p *promotion) preflight(ctx context.Context, c *agentclient.Client) (agent
 
 // lacksWord reports whether all that keeps a promotion from being made is that nobody
 // has said that the application of the active is stopped.
-func lacksWord(found agent.Preflight) bool {
-	failed := slices.DeleteFunc(slices.Clone(found.Checks), func(c agent.Check) bool { return c.OK })
-	return len(failed) == 1 && failed[0].Name == agent.StopsCheck && found.Mode == ha.ModeSwitchover
+func lacksWord(found promotions.Preflight) bool {
+	failed := slices.DeleteFunc(slices.Clone(found.Checks), func(c promotions.Check) bool { return c.OK })
+	return len(failed) == 1 && failed[0].Name == promotions.StopsCheck && found.Mode == ha.ModeSwitchover
 }
 
 // giveWord asks whether the application of the active is stopped, which --yes answers,
 // and looks again with that word.
-func (p *promotion) giveWord(ctx context.Context, c *agentclient.Client, found agent.Preflight) (agent.Preflight, error) {
+func (p *promotion) giveWord(ctx context.Context, c *agentclient.Client, found promotions.Preflight) (promotions.Preflight, error) {
 	if p.req.AppIsStopped { // and strict fencing does not take it
 		return found, nil
 	}
@@ -226,7 +226,7 @@ func (p *promotion) giveWord(ctx context.Context, c *agentclient.Client, found a
 }
 
 // notNow says why a promotion cannot be made; nil when it can.
-func notNow(found agent.Preflight) error {
+func notNow(found promotions.Preflight) error {
 	if found.OK {
 		return nil
 	}
@@ -240,7 +240,7 @@ func notNow(found agent.Preflight) error {
 }
 
 // newestShown is the newest backup that the preflight named.
-func newestShown(found agent.Preflight) string {
+func newestShown(found promotions.Preflight) string {
 	if len(found.Loss.Newer) > 0 {
 		return found.Loss.Newer[0]
 	}
@@ -249,7 +249,7 @@ func newestShown(found agent.Preflight) string {
 
 // begin begins the promotion and follows it to its end.
 func (p *promotion) begin(ctx context.Context, c *agentclient.Client) error {
-	var status agent.PromotionStatus
+	var status promotions.PromotionStatus
 	if err := c.Do(ctx, http.MethodPost, "/api/v1/promotions", p.req, &status); err != nil {
 		return err
 	}
@@ -258,7 +258,7 @@ func (p *promotion) begin(ctx context.Context, c *agentclient.Client) error {
 		return err
 	}
 	result := promotedJSON{PromotionStatus: status}
-	if status.State != agent.PromotionDone {
+	if status.State != promotions.PromotionDone {
 		return errors.Join(p.app.printer().Show(result, func(io.Writer) {}), outcome(status))
 	}
 	s, unknown := afterwards(ctx, c, status.Epoch)
@@ -275,7 +275,7 @@ func (p *promotion) begin(ctx context.Context, c *agentclient.Client) error {
 // promotedJSON is what `promote` prints with --json once the promotion has ended:
 // the promotion, and what status says of it then.
 type promotedJSON struct {
-	agent.PromotionStatus
+	promotions.PromotionStatus
 	// Takeover says what was lost and how to look at it (lost), and who has kept what
 	// (salvaged); null while that could not be looked up.
 	Takeover *control.Takeover `json:"takeover"`
@@ -323,11 +323,11 @@ func applicationRuns(s report.Status) error {
 
 // outcome is the error that a promotion ended with. One that had not got as far
 // as its first step was refused: nothing was begun.
-func outcome(s agent.PromotionStatus) error {
+func outcome(s promotions.PromotionStatus) error {
 	switch {
-	case s.State == agent.PromotionDone:
+	case s.State == promotions.PromotionDone:
 		return nil
-	case s.State == agent.PromotionRefused, len(s.Steps) == 0:
+	case s.State == promotions.PromotionRefused, len(s.Steps) == 0:
 		return exit.Refusedf("not promoted, and nothing was begun: %s", s.Error)
 	default:
 		return exit.With(exit.ErrFailed, fmt.Errorf("not promoted, and everything is as before: %s", s.Error))
@@ -335,10 +335,10 @@ func outcome(s agent.PromotionStatus) error {
 }
 
 // follow shows a promotion's steps until it has ended.
-func (p *promotion) follow(ctx context.Context, c *agentclient.Client, id string) (agent.PromotionStatus, error) {
+func (p *promotion) follow(ctx context.Context, c *agentclient.Client, id string) (promotions.PromotionStatus, error) {
 	view := promotionView{printer: p.app.printer(), progress: p.app.progress()}
 	defer view.progress.End()
-	var last agent.PromotionStatus
+	var last promotions.PromotionStatus
 	ended := false
 	err := c.Stream(ctx, "/api/v1/promotions/"+url.PathEscape(id), func(e client.Event) error {
 		switch e.Name {
@@ -349,7 +349,7 @@ func (p *promotion) follow(ctx context.Context, c *agentclient.Client, id string
 			}
 			view.step(s)
 		case "status", "end":
-			last = agent.PromotionStatus{}
+			last = promotions.PromotionStatus{}
 			if err := json.Unmarshal(e.Data, &last); err != nil {
 				return fmt.Errorf("read the promotion: %w", err)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -29,7 +29,7 @@ func TestPromotionIsShownStepByStep(t *testing.T) {
 	b.serve()
 	ref := ask[backup.Ref](a, "backup")
 	b.caches(ref.ID)
-	if p := ask[agent.Preflight](b, "promote", "--dry-run"); !p.OK || p.Backup.ID != ref.ID {
+	if p := ask[promotions.Preflight](b, "promote", "--dry-run"); !p.OK || p.Backup.ID != ref.ID {
 		t.Errorf("dry run: %+v", p)
 	}
 	b.fails(exit.Failed, "no backup", "promote", "20200101T000000Z-e00000001-s00000009-abcdef01", "--yes")
@@ -120,7 +120,7 @@ func TestPromotionsEndDecidesTheExitCode(t *testing.T) {
 
 // A preview of many superseded backups counts them, and names the newest.
 func TestThePreviewOfManySupersededBackupsIsShort(t *testing.T) {
-	p := agent.Preflight{OK: true}
+	p := promotions.Preflight{OK: true}
 	for i := range 225 {
 		p.Loss.Newer = append(p.Loss.Newer, fmt.Sprint("backup-", 225-i))
 	}

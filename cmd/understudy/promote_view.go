@@ -9,12 +9,12 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // showPreflight writes what a promotion would do now.
-func showPreflight(w io.Writer, p agent.Preflight) {
+func showPreflight(w io.Writer, p promotions.Preflight) {
 	fmt.Fprintf(w, "%s, restoring %s\n\n", p.Mode, backupName(p.Backup.ID))
 	var passed []string
 	var rehearsal, stops string
@@ -23,7 +23,7 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 		case c.OK && c.Name == "rehearsal":
 			rehearsal = c.Detail
 			passed = append(passed, c.Name)
-		case c.OK && c.Name == agent.StopsCheck && c.Detail != "good":
+		case c.OK && c.Name == promotions.StopsCheck && c.Detail != "good":
 			stops = c.Detail
 			passed = append(passed, c.Name)
 		case c.OK:
@@ -68,7 +68,7 @@ func showPreflight(w io.Writer, p agent.Preflight) {
 const mostSuperseded = 10
 
 // waitLine says how long a failover would wait for the old active.
-func waitLine(p agent.Preflight) string {
+func waitLine(p promotions.Preflight) string {
 	switch {
 	case p.Wait == nil:
 		return "Would wait for the old active: no."
@@ -135,9 +135,9 @@ func (v *promotionView) step(s ha.Step) {
 }
 
 // wait says what the promotion waits for, when that is something new.
-func (v *promotionView) wait(s agent.PromotionStatus) {
+func (v *promotionView) wait(s promotions.PromotionStatus) {
 	waiting := ""
-	if s.State == agent.PromotionRunning && s.Waiting != nil {
+	if s.State == promotions.PromotionRunning && s.Waiting != nil {
 		waiting = s.Waiting.For
 	}
 	if waiting != "" && waiting != v.waiting {
@@ -148,13 +148,13 @@ func (v *promotionView) wait(s agent.PromotionStatus) {
 }
 
 // status says what is under way, when that is something new.
-func (v *promotionView) status(s agent.PromotionStatus) {
-	if p := s.Progress; p != nil && s.State == agent.PromotionRunning && p.Total > 0 && !v.printer.JSON {
+func (v *promotionView) status(s promotions.PromotionStatus) {
+	if p := s.Progress; p != nil && s.State == promotions.PromotionRunning && p.Total > 0 && !v.printer.JSON {
 		v.progress.Update(*p)
 	}
 	v.wait(s)
 	working := string(s.Phase)
-	if s.State != agent.PromotionRunning || working == "" || working == v.working {
+	if s.State != promotions.PromotionRunning || working == "" || working == v.working {
 		return
 	}
 	v.working = working

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/peers"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
@@ -61,6 +62,7 @@ type Agent struct {
 	notifier   *peers.Notifier
 	sightings  *peers.Sightings
 	recovery   *putback.Recovery
+	promotions *promotions.Promotions
 	accounts   *account.Accounts
 	webhooks   *webhook.Webhooks
 	chain      *control.Chain
@@ -102,8 +104,7 @@ type Agent struct {
 	runner *runner.Runner
 	ran    atomic.Bool
 
-	mu    sync.Mutex
-	ended map[string]PromotionStatus
+	mu sync.Mutex
 }
 
 // ErrNotMember means that the data folder belongs to no cluster yet.
@@ -150,7 +151,6 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		control: control.New(cfg.control(), j.Cluster),
 		inbox:   runner.NewInbox(),
 		state:   runner.NewState(),
-		ended:   make(map[string]PromotionStatus),
 	}
 	if a.events, err = event.Open(dir.File(datadir.EventsFile), event.Options{Logger: cfg.Logger}); err != nil {
 		return nil, err
@@ -228,6 +228,7 @@ func (a *Agent) openParts(ctx context.Context) (err error) {
 	}
 	a.openWork()
 	a.openCatalogue()
+	a.openPromotions()
 	a.openWatch()
 	a.webhooks = newWebhooks(a)
 	return nil
@@ -322,7 +323,7 @@ func (a *Agent) openRunner(m *ha.Machine) {
 		Work: a.work, Leave: a.leave, Beat: a.cfg.Beat,
 		Correct: func(core *ha.Status, now ha.Now) {
 			a.app.Supervise(core, now)
-			a.remember(core.Last)
+			a.promotions.Remember(core.Last)
 		},
 		After: func(ctx context.Context, now ha.Now) {
 			a.follower.Follow(ctx, a.state.View().Head, a.runner.Go)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
 
@@ -61,7 +62,7 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 		if info, _, err := b.agent.catalogue.BackupInfo(t.Context(), ref.ID); err != nil || info.By != "alice" {
 			t.Errorf("the backup was asked for by %q, %v", info.By, err)
 		}
-		b.promoteBy("bob", PromotionRequest{Reason: "drill"})
+		b.promoteBy("bob", promotions.PromotionRequest{Reason: "drill"})
 		events, err := b.agent.Events().Select(event.Filter{Kinds: []string{"promotion"}})
 		if err != nil {
 			t.Fatal(err)

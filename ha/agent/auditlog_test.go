@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -24,7 +25,7 @@ func TestTheClustersHistoryIsTheSameEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.write("state", "never replicated")
-		b.promoteBy("bob", PromotionRequest{Mode: ha.ModeFailover, Backup: first, Reason: "the upgrade went wrong"})
+		b.promoteBy("bob", promotions.PromotionRequest{Mode: ha.ModeFailover, Backup: first, Reason: "the upgrade went wrong"})
 		b.untilLeading()
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		b.until("its first backup", func(s report.Status) bool { return s.LastBackup.Epoch == 2 })

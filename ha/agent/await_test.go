@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -57,7 +58,7 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 				}
 				b.until("a is known to have ended", func(s report.Status) bool { return s.Head.Stopped && s.FailoverWait == nil })
 				begun := time.Now()
-				b.promote(PromotionRequest{Mode: ha.ModeFailover})
+				b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 				b.until("active", func(s report.Status) bool { return s.Leading && apps["b"].runs.Load() })
 				if took := time.Since(begun); took > 5*time.Second {
 					t.Errorf("it waited %v", took)
@@ -72,26 +73,26 @@ func TestAnAgentThatEndsWithItsApplicationIsNotWaitedFor(t *testing.T) {
 func TestAPreflightSaysHowLongAFailoverWaits(t *testing.T) {
 	fencings(t, func(t *testing.T, mode string, _ *cluster, _, b, _ *host) {
 		b.until("a is seen alive", func(s report.Status) bool { return s.HeadAlive })
-		look := func(req PromotionRequest) Preflight {
-			p, err := b.agent.Preflight(t.Context(), req)
+		look := func(req promotions.PromotionRequest) promotions.Preflight {
+			p, err := b.agent.promotions.Preflight(t.Context(), req)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return p
 		}
-		if p := look(PromotionRequest{}); p.Wait != nil {
+		if p := look(promotions.PromotionRequest{}); p.Wait != nil {
 			t.Errorf("a switchover would wait: %+v", p.Wait)
 		}
-		p := look(PromotionRequest{Mode: ha.ModeFailover})
+		p := look(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		if p.Wait == nil || p.Wait.Seconds < 30 || p.Wait.Seconds > 70 || p.Wait.Word != (mode == "available") || !strings.Contains(p.Wait.String(), "at most") {
 			t.Fatalf("a failover would wait: %+v", p.Wait)
 		}
-		word := PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true}
+		word := promotions.PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true}
 		if p := look(word); p.OK != (mode == "available") || (p.Wait == nil) != (mode == "available") {
 			t.Fatalf("with an operator's word: %+v", p)
 		}
 		if mode == "strict" {
-			if _, err := b.agent.Promote(t.Context(), word); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on nobody's word") {
+			if _, err := b.agent.promotions.Promote(t.Context(), word); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "on nobody's word") {
 				t.Errorf("promoted on an operator's word: %v", err)
 			}
 		}
@@ -105,7 +106,7 @@ func TestAnOperatorsWordEndsAFailoversWait(t *testing.T) {
 		b.until("a is seen alive", func(s report.Status) bool { return s.HeadAlive })
 		a.leave() // as if its host were off
 		begun := time.Now()
-		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true})
+		b.promoteBy("alice", promotions.PromotionRequest{Mode: ha.ModeFailover, HostIsOff: true})
 		b.untilLeading()
 		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("it waited %v", took)
@@ -128,7 +129,7 @@ func TestAPromotionThatWaitsForAHandoverSaysForWhat(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, _ := threeHosts(t, c)
 		a.hooks.setFail("demote", errors.New("the moon is not mounted"))
-		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+		id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,16 +141,16 @@ func TestAPromotionThatWaitsForAHandoverSaysForWhat(t *testing.T) {
 				t.Errorf("until when: %+v", s.Waiting)
 			}
 		}
-		if p, ok := b.agent.Promotion(id); !ok || p.Waiting == nil || !strings.Contains(p.Waiting.String(), "a, which waits for its application to stop") {
+		if p, ok := b.agent.promotions.Promotion(id); !ok || p.Waiting == nil || !strings.Contains(p.Waiting.String(), "a, which waits for its application to stop") {
 			t.Errorf("the promotion: %+v", p)
 		}
-		s, err := b.agent.WaitPromotion(t.Context(), id)
-		if err != nil || s.State != PromotionRolledBack || !strings.Contains(s.Error, "the moon is not mounted") {
+		s, err := b.agent.promotions.WaitPromotion(t.Context(), id)
+		if err != nil || s.State != promotions.PromotionRolledBack || !strings.Contains(s.Error, "the moon is not mounted") {
 			t.Errorf("%+v, %v", s, err)
 		}
 		a.hooks.setFail("demote", nil)
 		a.untilLeading()
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 	})
 }
 
@@ -162,13 +163,13 @@ func TestEverySalvageOfAnEpochIsListed(t *testing.T) {
 			a.halt()
 			a.write("state", state)
 			b.until("a is silent", func(s report.Status) bool { return s.Silent() })
-			b.promote(PromotionRequest{Mode: ha.ModeFailover})
+			b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 			b.untilLeading()
 			a.start()
 			a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		}
 		salvage("never backed up")
-		a.promote(PromotionRequest{})
+		a.promote(promotions.PromotionRequest{})
 		a.untilLeading()
 		salvage("never backed up either")
 

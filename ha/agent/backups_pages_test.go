@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // TestHistoryComesInPages: following the last one's id shows every backup
@@ -26,7 +27,7 @@ func TestHistoryComesInPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.promote(PromotionRequest{Backup: listed[3].ID, Mode: ha.ModeSwitchover})
+		b.promote(promotions.PromotionRequest{Backup: listed[3].ID, Mode: ha.ModeSwitchover})
 		b.untilLeading()
 		all, err := b.agent.catalogue.Backups(t.Context(), 0)
 		if err != nil || len(all) < 6 {

@@ -31,6 +31,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/peers"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -259,24 +260,24 @@ func (h *host) backup() string {
 }
 
 // promote promotes and waits for the end.
-func (h *host) promote(req PromotionRequest) PromotionStatus {
+func (h *host) promote(req promotions.PromotionRequest) promotions.PromotionStatus {
 	h.t.Helper()
 	return h.promoteBy("", req)
 }
 
 // promoteBy is promote, on somebody's word.
-func (h *host) promoteBy(who string, req PromotionRequest) PromotionStatus {
+func (h *host) promoteBy(who string, req promotions.PromotionRequest) promotions.PromotionStatus {
 	h.t.Helper()
-	id, err := h.agent.Promote(event.WithActor(h.t.Context(), who), req)
+	id, err := h.agent.promotions.Promote(event.WithActor(h.t.Context(), who), req)
 	if err != nil {
 		h.dump()
 		h.t.Fatalf("promote %s: %v", h.name, err)
 	}
-	s, err := h.agent.WaitPromotion(h.t.Context(), id)
+	s, err := h.agent.promotions.WaitPromotion(h.t.Context(), id)
 	if err != nil {
 		h.t.Fatalf("promote %s: %v", h.name, err)
 	}
-	if s.State != PromotionDone {
+	if s.State != promotions.PromotionDone {
 		h.dump()
 		h.t.Fatalf("promote %s: %s: %s", h.name, s.State, s.Error)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -117,7 +118,7 @@ func TestTheRemedyOfARefusedActiveLosesNothing(t *testing.T) {
 		a.putBack(old, seen)
 		a.start()
 		a.until("refused, and its state is kept", func(s report.Status) bool { return s.Refused != "" && s.Demotion != nil && s.Demotion.Made })
-		a.promote(PromotionRequest{Mode: ha.ModeFailover})
+		a.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})
 		b.until("follows", func(s report.Status) bool { return s.Epoch == 2 })
@@ -136,7 +137,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
 		b.until("follows", func(s report.Status) bool { return s.State == report.StateInSync && s.Bucket == "ok" })
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.backup()
 		b.halt()
@@ -150,7 +151,7 @@ func TestAnActiveThatWasPutBackToItsStandbyDaysIsRefused(t *testing.T) {
 		d.lists("never backed up")
 		b.has(map[string]string{"state": "never backed up"})
 		d.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-		d.promote(PromotionRequest{Mode: ha.ModeFailover})
+		d.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		if seen {
 			b.halt()
@@ -171,12 +172,12 @@ func TestAStandbyThatMissedItsOwnEpochKeepsWhatItHas(t *testing.T) {
 		_, b, d, _ := threeHosts(t, c)
 		old := b.copied()
 		b.until("follows", func(s report.Status) bool { return s.State == report.StateInSync && s.Bucket == "ok" })
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.halt()
 		b.write("state", "never backed up")
 		d.until("the active is silent", func(s report.Status) bool { return s.Epoch == 2 && s.Silent() })
-		d.promote(PromotionRequest{Mode: ha.ModeFailover})
+		d.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		d.untilLeading()
 		b.putBack(old, seen)
 		b.start()
@@ -198,7 +199,7 @@ func TestAnOldActiveWhoseFolderWasPutBackSalvagesFirst(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-		b.promote(PromotionRequest{Mode: ha.ModeFailover})
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.putBack(old, false)
 		a.start()
@@ -222,7 +223,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		clone.name = b.name
 		b.copyData(clone.data)
 		clone.unnoticed()
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		clone.start()
 		clone.until("refused", func(s report.Status) bool { return s.State == report.StateRefused })
@@ -246,7 +247,7 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 func TestAnActiveWhoseRecordIsAnothersStarts(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.halt()
 		if err := b.forge("somebody else"); err != nil {
@@ -289,7 +290,7 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 				}
 				b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
 				if what == "replaced meanwhile, no folder" || what == "a blank host" {
-					b.promote(PromotionRequest{Mode: ha.ModeFailover})
+					b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
 				}
 				if what == "a blank host" {
@@ -308,7 +309,7 @@ func TestJoiningAfreshKeepsWhatTheActiveHad(t *testing.T) {
 				})
 				b.lists("never backed up")
 				if what == "its folder" {
-					b.promote(PromotionRequest{Mode: ha.ModeFailover})
+					b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 					b.untilLeading()
 					a.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Demotion == nil })
 				}
@@ -381,7 +382,7 @@ func TestASalvageKeepsWhatIsThere(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-		b.promote(PromotionRequest{Mode: ha.ModeFailover})
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		pictures := a.app + "-pictures"
 		if err := errors.Join(os.Remove(pictures), os.Symlink("/nowhere/at/all", pictures)); err != nil {
@@ -421,7 +422,7 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				a.halt()
 				a.write("state", "never backed up")
 				b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-				b.promote(PromotionRequest{Mode: ha.ModeFailover})
+				b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 				b.untilLeading()
 				wiped := c.host("wiped")
 				wiped.app = a.app
@@ -438,8 +439,8 @@ func TestAHostThatJoinsUnderAnotherNameKeepsWhatItHas(t *testing.T) {
 				if !sameURL {
 					said := "files (1 files)"
 					wiped.until("says what it has", func(s report.Status) bool { return strings.Contains(strings.Join(s.Caveats, "\n"), said) })
-					p, err := wiped.agent.Preflight(t.Context(), PromotionRequest{})
-					if err != nil || !strings.Contains(strings.Join(p.notes, "\n"), said) {
+					p, err := wiped.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{})
+					if err != nil || !strings.Contains(strings.Join(p.Notes, "\n"), said) {
 						t.Errorf("before a promotion: %+v, %v", p, err)
 					}
 					wiped.halt()

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -195,7 +196,7 @@ func TestABackupIsOpenedByItsIDInAHandfulOfRequests(t *testing.T) {
 		b.start()
 		b.until("ready", func(s report.Status) bool { return len(s.Cached) > 0 && s.Head != nil })
 		b.store.Calls()
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: old})
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Backup: old})
 		if err != nil || len(p.Loss.Newer) != 61 {
 			t.Errorf("%d newer backups, %v", len(p.Loss.Newer), err)
 		}
@@ -212,7 +213,7 @@ func TestTheLossPreviewCountsAllThatIsNewer(t *testing.T) {
 			a.write("state", fmt.Sprint(i))
 			a.backup()
 		}
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: first})
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Backup: first})
 		if err != nil || len(p.Loss.Newer) != control.DefaultList+7 || !strings.Contains(p.Loss.Summary, fmt.Sprint(control.DefaultList+7)) {
 			t.Errorf("%d newer backups, %q, %v", len(p.Loss.Newer), p.Loss.Summary, err)
 		}
@@ -270,7 +271,7 @@ func TestABackupThatWasNotPublishedIsSaidToBe(t *testing.T) {
 func TestADamagedMarkerIsShownAndHidesNothingElse(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, d, _ := threeHosts(t, c)
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.until("finished", func(s report.Status) bool { return s.Promotion == nil })
 		d.untilCached(b.backup())

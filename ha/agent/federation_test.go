@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -32,14 +33,14 @@ func TestStandbysFederateTheActiveThroughPromotions(t *testing.T) {
 		if info, err := os.Stat(b.targets()); err != nil || info.Mode().Perm() != 0o644 {
 			t.Errorf("targets file: %v %v; Prometheus must be able to read it", info, err)
 		}
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.federates("")
 		a.federates("b:9090")
 		d.federates("b:9090")
 		// Nothing is heard of the active any more: nor will its Prometheus answer.
 		b.halt()
 		d.federates("")
-		d.promote(PromotionRequest{Mode: ha.ModeFailover})
+		d.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		d.federates("")
 		a.federates("d:9090")
 		b.start()

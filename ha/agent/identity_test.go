@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -218,7 +219,7 @@ func TestARolledBackDataFolderIsRefusedAndCanJoinAfresh(t *testing.T) {
 				a.until("its state is kept", func(s report.Status) bool { return s.Demotion != nil && s.Demotion.Told })
 				b.lists("rolled back too")
 				a.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-				a.promote(PromotionRequest{Mode: ha.ModeFailover})
+				a.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 				a.untilLeading()
 				a.has(map[string]string{"state": "two"})
 			})
@@ -371,7 +372,7 @@ func TestAnActiveWithAnOldJournalIsRefusedByTheHeadAndCanBePromoted(t *testing.T
 			t.Errorf("a backup: %v", err)
 		}
 		a.until("its own state is kept", func(s report.Status) bool { return s.Demotion != nil && s.Demotion.Made })
-		a.promote(PromotionRequest{Mode: ha.ModeFailover})
+		a.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		a.untilLeading()
 		a.has(map[string]string{"state": "two"})
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
@@ -136,12 +137,12 @@ func TestAFailedRestoreLeavesEverythingAsItWas(t *testing.T) {
 		b.run(agent)
 		b.until("ready", func(s report.Status) bool { return s.Head != nil && s.Bucket == "ok" })
 		b.write("mine", "untouched")
-		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+		id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := b.agent.WaitPromotion(t.Context(), id)
-		if err != nil || s.State != PromotionRolledBack || !strings.Contains(s.Error, "does not look right") {
+		s, err := b.agent.promotions.WaitPromotion(t.Context(), id)
+		if err != nil || s.State != promotions.PromotionRolledBack || !strings.Contains(s.Error, "does not look right") {
 			t.Errorf("%+v, %v", s, err)
 		}
 		b.has(map[string]string{"mine": "untouched"})
@@ -180,7 +181,7 @@ func TestAPromoteHookThatFailsLeavesTheInstanceActive(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
 		b.hooks.setFail("promote", errors.New("no such unit"))
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		s := b.until("active with the application down", func(s report.Status) bool { return s.Leading && s.AppError != "" })
 		if s.Healthy || s.Stats.HookFailures["promote"] == 0 || s.Stats.Failures["application.start"] == 0 || b.hooks.isRunning() {
 			t.Errorf("%+v", s)
@@ -240,7 +241,7 @@ func TestAnOldActivesRowIsRightSoonAfterASwitchover(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, d, _ := threeHosts(t, c)
 		c.pass(3 * time.Minute)
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		a.untilCached(b.backup())
 		c.pass(10 * time.Second)

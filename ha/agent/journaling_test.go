@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -74,7 +75,7 @@ func TestADeadDiskHoldsUpNoStop(t *testing.T) {
 					t.Errorf("healthy %v, bucket %q: %q", s.Healthy, s.Bucket, s.Problems)
 				}
 				b.until("silent", func(s report.Status) bool { return !s.HeadAlive })
-				b.promote(PromotionRequest{Mode: ha.ModeFailover})
+				b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 				a.until("replaced, and stopped", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.App == "stopped" })
 				if a.hooks.isRunning() {
 					t.Error("the application of the old active runs")

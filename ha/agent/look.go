@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/membership"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/staging"
@@ -102,14 +103,7 @@ func (a *Agent) openWatch() {
 		State: a.state, Chain: a.chain, Clock: a.cfg.Clock, Log: a.tell, InForce: func() any { return a.live() },
 		Look: func(ctx context.Context, m *backup.Manifest) (lacks, notes []string) {
 			a.changes.Look(ctx)
-			var p Preflight
-			p.checkHost(ctx, a, m, false)
-			for _, c := range p.Checks {
-				if !c.OK {
-					lacks = append(lacks, c.Detail)
-				}
-			}
-			return lacks, p.notes
+			return a.promotions.CheckHost(ctx, m)
 		},
 	})
 	a.folder = watch.NewFolder(a.dir, a.tell, func() []source.Source { return a.live().Sources })
@@ -143,3 +137,21 @@ func newStandIn(ctx context.Context, cfg *Config, dir *datadir.Dir) *application
 		},
 	})
 }
+
+// openPromotions makes what a promotion of this instance is asked of.
+func (a *Agent) openPromotions() {
+	a.promotions = promotions.New(promotions.Host{
+		Instance: a.self.Name, Status: a.Status, State: a.state, Asking: a.asking, Stopped: a.inbox.Stopped(),
+		Control: a.control, Chain: a.chain, Catalogue: a.catalogue, Rehearsals: a.rehearsals, Ring: a.cfg.Ring, Clock: a.cfg.Clock,
+		Local: func() promotions.Local {
+			live := a.live()
+			return promotions.Local{Sources: live.Sources, Hooks: live.Hooks, Versioned: live.AppVersion != nil}
+		},
+		RunsApplication: a.cfg.Application != nil, Version: a.app.Version, Holders: a.holders.Find, CheckVolumes: a.volumes.Check, Progress: a.progress.Shown,
+		CheckRestore:      func(ctx context.Context, m *backup.Manifest) error { return a.stage.Swapper().Check(ctx, m) },
+		RefuseUnstoppable: func() error { return a.cfg.refuseUnstoppable(a.live().Hooks, a.state.View().Head) },
+	})
+}
+
+// Promotions are those of this instance.
+func (a *Agent) Promotions() *promotions.Promotions { return a.promotions }

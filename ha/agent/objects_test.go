@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -42,7 +43,7 @@ func TestTheSharedConfigurationIsPutBack(t *testing.T) {
 				for _, h := range []*host{a, b} {
 					h.until("it is over", func(s report.Status) bool { return !mentions("configuration")(s) })
 				}
-				b.promote(PromotionRequest{})
+				b.promote(promotions.PromotionRequest{})
 				b.untilLeading()
 				b.backup()
 			})

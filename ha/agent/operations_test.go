@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
@@ -26,7 +27,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 			"remove":   b.agent.shared.RemoveInstance(ctx, "d"),
 			"remove a": a.agent.shared.RemoveInstance(ctx, "a"),
 			"start":    b.agent.requests.StartAnyway(event.WithActor(ctx, "me")),
-			"cancel":   a.agent.CancelPromotion(ctx),
+			"cancel":   a.agent.promotions.CancelPromotion(ctx),
 			"leave":    func() error { a.halt(); defer a.start(); _, err := Leave(ctx, a.config()); return err }(),
 		} {
 			if !ha.IsRefusal(err) {
@@ -37,7 +38,7 @@ func TestWhatTheActiveAloneDoesIsRefusedElsewhere(t *testing.T) {
 			t.Errorf("backup: %v", err)
 		}
 		a.untilLeading()
-		if _, err := a.agent.Promote(ctx, PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "active already") {
+		if _, err := a.agent.promotions.Promote(ctx, promotions.PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "active already") {
 			t.Errorf("promote the active: %v", err)
 		}
 	})

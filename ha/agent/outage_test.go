@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -110,7 +111,7 @@ func TestAStandbyWithoutItsBucketForTenMinutes(t *testing.T) {
 		if s := b.agent.Status(); s.Role != ha.RoleStandby || len(s.Cached) == 0 {
 			t.Errorf("role %s, cached %v", s.Role, s.Cached)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err == nil {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{Mode: ha.ModeFailover}); err == nil {
 			t.Error("promoted without a bucket")
 		}
 		b.store.Heal()
@@ -160,7 +161,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 			b.write("mine", "as before")
 			a.write("state", "two")
 			begun := away(b, false)
-			id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+			id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,7 +172,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 				t.Error("the candidate's application runs")
 			}
 			b.store.Heal()
-			if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionRolledBack {
+			if s, err := b.agent.promotions.WaitPromotion(t.Context(), id); err != nil || s.State != promotions.PromotionRolledBack {
 				t.Errorf("%+v, %v; want it rolled back", s, err)
 			}
 			b.has(map[string]string{"mine": "as before"})
@@ -182,7 +183,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 		fencings(t, func(t *testing.T, _ string, _ *cluster, a, b, d *host) {
 			a.write("state", "two")
 			begun := away(b, true)
-			id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+			id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,7 +193,7 @@ func TestACandidateWithoutItsBucketForTenMinutes(t *testing.T) {
 				t.Errorf("an application runs while nobody knows who is active: %v, %v", a.hooks.isRunning(), b.hooks.isRunning())
 			}
 			b.store.Heal()
-			if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionDone || s.Epoch != 2 {
+			if s, err := b.agent.promotions.WaitPromotion(t.Context(), id); err != nil || s.State != promotions.PromotionDone || s.Epoch != 2 {
 				t.Errorf("%+v, %v; want it done, in epoch 2", s, err)
 			}
 			b.untilLeading()

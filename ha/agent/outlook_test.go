@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -36,7 +37,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		if !strings.HasPrefix(s.Outlook, "not now: ") || !strings.Contains(s.Outlook, "/no/such/program") || s.Healthy {
 			t.Errorf("%q: %q", s.Outlook, s.Problems)
 		}
-		if p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err != nil || p.OK {
+		if p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Mode: ha.ModeFailover}); err != nil || p.OK {
 			t.Errorf("and a promotion would work: %+v, %v", p, err)
 		}
 		lacking.Hooks.Promote = application.Hook{Command: []string{"true"}}
@@ -92,15 +93,15 @@ func TestWhatASwapWouldMeetIsSaidBeforeAPromotion(t *testing.T) {
 		b.until("what cannot be deleted is known", func(s report.Status) bool {
 			return s.Healthy && s.Ready && strings.Contains(strings.Join(s.Caveats, "\n"), `source files: what a promotion replaces here could not be deleted, and would take room until somebody does: "locked" is immutable`)
 		})
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeSwitchover})
-		if err != nil || !p.OK || !slices.ContainsFunc(p.Checks, func(c Check) bool { return c.OK && strings.Contains(c.Detail, `"locked" is immutable`) }) {
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Mode: ha.ModeSwitchover})
+		if err != nil || !p.OK || !slices.ContainsFunc(p.Checks, func(c promotions.Check) bool { return c.OK && strings.Contains(c.Detail, `"locked" is immutable`) }) {
 			t.Errorf("%+v, %v", p, err)
 		}
 		setFlags(t, b.app, immutable)
 		b.until("what cannot be replaced is known", func(s report.Status) bool {
 			return !s.Healthy && !s.Ready && strings.Contains(s.Outlook, "cannot be replaced, because it is immutable: chattr -i "+b.app)
 		})
-		if p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeSwitchover}); err != nil || p.OK {
+		if p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Mode: ha.ModeSwitchover}); err != nil || p.OK {
 			t.Errorf("and a promotion would work: %+v, %v", p, err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -304,7 +305,7 @@ func TestLostPacksOfOtherBranchesAreNoticed(t *testing.T) {
 		a.write("state", strings.Repeat("salvaged", 1000))
 		a.halt()
 		c.pass(3 * time.Minute)
-		b.promote(PromotionRequest{Backup: first, Mode: ha.ModeFailover})
+		b.promote(promotions.PromotionRequest{Backup: first, Mode: ha.ModeFailover})
 		b.untilLeading()
 		b.write("state", "another")
 		b.backup()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -31,12 +32,12 @@ func TestAPreflightTellsWhatTheActiveLastReported(t *testing.T) {
 		a.untilLeading()
 		b.untilCached(a.backup())
 		b.until("the active's record", func(report.Status) bool {
-			p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
+			p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			r := p.Loss.Reported
-			return r != nil && r.Age < 2*recordEvery.Seconds() && slices.Equal(r.Sources, []SourceReported{{Name: "files", Position: "0/4711"}})
+			return r != nil && r.Age < 2*recordEvery.Seconds() && slices.Equal(r.Sources, []promotions.SourceReported{{Name: "files", Position: "0/4711"}})
 		})
 	})
 }

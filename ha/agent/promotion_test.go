@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -23,11 +24,11 @@ func TestHistoryShowsWhatIsSupersededAndWhatIsCached(t *testing.T) {
 		a.write("state", "two")
 		second := a.backup()
 		b.untilCached(second)
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Backup: first})
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Backup: first})
 		if err != nil || !p.OK || !slices.Equal(p.Loss.Newer, []string{second}) {
 			t.Fatalf("preflight: %+v, %v", p, err)
 		}
-		b.promote(PromotionRequest{Backup: first})
+		b.promote(promotions.PromotionRequest{Backup: first})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 		s := d.until("the new epoch's first backup", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].Epoch == 2 })
@@ -94,7 +95,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		start(b)
 		a.untilLeading()
 		b.untilCached(a.backup())
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,13 +111,13 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 		if !strings.HasPrefix(p.Loss.Summary, "nothing") {
 			t.Errorf("loss %q", p.Loss.Summary)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); !ha.IsRefusal(err) {
 			t.Errorf("promote all the same: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Backup: "nonsense"}); !errors.Is(err, control.ErrNoBackup) {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{Backup: "nonsense"}); !errors.Is(err, control.ErrNoBackup) {
 			t.Errorf("an unknown backup: %v", err)
 		}
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{Mode: "hard"}); !errors.Is(err, ha.ErrInvalid) {
 			t.Errorf("an unknown mode: %v", err)
 		}
 	})
@@ -125,7 +126,7 @@ func TestPreflightSaysWhatWouldFail(t *testing.T) {
 func TestADryRunChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
-		if id, err := b.agent.Promote(t.Context(), PromotionRequest{DryRun: true}); err != nil || id != "" {
+		if id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{DryRun: true}); err != nil || id != "" {
 			t.Errorf("%q, %v", id, err)
 		}
 		if s := b.agent.Status(); s.Promotion != nil || slices.Contains(c.memory.Keys(), ha.LeaseKey) {
@@ -141,15 +142,15 @@ func TestOfTwoPromotionsAtOnceOneWins(t *testing.T) {
 		var both sync.WaitGroup
 		for _, h := range []*host{b, d} {
 			both.Go(func() {
-				id, err := h.agent.Promote(t.Context(), PromotionRequest{})
+				id, err := h.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 				if err != nil {
 					lost.Store(h.name, err.Error())
 					return
 				}
-				switch s, err := h.agent.WaitPromotion(t.Context(), id); {
+				switch s, err := h.agent.promotions.WaitPromotion(t.Context(), id); {
 				case err != nil:
 					t.Error(err)
-				case s.State == PromotionDone:
+				case s.State == promotions.PromotionDone:
 					won.Store(h.name, "")
 				default:
 					lost.Store(h.name, s.Error)
@@ -176,23 +177,23 @@ func TestAPromotionCanBeCancelledBeforeItCommits(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		gate, opened := storetest.Wait()
 		a.store.Inject(storetest.Fault{Op: storetest.Put, Key: "backups/**", Do: gate})
-		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+		id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-opened.Arrived()
-		if s, _ := b.agent.Promotion(id); s.State != PromotionRunning || s.Phase != ha.PhaseHandover {
+		if s, _ := b.agent.promotions.Promotion(id); s.State != promotions.PromotionRunning || s.Phase != ha.PhaseHandover {
 			t.Errorf("%+v", s)
 		}
-		if err := b.agent.CancelPromotion(t.Context()); err != nil {
+		if err := b.agent.promotions.CancelPromotion(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		opened.Open()
-		if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionRolledBack {
+		if s, err := b.agent.promotions.WaitPromotion(t.Context(), id); err != nil || s.State != promotions.PromotionRolledBack {
 			t.Errorf("%+v, %v", s, err)
 		}
 		a.until("taken back", func(s report.Status) bool { return s.Handover == nil && leading(s) })
-		if _, err := b.agent.WaitPromotion(t.Context(), "unknown"); !errors.Is(err, ErrNoPromotion) {
+		if _, err := b.agent.promotions.WaitPromotion(t.Context(), "unknown"); !errors.Is(err, promotions.ErrNoPromotion) {
 			t.Errorf("an unknown promotion: %v", err)
 		}
 	})
@@ -202,7 +203,7 @@ func TestAPromotionWithoutTheBucketIsTheBucketsTrouble(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		_, b, _, _ := threeHosts(t, c)
 		b.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !errors.Is(err, control.ErrBucket) || ha.IsRefusal(err) {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); !errors.Is(err, control.ErrBucket) || ha.IsRefusal(err) {
 			t.Errorf("promote: %v", err)
 		}
 		b.store.Heal()

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/filestore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -47,11 +48,11 @@ func TestTheStoryOnRealClocksFilesProcessesAndSockets(t *testing.T) {
 	}
 	b.until(t, "cached", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == ref.ID })
 	a.file(t, "app/state", "two")
-	id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+	id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := b.agent.WaitPromotion(t.Context(), id); err != nil || s.State != PromotionDone {
+	if s, err := b.agent.promotions.WaitPromotion(t.Context(), id); err != nil || s.State != promotions.PromotionDone {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	b.until(t, "active", leading)

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 )
@@ -89,7 +90,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 			h.start()
 		}
 		a.untilLeading()
-		b.promoteBy("test", PromotionRequest{})
+		b.promoteBy("test", promotions.PromotionRequest{})
 		b.untilLeading()
 		var lost []string
 		for _, content := range []string{"second", "third"} {
@@ -149,7 +150,7 @@ func TestAClusterGoesOnFromABucketThatWasPutBack(t *testing.T) {
 		if err != nil || !told {
 			t.Errorf("history %+v, %v", h.Events, err)
 		}
-		d.promoteBy("test", PromotionRequest{})
+		d.promoteBy("test", promotions.PromotionRequest{})
 		d.untilLeading()
 		d.has(map[string]string{"file": "never backed up"})
 	})

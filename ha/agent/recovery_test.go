@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -35,7 +36,7 @@ func TestLostAnswersAreResolved(t *testing.T) {
 		a.write("state", "two")
 		lose(a)
 		lose(b)
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
@@ -65,15 +66,15 @@ func TestAnActiveThatStopsDuringAHandoverGoesOnAfterwards(t *testing.T) {
 		a, b, _, _ := threeHosts(t, c)
 		gate, opened := storetest.Wait()
 		a.store.Inject(storetest.Fault{Op: storetest.Put, Key: "backups/**", Do: gate})
-		id, err := b.agent.Promote(t.Context(), PromotionRequest{})
+		id, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-opened.Arrived()
 		a.halt()
 		a.store.Heal()
-		s, err := b.agent.WaitPromotion(t.Context(), id)
-		if err != nil || s.State != PromotionRolledBack {
+		s, err := b.agent.promotions.WaitPromotion(t.Context(), id)
+		if err != nil || s.State != promotions.PromotionRolledBack {
 			t.Errorf("%+v, %v", s, err)
 		}
 		a.start()
@@ -88,7 +89,7 @@ func TestACandidateThatStopsBeforeTheCommitRollsBack(t *testing.T) {
 		b.write("mine", "untouched")
 		gate, opened := storetest.Wait()
 		b.store.Inject(storetest.Fault{Op: storetest.Conditional, Key: ha.HeadKey, Do: gate})
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); err != nil {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		<-opened.Arrived() // everything is swapped; the commit never reaches the bucket
@@ -111,7 +112,7 @@ func TestACandidateThatStopsAfterTheCommitFinishes(t *testing.T) {
 			close(committed)
 			<-b.agent.inbox.Stopped()
 		})})
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); err != nil {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		<-committed
@@ -167,7 +168,7 @@ func TestATamperedHeadCountsAsABucketThatDoesNotAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.until("alarm", func(s report.Status) bool { return strings.Contains(s.Bucket, "cannot be verified") })
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{Mode: ha.ModeFailover}); err == nil {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{Mode: ha.ModeFailover}); err == nil {
 			t.Error("promoted on a head that cannot be verified")
 		}
 		if _, err := c.memory.Put(t.Context(), ha.HeadKey, old, blobstore.Always); err != nil {
@@ -215,7 +216,7 @@ func TestTheProbeIsToldWhatToJudge(t *testing.T) {
 		}
 		b.run(agent)
 		b.until("ready", func(s report.Status) bool { return s.Head != nil })
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.hooks.mu.Lock()
 		defer b.hooks.mu.Unlock()
 		if !slices.Contains(b.hooks.env["probe"], "UNDERSTUDY_STAGED_FILES=/somewhere") {

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -89,11 +90,11 @@ func TestAStandbyRehearsesWhatItCachesAndSaysSo(t *testing.T) {
 		}
 		second := a.backup()
 		b.untilRehearsed(second)
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeFailover})
-		if i := slices.IndexFunc(p.Checks, func(c Check) bool { return c.Name == "rehearsal" }); err != nil || i < 0 || !strings.HasPrefix(p.Checks[i].Detail, "passed at ") {
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Mode: ha.ModeFailover})
+		if i := slices.IndexFunc(p.Checks, func(c promotions.Check) bool { return c.Name == "rehearsal" }); err != nil || i < 0 || !strings.HasPrefix(p.Checks[i].Detail, "passed at ") {
 			t.Errorf("preflight %+v, %v", p.Checks, err)
 		}
-		done := b.promote(PromotionRequest{Mode: ha.ModeFailover})
+		done := b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		if i := slices.IndexFunc(done.Steps, func(s ha.Step) bool { return s.Name == "restore" }); i < 0 || !strings.Contains(done.Steps[i].Note, ": rehearsed, and all 2 entries are as they were restored; content ") {
 			t.Errorf("steps %+v", done.Steps)
 		}
@@ -122,7 +123,7 @@ func TestAFailedRehearsalKeepsTheLastGoodStage(t *testing.T) {
 		a.until("the active sees it", func(s report.Status) bool {
 			return slices.ContainsFunc(s.Problems, func(p string) bool { return strings.Contains(p, "b: the rehearsal of a backup failed") })
 		})
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--allow-failed-rehearsal") {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--allow-failed-rehearsal") {
 			t.Errorf("promote: %v", err)
 		}
 		b.halt()
@@ -135,7 +136,7 @@ func TestAFailedRehearsalKeepsTheLastGoodStage(t *testing.T) {
 		if r := all[i].Rehearsals; len(r) != 2 || r[0].Result != ha.RehearsalFailed || r[0].Output != "probe failed" || !strings.Contains(r[0].Error, "add up") {
 			t.Errorf("%+v", r)
 		}
-		b.promote(PromotionRequest{Mode: ha.ModeFailover, AllowFailedRehearsal: true})
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover, AllowFailedRehearsal: true})
 		b.has(map[string]string{"state": "two"})
 	})
 }
@@ -146,7 +147,7 @@ func TestAFailedRehearsalIsMadeGoodByAnother(t *testing.T) {
 		b.hooks.setFail("probe", errors.New("no"))
 		second := a.backup()
 		b.until("the rehearsal fails", func(s report.Status) bool { return s.Rehearsed.Error != "" })
-		b.promote(PromotionRequest{Mode: ha.ModeFailover, Backup: first}) // which has passed
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover, Backup: first}) // which has passed
 		b.hooks.setFail("none", nil)
 		b.until("the newest", func(s report.Status) bool { return s.LastBackup != nil && s.LastBackup.ID != second })
 		newest := a.until("in sync again", func(s report.Status) bool { return s.State == report.StateInSync }).LastBackup.ID
@@ -163,11 +164,11 @@ func TestAnInstanceThatDoesNotRehearseKeepsNoStage(t *testing.T) {
 		b.until("in sync", func(s report.Status) bool { return s.State == report.StateInSync && s.Staged == "" })
 		synctest.Wait()
 		b.alone()
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{})
-		if i := slices.IndexFunc(p.Checks, func(c Check) bool { return c.Name == "rehearsal" }); err != nil || i < 0 || !p.Checks[i].OK || !strings.HasSuffix(p.Checks[i].Detail, "the restore runs first") {
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{})
+		if i := slices.IndexFunc(p.Checks, func(c promotions.Check) bool { return c.Name == "rehearsal" }); err != nil || i < 0 || !p.Checks[i].OK || !strings.HasSuffix(p.Checks[i].Detail, "the restore runs first") {
 			t.Errorf("preflight %+v, %v", p.Checks, err)
 		}
-		done := b.promote(PromotionRequest{})
+		done := b.promote(promotions.PromotionRequest{})
 		if i := slices.IndexFunc(done.Steps, func(s ha.Step) bool { return s.Name == "restore" }); i < 0 || !strings.Contains(done.Steps[i].Note, ": restored ") {
 			t.Errorf("steps %+v", done.Steps)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -105,7 +106,7 @@ func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 		}
 		newest := a.backup()
 		b.until("rehearsed again", func(s report.Status) bool { return s.Staged == newest })
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		if text, err := os.ReadFile(filepath.Join(filepath.Dir(b.app), "uploads", "one")); err != nil || string(text) != "of a" {
 			t.Errorf("%q, %v", text, err)
 		}

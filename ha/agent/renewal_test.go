@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
 
@@ -55,7 +56,7 @@ func TestTheNewestBackupOutlivesALongOutage(t *testing.T) {
 				t.Errorf("%s: status %+v", h.name, h.agent.Status().Retention)
 			}
 		}
-		b.promoteBy("test", PromotionRequest{Mode: ha.ModeFailover})
+		b.promoteBy("test", promotions.PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/backup/source/volume"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -44,7 +45,7 @@ func TestAStandbyReadsItsStageInRotation(t *testing.T) {
 				t.Errorf("still wrong: %s", text)
 			}
 		}
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 )
@@ -89,7 +90,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		stages := newRings(t)
 		c.ring = stages.old
 		a, b, d, first := threeHosts(t, c)
-		b.promote(PromotionRequest{}) // leaves a lease behind
+		b.promote(promotions.PromotionRequest{}) // leaves a lease behind
 		b.untilLeading()
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		all := []*host{a, b, d}
@@ -176,7 +177,7 @@ func TestAKeyIsRotatedWithoutLosingAnything(t *testing.T) {
 		if err := runOnce(t, d.config()); !errors.Is(err, seal.ErrUnknownKey) {
 			t.Errorf("an agent with the retired key alone: %v", err)
 		}
-		a.promote(PromotionRequest{})
+		a.promote(promotions.PromotionRequest{})
 		a.untilLeading()
 		a.has(map[string]string{"state": "three"})
 	})
@@ -191,7 +192,7 @@ func TestAnInstanceThatLagsBehindInARotationTakesNothingBack(t *testing.T) {
 		a.until("what is in force is readable with the new key alone", func(report.Status) bool { return c.readable(stages.retired) == nil })
 		cluster := c.object(ha.ClusterKey)
 		a.backup()
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		s := b.agent.Status()
 		digest, since := s.Config.Digest, s.Uptime

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -22,7 +23,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("a is silent", func(s report.Status) bool { return s.Silent() })
-		b.promote(PromotionRequest{Mode: ha.ModeFailover})
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		a.start()
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
@@ -76,7 +77,7 @@ func TestASalvageThatNoRecordNamesIsListed(t *testing.T) {
 			t.Errorf("%+v, %v", taken, err)
 		}
 		d.until("follows b", func(s report.Status) bool { return s.Epoch == 2 })
-		d.promote(PromotionRequest{Backup: salvaged})
+		d.promote(promotions.PromotionRequest{Backup: salvaged})
 		d.untilLeading()
 		d.has(map[string]string{"state": "never backed up"})
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/upkeep"
 )
@@ -47,7 +48,7 @@ func TestAStandbyWhoseCacheHasRottenIsPromotable(t *testing.T) {
 		if len(b.rotCache()) == 0 {
 			t.Fatal("nothing is cached")
 		}
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two"})
 		if s := b.agent.Status(); s.Stats.CacheMended == 0 || s.Stats.CacheLost > 0 {

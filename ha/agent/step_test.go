@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
 )
@@ -25,7 +26,7 @@ func TestEveryStepOfASwitchoverIsListed(t *testing.T) {
 		b.join(false)
 		b.start()
 		b.untilCached(a.backup())
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		a.until("standby", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		listed, seen := runner.StepNames(), map[string]bool{}
 		for len(passed) > 0 {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -59,7 +60,7 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 		a, b, d, _ := threeHosts(t, c)
 		a.write("state", "two") // after the last backup
 		a.write("more", "data")
-		s := b.promoteBy("test", PromotionRequest{})
+		s := b.promoteBy("test", promotions.PromotionRequest{})
 		b.untilLeading()
 		b.has(map[string]string{"state": "two", "more": "data"})
 		if s.Epoch != 2 {
@@ -73,7 +74,7 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 		id := b.backup()
 		a.untilCached(id)
 		d.untilCached(id)
-		a.promote(PromotionRequest{})
+		a.promote(promotions.PromotionRequest{})
 		a.untilLeading()
 		a.has(map[string]string{"state": "three", "more": "data"})
 	})
@@ -85,10 +86,10 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); !ha.IsRefusal(err) {
 			t.Fatalf("a switchover with a silent active: %v, want a refusal", err)
 		}
-		b.promote(PromotionRequest{Mode: ha.ModeFailover, Shown: first})
+		b.promote(promotions.PromotionRequest{Mode: ha.ModeFailover, Shown: first})
 		b.untilLeading()
 		b.has(map[string]string{"state": "one"})
 
@@ -110,7 +111,7 @@ func TestFailoverLosesWhatCameAfterAndTheOldActiveSalvagesIt(t *testing.T) {
 		if salvage == "" {
 			t.Fatalf("no salvage backup among %+v", all)
 		}
-		a.promote(PromotionRequest{Backup: salvage})
+		a.promote(promotions.PromotionRequest{Backup: salvage})
 		a.untilLeading()
 		a.has(map[string]string{"state": "never backed up"})
 	})

@@ -288,3 +288,13 @@ func lastError(core ha.Status) string {
 	}
 	return ""
 }
+
+// rehearsedOn tells of each backup which instances have rehearsed it, as far as
+// this one knows.
+func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
+	all := make(map[string][]control.BackupRehearsal)
+	for _, i := range a.instances(a.state.View()) {
+		control.AddRehearsals(all, i.Name, i.Rehearsals)
+	}
+	return all
+}

@@ -2,14 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
-	"github.com/understudy-ha/understudy/ha/control"
 )
 
 // unstoppable reports whether nothing on this host can stop the application but
@@ -82,39 +78,4 @@ func (a *Agent) lookAtFencing(ctx context.Context) {
 		return
 	}
 	a.tell.TroubleOver(ctx, kind, key, "strict fencing holds for this instance again, or is in force no more")
-}
-
-// checkStops looks what is known of the application of the active, where nothing on
-// its host can stop that.
-func (p *Preflight) checkStops(ctx context.Context, a *Agent, h *ha.Head, req PromotionRequest) error {
-	rec, err := a.control.Instance(ctx, h.Active.Name)
-	if err != nil && !errors.Is(err, blobstore.ErrNotFound) && !errors.Is(err, control.ErrUnverified) {
-		return err
-	}
-	name := h.Active.Name
-	c := Check{Name: StopsCheck, OK: true, Detail: "good"}
-	switch why := ha.RefuseAppIsStopped(h.Fencing.Mode); {
-	case req.AppIsStopped && why != "":
-		c.OK, c.Detail = false, why
-	case rec == nil || !rec.Unstoppable:
-	case req.AppIsStopped:
-		c.Detail = "nothing on " + name + " can stop the application: that it is stopped is your word, and nobody looks"
-	case p.Mode == ha.ModeSwitchover:
-		c.OK, c.Detail = false, ha.RefuseSwitchover(name)
-	default:
-		c.Detail = fmt.Sprintf("nothing on %s can stop the application: if it runs there, it runs on beside the new one until somebody stops it by hand", name)
-	}
-	p.Checks = append(p.Checks, c)
-	return nil
-}
-
-// StopsCheck is the name of the check that says what is known of the application of
-// an active on whose host nothing can stop it.
-const StopsCheck = "stop of the active"
-
-// checkFencing looks whether the fencing lets this instance be the active.
-func (p *Preflight) checkFencing(a *Agent) {
-	if err := a.cfg.refuseUnstoppable(a.live().Hooks, a.state.View().Head); err != nil {
-		p.check("fencing", errors.New(ha.RefuseStrict(a.self.Name)))
-	}
 }

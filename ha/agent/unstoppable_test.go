@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -69,13 +70,13 @@ func TestASwitchoverFromWhereNothingCanStopTheApplicationNeedsAWord(t *testing.T
 		b.until("the outlook says so", func(s report.Status) bool {
 			return !s.OutlookGood && strings.Contains(s.Outlook, "a switchover needs somebody who stops the application on a by hand")
 		})
-		if _, err := b.agent.Promote(t.Context(), PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--application-is-stopped") {
+		if _, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{}); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "--application-is-stopped") {
 			t.Fatalf("without a word: %v", err)
 		}
 		if !a.hooks.isRunning() {
 			t.Error("something was done to the application all the same")
 		}
-		b.promoteBy("alice", PromotionRequest{AppIsStopped: true})
+		b.promoteBy("alice", promotions.PromotionRequest{AppIsStopped: true})
 		b.untilLeading()
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		ack, _, err := b.agent.control.Read(t.Context(), ha.KindAck, ha.AckKey(2, a.agent.self), "")
@@ -103,8 +104,8 @@ func TestTheActiveDeclinesWhatItsCandidateDidNotKnow(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.agent.asking.Forget(id)
-		s, err := b.agent.WaitPromotion(t.Context(), id)
-		if err != nil || s.State == PromotionDone || !strings.Contains(s.Error, "nothing on a can stop the application") {
+		s, err := b.agent.promotions.WaitPromotion(t.Context(), id)
+		if err != nil || s.State == promotions.PromotionDone || !strings.Contains(s.Error, "nothing on a can stop the application") {
 			t.Errorf("%+v, %v", s, err)
 		}
 		if !a.hooks.isRunning() {
@@ -117,19 +118,19 @@ func TestTheActiveDeclinesWhatItsCandidateDidNotKnow(t *testing.T) {
 func TestAFailoverFromWhereNothingCanStopTheApplicationSaysSo(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b := unstoppableActive(c)
-		p, err := b.agent.Preflight(t.Context(), PromotionRequest{Mode: ha.ModeFailover})
+		p, err := b.agent.promotions.Preflight(t.Context(), promotions.PromotionRequest{Mode: ha.ModeFailover})
 		if err != nil || !p.OK {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		said := false
 		for _, check := range p.Checks {
-			said = said || check.Name == StopsCheck && strings.Contains(check.Detail, "it runs on beside the new one")
+			said = said || check.Name == promotions.StopsCheck && strings.Contains(check.Detail, "it runs on beside the new one")
 		}
 		if !said {
 			t.Errorf("the preflight does not say that two may run: %+v", p.Checks)
 		}
 		begun := time.Now()
-		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover})
+		b.promoteBy("alice", promotions.PromotionRequest{Mode: ha.ModeFailover})
 		b.untilLeading()
 		if took := time.Since(begun); took < 35*time.Second {
 			t.Errorf("an acknowledgement that proves nothing has ended the wait after %v", took)
@@ -255,7 +256,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 			b.until("in red", func(s report.Status) bool {
 				return !s.Healthy && strings.Contains(strings.Join(s.Problems, "\n"), "until then this instance cannot take over")
 			})
-			_, err := b.agent.Promote(t.Context(), PromotionRequest{})
+			_, err := b.agent.promotions.Promote(t.Context(), promotions.PromotionRequest{})
 			wants(t, err, "b")
 		})
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -58,7 +59,7 @@ func TestUsersSignInWhereverTheActiveIs(t *testing.T) {
 		}
 
 		turns := map[*host]uint64{a: a.agent.Turn(), b: b.agent.Turn()}
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		a.until("stepped down", func(s report.Status) bool { return s.Role == ha.RoleStandby && s.Demotion == nil })
 		for h, turn := range turns {

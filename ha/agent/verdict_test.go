@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -97,7 +98,7 @@ func TestTheStatusSaysWhatAFailoverLostAndWhereItIs(t *testing.T) {
 		a.halt()
 		a.write("state", "never backed up")
 		b.until("the active is silent", func(s report.Status) bool { return s.Silent() })
-		b.promoteBy("alice", PromotionRequest{Mode: ha.ModeFailover})
+		b.promoteBy("alice", promotions.PromotionRequest{Mode: ha.ModeFailover})
 		says := func(texts ...string) func(report.Status) bool {
 			return func(s report.Status) bool {
 				all := strings.Join(s.Caveats, "\n")

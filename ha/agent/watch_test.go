@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -238,7 +239,7 @@ func TestControlObjectsThatRotOrGoAreTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b := twoHosts(t, c)
 		b.untilCached(a.backup())
-		b.promote(PromotionRequest{})
+		b.promote(promotions.PromotionRequest{})
 		b.untilLeading()
 		b.until("finished", func(s report.Status) bool { return s.Promotion == nil })
 		b.rests()

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
@@ -97,11 +98,11 @@ type Changes interface {
 
 // Promotions are those of this instance.
 type Promotions interface {
-	Preflight(ctx context.Context, req agent.PromotionRequest) (agent.Preflight, error)
+	Preflight(ctx context.Context, req promotions.PromotionRequest) (promotions.Preflight, error)
 	// Promote begins a promotion and returns its id, or refuses it.
-	Promote(ctx context.Context, req agent.PromotionRequest) (id string, err error)
+	Promote(ctx context.Context, req promotions.PromotionRequest) (id string, err error)
 	// Promotion is false when this process knows none with this id.
-	Promotion(id string) (agent.PromotionStatus, bool)
+	Promotion(id string) (promotions.PromotionStatus, bool)
 	// CancelPromotion gives up the one under way.
 	CancelPromotion(ctx context.Context) error
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 )
@@ -23,7 +23,7 @@ import (
 func TestEveryCallReachesTheAgent(t *testing.T) {
 	s := start(t, token)
 	me := socketUser(uint32(os.Getuid()))
-	promote := func(req agent.PromotionRequest) string {
+	promote := func(req promotions.PromotionRequest) string {
 		return fmt.Sprintf("by %s: %+v", me, req)
 	}
 	for _, c := range []struct {
@@ -66,10 +66,10 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"POST", "/api/v1/sources/accept", "", 200, `{"accepted":[{"source":"files","what":"had 100 files, has 0"}]}`, `accept []`},
 		{"POST", "/api/v1/sources/accept", `{"sources":["files"]}`, 200, `"accepted"`, `accept ["files"]`},
 		{"POST", "/api/v1/backups", `{"trigger":"salvage"}`, 422, "trigger", ""},
-		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(agent.PromotionRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
+		{"POST", "/api/v1/promotions", `{"dry_run":true,"backup":"b"}`, 200, `"ok":true`, "preflight " + promote(promotions.PromotionRequest{Backup: "b", Mode: ha.ModeSwitchover, DryRun: true})},
 		{
 			"POST", "/api/v1/promotions", `{"backup":"b","mode":"failover","allow_version_mismatch":true,"allow_failed_rehearsal":true,"waive_salvage":true,"shown":"s","reason":"r"}`, 202, `"id":"p1","state":"running"`,
-			"promote " + promote(agent.PromotionRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, AllowFailedRehearsal: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
+			"promote " + promote(promotions.PromotionRequest{Backup: "b", Mode: ha.ModeFailover, AllowVersionMismatch: true, AllowFailedRehearsal: true, WaiveSalvage: true, Shown: "s", Reason: "r"}),
 		},
 		{"POST", "/api/v1/promotions", `{"mode":"sideways"}`, 422, "mode", ""},
 		{"GET", "/api/v1/promotions/p1", "", 200, `"id":"p1"`, ""},

@@ -22,8 +22,8 @@
 // for those who accept text/event-stream. The first sends one unnamed event
 // for each of the agent's, whose id a client may come back with in
 // Last-Event-ID. The second sends "step" (ha.Step) for each step of the
-// promotion, "status" (agent.PromotionStatus) when anything else about it
-// changes, and "end" (agent.PromotionStatus), and then ends. Comments keep
+// promotion, "status" (promotions.PromotionStatus) when anything else about it
+// changes, and "end" (promotions.PromotionStatus), and then ends. Comments keep
 // idle streams alive.
 //
 // GET /api/v1/openapi.json describes everything (OpenAPI 3.1). It is generated

@@ -9,7 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // Names of the events of a promotion's stream.
@@ -20,10 +20,10 @@ const (
 )
 
 // addOne adds one promotion's description, and its stream.
-func (p promotions) addOne() {
+func (p promotionCalls) addOne() {
 	o := operation("get-promotion", http.MethodGet, "/api/v1/promotions/{id}", "How far a promotion is; as a stream for those who accept text/event-stream", http.StatusNotFound)
 	o.Responses["200"] = describe("The promotion; as a stream, each step, every change, and the end",
-		content[agent.PromotionStatus](p.api, "application/json"), streamContent(content[agent.PromotionStatus](p.api, eventStream)))
+		content[promotions.PromotionStatus](p.api, "application/json"), streamContent(content[promotions.PromotionStatus](p.api, eventStream)))
 	register(p.api, o, func(_ context.Context, in *promotionInput) (*huma.StreamResponse, error) {
 		changed := p.instance.Changed() // before the look, so that no change is missed
 		status, err := p.find(in.ID)
@@ -48,13 +48,13 @@ type follower struct {
 }
 
 // show sends what has changed, and reports whether that was the end.
-func (f *follower) show(status agent.PromotionStatus) (ended bool, err error) {
+func (f *follower) show(status promotions.PromotionStatus) (ended bool, err error) {
 	for ; f.steps < len(status.Steps); f.steps++ {
 		if err := f.send(0, eventStep, status.Steps[f.steps]); err != nil {
 			return false, err
 		}
 	}
-	if status.State != agent.PromotionRunning {
+	if status.State != promotions.PromotionRunning {
 		return true, f.send(0, eventEnd, status)
 	}
 	brief := status
@@ -69,7 +69,7 @@ func (f *follower) show(status agent.PromotionStatus) (ended bool, err error) {
 
 // follow sends a promotion's steps until it has ended, or the client
 // or the server goes.
-func (p promotions) follow(ctx huma.Context, status agent.PromotionStatus, changed <-chan struct{}) {
+func (p promotionCalls) follow(ctx huma.Context, status promotions.PromotionStatus, changed <-chan struct{}) {
 	s, err := p.openStream(ctx)
 	if err != nil {
 		return // the client is gone, or was told

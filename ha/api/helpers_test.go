@@ -28,6 +28,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
@@ -54,7 +55,7 @@ type fakeAgent struct {
 	status  report.Status
 	changed chan struct{}
 	backups []control.BackupInfo
-	promos  map[string]agent.PromotionStatus
+	promos  map[string]promotions.PromotionStatus
 	calls   []string
 	err     error // of every call that can fail
 	invalid error // of SetConfig
@@ -73,7 +74,7 @@ func newFake(t *testing.T) *fakeAgent {
 	t.Cleanup(func() { _ = log.Close() })
 	newest := ref(7)
 	return &fakeAgent{
-		events: log, changed: make(chan struct{}), promos: map[string]agent.PromotionStatus{},
+		events: log, changed: make(chan struct{}), promos: map[string]promotions.PromotionStatus{},
 		backups: []control.BackupInfo{{Ref: newest, Trigger: backup.Scheduled, Instance: "a", Newest: true, Sources: []control.SourceInfo{{Kind: "directory", Name: "uploads", Size: 3}}}},
 		status: report.Status{
 			Status:  ha.Status{Role: ha.RoleActive, Leading: true, Epoch: 3, Bucket: "ok", App: "running", Head: &ha.Head{Epoch: 3, Newest: &newest, Time: then}},
@@ -273,22 +274,22 @@ func (f *fakeAgent) Sight(_ context.Context, _ http.Header, body []byte) ([]byte
 	return []byte("{}"), f.call("sight %s", body)
 }
 
-func (f *fakeAgent) Preflight(ctx context.Context, req agent.PromotionRequest) (agent.Preflight, error) {
-	return agent.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []agent.Check{{Name: "role", OK: true}}}, f.call("preflight by %s: %+v", event.Actor(ctx), req)
+func (f *fakeAgent) Preflight(ctx context.Context, req promotions.PromotionRequest) (promotions.Preflight, error) {
+	return promotions.Preflight{OK: true, Mode: ha.ModeSwitchover, Backup: f.backups[0], Checks: []promotions.Check{{Name: "role", OK: true}}}, f.call("preflight by %s: %+v", event.Actor(ctx), req)
 }
 
-func (f *fakeAgent) Promote(ctx context.Context, req agent.PromotionRequest) (string, error) {
+func (f *fakeAgent) Promote(ctx context.Context, req promotions.PromotionRequest) (string, error) {
 	if err := f.call("promote by %s: %+v", event.Actor(ctx), req); err != nil {
 		return "", err
 	}
 	f.change(func() {
-		f.promos["p1"] = agent.PromotionStatus{ID: "p1", State: agent.PromotionRunning, Mode: req.Mode, Phase: ha.PhaseLease}
+		f.promos["p1"] = promotions.PromotionStatus{ID: "p1", State: promotions.PromotionRunning, Mode: req.Mode, Phase: ha.PhaseLease}
 		f.status.Promotion = &ha.Promotion{ID: "p1"}
 	})
 	return "p1", nil
 }
 
-func (f *fakeAgent) Promotion(id string) (agent.PromotionStatus, bool) {
+func (f *fakeAgent) Promotion(id string) (promotions.PromotionStatus, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s, found := f.promos[id]

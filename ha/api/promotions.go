@@ -7,19 +7,19 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // currentPromotion stands for the id of the promotion that is under way, or of
 // the last one.
 const currentPromotion = "current"
 
-type promoteInput struct{ Body *agent.PromotionRequest }
+type promoteInput struct{ Body *promotions.PromotionRequest }
 
 type promoteOutput struct {
 	Status   int
 	Location string `header:"Location"`
-	Body     any    // agent.Preflight of a dry run, agent.PromotionStatus otherwise
+	Body     any    // promotions.Preflight of a dry run, promotions.PromotionStatus otherwise
 }
 
 type promotionInput struct {
@@ -27,27 +27,27 @@ type promotionInput struct {
 	ID     string `path:"id" minLength:"1" maxLength:"256" doc:"a promotion's id, or current"`
 }
 
-// promotions answers what is asked about promotions.
-type promotions struct {
+// promotionCalls answer what is asked about promotions.
+type promotionCalls struct {
 	*api
 	of       Promotions
 	instance Instance
 }
 
-func (a *api) addPromotions(p promotions) {
+func (a *api) addPromotions(p promotionCalls) {
 	o := operation("promote", http.MethodPost, "/api/v1/promotions", "Make this instance the active, or ask what that would lose",
 		http.StatusConflict, http.StatusNotFound, http.StatusServiceUnavailable)
 	o.DefaultStatus = http.StatusAccepted
-	o.Responses["200"] = describe("What a dry run found", content[agent.Preflight](a, "application/json"))
-	o.Responses["202"] = describe("The promotion has begun", content[agent.PromotionStatus](a, "application/json"))
+	o.Responses["200"] = describe("What a dry run found", content[promotions.Preflight](a, "application/json"))
+	o.Responses["202"] = describe("The promotion has begun", content[promotions.PromotionStatus](a, "application/json"))
 	register(a, o, p.promote)
 	p.addOne()
 	register(a, operation("cancel-promotion", http.MethodDelete, "/api/v1/promotions/{id}", "Give up a promotion that has not committed",
 		http.StatusConflict, http.StatusNotFound), p.cancel)
 }
 
-func (p promotions) promote(ctx context.Context, in *promoteInput) (*promoteOutput, error) {
-	var req agent.PromotionRequest
+func (p promotionCalls) promote(ctx context.Context, in *promoteInput) (*promoteOutput, error) {
+	var req promotions.PromotionRequest
 	if in.Body != nil {
 		req = *in.Body
 	}
@@ -61,26 +61,26 @@ func (p promotions) promote(ctx context.Context, in *promoteInput) (*promoteOutp
 	}
 	status, found := p.of.Promotion(id)
 	if !found {
-		status = agent.PromotionStatus{ID: id, State: agent.PromotionRunning, Mode: req.Mode}
+		status = promotions.PromotionStatus{ID: id, State: promotions.PromotionRunning, Mode: req.Mode}
 	}
 	return &promoteOutput{Status: http.StatusAccepted, Body: status, Location: "/api/v1/promotions/" + url.PathEscape(id)}, nil
 }
 
-func (p promotions) cancel(ctx context.Context, in *promotionInput) (*struct{}, error) {
+func (p promotionCalls) cancel(ctx context.Context, in *promotionInput) (*struct{}, error) {
 	status, err := p.find(in.ID)
 	switch {
 	case err != nil && in.ID == currentPromotion:
 		return nil, problem(http.StatusConflict, "no promotion is under way on this instance")
 	case err != nil:
 		return nil, err
-	case status.State != agent.PromotionRunning:
+	case status.State != promotions.PromotionRunning:
 		return nil, problem(http.StatusConflict, fmt.Sprintf("the promotion %s has ended: %s", status.ID, status.State))
 	}
 	return nil, p.of.CancelPromotion(ctx)
 }
 
 // find looks up a promotion, or the current one.
-func (p promotions) find(id string) (agent.PromotionStatus, error) {
+func (p promotionCalls) find(id string) (promotions.PromotionStatus, error) {
 	if id == currentPromotion {
 		switch s := p.instance.Status(); {
 		case s.Promotion != nil:
@@ -88,7 +88,7 @@ func (p promotions) find(id string) (agent.PromotionStatus, error) {
 		case s.Last != nil:
 			id = s.Last.ID
 		default:
-			return agent.PromotionStatus{}, problem(http.StatusNotFound, "there has been no promotion on this instance since its agent started")
+			return promotions.PromotionStatus{}, problem(http.StatusNotFound, "there has been no promotion on this instance since its agent started")
 		}
 	}
 	status, found := p.of.Promotion(id)

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 var errEnough = errors.New("enough")
@@ -110,17 +110,17 @@ func TestAStreamThatComesBackMissesNothing(t *testing.T) {
 // the stream ends by itself.
 func TestAPromotionIsFollowedStepByStepToItsEnd(t *testing.T) {
 	s := start(t, "")
-	var begun agent.PromotionStatus
-	if err := s.socket.Do(t.Context(), "POST", "/api/v1/promotions", agent.PromotionRequest{}, &begun); err != nil {
+	var begun promotions.PromotionStatus
+	if err := s.socket.Do(t.Context(), "POST", "/api/v1/promotions", promotions.PromotionRequest{}, &begun); err != nil {
 		t.Fatal(err)
 	}
-	script := []func(*agent.PromotionStatus){
-		func(p *agent.PromotionStatus) { p.Steps = append(p.Steps, ha.Step{Name: "lease"}) },
-		func(p *agent.PromotionStatus) { p.Phase = ha.PhaseRestore; p.Working = "restore" },
-		func(p *agent.PromotionStatus) {
+	script := []func(*promotions.PromotionStatus){
+		func(p *promotions.PromotionStatus) { p.Steps = append(p.Steps, ha.Step{Name: "lease"}) },
+		func(p *promotions.PromotionStatus) { p.Phase = ha.PhaseRestore; p.Working = "restore" },
+		func(p *promotions.PromotionStatus) {
 			p.Steps = append(p.Steps, ha.Step{Name: "restore"}, ha.Step{Name: "swap"})
 		},
-		func(p *agent.PromotionStatus) { p.State, p.Epoch = agent.PromotionDone, 4 },
+		func(p *promotions.PromotionStatus) { p.State, p.Epoch = promotions.PromotionDone, 4 },
 	}
 	var got []string
 	next := func() {
@@ -147,7 +147,7 @@ func TestAPromotionIsFollowedStepByStepToItsEnd(t *testing.T) {
 				return nil // the next one is on its way
 			}
 		default:
-			var status agent.PromotionStatus
+			var status promotions.PromotionStatus
 			if err := json.Unmarshal(e.Data, &status); err != nil {
 				return err
 			}
@@ -176,7 +176,7 @@ func TestCancellingWhenNoPromotionIsUnderWayIsRefused(t *testing.T) {
 func TestAPromotionThatHasEndedIsOneAnswer(t *testing.T) {
 	s := start(t, "")
 	s.fake.change(func() {
-		s.fake.promos["old"] = agent.PromotionStatus{ID: "old", State: agent.PromotionRolledBack, Steps: []ha.Step{{Name: "lease"}}, Error: "cancelled"}
+		s.fake.promos["old"] = promotions.PromotionStatus{ID: "old", State: promotions.PromotionRolledBack, Steps: []ha.Step{{Name: "lease"}}, Error: "cancelled"}
 		s.fake.status.Last = &ha.Result{ID: "old"}
 	})
 	var names []string
@@ -202,7 +202,7 @@ func TestStreamsEndWhenTheServerDoes(t *testing.T) {
 	s := start(t, "")
 	s.fake.happen("1")
 	s.fake.change(func() {
-		s.fake.promos["p1"] = agent.PromotionStatus{ID: "p1", State: agent.PromotionRunning}
+		s.fake.promos["p1"] = promotions.PromotionStatus{ID: "p1", State: promotions.PromotionRunning}
 	})
 	opened, ended := make(chan struct{}, 2), make(chan error, 2)
 	for _, path := range []string{"/api/v1/events", "/api/v1/promotions/p1"} {

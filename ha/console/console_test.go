@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
 	"github.com/understudy-ha/understudy/restore"
@@ -228,10 +229,10 @@ func (a *large) ClusterHistory(context.Context, string, int) (control.ClusterHis
 	}}, nil
 }
 
-func (a *large) Preflight(_ context.Context, req agent.PromotionRequest) (agent.Preflight, error) {
-	p := agent.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []agent.Check{
+func (a *large) Preflight(_ context.Context, req promotions.PromotionRequest) (promotions.Preflight, error) {
+	p := promotions.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []promotions.Check{
 		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
-	}, Loss: agent.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}
+	}, Loss: promotions.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}
 	if req.Mode == ha.ModeFailover {
 		p.Loss.Summary = "what was changed after backup " + p.Backup.ID + ", 42s ago"
 		p.Backup.Warnings = []string{"uploads: 2 files have an ACL that could not be kept"}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/sample"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -21,14 +21,14 @@ func (s *story) switchOver(ctx context.Context) (string, error) {
 
 // promote promotes a host, and measures how long the application's users had to
 // wait at most.
-func (s *story) promote(ctx context.Context, h *host, flags ...string) (p agent.PromotionStatus, err error) {
+func (s *story) promote(ctx context.Context, h *host, flags ...string) (p promotions.PromotionStatus, err error) {
 	measured := s.stage.ledger.longestPause(ctx, s.now)
 	defer func() { s.pause = measured() }()
-	p, err = query[agent.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
+	p, err = query[promotions.PromotionStatus](ctx, h, append([]string{"promote", "--yes"}, flags...)...)
 	if err != nil {
 		return p, err
 	}
-	if p.State != agent.PromotionDone {
+	if p.State != promotions.PromotionDone {
 		return p, fmt.Errorf("the promotion was not made: %s %s", p.State, p.Error)
 	}
 	return p, inOrder(

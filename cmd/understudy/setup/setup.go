@@ -31,6 +31,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -246,7 +247,7 @@ func (s *host) Create(ctx context.Context, req api.SetupRequest) (api.SetupDone,
 			done.Notes = append(done.Notes, joined.Settled.String())
 		}
 		if joined.Unkept != "" {
-			done.Notes = append(done.Notes, agent.UnkeptText(joined.Unkept))
+			done.Notes = append(done.Notes, membership.UnkeptText(joined.Unkept))
 		}
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package agent
+package promotions
 
 import (
 	"time"
@@ -36,7 +36,8 @@ type Preflight struct {
 	// committed; nil: for nothing.
 	Wait *report.Wait `json:"wait,omitempty"`
 
-	notes []string // what the checks of this host found that keeps nothing from working
+	// Notes are what the checks of this host found that keeps nothing from working
+	Notes []string `json:"-"`
 }
 
 // Check is one thing that a preflight looked at.

@@ -1,4 +1,4 @@
-package agent
+package promotions
 
 import (
 	"context"
@@ -14,32 +14,33 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Preflight says whether a promotion would work now, and what it would lose.
 // It changes nothing. A backup that does not exist is ErrNoBackup.
-func (a *Agent) Preflight(ctx context.Context, req PromotionRequest) (Preflight, error) {
-	p, _, err := a.preflight(ctx, req)
+func (o *Promotions) Preflight(ctx context.Context, req PromotionRequest) (Preflight, error) {
+	p, _, err := o.preflight(ctx, req)
 	if err != nil {
 		return p, fmt.Errorf("check the promotion: %w", err)
 	}
 	return p, nil
 }
 
-func (a *Agent) preflight(ctx context.Context, req PromotionRequest) (Preflight, choice, error) {
+func (o *Promotions) preflight(ctx context.Context, req PromotionRequest) (Preflight, choice, error) {
 	p := Preflight{Mode: req.Mode}
 	switch req.Mode {
 	case "":
 		p.Mode = ha.ModeSwitchover
 	case ha.ModeSwitchover, ha.ModeFailover:
 	default:
-		return p, choice{}, invalid("there is no promotion mode %q: it is %s or %s", req.Mode, ha.ModeSwitchover, ha.ModeFailover)
+		return p, choice{}, ha.Invalidf("there is no promotion mode %q: it is %s or %s", req.Mode, ha.ModeSwitchover, ha.ModeFailover)
 	}
-	a.asking.AwaitLook(ctx)
-	s := a.Status()
+	o.host.Asking.AwaitLook(ctx)
+	s := o.host.Status()
 	p.check("role", roleCheck(s, req))
-	h, err := a.control.Head(ctx)
+	h, err := o.host.Control.Head(ctx)
 	if control.Unreachable(err) {
 		err = fmt.Errorf("%w: %w", control.ErrBucket, err)
 	}
@@ -49,26 +50,26 @@ func (a *Agent) preflight(ctx context.Context, req PromotionRequest) (Preflight,
 	if text := control.OlderText(h, s.Seen); text != "" {
 		p.check("head", errors.New(text))
 	}
-	info, m, err := a.catalogue.Find(ctx, h, req.Backup)
+	info, m, err := o.host.Catalogue.Find(ctx, h, req.Backup)
 	if err != nil {
 		return p, choice{}, err
 	}
 	p.Backup = info
-	c, err := a.choose(ctx, h, req, info)
+	c, err := o.choose(ctx, h, req, info)
 	if err != nil {
 		return p, choice{}, err
 	}
 	if info.Unlinked {
 		p.Checks = append(p.Checks, Check{Name: "chain", OK: true, Detail: "nothing that can be read leads to this backup: its signature alone vouches for it"})
 	}
-	p.checkRehearsal(a, req, info.ID)
-	p.checkHost(ctx, a, m, req.AllowVersionMismatch)
+	p.checkRehearsal(o, req, info.ID)
+	p.checkHost(ctx, o, m, req.AllowVersionMismatch)
 	p.check("heartbeat", heartbeatCheck(s, p.Mode))
-	if err := p.checkStops(ctx, a, h, req); err != nil {
+	if err := p.checkStops(ctx, o, h, req); err != nil {
 		return p, c, err
 	}
 	p.checkWait(s, h, req)
-	p.Loss, err = a.loss(ctx, s, h, p.Mode, info, m)
+	p.Loss, err = o.loss(ctx, s, h, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
 }
@@ -83,25 +84,25 @@ func (p *Preflight) check(name string, err error) {
 }
 
 // checkHost looks whether this host has what a promotion to a backup needs.
-func (p *Preflight) checkHost(ctx context.Context, a *Agent, m *backup.Manifest, anyVersion bool) {
-	if unkept := a.state.View().Unkept; unkept != "" {
-		p.notes = append(p.notes, UnkeptText(unkept))
+func (p *Preflight) checkHost(ctx context.Context, o *Promotions, m *backup.Manifest, anyVersion bool) {
+	if unkept := o.host.State.View().Unkept; unkept != "" {
+		p.Notes = append(p.Notes, membership.UnkeptText(unkept))
 	}
-	p.checkKey(m, a)
-	p.check("version", a.versionCheck(ctx, m, anyVersion))
-	p.check("restore", a.stage.Swapper().Check(ctx, m))
-	for _, src := range a.live().Sources {
-		p.checkSource(ctx, a, src)
+	p.checkKey(m, o)
+	p.check("version", o.versionCheck(ctx, m, anyVersion))
+	p.check("restore", o.host.CheckRestore(ctx, m))
+	for _, src := range o.host.Local().Sources {
+		p.checkSource(ctx, o, src)
 	}
-	a.checkHooks(p)
-	p.checkFencing(a)
-	p.checkHolders(ctx, a)
+	o.checkHooks(p)
+	p.checkFencing(o)
+	p.checkHolders(ctx, o)
 }
 
 // checkSource looks whether a source can be replaced here, and what of it would
 // stay behind.
-func (p *Preflight) checkSource(ctx context.Context, a *Agent, src source.Source) {
-	err := errors.Join(source.CheckRestore(ctx, src), a.volumes.Check(ctx, src))
+func (p *Preflight) checkSource(ctx context.Context, o *Promotions, src source.Source) {
+	err := errors.Join(source.CheckRestore(ctx, src), o.host.CheckVolumes(ctx, src))
 	p.check("source "+src.Name(), err)
 	if err != nil {
 		return
@@ -115,11 +116,11 @@ func (p *Preflight) checkSource(ctx context.Context, a *Agent, src source.Source
 	}
 	note := fmt.Sprintf("source %s: what a promotion replaces here could not be deleted, and would take room until somebody does: %s", src.Name(), strings.Join(lasting, ", "))
 	p.Checks[len(p.Checks)-1].Detail = note
-	p.notes = append(p.notes, note)
+	p.Notes = append(p.Notes, note)
 }
 
-func (p *Preflight) checkKey(m *backup.Manifest, a *Agent) {
-	_, err := a.cfg.Ring.Unwrap(m.DataKey, a.control.Cluster())
+func (p *Preflight) checkKey(m *backup.Manifest, o *Promotions) {
+	_, err := o.host.Ring.Unwrap(m.DataKey, o.host.Control.Cluster())
 	p.check("key", err)
 }
 
@@ -140,14 +141,14 @@ func roleCheck(s report.Status, req PromotionRequest) error {
 
 // choose tells the machine's choice from what the operator asked for. The
 // newest by its id is the newest: a switchover restores the final backup then.
-func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromotionRequest, info control.BackupInfo) (choice, error) {
+func (o *Promotions) choose(ctx context.Context, h *ha.Head, req PromotionRequest, info control.BackupInfo) (choice, error) {
 	var c choice
 	if !info.Newest {
 		ref := info.Ref
 		c.backup = &ref
 	}
 	if req.Shown != "" {
-		shown, _, err := a.catalogue.Find(ctx, h, req.Shown)
+		shown, _, err := o.host.Catalogue.Find(ctx, h, req.Shown)
 		if err != nil {
 			return c, err
 		}
@@ -160,11 +161,11 @@ func (a *Agent) choose(ctx context.Context, h *ha.Head, req PromotionRequest, in
 	return c, nil
 }
 
-func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool) error {
-	if a.live().AppVersion == nil || m.AppVersion == "" || allow {
+func (o *Promotions) versionCheck(ctx context.Context, m *backup.Manifest, allow bool) error {
+	if !o.host.Local().Versioned || m.AppVersion == "" || allow {
 		return nil
 	}
-	v, err := a.app.Version(ctx)
+	v, err := o.host.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("the application's version here is not known: %w", err)
 	}
@@ -175,14 +176,14 @@ func (a *Agent) versionCheck(ctx context.Context, m *backup.Manifest, allow bool
 }
 
 // checkHooks looks whether the hooks of a promotion could be run.
-func (a *Agent) checkHooks(p *Preflight) {
+func (o *Promotions) checkHooks(p *Preflight) {
 	for _, h := range []struct {
 		name    string
 		command []string
 	}{
-		{"promote", a.live().Hooks.Promote.Command},
-		{"demote", a.live().Hooks.Demote.Command},
-		{"probe", a.live().Hooks.Probe.Command},
+		{"promote", o.host.Local().Hooks.Promote.Command},
+		{"demote", o.host.Local().Hooks.Demote.Command},
+		{"probe", o.host.Local().Hooks.Probe.Command},
 	} {
 		if len(h.command) > 0 {
 			_, err := exec.LookPath(h.command[0])
@@ -213,17 +214,17 @@ func (p *Preflight) checkWait(s report.Status, h *ha.Head, req PromotionRequest)
 }
 
 // loss says what the promotion would lose.
-func (a *Agent) loss(ctx context.Context, s report.Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
-	l := Loss{BackupAge: max(0, a.cfg.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
+func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
+	l := Loss{BackupAge: max(0, o.host.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge
 	}
 	var err error
-	if l.Reported, err = a.reported(ctx, h.Active.Name, m); err != nil {
+	if l.Reported, err = o.reported(ctx, h.Active.Name, m); err != nil {
 		return l, err
 	}
 	if !chosen.Newest {
-		if l.Newer, err = a.chain.Newer(ctx, h, chosen.Ref); err != nil {
+		if l.Newer, err = o.host.Chain.Newer(ctx, h, chosen.Ref); err != nil {
 			return l, err
 		}
 	}
@@ -241,12 +242,12 @@ func (a *Agent) loss(ctx context.Context, s report.Status, h *ha.Head, mode ha.M
 
 // checkHolders says who has open what a promotion would replace. That is in its
 // way only where no demote hook could stop it.
-func (p *Preflight) checkHolders(ctx context.Context, a *Agent) {
-	found, err := a.holders.Find(ctx)
+func (p *Preflight) checkHolders(ctx context.Context, o *Promotions) {
+	found, err := o.host.Holders(ctx)
 	var text []string
 	if len(found.Holders) > 0 {
 		text = append(text, holder.Names(found.Holders))
-		if a.cfg.Application == nil && len(a.live().Hooks.Demote.Command) == 0 {
+		if !o.host.RunsApplication && len(o.host.Local().Hooks.Demote.Command) == 0 {
 			err = errors.New(text[0] + ": stop it, or configure a demote hook that does")
 		} else {
 			text = append(text, "the demote hook has to stop it, or the promotion will be given up")

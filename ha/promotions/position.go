@@ -1,4 +1,4 @@
-package agent
+package promotions
 
 import (
 	"context"
@@ -16,15 +16,15 @@ import (
 
 // reported reads what the active last said of itself, and compares it with a
 // backup; nil when it said nothing.
-func (a *Agent) reported(ctx context.Context, active string, m *backup.Manifest) (*Reported, error) {
-	object, attrs, err := a.control.Read(ctx, ha.KindInstance, ha.InstanceKey(active), "")
+func (o *Promotions) reported(ctx context.Context, active string, m *backup.Manifest) (*Reported, error) {
+	object, attrs, err := o.host.Control.Read(ctx, ha.KindInstance, ha.InstanceKey(active), "")
 	if errors.Is(err, blobstore.ErrNotFound) || errors.Is(err, control.ErrUnverified) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Reported{Time: attrs.Time, Age: max(0, a.control.Time().Sub(attrs.Time)).Seconds()}
+	r := &Reported{Time: attrs.Time, Age: max(0, o.host.Control.Time().Sub(attrs.Time)).Seconds()}
 	positions := object.(*ha.Instance).Positions
 	for _, e := range m.Sources {
 		if at, ok := positions[e.Name]; ok {

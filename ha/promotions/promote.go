@@ -1,4 +1,4 @@
-package agent
+package promotions
 
 import (
 	"cmp"
@@ -18,8 +18,8 @@ import (
 // and returns the promotion's id once it has begun; WaitPromotion tells how it
 // ends. With DryRun nothing is begun and the id is "". What would be unsafe is
 // a *ha.Refusal.
-func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, error) {
-	p, chosen, err := a.preflight(ctx, req)
+func (o *Promotions) Promote(ctx context.Context, req PromotionRequest) (string, error) {
+	p, chosen, err := o.preflight(ctx, req)
 	if err != nil {
 		return "", fmt.Errorf("promote: %w", err)
 	}
@@ -30,7 +30,7 @@ func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, erro
 		return "", nil
 	}
 	by := cmp.Or(event.Actor(ctx), "an operator")
-	id, answer, err := a.asking.Ask(ctx, func(id string) ha.Event {
+	id, answer, err := o.host.Asking.Ask(ctx, func(id string) ha.Event {
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
@@ -42,11 +42,11 @@ func (a *Agent) Promote(ctx context.Context, req PromotionRequest) (string, erro
 	}
 	select {
 	case e := <-answer:
-		if core := a.state.View(); e.Refused != nil && (core.Last == nil || core.Last.ID != id) {
+		if core := o.host.State.View(); e.Refused != nil && (core.Last == nil || core.Last.ID != id) {
 			return "", fmt.Errorf("promote: %w", e.Refused)
 		}
 	default:
-		a.asking.Forget(id)
+		o.host.Asking.Forget(id)
 	}
 	return id, nil
 }
@@ -64,32 +64,32 @@ func (p *Preflight) refusal() string {
 
 // Promotion describes a promotion on this instance; false when this process
 // knows none with this id.
-func (a *Agent) Promotion(id string) (PromotionStatus, bool) {
-	core, at := a.state.ViewAt()
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (o *Promotions) Promotion(id string) (PromotionStatus, bool) {
+	core, at := o.host.State.ViewAt()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if p := core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: a.progress.Shown(),
-			Waiting: report.WaitOf(core.Waiting, a.cfg.Clock.Now().Mono-at.Mono),
+			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: o.host.Progress(),
+			Waiting: report.WaitOf(core.Waiting, o.host.Clock.Now().Mono-at.Mono),
 		}
 		if p.Backup != nil {
 			s.Backup = p.Backup.ID
 		}
 		return s, true
 	}
-	s, found := a.ended[id]
+	s, found := o.ended[id]
 	return s, found
 }
 
-// remember keeps how the last promotion ended.
-func (a *Agent) remember(last *ha.Result) {
+// Remember keeps how the last promotion ended.
+func (o *Promotions) Remember(last *ha.Result) {
 	if last == nil {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, known := a.ended[last.ID]; known {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.ended[last.ID]; known {
 		return
 	}
 	s := PromotionStatus{
@@ -99,15 +99,15 @@ func (a *Agent) remember(last *ha.Result) {
 	if last.Promoted {
 		s.State, s.Epoch, s.Phase = PromotionDone, last.Epoch, ha.PhaseFinish
 	}
-	a.ended[last.ID] = s
+	o.ended[last.ID] = s
 }
 
 // WaitPromotion waits until a promotion has ended. Its status says how; an
 // unknown id, or an agent that stops meanwhile, is an error.
-func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, error) {
+func (o *Promotions) WaitPromotion(ctx context.Context, id string) (PromotionStatus, error) {
 	for {
-		changed := a.Changed()
-		s, found := a.Promotion(id)
+		changed := o.host.State.Changed()
+		s, found := o.Promotion(id)
 		switch {
 		case !found:
 			return s, fmt.Errorf("%w: %s", ErrNoPromotion, id)
@@ -118,7 +118,7 @@ func (a *Agent) WaitPromotion(ctx context.Context, id string) (PromotionStatus, 
 		case <-changed:
 		case <-ctx.Done():
 			return s, ctx.Err()
-		case <-a.inbox.Stopped():
+		case <-o.host.Stopped:
 			return s, requests.ErrStopped
 		}
 	}
@@ -130,9 +130,9 @@ var ErrNoPromotion = fmt.Errorf("%w: there is no such promotion", ha.ErrInvalid)
 
 // CancelPromotion gives up the promotion under way, which rolls back. Once it
 // has committed it is a *ha.Refusal.
-func (a *Agent) CancelPromotion(ctx context.Context) error {
+func (o *Promotions) CancelPromotion(ctx context.Context) error {
 	by := event.Actor(ctx)
-	_, err := a.asking.Do(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id, By: by} })
+	_, err := o.host.Asking.Do(ctx, func(id string) ha.Event { return ha.CancelPromotion{Request: id, By: by} })
 	return err
 }
 
