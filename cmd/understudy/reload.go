@@ -33,10 +33,10 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) error {
 		case <-hangups:
 			next, err := r.load()
 			if err != nil {
-				r.agent.RefuseReload(ctx, err)
+				r.agent.Reloading().Refuse(ctx, err)
 				continue
 			}
-			waiting.Go(func() { _ = r.agent.Reload(ctx, next) }) // it has told
+			waiting.Go(func() { _ = r.agent.Reloading().Reload(ctx, next) }) // it has told
 		}
 	}
 }

@@ -80,7 +80,7 @@ type Agent struct {
 
 	admission  *membership.Admission
 	refusals   refusals
-	reloading  reloading
+	reloading  *Reloading
 	readiness  *watch.Readiness
 	aftermath  *watch.Aftermath
 	overdue    *watch.Overdue
@@ -203,9 +203,7 @@ func memberJournal(ctx context.Context, cfg Config, dir *datadir.Dir) (ha.Journa
 
 // openParts opens what lies in the data folder.
 func (a *Agent) openParts(ctx context.Context) (err error) {
-	a.reloading.live.Store(&Live{
-		Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation,
-	})
+	a.openReloading()
 	if a.cache, err = restore.OpenCache(a.dir.File(datadir.CacheFolder), a.cfg.Keep); err != nil {
 		return err
 	}

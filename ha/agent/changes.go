@@ -5,7 +5,6 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // AcceptChanges is an operator's word that sources have changed as they should:
@@ -18,21 +17,5 @@ func (a *Agent) AcceptChanges(ctx context.Context, names []string) ([]backup.Cha
 	if err != nil || active {
 		return accepted, err
 	}
-	return accepted, a.startOver(ctx)
-}
-
-// startOver has the sources staged and rehearsed afresh, once nothing else is
-// under way.
-func (a *Agent) startOver(ctx context.Context) error {
-	r := &a.reloading
-	r.mu.Lock()
-	if r.status == nil || r.status.State != report.ReloadWaiting {
-		r.wanted = a.live().Sources
-	}
-	r.mu.Unlock()
-	id, _, err := a.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
-	if err == nil {
-		a.asking.Forget(id)
-	}
-	return err
+	return accepted, a.reloading.startOver(ctx)
 }

@@ -50,7 +50,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Discard:
 		return step("discard", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Finish(ctx)) })
 	case ha.UseSources:
-		return step("", e.ID, func(ctx context.Context) ha.Done { return failed(a.useSources(ctx)) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return failed(a.reloading.useSources(ctx)) })
 	case ha.Survey:
 		return step("", e.ID, func(ctx context.Context) ha.Done {
 			all, err := a.sightings.Survey(ctx)

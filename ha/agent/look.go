@@ -155,3 +155,13 @@ func (a *Agent) openPromotions() {
 
 // Promotions are those of this instance.
 func (a *Agent) Promotions() *promotions.Promotions { return a.promotions }
+
+// openReloading makes what knows the configuration file that is in force.
+func (a *Agent) openReloading() {
+	a.reloading = newReloading(reloadHost{
+		clock: a.cfg.Clock, tell: a.tell, asking: a.asking, post: a.inbox.Post, allow: a.allowHooks, unstoppable: a.unstoppable,
+		use: func(ctx context.Context, all []source.Source) error {
+			return a.stage.UseSources(ctx, all, a.leftovers.Clear)
+		},
+	}, Live{Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation})
+}

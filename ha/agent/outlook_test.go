@@ -30,7 +30,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 		lacking := *b.agent.live()
 		lacking.Hooks.Promote = application.Hook{Command: []string{"/no/such/program"}}
 		lacking.AppVersion = func(context.Context) (string, error) { return "2", nil }
-		if err := b.agent.Reload(t.Context(), lacking); err != nil {
+		if err := b.agent.reloading.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}
 		s := b.until("it lacks its promote hook", func(s report.Status) bool { return len(s.Blockers) > 0 })
@@ -41,7 +41,7 @@ func TestTheStatusSaysWhetherAPromotionWouldWork(t *testing.T) {
 			t.Errorf("and a promotion would work: %+v, %v", p, err)
 		}
 		lacking.Hooks.Promote = application.Hook{Command: []string{"true"}}
-		if err := b.agent.Reload(t.Context(), lacking); err != nil {
+		if err := b.agent.reloading.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}
 		b.until("it has everything", func(s report.Status) bool { return s.Healthy && len(s.Blockers) == 0 })

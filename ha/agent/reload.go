@@ -3,12 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
@@ -23,9 +25,24 @@ type Live struct {
 	Federation Federation
 }
 
-// reloading is what is in force, and what is to be. It is safe for concurrent
-// use.
-type reloading struct {
+// reloadHost is the instance whose configuration file is read again.
+type reloadHost struct {
+	clock  clock.Clock
+	tell   event.Reporter
+	asking *requests.Asking
+	post   func(ha.Event) // to the machine
+	// allow refuses hooks that the cluster's fencing does not allow. Nobody changes the
+	// fencing until release is called.
+	allow       func(now, next application.Hooks) (release func(), err error)
+	unstoppable func() bool // by the hooks in force
+	// use puts sources into force in which nothing is staged.
+	use func(ctx context.Context, sources []source.Source) error
+}
+
+// Reloading is what is in force of the configuration file, and what is to be. It is safe
+// for concurrent use.
+type Reloading struct {
+	host reloadHost
 	live atomic.Pointer[Live]
 
 	turn sync.Mutex // whose it is to ask for a change
@@ -35,6 +52,15 @@ type reloading struct {
 	status *report.ReloadStatus
 	number int // of changes
 }
+
+func newReloading(h reloadHost, live Live) *Reloading {
+	r := &Reloading{host: h}
+	r.live.Store(&live)
+	return r
+}
+
+// Reloading puts another configuration file into force.
+func (a *Agent) Reloading() *Reloading { return a.reloading }
 
 // live is what is in force now.
 func (a *Agent) live() *Live { return a.reloading.live.Load() }
@@ -49,61 +75,60 @@ func (l *Live) setup() application.Setup {
 // that reads or replaces them, for which it waits. A later call takes the place
 // of one that waits, which is then a *ha.Refusal. What the cluster's fencing does
 // not allow is refused, and nothing changes.
-func (a *Agent) Reload(ctx context.Context, next Live) error {
-	number, sources, err := a.beginReload(ctx, next)
+func (r *Reloading) Reload(ctx context.Context, next Live) error {
+	number, sources, err := r.begin(ctx, next)
 	if err != nil || sources == nil {
 		return err
 	}
 	switch err = sources(); {
 	case err == nil:
-		a.reloaded(ctx, number, report.ReloadDone, nil)
+		r.tell(ctx, number, report.ReloadDone, nil)
 	case !errors.Is(err, requests.ErrStopped) && ctx.Err() == nil:
-		a.reloaded(ctx, number, report.ReloadFailed, err)
+		r.tell(ctx, number, report.ReloadFailed, err)
 	}
 	return err
 }
 
-// beginReload puts into force what needs no wait, and asks for the change of the
+// begin puts into force what needs no wait, and asks for the change of the
 // sources, which it returns a wait for; nil: they stay. One call does so at a time, so
 // that the machine hears of changes in the order in which they are numbered.
-func (a *Agent) beginReload(ctx context.Context, next Live) (number int, sources func() error, err error) {
-	a.reloading.turn.Lock()
-	defer a.reloading.turn.Unlock()
-	number, same, err := a.reloadHooks(next)
+func (r *Reloading) begin(ctx context.Context, next Live) (number int, sources func() error, err error) {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	number, same, err := r.atOnce(next)
 	if err != nil {
-		a.RefuseReload(ctx, err)
+		r.Refuse(ctx, err)
 		return 0, nil, err
 	}
-	a.inbox.Post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: a.unstoppable()})
+	r.host.post(ha.UsePolicy{Rehearsal: next.Rehearsal, Unstoppable: r.host.unstoppable()})
 	if same {
-		a.reloaded(ctx, number, report.ReloadDone, nil)
+		r.tell(ctx, number, report.ReloadDone, nil)
 		return number, nil, nil
 	}
-	a.reloaded(ctx, number, report.ReloadWaiting, nil)
-	id, answer, asked := a.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	r.tell(ctx, number, report.ReloadWaiting, nil)
+	id, answer, asked := r.host.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
 	return number, func() error {
 		if asked != nil {
 			return asked
 		}
-		_, err := a.asking.Await(ctx, id, answer)
+		_, err := r.host.asking.Await(ctx, id, answer)
 		return err
 	}, nil
 }
 
-// RefuseReload tells of a configuration file that cannot be used: what is in
+// Refuse tells of a configuration file that cannot be used: what is in
 // force stays.
-func (a *Agent) RefuseReload(ctx context.Context, why error) {
-	a.reloading.mu.Lock()
-	a.reloading.number++
-	number := a.reloading.number
-	a.reloading.mu.Unlock()
-	a.reloaded(ctx, number, report.ReloadRefused, why)
+func (r *Reloading) Refuse(ctx context.Context, why error) {
+	r.mu.Lock()
+	r.number++
+	number := r.number
+	r.mu.Unlock()
+	r.tell(ctx, number, report.ReloadRefused, why)
 }
 
-// reloaded notes what became of a change, unless a later one has begun.
-func (a *Agent) reloaded(ctx context.Context, number int, state report.ReloadState, err error) {
-	r := &a.reloading
-	s := &report.ReloadStatus{State: state, Time: a.cfg.Clock.Now().Wall.UTC()}
+// tell notes what became of a change, unless a later one has begun.
+func (r *Reloading) tell(ctx context.Context, number int, state report.ReloadState, err error) {
+	s := &report.ReloadStatus{State: state, Time: r.host.clock.Now().Wall.UTC()}
 	if err != nil {
 		s.Error = err.Error()
 	}
@@ -118,37 +143,70 @@ func (a *Agent) reloaded(ctx context.Context, number int, state report.ReloadSta
 	}
 	switch state {
 	case report.ReloadDone:
-		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
+		r.host.tell.Note(ctx, event.Info, "reload", "the configuration file was read again and is in force", nil)
 	case report.ReloadWaiting:
-		a.tell.Note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
+		r.host.tell.Note(ctx, event.Info, "reload", "the configuration file was read again; its sources come into force once nothing is under way", nil)
 	case report.ReloadRefused:
-		a.tell.Note(ctx, event.Warn, "reload", report.ReloadProblem(s), nil)
+		r.host.tell.Note(ctx, event.Warn, "reload", report.ReloadProblem(s), nil)
 	case report.ReloadFailed:
-		a.tell.Note(ctx, event.Alarm, "reload", report.ReloadProblem(s), nil)
+		r.host.tell.Note(ctx, event.Alarm, "reload", report.ReloadProblem(s), nil)
 	}
 }
 
-// reloadStatus is what became of the last change; nil when there was none.
-func (a *Agent) reloadStatus() *report.ReloadStatus {
-	a.reloading.mu.Lock()
-	defer a.reloading.mu.Unlock()
-	return a.reloading.status
+// last is what became of the last change; nil when there was none.
+func (r *Reloading) last() *report.ReloadStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
 }
 
 // useSources drops what is staged of the old sources, and puts the wanted ones
 // into force. Nothing else of the work lane is under way.
-func (a *Agent) useSources(ctx context.Context) error {
-	r := &a.reloading
+func (r *Reloading) useSources(ctx context.Context) error {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
-	if err := a.stage.UseSources(ctx, wanted, a.leftovers.Clear); err != nil {
+	if err := r.host.use(ctx, wanted); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := *a.live()
+	next := *r.live.Load()
 	next.Sources = wanted
 	r.live.Store(&next)
 	return nil
+}
+
+// atOnce puts what can change at once into force. It refuses hooks that would
+// make strict fencing untrue; a change of the fencing waits for it, and it for that.
+func (r *Reloading) atOnce(next Live) (number int, same bool, err error) {
+	release, err := r.host.allow(r.live.Load().Hooks, next.Hooks)
+	if err != nil {
+		return 0, false, err
+	}
+	defer release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := *r.live.Load()
+	atOnce := next
+	atOnce.Sources, atOnce.Hooks.Env = now.Sources, now.Hooks.Env
+	r.live.Store(&atOnce)
+	r.number++
+	r.wanted = next.Sources
+	return r.number, slices.Equal(next.Sources, now.Sources), nil
+}
+
+// startOver has the sources staged and rehearsed afresh, once nothing else is
+// under way.
+func (r *Reloading) startOver(ctx context.Context) error {
+	r.mu.Lock()
+	if r.status == nil || r.status.State != report.ReloadWaiting {
+		r.wanted = r.live.Load().Sources
+	}
+	r.mu.Unlock()
+	id, _, err := r.host.asking.Ask(ctx, func(id string) ha.Event { return ha.ChangeSources{Request: id} })
+	if err == nil {
+		r.host.asking.Forget(id)
+	}
+	return err
 }

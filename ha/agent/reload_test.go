@@ -55,7 +55,7 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 		next.Hooks.PreBackup = application.Hook{Command: []string{"true"}}
 		same := next
 		same.Sources = a.agent.live().Sources
-		if err := a.agent.Reload(t.Context(), same); err != nil {
+		if err := a.agent.reloading.Reload(t.Context(), same); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); s.Reload == nil || s.Reload.State != report.ReloadDone || !s.Healthy {
@@ -66,12 +66,12 @@ func TestSourcesChangeWhenNothingIsUnderWay(t *testing.T) {
 		go func() { made <- a.backup() }()
 		a.until("a backup is being made", func(s report.Status) bool { return s.Work == "backup" })
 		done := make(chan error, 1)
-		go func() { done <- a.agent.Reload(t.Context(), next) }()
+		go func() { done <- a.agent.reloading.Reload(t.Context(), next) }()
 		a.until("the change waits", func(s report.Status) bool { return s.Reload.State == report.ReloadWaiting })
 		later := a.more("later")
 		later.Hooks = next.Hooks
 		second := make(chan error, 1)
-		go func() { second <- a.agent.Reload(t.Context(), later) }()
+		go func() { second <- a.agent.reloading.Reload(t.Context(), later) }()
 		if err := <-done; !ha.IsRefusal(err) {
 			t.Errorf("a later change came, and the one before ends with %v", err)
 		}
@@ -97,7 +97,7 @@ func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, b, _, first := threeHosts(t, c)
 		b.until("rehearsed", func(s report.Status) bool { return s.Staged == first })
-		if err := errors.Join(a.agent.Reload(t.Context(), a.more("uploads")), b.agent.Reload(t.Context(), b.more("uploads"))); err != nil {
+		if err := errors.Join(a.agent.reloading.Reload(t.Context(), a.more("uploads")), b.agent.reloading.Reload(t.Context(), b.more("uploads"))); err != nil {
 			t.Fatal(err)
 		}
 		upload := filepath.Join(filepath.Dir(a.app), "uploads", "one")
@@ -116,13 +116,13 @@ func TestAStageOfOtherSourcesIsDropped(t *testing.T) {
 func TestAConfigurationFileThatCannotBeUsedIsTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		a, _, _, _ := threeHosts(t, c)
-		a.agent.RefuseReload(t.Context(), errors.New("line 3: unknown key \"hoks\""))
+		a.agent.reloading.Refuse(t.Context(), errors.New("line 3: unknown key \"hoks\""))
 		s := a.agent.Status()
 		if s.Healthy || s.Reload.State != report.ReloadRefused || !strings.Contains(s.Problems[0], "the old one stays in force: line 3") {
 			t.Errorf("%+v: %q", s.Reload, s.Problems)
 		}
 		a.tells(event.Warn, "reload", "line 3")
-		if err := a.agent.Reload(t.Context(), *a.agent.live()); err != nil {
+		if err := a.agent.reloading.Reload(t.Context(), *a.agent.live()); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.agent.Status(); !s.Healthy || s.Reload.State != report.ReloadDone {

@@ -18,7 +18,7 @@ func (a *Agent) Status() report.Status {
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
-		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloadStatus(),
+		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloading.last(),
 		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.Read(a.control),
 	}
 	s.Stats.Snapshots = report.Snapshots(a.live().Sources)

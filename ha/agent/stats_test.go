@@ -22,7 +22,7 @@ func TestTheStatusSaysHowOldSnapshotsAre(t *testing.T) {
 		a.untilLeading()
 		live := *a.agent.live()
 		live.Sources = []source.Source{snapshotting{live.Sources[0]}}
-		if err := a.agent.Reload(t.Context(), live); err != nil {
+		if err := a.agent.reloading.Reload(t.Context(), live); err != nil {
 			t.Fatal(err)
 		}
 		a.until("the age is there", func(s report.Status) bool {

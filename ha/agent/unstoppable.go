@@ -48,27 +48,6 @@ func (a *Agent) refuseStrict(ctx context.Context, c *ha.Config) error {
 	return &ha.Refusal{Reason: ha.RefuseStrict(all...)}
 }
 
-// reloadHooks puts what can change at once into force. It refuses hooks that would
-// make strict fencing untrue; a change of the fencing waits for it, and it for that.
-func (a *Agent) reloadHooks(next Live) (number int, same bool, err error) {
-	if a.cfg.unstoppable(next.Hooks) && !a.unstoppable() {
-		defer a.shared.Hold()()
-		if err := a.cfg.refuseUnstoppable(next.Hooks, a.state.View().Head); err != nil {
-			return 0, false, err
-		}
-	}
-	r := &a.reloading
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := *a.live()
-	atOnce := next
-	atOnce.Sources, atOnce.Hooks.Env = now.Sources, now.Hooks.Env
-	r.live.Store(&atOnce)
-	r.number++
-	r.wanted = next.Sources
-	return r.number, slices.Equal(next.Sources, now.Sources), nil
-}
-
 // lookAtFencing raises a trouble while strict fencing is not kept here: the cluster
 // came to be strict while nobody knew of this instance.
 func (a *Agent) lookAtFencing(ctx context.Context) {
@@ -78,4 +57,18 @@ func (a *Agent) lookAtFencing(ctx context.Context) {
 		return
 	}
 	a.tell.TroubleOver(ctx, kind, key, "strict fencing holds for this instance again, or is in force no more")
+}
+
+// allowHooks refuses hooks that would make strict fencing untrue; a change of the fencing
+// waits for it, and it for that.
+func (a *Agent) allowHooks(now, next application.Hooks) (release func(), err error) {
+	if !a.cfg.unstoppable(next) || a.cfg.unstoppable(now) {
+		return func() {}, nil
+	}
+	release = a.shared.Hold()
+	if err := a.cfg.refuseUnstoppable(next, a.state.View().Head); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }

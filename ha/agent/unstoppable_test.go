@@ -142,7 +142,7 @@ func TestAFailoverFromWhereNothingCanStopTheApplicationSaysSo(t *testing.T) {
 		a.change = nil
 		live := *a.agent.live()
 		live.Hooks = a.config().Hooks
-		if err := a.agent.Reload(t.Context(), live); err != nil {
+		if err := a.agent.reloading.Reload(t.Context(), live); err != nil {
 			t.Fatal(err)
 		}
 		a.until("the hook has run", func(s report.Status) bool { return s.App == "stopped" })
@@ -180,7 +180,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 				h.change = nil
 				live := *h.agent.live()
 				live.Hooks = h.config().Hooks
-				if err := h.agent.Reload(t.Context(), live); err != nil {
+				if err := h.agent.reloading.Reload(t.Context(), live); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -219,7 +219,7 @@ func TestStrictFencingIsRefusedWhileSomebodyCannotStopTheApplication(t *testing.
 
 			live := *a.agent.live()
 			live.Hooks.Demote = application.Hook{}
-			err = a.agent.Reload(t.Context(), live)
+			err = a.agent.reloading.Reload(t.Context(), live)
 			wants(t, err, "a")
 			if s := a.agent.Status(); s.Reload.State != report.ReloadRefused || s.Unstoppable || a.agent.unstoppable() {
 				t.Errorf("the hook is gone: %+v", s.Reload)

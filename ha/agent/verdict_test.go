@@ -37,7 +37,7 @@ func TestTheActiveDoesNotPromiseOfAStandbyThatWouldRefuse(t *testing.T) {
 		})
 		lacking := *b.agent.live()
 		lacking.Hooks.Promote = application.Hook{Command: []string{"/no/such/program"}}
-		if err := b.agent.Reload(t.Context(), lacking); err != nil {
+		if err := b.agent.reloading.Reload(t.Context(), lacking); err != nil {
 			t.Fatal(err)
 		}
 		begun := time.Now()
