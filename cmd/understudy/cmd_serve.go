@@ -116,7 +116,7 @@ func (a *app) place() api.Place {
 func partsOf(ag *agent.Agent) api.Parts {
 	return api.Parts{
 		Instance: ag, Table: ag, Backups: ag.Catalogue(), History: ag.Catalogue(), Requests: ag.Requests(), Changes: ag, Promotions: ag.Promotions(),
-		Shared: ag.Shared(), Recovery: ag.Recovery(), Notifier: ag.Notifier(), Sightings: ag.Sightings(), Witness: ag, Accounts: ag.Accounts(), Hooks: ag.Webhooks(),
+		Shared: ag.Shared(), Recovery: ag.Recovery(), Notifier: ag.Notifier(), Sightings: ag.Sightings(), Witness: ag.Witness(), Accounts: ag.Accounts(), Hooks: ag.Webhooks(),
 	}
 }
 

@@ -79,7 +79,7 @@ type Agent struct {
 	begun      ha.Journal // as the data folder had it when this process started
 
 	admission  *membership.Admission
-	refusals   refusals
+	witness    *requests.Witness
 	reloading  *Reloading
 	readiness  *watch.Readiness
 	aftermath  *watch.Aftermath
@@ -156,6 +156,7 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		return nil, err
 	}
 	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.Announce)
+	a.witness = requests.NewWitness(cfg.Clock, a.tell)
 	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
@@ -337,6 +338,9 @@ func (a *Agent) Changed() <-chan struct{} { return a.state.Changed() }
 // Turn grows whenever this instance's role has changed: sessions of the
 // console last for one turn.
 func (a *Agent) Turn() uint64 { return a.state.Turn() }
+
+// Witness tells who was refused what, and who was let in.
+func (a *Agent) Witness() *requests.Witness { return a.witness }
 
 // Requests are what can be asked of an active.
 func (a *Agent) Requests() *requests.Requests { return a.requests }

@@ -37,7 +37,7 @@ func TestWhatIsDoneSaysOnWhoseWord(t *testing.T) {
 			if !ha.IsRefusal(err) {
 				t.Fatalf("a backup on a standby: %v", err)
 			}
-			b.agent.NoteRefusal(alice, "request-backup", err)
+			b.agent.witness.NoteRefusal(alice, "request-backup", err)
 		}
 		for _, want := range []struct {
 			h          *host

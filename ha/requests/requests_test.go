@@ -196,3 +196,32 @@ func TestWhoPausesIsTold(t *testing.T) {
 		t.Errorf("a pause of the past: %v", err)
 	}
 }
+
+// TestARefusalIsToldOnceAMinute, for each who asks for the same; what is no refusal is no
+// news.
+func TestARefusalIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := newMachine()
+		w := NewWitness(clock.System(), m)
+		refused := &ha.Refusal{Reason: "not here"}
+		ask := func(who string, err error) { w.NoteRefusal(by(t, who), "make backup", err) }
+		ask("app", errors.New("no route"))
+		ask("app", refused)
+		ask("app", refused)
+		ask("alice", refused)
+		w.NoteAccess(t.Context(), false, "a wrong token")
+		w.NoteAccess(t.Context(), false, "a wrong token")
+		w.NoteAccess(t.Context(), true, "alice signed in")
+		w.NoteAccess(t.Context(), true, "alice signed in")
+		if len(m.notes) != 5 {
+			t.Fatalf("told %q", m.notes)
+		}
+		if m.notes[0] != "warn refusal by app: make backup was refused: not here" || m.notes[2] != "warn access by : a wrong token" || m.notes[4] != "info access by : alice signed in" {
+			t.Errorf("told %q", m.notes)
+		}
+		<-time.After(refusalPause)
+		if ask("app", refused); len(m.notes) != 6 {
+			t.Errorf("a minute later: %q", m.notes[5:])
+		}
+	})
+}
