@@ -18,6 +18,11 @@
 //	report       what an instance says of itself, and whether it is well
 //	watch        what people are to be told of this host and its cluster
 //	work         makes backups, and brings them into the cache
+//	requests     how somebody asks the machine for something, and waits
+//	shared       the shared configuration, and what the others say of themselves
+//	peers        how instances talk to each other without the bucket
+//	promotions   what a promotion would need and lose, and how one is asked for
+//	putback      the way out of a bucket that was put back
 //
 // None knows the agent: it gives their parts what they need (openUpkeep,
 // openApplication, openStaging, known).
