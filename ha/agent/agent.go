@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/federation"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/promotions"
@@ -91,7 +91,7 @@ type Agent struct {
 	sweeper    *upkeep.Sweeper
 	newest     *upkeep.Newest
 	scrubber   *upkeep.Scrubber
-	federation federation
+	federation *federation.Targets
 	lags       lags
 	packs      *upkeep.Packs
 	objects    *upkeep.Objects
@@ -103,8 +103,6 @@ type Agent struct {
 	inbox  *runner.Inbox
 	runner *runner.Runner
 	ran    atomic.Bool
-
-	mu sync.Mutex
 }
 
 // ErrNotMember means that the data folder belongs to no cluster yet.
@@ -293,7 +291,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.recovery.Turn) })
 	g.Go(func() error { return a.keepUp(gctx, a.aftermath.Turn) })
-	g.Go(func() error { return a.keepTargets(gctx) })
+	g.Go(func() error { return a.federation.Run(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })
 	g.Go(func() error { return a.kept.Run(gctx) })
 	g.Go(func() error { return a.keepUp(gctx, a.look) })

@@ -30,6 +30,7 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/federation"
 	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
@@ -118,7 +119,7 @@ func (h *host) config() Config {
 	}
 	cfg := Config{
 		Store: h.store, Ring: h.ring, DataDir: h.data, Instance: h.name, URL: "http://" + h.name, Version: "test",
-		Federation: Federation{TargetsFile: h.targets(), Address: h.name + ":9090"},
+		Federation: federation.Config{TargetsFile: h.targets(), Address: h.name + ":9090"},
 		Poll:       10 * time.Second, Sources: []source.Source{src}, Logger: slog.New(slog.DiscardHandler),
 		HTTP: &http.Client{Transport: h.c.net}, Clock: bubbleClock{h.boots}, hooks: h.hooks, find: nobody,
 		Hooks: application.Hooks{Promote: application.Hook{Command: []string{"true"}}, Demote: application.Hook{Command: []string{"true"}}},

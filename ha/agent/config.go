@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/federation"
 	"github.com/understudy-ha/understudy/ha/runner"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 	Hooks     application.Hooks
 	Rehearsal ha.RehearsalPolicy
 	// Federation is of this host's Prometheus.
-	Federation Federation
+	Federation federation.Config
 	// KeepOutput reads on what a program prints that a hook has left running; nil:
 	// the agent does, for as long as it runs.
 	KeepOutput outlet.Collector

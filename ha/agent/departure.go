@@ -88,10 +88,8 @@ func leave(ctx context.Context, cfg Config, dir *datadir.Dir) (left Left, err er
 	if left.Leftovers, err = purge(ctx, cfg, dir, swapper); err != nil || len(left.Leftovers) > 0 {
 		return left, err // the journal stays: what is left is tried again
 	}
-	if path := cfg.Federation.TargetsFile; path != "" {
-		if err := replaceTargets(path, ""); err != nil {
-			return left, err
-		}
+	if err := cfg.Federation.Clear(); err != nil {
+		return left, err
 	}
 	return left, dir.Forget()
 }

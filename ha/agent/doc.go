@@ -22,6 +22,7 @@
 //	shared       the shared configuration, and what the others say of themselves
 //	peers        how instances talk to each other without the bucket
 //	promotions   what a promotion would need and lose, and how one is asked for
+//	federation   whom the Prometheus of this host follows
 //	putback      the way out of a bucket that was put back
 //
 // None knows the agent: it gives their parts what they need (openUpkeep,

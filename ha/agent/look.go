@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/federation"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
@@ -105,6 +106,9 @@ func (a *Agent) openWatch() {
 			a.changes.Look(ctx)
 			return a.promotions.CheckHost(ctx, m)
 		},
+	})
+	a.federation = federation.NewTargets(federation.Host{
+		Config: func() federation.Config { return a.live().Federation }, Target: a.federated, Change: a.state.Changed, Log: a.tell,
 	})
 	a.folder = watch.NewFolder(a.dir, a.tell, func() []source.Source { return a.live().Sources })
 	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/federation"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
@@ -22,7 +23,7 @@ type Live struct {
 	Hooks      application.Hooks // Env stays as it was at the start
 	AppVersion func(ctx context.Context) (string, error)
 	Rehearsal  ha.RehearsalPolicy
-	Federation Federation
+	Federation federation.Config
 }
 
 // reloadHost is the instance whose configuration file is read again.

@@ -19,7 +19,7 @@ func (a *Agent) Status() report.Status {
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloading.last(),
-		Instances: a.instances(core), Federation: a.federation.status(a.live().Federation), Stats: a.stats.Read(a.control),
+		Instances: a.instances(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
 	s.Stats.Snapshots = report.Snapshots(a.live().Sources)
 	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)

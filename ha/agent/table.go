@@ -298,3 +298,29 @@ func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
 	}
 	return all
 }
+
+// federated is the address of the active's Prometheus: "" on the active itself,
+// and while it is not known, or nothing was heard of that instance for long.
+func (a *Agent) federated() string {
+	h := a.state.View().Head
+	if h == nil || h.Active.Name == a.self.Name {
+		return ""
+	}
+	read := a.records.Reading()
+	r, found := read.Rows[h.Active.Name]
+	if !found || r.Record == nil {
+		a.records.Look(max(a.cfg.Poll, recordPause))
+		return ""
+	}
+	if silentRecord(r.Attrs.Time, read.Began, a.cfg.Poll) {
+		return ""
+	}
+	return r.Record.Prometheus
+}
+
+// silentRecord reports whether an instance's record, last written at seen, was
+// older when it was read than it gets while the instance is well: a write may
+// fail or be slow, and is then tried again.
+func silentRecord(seen, read time.Time, poll time.Duration) bool {
+	return read.Sub(seen) > recordEvery+recordPause+max(3*poll, recordSlack)
+}

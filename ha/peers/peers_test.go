@@ -48,12 +48,10 @@ func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
 	case to == nil:
 		return nil, errors.New("no route to host")
 	case req.URL.Path == SightingPath:
-		signed, err := to.sightings.Sight(req.Context(), req.Header, body)
-		if err != nil {
-			answer.StatusCode, answer.Status = http.StatusUnauthorized, "401"
-			return answer, nil
+		answer.StatusCode, answer.Status = http.StatusUnauthorized, "401"
+		if signed, err := to.sightings.Sight(req.Context(), req.Header, body); err == nil {
+			answer.StatusCode, answer.Status, answer.Body = http.StatusOK, "200", io.NopCloser(bytes.NewReader(signed))
 		}
-		answer.StatusCode, answer.Status, answer.Body = http.StatusOK, "200", io.NopCloser(bytes.NewReader(signed))
 	case to.notifier.VerifyNotification(req.Header, body) != nil:
 		answer.StatusCode, answer.Status = http.StatusUnauthorized, "401"
 	default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,7 @@ import (
 type standby struct {
 	*Promotions
 	asking    *requests.Asking
+	mu        sync.Mutex
 	core      ha.Status
 	changed   chan struct{}
 	stopped   chan struct{}
@@ -52,18 +54,22 @@ func (s *standby) Hand(_ context.Context, ev ha.Event) error {
 		return nil
 	}
 	s.asked = append(s.asked, e)
-	if s.refuses != nil {
+	if s.refuses == nil {
+		s.core.Promotion = &ha.Promotion{ID: e.Request, Mode: e.Mode, Phase: ha.PhaseLease}
+	} else {
 		s.asking.Answer(ha.Answer{Request: e.Request, Refused: s.refuses})
-		return nil
 	}
-	s.core.Promotion = &ha.Promotion{ID: e.Request, Mode: e.Mode, Phase: ha.PhaseLease}
 	return nil
 }
 
-func (s *standby) Stopped() <-chan struct{}    { return s.stopped }
-func (s *standby) View() ha.Status             { return s.core }
-func (s *standby) ViewAt() (ha.Status, ha.Now) { return s.core, ha.Now{} }
-func (s *standby) Changed() <-chan struct{}    { return s.changed }
+func (s *standby) Stopped() <-chan struct{} { return s.stopped }
+func (s *standby) View() ha.Status          { c, _ := s.ViewAt(); return c }
+func (s *standby) ViewAt() (ha.Status, ha.Now) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.core, ha.Now{}
+}
+func (s *standby) Changed() <-chan struct{} { return s.changed }
 
 func (s *standby) Of(string) (ha.Rehearsal, bool) {
 	if s.rehearsal == nil {
@@ -201,7 +207,9 @@ func TestAPromotionIsFollowedToItsEnd(t *testing.T) {
 			t.Errorf("under way: %+v, %t", got, found)
 		}
 		time.AfterFunc(time.Second, func() {
+			s.mu.Lock()
 			s.core.Promotion = nil
+			s.mu.Unlock()
 			s.Remember(&ha.Result{ID: id, Promoted: true, Epoch: 4, Downtime: ha.Duration(3 * time.Second)})
 			close(s.changed)
 		})

@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/systemd"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/application"
+	"github.com/understudy-ha/understudy/ha/federation"
 )
 
 func examineVersion(ctx context.Context, v settings.Version) []Finding {
@@ -24,7 +24,7 @@ func examineVersion(ctx context.Context, v settings.Version) []Finding {
 
 // examineFederation looks whether this host's Prometheus can be told whose to
 // federate. Neither backups nor promotions need that.
-func examineFederation(f agent.Federation) []Finding {
+func examineFederation(f federation.Config) []Finding {
 	if f.TargetsFile == "" {
 		return nil
 	}

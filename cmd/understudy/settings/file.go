@@ -21,9 +21,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/federation"
 )
 
 // File is what the YAML file says: what to back up on this host, and how to
@@ -33,7 +33,7 @@ type File struct {
 	Sources    []source.Source
 	Hooks      application.Hooks
 	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
-	Prometheus agent.Federation
+	Prometheus federation.Config
 
 	declared []sourceYAML // Sources, as they are written
 }
@@ -267,9 +267,9 @@ func (r *reader) hook(place string, y hookYAML, fallback time.Duration) applicat
 	return h
 }
 
-func (r *reader) federation(y *prometheusYAML) agent.Federation {
+func (r *reader) federation(y *prometheusYAML) federation.Config {
 	if y == nil {
-		return agent.Federation{}
+		return federation.Config{}
 	}
 	switch ext := filepath.Ext(y.TargetsFile); {
 	case y.TargetsFile == "":
@@ -286,7 +286,7 @@ func (r *reader) federation(y *prometheusYAML) agent.Federation {
 	case err != nil || host == "" || bad != nil || number == 0 || strings.ContainsAny(host, "/@ "):
 		r.mistake("$.prometheus.address", "address %q must be host:port, without a scheme: the other instances reach this host's Prometheus there", y.Address)
 	}
-	return agent.Federation{TargetsFile: y.TargetsFile, Address: y.Address}
+	return federation.Config{TargetsFile: y.TargetsFile, Address: y.Address}
 }
 
 // SourceNames are the names of the sources in the YAML file, as far as it can be read.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/agent"
+	"github.com/understudy-ha/understudy/ha/federation"
 )
 
 const goodConfig = `
@@ -64,7 +64,7 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	if c.Rehearsal != (ha.RehearsalPolicy{Every: 30 * time.Minute}) {
 		t.Errorf("rehearsal %+v", c.Rehearsal)
 	}
-	if c.Prometheus != (agent.Federation{TargetsFile: "/etc/prometheus/understudy/federate.json", Address: "host-a:9090"}) {
+	if c.Prometheus != (federation.Config{TargetsFile: "/etc/prometheus/understudy/federate.json", Address: "host-a:9090"}) {
 		t.Errorf("prometheus %+v", c.Prometheus)
 	}
 }

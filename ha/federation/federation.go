@@ -1,4 +1,4 @@
-package agent
+package federation
 
 import (
 	"context"
@@ -14,23 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
-// Federation is how this host's Prometheus follows the active's: it finds that
+// Config is how this host's Prometheus follows the active's: it finds that
 // one's address in a file, which it reads again whenever it changes.
-type Federation struct {
+type Config struct {
 	TargetsFile string // absolute; "": none is written
 	Address     string // host:port of this host's Prometheus, told to the others; "": it has none
 }
 
 // Check tells whether the targets file could be written.
-func (f Federation) Check() error {
-	if f.TargetsFile == "" {
+func (c Config) Check() error {
+	if c.TargetsFile == "" {
 		return nil
 	}
-	folder := filepath.Dir(f.TargetsFile)
+	folder := filepath.Dir(c.TargetsFile)
 	switch info, err := os.Stat(folder); {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("write the targets of Prometheus: the folder %s is missing: create it", folder)
@@ -45,88 +46,91 @@ func (f Federation) Check() error {
 	return nil
 }
 
-// federation is what stands in the targets file.
-type federation struct {
+// Clear makes the file name nobody, where there is one.
+func (c Config) Clear() error {
+	if c.TargetsFile == "" {
+		return nil
+	}
+	return replaceTargets(c.TargetsFile, "")
+}
+
+// Host is the instance on whose host the file is.
+type Host struct {
+	Config func() Config          // in force
+	Target func() string          // what the file should name; "": nobody
+	Change func() <-chan struct{} // closed when either may be another
+	Log    event.Reporter
+}
+
+// Targets keeps the targets file current. It is safe for concurrent use; Run is called
+// once.
+type Targets struct {
+	host Host
+
 	mu      sync.Mutex
 	known   bool // what stands there is known
 	target  string
 	failure string
 }
 
-// status is what the file says; nil when there is none.
-func (f *federation) status(cfg Federation) *report.FederationStatus {
-	if cfg.TargetsFile == "" {
+// NewTargets has not looked at the file yet.
+func NewTargets(h Host) *Targets { return &Targets{host: h} }
+
+// Status is what the file says; nil when there is none.
+func (f *Targets) Status() *report.FederationStatus {
+	path := f.host.Config().TargetsFile
+	if path == "" {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &report.FederationStatus{TargetsFile: cfg.TargetsFile, Target: f.target, Error: f.failure}
+	return &report.FederationStatus{TargetsFile: path, Target: f.target, Error: f.failure}
 }
 
 // forget is for another file.
-func (f *federation) forget() {
+func (f *Targets) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.known, f.target, f.failure = false, "", ""
 }
 
-// federateAgain is how long to wait after the file could not be written.
-const federateAgain = 10 * time.Second
+// writeAgain is how long to wait after the file could not be written.
+const writeAgain = 10 * time.Second
 
-// keepTargets keeps the targets file current.
-func (a *Agent) keepTargets(ctx context.Context) error {
+// Run keeps the file current until ctx is done.
+func (f *Targets) Run(ctx context.Context) error {
 	path := ""
 	for {
-		changed := a.Changed()
-		if wanted := a.live().Federation.TargetsFile; wanted != path {
+		changed := f.host.Change()
+		if wanted := f.host.Config().TargetsFile; wanted != path {
 			if path != "" {
-				a.writeTargets(ctx, path, "")
+				f.write(ctx, path, "")
 			}
 			path = wanted
-			a.federation.forget()
+			f.forget()
 		}
-		if path == "" || a.writeTargets(ctx, path, a.federated()) {
+		if path == "" || f.write(ctx, path, f.host.Target()) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-changed: // within a second, whatever happens
 			}
-		} else if err := wait(ctx, federateAgain); err != nil {
+		} else if err := clock.Wait(ctx, writeAgain); err != nil {
 			return err
 		}
 	}
 }
 
-// federated is the address of the active's Prometheus: "" on the active itself,
-// and while it is not known, or nothing was heard of that instance for long.
-func (a *Agent) federated() string {
-	h := a.state.View().Head
-	if h == nil || h.Active.Name == a.self.Name {
-		return ""
-	}
-	read := a.records.Reading()
-	r, found := read.Rows[h.Active.Name]
-	if !found || r.Record == nil {
-		a.records.Look(max(a.cfg.Poll, recordPause))
-		return ""
-	}
-	if silentRecord(r.Attrs.Time, read.Began, a.cfg.Poll) {
-		return ""
-	}
-	return r.Record.Prometheus
-}
-
-// writeTargets makes the file name one target, or none, and reports whether it
+// write makes the file name one target, or none, and reports whether it
 // does.
-func (a *Agent) writeTargets(ctx context.Context, path, target string) bool {
-	f := &a.federation
+func (f *Targets) write(ctx context.Context, path, target string) bool {
 	f.mu.Lock()
 	failedBefore, same := f.failure != "", f.known && f.target == target
 	f.mu.Unlock()
 	if same {
 		return true
 	}
-	err := Federation{TargetsFile: path}.Check()
+	err := Config{TargetsFile: path}.Check()
 	if err == nil {
 		err = replaceTargets(path, target)
 	}
@@ -140,9 +144,9 @@ func (a *Agent) writeTargets(ctx context.Context, path, target string) bool {
 	f.mu.Unlock()
 	switch {
 	case err != nil && !failedBefore:
-		a.tell.Note(ctx, event.Warn, "federation", err.Error(), nil)
+		f.host.Log.Note(ctx, event.Warn, "federation", err.Error(), nil)
 	case err == nil && target != "":
-		a.tell.Note(ctx, event.Info, "federation", "Prometheus here federates "+target, nil)
+		f.host.Log.Note(ctx, event.Info, "federation", "Prometheus here federates "+target, nil)
 	}
 	return err == nil
 }
@@ -172,11 +176,4 @@ func replaceTargets(path, target string) error {
 		return fmt.Errorf("write the targets of Prometheus: %w", err)
 	}
 	return nil
-}
-
-// silentRecord reports whether an instance's record, last written at seen, was
-// older when it was read than it gets while the instance is well: a write may
-// fail or be slow, and is then tried again.
-func silentRecord(seen, read time.Time, poll time.Duration) bool {
-	return read.Sub(seen) > recordEvery+recordPause+max(3*poll, recordSlack)
 }
