@@ -102,6 +102,7 @@ type Agent struct {
 
 	inbox  *runner.Inbox
 	runner *runner.Runner
+	bucket *bucket
 	ran    atomic.Bool
 }
 
@@ -155,11 +156,12 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	}
 	a.tell = event.NewTeller(a.events, cfg.Instance, func() time.Time { return cfg.Clock.Now().Wall }, a.state.Announce)
 	a.witness = requests.NewWitness(cfg.Clock, a.tell)
+	a.configs = shared.NewConfigs(a.control, dir)
 	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
 	a.control.TellRecovered(a.tellRecovered())
 	a.repo = a.control.Repository()
 	a.admission = membership.NewAdmission(membership.Host{
-		Self: a.self, Begun: j, Folder: dir.Path(), Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: known{a},
+		Self: a.self, Begun: j, Folder: dir.Path(), Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: member{clusterView{a.state, a.configs}, a.record},
 		Opened: func(c *ha.Cluster) { a.objects.Remember(c) },
 		Allow:  func(h *ha.Head) error { return a.cfg.refuseUnstoppable(a.live().Hooks, h) },
 	})
@@ -277,24 +279,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer unsubscribe()
 	a.tell.Note(ctx, event.Info, "agent", "the agent has started", map[string]any{"version": a.cfg.Version})
 	g, gctx := errgroup.WithContext(ctx)
+	admitted := a.admission.Admitted()
 	g.Go(func() error { return a.loop(gctx) })
 	g.Go(func() error { return a.webhooks.Run(gctx, events) })
-	g.Go(func() error { return a.keepRegistered(gctx) })
+	g.Go(func() error { return a.newRecorder().run(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
-	g.Go(func() error { return a.keepUp(gctx, a.rules.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.sweeper.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.newest.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.readiness.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.scrubber.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.reader.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.rules.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.sweeper.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.newest.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.readiness.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.scrubber.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.reader.Turn) })
 	g.Go(func() error { return a.keepPacks(gctx) })
-	g.Go(func() error { return a.keepUp(gctx, a.objects.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.recovery.Turn) })
-	g.Go(func() error { return a.keepUp(gctx, a.aftermath.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.objects.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.recovery.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.aftermath.Turn) })
 	g.Go(func() error { return a.federation.Run(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })
 	g.Go(func() error { return a.kept.Run(gctx) })
-	g.Go(func() error { return a.keepUp(gctx, a.look) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.look) })
 	err := g.Wait()
 	a.runner.End()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -315,6 +318,7 @@ func (a *Agent) loop(ctx context.Context) error {
 
 // openRunner makes what runs the machine.
 func (a *Agent) openRunner(m *ha.Machine) {
+	a.bucket = &bucket{a.admission, a.control, a.cfg.Store, a.objects.TellLease}
 	a.runner = runner.New(runner.Config{
 		Machine: m, Inbox: a.inbox, Clock: a.cfg.Clock, State: a.state, Disk: a.dir, Log: a.tell, Steps: a.cfg.Step, Failed: a.stats.Failed,
 		Work: a.work, Leave: a.leave, Beat: a.cfg.Beat,

@@ -26,13 +26,13 @@
 //	putback      the way out of a bucket that was put back
 //
 // None knows the agent: it gives their parts what they need (openUpkeep,
-// openApplication, openStaging, known).
+// openApplication, openStaging).
 //
 // # Goroutines
 //
 // One goroutine, that of the runner, owns the machine and the journal file.
 // Effects run in goroutines of their own and hand their Done back to it.
-// Two more keep this instance's record in the bucket (keepRegistered) and the
+// Two more keep this instance's record in the bucket (recorder) and the
 // table of the other instances. Everything else reads the state that the
 // runner leaves after every step.
 //

@@ -2,13 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/runner"
 )
@@ -17,9 +14,9 @@ import (
 func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	switch e := e.(type) {
 	case ha.Read:
-		return step("", e.ID, func(ctx context.Context) ha.Done { return a.read(ctx, e) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return a.bucket.read(ctx, e) })
 	case ha.Write:
-		return step(string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.write(ctx, e) })
+		return step(string(e.Step), e.ID, func(ctx context.Context) ha.Done { return a.bucket.write(ctx, e) })
 	case ha.StartApp:
 		return step("application.start", e.ID, func(ctx context.Context) ha.Done { return failed(a.app.Start(ctx, e)) })
 	case ha.StopApp:
@@ -36,7 +33,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Pull:
 		return step("pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
 	case ha.FindBackup:
-		return step("", e.ID, func(ctx context.Context) ha.Done { return a.findBackup(ctx, e.Ref) })
+		return step("", e.ID, func(ctx context.Context) ha.Done { return a.bucket.find(ctx, e.Ref) })
 	case ha.Rehearse:
 		return step("rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
 	case ha.Unstage:
@@ -95,49 +92,6 @@ func made(ref *backup.Ref, changed bool, err error) ha.Done {
 	d := failed(err)
 	d.Ref, d.Changed = ref, changed
 	return d
-}
-
-func (a *Agent) read(ctx context.Context, e ha.Read) ha.Done {
-	if err := a.admission.Await(ctx); err != nil {
-		return ha.Done{Outcome: ha.Unknown, Err: err}
-	}
-	object, attrs, err := a.control.Read(ctx, e.Kind, e.Key, e.IfChanged)
-	if e.Kind == ha.KindLease {
-		a.objects.TellLease(ctx, err)
-	}
-	return ha.Done{Outcome: control.ReadOutcome(err), Object: object, Token: attrs.Token, Err: err}
-}
-
-func (a *Agent) findBackup(ctx context.Context, ref backup.Ref) ha.Done {
-	if err := a.admission.Await(ctx); err != nil {
-		return ha.Done{Outcome: ha.Unknown, Err: err}
-	}
-	_, err := a.cfg.Store.Stat(ctx, ref.Key)
-	return ha.Done{Outcome: control.ReadOutcome(err), Err: err}
-}
-
-func (a *Agent) write(ctx context.Context, e ha.Write) ha.Done {
-	if err := a.admission.Await(ctx); err != nil {
-		return ha.Done{Outcome: ha.Unknown, Err: err}
-	}
-	token, err := a.control.Write(ctx, e.Kind, e.Key, e.Object, e.Cond)
-	switch {
-	case err == nil:
-		return ha.Done{Token: token}
-	case errors.Is(err, blobstore.ErrPrecondition):
-		return ha.Done{Outcome: ha.Lost, Err: err}
-	case wroteNothing(err):
-		return ha.Done{Outcome: ha.Failed, Err: err}
-	}
-	return ha.Done{Outcome: ha.Unknown, Err: err}
-}
-
-// wroteNothing reports whether a conditional write that failed has written
-// nothing, and never will: that is what a store means by every kind of error but
-// one.
-func wroteNothing(err error) bool {
-	store := (*blobstore.Error)(nil)
-	return errors.As(err, &store) && !errors.Is(err, blobstore.ErrUnknownOutcome)
 }
 
 func level(l ha.Level) event.Level {

@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
+	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/watch"
 	"github.com/understudy-ha/understudy/ha/work"
@@ -168,4 +169,15 @@ func (a *Agent) openReloading() {
 			return a.stage.UseSources(ctx, all, a.leftovers.Clear)
 		},
 	}, Live{Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation})
+}
+
+// newRecorder makes what keeps this instance's record.
+func (a *Agent) newRecorder() *recorder {
+	return &recorder{
+		admission: a.admission, state: a.state, clock: a.cfg.Clock, poll: a.cfg.Poll, log: a.tell, record: a.record,
+		positions: func(ctx context.Context) map[string]string {
+			return sources.Positions(ctx, a.live().Sources, a.cfg.Logger)
+		},
+		registered: func() { a.inbox.Post(ha.Registered{}) }, news: a.notifier.TellActive,
+	}
 }

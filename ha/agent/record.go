@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
-	"github.com/understudy-ha/understudy/ha/sources"
+	"github.com/understudy-ha/understudy/ha/runner"
 )
 
 // Intervals of an instance's record.
@@ -23,10 +23,35 @@ const (
 	admitPauseMin = time.Second      // between two attempts at admission, growing up to the poll interval
 )
 
-// keepRegistered is admitted, and then keeps this instance's record current.
-func (a *Agent) keepRegistered(ctx context.Context) error {
-	for pause := admitPauseMin; ; pause = min(2*pause, max(admitPauseMin, a.cfg.Poll)) {
-		err := a.admission.Admit(ctx, a.state.View().Role)
+// recorder keeps this instance's record in the bucket. It belongs to one goroutine.
+type recorder struct {
+	admission admission
+	state     *runner.State
+	clock     clock.Clock
+	poll      time.Duration
+	log       event.Reporter
+	// record is what this instance says of itself now, but for the positions of the
+	// active's sources.
+	record    func() ha.Instance
+	positions func(ctx context.Context) map[string]string
+	// registered is called once the name is this instance's, and news when it says
+	// something else of whether it could take over.
+	registered func()
+	news       func(ctx context.Context)
+}
+
+// admission is whether the bucket may be used under this instance's name.
+type admission interface {
+	Admit(ctx context.Context, role ha.Role) error
+	// Muted reports whether the record is left to another process.
+	Muted() bool
+	PutRecord(ctx context.Context, rec ha.Instance) error
+}
+
+// run is admitted, and then keeps the record current.
+func (r *recorder) run(ctx context.Context) error {
+	for pause := admitPauseMin; ; pause = min(2*pause, max(admitPauseMin, r.poll)) {
+		err := r.admission.Admit(ctx, r.state.View().Role)
 		if err == nil {
 			break
 		}
@@ -37,33 +62,33 @@ func (a *Agent) keepRegistered(ctx context.Context) error {
 			return err
 		}
 	}
-	if !a.admission.Muted() {
-		a.inbox.Post(ha.Registered{})
+	if !r.admission.Muted() {
+		r.registered()
 	}
-	return a.keepRecord(ctx)
+	return r.keep(ctx)
 }
 
-// keepRecord writes the record once a minute, and soon after it changes.
-func (a *Agent) keepRecord(ctx context.Context) error {
+// keep writes the record once a minute, and soon after it changes.
+func (r *recorder) keep(ctx context.Context) error {
 	var written ha.Instance
 	var at time.Duration
 	failing := false
 	for {
-		changed := a.Changed()
-		rec := a.record()
-		if now := a.cfg.Clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
-			if a.state.View().Leading {
-				rec.Positions = sources.Positions(ctx, a.live().Sources, a.cfg.Logger)
+		changed := r.state.Changed()
+		rec := r.record()
+		if now := r.clock.Now().Mono; at == 0 || now-at >= recordEvery || !sameRecord(rec, written) {
+			if r.state.View().Leading {
+				rec.Positions = r.positions(ctx)
 			}
-			err := a.admission.PutRecord(ctx, rec)
+			err := r.admission.PutRecord(ctx, rec)
 			switch {
 			case err != nil && (!control.Unreachable(err) || ctx.Err() != nil):
 				return err
 			case err != nil && !failing:
-				a.tell.Note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
+				r.log.Note(ctx, event.Warn, "record", "this instance's record cannot be written: "+err.Error(), nil)
 			case err == nil:
 				if !sameStanding(rec, written) {
-					a.notifier.TellActive(ctx)
+					r.news(ctx)
 				}
 				written, at = rec, now
 			}

@@ -18,7 +18,6 @@ func (a *Agent) Accounts() *account.Accounts { return a.accounts }
 
 // openShared makes what knows the shared configuration and the other instances.
 func (a *Agent) openShared() {
-	a.configs = shared.NewConfigs(a.control, a.dir)
 	a.follower = shared.NewFollower(a.configs, a.tell, a.inbox.Post)
 	a.records = shared.NewRecords(a.control, a.cfg.Clock, func() *ha.Head { return a.state.View().Head })
 	a.shared = shared.New(shared.Host{

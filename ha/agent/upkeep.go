@@ -8,30 +8,49 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/putback"
+	"github.com/understudy-ha/understudy/ha/report"
+	"github.com/understudy-ha/understudy/ha/runner"
+	"github.com/understudy-ha/understudy/ha/shared"
 	"github.com/understudy-ha/understudy/ha/upkeep"
+	"github.com/understudy-ha/understudy/ha/work"
 	"github.com/understudy-ha/understudy/restore"
 )
 
-// known is this instance as the parts that work for it see it.
-type known struct{ a *Agent }
+// clusterView is what this instance knows of its cluster: an upkeep.Cluster.
+type clusterView struct {
+	state   *runner.State
+	configs *shared.Configs
+}
 
 // View implements upkeep.Cluster.
-func (k known) View() ha.Status { return k.a.state.View() }
+func (c clusterView) View() ha.Status { return c.state.View() }
 
 // Config implements upkeep.Cluster.
-func (k known) Config() (string, *ha.Config) { return k.a.configs.Current() }
+func (c clusterView) Config() (string, *ha.Config) { return c.configs.Current() }
 
 // ConfigWith implements upkeep.Cluster.
-func (k known) ConfigWith(ctx context.Context, digest string) (*ha.Config, error) {
-	return k.a.configs.With(ctx, digest)
+func (c clusterView) ConfigWith(ctx context.Context, digest string) (*ha.Config, error) {
+	return c.configs.With(ctx, digest)
+}
+
+// member is this instance as its cluster knows it: a membership.Instance.
+type member struct {
+	clusterView
+	record func() ha.Instance
 }
 
 // Record implements membership.Instance.
-func (k known) Record() ha.Instance { return k.a.record() }
+func (m member) Record() ha.Instance { return m.record() }
+
+// standbys are those of the cluster: an upkeep.Standbys.
+type standbys struct {
+	table  func() []report.InstanceStatus
+	cached *work.Cached
+}
 
 // Caching implements upkeep.Standbys.
-func (k known) Caching(id string) (n int) {
-	for _, i := range k.a.instances(k.a.state.View()) {
+func (s standbys) Caching(id string) (n int) {
+	for _, i := range s.table() {
 		if i.Role == ha.RoleStandby && slices.Contains(i.Cached, id) {
 			n++
 		}
@@ -40,13 +59,18 @@ func (k known) Caching(id string) (n int) {
 }
 
 // HasCached implements upkeep.Standbys.
-func (k known) HasCached(id string) bool { return k.a.cached.Has(id) }
+func (s standbys) HasCached(id string) bool { return s.cached.Has(id) }
+
+// standbys are those that the table of instances has.
+func (a *Agent) standbys() standbys {
+	return standbys{func() []report.InstanceStatus { return a.instances(a.state.View()) }, a.cached}
+}
 
 // upkeepHost is what these parts are given.
 func (a *Agent) upkeepHost() upkeep.Host {
 	return upkeep.Host{
 		Self: a.self, Store: a.cfg.Store, Control: a.control, Chain: a.chain, Repo: a.repo, Cache: a.cache,
-		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: known{a}, Log: a.tell,
+		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: clusterView{a.state, a.configs}, Log: a.tell,
 	}
 }
 
@@ -56,7 +80,7 @@ func (a *Agent) openUpkeep() {
 	a.locks = upkeep.NewLocks(h)
 	a.rules = upkeep.NewRules(h, a.cfg.Lifecycle, a.locks)
 	a.sweeper = upkeep.NewSweeper(h, a.rules)
-	a.newest = upkeep.NewNewest(h, a.rules, a.locks, known{a})
+	a.newest = upkeep.NewNewest(h, a.rules, a.locks, a.standbys())
 	a.scrubber = upkeep.NewScrubber(h, a.cached.List)
 	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
 	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a.requests, a.missedByActive)
@@ -97,21 +121,16 @@ func (a *Agent) keepPacks(ctx context.Context) error {
 	return a.packs.Run(ctx)
 }
 
-// keepUp has a part do a turn whenever one is due, once the bucket may be used.
-func (a *Agent) keepUp(ctx context.Context, turn func(context.Context) time.Duration) error {
-	return a.whenAdmitted(ctx, func() time.Duration { return turn(ctx) })
-}
-
-// whenAdmitted does something again and again, with the pauses that it gives,
-// once the bucket may be used, until ctx is done.
-func (a *Agent) whenAdmitted(ctx context.Context, do func() time.Duration) error {
+// keepUp has a part do a turn whenever one is due, once the bucket may be used under
+// this instance's name, until ctx is done.
+func keepUp(ctx context.Context, admitted <-chan struct{}, turn func(context.Context) time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.admission.Admitted():
+	case <-admitted:
 	}
 	for {
-		if err := wait(ctx, do()); err != nil {
+		if err := wait(ctx, turn(ctx)); err != nil {
 			return err
 		}
 	}
