@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
 	"github.com/understudy-ha/understudy/ha/application"
@@ -158,14 +157,14 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 	a.witness = requests.NewWitness(cfg.Clock, a.tell)
 	a.configs = shared.NewConfigs(a.control, dir)
 	a.asking = requests.NewAsking(a.inbox, a.state, cfg.Random)
-	a.control.TellRecovered(a.tellRecovered())
+	a.control.TellRecovered(tellRecovered(a))
 	a.repo = a.control.Repository()
 	a.admission = membership.NewAdmission(membership.Host{
 		Self: a.self, Begun: j, Folder: dir.Path(), Config: cfg.control(), Control: a.control, Clock: cfg.Clock, Random: cfg.Random, Log: a.tell, Instance: member{clusterView{a.state, a.configs}, a.record},
 		Opened: func(c *ha.Cluster) { a.objects.Remember(c) },
 		Allow:  func(h *ha.Head) error { return a.cfg.refuseUnstoppable(a.live().Hooks, h) },
 	})
-	if err := a.openParts(ctx); err != nil {
+	if err := openParts(ctx, a); err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	// The new incarnation is journalled before the bucket learns of it. All
@@ -175,11 +174,11 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		return nil, errors.Join(err, a.closeEvents())
 	}
 	a.cached.List(ctx)
-	params, err := a.params()
+	params, err := machineParams(a)
 	if err != nil {
 		return nil, errors.Join(err, a.closeEvents())
 	}
-	a.openRunner(ha.New(params, j))
+	openRunner(a, ha.New(params, j))
 	return a, nil
 }
 
@@ -200,53 +199,6 @@ func memberJournal(ctx context.Context, cfg Config, dir *datadir.Dir) (ha.Journa
 		return j, fmt.Errorf("%w: making the cluster was interrupted: run understudy init again", ErrNotMember)
 	}
 	return j, nil
-}
-
-// openParts opens what lies in the data folder.
-func (a *Agent) openParts(ctx context.Context) (err error) {
-	a.openReloading()
-	if a.cache, err = restore.OpenCache(a.dir.File(datadir.CacheFolder), a.cfg.Keep); err != nil {
-		return err
-	}
-	a.progress = new(work.Progress)
-	a.cached = work.NewCached(a.cache, a.repo, a.tell, a.progress, &a.stats)
-	if a.volumes, err = sources.OpenVolumes(a.dir); err != nil {
-		a.tell.Note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
-	}
-	inForce := func() []source.Source { return a.live().Sources }
-	a.changes, a.doubts = sources.NewChanges(a.tell, a.volumes, inForce), sources.NewDoubts(a.tell, inForce)
-	a.cache.Step = a.cfg.Step
-	a.chain = control.NewChain(a.control, a.cache)
-	a.auditLog = control.NewAuditLog(a.chain)
-	a.openShared()
-	a.requests = requests.New(a.asking, a.state, func() { a.packs.RequireFull() }, a.cfg.Clock, a.tell)
-	a.openUpkeep()
-	a.openApplication()
-	if err = a.openStaging(ctx); err != nil {
-		return err
-	}
-	a.openWork()
-	a.openCatalogue()
-	a.openPromotions()
-	a.openWatch()
-	a.webhooks = newWebhooks(a)
-	return nil
-}
-
-func (a *Agent) params() (ha.Params, error) {
-	p := ha.Params{
-		Cluster: a.control.Cluster(), Self: a.self, Boot: a.cfg.Clock.Boot(), Poll: a.cfg.Poll, Random: a.cfg.Random,
-		Fencing: ha.DefaultConfig().Fencing, Rehearsal: a.live().Rehearsal, Unstoppable: a.unstoppable(),
-	}
-	if _, c := a.configs.Current(); c != nil {
-		p.Fencing = c.Fencing
-	}
-	if refs := a.cached.Refs(); len(refs) > 0 {
-		p.Cached = &refs[0]
-	}
-	var err error
-	p.Rehearsed, p.Swapped, err = a.stage.Begun(a.live().Rehearsal)
-	return p, err
 }
 
 // Close releases the data folder. Call it after Run has returned.
@@ -282,7 +234,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	admitted := a.admission.Admitted()
 	g.Go(func() error { return a.loop(gctx) })
 	g.Go(func() error { return a.webhooks.Run(gctx, events) })
-	g.Go(func() error { return a.newRecorder().run(gctx) })
+	g.Go(func() error { return newRecorder(a).run(gctx) })
 	g.Go(func() error { return a.keepTable(gctx) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.rules.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.sweeper.Turn) })
@@ -316,23 +268,6 @@ func (a *Agent) loop(ctx context.Context) error {
 	return a.runner.Run(ctx, a.follower.Begin())
 }
 
-// openRunner makes what runs the machine.
-func (a *Agent) openRunner(m *ha.Machine) {
-	a.bucket = &bucket{a.admission, a.control, a.cfg.Store, a.objects.TellLease}
-	a.runner = runner.New(runner.Config{
-		Machine: m, Inbox: a.inbox, Clock: a.cfg.Clock, State: a.state, Disk: a.dir, Log: a.tell, Steps: a.cfg.Step, Failed: a.stats.Failed,
-		Work: a.work, Leave: a.leave, Beat: a.cfg.Beat,
-		Correct: func(core *ha.Status, now ha.Now) {
-			a.app.Supervise(core, now)
-			a.promotions.Remember(core.Last)
-		},
-		After: func(ctx context.Context, now ha.Now) {
-			a.follower.Follow(ctx, a.state.View().Head, a.runner.Go)
-			a.overdue.Look(ctx, a.state.View(), now)
-		},
-	}, a.started)
-}
-
 // Changed gives a channel that is closed the next time that anything in Status
 // may have changed, a few times a second at most while nothing happens.
 func (a *Agent) Changed() <-chan struct{} { return a.state.Changed() }
@@ -349,3 +284,18 @@ func (a *Agent) Requests() *requests.Requests { return a.requests }
 
 // Shared is the shared configuration.
 func (a *Agent) Shared() *shared.Shared { return a.shared }
+
+// Notifier wakes the other instances up.
+func (a *Agent) Notifier() *peers.Notifier { return a.notifier }
+
+// Sightings are what instances see of the head.
+func (a *Agent) Sightings() *peers.Sightings { return a.sightings }
+
+// Accounts are who may sign in to the console.
+func (a *Agent) Accounts() *account.Accounts { return a.accounts }
+
+// Catalogue says which backups there are.
+func (a *Agent) Catalogue() *catalogue.Catalogue { return a.catalogue }
+
+// Promotions are those of this instance.
+func (a *Agent) Promotions() *promotions.Promotions { return a.promotions }

@@ -25,8 +25,7 @@
 //	federation   whom the Prometheus of this host follows
 //	putback      the way out of a bucket that was put back
 //
-// None knows the agent: it gives their parts what they need (openUpkeep,
-// openApplication, openStaging).
+// None knows the agent: it gives their parts what they need (open.go).
 //
 // # Goroutines
 //

@@ -74,7 +74,7 @@ func (h *host) puts() (keys []string) {
 }
 
 func newGuard(h *host) *upkeep.Newest {
-	return upkeep.NewNewest(h.agent.upkeepHost(), h.agent.rules, h.agent.locks, h.agent.standbys())
+	return upkeep.NewNewest(upkeepHost(h.agent), h.agent.rules, h.agent.locks, newStandbys(h.agent))
 }
 
 // A renewal that is denied is told of once; one that is interrupted does not

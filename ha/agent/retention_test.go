@@ -239,7 +239,7 @@ func TestADeposedActiveDoesNotDelete(t *testing.T) {
 		if deletes < 5 || deletes > upkeep.Recheck {
 			t.Errorf("%d deletes, the head having changed after 5 of them", deletes)
 		}
-		if err := upkeep.NewSweeper(a.agent.upkeepHost(), a.agent.rules).Sweep(t.Context()); err == nil {
+		if err := upkeep.NewSweeper(upkeepHost(a.agent), a.agent.rules).Sweep(t.Context()); err == nil {
 			t.Error("a deposed active swept")
 		}
 	})

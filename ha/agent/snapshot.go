@@ -18,7 +18,7 @@ func (a *Agent) Status() report.Status {
 		NextBackup: -1, LastBackupAge: -1, PauseLeft: -1, BackupOverdue: late.Seconds(),
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
-		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: a.sharedConfig(), Reload: a.reloading.last(),
+		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: sharedConfig(a), Reload: a.reloading.last(),
 		Instances: a.instances(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
 	s.Stats.Snapshots = report.Snapshots(a.live().Sources)
@@ -60,7 +60,7 @@ func (a *Agent) Status() report.Status {
 	return s
 }
 
-func (a *Agent) sharedConfig() *report.SharedConfig {
+func sharedConfig(a *Agent) *report.SharedConfig {
 	digest, c := a.configs.Current()
 	if c == nil {
 		return nil

@@ -5,15 +5,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/shared"
-	"github.com/understudy-ha/understudy/ha/upkeep"
 	"github.com/understudy-ha/understudy/ha/work"
-	"github.com/understudy-ha/understudy/restore"
 )
 
 // clusterView is what this instance knows of its cluster: an upkeep.Cluster.
@@ -62,44 +59,15 @@ func (s standbys) Caching(id string) (n int) {
 func (s standbys) HasCached(id string) bool { return s.cached.Has(id) }
 
 // standbys are those that the table of instances has.
-func (a *Agent) standbys() standbys {
+func newStandbys(a *Agent) standbys {
 	return standbys{func() []report.InstanceStatus { return a.instances(a.state.View()) }, a.cached}
-}
-
-// upkeepHost is what these parts are given.
-func (a *Agent) upkeepHost() upkeep.Host {
-	return upkeep.Host{
-		Self: a.self, Store: a.cfg.Store, Control: a.control, Chain: a.chain, Repo: a.repo, Cache: a.cache,
-		Clock: a.cfg.Clock, Timeout: a.cfg.RequestTimeout, Logger: a.cfg.Logger, Cluster: clusterView{a.state, a.configs}, Log: a.tell,
-	}
-}
-
-// openUpkeep makes the parts that look after the bucket and the cache.
-func (a *Agent) openUpkeep() {
-	h := a.upkeepHost()
-	a.locks = upkeep.NewLocks(h)
-	a.rules = upkeep.NewRules(h, a.cfg.Lifecycle, a.locks)
-	a.sweeper = upkeep.NewSweeper(h, a.rules)
-	a.newest = upkeep.NewNewest(h, a.rules, a.locks, a.standbys())
-	a.scrubber = upkeep.NewScrubber(h, a.cached.List)
-	a.objects = upkeep.NewObjects(h, a.rules, a.locks, a.auditLog)
-	a.packs = upkeep.NewPacks(h, a.rules, a.locks, a.requests, a.missedByActive)
-	a.recovery = putback.New(putback.Host{
-		Store: a.cfg.Store, Control: a.control, Repo: a.repo, Cache: a.cache, Cached: a.cached.Refs, Configs: a.configs, Records: a.records,
-		View: a.state.View, Survey: a.sightings.Survey, Asking: a.asking, Packs: a.packs, Log: a.tell,
-		Lock: func() blobstore.Lock { return a.locks.For(a.rules.PackLife()) },
-	})
-	a.cache.Mended = func(ctx context.Context, m restore.Mended) {
-		a.stats.CacheMended(m.Err != nil)
-		a.scrubber.Mended(ctx, m)
-	}
 }
 
 // Recovery is the way out of a bucket that was put back.
 func (a *Agent) Recovery() *putback.Recovery { return a.recovery }
 
 // missedByActive are the packs that the active's record says are missing.
-func (a *Agent) missedByActive() (names []string, known bool) {
+func missedByActive(a *Agent) (names []string, known bool) {
 	h := a.state.View().Head
 	if h == nil {
 		return nil, false
