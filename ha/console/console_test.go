@@ -90,7 +90,7 @@ func newLarge(tb testing.TB, role ha.Role) *large {
 	}
 	if role == ha.RoleStandby {
 		a.status.Instance, a.status.App, a.status.State = "host-01", "", report.StateInSync
-		a.status.NextBackup, a.status.Staged = -1, newest.ID
+		a.status.NextBackup, a.status.Staged, a.status.Ready = -1, newest.ID, true
 		a.status.Outlook = "a switchover would lose nothing; a failover would lose what came after the newest backup (42s ago)"
 	}
 	for i := range manyInstances {

@@ -76,7 +76,7 @@ function make(content, ctx) {
     const head = h("span", { class: "pick" }, b.damaged ? h("span", {}) : pick(b), h("span", {}, ago(b.time), tags(b), h("span", { class: "sub" }, time(b.time)), h("span", { class: "sub" }, h("code", {}, b.id))));
     const cached = few(where(b.id)) || (b.cached ? ctx.status.instance : "–");
     if (b.damaged) return [head, h("span", { class: "sub bad" }, b.damaged), "–", "–", "–", cached, "–", ""];
-    return [head, why(b), [bytes(b.size.logical), !b.changed && h("span", { class: "sub" }, "unchanged")], bytes(b.size.stored), span(b.duration_seconds), cached, rehearsed(b),
+    return [head, why(b), [h("span", { class: "short" }, bytes(b.size.logical)), !b.changed && h("span", { class: "sub short" }, "unchanged")], bytes(b.size.stored), span(b.duration_seconds), cached, rehearsed(b),
       h("span", { class: "row" },
         h("button", { type: "button", class: "small", "aria-label": `Details of the backup of ${spoken(b)}`, onclick: () => details(b, ctx, where(b.id), place) }, "Details"),
         h("button", { type: "button", class: "small", "aria-label": `Restore command of the backup of ${spoken(b)}`, onclick: () => restoreDialog(b, place) }, "Restore"),

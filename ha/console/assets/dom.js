@@ -124,7 +124,7 @@ export function dialog({ title, body, action, danger, run, done }) {
 
 // table makes a table that becomes a list of cards on a narrow screen.
 export function table(caption, heads, rows, empty) {
-  const labelled = rows.map((cells) => h("tr", {}, cells.map((cell, i) => h(i === 0 ? "th" : "td", { scope: i === 0 && "row", "data-label": heads[i] }, cell))));
+  const labelled = rows.map((cells) => h("tr", {}, cells.map((cell, i) => h(i === 0 ? "th" : "td", { scope: i === 0 && "row", "data-label": heads[i], class: typeof cell === "string" && cell.length < 14 && "short" }, cell))));
   return h("table", {},
     h("caption", { class: "hidden" }, caption),
     h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
