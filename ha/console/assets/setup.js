@@ -146,6 +146,6 @@ async function wait(done, key) {
   }
   replace(line, "The agent runs.");
   const go = h("button", { type: "button", class: "primary", onclick: () => location.reload() }, "Open the console");
-  line.after(go);
-  go.focus();
+  app.querySelector("main").append(h("div", { class: "actions" }, go));
+  go.focus({ preventScroll: true }); // the steps are to be read first
 }
