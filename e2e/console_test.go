@@ -346,7 +346,7 @@ func (s *consoleStory) promoteTheStandby(b, old *server.Browser) {
 	b.See("This instance")
 	look(b, "3-standby")
 	server.Eval[bool](b, `(document.querySelector(".head button").click(), true)`)
-	b.See("Backup to restore", "It would work now.", "Nothing: host-a makes a final backup first")
+	b.See("Backup to restore", "It would work now.", "Nothing is lost: host-a makes a final backup first")
 	if !server.Eval[bool](b, `document.querySelector("[name=backup]:checked").closest("tr").innerText.includes("newest")`) {
 		s.t.Error("the newest backup is not chosen")
 	}
@@ -399,7 +399,7 @@ func (s *consoleStory) backByKeyboard(b *server.Browser) {
 	b.Press(server.ArrowDown)
 	b.See("what changed after", "host-b is alive: a switchover would lose nothing")
 	b.Press(server.ArrowUp)
-	b.See("Nothing: host-b makes a final backup first")
+	b.See("Nothing is lost: host-b makes a final backup first")
 	b.TabTo("Type host-a to confirm")
 	b.Type("host-a")
 	b.TabTo("Make Active")
