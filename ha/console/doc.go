@@ -12,12 +12,11 @@
 //	style.css  light and dark, from 360 pixels on
 //
 // The overview is made of parts: answer.js (who could take over, losing what),
-// todo.js (what to do next), recovery.js (the age of the newest recoverable
-// state), cards.js (instances), salvage.js (the last promotion) and
-// protection.js (what is protected). state.js has what a status means, for all
-// pages. The pages of docs/ are served as help, rendered by help.go.
-//
-// Pages build elements from text and never from HTML, so that nothing that the
-// API says can become markup. A strict Content-Security-Policy stands behind
-// that: scripts and styles come from these files alone.
+// what to do next, recovery.js (the age of the newest recoverable state),
+// cards.js (instances), salvage.js (the last promotion) and protection.js (what
+// is protected). Make Active is promote.js (choose), promotion.js (follow, to
+// the end) and stepper.js (its stages); backup.js, diff.js and restore.js say
+// of backups what several pages do. state.js has what a status means. The pages
+// of docs/ are served as help, rendered by help.go; templates/ has YAML files
+// for the set-up to show.
 package console
