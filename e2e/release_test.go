@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,11 @@ func TestBucketsOfEarlierReleasesAreRead(t *testing.T) {
 	if err != nil || len(kept) == 0 {
 		t.Fatalf("no bucket of a release is in %s: %v", releaseBuckets, err)
 	}
+	for _, release := range releases(t) {
+		if !slices.Contains(kept, filepath.Join(releaseBuckets, release+".tar.zst")) {
+			t.Errorf("the release %s of docs/CHANGELOG.md has left no bucket behind: see docs/contributing.md", release)
+		}
+	}
 	for _, file := range kept {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".tar.zst"), func(t *testing.T) {
 			t.Parallel()
@@ -67,6 +73,19 @@ func TestBucketsOfEarlierReleasesAreRead(t *testing.T) {
 			readsBucket(t, dir)
 		})
 	}
+}
+
+// releases are those that the change log names.
+func releases(t *testing.T) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\]`).FindAllStringSubmatch(string(text), -1) {
+		all = append(all, m[1])
+	}
+	return all
 }
 
 // TestTheBucketOfThisReleaseIsRead makes a bucket with everything that one can hold,

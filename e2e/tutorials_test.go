@@ -14,6 +14,7 @@ var settingsOfPages = map[string]setting{
 	"README.md":                             {preparesApp, checksApp},
 	"docs/console.md":                       {protectsUploads, nil},
 	"docs/postgresql.md":                    {preparesSubscription, nil},
+	"docs/upgrading.md":                     {protectsUploads, nil},
 	"docs/tutorials/folder.md":              {preparesShare, checksShare},
 	"docs/tutorials/grafana.md":             {preparesGrafana, checksGrafana},
 	"docs/tutorials/pocketbase.md":          {preparesPocketBase, checksPocketBase},
