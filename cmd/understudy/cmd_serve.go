@@ -115,7 +115,7 @@ func (a *app) place() api.Place {
 // partsOf are what the API serves of an agent.
 func partsOf(ag *agent.Agent) api.Parts {
 	return api.Parts{
-		Instance: ag, Table: ag, Backups: ag.Catalogue(), History: ag.Catalogue(), Requests: ag.Requests(), Changes: ag, Promotions: ag.Promotions(),
+		Instance: ag, Table: ag.Table(), Backups: ag.Catalogue(), History: ag.Catalogue(), Requests: ag.Requests(), Changes: ag, Promotions: ag.Promotions(),
 		Shared: ag.Shared(), Recovery: ag.Recovery(), Notifier: ag.Notifier(), Sightings: ag.Sightings(), Witness: ag.Witness(), Accounts: ag.Accounts(), Hooks: ag.Webhooks(),
 	}
 }

@@ -91,7 +91,7 @@ type Agent struct {
 	newest     *upkeep.Newest
 	scrubber   *upkeep.Scrubber
 	federation *federation.Targets
-	lags       lags
+	table      *Table
 	packs      *upkeep.Packs
 	objects    *upkeep.Objects
 	volumes    *sources.Volumes
@@ -235,7 +235,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.loop(gctx) })
 	g.Go(func() error { return a.webhooks.Run(gctx, events) })
 	g.Go(func() error { return newRecorder(a).run(gctx) })
-	g.Go(func() error { return a.keepTable(gctx) })
+	g.Go(func() error { return a.table.keep(gctx) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.rules.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.sweeper.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.newest.Turn) })
@@ -299,3 +299,6 @@ func (a *Agent) Catalogue() *catalogue.Catalogue { return a.catalogue }
 
 // Promotions are those of this instance.
 func (a *Agent) Promotions() *promotions.Promotions { return a.promotions }
+
+// Table is the table of instances.
+func (a *Agent) Table() *Table { return a.table }

@@ -80,7 +80,7 @@ func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 		if err != nil || len(packs) != 0 {
 			t.Errorf("left in the cache: %v, %v", packs, err)
 		}
-		all, err := a.agent.Instances(t.Context())
+		all, err := a.agent.table.Instances(t.Context())
 		if err != nil || len(all) != 2 {
 			t.Errorf("instances: %+v, %v", all, err)
 		}

@@ -47,8 +47,8 @@ func (l *lags) sample(now ha.Now, all []report.InstanceStatus) {
 }
 
 // Lags is how far the standbys were behind, a sample a minute, oldest first.
-func (a *Agent) Lags() []LagSample {
-	a.lags.mu.Lock()
-	defer a.lags.mu.Unlock()
-	return slices.Clone(a.lags.samples)
+func (t *Table) Lags() []LagSample {
+	t.lags.mu.Lock()
+	defer t.lags.mu.Unlock()
+	return slices.Clone(t.lags.samples)
 }

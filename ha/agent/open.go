@@ -148,7 +148,7 @@ func openWork(a *Agent) {
 func openCatalogue(a *Agent) {
 	a.catalogue = catalogue.New(catalogue.Config{
 		Store: a.control, Chain: a.chain, AuditLog: a.auditLog, Repo: a.repo, Cache: a.cache, State: a.state, Cached: a.cached,
-		Packs: a.packs, Objects: a.objects, Rehearsals: a.rehearsedOn,
+		Packs: a.packs, Objects: a.objects, Rehearsals: a.table.rehearsedOn,
 		Keep: func(ctx context.Context, digest string) time.Duration {
 			c, err := a.configs.With(ctx, digest)
 			if err != nil {
@@ -169,12 +169,12 @@ func openWatch(a *Agent) {
 		},
 	})
 	a.federation = federation.NewTargets(federation.Host{
-		Config: func() federation.Config { return a.live().Federation }, Target: a.federated, Change: a.state.Changed, Log: a.tell,
+		Config: func() federation.Config { return a.live().Federation }, Target: a.table.federated, Change: a.state.Changed, Log: a.tell,
 	})
 	a.folder = watch.NewFolder(a.dir, a.tell, func() []source.Source { return a.live().Sources })
 	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)
 	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
-		return slices.ContainsFunc(a.instances(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
+		return slices.ContainsFunc(a.table.all(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 	})
 }
 
@@ -242,6 +242,10 @@ func openShared(a *Agent) {
 	}
 	a.notifier = peers.NewNotifier(h, &a.stats, func(do func()) { a.runner.Go(do) }, a.inbox.Wake)
 	a.sightings = peers.NewSightings(h)
+	a.table = &Table{host: tableHost{
+		self: a.self, poll: a.cfg.Poll, clock: a.cfg.Clock, state: a.state, records: a.records, configs: a.configs, shared: a.shared,
+		sightings: a.sightings, tell: a.tell, admitted: a.admission.Admitted(), own: a.record,
+	}}
 }
 
 // upkeepHost is what these parts are given.

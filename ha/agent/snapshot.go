@@ -1,6 +1,13 @@
 package agent
 
-import "github.com/understudy-ha/understudy/ha/report"
+import (
+	"slices"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/peers"
+	"github.com/understudy-ha/understudy/ha/report"
+)
 
 // Status says what this instance knows, without asking anyone.
 func (a *Agent) Status() report.Status {
@@ -19,7 +26,7 @@ func (a *Agent) Status() report.Status {
 		Uptime:    (now.Mono - a.started.Mono).Seconds(),
 		ClockSkew: a.control.Time().Sub(now.Wall).Seconds(),
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: sharedConfig(a), Reload: a.reloading.last(),
-		Instances: a.instances(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
+		Instances: a.table.all(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
 	s.Stats.Snapshots = report.Snapshots(a.live().Sources)
 	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)
@@ -70,4 +77,72 @@ func sharedConfig(a *Agent) *report.SharedConfig {
 		Fencing: string(c.Fencing.Mode), TTL: c.Fencing.TTL, StopTimeout: c.Fencing.StopTimeout, Margin: c.Fencing.Margin,
 		Instances: c.Instances,
 	}
+}
+
+// record is what this instance says of itself.
+func (a *Agent) record() ha.Instance {
+	core := a.state.View()
+	cached := a.cached.Refs()
+	rec := ha.Instance{
+		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
+		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
+		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.tell.ShortTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
+	}
+	rec.Older = peers.OwnSighting(core, a.self.Name)
+	if core.Role == ha.RoleStandby {
+		rec.Blockers, rec.Ready = a.readiness.Read()
+	}
+	if core.Paused != nil {
+		p := *core.Paused
+		p.Left = 0 // it changes all the time, and tells nothing on another clock
+		rec.Paused = &p
+	}
+	for _, ref := range cached {
+		rec.Cached = append(rec.Cached, ref.ID)
+	}
+	rec.Rehearsals, rec.Missing = a.rehearsals.List(cached), a.packs.Missing()
+	if h := core.Head; h != nil && h.Newest != nil {
+		rec.Newest = h.Newest.ID
+	}
+	return rec
+}
+
+// selfState says what an instance is, in the words of the table.
+func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
+	blockers, _ := a.readiness.Read()
+	newest := ""
+	if core.Head != nil && core.Head.Newest != nil {
+		newest = core.Head.Newest.ID
+	}
+	switch {
+	case core.Refused != "":
+		return report.StateRefused
+	case core.Promotion != nil:
+		return report.StatePromoting
+	case core.Demotion != nil:
+		return report.StateDemoting
+	case core.Handover != nil:
+		return report.StateHandingOver
+	case core.Role == ha.RoleActive:
+		return report.StateActive
+	case core.Rehearsed.Error != "":
+		return report.StateRehearsalFailed
+	case len(blockers) > 0:
+		return report.StateBlocked
+	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
+		return report.StateInSync
+	case len(cached) == 0:
+		return report.StateWaiting
+	}
+	return report.StateBehind
+}
+
+// lastError is the first thing that is wrong.
+func lastError(core ha.Status) string {
+	for _, text := range []string{core.Refused, core.AppError, core.WorkError, core.BackupError, core.PullError, core.Rehearsed.Error} {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
 }

@@ -10,10 +10,12 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/report"
+	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -22,33 +24,55 @@ const (
 	tablePause = time.Second // between two readings
 )
 
-// keepTable keeps the table of instances current.
-func (a *Agent) keepTable(ctx context.Context) error {
+// tableHost is the instance that has the table.
+type tableHost struct {
+	self      ha.Peer
+	poll      time.Duration
+	clock     clock.Clock
+	state     *runner.State
+	records   *shared.Records
+	configs   *shared.Configs
+	shared    *shared.Shared
+	sightings *peers.Sightings
+	tell      event.Reporter
+	admitted  <-chan struct{}
+	own       func() ha.Instance // what this instance says of itself
+}
+
+// Table is the table of instances: this one, and what the others last said of themselves.
+// It is safe for concurrent use; keep is one goroutine's.
+type Table struct {
+	host tableHost
+	lags lags
+}
+
+// keep keeps the table of instances current.
+func (t *Table) keep(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-a.admission.Admitted():
+	case <-t.host.admitted:
 	}
 	var epoch uint64
 	again := recordPause // until the next reading while what is read is not settled
 	for failing := false; ; {
-		epoch = a.state.View().Epoch
-		err := a.records.Refresh(ctx)
+		epoch = t.host.state.View().Epoch
+		err := t.host.records.Refresh(ctx)
 		if err != nil && ctx.Err() == nil && !failing {
-			a.tell.Note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
+			t.host.tell.Note(ctx, event.Warn, "instances", "the other instances' records cannot be read: "+err.Error(), nil)
 		}
 		failing = err != nil
 		if err == nil {
-			a.sightings.NoteRecords()
-			a.lags.sample(a.cfg.Clock.Now(), a.instances(a.state.View()))
-			a.shared.Readmit(ctx)
-			a.shared.ResignKeys(ctx)
+			t.host.sightings.NoteRecords()
+			t.lags.sample(t.host.clock.Now(), t.all(t.host.state.View()))
+			t.host.shared.Readmit(ctx)
+			t.host.shared.ResignKeys(ctx)
 		}
 		next := tableEvery
-		if !a.settled() {
+		if !t.settled() {
 			next = again
 		}
-		waited, err := a.untilTableIsDue(ctx, next, epoch)
+		waited, err := t.untilDue(ctx, next, epoch)
 		if err != nil {
 			return err
 		}
@@ -58,18 +82,18 @@ func (a *Agent) keepTable(ctx context.Context) error {
 	}
 }
 
-// untilTableIsDue waits until it is time to read the table again, somebody
+// untilDue waits until it is time to read the table again, somebody
 // looks, or another epoch has begun; for tablePause at least. It reports whether
 // it was the time.
-func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch uint64) (waited bool, err error) {
+func (t *Table) untilDue(ctx context.Context, next time.Duration, epoch uint64) (waited bool, err error) {
 	if err := wait(ctx, tablePause); err != nil {
 		return false, err
 	}
 	timer := time.NewTimer(next)
 	defer timer.Stop()
 	for {
-		changed := a.Changed()
-		if a.state.View().Epoch != epoch {
+		changed := t.host.state.Changed()
+		if t.host.state.View().Epoch != epoch {
 			return false, nil
 		}
 		select {
@@ -77,7 +101,7 @@ func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch u
 			return false, ctx.Err()
 		case <-timer.C:
 			return true, nil
-		case <-a.records.Stirred():
+		case <-t.host.records.Stirred():
 			return false, nil
 		case <-changed:
 		}
@@ -86,14 +110,14 @@ func (a *Agent) untilTableIsDue(ctx context.Context, next time.Duration, epoch u
 
 // settled reports whether the records say what the head says: soon after a
 // promotion, or after a backup, they do not yet.
-func (a *Agent) settled() bool {
-	core := a.state.View()
+func (t *Table) settled() bool {
+	core := t.host.state.View()
 	h := core.Head
 	if h == nil {
 		return true
 	}
-	fresh := h.Newest != nil && a.cfg.Clock.Now().Wall.Sub(h.Newest.Time).Seconds() < report.SyncGrace
-	for _, i := range a.instances(core) {
+	fresh := h.Newest != nil && t.host.clock.Now().Wall.Sub(h.Newest.Time).Seconds() < report.SyncGrace
+	for _, i := range t.all(core) {
 		if i.State == report.StateReplaced || i.State == report.StateDemoting || fresh && i.State == report.StateBehind {
 			return false
 		}
@@ -102,32 +126,32 @@ func (a *Agent) settled() bool {
 }
 
 // Instances gives the table of instances, read from the bucket now.
-func (a *Agent) Instances(ctx context.Context) ([]report.InstanceStatus, error) {
-	if err := a.records.Refresh(ctx); err != nil {
+func (t *Table) Instances(ctx context.Context) ([]report.InstanceStatus, error) {
+	if err := t.host.records.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	return a.instances(a.state.View()), nil
+	return t.all(t.host.state.View()), nil
 }
 
-// instances makes the table of what is known, by name.
-func (a *Agent) instances(core ha.Status) []report.InstanceStatus {
-	_, config := a.configs.Current()
-	read := a.records.Reading()
+// all makes the table of what is known, by name.
+func (t *Table) all(core ha.Status) []report.InstanceStatus {
+	_, config := t.host.configs.Current()
+	read := t.host.records.Reading()
 	var all []report.InstanceStatus
 	urls := make(map[string]bool)
 	for name, r := range read.Rows {
-		if name == a.self.Name {
+		if name == t.host.self.Name {
 			continue
 		}
-		s := rowStatus(name, r, core.Head, read, a.cfg.Poll)
+		s := rowStatus(name, r, core.Head, read, t.host.poll)
 		if r.Record != nil && config.Removed(name) {
 			s.State = report.StateRemoved
 		}
 		urls[s.URL] = true
 		all = append(all, s)
 	}
-	self := a.record()
-	all = append(all, a.selfStatus(self, core))
+	self := t.host.own()
+	all = append(all, t.selfStatus(self, core))
 	urls[self.URL] = true
 	if config != nil {
 		for _, m := range config.Instances {
@@ -140,10 +164,10 @@ func (a *Agent) instances(core ha.Status) []report.InstanceStatus {
 	return all
 }
 
-func (a *Agent) selfStatus(rec ha.Instance, core ha.Status) report.InstanceStatus {
+func (t *Table) selfStatus(rec ha.Instance, core ha.Status) report.InstanceStatus {
 	s := recordStatus(&rec, core.Head)
 	s.Self = true
-	s.Name, s.URL, s.Incarnation = a.self.Name, a.self.URL, a.self.Incarnation
+	s.Name, s.URL, s.Incarnation = t.host.self.Name, t.host.self.URL, t.host.self.Incarnation
 	return s
 }
 
@@ -221,79 +245,11 @@ func backupTime(id string) (time.Time, error) {
 	return t, nil
 }
 
-// record is what this instance says of itself.
-func (a *Agent) record() ha.Instance {
-	core := a.state.View()
-	cached := a.cached.Refs()
-	rec := ha.Instance{
-		Role: core.Role, State: a.selfState(core, cached), Epoch: core.Epoch,
-		Version: a.cfg.Version, Keys: a.cfg.Ring.IDs(), LastError: lastError(core),
-		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.tell.ShortTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
-	}
-	rec.Older = peers.OwnSighting(core, a.self.Name)
-	if core.Role == ha.RoleStandby {
-		rec.Blockers, rec.Ready = a.readiness.Read()
-	}
-	if core.Paused != nil {
-		p := *core.Paused
-		p.Left = 0 // it changes all the time, and tells nothing on another clock
-		rec.Paused = &p
-	}
-	for _, ref := range cached {
-		rec.Cached = append(rec.Cached, ref.ID)
-	}
-	rec.Rehearsals, rec.Missing = a.rehearsals.List(cached), a.packs.Missing()
-	if h := core.Head; h != nil && h.Newest != nil {
-		rec.Newest = h.Newest.ID
-	}
-	return rec
-}
-
-// selfState says what an instance is, in the words of the table.
-func (a *Agent) selfState(core ha.Status, cached []backup.Ref) string {
-	blockers, _ := a.readiness.Read()
-	newest := ""
-	if core.Head != nil && core.Head.Newest != nil {
-		newest = core.Head.Newest.ID
-	}
-	switch {
-	case core.Refused != "":
-		return report.StateRefused
-	case core.Promotion != nil:
-		return report.StatePromoting
-	case core.Demotion != nil:
-		return report.StateDemoting
-	case core.Handover != nil:
-		return report.StateHandingOver
-	case core.Role == ha.RoleActive:
-		return report.StateActive
-	case core.Rehearsed.Error != "":
-		return report.StateRehearsalFailed
-	case len(blockers) > 0:
-		return report.StateBlocked
-	case newest != "" && slices.ContainsFunc(cached, func(r backup.Ref) bool { return r.ID == newest }):
-		return report.StateInSync
-	case len(cached) == 0:
-		return report.StateWaiting
-	}
-	return report.StateBehind
-}
-
-// lastError is the first thing that is wrong.
-func lastError(core ha.Status) string {
-	for _, text := range []string{core.Refused, core.AppError, core.WorkError, core.BackupError, core.PullError, core.Rehearsed.Error} {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
 // rehearsedOn tells of each backup which instances have rehearsed it, as far as
 // this one knows.
-func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
+func (t *Table) rehearsedOn() map[string][]control.BackupRehearsal {
 	all := make(map[string][]control.BackupRehearsal)
-	for _, i := range a.instances(a.state.View()) {
+	for _, i := range t.all(t.host.state.View()) {
 		control.AddRehearsals(all, i.Name, i.Rehearsals)
 	}
 	return all
@@ -301,18 +257,18 @@ func (a *Agent) rehearsedOn() map[string][]control.BackupRehearsal {
 
 // federated is the address of the active's Prometheus: "" on the active itself,
 // and while it is not known, or nothing was heard of that instance for long.
-func (a *Agent) federated() string {
-	h := a.state.View().Head
-	if h == nil || h.Active.Name == a.self.Name {
+func (t *Table) federated() string {
+	h := t.host.state.View().Head
+	if h == nil || h.Active.Name == t.host.self.Name {
 		return ""
 	}
-	read := a.records.Reading()
+	read := t.host.records.Reading()
 	r, found := read.Rows[h.Active.Name]
 	if !found || r.Record == nil {
-		a.records.Look(max(a.cfg.Poll, recordPause))
+		t.host.records.Look(max(t.host.poll, recordPause))
 		return ""
 	}
-	if silentRecord(r.Attrs.Time, read.Began, a.cfg.Poll) {
+	if silentRecord(r.Attrs.Time, read.Began, t.host.poll) {
 		return ""
 	}
 	return r.Record.Prometheus

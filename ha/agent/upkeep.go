@@ -60,7 +60,7 @@ func (s standbys) HasCached(id string) bool { return s.cached.Has(id) }
 
 // standbys are those that the table of instances has.
 func newStandbys(a *Agent) standbys {
-	return standbys{func() []report.InstanceStatus { return a.instances(a.state.View()) }, a.cached}
+	return standbys{func() []report.InstanceStatus { return a.table.all(a.state.View()) }, a.cached}
 }
 
 // Recovery is the way out of a bucket that was put back.

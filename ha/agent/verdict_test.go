@@ -74,7 +74,7 @@ func TestAStandbyThatHasABackupIsKnownToHaveIt(t *testing.T) {
 			for known := false; !known; {
 				read := a.agent.records.Reading()
 				core := a.agent.state.View()
-				s := report.Status{Status: core, Instance: "a", Instances: a.agent.instances(core), LastBackup: core.Head.Newest}
+				s := report.Status{Status: core, Instance: "a", Instances: a.agent.table.all(core), LastBackup: core.Head.Newest}
 				text, _ := report.Successors(s)
 				if !strings.Contains(text, "could take over and lose nothing") {
 					t.Fatalf("%v after a backup: %s", time.Since(published), text)
