@@ -92,7 +92,7 @@ func (ll *leaseLane) take() {
 	if p.Phase != PhaseLease {
 		return
 	}
-	if l != nil && l.ID == p.ID && !l.Released {
+	if ll.mine() {
 		ll.holds(ll.view.token)
 		return
 	}
@@ -185,14 +185,22 @@ func (ll *leaseLane) renew() {
 	})
 }
 
+// mine reports whether the lease that was read is held by the promotion.
+func (ll *leaseLane) mine() bool {
+	p, l := ll.j.Promotion, ll.view.lease
+	return p != nil && l != nil && l.ID == p.ID && !l.Released
+}
+
+// readToken is the version of the lease that was read.
+func (ll *leaseLane) readToken() blobstore.Token { return ll.view.token }
+
 // release writes an expired lease, if it is still this promotion's, and
 // ends the promotion.
 func (ll *leaseLane) release() {
-	p, l := ll.j.Promotion, ll.view.lease
-	if p == nil {
+	if ll.j.Promotion == nil {
 		return
 	}
-	if l == nil || l.ID != p.ID || l.Released {
+	if !ll.mine() {
 		ll.promotion.end()
 		return
 	}

@@ -128,7 +128,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.sources = sourcesLane{core: c, work: m.work, rehearsal: m.rehearsal}
 	*m.rehearsal = rehearsalLane{core: c, work: m.work, pull: m.pull, restore: m.restore, newest: p.Rehearsed, at: never, staged: true}
 	*m.restore = restoreLane{core: c, head: m.head, app: m.app, work: m.work, rehearsal: m.rehearsal, promotion: m.promotion, commit: m.commit, replacedLeft: p.Swapped && !j.Promotion.swapping()}
-	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, commit: m.commit, poll: m.poll, downSince: never}
+	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, downSince: never}
 	*m.commit = commitLane{core: c, head: m.head, writing: m.writing, control: m.control, lease: m.lease, identity: m.identity, app: m.app, restore: m.restore, promotion: m.promotion, wait: m.wait}
 	*m.wait = waitLane{core: c, head: m.head, control: m.control, identity: m.identity, restore: m.restore, promotion: m.promotion, handover: m.handover}
 	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, stopSince: never}

@@ -20,6 +20,7 @@ type promotionLane struct {
 	app       *appLane
 	work      *workLane
 	rehearsal *rehearsalLane
+	restore   *restoreLane
 	commit    *commitLane
 	poll      *pollLane
 
@@ -28,6 +29,7 @@ type promotionLane struct {
 	unhanded  instant // taking over: when the last look was sent that found nothing handed over
 	downSince instant // taking over: since when the application is down; never: not known
 	result    *Result
+	proven    bool // mustProve has been answered
 }
 
 // stepBegan is when the step under way began.
@@ -176,13 +178,36 @@ func (pl *promotionLane) plan() bool {
 	case PhaseFinish:
 		return pl.commit.finish()
 	case PhaseRollback:
-		if !p.Undone {
+		switch {
+		case p.Undone:
+			pl.lease.read(pl.lease.release)
+		case pl.mustProve():
+			pl.lease.read(pl.prove)
+		default:
 			return false
 		}
-		pl.lease.read(pl.lease.release)
 		return true
 	}
 	return false
+}
+
+// mustProve reports whether something has still to show that the promotion of an
+// earlier process has not committed, before what it may have swapped in is swapped
+// back: the data folder may have been put back since, and a cache between here and the
+// bucket may show a head of then.
+func (pl *promotionLane) mustProve() bool {
+	return !pl.proven && !pl.isBegun(pl.j.Promotion) && pl.restore.maybeSwapped()
+}
+
+// prove renews the lease that was read, if it is still this promotion's: no cache answers
+// a write. Then, or when the lease is not, the head says what has become of it.
+func (pl *promotionLane) prove() {
+	read := func() { pl.head.read(func() { pl.proven = true }) }
+	if !pl.lease.mine() {
+		read()
+		return
+	}
+	pl.lease.send(stepLeaseRenew, blobstore.IfMatch(pl.lease.readToken()), read)
 }
 
 func (pl *promotionLane) end() {

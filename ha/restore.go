@@ -81,7 +81,9 @@ func (rl *restoreLane) maybeSwapped() bool {
 
 // maySwapBack reports whether it is known that what was swapped in was not
 // committed, as it was where the data folder was put back since.
-func (rl *restoreLane) maySwapBack() bool { return rl.head.known() != nil && rl.j.Missed == 0 }
+func (rl *restoreLane) maySwapBack() bool {
+	return rl.head.known() != nil && rl.j.Missed == 0 && !rl.promotion.mustProve()
+}
 
 func (rl *restoreLane) restored(id string, d Done) {
 	p := rl.j.Promotion

@@ -172,3 +172,49 @@ func TestAVersionThatWasPutThereAgainIsBelieved(t *testing.T) {
 		t.Fatalf("%+v, head %+v", s, r.head())
 	}
 }
+
+// TestOlderVersionsDoNotUndoAPromotionThatHasCommitted: the data folder was put back to
+// the middle of it, and a cache shows the bucket as it was then. A write shows that the
+// cache is behind; what the application has written since is not swapped back.
+func TestOlderVersionsDoNotUndoAPromotionThatHasCommitted(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	var middle Journal
+	then := map[string]func(*instance, Effect) (Done, bool){}
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		if _, ok := e.(Swap); ok && n == b {
+			middle = b.reread()
+			for _, key := range []string{HeadKey, LeaseKey} {
+				then[key] = r.behind(nil, key)
+			}
+		}
+		return Done{}, false
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover})
+	r.pass(2*time.Minute, a, b)
+	if h := r.head(); h.Epoch != 2 || h.Active.Name != "b" || middle.Promotion == nil || !middle.Promotion.Swapped {
+		t.Fatalf("head %+v, journal %+v", h, middle)
+	}
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		if read, ok := e.(Read); ok && n != a && then[read.Key] != nil {
+			return then[read.Key](nil, e)
+		}
+		return Done{}, false
+	}
+	again := r.startWith("b", middle, func(p *Params) { p.Swapped = true })
+	undone := func(e Effect) bool { _, ok := e.(Rollback); return ok }
+	if r.pass(2*time.Minute, a, again); again.count(undone) > 0 {
+		t.Error("swapped back by what a cache showed")
+	}
+	if n := again.count(writesOf(LeaseKey)); n == 0 || n > 40 {
+		t.Errorf("%d writes of the lease in two minutes", n)
+	}
+	r.fail = nil
+	if r.pass(2*time.Minute, a, again); again.count(undone) > 0 || again.m.Status().Promotion != nil {
+		t.Errorf("%d swapped back, %+v", again.count(undone), again.m.Status().Promotion)
+	}
+	if d := again.journal.Demotion; d == nil || !d.Made {
+		t.Errorf("its state is not kept: %+v", d)
+	}
+}
