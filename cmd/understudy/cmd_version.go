@@ -49,6 +49,9 @@ func version() string {
 	if !ok {
 		return "unknown"
 	}
+	if of := builtOf(); info.Main.Version == "(devel)" && of != "" {
+		return "devel-" + of[:min(len(of), 12)]
+	}
 	return info.Main.Version
 }
 

@@ -23,6 +23,12 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 	if !strings.HasPrefix(out, "understudy 1.2.3\n") || !strings.Contains(out, "0123abcd") {
 		t.Errorf("printed %s", out)
 	}
+	release, commit = "", "0123456789abcdef"
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		if out, _, _ := understudy(t, nil, args...); !strings.HasPrefix(out, "understudy devel-0123456789ab\n") {
+			t.Errorf("%v of no release prints %s", args, out)
+		}
+	}
 }
 
 // A command's help says where the settings are, and does not list them.
