@@ -86,6 +86,9 @@ func (s *Supervisor) Start(ctx context.Context, app application.Run) error {
 	go s.tend(r)
 	select {
 	case err := <-r.started:
+		if err != nil {
+			<-r.done // whoever starts it again does not find this run
+		}
 		return err
 	case <-ctx.Done():
 		s.halt(r, app.Bound.Stop)
