@@ -194,9 +194,7 @@ func (tr *trial) freeze(h *host) (thaw func()) {
 	tr.t.Helper()
 	process := h.agent.Process
 	tr.t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) }) // or it could not be ended
-	if err := process.Signal(syscall.SIGSTOP); err != nil {
-		tr.t.Fatal(err)
-	}
+	tr.c.suspend(process)
 	return func() {
 		if err := process.Signal(syscall.SIGCONT); err != nil {
 			tr.t.Error(err)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha/report"
 )
@@ -275,6 +277,29 @@ func received[T any](t *testing.T, what string, from <-chan T) (v T) {
 func (h *host) eventually(what string, check func() error) {
 	h.t.Helper()
 	eventually(h.t, h.name+": "+what, check)
+}
+
+// suspend stops a process (SIGSTOP) while it does not hold the lock of a bucket that is a
+// folder: nobody could use the bucket then.
+func (c *cluster) suspend(process *os.Process) {
+	c.t.Helper()
+	if dir, ok := strings.CutPrefix(c.bucket, "file://"); ok {
+		lock := flock.New(filepath.Join(dir, ".store", "lock"))
+		if _, err := lock.TryLockContext(c.t.Context(), time.Millisecond); err != nil {
+			c.t.Fatal(err)
+		}
+		defer lock.Close()
+	}
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		c.t.Fatal(err)
+	}
+	eventually(c.t, "the process stands still", func() error {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process.Pid))
+		if err == nil && !strings.Contains(string(status), "State:\tT") {
+			err = errors.New("it runs")
+		}
+		return err
+	})
 }
 
 func eventually(t *testing.T, what string, check func() error) {

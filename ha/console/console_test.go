@@ -484,4 +484,7 @@ func TestScalesHaveUnitsThatFit(t *testing.T) {
 	if got := server.Eval[string](b, `import("/console/clock.js").then((m) => [0, 0.0004, 0.02, 1.5, 9.96, 100, 7000, 90000].map(m.span).join(", "))`); got != "0 s, 1 ms, 20 ms, 1.5 s, 10 s, 100 s, 117 min, 25 h" {
 		t.Error(got)
 	}
+	if got := server.Eval[string](b, `import("/console/state.js").then((m) => ["http://a:1 is new", "this is"].map(m.upper).join(", "))`); got != "http://a:1 is new, This is" {
+		t.Error(got)
+	}
 }

@@ -44,4 +44,5 @@ export const standbys = (s) => (s.instances ?? []).filter((i) => i.role === "sta
 // names writes a list of names as people say it.
 export const names = (all, word = "or") => all.length > 4 ? `${all.length} standbys` : all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} ${word} ${all.at(-1)}`;
 
-export const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+// upper begins a sentence; an address stays as it is.
+export const upper = (text) => /^\w+:\/\//.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
