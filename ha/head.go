@@ -104,7 +104,7 @@ func (hl *headLane) adopt(h *Head, token blobstore.Token) bool {
 	}
 	hl.set(h, token)
 	if seen.before(pos) {
-		hl.identity.noteMissed(seen.Epoch, h.Epoch)
+		hl.identity.noteMissed(h)
 		if r := h.Recovery; r != nil && !hl.j.SeenHead.after(r) {
 			hl.j.Marked = min(hl.j.Marked, r.Epoch-1) // markers of a history that is lost
 		}

@@ -159,10 +159,25 @@ func (il *identityLane) doubted(h *Head) {
 }
 
 // noteMissed notes the epochs that began and ended since a standby last looked.
-func (il *identityLane) noteMissed(seen, now uint64) {
-	if il.j.Role != RoleActive && seen > 0 && now > seen+1 && il.j.Missed == 0 {
-		il.j.Missed = seen + 1
+func (il *identityLane) noteMissed(h *Head) {
+	if il.j.Role != RoleActive && il.j.Missed == 0 {
+		il.j.Missed = il.j.missedBefore(h)
 	}
+}
+
+// missedBefore is the first epoch before a head's of which it is not known who was active
+// in it; 0: there is none. Where the bucket was put back since, the epoch on which a
+// recovery went on may be another than the one of its number that was seen. The first
+// epoch began with the cluster, and has no marker.
+func (j *Journal) missedBefore(h *Head) uint64 {
+	from := j.Seen.Epoch + 1
+	if r := h.Recovery; r != nil && !j.SeenHead.after(r) {
+		from = min(from, max(2, r.Shown.Epoch))
+	}
+	if j.Seen.Epoch == 0 || from >= h.Epoch {
+		return 0
+	}
+	return from
 }
 
 // planMissed reads who was active in epochs that a standby has not seen. It was
@@ -243,7 +258,7 @@ func JoinJournal(old Journal, cluster, instance string, h *Head) Journal {
 	}
 	j.SeenHead, j.Former, j.Unkept = old.SeenHead, old.Former, old.Unkept
 	j.Seen, j.Missed, j.Demotion, j.Epoch = old.Seen, old.Missed, old.Demotion, old.Epoch
-	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.Seen.Epoch > 0 && h.Epoch > old.Seen.Epoch+1)
+	renamed := old.Instance != instance && (h.Active.Name == old.Instance || old.Missed > 0 || old.missedBefore(h) > 0)
 	if old.Role == RoleActive || old.Doubt != "" || renamed {
 		j.Demotion, j.Missed = Owed(old.Epoch, h), 0 // whatever it was since
 		j.Demotion.Kept = old.Demotion.kept()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup"
 )
 
 // putBack puts the bucket back to what it was.
@@ -259,5 +261,42 @@ func TestAnHeirWaitsForWhoLedOnTheOlderHead(t *testing.T) {
 				t.Fatalf("application %v, holder %+v, %+v", b.app, b.journal.Holder, b.m.Status())
 			}
 		})
+	}
+}
+
+// TestAnInstanceLooksAtTheEpochOnWhichARecoveryWentOn: its data folder was put back to
+// when it was a standby, in an epoch of the same number that is lost. It led the other
+// one, and keeps what it has, whatever name it joins by.
+func TestAnInstanceLooksAtTheEpochOnWhichARecoveryWentOn(t *testing.T) {
+	recovered := func(over uint64) *Head {
+		return &Head{Epoch: over + 1, Rev: 50, Nonce: "r", Active: Peer{Name: "c"}, Newest: &backup.Ref{ID: "n", Epoch: over},
+			Recovery: &Recovery{Epoch: over + 1, Nonce: "r", Shown: Position{over, 33, "s"}, Over: Position{2, 39, "o"}}}
+	}
+	seen := Journal{Cluster: "c", Instance: "a", Role: RoleStandby, Seen: Position{2, 39, "o"}, SeenHead: &Head{Epoch: 2, Rev: 39, Nonce: "o"}}
+	after := seen
+	after.SeenHead = recovered(2)
+	after.Seen = after.SeenHead.Position()
+	for name, tt := range map[string]struct {
+		j    Journal
+		h    *Head
+		want uint64
+	}{
+		"the epoch that was seen is another":   {seen, recovered(2), 2},
+		"nothing but the first":                {Journal{Seen: Position{1, 9, "o"}}, recovered(1), 0},
+		"a recovery that was seen":             {after, &Head{Epoch: 4, Recovery: after.SeenHead.Recovery}, 0},
+		"epochs since a recovery":              {after, &Head{Epoch: 5, Recovery: after.SeenHead.Recovery}, 4},
+		"more epochs than before the recovery": {seen, recovered(5), 3},
+		"no recovery":                          {seen, &Head{Epoch: 3}, 0},
+		"an instance that has seen nothing":    {Journal{}, recovered(2), 0},
+	} {
+		if got := tt.j.missedBefore(tt.h); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+	if j := JoinJournal(seen, "c", "b", recovered(2)); j.Demotion == nil {
+		t.Error("it joins by another name and owes nothing")
+	}
+	if j := JoinJournal(seen, "c", "b", &Head{Epoch: 3, Newest: &backup.Ref{ID: "n"}}); j.Demotion != nil {
+		t.Errorf("it owes %+v though it has missed nothing", j.Demotion)
 	}
 }

@@ -321,7 +321,7 @@ func (c *checker) promotionEnded(a *asked, e ha.Answer) {
 		c.fail(Promotion, "promotion %s was said to be done, and never committed", e.Request)
 	case a.refused && a.committed && (c.w.deleted[ha.MarkerKey(a.epoch)] || a.host.stale):
 		// Without the marker nobody knows what became of the commit.
-	case a.refused && a.committed && a.host.twin() && strings.Contains(e.Refused.Error(), "was put back to before"):
+	case a.refused && a.committed && a.host.twin() && (strings.Contains(e.Refused.Error(), "was put back to before") || strings.Contains(e.Refused.Error(), "another process under the name of this instance became the active")):
 		// A copy has gone on from there, and this one says that it has not.
 	case a.refused && a.committed:
 		c.fail(Promotion, "promotion %s was said to be rolled back, and has committed: %v", e.Request, e.Refused)
