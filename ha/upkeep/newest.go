@@ -212,7 +212,7 @@ func (n *Newest) writePack(ctx context.Context, cached *restore.Mending, p pack.
 	if err != nil {
 		return false, err
 	}
-	if _, err := n.host.Store.Put(ctx, key, data, blobstore.Always.Locked(n.locks.For(max(keep, n.rules.PackLife())))); err != nil {
+	if _, err := n.host.Store.Put(ctx, key, data, blobstore.Always.Locked(n.locks.For(max(keep, n.rules.PackLife()))).Hashed(p.Digest)); err != nil {
 		return false, fmt.Errorf("renew %s: %w", key, err)
 	}
 	return true, nil

@@ -296,7 +296,7 @@ func (p *Packs) PutBack(ctx context.Context, lost pack.Info) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := p.host.Store.Put(ctx, lost.Digest.Key(), data, blobstore.Always.Locked(p.locks.For(p.rules.PackLife()))); err != nil {
+	if _, err := p.host.Store.Put(ctx, lost.Digest.Key(), data, blobstore.Always.Locked(p.locks.For(p.rules.PackLife())).Hashed(lost.Digest)); err != nil {
 		return false, fmt.Errorf("put back %s: %w", lost.Digest.Key(), err)
 	}
 	return true, nil
