@@ -75,7 +75,6 @@ type Agent struct {
 	progress   *work.Progress
 	stats      report.Counts
 	started    ha.Now
-	begun      ha.Journal // as the data folder had it when this process started
 
 	admission  *membership.Admission
 	witness    *requests.Witness
@@ -144,7 +143,7 @@ func open(ctx context.Context, cfg Config, dir *datadir.Dir) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		cfg: cfg, dir: dir, started: cfg.Clock.Now(), begun: j,
+		cfg: cfg, dir: dir, started: cfg.Clock.Now(),
 		self:    ha.Peer{Name: cfg.Instance, URL: cfg.URL, Incarnation: incarnation},
 		control: control.New(cfg.control(), j.Cluster),
 		inbox:   runner.NewInbox(),

@@ -48,8 +48,7 @@ func openParts(ctx context.Context, a *Agent) (err error) {
 	if a.volumes, err = sources.OpenVolumes(a.dir); err != nil {
 		a.tell.Note(ctx, event.Alarm, "agent", "on which volumes the sources lay is not known any more, and those that are there now are taken for right: look that each is mounted ("+err.Error()+")", nil)
 	}
-	inForce := func() []source.Source { return a.live().Sources }
-	a.changes, a.doubts = sources.NewChanges(a.tell, a.volumes, inForce), sources.NewDoubts(a.tell, inForce)
+	a.changes, a.doubts = sources.NewChanges(a.tell, a.volumes, a.reloading.sources), sources.NewDoubts(a.tell, a.reloading.sources)
 	a.cache.Step = a.cfg.Step
 	a.chain = control.NewChain(a.control, a.cache)
 	a.auditLog = control.NewAuditLog(a.chain)
@@ -105,11 +104,11 @@ func openRunner(a *Agent, m *ha.Machine) {
 func openApplication(a *Agent) {
 	a.app = application.New(application.Config{
 		Instance: a.self.Name, Cluster: a.control.Cluster(), Supervisor: a.cfg.Application, Runner: a.cfg.hooks,
-		State: a.state, Log: a.tell, InForce: func() application.Setup { return a.live().setup() },
+		State: a.state, Log: a.tell, InForce: a.reloading.setup,
 		Shared: a.configs.Current, Failed: a.stats.HookFailed,
 	})
 	a.holders = application.NewHolders(application.HoldersConfig{
-		State: a.state, Log: a.tell, Sources: func() []source.Source { return a.live().Sources },
+		State: a.state, Log: a.tell, Sources: a.reloading.sources,
 		Live: func() ([]holder.Place, error) { return a.stage.Swapper().Live() }, Find: a.cfg.find,
 	})
 }
@@ -127,8 +126,8 @@ func openStaging(ctx context.Context, a *Agent) (err error) {
 		Volume: a.volumes.Settle, Step: a.cfg.Step, Announce: runner.Steps(a.cfg.Step).Do,
 	})
 	a.reader = staging.NewReader(a.stage, a.state)
-	a.kept = staging.NewKept(a.dir, a.tell, func() []source.Source { return a.live().Sources })
-	return a.stage.Open(a.live().Sources)
+	a.kept = staging.NewKept(a.dir, a.tell, a.reloading.sources)
+	return a.stage.Open(a.reloading.sources())
 }
 
 // openWork makes what makes backups.
@@ -137,8 +136,7 @@ func openWork(a *Agent) {
 		Instance: a.self.Name, Version: a.cfg.Version, Cluster: a.control.Cluster(), Ring: a.cfg.Ring,
 		Repo: a.repo, Cache: a.cache, Chain: a.chain, Clock: a.cfg.Clock, StoreTime: a.control.Time, Random: a.cfg.Random,
 		Log: a.tell, Logger: a.cfg.Logger, Volumes: a.volumes, Changes: a.changes, Doubts: a.doubts,
-		InForce:  func() []source.Source { return a.live().Sources },
-		Progress: a.progress, Counts: &a.stats, Application: a.app, Packs: a.packs, Locks: a.locks,
+		InForce: a.reloading.sources, Progress: a.progress, Counts: &a.stats, Application: a.app, Packs: a.packs, Locks: a.locks,
 		Rules:  func(c *ha.Config) retention.Policy { return a.rules.Effect(c).Effective },
 		Shared: a.configs.With, Whole: a.stage.Whole,
 	})
@@ -171,7 +169,7 @@ func openWatch(a *Agent) {
 	a.federation = federation.NewTargets(federation.Host{
 		Config: func() federation.Config { return a.live().Federation }, Target: a.table.federated, Change: a.state.Changed, Log: a.tell,
 	})
-	a.folder = watch.NewFolder(a.dir, a.tell, func() []source.Source { return a.live().Sources })
+	a.folder = watch.NewFolder(a.dir, a.tell, a.reloading.sources)
 	a.overdue = watch.NewOverdue(a.tell, a.schedule, a.configs.Current)
 	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
 		return slices.ContainsFunc(a.table.all(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
@@ -208,7 +206,7 @@ func newRecorder(a *Agent) *recorder {
 	return &recorder{
 		admission: a.admission, state: a.state, clock: a.cfg.Clock, poll: a.cfg.Poll, log: a.tell, record: a.record,
 		positions: func(ctx context.Context) map[string]string {
-			return sources.Positions(ctx, a.live().Sources, a.cfg.Logger)
+			return sources.Positions(ctx, a.reloading.sources(), a.cfg.Logger)
 		},
 		registered: func() { a.inbox.Post(ha.Registered{}) }, news: a.notifier.TellActive,
 	}

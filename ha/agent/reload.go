@@ -66,9 +66,13 @@ func (a *Agent) Reloading() *Reloading { return a.reloading }
 // live is what is in force now.
 func (a *Agent) live() *Live { return a.reloading.live.Load() }
 
-// setup is the part of it that says how the application is run.
-func (l *Live) setup() application.Setup {
-	return application.Setup{Sources: l.Sources, Hooks: l.Hooks, Version: l.AppVersion}
+// sources are those in force now.
+func (r *Reloading) sources() []source.Source { return r.live.Load().Sources }
+
+// setup is what is in force now of how the application is run.
+func (r *Reloading) setup() application.Setup {
+	live := r.live.Load()
+	return application.Setup{Sources: live.Sources, Hooks: live.Hooks, Version: live.AppVersion}
 }
 
 // Reload puts what can change into force: hooks, the application's version, the

@@ -28,7 +28,7 @@ func (a *Agent) Status() report.Status {
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: sharedConfig(a), Reload: a.reloading.last(),
 		Instances: a.table.all(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
-	s.Stats.Snapshots = report.Snapshots(a.live().Sources)
+	s.Stats.Snapshots = report.Snapshots(a.reloading.sources())
 	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
@@ -53,7 +53,7 @@ func (a *Agent) Status() report.Status {
 	if _, c := a.configs.Current(); c != nil {
 		s.Retention = a.rules.Status(c)
 	}
-	s.Protects = report.ProtectionOf(a.live().setup())
+	s.Protects = report.ProtectionOf(a.reloading.setup())
 	s.Protects.Exec = a.cfg.Application != nil || a.cfg.Supervised
 	s.Blockers, s.Ready = a.readiness.Read()
 	s.Changes = a.changes.List()
