@@ -181,11 +181,7 @@ func openPromotions(a *Agent) {
 	a.promotions = promotions.New(promotions.Host{
 		Instance: a.self.Name, Status: a.Status, State: a.state, Asking: a.asking, Stopped: a.inbox.Stopped(),
 		Control: a.control, Chain: a.chain, Catalogue: a.catalogue, Rehearsals: a.rehearsals, Ring: a.cfg.Ring, Clock: a.cfg.Clock,
-		Local: func() promotions.Local {
-			live := a.live()
-			return promotions.Local{Sources: live.Sources, Hooks: live.Hooks, Versioned: live.AppVersion != nil}
-		},
-		RunsApplication: a.cfg.Application != nil, Version: a.app.Version, Holders: a.holders.Find, CheckVolumes: a.volumes.Check, Progress: a.progress.Shown,
+		InForce: a.reloading.setup, RunsApplication: a.cfg.Application != nil, Version: a.app.Version, Holders: a.holders.Find, CheckVolumes: a.volumes.Check, Progress: a.progress.Shown,
 		CheckRestore:      func(ctx context.Context, m *backup.Manifest) error { return a.stage.Swapper().Check(ctx, m) },
 		RefuseUnstoppable: func() error { return a.cfg.refuseUnstoppable(a.live().Hooks, a.state.View().Head) },
 	})

@@ -91,7 +91,7 @@ func (p *Preflight) checkHost(ctx context.Context, o *Promotions, m *backup.Mani
 	p.checkKey(m, o)
 	p.check("version", o.versionCheck(ctx, m, anyVersion))
 	p.check("restore", o.host.CheckRestore(ctx, m))
-	for _, src := range o.host.Local().Sources {
+	for _, src := range o.host.InForce().Sources {
 		p.checkSource(ctx, o, src)
 	}
 	o.checkHooks(p)
@@ -162,7 +162,7 @@ func (o *Promotions) choose(ctx context.Context, h *ha.Head, req PromotionReques
 }
 
 func (o *Promotions) versionCheck(ctx context.Context, m *backup.Manifest, allow bool) error {
-	if !o.host.Local().Versioned || m.AppVersion == "" || allow {
+	if o.host.InForce().Version == nil || m.AppVersion == "" || allow {
 		return nil
 	}
 	v, err := o.host.Version(ctx)
@@ -177,13 +177,14 @@ func (o *Promotions) versionCheck(ctx context.Context, m *backup.Manifest, allow
 
 // checkHooks looks whether the hooks of a promotion could be run.
 func (o *Promotions) checkHooks(p *Preflight) {
+	hooks := o.host.InForce().Hooks
 	for _, h := range []struct {
 		name    string
 		command []string
 	}{
-		{"promote", o.host.Local().Hooks.Promote.Command},
-		{"demote", o.host.Local().Hooks.Demote.Command},
-		{"probe", o.host.Local().Hooks.Probe.Command},
+		{"promote", hooks.Promote.Command},
+		{"demote", hooks.Demote.Command},
+		{"probe", hooks.Probe.Command},
 	} {
 		if len(h.command) > 0 {
 			_, err := exec.LookPath(h.command[0])
@@ -247,7 +248,7 @@ func (p *Preflight) checkHolders(ctx context.Context, o *Promotions) {
 	var text []string
 	if len(found.Holders) > 0 {
 		text = append(text, holder.Names(found.Holders))
-		if !o.host.RunsApplication && len(o.host.Local().Hooks.Demote.Command) == 0 {
+		if !o.host.RunsApplication && len(o.host.InForce().Hooks.Demote.Command) == 0 {
 			err = errors.New(text[0] + ": stop it, or configure a demote hook that does")
 		} else {
 			text = append(text, "the demote hook has to stop it, or the promotion will be given up")

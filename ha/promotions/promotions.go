@@ -33,13 +33,6 @@ type Rehearsals interface {
 	Of(id string) (ha.Rehearsal, bool)
 }
 
-// Local is what this host's configuration says.
-type Local struct {
-	Sources   []source.Source
-	Hooks     application.Hooks
-	Versioned bool // the application's version can be asked for
-}
-
 // Host is the instance that is to be promoted.
 type Host struct {
 	Instance string // its name
@@ -56,7 +49,7 @@ type Host struct {
 	Clock      clock.Clock
 
 	// What it needs of this host.
-	Local             func() Local
+	InForce           func() application.Setup
 	RunsApplication   bool // the agent does, so that it can stop it without a hook
 	Version           func(ctx context.Context) (string, error)
 	Holders           func(ctx context.Context) (holder.Found, error)

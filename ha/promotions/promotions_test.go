@@ -62,6 +62,8 @@ func (s *standby) Hand(_ context.Context, ev ha.Event) error {
 	return nil
 }
 
+func (s *standby) knownVersion(context.Context) (string, error) { return s.version, nil }
+
 func (s *standby) Stopped() <-chan struct{} { return s.stopped }
 func (s *standby) View() ha.Status          { c, _ := s.ViewAt(); return c }
 func (s *standby) ViewAt() (ha.Status, ha.Now) {
@@ -109,8 +111,8 @@ func newStandby(t *testing.T) *standby {
 	s.Promotions = New(Host{
 		Instance: "b", Status: func() report.Status { return report.Status{Status: s.core, Instance: "b", Active: "a", HeadAge: 1} },
 		State: s, Asking: s.asking, Stopped: s.stopped, Control: s.store, Catalogue: s, Rehearsals: s, Ring: ring, Clock: clock.System(),
-		Local:   func() Local { return Local{Hooks: application.Hooks{}, Versioned: true} },
-		Version: func(context.Context) (string, error) { return s.version, nil }, Progress: func() *backup.Progress { return nil },
+		InForce: func() application.Setup { return application.Setup{Version: s.knownVersion} },
+		Version: s.knownVersion, Progress: func() *backup.Progress { return nil },
 		Holders:           func(context.Context) (holder.Found, error) { return holder.Found{Holders: s.held}, nil },
 		CheckRestore:      func(context.Context, *backup.Manifest) error { return s.restore },
 		CheckVolumes:      func(context.Context, source.Source) error { return nil },
