@@ -3,11 +3,9 @@ package peers
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +16,6 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
-	"github.com/understudy-ha/understudy/ha/membership"
-	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // NotificationPath is where an instance takes notifications, below its URL.
@@ -126,12 +122,8 @@ func (n *Notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
 	if err != nil {
 		return backoff.Permanent(err)
 	}
-	resp, err := n.host.HTTP.Do(req)
+	resp, err := n.host.send(req)
 	if err != nil {
-		var e *url.Error
-		if errors.As(err, &e) {
-			err = e.Err // the URL is named already
-		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -146,24 +138,15 @@ func (n *Notifier) try(ctx context.Context, to string, ref *backup.Ref) error {
 }
 
 func (n *Notifier) request(ctx context.Context, to string, ref *backup.Ref) (*http.Request, error) {
-	now := n.host.Clock.Now().Wall
 	body, err := json.Marshal(Notification{
-		Type: "understudy.wake", Timestamp: now,
+		Type: "understudy.wake", Timestamp: n.host.Clock.Now().Wall,
 		Data: NotificationData{Cluster: n.host.Control.Cluster(), From: n.host.Self.Name, Backup: ref},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
 	}
-	id, err := membership.RandomHex(n.host.Random, 12)
-	if err != nil {
-		return nil, err
-	}
-	id = "msg_" + id
-	hook, err := n.host.signs()
-	if err != nil {
-		return nil, fmt.Errorf("sign notification: %w", err)
-	}
-	return webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+NotificationPath, id, body, now, n.host.Version)
+	req, _, err := n.host.message(ctx, to, NotificationPath, body)
+	return req, err
 }
 
 // VerifyNotification checks a notification's Standard Webhooks signature, by

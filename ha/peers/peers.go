@@ -1,10 +1,12 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -15,7 +17,9 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/shared"
+	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // Host is the instance that has peers.
@@ -95,9 +99,29 @@ func (h Host) others() []ha.Peer {
 	return all
 }
 
-// signs is what signs messages to peers.
-func (h Host) signs() (*webhooks.Webhook, error) {
-	return webhooks.NewWebhookRaw(h.Ring.NotificationSecret(h.Control.Cluster()))
+// message is a signed request to the peer at a URL, and its id.
+func (h Host) message(ctx context.Context, to, path string, body []byte) (req *http.Request, id string, err error) {
+	id, err = membership.RandomHex(h.Random, 12)
+	if err != nil {
+		return nil, "", err
+	}
+	id = "msg_" + id
+	hook, err := webhooks.NewWebhookRaw(h.Ring.NotificationSecret(h.Control.Cluster()))
+	if err != nil {
+		return nil, "", fmt.Errorf("sign message: %w", err)
+	}
+	req, err = webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+path, id, body, h.Clock.Now().Wall, h.Version)
+	return req, id, err
+}
+
+// send sends a message. Its error does not name the URL, which whoever sends it does.
+func (h Host) send(req *http.Request) (*http.Response, error) {
+	resp, err := h.HTTP.Do(req)
+	var e *url.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	return resp, err
 }
 
 // verify checks a message's Standard Webhooks signature, by any key that this instance

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
-	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/report"
-	"github.com/understudy-ha/understudy/ha/webhook"
 )
 
 // SightingPath is where an instance says what it sees of the head, below its URL, to
@@ -92,20 +89,11 @@ const lookTimeout = 10 * time.Second
 func (s *Sightings) ask(ctx context.Context, to string) (seen ha.Sighting, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	id, err := membership.RandomHex(s.host.Random, 12)
+	req, id, err := s.host.message(ctx, to, SightingPath, []byte("{}"))
 	if err != nil {
 		return seen, err
 	}
-	id = "msg_" + id
-	hook, err := s.host.signs()
-	if err != nil {
-		return seen, fmt.Errorf("sign question: %w", err)
-	}
-	req, err := webhook.Signed(ctx, hook, strings.TrimSuffix(to, "/")+SightingPath, id, []byte("{}"), s.host.Clock.Now().Wall, s.host.Version)
-	if err != nil {
-		return seen, err
-	}
-	resp, err := s.host.HTTP.Do(req)
+	resp, err := s.host.send(req)
 	if err != nil {
 		return seen, err
 	}
