@@ -26,7 +26,7 @@ type Host struct {
 	Timeout time.Duration // of one request
 	Logger  *slog.Logger
 	Cluster Cluster
-	Log     Log
+	Log     event.Reporter
 }
 
 // Cluster is what this instance knows of its cluster.
@@ -38,18 +38,6 @@ type Cluster interface {
 	Config() (digest string, c *ha.Config)
 	// ConfigWith reads the configuration with a digest.
 	ConfigWith(ctx context.Context, digest string) (*ha.Config, error)
-}
-
-// Log is where it is told what was found.
-type Log interface {
-	// Note adds an event.
-	Note(ctx context.Context, level event.Level, kind, text string, fields map[string]any)
-	// Trouble says what is wrong from now on, and TroubleOver that it is not any more.
-	// Both tell it once. Two things that may go wrong at the same time have two keys.
-	Trouble(ctx context.Context, kind, key, text string)
-	TroubleOver(ctx context.Context, kind, key, text string)
-	// Changed says that the status tells something else than before.
-	Changed()
 }
 
 // Backups has backups made.
