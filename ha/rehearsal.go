@@ -92,6 +92,18 @@ func (r *Rehearsal) Staged() bool {
 	return r.Result == RehearsalPassed || r.Result == RehearsalDoubtful
 }
 
+// Remarks says for people what is in doubt and what was not checked, each after a
+// semicolon; "": nothing.
+func (r *Rehearsal) Remarks() (text string) {
+	if len(r.Doubts) > 0 {
+		text = "; in doubt: " + strings.Join(r.Doubts, "; ")
+	}
+	if len(r.Unchecked) > 0 {
+		text += "; not checked: " + strings.Join(r.Unchecked, "; ")
+	}
+	return text
+}
+
 // Verdict is how a rehearsal went.
 type Verdict string
 

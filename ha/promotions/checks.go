@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -25,11 +24,7 @@ func (p *Preflight) checkRehearsal(o *Promotions, req PromotionRequest, id strin
 	case found:
 		c.Detail = when + ", and no longer staged: the restore runs first"
 	}
-	for what, texts := range map[string][]string{"in doubt": one.Doubts, "not checked": one.Unchecked} {
-		if found && len(texts) > 0 {
-			c.Detail += fmt.Sprintf("; %s: %s", what, strings.Join(texts, "; "))
-		}
-	}
+	c.Detail += one.Remarks()
 	p.Checks = append(p.Checks, c)
 }
 

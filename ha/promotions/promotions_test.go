@@ -246,3 +246,19 @@ func TestWhatTheMachineRefusesIsRefused(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 }
+
+// What a rehearsal left open is told in one order, each time that it is looked.
+func TestWhatARehearsalLeftOpenIsTold(t *testing.T) {
+	s := newStandby(t)
+	s.rehearsal = &ha.Rehearsal{Backup: "newest", Result: ha.RehearsalDoubtful, Doubts: []string{"a file", "another"}, Unchecked: []string{"an index"}}
+	for range 20 {
+		p, err := s.Preflight(t.Context(), PromotionRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(p.Checks, func(c Check) bool { return c.Name == "rehearsal" })
+		if i < 0 || !strings.HasSuffix(p.Checks[i].Detail, "; in doubt: a file; another; not checked: an index") {
+			t.Fatalf("%+v", p.Checks)
+		}
+	}
+}

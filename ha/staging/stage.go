@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -98,10 +97,8 @@ func (s *Stage) Rehearse(ctx context.Context, ref backup.Ref) (note string, err 
 		err = application.WithOutput(err, found.output)
 	}
 	note = fmt.Sprintf("restored and verified %s in %v", humanize.IBytes(uint64(max(0, one.Bytes))), one.Took)
-	for what, texts := range map[string][]string{"in doubt": one.Doubts, "not checked": one.Unchecked} {
-		if err == nil && len(texts) > 0 {
-			note += fmt.Sprintf("; %s: %s", what, strings.Join(texts, "; "))
-		}
+	if err == nil {
+		note += one.Remarks()
 	}
 	return note, errors.Join(err, attested)
 }
