@@ -24,12 +24,13 @@ const (
 var releasing sync.Mutex
 
 // release runs the release script of a source tree, as make release does, with a
-// machine's ways of its own.
+// machine's ways of its own, on a host whose name is another one each time.
 func release(t *testing.T, tree, version, dir string, env ...string) {
 	t.Helper()
 	releasing.Lock()
 	defer releasing.Unlock()
-	cmd := exec.CommandContext(t.Context(), "cmd/understudy/packaging/release", version, dir, "linux/amd64")
+	cmd := exec.CommandContext(t.Context(), "unshare", "--uts", "sh", "-c", `hostname "build-$$" && exec "$0" "$@"`,
+		"cmd/understudy/packaging/release", version, dir, "linux/amd64")
 	cmd.Dir = tree
 	cmd.Env = append(append(os.Environ(), "COMMIT=0123456789", "SOURCE_DATE_EPOCH=1790000000"), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -75,7 +76,8 @@ func releaseOf(t *testing.T, version string, env ...string) (dir string) {
 }
 
 // TestReleasesAreTheSameTwice: programs, packages, bills of materials and checksums
-// are the same bytes, in whatever folder, time zone, language and mask they are made.
+// are the same bytes, in whatever folder, time zone, language and mask, and on whatever
+// host they are made.
 func TestReleasesAreTheSameTwice(t *testing.T) {
 	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "a folder of another name")
