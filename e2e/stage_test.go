@@ -42,6 +42,7 @@ set -eu
 name=$1 dir=$2 bucket=$3; shift 3
 mount --make-rprivate /
 mount -t proc proc /proc
+mount -t tmpfs tmpfs /dev/shm
 hostname "$name"
 ip link set lo up
 mount --bind "$dir" /mnt
@@ -130,7 +131,7 @@ func (h *stageHost) furnish() {
 func (h *stageHost) begin(bucket string) {
 	h.t.Helper()
 	cmd := exec.Command("bash", append([]string{"-c", stageScript, "stage", h.name, h.dir, bucket}, ownFolders...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC}
 	var errout bytes.Buffer
 	cmd.Stderr = &errout
 	in, err := cmd.StdinPipe()
@@ -176,7 +177,7 @@ const stagePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 func (h *stageHost) sh(commands string) (string, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "nsenter", "--target", fmt.Sprint(h.pid), "--mount", "--net", "--uts", "--pid",
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", fmt.Sprint(h.pid), "--mount", "--net", "--uts", "--ipc", "--pid",
 		"env", "--ignore-environment", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "PATH="+stagePath, "bash", "-c", fmt.Sprintf(stageShell, commands))
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -199,5 +200,25 @@ func (h *stageHost) tells() {
 	for _, log := range logs {
 		text, _ := os.ReadFile(log)
 		h.t.Logf("%s of %s:\n%s", filepath.Base(log), h.name, tail(text, 4<<10))
+	}
+}
+
+// TestAStageLeavesNoSharedMemory: what a database has of it would outlive the kill that
+// ends a host, if it were this machine's.
+func TestAStageLeavesNoSharedMemory(t *testing.T) {
+	t.Parallel()
+	h := newStage(t).hosts["host-a"]
+	installsPostgres(h)
+	segments := h.run("ls /dev/shm; ipcs --shmems | grep ^0x")
+	if !strings.Contains(segments, "PostgreSQL.") || !strings.Contains(segments, "postgres ") {
+		t.Fatalf("PostgreSQL has no shared memory of either kind: %q", segments)
+	}
+	for name := range strings.FieldsSeq(segments) {
+		if _, err := os.Stat("/dev/shm/" + name); err == nil {
+			t.Errorf("%s is this machine's", name)
+		}
+	}
+	if own, err := os.Readlink("/proc/self/ns/ipc"); err != nil || strings.TrimSpace(h.run("readlink /proc/self/ns/ipc")) == own {
+		t.Errorf("the host's shared memory of System V is this machine's: %v", err)
 	}
 }
