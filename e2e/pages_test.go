@@ -6,23 +6,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/e2e/pages"
 )
 
 // TestPagesLinkToWhatIsThere: each link from a page to a file of the repository, and to
 // a heading in it, leads somewhere.
 func TestPagesLinkToWhatIsThere(t *testing.T) {
-	pages, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tutorials, err := filepath.Glob("../docs/tutorials/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages = append(pages, tutorials...)
 	link := regexp.MustCompile(`\]\(([^)\s]*)\)`)
 	links := 0
-	for _, page := range append(pages, "../README.md") {
+	for _, page := range pageFiles(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -47,6 +40,16 @@ func TestPagesLinkToWhatIsThere(t *testing.T) {
 	if links < 50 {
 		t.Errorf("only %d links were found", links)
 	}
+}
+
+// pageFiles are README.md and every page below docs.
+func pageFiles(t *testing.T) []string {
+	t.Helper()
+	all, err := pages.Files("..")
+	if err != nil || len(all) < 30 {
+		t.Fatalf("found %q: %v", all, err)
+	}
+	return all
 }
 
 // anchors are the places in a page that a link can lead to: GitHub's names of its

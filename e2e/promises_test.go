@@ -9,16 +9,17 @@ import (
 	"testing"
 )
 
-// docs/promises.md and docs/security.md name the tests that hold each line.
+// docs/promises.md and docs/security.md name the tests that hold each line. Whatever test
+// another page names is there, too.
 func TestEveryPromiseHasItsTests(t *testing.T) {
 	tests := testNames(t, "..")
-	for _, page := range []string{"promises.md", "security.md"} {
-		text, err := os.ReadFile("../docs/" + page)
+	for _, page := range pageFiles(t) {
+		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		named := regexp.MustCompile("`((?:Test|Benchmark|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
-		if len(named) < 30 {
+		if name := filepath.Base(page); (name == "promises.md" || name == "security.md") && len(named) < 30 {
 			t.Fatalf("%s names %d tests", page, len(named))
 		}
 		for _, name := range named {

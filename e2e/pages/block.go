@@ -26,29 +26,36 @@ func (b Block) First() string {
 	return strings.TrimSpace(first)
 }
 
-// All reads the blocks of every page of the repository, whose top is given.
-func All(top string) (all []Block, err error) {
-	pages := []string{filepath.Join(top, "README.md")}
+// Files are the pages of the repository, whose top is given.
+func Files(top string) (all []string, err error) {
+	all = []string{filepath.Join(top, "README.md")}
 	err = filepath.WalkDir(filepath.Join(top, "docs"), func(path string, _ fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".md") {
-			pages = append(pages, path)
+			all = append(all, path)
 		}
 		return err
 	})
-	for _, path := range pages {
+	return all, err
+}
+
+// All reads the blocks of every page of the repository, whose top is given.
+func All(top string) (all []Block, err error) {
+	files, err := Files(top)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		var text []byte
-		if text, err = os.ReadFile(path); err != nil {
+		page, err := filepath.Rel(top, path)
+		if err != nil {
 			return nil, err
 		}
-		var page string
-		if page, err = filepath.Rel(top, path); err == nil {
-			all = append(all, Blocks(filepath.ToSlash(page), string(text))...)
-		}
+		all = append(all, Blocks(filepath.ToSlash(page), string(text))...)
 	}
-	return all, err
+	return all, nil
 }
 
 var fence = regexp.MustCompile("^ {0,3}(```+|~~~+)\\s*(\\S*)")
