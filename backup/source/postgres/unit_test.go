@@ -86,6 +86,11 @@ func TestPostgresDumpNeedsNoSuperuser(t *testing.T) {
 	if len(g.Roles) != 1 || g.Roles[0].Name != "owner" || g.Roles[0].Password != nil {
 		t.Errorf("roles %+v", g.Roles)
 	}
+	sqlIn(t, srv.DSN("app"), // of another's, which may be read
+		"CREATE TABLE theirs (x serial)", "GRANT SELECT ON theirs, theirs_x_seq TO owner", "CREATE VIEW shown AS SELECT rolname FROM pg_authid",
+		"SELECT lo_create(4712)", "GRANT SELECT ON LARGE OBJECT 4712 TO PUBLIC")
+	sourcetest.Must(t, p.Preview(t.Context()))
+	s.Backup(t, p)
 }
 
 // Where nobody is a superuser, what the role that dumps may not read is named.
@@ -100,19 +105,26 @@ func TestPostgresPgDumpFailureIsQuoted(t *testing.T) {
 	for _, tt := range []struct {
 		make, drop []string
 		want       string
+		preview    string
 	}{
-		{[]string{"CREATE TABLE closed AS SELECT 1 AS x"}, []string{"DROP TABLE closed"}, "permission denied for table closed"},
-		{[]string{"SELECT lo_create(4711)"}, []string{"SELECT lo_unlink(4711)"}, "permission denied for large object 4711"},
+		{[]string{"CREATE TABLE closed AS SELECT 1 AS x"}, []string{"DROP TABLE closed"}, "permission denied for table closed", "all of table public.closed: "},
+		{[]string{"CREATE SEQUENCE closed"}, []string{"DROP SEQUENCE closed"}, "permission denied for sequence closed", "all of sequence public.closed: "},
+		{[]string{"CREATE SCHEMA shut", "CREATE TABLE shut.t AS SELECT 1 AS x", "GRANT SELECT ON shut.t TO stranger"}, []string{"DROP SCHEMA shut CASCADE"}, "permission denied for schema shut", "all of table shut.t: "},
+		{[]string{"SELECT lo_create(4711)"}, []string{"SELECT lo_unlink(4711)"}, "permission denied for large object 4711", "all of large object 4711: "},
 		{
 			[]string{"CREATE TABLE secrets AS SELECT 1 AS x", "ALTER TABLE secrets OWNER TO stranger", "ALTER TABLE secrets ENABLE ROW LEVEL SECURITY", "ALTER TABLE secrets FORCE ROW LEVEL SECURITY"},
-			[]string{"DROP TABLE secrets"}, `row-level security policy for table "secrets"`,
+			[]string{"DROP TABLE secrets"}, `row-level security policy for table "secrets"`, "all of table public.secrets: ",
 		},
 	} {
+		sourcetest.Must(t, p.Preview(t.Context()))
 		sqlIn(t, srv.DSN("app"), tt.make...)
 		_, _, err = sourcetest.NewVault(t).TryBackup(t.Context(), p)
 		sourcetest.MustFail(t, err, "dump db: ", "run pg_dump: exit status 1: ", tt.want, `role "stranger"`, "name a superuser in admin_url")
+		sourcetest.Must(t, p.Check(t.Context()))
+		sourcetest.MustFail(t, p.Preview(t.Context()), "source db: ", `role "stranger"`, tt.preview, "name a superuser in admin_url")
 		withAdmin, adminErr := New("db", Config{URL: as("stranger", "app"), AdminURL: srv.DSN("postgres"), Scratch: t.TempDir()})
 		sourcetest.Must(t, adminErr)
+		sourcetest.Must(t, withAdmin.Preview(t.Context()))
 		sourcetest.NewVault(t).Backup(t, withAdmin) // who reads everything
 		sqlIn(t, srv.DSN("app"), tt.drop...)
 	}

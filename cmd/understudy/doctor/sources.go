@@ -73,7 +73,7 @@ func (e *Examiner) examineSource(ctx context.Context, s source.Source, role ha.R
 	}
 	f := is(name, err, s.Kind())
 	if unfinished {
-		f.Detail += fmt.Sprintf("; its files could not all be looked at within %v", previewTime)
+		f.Detail += fmt.Sprintf("; not all of it could be looked at within %v", previewTime)
 	}
 	if f.Result == Bad && role == "" && !e.noCluster && source.CheckRestore(ctx, s) == nil {
 		f.Result = Warning
