@@ -4,12 +4,14 @@ package names
 
 import (
 	"context"
+	"slices"
 
 	"github.com/understudy-ha/understudy/cmd/understudy/agentclient"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // Names knows them by an agent and by the settings of this host.
@@ -26,47 +28,41 @@ func (n Names) get(ctx context.Context, path string, out any) {
 	}
 }
 
+// each are the names in a list.
+func each[E any](list []E, name func(E) string) (names []string) {
+	for _, e := range list {
+		names = append(names, name(e))
+	}
+	return names
+}
+
 // Backups are the newest ids, and words for them.
 func (n Names) Backups(ctx context.Context) []string {
 	var list control.BackupList
 	n.get(ctx, "/api/v1/backups?limit=50", &list)
-	names := []string{"latest", "latest~1"}
-	for _, b := range list.Backups {
-		names = append(names, b.ID)
-	}
-	return names
+	return append([]string{"latest", "latest~1"}, each(list.Backups, func(b control.BackupInfo) string { return b.ID })...)
 }
 
 // Instances are those that have joined.
-func (n Names) Instances(ctx context.Context) (names []string) {
+func (n Names) Instances(ctx context.Context) []string {
 	var list api.Instances
 	n.get(ctx, "/api/v1/instances", &list)
-	for _, i := range list.Instances {
-		if i.Name != "" {
-			names = append(names, i.Name)
-		}
-	}
-	return names
+	names := each(list.Instances, func(i report.InstanceStatus) string { return i.Name })
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 // Users are who may sign in.
-func (n Names) Users(ctx context.Context) (names []string) {
+func (n Names) Users(ctx context.Context) []string {
 	var list api.Users
 	n.get(ctx, "/api/v1/users", &list)
-	for _, u := range list.Users {
-		names = append(names, u.Name)
-	}
-	return names
+	return each(list.Users, func(u api.User) string { return u.Name })
 }
 
 // Webhooks are the ids of webhooks.
-func (n Names) Webhooks(ctx context.Context) (names []string) {
+func (n Names) Webhooks(ctx context.Context) []string {
 	var list api.Webhooks
 	n.get(ctx, "/api/v1/webhooks", &list)
-	for _, h := range list.Webhooks {
-		names = append(names, h.ID)
-	}
-	return names
+	return each(list.Webhooks, func(h api.Webhook) string { return h.ID })
 }
 
 // Sources are those of this host's YAML file or, where that has none, of the newest
@@ -96,12 +92,7 @@ func (n Names) Keys(context.Context) []string {
 }
 
 // Kinds are the kinds of events.
-func Kinds() (names []string) {
-	for _, k := range event.Kinds {
-		names = append(names, k.Name)
-	}
-	return names
-}
+func Kinds() []string { return each(event.Kinds, func(k event.Kind) string { return k.Name }) }
 
 // Levels are the levels of events.
 func Levels() []string { return []string{string(event.Info), string(event.Warn), string(event.Alarm)} }
