@@ -57,9 +57,6 @@ func flat(err error) []error {
 
 // value reads a node into v.
 func (d *decoder) value(place string, node ast.Node, v reflect.Value) {
-	if anchor, ok := node.(*ast.AnchorNode); ok {
-		node = anchor.Value
-	}
 	own, is := v.Addr().Interface().(yaml.NodeUnmarshaler)
 	switch {
 	case is:
@@ -133,23 +130,6 @@ func entriesOf(node ast.Node) ([]*ast.MappingValueNode, bool) {
 		return []*ast.MappingValueNode{n}, true
 	}
 	return nil, false
-}
-
-// refers reports whether a file refers to parts of itself, by an alias or a merged group.
-func refers(tree *ast.File) bool {
-	found := false
-	ast.Walk(visitor(func(n ast.Node) {
-		found = found || n.Type() == ast.AliasType || n.Type() == ast.MergeKeyType
-	}), tree.Docs[0].Body)
-	return found
-}
-
-type visitor func(ast.Node)
-
-// Visit implements ast.Visitor.
-func (v visitor) Visit(n ast.Node) ast.Visitor {
-	v(n)
-	return v
 }
 
 // follows reports whether a mistake at a place may come of another one, which was found

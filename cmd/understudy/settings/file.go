@@ -129,8 +129,11 @@ func (r *reader) mistake(place, format string, args ...any) {
 func (r *reader) err() error {
 	slices.SortStableFunc(r.mistakes, func(a, b *lineError) int { return cmp.Compare(a.line, b.line) })
 	var errs []error
-	for _, m := range r.mistakes {
-		errs = append(errs, m)
+	for i, m := range r.mistakes {
+		// What the file refers to several times is mistaken once.
+		if !slices.ContainsFunc(r.mistakes[:i], func(b *lineError) bool { return b.line == m.line && b.text == m.text }) {
+			errs = append(errs, m)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/federation"
@@ -209,6 +211,73 @@ func TestConfigMayHaveAliases(t *testing.T) {
 	}
 	if _, err := parse([]byte("sources: [{name: a, directory: {path: /a}}]\nhooks:\n  promote: &go [x, y]\n  demot: *go\n"), "/d", nil); err == nil || !strings.Contains(err.Error(), `line 4: unknown key "demot"`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What a file refers to is read as if it stood there, and so are its mistakes.
+func TestMistakesOfAFileThatRefersToItself(t *testing.T) {
+	c, err := parse([]byte(`sources:
+  - {name: a, directory: &where {path: /a, exclude: &not [x, y]}}
+  - {name: b, directory: {<<: *where, path: /b}}
+  - {name: c, directory: {<<: [{path: /c}, *where], exclude: *not}}
+hooks:
+  probe: &slow {command: [x], timeout: &long 7m}
+  promote: {<<: *slow, command: [y]}
+  demote: {<<: *slow}
+  pre_backup: {command: &z [z], timeout: *long}
+  post_backup: *z
+`), "/d", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"/a", "/b", "/c"} {
+		if d := c.Sources[i].(*directory.Source).Config(); d.Path != want || !slices.Equal(d.Exclude, []string{"x", "y"}) {
+			t.Errorf("source %d: %+v", i, d)
+		}
+	}
+	if h := c.Hooks; h.Promote.Command[0] != "y" || h.Promote.Timeout != 7*time.Minute || h.Demote.Command[0] != "x" || h.PreBackup.Timeout != 7*time.Minute || h.PostBackup.Command[0] != "z" {
+		t.Errorf("hooks %+v", h)
+	}
+	_, err = parse([]byte(`sources:
+  - {name: a, directory: &where {pth: /a}}
+  - {name: b, directory: *where}
+  - {name: c, sqlite: {<<: *where}}
+hooks:
+  promote: &go systemctl start app
+  demote: *go
+  prob: [x]
+rehearsal: daily
+`), "/d", nil)
+	want := []string{
+		`line 2: unknown key "pth"; did you mean "path"? The keys here are path, exclude, databases`, `line 2: unknown key "pth"; did you mean "path"? The keys here are path`,
+		`line 6: a command is a list of words`, `line 8: unknown key "prob"; did you mean "probe"?`, `line 9: rehearsal "daily" is not known`,
+	}
+	got := strings.Split(fmt.Sprint(err), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("%d mistakes, want %d:\n%v", len(got), len(want), err)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("mistake %d is not %q:\n%v", i, want[i], err)
+		}
+	}
+}
+
+func TestReferencesThatLeadNowhere(t *testing.T) {
+	laughs := "a: &a [x, x, x, x, x, x, x, x, x]\n"
+	for c := 'b'; c < 'j'; c++ {
+		laughs += fmt.Sprintf("%c: &%c [%[3]s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c, ", c-1), 9), ", "))
+	}
+	for text, want := range map[string]string{
+		"sources: *none\n":               "line 1: an alias (*…) refers to nothing",
+		"sources: &a [*a]\n":             "line 1: an alias (*…) refers to nothing",
+		"hooks: {<<: [a, b]}\n":          "line 1: what is merged must be a group",
+		"sources:\n- {name: *hunter2}\n": "line 2: an alias",
+		laughs:                           "the file refers to itself too often",
+	} {
+		if _, err := parse([]byte(text), "/d", nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%.40q: error %v, want %q", text, err, want)
+		}
 	}
 }
 

@@ -149,7 +149,7 @@ func scalar(node ast.Node) string {
 
 // parseFile reads the YAML, strictly. The error is for what is no YAML; mistakes in what
 // it says are the decoder's. Neither ever quotes the file's values, which may hold
-// passwords. Of a file that refers to parts of itself the first mistake is told alone.
+// passwords.
 func parseFile(text []byte) (*fileYAML, *ast.File, *decoder, error) {
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -163,13 +163,12 @@ func parseFile(text []byte) (*fileYAML, *ast.File, *decoder, error) {
 	}
 	f := &fileYAML{}
 	d := &decoder{}
-	if refers(tree) {
-		if err := yaml.NodeToValue(tree.Docs[0].Body, f, yaml.Strict()); err != nil {
-			return nil, nil, nil, plain(err)
-		}
-		return f, tree, d, nil
+	body, err := (&references{named: map[string]ast.Node{}, left: mostReferred}).resolve(tree.Docs[0].Body)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	d.value("$", tree.Docs[0].Body, reflect.ValueOf(f).Elem())
+	tree.Docs[0].Body = body
+	d.value("$", body, reflect.ValueOf(f).Elem())
 	return f, tree, d, nil
 }
 
