@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/understudy-ha/understudy/backup/environ"
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 )
@@ -41,10 +43,11 @@ func (s *surroundings) find(f *pflag.FlagSet) (*settings.Environment, error) {
 	if s.setenv == nil {
 		return file, nil
 	}
+	given := s.credentials()
 	for name, set := range file.Assignments() {
 		// Credentials of the bucket and the like are read by others from the environment.
 		// UNDERSTUDY_INHERIT is read where programs are started.
-		if _, is := s.lookup(name); is || strings.HasPrefix(name, "UNDERSTUDY_") && name != "UNDERSTUDY_INHERIT" {
+		if _, is := s.lookup(name); is || given[providerOf(name)] || strings.HasPrefix(name, "UNDERSTUDY_") && name != environ.InheritVariable {
 			continue
 		}
 		if err := s.setenv(name, set.Value); err != nil {
@@ -52,6 +55,38 @@ func (s *surroundings) find(f *pflag.FlagSet) (*settings.Environment, error) {
 		}
 	}
 	return file, nil
+}
+
+// choosing are variables that are no credentials, and say which or where those are: beside
+// a key they count for nothing.
+var choosing = []string{
+	"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	"AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE",
+}
+
+// credentials are the providers of which the environment itself has credentials: the
+// file's are not mixed into them.
+func (s *surroundings) credentials() map[string]bool {
+	given := map[string]bool{}
+	for _, name := range slices.Concat(environ.SecretVariables, choosing) {
+		if _, is := s.lookup(name); is {
+			given[providerOf(name)] = true
+		}
+	}
+	return given
+}
+
+// providerOf is whose credentials a variable belongs to; "" for nobody's.
+func providerOf(name string) string {
+	if !slices.Contains(environ.SecretVariables, name) && !slices.Contains(choosing, name) {
+		return ""
+	}
+	provider, _, _ := strings.Cut(name, "_")
+	if provider == "MINIO" {
+		return "AWS" // minio:// takes either
+	}
+	return provider
 }
 
 // withSudo adds to why a command failed that this user may not read the settings of this

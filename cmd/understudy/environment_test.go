@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,6 +78,38 @@ func TestWhatIsNoSettingGoesToTheEnvironment(t *testing.T) {
 	env["SYSTEMD_EXEC_PID"] = strconv.Itoa(os.Getpid())
 	if found, err := a.find(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil || len(found.Assignments()) > 0 {
 		t.Errorf("below systemd: %+v: %v", found, err)
+	}
+}
+
+// Credentials of one provider belong together: those of the environment win as a whole.
+func TestCredentialsAreNotMixed(t *testing.T) {
+	for given, want := range map[string]string{
+		"":                            "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AZURE_STORAGE_KEY HTTPS_PROXY MINIO_ACCESS_KEY",
+		"AWS_REGION":                  "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AZURE_STORAGE_KEY HTTPS_PROXY MINIO_ACCESS_KEY",
+		"AWS_SECRET_ACCESS_KEY":       "AZURE_STORAGE_KEY HTTPS_PROXY",
+		"AWS_PROFILE":                 "AZURE_STORAGE_KEY HTTPS_PROXY",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "AZURE_STORAGE_KEY HTTPS_PROXY",
+		"AZURE_CLIENT_ID":             "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN HTTPS_PROXY MINIO_ACCESS_KEY",
+		"MINIO_ROOT_USER":             "AZURE_STORAGE_KEY HTTPS_PROXY",
+		"AZURE_STORAGE_SAS_TOKEN":     "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN HTTPS_PROXY MINIO_ACCESS_KEY",
+		"UNDERSTUDY_KEY":              "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AZURE_STORAGE_KEY HTTPS_PROXY MINIO_ACCESS_KEY",
+	} {
+		file := filepath.Join(t.TempDir(), "environment")
+		if err := os.WriteFile(file, []byte("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\nAWS_SESSION_TOKEN=c\nAZURE_STORAGE_KEY=d\nMINIO_ACCESS_KEY=e\nHTTPS_PROXY=f\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var set []string
+		a := &surroundings{
+			lookup:      func(name string) (string, bool) { return "x", name == given },
+			environment: file, setenv: func(name, _ string) error { set = append(set, name); return nil },
+		}
+		if _, err := a.find(pflag.NewFlagSet("test", pflag.ContinueOnError)); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(set)
+		if got := strings.Join(set, " "); got != want {
+			t.Errorf("with %s in the environment: %s, want %s", given, got, want)
+		}
 	}
 }
 
