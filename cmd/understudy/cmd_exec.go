@@ -23,8 +23,10 @@ when another host takes over. It replaces the promote and demote hooks.
 
 COMMAND is the application itself: it must stay in the foreground. It gets this
 command's standard output and error, no input, and the environment without the
-shared key and the admin token, with UNDERSTUDY_INSTANCE, UNDERSTUDY_CLUSTER,
-UNDERSTUDY_ROLE, UNDERSTUDY_EPOCH and UNDERSTUDY_BACKUP.
+shared key, the admin token and the credentials of the bucket (but for those that
+UNDERSTUDY_INHERIT names), with UNDERSTUDY_INSTANCE, UNDERSTUDY_CLUSTER,
+UNDERSTUDY_ROLE, UNDERSTUDY_EPOCH and UNDERSTUDY_BACKUP. What else stands in
+/etc/understudy/environment is in it too.
 
 To stop it, all that it has started gets SIGTERM, and what is left at the cluster's
 stop_timeout SIGKILL: grandchildren and daemons too. It is stopped:

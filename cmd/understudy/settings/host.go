@@ -87,7 +87,7 @@ var variables = []variable{
 	{name: "trusted-proxies", usage: "reverse proxies in front of API and console: addresses or prefixes with commas between; X-Forwarded-For is believed from them alone", set: (*Host).setProxies},
 	{name: "admin-token", secret: true, instead: "admin-token-file", usage: "bearer token of the admin API over TCP", set: func(h *Host, v string) error { h.AdminToken = Secret(v); return nil }},
 	{name: "admin-token-file", instead: "admin-token", usage: "file with the bearer token of the admin API over TCP", set: setPath(func(h *Host) *string { return &h.AdminTokenFile })},
-	{name: "inherit", secret: true, usage: "credentials of the bucket that hooks and the application inherit, such as AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY", set: func(*Host, string) error { return nil }}, // read where programs are started: source.WithoutSecrets
+	{name: "inherit", secret: true, usage: "credentials of the bucket that hooks and the application inherit, such as AWS_ACCESS_KEY_ID,AWS_SECRET_ACCESS_KEY", set: func(*Host, string) error { return nil }}, // read where programs are started: environ.WithoutSecrets
 	{name: "data-dir", fallback: "/var/lib/understudy", usage: "folder of cache, journal and role", set: setPath(func(h *Host) *string { return &h.DataDir })},
 	{name: "config", fallback: "/etc/understudy/understudy.yaml", usage: "file that says what to back up", set: setPath(func(h *Host) *string { return &h.Config })},
 	{name: "environment-file", usage: "file with variables that neither flag nor environment sets, as systemd reads it; none for no file (" + EnvironmentPath + ")", set: func(*Host, string) error { return nil }}, // read before all others
