@@ -193,11 +193,11 @@ func (a *Application) try(ctx context.Context, name string, h Hook, env []string
 // identity is what every hook, and the application, is told.
 func (a *Application) identity() []string {
 	core, _ := a.cfg.State.ViewAt()
-	return Identity(a.cfg.Instance, a.cfg.Cluster, core.Role)
+	return hookIdentity(a.cfg.Instance, a.cfg.Cluster, core.Role)
 }
 
-// Identity is what every hook is told of its instance.
-func Identity(instance, cluster string, role ha.Role) []string {
+// hookIdentity is what every hook is told of its instance.
+func hookIdentity(instance, cluster string, role ha.Role) []string {
 	return []string{"UNDERSTUDY_INSTANCE=" + instance, "UNDERSTUDY_CLUSTER=" + cluster, "UNDERSTUDY_ROLE=" + string(role)}
 }
 

@@ -44,7 +44,7 @@ func (h *Holders) Look(ctx context.Context) {
 		h.cfg.Log.TroubleOver(ctx, kindApplication, troubleRunsAnyway, "this instance is no standby any more, or is about to be none")
 		return
 	}
-	who, err := h.Writer(ctx)
+	who, err := h.writer(ctx)
 	switch {
 	case who != "":
 		h.cfg.Log.Trouble(ctx, kindApplication, troubleRunsAnyway, fmt.Sprintf("an application runs on this standby: %s; what it writes is in no backup and is lost in a promotion: stop it, and see to it that nothing but Understudy starts it", who))
@@ -53,9 +53,9 @@ func (h *Holders) Look(ctx context.Context) {
 	}
 }
 
-// Writer names somebody who has the live state open for writing, or is
+// writer names somebody who has the live state open for writing, or is
 // connected to it; "" for nobody.
-func (h *Holders) Writer(ctx context.Context) (string, error) {
+func (h *Holders) writer(ctx context.Context) (string, error) {
 	found, err := h.Find(ctx)
 	if err == nil && len(found.Holders) > 0 && found.Holders[0].Writes {
 		return found.Holders[0].String(), nil

@@ -115,7 +115,7 @@ func (s *StandIn) stop(ctx context.Context, j *ha.Journal, e ha.StopApp) ha.Done
 	if h.Timeout == 0 {
 		h.Timeout = longestStop(j.Fencing)
 	}
-	env := append(Identity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
+	env := append(hookIdentity(j.Instance, j.Cluster, j.Role), "UNDERSTUDY_HOOK=demote", fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch))
 	output, err := s.cfg.Runner.Run(context.WithoutCancel(ctx), "demote", h, env)
 	if err = WithOutput(err, output); err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "the application could not be stopped (tried again)", "error", err)
