@@ -55,6 +55,9 @@ type Catalogue struct {
 	verifying sync.Mutex // one verification or comparison at a time
 }
 
+// errBusy refuses a verification, or a comparison, beside another one.
+var errBusy = &ha.Refusal{Reason: "a backup is being verified, or compared with another one: wait until that is done"}
+
 // New makes one of what it is given.
 func New(cfg Config) *Catalogue { return &Catalogue{cfg: cfg} }
 

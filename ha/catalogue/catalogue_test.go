@@ -146,7 +146,7 @@ func TestOneVerificationAtATime(t *testing.T) {
 	c.verifying.Lock()
 	defer c.verifying.Unlock()
 	var refusal *ha.Refusal
-	if _, err := c.Verify(t.Context(), "", false); !errors.As(err, &refusal) {
+	if _, err := c.Verify(t.Context(), "", false); !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, "compared") {
 		t.Errorf("a verification beside another one: %v", err)
 	}
 	if _, err := c.Diff(t.Context(), refs[0].ID, refs[1].ID); !errors.As(err, &refusal) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/restore"
 )
@@ -28,7 +27,7 @@ const (
 // comparison while another one, or a verification, is under way is a *ha.Refusal.
 func (c *Catalogue) Diff(ctx context.Context, idA, idB string) (BackupDiff, error) {
 	if !c.verifying.TryLock() {
-		return BackupDiff{}, &ha.Refusal{Reason: "a backup is being verified or compared: wait until that is done"}
+		return BackupDiff{}, errBusy
 	}
 	defer c.verifying.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, diffWithin)

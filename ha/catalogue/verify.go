@@ -7,7 +7,6 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/blobstore"
-	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -17,7 +16,7 @@ import (
 // nothing is. A verification while another one is under way is a *ha.Refusal.
 func (c *Catalogue) Verify(ctx context.Context, id string, deep bool) (damage string, err error) {
 	if !c.verifying.TryLock() {
-		return "", &ha.Refusal{Reason: "another backup is being verified: wait until that is done"}
+		return "", errBusy
 	}
 	defer c.verifying.Unlock()
 	_, m, err := c.BackupInfo(ctx, id)
