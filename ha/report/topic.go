@@ -61,15 +61,16 @@ const (
 
 // topicOfTrouble is the topic of a trouble, by the kind of its events.
 func topicOfTrouble(kind string) Topic {
-	known := map[string]Topic{
-		"journal": topicJournal, "disk": topicDisk, "application": topicRunsAnyway, "identity": topicRefused, "record": topicRefused, "recovery": topicPutBack,
-		"source": topicChanged, "state": topicDoubtful, "retention": topicRetention, "packs": topicPacks, "object": topicObjects, "config": topicObjects,
-		"cache": topicCache, "rehearsal": topicRehearsal, "discard": topicLeftOver, "fencing": topicUnstoppable,
-	}
-	if t, found := known[kind]; found {
+	if t, found := troubleTopics[kind]; found {
 		return t
 	}
 	return topicOutlook
+}
+
+var troubleTopics = map[string]Topic{
+	"journal": topicJournal, "disk": topicDisk, "application": topicRunsAnyway, "identity": topicRefused, "recovery": topicPutBack,
+	"source": topicChanged, "state": topicDoubtful, "retention": topicRetention, "packs": topicPacks, "object": topicObjects, "config": topicObjects,
+	"cache": topicCache, "rehearsal": topicRehearsal, "discard": topicLeftOver, "fencing": topicUnstoppable,
 }
 
 // sorted puts findings in the order in which they are to be looked at.

@@ -2,7 +2,12 @@ package report
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,4 +60,85 @@ func TestEachFindingHasItsEntryInTheRunbook(t *testing.T) {
 			t.Errorf("the runbook has no entry %s", topic)
 		}
 	}
+}
+
+// TestEachKindOfTroubleHasItsTopic: wherever a trouble is raised. And no topic is of a kind
+// that none has.
+func TestEachKindOfTroubleHasItsTopic(t *testing.T) {
+	raised := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		for kind, where := range troublesOf(t, path) {
+			raised[kind] = true
+			if _, found := troubleTopics[kind]; !found {
+				t.Errorf("%s raises troubles of kind %q, which have no topic", where, kind)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind := range troubleTopics {
+		if !raised[kind] {
+			t.Errorf("nobody raises a trouble of kind %q", kind)
+		}
+	}
+}
+
+// troublesOf are the kinds of troubles that a package raises, each with a place.
+func troublesOf(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset, constants, kinds := token.NewFileSet(), map[string][]string{}, map[token.Pos]ast.Expr{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, value := range n.Values {
+					constants[n.Names[i].Name] = append(constants[n.Names[i].Name], literal(value)...)
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "Trouble" && len(n.Args) == 4 {
+					kinds[n.Pos()] = n.Args[1]
+				}
+			}
+			return true
+		})
+	}
+	found := map[string]string{}
+	for pos, kind := range kinds {
+		values := literal(kind)
+		if name, ok := kind.(*ast.Ident); ok {
+			values = constants[name.Name] // functions may have constants of the same name
+		}
+		if len(values) == 0 {
+			t.Errorf("%s: the kind is no constant of its package", fset.Position(pos))
+		}
+		for _, value := range values {
+			found[value] = fset.Position(pos).String()
+		}
+	}
+	return found
+}
+
+// literal is the text of a constant that is written out; nothing for anything else.
+func literal(e ast.Expr) []string {
+	text, ok := e.(*ast.BasicLit)
+	if !ok || text.Kind != token.STRING {
+		return nil
+	}
+	return []string{strings.Trim(text.Value, "\"`")}
 }
