@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/stream"
 )
 
 // Kind is what the package of one kind of source registers: what can be done with
@@ -32,6 +33,8 @@ type Kind struct {
 	Held func(e Entry) string
 	// HeldIn is HeldIn; nil: no file systems are mounted within.
 	HeldIn func(e Entry) func(path string) bool
+	// LogPosition is LogPosition; nil: the kind has no log that is shipped.
+	LogPosition func(e Entry) (stream.Position, bool)
 	// MaybeFull tells whether a full disk may have caused an error of the kind's
 	// own; nil: it has none.
 	MaybeFull func(error) bool

@@ -1,0 +1,65 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/understudy-ha/understudy/backup/stream"
+)
+
+// ErrGap says that a source's log from a position on is not there any more: what was to
+// go on there begins anew, with a whole copy.
+var ErrGap = errors.New("the log from there on is not there any more")
+
+// Streamer is a Source whose log can be shipped as it is written.
+type Streamer interface {
+	// OpenLog opens the log at a position, or, where from is nil, where a new stream
+	// of it begins. ErrGap where the log from there on is gone.
+	OpenLog(ctx context.Context, from *stream.Position) (Log, error)
+}
+
+// Log is a source's log as it is written. One goroutine uses it, but for Confirm. Its
+// pieces, put together, are the same bytes wherever they were cut.
+type Log interface {
+	// Begin is where the log was opened, and what a Follower must know of it.
+	Begin() (stream.Position, json.RawMessage)
+	// Next waits until there is more log, and returns it with the position behind it:
+	// at most stream.MaxLog bytes, which are valid until the next call.
+	Next(ctx context.Context) (log []byte, to stream.Position, err error)
+	// Confirm tells the source that everything before p is in the bucket.
+	Confirm(p stream.Position) error
+	Close() error
+}
+
+// Follower is a Restorer whose stage goes on by the log of a stream.
+type Follower interface {
+	// Followed is where the stage's log ends, durably; false: nothing is staged that
+	// could go on.
+	Followed(ctx context.Context) (stream.Position, bool, error)
+	// Feed appends log from that position on, which is durable when Feed returns. begin
+	// is that of the stream that the log is of.
+	Feed(ctx context.Context, begin json.RawMessage, from stream.Position, log []byte) error
+	// CatchUp waits until what was fed up to a position is applied as far as it can be,
+	// and closes the stage for the swap.
+	CatchUp(ctx context.Context, to stream.Position) error
+	// Applied is how far the stage has come, for people.
+	Applied(ctx context.Context) (stream.Position, error)
+}
+
+// Served is a Source that is a program of its own, which runs with the application.
+type Served interface {
+	// Start makes it run and take writes, in an epoch. It is idempotent.
+	Start(ctx context.Context, epoch uint64) error
+	// Stop stops it, with everything written. It is idempotent.
+	Stop(ctx context.Context) error
+}
+
+// LogPosition is where the log goes on of which a dump holds all before; false where
+// the kind has none.
+func LogPosition(e Entry) (stream.Position, bool) {
+	if position := kinds[e.Kind].LogPosition; position != nil {
+		return position(e)
+	}
+	return 0, false
+}
