@@ -14,10 +14,10 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
 

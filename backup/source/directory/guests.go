@@ -11,9 +11,9 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/meta"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 )
 
 // A source may lie in a directory that is a source too: it is a guest there. The

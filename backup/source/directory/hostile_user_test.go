@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )

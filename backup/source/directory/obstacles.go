@@ -12,8 +12,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
 )
 

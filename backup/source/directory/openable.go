@@ -2,7 +2,7 @@ package directory
 
 import (
 	"github.com/understudy-ha/understudy/backup/holder"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 )
 
 // Live implements Openable.

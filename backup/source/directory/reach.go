@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 )
 
 // Reach implements Restorer.

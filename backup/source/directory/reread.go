@@ -11,9 +11,9 @@ import (
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/reread"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
 

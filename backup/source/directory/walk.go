@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
-	"github.com/understudy-ha/understudy/backup/source/directory/internal/stage"
 	"github.com/understudy-ha/understudy/backup/source/internal/opendir"
 	"github.com/understudy-ha/understudy/backup/source/internal/opened"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
 )
 
 // found is something that a walk met.

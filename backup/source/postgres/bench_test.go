@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -23,7 +23,7 @@ func BenchmarkPostgresDump(b *testing.B) {
 	sqlIn(b, srv.DSN("postgres"), "CREATE DATABASE app")
 	pgbench := findBeside(b, "pgbench")
 	runTool(b, pgbench, "--initialize", "--quiet", "--scale=10", srv.DSN("app"))
-	pgDump, err := client.FindTool(b.Context(), "pg_dump", client.MinServer)
+	pgDump, err := pgclient.FindTool(b.Context(), "pg_dump", pgclient.MinServer)
 	sourcetest.Must(b, err)
 	src := newPostgresAt(b, srv, "app")
 
@@ -49,7 +49,7 @@ func BenchmarkPostgresDump(b *testing.B) {
 // findBeside finds a program that is installed beside pg_dump.
 func findBeside(t testing.TB, name string) string {
 	t.Helper()
-	for _, path := range client.ToolPaths("pg_dump") {
+	for _, path := range pgclient.ToolPaths("pg_dump") {
 		if found, err := exec.LookPath(filepath.Join(filepath.Dir(path), name)); err == nil {
 			return found
 		}

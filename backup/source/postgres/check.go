@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // checker looks whether a database can be dumped, and replaced.
 type checker struct {
 	db      *database
-	url     client.URL
+	url     pgclient.URL
 	scratch string
 	noAdmin bool // no admin_url is set: the application's own role is the administrator
 }
@@ -28,20 +28,20 @@ func (c *checker) check(ctx context.Context) (there bool, err error) {
 	var major int
 	err = c.db.with(ctx, func(conn *pgx.Conn) error {
 		var err error
-		if major, err = client.ServerMajor(conn); err != nil {
+		if major, err = pgclient.ServerMajor(conn); err != nil {
 			return err
 		}
 		if err := checkRights(ctx, conn); err != nil {
 			return err
 		}
-		there, err = client.DatabaseExists(ctx, conn, c.db.name())
+		there, err = pgclient.DatabaseExists(ctx, conn, c.db.name())
 		return err
 	})
 	if err != nil {
 		return false, c.adminTrouble(err)
 	}
 	for _, tool := range []string{"pg_dump", "pg_restore"} {
-		if _, err := client.FindTool(ctx, tool, major); err != nil {
+		if _, err := pgclient.FindTool(ctx, tool, major); err != nil {
 			return false, err
 		}
 	}
@@ -54,8 +54,8 @@ func (c *checker) check(ctx context.Context) (there bool, err error) {
 func (c *checker) replaceable(ctx context.Context) error {
 	var super bool
 	err := c.db.with(ctx, func(conn *pgx.Conn) error {
-		super = client.IsSuper(conn)
-		prepared, err := client.CollectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", c.db.name())
+		super = pgclient.IsSuper(conn)
+		prepared, err := pgclient.CollectNames(ctx, conn, "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", c.db.name())
 		if err == nil && len(prepared) > 0 {
 			err = fmt.Errorf("database %q cannot be replaced while it has prepared transactions (%s): commit them or roll them back", c.db.name(), strings.Join(prepared, ", "))
 		}
@@ -95,11 +95,11 @@ func (c *checker) checkUser(ctx context.Context) error {
 // new host the application's own role, which is asked where there is no
 // admin_url, does not exist.
 func (c *checker) adminTrouble(err error) error {
-	refused := client.IsCode(err, "28000") || client.IsCode(err, "28P01") // no such role, wrong password
+	refused := pgclient.IsCode(err, "28000") || pgclient.IsCode(err, "28P01") // no such role, wrong password
 	if !c.noAdmin || !refused {
 		return fmt.Errorf("check admin_url: %w", err)
 	}
-	user := client.Ident(c.url.User())
+	user := pgclient.Ident(c.url.User())
 	return fmt.Errorf("%w: a new host needs an administrator who makes database and roles: set admin_url to a superuser's; or, as a superuser, run there: CREATE ROLE %s LOGIN CREATEDB CREATEROLE PASSWORD '…'; GRANT pg_signal_backend TO %s", err, user, user)
 }
 

@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // database is the one that is backed up, and those beside it on its server that stand in
 // for it, under names made from its own.
 type database struct {
 	called string
-	admin  client.URL // the server, as who creates and renames databases
+	admin  pgclient.URL // the server, as who creates and renames databases
 	// fault, in tests, stops a swap after the named step.
 	fault func(step string) error
 }
@@ -76,7 +76,7 @@ func besideName(database, suffix string) string {
 // itself sees to it that it happens wholly or not at all.
 func (d *database) state(ctx context.Context, conn *pgx.Conn) (st swap.State, err error) {
 	for _, e := range st.Parts(d.staged(), d.name(), d.replaced(), d.absent()) {
-		if *e.To, err = client.DatabaseExists(ctx, conn, e.Name); err != nil {
+		if *e.To, err = pgclient.DatabaseExists(ctx, conn, e.Name); err != nil {
 			return st, err
 		}
 	}
@@ -104,7 +104,7 @@ func (d *database) renameAll(ctx context.Context, conn *pgx.Conn, renames []rena
 			}
 			return also(tx)
 		})
-		if !client.IsCode(err, "55006") { // object_in_use; the server has waited for five seconds
+		if !pgclient.IsCode(err, "55006") { // object_in_use; the server has waited for five seconds
 			break
 		}
 	}
@@ -113,15 +113,15 @@ func (d *database) renameAll(ctx context.Context, conn *pgx.Conn, renames []rena
 
 func (d *database) renameIn(ctx context.Context, tx pgx.Tx, renames []rename) error {
 	for _, r := range renames {
-		err := client.Execute(ctx, tx, "ALTER DATABASE "+client.Ident(r.from)+" RENAME TO "+client.Ident(r.to))
+		err := pgclient.Execute(ctx, tx, "ALTER DATABASE "+pgclient.Ident(r.from)+" RENAME TO "+pgclient.Ident(r.to))
 		if err != nil {
-			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, client.Explained(err))
+			return fmt.Errorf("rename database %q to %q: %w", r.from, r.to, pgclient.Explained(err))
 		}
 		if err := d.fault("rename " + r.from); err != nil {
 			return err
 		}
 		if r.to == d.name() {
-			if err := client.Execute(ctx, tx, openTo(r.to)); err != nil {
+			if err := pgclient.Execute(ctx, tx, openTo(r.to)); err != nil {
 				return fmt.Errorf("open database %q: %w", r.to, err)
 			}
 		}
@@ -134,7 +134,7 @@ func (d *database) endSessions(ctx context.Context, conn *pgx.Conn, renames []re
 	for i, r := range renames {
 		names[i] = r.from
 	}
-	ended, err := client.CollectNames(ctx, conn, `
+	ended, err := pgclient.CollectNames(ctx, conn, `
 		SELECT CASE WHEN ended AND datname = $2 AND backend_type = 'client backend' AND application_name <> 'understudy' THEN `+describedSession+` ELSE '' END
 		FROM (SELECT *, pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
 			WHERE datname = ANY ($1) AND pid <> pg_catalog.pg_backend_pid()) s`, names, d.name())
@@ -156,11 +156,11 @@ func (d *database) step(name string, err error) error {
 }
 
 func closeTo(name string) string {
-	return "ALTER DATABASE " + client.Ident(name) + " ALLOW_CONNECTIONS false"
+	return "ALTER DATABASE " + pgclient.Ident(name) + " ALLOW_CONNECTIONS false"
 }
 
 func openTo(name string) string {
-	return "ALTER DATABASE " + client.Ident(name) + " ALLOW_CONNECTIONS true"
+	return "ALTER DATABASE " + pgclient.Ident(name) + " ALLOW_CONNECTIONS true"
 }
 
 // describedSession says who is connected, and from where.
@@ -169,7 +169,7 @@ const describedSession = `pg_catalog.format('session %s of role %s (%s) in datab
 
 // sessions describes the first ones that are connected, but for those of this program.
 func (d *database) sessions(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	return client.CollectNames(ctx, conn, `
+	return pgclient.CollectNames(ctx, conn, `
 		SELECT `+describedSession+`
 		FROM pg_catalog.pg_stat_activity
 		WHERE datname = $1 AND backend_type = 'client backend' AND application_name <> 'understudy'

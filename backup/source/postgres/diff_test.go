@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -50,9 +50,9 @@ func TestAPostgresDumpsRowsAreComparedWithoutAServer(t *testing.T) {
 		t.Errorf("%v %s", changes, diff)
 	}
 	t.Setenv("PATH", t.TempDir())
-	folders := client.ToolDirs
-	client.ToolDirs = nil
-	defer func() { client.ToolDirs = folders }()
+	folders := pgclient.ToolDirs
+	pgclient.ToolDirs = nil
+	defer func() { pgclient.ToolDirs = folders }()
 	_, err := source.Compare(t.Context(), a, s.LastSide(), source.CompareOptions{SameKeys: true, Scratch: t.TempDir()})
 	sourcetest.MustFail(t, err, "compare db: the dumps differ, and their rows cannot be compared without pg_restore: find pg_restore: not installed: install the client programs of PostgreSQL")
 }

@@ -7,17 +7,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // dropDatabase drops a database with whatever in it keeps a server from
 // dropping it. Its publishers, if it subscribes to any, are told nothing: the
 // slot there belongs to the database that goes on.
 func (d *database) drop(ctx context.Context, conn *pgx.Conn, name string) error {
-	drop := "DROP DATABASE IF EXISTS " + client.Ident(name) + " WITH (FORCE)"
-	err := client.Execute(ctx, conn, drop)
+	drop := "DROP DATABASE IF EXISTS " + pgclient.Ident(name) + " WITH (FORCE)"
+	err := pgclient.Execute(ctx, conn, drop)
 	if err != nil && ctx.Err() == nil && !conn.IsClosed() {
-		if err = errors.Join(client.Explained(err), d.release(ctx, conn, name)); client.Execute(ctx, conn, drop) == nil {
+		if err = errors.Join(pgclient.Explained(err), d.release(ctx, conn, name)); pgclient.Execute(ctx, conn, drop) == nil {
 			err = nil
 		}
 	}
@@ -38,22 +38,22 @@ func (d *database) release(ctx context.Context, conn *pgx.Conn, name string) err
 		// Its subscriptions stop before it is opened: for as long as one ran it
 		// would take from the publisher what the database that goes on needs.
 		// ALTER SUBSCRIPTION works only from within the database.
-		if err := client.Execute(ctx, conn, "SET allow_system_table_mods TO on"); err != nil {
+		if err := pgclient.Execute(ctx, conn, "SET allow_system_table_mods TO on"); err != nil {
 			return fmt.Errorf("disable subscriptions of %q: %w", name, err)
 		}
 		_, err := conn.Exec(ctx, `
 			UPDATE pg_catalog.pg_subscription SET subenabled = false
 			WHERE subenabled AND subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = $1)`, name)
-		if err = errors.Join(err, client.Execute(ctx, conn, "RESET allow_system_table_mods")); err != nil {
+		if err = errors.Join(err, pgclient.Execute(ctx, conn, "RESET allow_system_table_mods")); err != nil {
 			return fmt.Errorf("disable subscriptions of %q: %w", name, err)
 		}
 	}
-	err := client.Execute(ctx, conn, "ALTER DATABASE "+client.Ident(name)+" IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1")
+	err := pgclient.Execute(ctx, conn, "ALTER DATABASE "+pgclient.Ident(name)+" IS_TEMPLATE false ALLOW_CONNECTIONS true CONNECTION LIMIT -1")
 	if err != nil {
 		return fmt.Errorf("open database %q: %w", name, err)
 	}
 	err = d.admin.To(name).With(ctx, func(inside *pgx.Conn) error { return releaseWithin(ctx, inside, super) })
-	if err := errors.Join(err, client.Execute(ctx, conn, closeTo(name))); err != nil {
+	if err := errors.Join(err, pgclient.Execute(ctx, conn, closeTo(name))); err != nil {
 		return err
 	}
 	return endSlots(ctx, conn, name)
@@ -62,7 +62,7 @@ func (d *database) release(ctx context.Context, conn *pgx.Conn, name string) err
 // releaseWithin does of release what is done within the database.
 func releaseWithin(ctx context.Context, conn *pgx.Conn, super bool) error {
 	if super { // no trigger of the database's has a say
-		if err := client.Execute(ctx, conn, "SET session_replication_role TO replica"); err != nil {
+		if err := pgclient.Execute(ctx, conn, "SET session_replication_role TO replica"); err != nil {
 			return err
 		}
 	}
@@ -83,13 +83,13 @@ func releaseWithin(ctx context.Context, conn *pgx.Conn, super bool) error {
 			},
 		},
 	} {
-		names, err := client.CollectNames(ctx, conn, each.query)
+		names, err := pgclient.CollectNames(ctx, conn, each.query)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
 			for _, sql := range each.do {
-				if err := client.Execute(ctx, conn, fmt.Sprintf(sql, name)); err != nil {
+				if err := pgclient.Execute(ctx, conn, fmt.Sprintf(sql, name)); err != nil {
 					return fmt.Errorf("%s: %w", fmt.Sprintf(sql, name), err)
 				}
 			}

@@ -10,16 +10,16 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // dumper dumps the database.
 type dumper struct {
 	name        string // of the source
 	db          *database
-	url         client.URL // names the database, and who may dump it
+	url         pgclient.URL // names the database, and who may dump it
 	watch       *snapshotWatch
 	lockTimeout time.Duration
 	trusted     bool // a restore makes superusers of roles
@@ -31,7 +31,7 @@ func (d *dumper) dump(ctx context.Context, w *pack.Writer, prev *source.Previous
 		return source.Entry{}, err
 	}
 	defer snap.close(ctx)
-	pgDump, err := client.FindTool(ctx, "pg_dump", snap.facts.Major)
+	pgDump, err := pgclient.FindTool(ctx, "pg_dump", snap.facts.Major)
 	if err != nil {
 		return source.Entry{}, err
 	}
@@ -73,7 +73,7 @@ func (d *dumper) entry(ctx context.Context, w *pack.Writer, snap *dumpSnapshot, 
 
 // writeDump runs pg_dump. What it says though it succeeds is returned too: it
 // names there what it leaves out.
-func (d *dumper) writeDump(ctx context.Context, w *pack.Writer, t client.Tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
+func (d *dumper) writeDump(ctx context.Context, w *pack.Writer, t pgclient.Tool, snap *dumpSnapshot) (_ pack.Stream, said []string, err error) {
 	out, err := program.Program{
 		Argv: []string{
 			t.Path, "--format=custom", "--compress=0", "--no-password", "--snapshot=" + snap.id,

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -18,7 +18,7 @@ import (
 // table that says where and as whom it ran. f is what an index takes.
 func hostileCode(program string) []string {
 	try := func(sql string) string {
-		return "BEGIN EXECUTE " + client.Literal(sql) + "; EXCEPTION WHEN OTHERS THEN NULL; END;\n"
+		return "BEGIN EXECUTE " + pgclient.Literal(sql) + "; EXCEPTION WHEN OTHERS THEN NULL; END;\n"
 	}
 	return []string{
 		"CREATE FUNCTION public.attack() RETURNS int LANGUAGE plpgsql AS $body$ BEGIN\n" +

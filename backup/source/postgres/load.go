@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
@@ -23,7 +23,7 @@ type loading struct {
 	notes *notes
 	jobs  int
 	trust []string
-	tool  client.Tool
+	tool  pgclient.Tool
 	major int
 	plan  *archive.Plan
 	roles *globals.Aligner
@@ -37,7 +37,7 @@ type loading struct {
 func (l *loading) load(ctx context.Context) ([]string, error) {
 	err := l.db.within(ctx, l.db.staging(), func(conn *pgx.Conn) (err error) {
 		l.conn = conn
-		if l.major, err = client.ServerMajor(conn); err != nil {
+		if l.major, err = pgclient.ServerMajor(conn); err != nil {
 			return err
 		}
 		if err := l.makeExtensions(ctx); err != nil {
@@ -51,7 +51,7 @@ func (l *loading) load(ctx context.Context) ([]string, error) {
 		// The planner needs statistics from the first query on. They are
 		// gathered while all is the restorer's, for expressions in indexes
 		// are computed as the owner of their table.
-		if err := l.who.url.To(l.db.staging()).With(ctx, func(conn *pgx.Conn) error { return client.Execute(ctx, conn, "ANALYZE") }); err != nil {
+		if err := l.who.url.To(l.db.staging()).With(ctx, func(conn *pgx.Conn) error { return pgclient.Execute(ctx, conn, "ANALYZE") }); err != nil {
 			return fmt.Errorf("analyse: %w", err)
 		}
 		return l.handOver(ctx)
@@ -101,12 +101,12 @@ func (l *loading) makeExtensions(ctx context.Context) error {
 		if err := l.makeSchema(ctx, schema); err != nil {
 			return err
 		}
-		if err := client.Execute(ctx, l.conn, "CREATE EXTENSION IF NOT EXISTS "+client.Ident(name)+" WITH SCHEMA "+client.Ident(schema)); err != nil {
-			return fmt.Errorf("make extension %q: %w", name, client.Explained(err))
+		if err := pgclient.Execute(ctx, l.conn, "CREATE EXTENSION IF NOT EXISTS "+pgclient.Ident(name)+" WITH SCHEMA "+pgclient.Ident(schema)); err != nil {
+			return fmt.Errorf("make extension %q: %w", name, pgclient.Explained(err))
 		}
 	}
 	if err := l.who.arrive(ctx, l.conn); err != nil {
-		return fmt.Errorf("let role %q use the extensions: %w", l.who.role, client.Explained(err))
+		return fmt.Errorf("let role %q use the extensions: %w", l.who.role, pgclient.Explained(err))
 	}
 	return nil
 }
@@ -117,8 +117,8 @@ func (l *loading) makeSchema(ctx context.Context, name string) error {
 	if name == "public" || slices.Contains(l.made, name) || !slices.ContainsFunc(l.plan.Entries, in) {
 		return nil
 	}
-	if err := client.Execute(ctx, l.conn, "CREATE SCHEMA "+client.Ident(name)+" AUTHORIZATION "+client.Ident(l.who.role)); err != nil {
-		return fmt.Errorf("make schema %q: %w", name, client.Explained(err))
+	if err := pgclient.Execute(ctx, l.conn, "CREATE SCHEMA "+pgclient.Ident(name)+" AUTHORIZATION "+pgclient.Ident(l.who.role)); err != nil {
+		return fmt.Errorf("make schema %q: %w", name, pgclient.Explained(err))
 	}
 	l.made = append(l.made, name)
 	return nil
@@ -193,8 +193,8 @@ func (l *loading) setOwner(ctx context.Context, e *archive.Entry, role string) e
 	if err != nil {
 		return err
 	}
-	if err := client.Execute(ctx, l.conn, statements...); err != nil {
-		return fmt.Errorf("give %s to role %q: %w", e.Label(), role, client.Explained(err))
+	if err := pgclient.Execute(ctx, l.conn, statements...); err != nil {
+		return fmt.Errorf("give %s to role %q: %w", e.Label(), role, pgclient.Explained(err))
 	}
 	return nil
 }
@@ -221,18 +221,18 @@ func (l *loading) lateGrants(late func(*archive.Entry) bool) (grants []*archive.
 // restorer, who may read everything for that.
 func (l *loading) computeViews(ctx context.Context, forSuperusers bool) error {
 	if forSuperusers && !l.who.admin && l.roles.Super {
-		rights := []string{"ALTER ROLE " + client.Ident(l.who.role) + " BYPASSRLS"}
+		rights := []string{"ALTER ROLE " + pgclient.Ident(l.who.role) + " BYPASSRLS"}
 		if l.major >= 14 {
-			rights = append(rights, "GRANT pg_read_all_data TO "+client.Ident(l.who.role))
+			rights = append(rights, "GRANT pg_read_all_data TO "+pgclient.Ident(l.who.role))
 		}
-		if err := client.Execute(ctx, l.conn, rights...); err != nil {
-			return fmt.Errorf("let role %q read: %w", l.who.role, client.Explained(err))
+		if err := pgclient.Execute(ctx, l.conn, rights...); err != nil {
+			return fmt.Errorf("let role %q read: %w", l.who.role, pgclient.Explained(err))
 		}
 	}
 	for _, e := range l.plan.Views {
-		name := client.Ident(e.Namespace) + "." + client.Ident(e.Tag)
-		if err := client.Execute(ctx, l.conn, "REFRESH MATERIALIZED VIEW "+name, "ANALYZE "+name); err != nil {
-			return fmt.Errorf("compute materialized view %s: %w", name, client.Explained(err))
+		name := pgclient.Ident(e.Namespace) + "." + pgclient.Ident(e.Tag)
+		if err := pgclient.Execute(ctx, l.conn, "REFRESH MATERIALIZED VIEW "+name, "ANALYZE "+name); err != nil {
+			return fmt.Errorf("compute materialized view %s: %w", name, pgclient.Explained(err))
 		}
 	}
 	return nil
@@ -247,15 +247,15 @@ func (l *loading) execute(ctx context.Context, entries []*archive.Entry) error {
 			return err
 		}
 		if err := l.executeAll(ctx, e, statements); err != nil {
-			return fmt.Errorf("restore %s: %w", e.Label(), client.Explained(err))
+			return fmt.Errorf("restore %s: %w", e.Label(), pgclient.Explained(err))
 		}
 	}
 	return nil
 }
 
 func (l *loading) executeAll(ctx context.Context, e *archive.Entry, statements []string) error {
-	if err := client.Execute(ctx, l.conn, statements...); err != nil {
-		_ = client.Execute(ctx, l.conn, "RESET SESSION AUTHORIZATION")
+	if err := pgclient.Execute(ctx, l.conn, statements...); err != nil {
+		_ = pgclient.Execute(ctx, l.conn, "RESET SESSION AUTHORIZATION")
 		return err
 	}
 	if e.Kind == "EVENT TRIGGER" {
@@ -275,7 +275,7 @@ func (l *loading) giveStep(ctx context.Context, e *archive.Entry) error {
 		return nil
 	case e.Kind == "PUBLICATION" && !slices.Contains(l.roles.StandIns(), e.Owner),
 		(e.Kind == "EVENT TRIGGER" || e.Kind == "SUBSCRIPTION") && super:
-		return client.Execute(ctx, l.conn, "ALTER "+e.Kind+" "+client.Ident(e.Tag)+" OWNER TO "+client.Ident(e.Owner))
+		return pgclient.Execute(ctx, l.conn, "ALTER "+e.Kind+" "+pgclient.Ident(e.Tag)+" OWNER TO "+pgclient.Ident(e.Owner))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
@@ -71,7 +71,7 @@ func (l *locales) accept(ctx context.Context, conn *pgx.Conn, facts Facts) error
 // tryLocale has the server look whether it could make a database with a locale,
 // under a name that is taken: that it says last.
 func tryLocale(ctx context.Context, conn *pgx.Conn, d *globals.Database, of string) error {
-	err := client.Execute(ctx, conn, d.Create(conn.Config().Database))
+	err := pgclient.Execute(ctx, conn, d.Create(conn.Config().Database))
 	var refused *pgconn.PgError
 	switch {
 	case !errors.As(err, &refused) && err != nil:
@@ -80,7 +80,7 @@ func tryLocale(ctx context.Context, conn *pgx.Conn, d *globals.Database, of stri
 		return nil
 	}
 	names := strings.Join(strings.Fields(strings.Join([]string{d.Collate, d.CType, d.Locale}, " ")), ", ")
-	return fmt.Errorf("the server here does not have the locale of %s (%s): install it on the server's host (locale-gen, or the system's package of locales; for ICU a server that is built with it), and restart the server: %w", of, names, client.Explained(err))
+	return fmt.Errorf("the server here does not have the locale of %s (%s): install it on the server's host (locale-gen, or the system's package of locales; for ICU a server that is built with it), and restart the server: %w", of, names, pgclient.Explained(err))
 }
 
 // acceptCollations looks for collations that are the server's own.

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -73,13 +73,13 @@ func TestPostgresLocalesThatAServerLacksAreNamed(t *testing.T) {
 func TestPostgresWarningsOfARestoreAreKept(t *testing.T) {
 	srv := server.Postgres(t)
 	s, e := newSmall(t, srv, "app")
-	real, err := client.FindTool(t.Context(), "pg_restore", client.MinServer)
+	real, err := pgclient.FindTool(t.Context(), "pg_restore", pgclient.MinServer)
 	sourcetest.Must(t, err)
 	dir := t.TempDir()
 	sourcetest.Must(t, os.WriteFile(filepath.Join(dir, "pg_restore"), []byte("#!/bin/sh\necho 'pg_restore: warning: it is odd' >&2\necho 'pg_restore: hint: look at it' >&2\nexec "+real.Path+" \"$@\"\n"), 0o755))
-	old := client.ToolDirs
-	t.Cleanup(func() { client.ToolDirs = old })
-	client.ToolDirs = []string{dir}
+	old := pgclient.ToolDirs
+	t.Cleanup(func() { pgclient.ToolDirs = old })
+	pgclient.ToolDirs = []string{dir}
 	p := newPostgresAt(t, srv, "app")
 	var x source.Examination
 	sourcetest.Must(t, p.Stage(source.WithExamination(t.Context(), &x), s.Reader(), e))

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // refusedByRights are errors of the server's that another role would not have.
@@ -26,7 +26,7 @@ func (d *dumper) whyNot(ctx context.Context, s *dumpSnapshot, err error) error {
 	}
 	var holders []string
 	lookErr := d.db.admin.To(d.db.name()).With(ctx, func(conn *pgx.Conn) (err error) {
-		holders, err = client.CollectNames(ctx, conn, sqlLockHolders)
+		holders, err = pgclient.CollectNames(ctx, conn, sqlLockHolders)
 		return err
 	})
 	if lookErr != nil || len(holders) == 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
@@ -96,7 +96,7 @@ func (d *dumper) losses(ctx context.Context, s *dumpSnapshot, prev *source.Previ
 
 func readLosses(ctx context.Context, conn *pgx.Conn, looks []loss) (found []string, err error) {
 	for _, l := range looks {
-		names, err := client.CollectNames(ctx, conn, l.query)
+		names, err := pgclient.CollectNames(ctx, conn, l.query)
 		if err != nil {
 			return nil, err
 		}

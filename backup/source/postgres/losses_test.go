@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -109,9 +109,9 @@ func TestPostgresDefaultsOfTheServerDisturbNothing(t *testing.T) {
 		for _, s := range settings {
 			name, value, _ := strings.Cut(s, "=")
 			if name == "search_path" || name == "array_nulls" {
-				sqlIn(t, srv.DSN("postgres"), "SET default_transaction_read_only TO off", "ALTER ROLE postgres SET "+name+" TO "+client.Literal(value))
+				sqlIn(t, srv.DSN("postgres"), "SET default_transaction_read_only TO off", "ALTER ROLE postgres SET "+name+" TO "+pgclient.Literal(value))
 			} else {
-				sqlIn(t, srv.DSN("postgres"), "SET default_transaction_read_only TO off", "ALTER SYSTEM SET "+name+" TO "+client.Literal(value), "SELECT pg_reload_conf()")
+				sqlIn(t, srv.DSN("postgres"), "SET default_transaction_read_only TO off", "ALTER SYSTEM SET "+name+" TO "+pgclient.Literal(value), "SELECT pg_reload_conf()")
 			}
 		}
 	}

@@ -2,8 +2,8 @@
 // with the roles that it needs. pg_dump dumps it, and a stage is another database of
 // the server, which a swap gives the name of the first.
 //
-// Below it: client (connections and programs), globals (roles and what belongs to a
-// database), archive (what is in a dump, and who restores it), compare (two dumps).
+// Below it: globals (roles and what belongs to a database), archive (what is in a dump,
+// and who restores it), compare (two dumps). Package pgclient has connections and programs.
 package postgres
 
 import (
@@ -19,8 +19,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 const kind = "postgres"
@@ -120,19 +120,19 @@ func newPostgres(name string, cfg Config) (*Source, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	url, err := client.ParseURL(cfg.URL, cfg.LockTimeout)
+	url, err := pgclient.ParseURL(cfg.URL, cfg.LockTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
 	admin := url.To("postgres")
 	if cfg.AdminURL != "" {
-		if admin, err = client.ParseURL(cfg.AdminURL, cfg.LockTimeout); err != nil {
+		if admin, err = pgclient.ParseURL(cfg.AdminURL, cfg.LockTimeout); err != nil {
 			return nil, fmt.Errorf("admin_url: %w", err)
 		}
 	}
-	var restore client.URL
+	var restore pgclient.URL
 	if cfg.RestoreURL != "" {
-		if restore, err = client.ParseURL(cfg.RestoreURL, cfg.LockTimeout); err != nil {
+		if restore, err = pgclient.ParseURL(cfg.RestoreURL, cfg.LockTimeout); err != nil {
 			return nil, fmt.Errorf("restore_url: %w", err)
 		}
 	}
@@ -143,7 +143,7 @@ func newPostgres(name string, cfg Config) (*Source, error) {
 }
 
 // assemble makes the parts, each with those that it needs.
-func assemble(name string, cfg Config, url, admin, restore client.URL) *Source {
+func assemble(name string, cfg Config, url, admin, restore pgclient.URL) *Source {
 	db := &database{called: url.Database(), admin: admin, fault: swap.NoFault}
 	files := &notes{dir: cfg.Scratch}
 	beside := &stage{db: db, notes: files}
@@ -318,7 +318,7 @@ func (p *Source) Keeps(kept string) bool { return p.swapper.keeps(kept) }
 // IsKept implements source.Keeper.
 func (p *Source) IsKept(ctx context.Context, kept string) (there bool, err error) {
 	err = p.db.with(ctx, func(conn *pgx.Conn) (err error) {
-		there, err = client.DatabaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
+		there, err = pgclient.DatabaseExists(ctx, conn, strings.TrimPrefix(kept, keptPrefix))
 		return err
 	})
 	return there, err

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
@@ -215,7 +215,7 @@ func checkFacts(t *testing.T, e source.Entry) {
 	if e.Kind != "postgres" || e.Extra == nil || e.Size != e.Root.Size+e.Extra.Size {
 		t.Errorf("entry %+v", e)
 	}
-	if f.Major < client.MinServer || !strings.HasPrefix(f.Server, fmt.Sprint(f.Major)) || f.Tool < f.Major || !strings.Contains(f.LSN, "/") ||
+	if f.Major < pgclient.MinServer || !strings.HasPrefix(f.Server, fmt.Sprint(f.Major)) || f.Tool < f.Major || !strings.Contains(f.LSN, "/") ||
 		f.Database != "app" || f.Size < 1<<20 || f.Encoding != "UTF8" || f.Collate != "C.UTF-8" || f.CType != "C" || f.Extensions["pg_trgm"] == "" {
 		t.Errorf("facts %+v", f)
 	}

@@ -16,15 +16,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // restorer is the role that a dump is restored as. It is no superuser, for what
 // is in a dump may run as it: a check's function, an index's, a default's. Rows
 // and objects are its own until all of them are there.
 type restorer struct {
-	url       client.URL // to connect as the role
+	url       pgclient.URL // to connect as the role
 	role      string
 	temporary bool // it was made for one restore
 	admin     bool // it is the administrator
@@ -37,8 +37,8 @@ const maxRestorers = 20
 // restorers choose, make and drop the roles that dumps are restored as.
 type restorers struct {
 	db    *database
-	user  string      // the application's own role
-	given *client.URL // restore_url; nil for none
+	user  string        // the application's own role
+	given *pgclient.URL // restore_url; nil for none
 	trust []string
 	// restorable is whether a restore was seen to be able to connect as its role.
 	restorable atomic.Bool
@@ -54,7 +54,7 @@ func (r *restorers) choose(ctx context.Context, conn *pgx.Conn) (*restorer, erro
 	}
 	for n := 1; n <= maxRestorers; n++ {
 		name := r.db.restorer(n)
-		if client.Execute(ctx, conn, "DROP ROLE IF EXISTS "+client.Ident(name)) == nil {
+		if pgclient.Execute(ctx, conn, "DROP ROLE IF EXISTS "+pgclient.Ident(name)) == nil {
 			return r.makeRole(ctx, conn, name)
 		}
 	}
@@ -64,7 +64,7 @@ func (r *restorers) choose(ctx context.Context, conn *pgx.Conn) (*restorer, erro
 // byAdmin tells whether the administrator restores everything: who is the
 // application's own role, or trusts the dump.
 func (r *restorers) byAdmin(conn *pgx.Conn) bool {
-	return r.db.admin.User() == r.user && !client.IsSuper(conn) || slices.Contains(r.trust, archive.TrustAll)
+	return r.db.admin.User() == r.user && !pgclient.IsSuper(conn) || slices.Contains(r.trust, archive.TrustAll)
 }
 
 // givenRole is the role of restore_url.
@@ -91,12 +91,12 @@ func (r *restorers) makeRole(ctx context.Context, conn *pgx.Conn, name string) (
 	if err != nil {
 		return nil, err
 	}
-	sql := []string{"CREATE ROLE " + client.Ident(name) + " WITH LOGIN PASSWORD " + client.Literal(verifier)}
-	if !client.IsSuper(conn) { // who gives it a database, and takes over what it makes
-		sql = append(sql, "GRANT "+client.Ident(name)+" TO CURRENT_USER")
+	sql := []string{"CREATE ROLE " + pgclient.Ident(name) + " WITH LOGIN PASSWORD " + pgclient.Literal(verifier)}
+	if !pgclient.IsSuper(conn) { // who gives it a database, and takes over what it makes
+		sql = append(sql, "GRANT "+pgclient.Ident(name)+" TO CURRENT_USER")
 	}
-	if err := client.Execute(ctx, conn, sql...); err != nil {
-		return nil, fmt.Errorf("make role %q to restore as: %w", name, client.Explained(err))
+	if err := pgclient.Execute(ctx, conn, sql...); err != nil {
+		return nil, fmt.Errorf("make role %q to restore as: %w", name, pgclient.Explained(err))
 	}
 	return &restorer{url: r.db.admin.As(name, password), role: name, temporary: true}, nil
 }
@@ -124,7 +124,7 @@ func hbaName(role string) string { return `"` + strings.ReplaceAll(role, `"`, `"
 
 func (w *restorer) try(ctx context.Context, database string) error {
 	err := w.url.To(database).With(ctx, func(*pgx.Conn) error { return nil })
-	if client.IsCode(err, "42501") { // it is known, and this database is not for everybody
+	if pgclient.IsCode(err, "42501") { // it is known, and this database is not for everybody
 		return nil
 	}
 	return err
@@ -181,27 +181,27 @@ WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype =
 
 // arrive lets the restorer use what belongs to the extensions of a database.
 func (w *restorer) arrive(ctx context.Context, conn *pgx.Conn) error {
-	return w.eachPrivilege(ctx, conn, "GRANT %s TO "+client.Ident(w.role))
+	return w.eachPrivilege(ctx, conn, "GRANT %s TO "+pgclient.Ident(w.role))
 }
 
 // leave ends all that the restorer may do in a database, and gives to the
 // administrator what is still its own: what the dump's code has made.
 func (w *restorer) leave(ctx context.Context, conn *pgx.Conn) error {
 	if w.temporary {
-		return client.Execute(ctx, conn, "REASSIGN OWNED BY "+client.Ident(w.role)+" TO CURRENT_USER", "DROP OWNED BY "+client.Ident(w.role))
+		return pgclient.Execute(ctx, conn, "REASSIGN OWNED BY "+pgclient.Ident(w.role)+" TO CURRENT_USER", "DROP OWNED BY "+pgclient.Ident(w.role))
 	}
-	return w.eachPrivilege(ctx, conn, "REVOKE %s FROM "+client.Ident(w.role))
+	return w.eachPrivilege(ctx, conn, "REVOKE %s FROM "+pgclient.Ident(w.role))
 }
 
 func (w *restorer) eachPrivilege(ctx context.Context, conn *pgx.Conn, format string) error {
 	if w.admin {
 		return nil
 	}
-	all, err := client.CollectNames(ctx, conn, sqlOfExtensions)
+	all, err := pgclient.CollectNames(ctx, conn, sqlOfExtensions)
 	for i := range all {
 		all[i] = fmt.Sprintf(format, all[i])
 	}
-	return errors.Join(err, client.Execute(ctx, conn, all...))
+	return errors.Join(err, pgclient.Execute(ctx, conn, all...))
 }
 
 // drop drops the role if it was made for this restore.
@@ -209,8 +209,8 @@ func (r *restorers) drop(ctx context.Context, conn *pgx.Conn, w *restorer) error
 	if !w.temporary {
 		return nil
 	}
-	if err := client.Execute(ctx, conn, "DROP ROLE IF EXISTS "+client.Ident(w.role)); err != nil {
-		return fmt.Errorf("drop role %q: %w", w.role, client.Explained(err))
+	if err := pgclient.Execute(ctx, conn, "DROP ROLE IF EXISTS "+pgclient.Ident(w.role)); err != nil {
+		return fmt.Errorf("drop role %q: %w", w.role, pgclient.Explained(err))
 	}
 	return nil
 }

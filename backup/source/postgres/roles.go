@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
@@ -34,7 +34,7 @@ type roleBook struct {
 
 // makeMissing makes what a restore needs.
 func (b *roleBook) makeMissing(ctx context.Context, conn *pgx.Conn, g *globals.State) (a *globals.Aligner, err error) {
-	major, err := client.ServerMajor(conn)
+	major, err := pgclient.ServerMajor(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,8 @@ func (b *roleBook) makeMissing(ctx context.Context, conn *pgx.Conn, g *globals.S
 
 func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string) error {
 	for _, name := range names {
-		if err := client.Execute(ctx, conn, fmt.Sprintf(format, client.Ident(name))); err != nil {
-			return fmt.Errorf("%s: %w", fmt.Sprintf(format, client.Ident(name)), client.Explained(err))
+		if err := pgclient.Execute(ctx, conn, fmt.Sprintf(format, pgclient.Ident(name))); err != nil {
+			return fmt.Errorf("%s: %w", fmt.Sprintf(format, pgclient.Ident(name)), pgclient.Explained(err))
 		}
 	}
 	return nil
@@ -58,10 +58,10 @@ func eachRole(ctx context.Context, conn *pgx.Conn, format string, names []string
 // was loaded: the server itself knows of all but user mappings.
 func (b *roleBook) dropUnused(ctx context.Context, names []string) error {
 	return b.db.within(ctx, b.db.staging(), func(conn *pgx.Conn) error {
-		mapped, err := client.CollectNames(ctx, conn, "SELECT usename::text FROM pg_catalog.pg_user_mappings")
+		mapped, err := pgclient.CollectNames(ctx, conn, "SELECT usename::text FROM pg_catalog.pg_user_mappings")
 		for _, name := range names {
 			if !slices.Contains(mapped, name) {
-				_ = client.Execute(ctx, conn, "DROP ROLE "+client.Ident(name)) // it stays where it is named, and can do nothing
+				_ = pgclient.Execute(ctx, conn, "DROP ROLE "+pgclient.Ident(name)) // it stays where it is named, and can do nothing
 			}
 		}
 		return err
@@ -86,7 +86,7 @@ func (b *roleBook) rehearse(ctx context.Context, conn *pgx.Conn, g *globals.Stat
 }
 
 func (b *roleBook) align(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *globals.State, trusted bool) error {
-	major, err := client.ServerMajor(conn)
+	major, err := pgclient.ServerMajor(conn)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (b *roleBook) align(ctx context.Context, conn *pgx.Conn, tx pgx.Tx, g *glob
 
 // keep notes what a backup says of roles for the swap of a database.
 func (b *roleBook) keep(ctx context.Context, conn *pgx.Conn, database string, g *globals.State) error {
-	oid, err := client.DatabaseOID(ctx, conn, database)
+	oid, err := pgclient.DatabaseOID(ctx, conn, database)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (b *roleBook) keep(ctx context.Context, conn *pgx.Conn, database string, g 
 // alignStaged returns what aligns the roles in the transaction of a swap, after
 // it has noted what is there.
 func (b *roleBook) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx) error, error) {
-	oid, err := client.DatabaseOID(ctx, conn, b.db.staged())
+	oid, err := pgclient.DatabaseOID(ctx, conn, b.db.staged())
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (b *roleBook) alignStaged(ctx context.Context, conn *pgx.Conn) (func(pgx.Tx
 	if err != nil {
 		return nil, fmt.Errorf("read the roles of the stage: %w", err)
 	}
-	major, err := client.ServerMajor(conn)
+	major, err := pgclient.ServerMajor(conn)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
@@ -17,8 +17,8 @@ import (
 type dumpSnapshot struct {
 	conn    *pgx.Conn
 	id      string
-	dumper  client.URL // who dumps
-	super   bool       // and is a superuser
+	dumper  pgclient.URL // who dumps
+	super   bool         // and is a superuser
 	watch   *snapshotWatch
 	facts   Facts
 	globals globals.State
@@ -34,17 +34,17 @@ func (d *dumper) open(ctx context.Context) (*dumpSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &dumpSnapshot{conn: conn, dumper: admin, super: client.IsSuper(conn), watch: d.watch}
+	s := &dumpSnapshot{conn: conn, dumper: admin, super: pgclient.IsSuper(conn), watch: d.watch}
 	if !s.super && d.url.User() != admin.User() {
 		s.dumper = d.url
 		if conn, err = d.url.Connect(ctx); err != nil {
-			client.CloseConn(ctx, s.conn)
+			pgclient.CloseConn(ctx, s.conn)
 			return nil, err
 		}
-		if s.super = client.IsSuper(conn); s.super {
+		if s.super = pgclient.IsSuper(conn); s.super {
 			s.conn, conn = conn, s.conn
 		}
-		client.CloseConn(ctx, conn)
+		pgclient.CloseConn(ctx, conn)
 	}
 	if err := s.begin(ctx, d.url.User()); err != nil {
 		s.close(ctx)
@@ -54,7 +54,7 @@ func (d *dumper) open(ctx context.Context) (*dumpSnapshot, error) {
 }
 
 func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
-	if s.facts.Major, err = client.ServerMajor(s.conn); err != nil {
+	if s.facts.Major, err = pgclient.ServerMajor(s.conn); err != nil {
 		return err
 	}
 	s.watch.begin()
@@ -73,7 +73,7 @@ func (s *dumpSnapshot) begin(ctx context.Context, user string) (err error) {
 	}
 	d := s.globals.Database
 	s.facts.Provider, s.facts.Locale, s.facts.Rules = d.Provider, d.Locale, d.Rules
-	if s.facts.Collations, err = client.Collect[collationFact](ctx, s.conn, sqlCollations); err != nil {
+	if s.facts.Collations, err = pgclient.Collect[collationFact](ctx, s.conn, sqlCollations); err != nil {
 		return fmt.Errorf("read collations: %w", err)
 	}
 	for _, r := range s.globals.Roles {
@@ -87,7 +87,7 @@ func (s *dumpSnapshot) close(ctx context.Context) time.Duration {
 	if s.conn.IsClosed() {
 		return 0
 	}
-	client.CloseConn(ctx, s.conn)
+	pgclient.CloseConn(ctx, s.conn)
 	return s.watch.end()
 }
 
@@ -107,7 +107,7 @@ func (s *dumpSnapshot) countNone(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	names, err := client.CollectNames(ctx, s.conn, "SELECT format('%I.%I', n.nspname, c.relname) FROM "+ownTables+" AND c.relkind = 'r' ORDER BY c.oid")
+	names, err := pgclient.CollectNames(ctx, s.conn, "SELECT format('%I.%I', n.nspname, c.relname) FROM "+ownTables+" AND c.relkind = 'r' ORDER BY c.oid")
 	if err != nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // A staged database takes no connections, a superuser's neither, but while a
@@ -32,7 +32,7 @@ type stage struct {
 // shut closes a database to connections in a transaction, after which leave is
 // to be called with what it returns.
 func (s *stage) shut(ctx context.Context, tx pgx.Tx, name string) (left string, err error) {
-	if err := client.Execute(ctx, tx, closeTo(name)); err != nil {
+	if err := pgclient.Execute(ctx, tx, closeTo(name)); err != nil {
 		return "", fmt.Errorf("close database %q: %w", name, err)
 	}
 	left, _, err = rowOf(ctx, tx, name)
@@ -40,7 +40,7 @@ func (s *stage) shut(ctx context.Context, tx pgx.Tx, name string) (left string, 
 }
 
 // rowOf describes a database's row.
-func rowOf(ctx context.Context, conn client.Session, name string) (row string, oid uint32, err error) {
+func rowOf(ctx context.Context, conn pgclient.Session, name string) (row string, oid uint32, err error) {
 	err = conn.QueryRow(ctx, "SELECT datallowconn::text || ' ' || xmin::text, oid FROM pg_catalog.pg_database WHERE datname = $1", name).Scan(&row, &oid)
 	if err != nil {
 		return "", 0, fmt.Errorf("look at database %q: %w", name, err)
@@ -50,7 +50,7 @@ func rowOf(ctx context.Context, conn client.Session, name string) (row string, o
 
 // leave notes how the staged database was left.
 func (s *stage) leave(ctx context.Context, conn *pgx.Conn, left string) error {
-	oid, err := client.DatabaseOID(ctx, conn, s.db.staged())
+	oid, err := pgclient.DatabaseOID(ctx, conn, s.db.staged())
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (s *stage) open(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := client.Execute(ctx, conn, openTo(s.db.staged())); err != nil {
+	if err := pgclient.Execute(ctx, conn, openTo(s.db.staged())); err != nil {
 		return err
 	}
 	return s.db.within(ctx, s.db.staged(), func(inside *pgx.Conn) error {
@@ -157,7 +157,7 @@ func (s *stage) close(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer client.CloseConn(ctx, inside)
+	defer pgclient.CloseConn(ctx, inside)
 	var left string
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
 		left, err = s.shut(ctx, tx, s.db.staged())

@@ -16,18 +16,18 @@ import (
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/archive"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 )
 
 // accept gives what the manifest says of a dump that can be restored, and the
 // tool to do it with.
-func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, pgRestore client.Tool, err error) {
+func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, pgRestore pgclient.Tool, err error) {
 	if err := json.Unmarshal(e.Facts, &facts); err != nil {
 		return facts, pgRestore, fmt.Errorf("read facts: %w", err)
 	}
-	major, err := client.ServerMajor(conn)
+	major, err := pgclient.ServerMajor(conn)
 	if err != nil {
 		return facts, pgRestore, err
 	}
@@ -37,7 +37,7 @@ func accept(ctx context.Context, conn *pgx.Conn, e source.Entry) (facts Facts, p
 	if err := acceptExtensions(ctx, conn, facts); err != nil {
 		return facts, pgRestore, err
 	}
-	pgRestore, err = client.FindTool(ctx, "pg_restore", facts.Tool)
+	pgRestore, err = pgclient.FindTool(ctx, "pg_restore", facts.Tool)
 	return facts, pgRestore, err
 }
 
@@ -74,7 +74,7 @@ func (s *stager) restore(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e 
 	return s.rebuild(ctx, conn, r, e, pgRestore)
 }
 
-func (s *stager) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore client.Tool) (err error) {
+func (s *stager) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e source.Entry, pgRestore pgclient.Tool) (err error) {
 	g, err := readExtra(ctx, r, e)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (s *stager) rebuild(ctx context.Context, conn *pgx.Conn, r *pack.Reader, e 
 }
 
 // restoreAs makes the staging database, fills it, and gives it to its owner.
-func (s *stager) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.Aligner, plan *archive.Plan, pgRestore client.Tool) (err error) {
+func (s *stager) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.Aligner, plan *archive.Plan, pgRestore pgclient.Tool) (err error) {
 	var who *restorer
 	local := roles.Local()
 	err = s.restorers.alone(ctx, conn, func() error {
@@ -123,8 +123,8 @@ func (s *stager) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.A
 		}
 		database := local.Database
 		database.Owner = who.role
-		if err := client.Execute(ctx, conn, database.Create(s.db.staging())); err != nil {
-			return fmt.Errorf("create database %q: %w", s.db.staging(), client.Explained(err))
+		if err := pgclient.Execute(ctx, conn, database.Create(s.db.staging())); err != nil {
+			return fmt.Errorf("create database %q: %w", s.db.staging(), pgclient.Explained(err))
 		}
 		return nil
 	})
@@ -161,13 +161,13 @@ func (s *stager) restoreAs(ctx context.Context, conn *pgx.Conn, roles *globals.A
 // takeOver gives a database that is filled to its owner, with its properties,
 // and ends what the restorer may do in it.
 func (s *stager) takeOver(ctx context.Context, conn *pgx.Conn, local *globals.State, who *restorer) error {
-	name := client.Ident(s.db.staging())
+	name := pgclient.Ident(s.db.staging())
 	if err := s.db.within(ctx, s.db.staging(), func(conn *pgx.Conn) error { return who.leave(ctx, conn) }); err != nil {
-		return fmt.Errorf("take over from role %q: %w", who.role, client.Explained(err))
+		return fmt.Errorf("take over from role %q: %w", who.role, pgclient.Explained(err))
 	}
-	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + client.Ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.Properties(s.db.staging())...)
-	if err := client.Execute(ctx, conn, statements...); err != nil {
-		return fmt.Errorf("set properties of database %q: %w", s.db.staging(), client.Explained(err))
+	statements := append([]string{"ALTER DATABASE " + name + " OWNER TO " + pgclient.Ident(local.Database.Owner), "ALTER DATABASE " + name + " RESET ALL"}, local.Properties(s.db.staging())...)
+	if err := pgclient.Execute(ctx, conn, statements...); err != nil {
+		return fmt.Errorf("set properties of database %q: %w", s.db.staging(), pgclient.Explained(err))
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (s *stager) settle(ctx context.Context, conn *pgx.Conn, g *globals.State) e
 		return err
 	}
 	renames := []rename{{s.db.staging(), s.db.staged()}}
-	if there, err := client.DatabaseExists(ctx, conn, s.db.staged()); err != nil {
+	if there, err := pgclient.DatabaseExists(ctx, conn, s.db.staged()); err != nil {
 		return err
 	} else if there {
 		renames = append([]rename{{s.db.staged(), s.db.outdated()}}, renames...)
@@ -197,7 +197,7 @@ func (s *stager) settle(ctx context.Context, conn *pgx.Conn, g *globals.State) e
 	if err := s.db.remove(ctx, conn, s.db.outdated()); err != nil {
 		return err
 	}
-	oid, err := client.DatabaseOID(ctx, conn, s.db.staged())
+	oid, err := pgclient.DatabaseOID(ctx, conn, s.db.staged())
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func readExtra(ctx context.Context, r *pack.Reader, e source.Entry) (*globals.St
 func (s *stager) checkServerSpace(ctx context.Context, conn *pgx.Conn, e source.Entry, facts Facts) error {
 	var folder *string
 	err := conn.QueryRow(ctx, "SELECT current_setting('data_directory', true)").Scan(&folder)
-	if client.IsCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
+	if pgclient.IsCode(err, "42501") || err == nil && folder == nil { // insufficient_privilege
 		return nil
 	}
 	if err != nil {

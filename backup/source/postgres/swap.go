@@ -10,8 +10,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // swapper puts the stage into the target's place, and back.
@@ -43,12 +43,12 @@ func (s *swapper) swap(ctx context.Context, conn *pgx.Conn) error {
 	var renames []rename
 	switch {
 	case st.Target:
-		if err := s.db.step("close", client.Execute(ctx, conn, closeTo(s.db.name()))); err != nil {
+		if err := s.db.step("close", pgclient.Execute(ctx, conn, closeTo(s.db.name()))); err != nil {
 			return err
 		}
 		renames = append(renames, rename{s.db.name(), s.db.replaced()})
 	case !st.Absent:
-		if err := s.db.step("absent", client.Execute(ctx, conn, "CREATE DATABASE "+client.Ident(s.db.absent())+" TEMPLATE template0 ALLOW_CONNECTIONS false")); err != nil {
+		if err := s.db.step("absent", pgclient.Execute(ctx, conn, "CREATE DATABASE "+pgclient.Ident(s.db.absent())+" TEMPLATE template0 ALLOW_CONNECTIONS false")); err != nil {
 			return err
 		}
 	}
@@ -77,7 +77,7 @@ func (s *swapper) swapBack(ctx context.Context, conn *pgx.Conn) error {
 func (s *swapper) takeBack(ctx context.Context, conn *pgx.Conn, st swap.State) error {
 	var renames []rename
 	if st.Target {
-		if err := s.db.step("close", client.Execute(ctx, conn, closeTo(s.db.name()))); err != nil {
+		if err := s.db.step("close", pgclient.Execute(ctx, conn, closeTo(s.db.name()))); err != nil {
 			return err
 		}
 		renames = append(renames, rename{s.db.name(), s.db.staged()})
@@ -117,7 +117,7 @@ func (s *swapper) dropStaged(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if st.Staged && st.Target {
-		if err := s.db.step("open", client.Execute(ctx, conn, openTo(s.db.name()))); err != nil {
+		if err := s.db.step("open", pgclient.Execute(ctx, conn, openTo(s.db.name()))); err != nil {
 			return err
 		}
 	}
@@ -137,14 +137,14 @@ func (s *swapper) reach(ctx context.Context, conn *pgx.Conn) (source.Reach, erro
 
 // keep gives what was replaced a name for good.
 func (s *swapper) keep(ctx context.Context, conn *pgx.Conn) (string, error) {
-	there, err := client.DatabaseExists(ctx, conn, s.db.replaced())
+	there, err := pgclient.DatabaseExists(ctx, conn, s.db.replaced())
 	if err != nil || !there {
 		return "", err
 	}
 	to := ""
 	for n := 1; there; n++ {
 		to = s.db.kept(n)
-		if there, err = client.DatabaseExists(ctx, conn, to); err != nil {
+		if there, err = pgclient.DatabaseExists(ctx, conn, to); err != nil {
 			return "", err
 		}
 	}

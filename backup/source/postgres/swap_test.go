@@ -13,8 +13,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/swap"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 	"github.com/understudy-ha/understudy/backup/source/postgres/internal/globals"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
@@ -23,7 +23,7 @@ import (
 // newSmall makes a database with one row, and returns a vault with its backup.
 func newSmall(t *testing.T, srv *server.PostgresServer, database string) (*sourcetest.Vault, source.Entry) {
 	t.Helper()
-	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+client.Ident(database))
+	sqlIn(t, srv.DSN("postgres"), "CREATE DATABASE "+pgclient.Ident(database))
 	sqlIn(t, srv.DSN(database), "CREATE TABLE t AS SELECT 'new' AS state")
 	s := sourcetest.NewVault(t)
 	e, _ := s.Backup(t, newPostgresAt(t, srv, database))
@@ -154,7 +154,7 @@ func TestPostgresSwapEndsSessions(t *testing.T) {
 			conn, err := newConn(t, srv.DSN("app"))
 			if err == nil {
 				_, _ = conn.Exec(t.Context(), "SELECT pg_sleep(60)")
-				client.CloseConn(t.Context(), conn)
+				pgclient.CloseConn(t.Context(), conn)
 			}
 			n++
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // A database that is no longer needed is renamed first, and dropped by a sweep:
@@ -17,7 +17,7 @@ import (
 // setAside renames those of the databases that exist.
 func (d *database) setAside(ctx context.Context, conn *pgx.Conn, names ...string) error {
 	for _, name := range names {
-		there, err := client.DatabaseExists(ctx, conn, name)
+		there, err := pgclient.DatabaseExists(ctx, conn, name)
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (d *database) setAside(ctx context.Context, conn *pgx.Conn, names ...string
 		}
 		err = d.renameAll(ctx, conn, []rename{{name, to}}, nil)
 		// Dropping removes what keeps a database from being renamed.
-		if err != nil && (!client.IsCode(err, "55006") || d.drop(ctx, conn, name) != nil) {
+		if err != nil && (!pgclient.IsCode(err, "55006") || d.drop(ctx, conn, name) != nil) {
 			return err
 		}
 		if err := d.step("drop "+name, nil); err != nil {
@@ -51,7 +51,7 @@ func (d *database) remove(ctx context.Context, conn *pgx.Conn, names ...string) 
 
 func (d *database) freeName(ctx context.Context, conn *pgx.Conn) (string, error) {
 	for n := 1; ; n++ {
-		taken, err := client.DatabaseExists(ctx, conn, d.dropped(n))
+		taken, err := pgclient.DatabaseExists(ctx, conn, d.dropped(n))
 		if err != nil || !taken {
 			return d.dropped(n), err
 		}
@@ -81,7 +81,7 @@ func (d *database) sweep(ctx context.Context, conn *pgx.Conn) (left []source.Lef
 
 // setAsideNames lists the databases that wait to be dropped.
 func (d *database) setAsideNames(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	all, err := client.CollectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
+	all, err := pgclient.CollectNames(ctx, conn, `SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE '%\_understudy\_dropped\_%' ORDER BY oid`)
 	if err != nil {
 		return nil, fmt.Errorf("list databases: %w", err)
 	}

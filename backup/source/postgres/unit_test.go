@@ -10,16 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/e2e/server"
 )
 
 func newConn(t testing.TB, dsn string) (*pgx.Conn, error) { return pgx.Connect(t.Context(), dsn) }
 
-func mustURL(t testing.TB, srv *server.PostgresServer) client.URL {
+func mustURL(t testing.TB, srv *server.PostgresServer) pgclient.URL {
 	t.Helper()
-	c, err := client.ParseURL(srv.DSN("x"), 0)
+	c, err := pgclient.ParseURL(srv.DSN("x"), 0)
 	sourcetest.Must(t, err)
 	return c
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // A dump is restored by two. The restorer, who is no superuser, executes what is
@@ -183,16 +183,16 @@ func (e *Entry) alterName() (names []string, err error) {
 		}
 		return []string{strings.TrimPrefix(all[0].text, "DROP "+kind+" ")}, nil
 	case e.Namespace != "":
-		return []string{client.Ident(e.Namespace) + "." + client.Ident(e.Tag)}, nil
+		return []string{pgclient.Ident(e.Namespace) + "." + pgclient.Ident(e.Tag)}, nil
 	}
-	return []string{client.Ident(e.Tag)}, nil
+	return []string{pgclient.Ident(e.Tag)}, nil
 }
 
 // GiveTo returns the statements that make a role the object's owner.
 func (e *Entry) GiveTo(role string) (statements []string, err error) {
 	names, err := e.alterName()
 	for _, name := range names {
-		statements = append(statements, "ALTER "+ownedKinds[e.Kind]+" "+name+" OWNER TO "+client.Ident(role))
+		statements = append(statements, "ALTER "+ownedKinds[e.Kind]+" "+name+" OWNER TO "+pgclient.Ident(role))
 	}
 	return statements, err
 }

@@ -14,14 +14,14 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
 )
 
 // Dumps compares two dumps without a server: a pg_restore that is not older than major
 // writes each as a script, whose rows are compared as multisets.
 func Dumps(ctx context.Context, c *source.Comparison, major int) (_ source.Difference, err error) {
-	pgRestore, err := client.FindTool(ctx, "pg_restore", major)
+	pgRestore, err := pgclient.FindTool(ctx, "pg_restore", major)
 	if err != nil {
 		return source.Difference{}, fmt.Errorf("the dumps differ, and their rows cannot be compared without pg_restore: %w", err)
 	}
@@ -59,7 +59,7 @@ func Dumps(ctx context.Context, c *source.Comparison, major int) (_ source.Diffe
 }
 
 // script calls read with the dump as pg_restore writes it.
-func script(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side, section string, read func(io.Reader) error) error {
+func script(ctx context.Context, c *source.Comparison, t pgclient.Tool, s source.Side, section string, read func(io.Reader) error) error {
 	dump := &source.CountedStream{ReadCloser: c.Open(ctx, s, s.Entry.Root)}
 	defer dump.Close()
 	out, err := program.Program{Argv: []string{t.Path, section, "-f", "-"}, Env: program.Environ(), Stdin: dump}.Start(ctx)
@@ -75,7 +75,7 @@ func script(ctx context.Context, c *source.Comparison, t client.Tool, s source.S
 }
 
 // schemaDigest is of all statements that make the schema.
-func schemaDigest(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side) (sum [sha256.Size]byte, err error) {
+func schemaDigest(ctx context.Context, c *source.Comparison, t pgclient.Tool, s source.Side) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	err = script(ctx, c, t, s, "--schema-only", func(r io.Reader) error {
 		return eachLine(r, func(line []byte, _, _ bool) error {
@@ -100,7 +100,7 @@ func rolesDigest(ctx context.Context, s source.Side) (sum [sha256.Size]byte, err
 }
 
 // readRows puts every row of a dump into a bag of its own.
-func readRows(ctx context.Context, c *source.Comparison, t client.Tool, s source.Side, tables *rowTables, dir string) (_ *rowBag, err error) {
+func readRows(ctx context.Context, c *source.Comparison, t pgclient.Tool, s source.Side, tables *rowTables, dir string) (_ *rowBag, err error) {
 	bag, err := newRowBag(dir)
 	if err != nil {
 		return nil, err

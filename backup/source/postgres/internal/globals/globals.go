@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // State are what a database needs of its server and pg_dump leaves out. As
@@ -113,15 +113,15 @@ func Read(ctx context.Context, conn *pgx.Conn, user string) (g State, err error)
 	if g.Roles, err = readRoles(ctx, conn, g.Passwords, use); err != nil {
 		return g, err
 	}
-	if g.Members, err = client.Collect[membership](ctx, conn, sqlMembers, use.all); err != nil {
+	if g.Members, err = pgclient.Collect[membership](ctx, conn, sqlMembers, use.all); err != nil {
 		return g, err
 	}
-	g.Settings, err = client.Collect[setting](ctx, conn, sqlSettings, use.all)
+	g.Settings, err = pgclient.Collect[setting](ctx, conn, sqlSettings, use.all)
 	return g, err
 }
 
 // readServer reads what the server as a whole has.
-func (g *State) readServer(ctx context.Context, conn client.Session, oids []uint32) error {
+func (g *State) readServer(ctx context.Context, conn pgclient.Session, oids []uint32) error {
 	var parameters bool
 	err := conn.QueryRow(ctx, `
 		SELECT pg_get_userbyid(10), has_table_privilege('pg_catalog.pg_authid', 'SELECT'), to_regclass('pg_catalog.pg_parameter_acl') IS NOT NULL`).
@@ -129,7 +129,7 @@ func (g *State) readServer(ctx context.Context, conn client.Session, oids []uint
 	if err != nil || !parameters {
 		return err
 	}
-	g.Parameters, err = client.Collect[parameterGrant](ctx, conn, `
+	g.Parameters, err = pgclient.Collect[parameterGrant](ctx, conn, `
 		SELECT p.parname, coalesce(r.rolname, ''), a.privilege_type, bool_or(a.is_grantable)
 		FROM pg_catalog.pg_parameter_acl p, aclexplode(p.paracl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 		WHERE a.grantee = ANY ($1) AND a.grantee <> 10
@@ -150,7 +150,7 @@ func readDatabase(ctx context.Context, conn *pgx.Conn) (d Database, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Grants, err = client.Collect[grant](ctx, conn, `
+	d.Grants, err = pgclient.Collect[grant](ctx, conn, `
 		SELECT coalesce(r.rolname, ''), a.privilege_type, bool_or(a.is_grantable)
 		FROM pg_catalog.pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
 		WHERE d.datname = current_database()
@@ -178,12 +178,12 @@ func rolesInUse(ctx context.Context, conn *pgx.Conn, user string) (u inUse, err 
 	return u, err
 }
 
-func readRoles(ctx context.Context, conn client.Session, passwords bool, u inUse) ([]Role, error) {
+func readRoles(ctx context.Context, conn pgclient.Session, passwords bool, u inUse) ([]Role, error) {
 	from, password := "pg_roles", "NULL"
 	if passwords {
 		from, password = "pg_authid", "rolpassword"
 	}
-	return client.Collect[Role](ctx, conn, `
+	return pgclient.Collect[Role](ctx, conn, `
 		SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
 			rolconnlimit, `+password+`, rolvaliduntil::text, shobj_description(oid, 'pg_authid'), oid = ANY ($2)
 		FROM pg_catalog.`+from+` WHERE oid = ANY ($1) AND rolname !~ '^pg_' ORDER BY rolname`, u.all, u.closed)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // standsIn is the comment of a role that a restore made in the place of a
@@ -67,10 +67,10 @@ func (g *State) settings(role string) []setting {
 // itself may hold a password.
 type roleChange struct{ what, sql string }
 
-func applyChanges(ctx context.Context, conn client.Session, changes []roleChange) error {
+func applyChanges(ctx context.Context, conn pgclient.Session, changes []roleChange) error {
 	for _, c := range changes {
-		if err := client.Execute(ctx, conn, c.sql); err != nil {
-			return fmt.Errorf("%s: %w", c.what, client.Explained(err))
+		if err := pgclient.Execute(ctx, conn, c.sql); err != nil {
+			return fmt.Errorf("%s: %w", c.what, pgclient.Explained(err))
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ type Aligner struct {
 }
 
 // readAligner reads what the server has of the backup's roles.
-func readAligner(ctx context.Context, conn client.Session, major int, want *State, trusted bool) (*Aligner, error) {
+func readAligner(ctx context.Context, conn pgclient.Session, major int, want *State, trusted bool) (*Aligner, error) {
 	a := &Aligner{want: want, major: major, trusted: trusted}
 	if err := a.read(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read roles of the server: %w", err)
@@ -98,7 +98,7 @@ func readAligner(ctx context.Context, conn client.Session, major int, want *Stat
 	return a, nil
 }
 
-func (a *Aligner) read(ctx context.Context, conn client.Session) error {
+func (a *Aligner) read(ctx context.Context, conn pgclient.Session) error {
 	names := []string{a.want.Bootstrap}
 	for _, r := range a.want.Roles {
 		names = append(names, r.Name)
@@ -120,18 +120,18 @@ func (a *Aligner) read(ctx context.Context, conn client.Session) error {
 	if a.here.Roles, err = readRoles(ctx, conn, a.here.Passwords, inUse{all: oids, closed: oids}); err != nil {
 		return err
 	}
-	if a.here.Settings, err = client.Collect[setting](ctx, conn, sqlRoleSettings, oids); err != nil {
+	if a.here.Settings, err = pgclient.Collect[setting](ctx, conn, sqlRoleSettings, oids); err != nil {
 		return err
 	}
 	return a.readMembers(ctx, conn, oids)
 }
 
-func (a *Aligner) readMembers(ctx context.Context, conn client.Session, oids []uint32) error {
+func (a *Aligner) readMembers(ctx context.Context, conn pgclient.Session, oids []uint32) error {
 	type held struct {
 		membership
 		Grantors []string
 	}
-	all, err := client.Collect[held](ctx, conn, sqlMembersOfAny, oids)
+	all, err := pgclient.Collect[held](ctx, conn, sqlMembersOfAny, oids)
 	a.grantors = make(map[membership][]string)
 	for _, h := range all {
 		a.here.Members = append(a.here.Members, h.membership)
@@ -182,9 +182,9 @@ func (a *Aligner) missing() (changes []roleChange) {
 func (a *Aligner) substitutes() (changes []roleChange) {
 	for _, name := range a.want.superusers() {
 		if a.here.role(name) == nil && a.lacking(name) {
-			changes = append(changes, creation(name, "CREATE ROLE "+client.Ident(name), "COMMENT ON ROLE "+client.Ident(name)+" IS "+client.Literal(standsIn))...)
+			changes = append(changes, creation(name, "CREATE ROLE "+pgclient.Ident(name), "COMMENT ON ROLE "+pgclient.Ident(name)+" IS "+pgclient.Literal(standsIn))...)
 			if !a.Super { // who gives it what it owned
-				changes = append(changes, creation(name, "GRANT "+client.Ident(name)+" TO CURRENT_USER")...)
+				changes = append(changes, creation(name, "GRANT "+pgclient.Ident(name)+" TO CURRENT_USER")...)
 			}
 		}
 	}
@@ -253,13 +253,13 @@ func (a *Aligner) leaves() (changes []roleChange) {
 			continue
 		}
 		what := fmt.Sprintf("end that %q is a member of %q", m.Member, m.Role)
-		sql := "REVOKE " + client.Ident(m.Role) + " FROM " + client.Ident(m.Member)
+		sql := "REVOKE " + pgclient.Ident(m.Role) + " FROM " + pgclient.Ident(m.Member)
 		if a.major < 16 {
 			changes = append(changes, roleChange{what, sql})
 			continue
 		}
 		for _, g := range a.grantors[membership{Role: m.Role, Member: m.Member}] {
-			changes = append(changes, roleChange{what, sql + " GRANTED BY " + client.Ident(g) + " CASCADE"})
+			changes = append(changes, roleChange{what, sql + " GRANTED BY " + pgclient.Ident(g) + " CASCADE"})
 		}
 	}
 	return changes
@@ -282,13 +282,13 @@ func (a *Aligner) attributes() (changes []roleChange) {
 		if a.lacking(want.Name) {
 			want.Super, want.Login = false, want.Login && here.Login
 		}
-		name, what := client.Ident(want.Name), fmt.Sprintf("change role %q", want.Name)
+		name, what := pgclient.Ident(want.Name), fmt.Sprintf("change role %q", want.Name)
 		change := func(sql string) { changes = append(changes, roleChange{what, sql}) }
 		if options := a.options(want, *here); options != "" {
 			change("ALTER ROLE " + name + " WITH" + options)
 		}
 		if comment := orEmpty(want.Comment); comment != orEmpty(here.Comment) {
-			change("COMMENT ON ROLE " + name + " IS " + client.Literal(comment))
+			change("COMMENT ON ROLE " + name + " IS " + pgclient.Literal(comment))
 		}
 		if settings := a.want.settings(want.Name); !slices.Equal(settings, a.here.settings(want.Name)) {
 			change("ALTER ROLE " + name + " RESET ALL")
@@ -324,12 +324,12 @@ func (a *Aligner) options(want, here Role) string {
 	}
 	switch {
 	case want.Password != nil && (here.Password == nil || *here.Password != *want.Password):
-		b.WriteString(" PASSWORD " + client.Literal(*want.Password))
+		b.WriteString(" PASSWORD " + pgclient.Literal(*want.Password))
 	case want.Password == nil && here.Password != nil && a.want.Passwords:
 		b.WriteString(" PASSWORD NULL")
 	}
 	if until := orInfinity(want.ValidUntil); until != orInfinity(here.ValidUntil) {
-		b.WriteString(" VALID UNTIL " + client.Literal(until))
+		b.WriteString(" VALID UNTIL " + pgclient.Literal(until))
 	}
 	return b.String()
 }
@@ -360,7 +360,7 @@ func (a *Aligner) parameters() (changes []roleChange) {
 		if ours(g) && !slices.Contains(a.want.Parameters, g) {
 			changes = append(changes, roleChange{
 				fmt.Sprintf("end what role %q may do with parameter %s", g.Grantee, g.Parameter),
-				"REVOKE " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " FROM " + client.Ident(g.Grantee) + " CASCADE",
+				"REVOKE " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " FROM " + pgclient.Ident(g.Grantee) + " CASCADE",
 			})
 		}
 	}
@@ -374,7 +374,7 @@ func (a *Aligner) parameters() (changes []roleChange) {
 
 // statement grants it.
 func (g parameterGrant) statement() string {
-	sql := "GRANT " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " TO " + client.Ident(g.Grantee)
+	sql := "GRANT " + g.Privilege + " ON PARAMETER " + parameterName(g.Parameter) + " TO " + pgclient.Ident(g.Grantee)
 	if g.Grantable {
 		sql += " WITH GRANT OPTION"
 	}
@@ -386,7 +386,7 @@ func parameterName(name string) string { return pgx.Identifier(strings.Split(nam
 
 // MakeMissing makes what a restore needs: the roles that this server lacks, others in
 // the place of superusers that it lacks, and memberships.
-func MakeMissing(ctx context.Context, tx client.Session, major int, want *State, trusted bool) (*Aligner, error) {
+func MakeMissing(ctx context.Context, tx pgclient.Session, major int, want *State, trusted bool) (*Aligner, error) {
 	a, err := readAligner(ctx, tx, major, want, trusted)
 	if err != nil {
 		return nil, err
@@ -401,7 +401,7 @@ func MakeMissing(ctx context.Context, tx client.Session, major int, want *State,
 }
 
 // ReadHere reads what the server has of the backup's roles.
-func ReadHere(ctx context.Context, conn client.Session, major int, want *State) (*State, error) {
+func ReadHere(ctx context.Context, conn pgclient.Session, major int, want *State) (*State, error) {
 	a, err := readAligner(ctx, conn, major, want, false)
 	if err != nil {
 		return nil, err
@@ -411,7 +411,7 @@ func ReadHere(ctx context.Context, conn client.Session, major int, want *State) 
 
 // Align makes the server's roles what the backup says. What it takes away
 // comes first, and what is left is read again then.
-func Align(ctx context.Context, tx client.Session, major int, want *State, trusted bool) error {
+func Align(ctx context.Context, tx pgclient.Session, major int, want *State, trusted bool) error {
 	a, err := readAligner(ctx, tx, major, want, trusted)
 	if err != nil {
 		return err

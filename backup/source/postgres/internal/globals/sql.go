@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 // create returns the statements that create the role with its own settings.
 func (g *State) create(r Role) []string {
-	name := client.Ident(r.Name)
+	name := pgclient.Ident(r.Name)
 	var b strings.Builder
 	b.WriteString("CREATE ROLE " + name + " WITH")
 	// The defaults are left out: an administrator who is no superuser may not
@@ -28,14 +28,14 @@ func (g *State) create(r Role) []string {
 	}
 	fmt.Fprintf(&b, " CONNECTION LIMIT %d", r.Limit)
 	if r.Password != nil {
-		b.WriteString(" PASSWORD " + client.Literal(*r.Password))
+		b.WriteString(" PASSWORD " + pgclient.Literal(*r.Password))
 	}
 	if r.ValidUntil != nil {
-		b.WriteString(" VALID UNTIL " + client.Literal(*r.ValidUntil))
+		b.WriteString(" VALID UNTIL " + pgclient.Literal(*r.ValidUntil))
 	}
 	out := []string{b.String()}
 	if r.Comment != nil {
-		out = append(out, "COMMENT ON ROLE "+name+" IS "+client.Literal(*r.Comment))
+		out = append(out, "COMMENT ON ROLE "+name+" IS "+pgclient.Literal(*r.Comment))
 	}
 	for _, s := range g.Settings {
 		if s.Role == r.Name && !s.InDatabase {
@@ -48,7 +48,7 @@ func (g *State) create(r Role) []string {
 // grant returns the statement that makes the membership, for a server of the
 // given major version.
 func (m membership) grant(major int) string {
-	sql := "GRANT " + client.Ident(m.Role) + " TO " + client.Ident(m.Member)
+	sql := "GRANT " + pgclient.Ident(m.Role) + " TO " + pgclient.Ident(m.Member)
 	var with []string
 	if m.Admin {
 		with = append(with, "ADMIN OPTION")
@@ -72,18 +72,18 @@ var listSettings = []string{
 }
 
 func (s setting) clause() string {
-	value := client.Literal(s.Value)
+	value := pgclient.Literal(s.Value)
 	if slices.Contains(listSettings, strings.ToLower(s.Name)) {
 		var names []string
 		for _, name := range splitNames(s.Value) {
-			names = append(names, client.Literal(name))
+			names = append(names, pgclient.Literal(name))
 		}
 		value = strings.Join(names, ", ")
 		if value == "" {
 			value = "''"
 		}
 	}
-	return " SET " + client.Ident(s.Name) + " TO " + value
+	return " SET " + pgclient.Ident(s.Name) + " TO " + value
 }
 
 // splitNames splits a list of names, of which some are in double quotes.
@@ -118,15 +118,15 @@ func splitNames(list string) []string {
 // one, empty, under the given name.
 func (d *Database) Create(name string) string {
 	sql := fmt.Sprintf("CREATE DATABASE %s WITH TEMPLATE template0 OWNER %s ENCODING %s LC_COLLATE %s LC_CTYPE %s",
-		client.Ident(name), client.Ident(d.Owner), client.Literal(d.Encoding), client.Literal(d.Collate), client.Literal(d.CType))
+		pgclient.Ident(name), pgclient.Ident(d.Owner), pgclient.Literal(d.Encoding), pgclient.Literal(d.Collate), pgclient.Literal(d.CType))
 	switch d.Provider {
 	case "i":
-		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + client.Literal(d.Locale)
+		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + pgclient.Literal(d.Locale)
 		if d.Rules != "" {
-			sql += " ICU_RULES " + client.Literal(d.Rules)
+			sql += " ICU_RULES " + pgclient.Literal(d.Rules)
 		}
 	case "b":
-		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + client.Literal(d.Locale)
+		sql += " LOCALE_PROVIDER builtin BUILTIN_LOCALE " + pgclient.Literal(d.Locale)
 	}
 	return sql
 }
@@ -135,27 +135,27 @@ func (d *Database) Create(name string) string {
 // database with the given name.
 func (g *State) Properties(name string) []string {
 	d := &g.Database
-	db := client.Ident(name)
+	db := pgclient.Ident(name)
 	out := []string{fmt.Sprintf("ALTER DATABASE %s CONNECTION LIMIT %d IS_TEMPLATE %t", db, d.Limit, d.Template)}
 	if d.Comment != "" {
-		out = append(out, "COMMENT ON DATABASE "+db+" IS "+client.Literal(d.Comment))
+		out = append(out, "COMMENT ON DATABASE "+db+" IS "+pgclient.Literal(d.Comment))
 	}
 	for _, s := range g.Settings {
 		switch {
 		case s.InDatabase && s.Role == "":
 			out = append(out, "ALTER DATABASE "+db+s.clause())
 		case s.InDatabase:
-			out = append(out, "ALTER ROLE "+client.Ident(s.Role)+" IN DATABASE "+db+s.clause())
+			out = append(out, "ALTER ROLE "+pgclient.Ident(s.Role)+" IN DATABASE "+db+s.clause())
 		}
 	}
 	if !d.ACL {
 		return out
 	}
-	out = append(out, "REVOKE ALL ON DATABASE "+db+" FROM PUBLIC, "+client.Ident(d.Owner))
+	out = append(out, "REVOKE ALL ON DATABASE "+db+" FROM PUBLIC, "+pgclient.Ident(d.Owner))
 	for _, p := range d.Grants {
 		to := "PUBLIC"
 		if p.Grantee != "" {
-			to = client.Ident(p.Grantee)
+			to = pgclient.Ident(p.Grantee)
 		}
 		sql := "GRANT " + p.Privilege + " ON DATABASE " + db + " TO " + to
 		if p.Grantable && p.Grantee != d.Owner {
@@ -177,7 +177,7 @@ func (g *State) Script(database string) string {
 		}
 	}
 	if g.Bootstrap != "" {
-		b.WriteString("-- The server's own superuser was " + client.Ident(g.Bootstrap) + ": a server that has another one needs a role of that name.\n")
+		b.WriteString("-- The server's own superuser was " + pgclient.Ident(g.Bootstrap) + ": a server that has another one needs a role of that name.\n")
 	}
 	for _, r := range g.Roles {
 		write(g.create(r)...)

@@ -1,7 +1,7 @@
-// Package client is what a client of a PostgreSQL server needs: URLs, whose password is
+// Package pgclient is what a client of a PostgreSQL server needs: URLs, whose password is
 // shown to nobody; connections, whose sessions heed no default of the server's; names and
 // strings in SQL; and the programs pg_dump and pg_restore.
-package client
+package pgclient
 
 import (
 	"context"
