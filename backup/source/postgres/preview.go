@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/source/postgres/internal/client"
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
 var _ source.Previewer = (*Source)(nil)
@@ -34,7 +34,7 @@ func (d *dumper) preview(ctx context.Context) error {
 	}
 	var closed []string
 	err = snap.dumper.With(ctx, func(conn *pgx.Conn) (err error) {
-		closed, err = client.CollectNames(ctx, conn, sqlClosed)
+		closed, err = pgclient.CollectNames(ctx, conn, sqlClosed)
 		return err
 	})
 	switch {
