@@ -22,7 +22,8 @@ type Streamer interface {
 // Log is a source's log as it is written. One goroutine uses it, but for Confirm. Its
 // pieces, put together, are the same bytes wherever they were cut.
 type Log interface {
-	// Begin is where the log was opened, and what a Follower must know of it.
+	// Begin is where the log was opened, which may be earlier than was asked, and what a
+	// Follower must know of it.
 	Begin() (stream.Position, json.RawMessage)
 	// Next waits until there is more log, and returns it with the position behind it:
 	// at most stream.MaxLog bytes, which are valid until the next call.
@@ -34,9 +35,11 @@ type Log interface {
 
 // Follower is a Restorer whose stage goes on by the log of a stream.
 type Follower interface {
-	// Followed is where the stage's log ends, durably; false: nothing is staged that
-	// could go on.
-	Followed(ctx context.Context) (stream.Position, bool, error)
+	// Followed is where the stage's log goes on, durably, in a stream that begins so; with
+	// begin nil it is where the log ends. A stream may leave the log before its end, with
+	// a timeline of its own: then it is there, unless the stage has applied more. false:
+	// nothing is staged that could go on.
+	Followed(ctx context.Context, begin json.RawMessage) (stream.Position, bool, error)
 	// Feed appends log from that position on, which is durable when Feed returns. begin
 	// is that of the stream that the log is of.
 	Feed(ctx context.Context, begin json.RawMessage, from stream.Position, log []byte) error
