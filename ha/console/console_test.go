@@ -246,8 +246,13 @@ func (a *large) Preflight(_ context.Context, req promotions.PromotionRequest) (p
 // serve serves a large cluster's agent over TCP.
 func serve(tb testing.TB, role ha.Role) string {
 	tb.Helper()
+	return serveOne(tb, newLarge(tb, role))
+}
+
+// serveOne serves an agent over TCP.
+func serveOne(tb testing.TB, large *large) string {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	large := newLarge(tb, role)
 	parts := api.Parts{
 		Instance: large, Table: large, Backups: large, History: large, Promotions: large, Witness: large, Accounts: large, Hooks: large,
 	}

@@ -3,7 +3,7 @@
 import { ago, span, time } from "./clock.js";
 import { h } from "./dom.js";
 import { lifeless } from "./loss.js";
-import { canTakeOver, names, silent, stale, standbys, upper, wait } from "./state.js";
+import { canTakeOver, couldNotRestore, heartbeat, names, stale, standbys, upper, wait } from "./state.js";
 
 // answer says it in one box, from what was looked at. What nobody has looked at is unknown.
 export function answer(s, ctx) {
@@ -16,6 +16,10 @@ export function answer(s, ctx) {
       : h("p", { class: "hint" }, "Only an admin may make an instance the active.")),
     found.elsewhere?.length > 0 && h("p", { class: "hint" }, "It is done on the standby: ", found.elsewhere.map((i, n) => [n ? ", " : "", i.url ? h("a", { href: `${i.url}/#make-active` }, `open ${i.name}`) : i.name]), "."));
 }
+
+// answerKey is another one when the answer is.
+export const answerKey = (s) => JSON.stringify([s.outlook, s.outlook_good, s.role, s.promotion?.phase, s.refused, s.last_backup?.id, s.staged, s.active, heartbeat(s), s.failover_wait?.for,
+  canTakeOver(s, { ...s.instances?.find((i) => i.self), self: true }), standbys(s).map((i) => [i.name, i.url, canTakeOver(s, i)]), stale(s) && Math.floor(s.instances_age_seconds / 60)]);
 
 const newest = (s) => s.last_backup ? [time(s.last_backup.time), " (", ago(s.last_backup.time), ")"] : ["nothing: there is no backup"];
 
@@ -36,9 +40,10 @@ function ofActive(s) {
 function ofStandby(s) {
   const me = s.instances?.find((i) => i.self) ?? { self: true, state: s.state };
   if (s.promotion) return { tone: "warn", verdict: "Under way.", title: `${s.instance} is being made the active.`, promote: "primary" };
-  const can = canTakeOver(s, { ...me, self: true }), dead = silent(s) || s.head?.stopped;
+  const can = canTakeOver(s, { ...me, self: true }), dead = heartbeat(s) === "dead";
   const since = dead && [h("strong", {}, s.active || "The active"), s.head?.stopped ? " has ended in good order, with its application." : [lifeless(s), "."]];
   const lost = ["What changed after ", newest(s), dead ? " on it is lost to a failover." : " would be lost by a failover; a switchover loses nothing."];
+  if (can === "no" && couldNotRestore(s, me)) return { tone: "bad", verdict: "Not this one.", title: `${s.instance} could not restore the newest backup: its rehearsal failed.`, lines: [since, lost, "An older backup can be chosen; the newest one only as an exception."].filter(Boolean), promote: "plain" };
   if (can === "no") return { tone: "bad", verdict: "Not this one.", title: upper(s.outlook) + ".", lines: [since].filter(Boolean) };
   if (can === "unknown") return { tone: "warn", verdict: "Unknown.", title: `Nobody has looked yet whether ${s.instance} could.`, lines: [since, lost].filter(Boolean), promote: "plain" };
   const slow = s.staged === s.last_backup.id ? "The newest backup is rehearsed here, so that it is quick." : "The newest backup is not rehearsed here: it would be restored first.";

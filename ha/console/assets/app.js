@@ -5,7 +5,7 @@ import { keepTime, span, zoneSwitch } from "./clock.js";
 import { h, replace, badge, busy, complain, field, announce, uniqueId } from "./dom.js";
 import overview from "./overview.js";
 import { follow } from "./promotion.js";
-import { silent, toneOf, upper } from "./state.js";
+import { ownTone, silent, upper } from "./state.js";
 import replication from "./replication.js";
 import instances from "./instances.js";
 import backups from "./backups.js";
@@ -141,7 +141,7 @@ async function signOut() {
 function header() {
   const s = ctx.status, on = name() === "overview";
   replace(frame.identity, h("strong", {}, s.instance), " ", badge(s.role === "active" ? "Active" : "Standby", s.role === "active" ? "solid" : ""), " ",
-    s.state !== "active" && badge(s.state, toneOf(s.state)));
+    s.state !== "active" && badge(s.state, ownTone(s)));
   const text = upper(s.outlook) + ".";
   frame.line.hidden = on || name() === "make-active" && s.role === "standby"; // the page says it
   replace(frame.line, s.role === "standby" ? [h("span", {}, "Promote now? "), h("strong", {}, text), " ", activeLink(s.active, s.active_url)]
@@ -212,6 +212,7 @@ async function look() {
       replace(frame.line, h("strong", {}, error.message), " What is shown below may be old.");
       frame.line.className = "outlook bad";
       frame.line.hidden = false;
+      replace(frame.identity, h("strong", {}, ctx.status.instance), " ", badge("not known now", "warn"));
       frame.main.setAttribute("data-stale", "");
     }
   }

@@ -3,7 +3,7 @@
 
 import { ago, span, goDuration } from "./clock.js";
 import { h, badge } from "./dom.js";
-import { canTakeOver, stale, toneOf } from "./state.js";
+import { canTakeOver, heartbeat, stale, toneOf } from "./state.js";
 
 const answers = { yes: ["can take over", "good"], later: ["can take over once it has the newest backup", "warn"], no: ["cannot take over", "bad"], unknown: ["not known whether it could take over", "warn"] };
 const most = 9;
@@ -39,7 +39,8 @@ function card(i, s) {
 function activeState(i, s) {
   if (i.self) return s.application === "running" ? badge("its application runs", "good") : badge(`its application: ${s.application || "not known"}`, "warn");
   if (s.role !== "standby") return badge(i.state, toneOf(i.state));
-  return badge(s.active_alive ? `seen ${span(s.head_age_seconds)} ago` : `no sign of life for ${span(s.head_age_seconds)}`, s.active_alive ? "good" : "bad");
+  if (s.head?.stopped) return badge("has ended, with its application", "bad");
+  return { alive: badge(`seen ${span(s.head_age_seconds)} ago`, "good"), dead: badge(`no sign of life for ${span(s.head_age_seconds)}`, "bad"), unknown: badge("not known whether it is alive", "warn") }[heartbeat(s)];
 }
 
 const readable = (state) => state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());

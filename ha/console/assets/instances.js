@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { ago, span } from "./clock.js";
 import { h, replace, badge, dialog, field, table, announce } from "./dom.js";
-import { toneOf } from "./state.js";
+import { heartbeat, toneOf } from "./state.js";
 import { plot } from "./plot.js";
 
 export default { title: "Instance Configuration", make };
@@ -29,7 +29,7 @@ function make(content, ctx) {
     leave() { left = true; clearInterval(timer); },
     update(s) {
       const editable = s.role === "active" && ctx.admin;
-      const key = JSON.stringify([s.instances, editable, s.active_url]);
+      const key = JSON.stringify([s.instances, editable, s.active_url, heartbeat(s)]);
       if (key === shown || list.contains(document.activeElement)) return; // nobody loses the place
       shown = key;
       replace(top, editable ? h("button", { type: "button", class: "primary", onclick: () => add(ctx) }, "Add Instance")
@@ -46,7 +46,7 @@ function row(i, s, editable, ctx) {
   const cells = [
     [h("strong", {}, i.name || "(not joined yet)"), i.self && h("span", { class: "faint" }, " this one"), i.url && h("span", { class: "sub" }, h("a", { href: i.url }, i.url.replace(/^https?:\/\//, "")))],
     i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : "–",
-    [badge(state(i), tone(i)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
+    [badge(state(i), tone(i, s)), [i.last_error, ...(i.blockers ?? []), ...(i.troubles ?? [])].filter(Boolean).map((text) => h("span", { class: "sub bad" }, text)),
       i.role === "standby" && i.state === "in sync" && !i.ready && h("span", { class: "sub" }, "has not said yet what its host lacks")],
     i.role === "active" ? (s.last_backup ? `${span(s.last_backup_age_seconds)} ago` : "–") : i.lag_seconds >= 0 ? (i.lag_seconds === 0 ? "has the newest" : `${span(i.lag_seconds)} behind the newest`) : "–",
     i.role === "standby" ? String(i.cached?.length ?? 0) : "–",
@@ -60,8 +60,9 @@ function row(i, s, editable, ctx) {
   return cells;
 }
 
-// tone is that of the state, but never good beside a trouble.
-const tone = (i) => i.troubles?.length && toneOf(i.state) === "good" ? "warn" : toneOf(i.state);
+// tone is that of the state, but never good beside a trouble, nor for an active of which
+// no life is seen.
+const tone = (i, s) => toneOf(i.state) === "good" && (i.troubles?.length || i.role === "active" && !i.self && s.role === "standby" && heartbeat(s) !== "alive") ? "warn" : toneOf(i.state);
 
 // state adds to "behind" by how much.
 const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : i.state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());

@@ -1,14 +1,14 @@
 // Overview: what somebody needs to know first, and what to do next.
 
 import { get } from "./api.js";
-import { answer } from "./answer.js";
+import { answer, answerKey } from "./answer.js";
 import { ago, span, time, goDuration } from "./clock.js";
 import { cards } from "./cards.js";
 import { h, replace, badge } from "./dom.js";
 import { protection } from "./protection.js";
 import { recovery } from "./recovery.js";
 import { salvage } from "./salvage.js";
-import { canTakeOver, silent, standbys } from "./state.js";
+import { canTakeOver, silent, stale, standbys } from "./state.js";
 import { todo } from "./todo.js";
 
 export default { title: "Overview", make };
@@ -22,17 +22,20 @@ function make(content, ctx) {
   const leave = recovery(parts.plot, ctx), protects = protection(parts.protects);
   let place = null;
   const shown = {};
-  // A part is drawn again only when it says something else, and while nobody is in it.
+  // A part is drawn again only when it says something else. Whoever is at a link of it stays
+  // there; while somebody uses something else in it, it stays as it is.
   const draw = (name, key, make) => {
-    if (shown[name] === key || shown[name] !== undefined && parts[name].contains(document.activeElement)) return;
+    const at = parts[name].contains(document.activeElement) ? document.activeElement : null;
+    if (shown[name] === key || shown[name] !== undefined && at && !at.href) return;
     shown[name] = key;
     replace(parts[name], make());
+    if (at) [...parts[name].querySelectorAll("a")].find((a) => a.href === at.href)?.focus({ preventScroll: true });
   };
   const update = (s) => {
-    draw("answer", JSON.stringify([s.outlook, s.role, s.promotion?.phase, s.findings?.length, s.instances_age_seconds < 0]), () => answer(s, ctx));
+    draw("answer", answerKey(s), () => answer(s, ctx));
     replace(parts.tiles, tiles(s));
     draw("todo", JSON.stringify(s.findings ?? []), () => todo(s));
-    draw("cards", JSON.stringify([s.instances, s.active_alive, Math.round(s.head_age_seconds / 10), s.application]), () => cards(s));
+    draw("cards", JSON.stringify([s.instances, s.active_alive, Math.round(s.head_age_seconds / 10), s.application, standbys(s).map((i) => canTakeOver(s, i)), stale(s)]), () => cards(s));
     draw("salvage", JSON.stringify([s.takeover, s.last_promotion, place]), () => salvage(s, place));
     protects(s);
   };

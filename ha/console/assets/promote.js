@@ -6,7 +6,7 @@ import { ago, goDuration, readable, span, time } from "./clock.js";
 import { h, replace, badge, busy, bytes, choice, check, complain, field, table, uniqueId } from "./dom.js";
 import { lifeless, lossOf } from "./loss.js";
 import { follow } from "./promotion.js";
-import { silent, upper, wait } from "./state.js";
+import { heartbeat, silent, upper, wait } from "./state.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
 
@@ -41,7 +41,7 @@ function choose(content, ctx, watch) {
   const error = h("div", {}), loss = h("div", { role: "status" }), preview = h("div", {}), list = h("div", {}), modes = h("div", {}), refused = h("p", { class: "hint", id: uniqueId("refused"), role: "status" });
   const typed = h("input", { name: "confirm", autocomplete: "off", autocapitalize: "none", spellcheck: "false" }), reason = h("input", { name: "reason", maxlength: 1000, autocomplete: "off" });
   const button = h("button", { type: "submit", class: "danger", "aria-describedby": refused.id, disabled: true }, "Make Active");
-  let known = [], next, looked = null, drawn = "", n = 0, gone = false, touched = false, dead, newest = ctx.status.last_backup?.id;
+  let known = [], next, looked = null, drawn = "", n = 0, gone = false, touched = false, pulse, newest = ctx.status.last_backup?.id;
 
   const form = h("form", { novalidate: true, class: "promote", onsubmit: begin },
     loss,
@@ -58,14 +58,15 @@ function choose(content, ctx, watch) {
   });
   content.append(form);
 
-  // setModes marks failover in amber while the active lives, and chooses it when that is dead.
+  // setModes marks failover in amber while the active is not known to be dead, and chooses it when that is dead.
   function setModes(s) {
-    const now = silent(s) || !!s.head?.stopped;
-    if (now === dead) return false;
-    dead = now;
+    const now = heartbeat(s);
+    if (now === pulse) return false;
+    pulse = now;
+    const dead = now === "dead";
     const mode = touched ? form.elements.mode.value : dead ? "failover" : "switchover", old = s.active || "the active";
     replace(modes, choice("mode", "switchover", "Switchover", mode === "switchover", dead ? [`${old} cannot help: it`, s.head?.stopped ? " has ended" : lifeless(s), "."] : `With the help of ${old}: it makes a last backup and stops. Nothing is lost.`),
-      h("div", { class: dead ? "" : "amber" }, choice("mode", "failover", "Failover", mode === "failover", dead ? "Without it. What it changed after the backup is lost here; it keeps that as a salvage backup when it comes back." : `Without the help of ${old}, which is alive: what it changed after the backup would be lost. A switchover would lose nothing.`)));
+      h("div", { class: dead ? "" : "amber" }, choice("mode", "failover", "Failover", mode === "failover", dead ? "Without it. What it changed after the backup is lost here; it keeps that as a salvage backup when it comes back." : `Without the help of ${old}, ${now === "alive" ? "which is alive" : "which is not known to be dead"}: what it changed after the backup would be lost. A switchover would lose nothing.`)));
     return true;
   }
 
@@ -181,7 +182,7 @@ function lossBox(p, s) {
     h("p", {}, h("strong", {}, p.ok ? "It would work now." : "It would be refused.")),
     h("p", {}, lossless ? lossOf(p, s) : [h("strong", {}, "Lost: "), lossOf(p, s), "."]),
     dead && h("p", {}, s.active, lifeless(s), "."),
-    !dead && p.mode === "failover" && !s.head?.stopped && h("p", {}, `${s.active || "The active"} is alive: a switchover would lose nothing.`));
+    p.mode === "failover" && heartbeat(s) !== "dead" && h("p", {}, heartbeat(s) === "alive" ? `${s.active || "The active"} is alive: a switchover would lose nothing.` : `Whether ${s.active || "the active"} is alive is not known. While it is, a switchover would lose nothing.`));
 }
 
 function details(p, s) {
