@@ -40,6 +40,7 @@ type large struct {
 	backups []control.BackupInfo
 	events  *event.Log
 	changed chan struct{}
+	running map[string]promotions.PromotionStatus
 }
 
 const (
@@ -229,6 +230,11 @@ func (a *large) ClusterHistory(context.Context, string, int) (control.ClusterHis
 	}}, nil
 }
 
+func (a *large) Promotion(id string) (promotions.PromotionStatus, bool) {
+	p, found := a.running[id]
+	return p, found
+}
+
 func (a *large) Preflight(_ context.Context, req promotions.PromotionRequest) (promotions.Preflight, error) {
 	p := promotions.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []promotions.Check{
 		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
@@ -301,13 +307,7 @@ func TestPagesOfALargeCluster(t *testing.T) {
 					continue
 				}
 				t.Logf("%s opens in %v", tab.name, openTab(b, tab.hash, tab.seen))
-				for name, screen := range map[string]server.Screen{"light": server.Desktop, "dark": server.Night, "phone": server.Phone, "phone-dark": server.NightPhone} {
-					b.Use(screen)
-					b.Shoot(fmt.Sprintf("large-%s-%s-%s", role, tab.hash, name))
-					b.FitsWidth(tab.name + ", " + name)
-					b.Accessible(tab.name + ", " + name)
-				}
-				b.Use(server.Desktop)
+				onEveryScreen(b, fmt.Sprintf("large-%s-%s", role, tab.hash))
 			}
 			if role == ha.RoleStandby {
 				openTab(b, "make-active", "rehearsed here")
@@ -350,24 +350,30 @@ func openTab(b *server.Browser, hash, seen string) time.Duration {
 	return time.Duration(took * float64(time.Millisecond))
 }
 
-// TestEverythingComesFromTheProgram: the pages load nothing from elsewhere, and
-// their policy would not let them.
+// onEveryScreen looks whether what is shown fits and is accessible, and keeps a picture
+// each.
+func onEveryScreen(b *server.Browser, what string) {
+	for name, screen := range map[string]server.Screen{"light": server.Desktop, "dark": server.Night, "phone": server.Phone, "phone-dark": server.NightPhone} {
+		b.Use(screen)
+		b.Shoot(what + "-" + name)
+		b.FitsWidth(what + "-" + name)
+		b.Accessible(what + "-" + name)
+	}
+	b.Use(server.Desktop)
+}
+
 // lookAtAFailover sees how long a failover would wait, and the word that ends it.
 func lookAtAFailover(b *server.Browser) {
 	b.Click("Failover")
 	b.See("The wait:", "host-00 to say that its application has stopped", "The backup lacks:")
 	b.Click("Exceptions")
-	for name, screen := range map[string]server.Screen{"light": server.Desktop, "dark": server.Night, "phone": {Width: 390, Height: 800}, "phone-dark": {Width: 390, Height: 800, Dark: true}} {
-		b.Use(screen)
-		b.Shoot("failover-" + name)
-		b.FitsWidth("failover, " + name)
-		b.Accessible("failover, " + name)
-	}
-	b.Use(server.Desktop)
+	onEveryScreen(b, "failover")
 	b.Click("The host of the old active is off: do not wait for its application")
 	b.See("none for the old active's application")
 }
 
+// TestEverythingComesFromTheProgram: the pages load nothing from elsewhere, and
+// their policy would not let them.
 func TestEverythingComesFromTheProgram(t *testing.T) {
 	for name, handler := range map[string]http.Handler{"console": console.Handler(), "set-up": console.SetupHandler()} {
 		page := fetch(t, handler, "/")

@@ -212,14 +212,19 @@ async function look() {
       replace(frame.line, h("strong", {}, error.message), " What is shown below may be old.");
       frame.line.className = "outlook bad";
       frame.line.hidden = false;
-      replace(frame.identity, h("strong", {}, ctx.status.instance), " ", badge("not known now", "warn"));
-      frame.main.setAttribute("data-stale", "");
+      old();
     }
   }
   clearTimeout(timer);
   if (frame) timer = setTimeout(look, every);
 }
 ctx.look = look;
+
+// old takes the colours from what was said: whether it is still so is not known.
+function old() {
+  replace(frame.identity, h("strong", {}, ctx.status.instance), " ", badge("not known now", "warn"));
+  frame.main.setAttribute("data-stale", "");
+}
 
 // watchOthers follows a promotion that somebody else has begun, whatever page is open: its
 // end is shown there too.
@@ -229,6 +234,10 @@ function watchOthers() {
   const box = h("div", {}), id = p.id;
   let over = false;
   replace(frame.banner, h("p", { class: "notice", role: "alert" }, h("strong", {}, `${ctx.status.instance} is being made the active`), p.by ? ` on the word of ${p.by}. ` : ". ", h("a", { href: "#make-active" }, "See how far it is")));
+  const lost = (text) => {
+    replace(frame.banner, h("p", { class: "notice bad", role: "alert" }, h("strong", {}, text), " What is shown below is old."));
+    old();
+  };
   const close = follow(box, { ...ctx, became(text) {
     over = true;
     ctx.became(text);
@@ -236,7 +245,7 @@ function watchOthers() {
     page = null;
     replace(frame.banner);
     replace(frame.main, h("h1", { tabindex: "-1" }, "The active is another one"), box);
-  } }, id, { by: p.by, ended: () => { forget(); look(); }, here: () => !!frame && name() !== "make-active" });
+  } }, id, { by: p.by, lost, ended: () => { forget(); look(); }, here: () => !!frame && name() !== "make-active" });
   const forget = () => { close(); witness = null; if (frame) replace(frame.banner); };
   witness = { keeps: () => over || ctx.status.promotion?.id === id, close };
 }

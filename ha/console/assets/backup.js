@@ -1,8 +1,9 @@
 // One backup: what is said of it in lists, and its details.
 
 import { send } from "./api.js";
-import { goDuration, span, time } from "./clock.js";
+import { span, time } from "./clock.js";
 import { h, replace, badge, busy, bytes, command, dialog, facts, table } from "./dom.js";
+import { outcome, tookIn } from "./rehearsal.js";
 import { restoreCommand } from "./restore.js";
 
 export const whereOf = (s) => (id) => (s.instances ?? []).filter((i) => i.cached?.includes(id)).map((i) => i.name);
@@ -18,7 +19,7 @@ export const tags = (b) => [b.newest && [" ", badge("newest", "good")], b.supers
 // rehearsed shows how each instance's rehearsal of a backup went.
 export function rehearsed(b) {
   if (!b.rehearsals?.length) return h("span", { class: "faint" }, "–");
-  return b.rehearsals.map((r) => h("span", { class: "sub" }, badge(r.result, { passed: "good", doubtful: "warn" }[r.result] || "bad"), ` on ${r.instance} in ${span(goDuration(r.took))}`, r.error && `: ${r.error}`, r.doubts && `: ${r.doubts.join("; ")}`));
+  return b.rehearsals.map((r) => h("span", { class: "sub" }, outcome(r), ` on ${r.instance}${tookIn(r)}`, r.error && `: ${r.error}`, r.doubts && `: ${r.doubts.join("; ")}`));
 }
 
 export function details(b, ctx, where, place) {

@@ -1,8 +1,9 @@
 // Each instance as a card: what it is, whether it could take over, and what keeps it
 // from that.
 
-import { ago, span, goDuration } from "./clock.js";
+import { ago, readable, span } from "./clock.js";
 import { h, badge } from "./dom.js";
+import { outcome, tookIn } from "./rehearsal.js";
 import { canTakeOver, heartbeat, stale, toneOf } from "./state.js";
 
 const answers = { yes: ["can take over", "good"], later: ["can take over once it has the newest backup", "warn"], no: ["cannot take over", "bad"], unknown: ["not known whether it could take over", "warn"] };
@@ -28,9 +29,9 @@ function card(i, s) {
   return h("li", { class: "card" },
     h("p", { class: "card-head" }, h("strong", {}, i.self || !i.url ? i.name || i.url : h("a", { href: i.url }, i.name || i.url)), i.self && h("span", { class: "faint" }, "this one"),
       i.role === "active" ? badge("Active", "solid") : i.role ? badge("Standby") : badge("not joined", "warn")),
-    h("p", {}, i.role === "active" ? activeState(i, s) : badge(text ?? i.state, tone ?? toneOf(i.state)), i.role === "standby" && ["in sync", "behind"].includes(i.state) ? h("span", { class: "faint" }, i.state === "in sync" ? " has the newest backup" : i.lag_seconds >= 0 ? ` ${span(i.lag_seconds)} behind` : " behind") : i.role === "standby" && text !== i.state && h("span", { class: "faint" }, ` ${readable(i.state)}`)),
+    h("p", {}, i.role === "active" ? activeState(i, s) : badge(text ?? i.state, tone ?? toneOf(i.state)), i.role === "standby" && ["in sync", "behind"].includes(i.state) ? h("span", { class: "faint" }, i.state === "in sync" ? " has the newest backup" : i.lag_seconds >= 0 ? ` ${span(i.lag_seconds)} behind` : " behind") : i.role === "standby" && text !== i.state && h("span", { class: "faint" }, " ", readable(i.state))),
     wrong.length > 0 && h("ul", { class: "blockers" }, wrong.slice(0, 5).map((w) => h("li", {}, w)), wrong.length > 5 && h("li", {}, `and ${wrong.length - 5} more`)),
-    i.role === "standby" && h("p", { class: "sub" }, rehearsed ? [badge(rehearsed.result, { passed: "good", doubtful: "warn" }[rehearsed.result] ?? "bad"), " rehearsal ", ago(rehearsed.time), ` in ${span(goDuration(rehearsed.took))}`] : "No rehearsal is known."),
+    i.role === "standby" && h("p", { class: "sub" }, rehearsed ? [outcome(rehearsed), " rehearsal ", ago(rehearsed.time), tookIn(rehearsed)] : "No rehearsal is known."),
     h("p", { class: "sub" }, i.self ? "Last word: now" : i.last_seen ? ["Last word: ", ago(i.last_seen)] : "It has never said anything."));
 }
 
@@ -42,5 +43,3 @@ function activeState(i, s) {
   if (s.head?.stopped) return badge("has ended, with its application", "bad");
   return { alive: badge(`seen ${span(s.head_age_seconds)} ago`, "good"), dead: badge(`no sign of life for ${span(s.head_age_seconds)}`, "bad"), unknown: badge("not known whether it is alive", "warn") }[heartbeat(s)];
 }
-
-const readable = (state) => state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());

@@ -10,7 +10,7 @@ function remembered() {
   try { return localStorage.getItem("times") === "utc"; } catch { return false; } // a browser may forbid it
 }
 
-export const utc = (at) => at.toISOString().replace("T", " ").slice(0, 19) + " UTC";
+const utc = (at) => at.toISOString().replace("T", " ").slice(0, 19) + " UTC";
 const written = (at) => inUTC ? utc(at) : local.format(at);
 
 // time shows a time in the zone that was chosen, and in UTC on hover.
@@ -70,7 +70,7 @@ export function span(seconds) {
 // goDuration reads what the API writes for a duration ("1h30m0s"), in seconds.
 export function goDuration(text) {
   let sum = 0;
-  const unit = { h: 3600, m: 60, s: 1, ms: 0.001 };
-  for (const [, n, u] of (text ?? "").matchAll(/([\d.]+)(ms|h|m|s)/g)) sum += Number(n) * unit[u];
+  const unit = { h: 3600, m: 60, s: 1, ms: 1e-3, "µs": 1e-6, ns: 1e-9 };
+  for (const [, n, u] of (text ?? "").matchAll(/([\d.]+)(ms|µs|ns|h|m|s)/g)) sum += Number(n) * unit[u];
   return sum;
 }

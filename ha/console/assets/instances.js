@@ -1,9 +1,10 @@
 // Instance Configuration: the table of instances.
 
 import { get, send } from "./api.js";
-import { ago, span } from "./clock.js";
+import { ago, readable, span } from "./clock.js";
 import { h, replace, badge, dialog, field, table, announce } from "./dom.js";
 import { heartbeat, toneOf } from "./state.js";
+import { outcome } from "./rehearsal.js";
 import { plot } from "./plot.js";
 
 export default { title: "Instance Configuration", make };
@@ -65,13 +66,13 @@ function row(i, s, editable, ctx) {
 const tone = (i, s) => toneOf(i.state) === "good" && (i.troubles?.length || i.role === "active" && !i.self && s.role === "standby" && heartbeat(s) !== "alive") ? "warn" : toneOf(i.state);
 
 // state adds to "behind" by how much.
-const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : i.state.replace(/(\d{4}-\d\d-\d\dT\S+)/, (t) => new Date(t).toLocaleString());
+const state = (i) => i.state === "behind" && i.lag_seconds > 0 ? `behind by ${span(i.lag_seconds)}` : readable(i.state);
 
 // rehearsal shows how an instance's newest one went.
 function rehearsal(i) {
   const last = i.rehearsals?.[0];
   if (!last) return h("span", { class: "faint" }, "–");
-  return [badge(last.result, { passed: "good", doubtful: "warn" }[last.result] || "bad"), h("span", { class: "sub" }, ago(last.time)), last.error && h("span", { class: "sub bad" }, last.error), last.doubts && h("span", { class: "sub" }, last.doubts.join("; "))];
+  return [outcome(last), h("span", { class: "sub" }, ago(last.time)), last.error && h("span", { class: "sub bad" }, last.error), last.doubts && h("span", { class: "sub" }, last.doubts.join("; "))];
 }
 
 function add(ctx) {

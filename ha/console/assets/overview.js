@@ -6,6 +6,7 @@ import { ago, span, time, goDuration } from "./clock.js";
 import { cards } from "./cards.js";
 import { h, replace, badge } from "./dom.js";
 import { protection } from "./protection.js";
+import { outcome, tookIn } from "./rehearsal.js";
 import { recovery } from "./recovery.js";
 import { salvage } from "./salvage.js";
 import { canTakeOver, silent, stale, standbys } from "./state.js";
@@ -72,5 +73,5 @@ function rehearsed(s) {
   const all = (s.instances ?? []).flatMap((i) => (i.rehearsals ?? []).map((r) => ({ ...r, instance: i.name }))).sort((x, y) => Date.parse(y.time) - Date.parse(x.time));
   const last = all[0];
   if (!last) return [badge("none known", "warn"), h("span", { class: "sub" }, "Nobody has shown that a backup can be restored.")];
-  return [badge(last.result, { passed: "good", doubtful: "warn" }[last.result] ?? "bad"), " ", ago(last.time), h("span", { class: "sub" }, `on ${last.instance}, in ${span(goDuration(last.took))}`), last.error && h("span", { class: "sub bad" }, last.error)];
+  return [outcome(last), " ", ago(last.time), h("span", { class: "sub" }, `on ${last.instance}${tookIn(last)}`), last.error && h("span", { class: "sub bad" }, last.error)];
 }

@@ -16,7 +16,7 @@ export const svg = (tag, attributes, ...children) => {
 const H = 150, LEFT = 62, BOTTOM = 24, TOP = 12, RIGHT = 12;
 const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-export const clockOf = (from, to) => to - from > 20 * 3600e3 ? day : hour;
+const clockOf = (from, to) => to - from > 20 * 3600e3 ? day : hour;
 
 // plot draws series of [milliseconds, value] points, each {name, points}, oldest
 // first. write writes a value for people, scaleOf makes the scale of the axis.

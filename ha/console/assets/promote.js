@@ -2,10 +2,11 @@
 
 import { get, send } from "./api.js";
 import { few, tags, whereOf, why } from "./backup.js";
-import { ago, goDuration, readable, span, time } from "./clock.js";
+import { ago, readable, span, time } from "./clock.js";
 import { h, replace, badge, busy, bytes, choice, check, complain, field, table, uniqueId } from "./dom.js";
 import { lifeless, lossOf } from "./loss.js";
 import { follow } from "./promotion.js";
+import { outcome, tookIn } from "./rehearsal.js";
 import { heartbeat, silent, upper, wait } from "./state.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
@@ -70,9 +71,11 @@ function choose(content, ctx, watch) {
     return true;
   }
 
+  const picked = () => form.querySelector("[name=backup]:checked")?.value; // a list of one may have none
   const request = () => {
     const e = form.elements, r = { mode: e.mode.value };
-    if (e.backup?.value && e.backup.value !== known.find((b) => b.newest)?.id) r.backup = e.backup.value;
+    const backup = picked();
+    if (backup && backup !== known.find((b) => b.newest)?.id) r.backup = backup;
     for (const name of words) if (e[name].checked) r[name] = true;
     return r;
   };
@@ -122,7 +125,7 @@ function choose(content, ctx, watch) {
   async function load(more) {
     const page = await get(`api/v1/backups?limit=${more ? 10 : 3}${more ? `&before=${encodeURIComponent(next)}` : ""}`);
     if (gone) return;
-    const value = form.elements.backup?.value, follows = value === known.find((b) => b.newest)?.id; // whoever had the newest has the newest
+    const value = picked(), follows = value === known.find((b) => b.newest)?.id; // whoever had the newest has the newest
     const chosen = follows ? first : value;
     const before = more ? known : [];
     next = page.next;
@@ -172,7 +175,7 @@ const exceptions = () => h("details", {}, h("summary", {}, "Exceptions"),
 function rehearsedHere(b, s) {
   if (b.id === s.staged) return [badge("ready", "good"), h("span", { class: "sub" }, "rehearsed here")];
   const all = b.rehearsals ?? [], r = all.find((one) => one.instance === s.instance) ?? all[0];
-  return r ? [badge(r.result, { passed: "good", doubtful: "warn" }[r.result] ?? "bad"), h("span", { class: "sub" }, `on ${r.instance} in ${span(goDuration(r.took))}`)] : h("span", { class: "faint" }, "no");
+  return r ? [outcome(r), h("span", { class: "sub" }, `on ${r.instance}${tookIn(r)}`)] : h("span", { class: "faint" }, "no");
 }
 
 // lossBox says first what is lost, in red where something is.

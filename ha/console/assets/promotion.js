@@ -8,8 +8,9 @@ import { stepper } from "./stepper.js";
 import { lossOf } from "./loss.js";
 
 // follow shows a promotion in a box until its end. asked is the look that was shown before
-// it, if this page began it. The function that it returns ends it.
-export function follow(box, ctx, id, { asked, by, ended, here }) {
+// it, if this page began it. lost is told of a connection that was lost, where the box is
+// not shown. The function that it returns ends it.
+export function follow(box, ctx, id, { asked, by, ended, here, lost }) {
   const view = stepper(), error = h("div", {}), result = h("div", {});
   const cancel = h("button", { type: "button", onclick: () => busy(cancel, error, () => send("DELETE", `api/v1/promotions/${encodeURIComponent(id)}`)) }, "Give up, and put everything back");
   const actions = h("div", { class: "actions" }, ctx.admin && cancel);
@@ -46,7 +47,9 @@ export function follow(box, ctx, id, { asked, by, ended, here }) {
         const leader = await (await fetch("leader")).json();
         if (leader.role === "active") return finish({ state: "promoted", epoch: leader.epoch });
       } catch { /* the agent does not answer */ }
-      replace(error, h("p", { class: "notice", role: "alert" }, "The connection was lost. Reload the page to see how it went."));
+      const text = "The connection was lost. Reload the page to see how it went.";
+      if (lost) lost(text);
+      else replace(error, h("p", { class: "notice bad", role: "alert" }, text));
     },
   });
   return () => { close(); view.stop(); };
@@ -54,7 +57,7 @@ export function follow(box, ctx, id, { asked, by, ended, here }) {
 
 // happened says what the promotion cost.
 function happened(p, ctx, asked) {
-  const handed = (p.mode ?? asked?.mode) === "switchover";
+  const handed = asked?.mode === "switchover"; // the end names no mode
   const took = p.ended && p.steps?.length ? (Date.parse(p.ended) - Date.parse(p.steps[0].time)) / 1000 : undefined;
   return [
     p.error ? h("p", { class: "notice bad" }, h("strong", {}, "The application does not run yet. "), p.error) : h("p", { class: "notice good" }, h("strong", {}, "You are the active. "), `This page is of ${ctx.status.instance}, which leads in epoch ${p.epoch}.`),

@@ -1,6 +1,6 @@
 // What the last promotion was, what it lost, and the salvage backups that keep it.
 
-import { ago, span, time } from "./clock.js";
+import { ago, goDuration, span, time } from "./clock.js";
 import { h, command } from "./dom.js";
 import { compareButton } from "./diff.js";
 import { restoreCommand } from "./restore.js";
@@ -15,7 +15,7 @@ export function salvage(s, place) {
   const kept = (t.salvaged ?? []).filter((one) => one.backup), nothing = (t.salvaged ?? []).filter((one) => !one.backup);
   return [
     h("p", {}, h("strong", {}, t.active), " became the active", t.old && t.old !== t.active ? ` in place of ${t.old}` : "", t.mode ? `, by ${t.mode}` : "", t.by ? `, on the word of ${t.by}` : "", ", ", time(t.time), " (", ago(t.time), ")", t.reason ? `: ${t.reason}` : "", "."),
-    last && h("p", {}, last.downtime ? `The application was down for ${span(seconds(last.downtime))}.` : "For how long the application was down is not known."),
+    last && h("p", {}, last.downtime ? `The application was down for ${span(goDuration(last.downtime))}.` : "For how long the application was down is not known."),
     kept.map((one) => {
       const box = h("div", { role: "status" }), base = one.epoch === t.epoch && t.restored ? t.restored : s.last_backup?.id;
       return h("div", { class: "box kept" }, h("h3", {}, `${one.instance} kept what never came here`), h("p", {}, "Salvage backup ", h("code", {}, one.backup)),
@@ -27,5 +27,3 @@ export function salvage(s, place) {
     !t.lost?.length && !kept.length && h("p", {}, "Nothing was lost."),
   ];
 }
-
-const seconds = (text) => { let sum = 0; for (const [, n, u] of String(text).matchAll(/([\d.]+)(ms|µs|h|m|s)/g)) sum += Number(n) * { h: 3600, m: 60, s: 1, ms: 0.001, "µs": 1e-6 }[u]; return sum; };
