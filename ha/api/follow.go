@@ -19,12 +19,12 @@ const (
 	eventEnd    = "end"
 )
 
-// addOne adds one promotion's description, and its stream.
-func (p promotionCalls) addOne() {
+// addPromotion adds one promotion's description, and its stream.
+func (a *api) addPromotion(p promotionCalls) {
 	o := operation("get-promotion", http.MethodGet, "/api/v1/promotions/{id}", "How far a promotion is; as a stream for those who accept text/event-stream", http.StatusNotFound)
 	o.Responses["200"] = describe("The promotion; as a stream, each step, every change, and the end",
-		content[promotions.PromotionStatus](p.api, "application/json"), streamContent(content[promotions.PromotionStatus](p.api, eventStream)))
-	register(p.api, o, func(_ context.Context, in *promotionInput) (*huma.StreamResponse, error) {
+		content[promotions.PromotionStatus](a, "application/json"), streamContent(content[promotions.PromotionStatus](a, eventStream)))
+	register(a, o, func(_ context.Context, in *promotionInput) (*huma.StreamResponse, error) {
 		changed := p.instance.Changed() // before the look, so that no change is missed
 		status, err := p.find(in.ID)
 		if err != nil {
@@ -32,10 +32,10 @@ func (p promotionCalls) addOne() {
 		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			if wantsStream(in.Accept) {
-				p.follow(ctx, status, changed)
+				a.follow(ctx, p, status, changed)
 				return
 			}
-			p.answerJSON(ctx, status)
+			a.answerJSON(ctx, status)
 		}}, nil
 	})
 }
@@ -69,8 +69,8 @@ func (f *follower) show(status promotions.PromotionStatus) (ended bool, err erro
 
 // follow sends a promotion's steps until it has ended, or the client
 // or the server goes.
-func (p promotionCalls) follow(ctx huma.Context, status promotions.PromotionStatus, changed <-chan struct{}) {
-	s, err := p.openStream(ctx)
+func (a *api) follow(ctx huma.Context, p promotionCalls, status promotions.PromotionStatus, changed <-chan struct{}) {
+	s, err := a.openStream(ctx)
 	if err != nil {
 		return // the client is gone, or was told
 	}
@@ -82,7 +82,7 @@ func (p promotionCalls) follow(ctx huma.Context, status promotions.PromotionStat
 		if ended, err := f.show(status); ended || err != nil {
 			return
 		}
-		if !p.awaitChange(ctx, f.stream, pings.C, changed) {
+		if !a.awaitChange(ctx, f.stream, pings.C, changed) {
 			return
 		}
 		changed = p.instance.Changed()

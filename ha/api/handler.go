@@ -77,7 +77,7 @@ func newAPI(cfg ServerConfig, g *gate, closing <-chan struct{}) *api {
 	a.addEvents(cfg.Instance.Events())
 	a.addRequests(cfg.Requests, changes{cfg.Changes, cfg.Instance})
 	a.addSources(cfg.Changes)
-	a.addPromotions(promotionCalls{a, cfg.Promotions, cfg.Instance})
+	a.addPromotions(promotionCalls{cfg.Promotions, cfg.Instance})
 	a.addConfig(cfg.Shared, cfg.Instance)
 	a.addInstances(cfg.Shared)
 	a.addSchedule(cfg.Requests)

@@ -29,7 +29,6 @@ type promotionInput struct {
 
 // promotionCalls answer what is asked about promotions.
 type promotionCalls struct {
-	*api
 	of       Promotions
 	instance Instance
 }
@@ -41,7 +40,7 @@ func (a *api) addPromotions(p promotionCalls) {
 	o.Responses["200"] = describe("What a dry run found", content[promotions.Preflight](a, "application/json"))
 	o.Responses["202"] = describe("The promotion has begun", content[promotions.PromotionStatus](a, "application/json"))
 	register(a, o, p.promote)
-	p.addOne()
+	a.addPromotion(p)
 	register(a, operation("cancel-promotion", http.MethodDelete, "/api/v1/promotions/{id}", "Give up a promotion that has not committed",
 		http.StatusConflict, http.StatusNotFound), p.cancel)
 }
