@@ -41,6 +41,9 @@ func (b *Barrier) Add(now time.Duration, effects ...Effect) []Effect {
 			}
 		case StopApp, Read, FindBackup, Report, Notify:
 			out = append(out, e)
+		case StopShipping:
+			b.stopShipping()
+			out = append(out, e)
 		case Answer:
 			if e.Refused != nil { // nothing has changed
 				out = append(out, e)
@@ -115,6 +118,18 @@ func (b *Barrier) Ended() []Done {
 	return ended
 }
 
+// stopShipping drops what would have something shipped or confirmed later.
+func (b *Barrier) stopShipping() {
+	b.queue = slices.DeleteFunc(b.queue, func(q queued) bool {
+		switch q.Effect.(type) {
+		case PrepareStream, Ship, ShipUntil:
+			return true
+		}
+		return false
+	})
+	b.withdraw(func(q queued) bool { _, closes := q.Effect.(CloseStreams); return closes }, context.Canceled)
+}
+
 func (b *Barrier) withdraw(which func(queued) bool, why error) bool {
 	n := len(b.queue)
 	b.queue = slices.DeleteFunc(b.queue, func(q queued) bool {
@@ -162,7 +177,11 @@ func effectID(e Effect) uint64 {
 		return e.ID
 	case Survey:
 		return e.ID
-	case Save, Cancel, Notify, Answer, Report:
+	case CloseStreams:
+		return e.ID
+	case EndStreams:
+		return e.ID
+	case Save, Cancel, Notify, Answer, Report, PrepareStream, Ship, ShipUntil, StopShipping:
 		return 0
 	}
 	panic(fmt.Sprintf("effect %T is not known", e))

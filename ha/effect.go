@@ -82,7 +82,10 @@ type MakeSalvage struct {
 	Epoch    uint64
 	Sequence uint64
 	Against  *backup.Ref
-	Config   string
+	// Ends are the streams that the successor has applied on top of Against, by source:
+	// what is in them is not to be kept.
+	Ends   map[string]Stream
+	Config string
 }
 
 // Pull brings a backup into the cache. Done carries OK or Failed.
@@ -112,12 +115,14 @@ type Unstage struct{ ID uint64 }
 
 // Stage is Rehearse for a promotion: it does not spare the host, pulls a backup
 // that is not cached, and takes a stage that has passed as it is. With
-// AllowFailed the probe's word does not count. Done carries OK, with a Note, or
-// Failed.
+// AllowFailed the probe's word does not count. The log of the sources is applied up to
+// Ends: that of the streams before each one, and its own, as far as they come after the
+// backup; one that is Unbased is left out. Done carries OK, with a Note, or Failed.
 type Stage struct {
 	ID          uint64
 	Ref         backup.Ref
 	AllowFailed bool
+	Ends        map[string]Stream // by source; nil: the backup as it is
 }
 
 // Swap puts the staged state into place and keeps what it replaces, unless

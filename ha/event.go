@@ -40,6 +40,8 @@ type Done struct {
 	// is as it was.
 	Unstopped bool
 	Note      string // for people
+	// Ends are streams that were closed, by source, with their end parts.
+	Ends map[string]Stream
 	// Sightings are what all instances see.
 	Sightings []Sighting
 	Err       error

@@ -126,6 +126,7 @@ type HandoverPhase string
 const (
 	HandoverStopping HandoverPhase = "stopping" // the application is being stopped
 	HandoverFinal    HandoverPhase = "final"    // the final backup is being made
+	HandoverClosing  HandoverPhase = "closing"  // the streams are being closed
 	// HandoverSent is journalled before the head that hands over is sent: the
 	// application stays stopped until a head that takes back is confirmed.
 	HandoverSent HandoverPhase = "sent"
@@ -142,6 +143,8 @@ type HandoverJournal struct {
 	Phase  HandoverPhase `json:"phase"`
 	Final  *backup.Ref   `json:"final,omitempty"`
 	Reason string        `json:"reason,omitempty"`
+	// Ends are the streams that were closed, by source; nil: none was yet.
+	Ends map[string]Stream `json:"ends,omitempty"`
 	// Word is on whose word the application is stopped, where nothing here can stop
 	// it; Unstopped says that it is so, once the final backup is being made.
 	Word      string `json:"word,omitempty"`
@@ -157,6 +160,7 @@ const (
 	PhaseLease    Phase = "lease"
 	PhasePin      Phase = "pin"
 	PhaseHandover Phase = "handover"
+	PhaseEnd      Phase = "end" // every stream that the head names is ended
 	PhaseRestore  Phase = "restore"
 	PhaseSwap     Phase = "swap"
 	PhaseCommit   Phase = "commit"
@@ -185,12 +189,16 @@ type Promotion struct {
 	// stopped, where nothing but people can stop it.
 	AppIsStopped bool `json:"application_is_stopped,omitempty"`
 
-	Epoch    uint64      `json:"epoch"`            // pinned: the epoch that ends
-	Rev      uint64      `json:"rev,omitempty"`    // of the head when it was pinned
-	Newest   *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
-	Backup   *backup.Ref `json:"backup,omitempty"` // what is restored
-	Old      Peer        `json:"old"`
-	OldAlive bool        `json:"old_alive,omitempty"`
+	Epoch  uint64      `json:"epoch"`            // pinned: the epoch that ends
+	Rev    uint64      `json:"rev,omitempty"`    // of the head when it was pinned
+	Newest *backup.Ref `json:"newest,omitempty"` // pinned: the newest backup when the operator was asked
+	Backup *backup.Ref `json:"backup,omitempty"` // what is restored
+	// Streams are the complete set that the head named when they were ended, Ends the
+	// same with their end parts: pinned, both.
+	Streams  map[string]Stream `json:"streams,omitempty"`
+	Ends     map[string]Stream `json:"ends,omitempty"`
+	Old      Peer              `json:"old"`
+	OldAlive bool              `json:"old_alive,omitempty"`
 	// AtRest says that the version that the commit replaces is one under which no
 	// application runs.
 	AtRest bool `json:"at_rest,omitempty"`
@@ -221,16 +229,17 @@ type Step struct {
 
 // Demotion is what an instance still owes after it was superseded.
 type Demotion struct {
-	Epoch    uint64      `json:"epoch"` // the one that ended
-	Acked    bool        `json:"acked,omitempty"`
-	Silent   bool        `json:"silent,omitempty"`   // not to be acknowledged: an application of the epoch before this one may still run
-	Restored *backup.Ref `json:"restored,omitempty"` // what the successor restored; nil: not known
-	Tip      *backup.Ref `json:"tip,omitempty"`      // the newest backup of the epoch that ended, where that is another
-	Known    bool        `json:"known,omitempty"`    // Restored and Tip have been looked up
-	Final    *backup.Ref `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
-	Made     bool        `json:"made,omitempty"`     // the salvage backup is made, or not needed
-	Salvage  *backup.Ref `json:"salvage,omitempty"`
-	Told     bool        `json:"told,omitempty"` // the bucket lists the salvage backup
+	Epoch    uint64            `json:"epoch"` // the one that ended
+	Acked    bool              `json:"acked,omitempty"`
+	Silent   bool              `json:"silent,omitempty"`   // not to be acknowledged: an application of the epoch before this one may still run
+	Restored *backup.Ref       `json:"restored,omitempty"` // what the successor restored; nil: not known
+	Tip      *backup.Ref       `json:"tip,omitempty"`      // the newest backup of the epoch that ended, where that is another
+	Known    bool              `json:"known,omitempty"`    // Restored and Tip have been looked up
+	Final    *backup.Ref       `json:"final,omitempty"`    // the final backup of a handover: nothing came after it
+	Ends     map[string]Stream `json:"ends,omitempty"`     // up to where the successor has taken the sources' logs in
+	Made     bool              `json:"made,omitempty"`     // the salvage backup is made, or not needed
+	Salvage  *backup.Ref       `json:"salvage,omitempty"`
+	Told     bool              `json:"told,omitempty"` // the bucket lists the salvage backup
 	// Unstopped says that nothing here can stop the application, so that it may run on.
 	Unstopped bool `json:"unstopped,omitempty"`
 	Refused   bool `json:"refused,omitempty"` // of a process that was refused in this epoch, and runs no application

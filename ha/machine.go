@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -64,6 +65,7 @@ type Machine struct {
 	demotion  *demotionLane
 	recovery  *recoveryLane
 	farewell  *farewellLane
+	streams   *streamsLane
 }
 
 // Result is how the last promotion on this instance ended.
@@ -113,6 +115,7 @@ func compose(p Params, j Journal) *Machine {
 		demotion:  new(demotionLane),
 		recovery:  new(recoveryLane),
 		farewell:  new(farewellLane),
+		streams:   new(streamsLane),
 	}
 	*c = core{p: p, j: j, waiting: make(map[uint64]func(Done)), saving: m.schedule.keepPause}
 	*m.head = headLane{core: c, control: m.control, identity: m.identity, poll: m.poll}
@@ -135,6 +138,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.demotion = demotionLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work, promotion: m.promotion}
 	*m.recovery = recoveryLane{core: c, head: m.head, control: m.control, identity: m.identity, schedule: m.schedule, commit: m.commit, heirSince: never}
 	*m.farewell = farewellLane{core: c, head: m.head, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work}
+	*m.streams = streamsLane{core: c, tips: make(map[string]Shipped), ready: make(map[string]stream.Position)}
 	return m
 }
 
@@ -198,6 +202,12 @@ func (m *Machine) handle(ev Event) {
 		m.app.startAnyway(ev)
 	case Farewell:
 		m.farewell.request(ev)
+	case UseStreams:
+		m.streams.use(ev)
+	case StreamReady:
+		m.streams.isReady(ev)
+	case Shipped:
+		m.streams.shipped(ev)
 	case Registered:
 		m.j.Settle(m.p.Self.Incarnation) // saved with whatever is saved next
 	case Notified:

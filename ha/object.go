@@ -123,9 +123,13 @@ type Head struct {
 	// one of the epoch before, where that is another.
 	StartedFrom *backup.Ref `json:"started_from,omitempty"`
 	CutOff      *backup.Ref `json:"cut_off,omitempty"`
-	Config      string      `json:"config"` // digest of the configuration in force
-	Fencing     Fencing     `json:"fencing"`
-	Handover    *Handover   `json:"handover,omitempty"`
+	// Streams are those in force, by source. Ended are those that the commit of this
+	// epoch closed.
+	Streams  map[string]Stream `json:"streams,omitempty"`
+	Ended    map[string]Stream `json:"ended,omitempty"`
+	Config   string            `json:"config"` // digest of the configuration in force
+	Fencing  Fencing           `json:"fencing"`
+	Handover *Handover         `json:"handover,omitempty"`
 	// Stopped says that the active's agent has ended in good order, with its
 	// application. It starts no application before it has claimed the head again;
 	// so whoever replaces this very version need not wait for it.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -39,6 +40,9 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Unstage:
 		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:
+		if len(e.Ends) > 0 {
+			return step("stage", e.ID, noStreams)
+		}
 		return step("stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed)) })
 	case ha.Swap:
 		return step("swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
@@ -55,6 +59,13 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 			d.Sightings = all
 			return d
 		})
+	case ha.CloseStreams:
+		return step("", e.ID, noStreams)
+	case ha.EndStreams:
+		return step("", e.ID, noStreams)
+	case ha.PrepareStream, ha.Ship, ha.ShipUntil, ha.StopShipping:
+		// Nothing tells the machine that a source streams (ha.UseStreams): it asks for none.
+		panic(fmt.Sprintf("agent: effect %T, and nothing streams here", e))
 	case ha.Notify:
 		a.notifier.Notify(ctx, e)
 	case ha.Answer:
@@ -65,6 +76,11 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}
 	return runner.Work{}
+}
+
+// noStreams is what is done with streams as long as nothing here ships or applies any.
+func noStreams(context.Context) ha.Done {
+	return failed(errors.New("this version of Understudy ends no streams and applies none"))
 }
 
 // step is work that takes time; a name makes it a durable step.

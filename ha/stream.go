@@ -1,0 +1,110 @@
+package ha
+
+import "github.com/understudy-ha/understudy/backup/stream"
+
+// Stream is a stream of a source, as the head names it.
+type Stream struct {
+	ID   stream.ID       `json:"id"`
+	From stream.Position `json:"from"` // where it begins
+	// Tip is the newest part of which the active knew, when it wrote this, that it is in
+	// the bucket. Closed says that this is an end part: so it is in a head that is handed
+	// over.
+	Tip    stream.Tip `json:"tip,omitzero"`
+	Closed bool       `json:"closed,omitempty"`
+	// Before are the closed streams whose log lies between the newest backup and this
+	// stream, the oldest first. Log of theirs from From on is not part of the source's.
+	Before []Stream `json:"before,omitempty"`
+	// Unbased says that no backup is known from which the log leads up to this stream.
+	// A promotion applies nothing of it, and nothing of it is confirmed to its source,
+	// until a backup names it that began after it was opened.
+	Unbased bool `json:"unbased,omitempty"`
+}
+
+// UseStreams tells the machine which sources' logs are shipped from now on.
+type UseStreams struct{ Sources []string }
+
+// StreamReady answers PrepareStream: a stream of the source can begin there.
+type StreamReady struct {
+	Source string
+	From   stream.Position
+}
+
+// Shipped says that a part is known to be in the bucket. The next heartbeat names it.
+type Shipped struct {
+	Source string
+	ID     stream.ID
+	Tip    stream.Tip
+}
+
+// StreamClosed says that the stream has an end part, whoever wrote it. Nothing more of
+// it is shipped.
+type StreamClosed struct {
+	Source string
+	ID     stream.ID
+	Tip    stream.Tip // the end part
+	End    stream.End
+}
+
+// StreamForked says that another log than this host's lies in the stream. Nothing more
+// of it is shipped.
+type StreamForked struct {
+	Source      string
+	ID          stream.ID
+	Tip         stream.Tip // the part that is there
+	Incarnation string     // of who wrote it
+}
+
+// PrepareStream has a source get ready for a new stream, which StreamReady says, or says
+// again. One that follows a closed stream begins where that ends, if the source still
+// has its log from there. It may come again.
+type PrepareStream struct{ Source string }
+
+// Ship has the log of a source shipped in this stream, which a confirmed head names: on
+// from its tip, over whatever processes before this one have shipped since. Shipped
+// tells of each part, StreamClosed or StreamForked of the end. It may come again, with a
+// stream that is based by now.
+type Ship struct {
+	Source string
+	Stream Stream
+}
+
+// ShipUntil says until when what is in the bucket may be confirmed to the sources: as
+// soon as either clock shows more, no longer. It comes with each confirmed heartbeat. An
+// idle shipper looks for an end part then.
+type ShipUntil struct{ Until Now }
+
+// StopShipping ends all shipping, and CloseStreams that is under way. Nothing more is
+// confirmed. It waits for no journal.
+type StopShipping struct{}
+
+// CloseStreams ships what is left of these streams, of an application that has stopped,
+// and writes their end parts; it stops what of the sources runs by itself. One that is
+// ended already stays as it is. Nothing else is shipped meanwhile, nor after it before
+// another Ship. Done carries OK with Ends, or Failed.
+type CloseStreams struct {
+	ID      uint64
+	Streams map[string]Stream // by source
+}
+
+// EndStreams writes the end parts of these streams for a promotion, behind whatever was
+// shipped. One that is ended already stays as it is. A stream that ends before its tip
+// is none that was whole: that fails. Done carries OK with Ends, or Failed.
+type EndStreams struct {
+	ID      uint64
+	Streams map[string]Stream // by source
+	Lease   string            // the promotion's
+	Head    string            // nonce of the head that it was last seen to be based on
+}
+
+func (UseStreams) event()   {}
+func (StreamReady) event()  {}
+func (Shipped) event()      {}
+func (StreamClosed) event() {}
+func (StreamForked) event() {}
+
+func (PrepareStream) effect() {}
+func (Ship) effect()          {}
+func (ShipUntil) effect()     {}
+func (StopShipping) effect()  {}
+func (CloseStreams) effect()  {}
+func (EndStreams) effect()    {}
