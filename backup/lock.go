@@ -12,14 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
-// LockFor is the lock of what is written at a time by the store's clock, and
-// lives for so long. It ends on a whole second, as stores keep it.
-func LockFor(mode blobstore.LockMode, now time.Time, life time.Duration) blobstore.Lock {
-	return blobstore.Lock{Mode: mode, Until: now.Add(life + time.Second).UTC().Truncate(time.Second)}
-}
-
 func (w *writing) lock(life time.Duration) blobstore.Lock {
-	return LockFor(w.o.Lock, w.o.StoreTime(), life)
+	return blobstore.LockFor(w.o.Lock, w.o.StoreTime(), life)
 }
 
 // lockSlack is how much earlier than wanted a lock may end without being
@@ -44,7 +38,7 @@ func (w *writing) extendLocks(ctx context.Context, index *pack.Index) error {
 			continue
 		}
 		group.Go(func() error {
-			err := extendLock(ctx, locks, p.Digest.Key(), LockFor(w.o.Lock, p.Time, rules.PackLife()))
+			err := extendLock(ctx, locks, p.Digest.Key(), blobstore.LockFor(w.o.Lock, p.Time, rules.PackLife()))
 			if err != nil && !errors.Is(err, blobstore.ErrNotFound) {
 				return fmt.Errorf("extend the lock of a pack of the previous backup: %w", err)
 			}

@@ -22,6 +22,12 @@ type Lock struct {
 	Until time.Time
 }
 
+// LockFor is the lock of what is written at a time by the store's clock, and
+// lives for so long. It ends on a whole second, as stores keep it.
+func LockFor(mode LockMode, now time.Time, life time.Duration) Lock {
+	return Lock{Mode: mode, Until: now.Add(life + time.Second).UTC().Truncate(time.Second)}
+}
+
 // Locked is the condition for a write whose version is locked from the start.
 // It is for stores that are Locks, and whose LockMode is that of the lock; other
 // stores ignore it.

@@ -44,3 +44,18 @@ func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int
 	}
 	return data, attrs, nil
 }
+
+// ReadFirst reads the first n bytes of a blob into memory, or all that it has if it has
+// fewer. A body that breaks off is ErrUnavailable.
+func ReadFirst(ctx context.Context, s Store, key string, n int64) ([]byte, error) {
+	body, attrs, err := s.Get(ctx, key, GetOptions{Length: n})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() // read to the end or failed: closing tells nothing new
+	data := make([]byte, max(0, min(n, attrs.Size)))
+	if _, err := io.ReadFull(body, data); err != nil {
+		return nil, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("read body: %w", err)}
+	}
+	return data, nil
+}

@@ -15,7 +15,7 @@ import (
 const minSalt = 16
 
 // DataKeys are the random keys that a cluster's data is under: one encrypts
-// packs, one makes chunk ids and chunk boundaries. They travel wrapped by the
+// packs and parts of streams, one makes chunk ids and chunk boundaries. They travel wrapped by the
 // shared key, so that a new shared key re-uploads nothing.
 type DataKeys struct {
 	Encrypt [32]byte
@@ -93,6 +93,14 @@ func (k DataKeys) PackAEAD(salt []byte) (AEAD, error) {
 		return nil, errors.New("derive pack key: the salt is too short")
 	}
 	return newGCM(derive(k.Encrypt[:], salt, "pack", 32))
+}
+
+// PartAEAD is PackAEAD of one part of a stream. It encrypts one plaintext alone.
+func (k DataKeys) PartAEAD(salt []byte) (AEAD, error) {
+	if len(salt) < minSalt {
+		return nil, errors.New("derive the key of a part: the salt is too short")
+	}
+	return newGCM(derive(k.Encrypt[:], salt, "stream part", 32))
 }
 
 // AEAD is cipher.AEAD.

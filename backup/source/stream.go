@@ -66,3 +66,19 @@ func LogPosition(e Entry) (stream.Position, bool) {
 	}
 	return 0, false
 }
+
+type coveredKey struct{}
+
+// WithCovered returns a context for the dump of a host that was replaced: positions, by
+// source, up to which whoever replaced it has the logs. What is not beyond it is not
+// dumped again.
+func WithCovered(ctx context.Context, positions map[string]stream.Position) context.Context {
+	return context.WithValue(ctx, coveredKey{}, positions)
+}
+
+// Covered is up to where somebody else has a source's log; false where nobody has said so.
+func Covered(ctx context.Context, source string) (stream.Position, bool) {
+	positions, _ := ctx.Value(coveredKey{}).(map[string]stream.Position)
+	p, ok := positions[source]
+	return p, ok
+}

@@ -21,10 +21,11 @@ var (
 	// ErrBroken: a part is what was written, and does not go on where the one before
 	// it ended: one between them is missing, or they were swapped.
 	ErrBroken = errors.New("does not continue the stream")
-	// ErrGone: the log from a position on is not in the bucket any more.
-	ErrGone = errors.New("has expired or was deleted")
-	// ErrBelow: a stream in the bucket ends before the part that the head names.
-	ErrBelow = errors.New("ends before the part that was confirmed last")
+	// ErrGone: the log from a position on is not in the stream: it has expired, was
+	// deleted, or came before the stream.
+	ErrGone = errors.New("is not in the bucket")
+	// ErrBelow: a stream in the bucket ends before a part that was confirmed.
+	ErrBelow = errors.New("ends before what was confirmed")
 )
 
 // EndedError says that a stream was ended: nothing is appended any more. Tip is the

@@ -29,7 +29,7 @@ type Part struct {
 	Incarnation string // of who wrote it
 	From, To    Position
 	Time        time.Time       // the active's clock when the source was at To
-	Begin       json.RawMessage // of the first part: what a reader of the kind must know
+	Begin       json.RawMessage // of the stream: what a reader of the kind must know
 	End         *End            // not nil: it closes the stream for ever, and has no log
 	Log         []byte
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 )
@@ -52,7 +51,7 @@ func TestARenewedBackupIsLockedAsAWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.memory.Put(t.Context(), key, data, blobstore.Always.Locked(backup.LockFor(blobstore.Compliance, c.memory.Now(), 402*day))); err != nil {
+			if _, err := c.memory.Put(t.Context(), key, data, blobstore.Always.Locked(blobstore.LockFor(blobstore.Compliance, c.memory.Now(), 402*day))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -73,7 +73,7 @@ const lockAdvice = "give this instance s3:GetBucketObjectLockConfiguration, or a
 
 // For is the lock of what is written now and lives for so long.
 func (l *Locks) For(life time.Duration) blobstore.Lock {
-	return backup.LockFor(l.Mode(), l.host.Control.Time(), life)
+	return blobstore.LockFor(l.Mode(), l.host.Control.Time(), life)
 }
 
 // Complete completes an order with how the backup is to be locked.
