@@ -4,10 +4,9 @@
 //	s3://bucket/prefix?region=eu-west-1
 //	s3://bucket/prefix?endpoint=http://127.0.0.1:9000
 //
-// Reads and lists go through gocloud.dev/blob; puts and deletes use the SDK
-// below it, because a put here is one PutObject whatever its size, carries
-// If-Match, and reports the store's time, and because gocloud asks for a blob
-// before it deletes it.
+// Everything goes through Amazon's own SDK, whose client gocloud.dev/aws
+// configures. gocloud.dev/blob does not serve here: it has no compare-and-swap,
+// it asks for a blob before it deletes it, and it links gRPC into the program.
 //
 // # Parameters
 //

@@ -11,7 +11,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	gcaws "gocloud.dev/aws"
-	"gocloud.dev/blob/s3blob"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
@@ -50,11 +49,7 @@ func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
 	}
 	cfg.Credentials = &credentials{cfg.Credentials}
 	client := s3.NewFromConfig(cfg, options)
-	bucket, err := s3blob.OpenBucket(ctx, client, u.Host, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &Store{client: client, blobs: bucket, bucket: u.Host, prefix: prefix, lock: lock}, nil
+	return &Store{client: client, bucket: u.Host, prefix: prefix, lock: lock}, nil
 }
 
 // bucketPrefix checks the URL's bucket and returns what all keys begin with.

@@ -5,15 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"net/http"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"gocloud.dev/blob"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
@@ -23,7 +19,6 @@ import (
 // Store is a blobstore.Store in an S3 bucket, below a prefix.
 type Store struct {
 	client *s3.Client
-	blobs  *blob.Bucket // the same bucket through gocloud
 	bucket string
 	prefix string // "" or with a slash at its end
 	lock   s3api.LockSetting
@@ -36,32 +31,46 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 	if err := edge.AdmitGet(ctx, key, opt); err != nil {
 		return nil, blobstore.Attrs{}, err
 	}
-	length := opt.Length
-	if length == 0 {
-		length = -1 // gocloud's way to say: to the end
+	in := s.get(key, opt)
+	if opt.IfChanged != "" {
+		in.IfNoneMatch = aws.String(string(opt.IfChanged))
 	}
-	reader, err := s.blobs.NewRangeReader(ctx, s.prefix+key, opt.Offset, length, &blob.ReaderOptions{
-		BeforeRead: func(as func(any) bool) error {
-			var in *s3.GetObjectInput
-			if opt.IfChanged != "" && as(&in) {
-				in.IfNoneMatch = aws.String(string(opt.IfChanged))
-			}
-			return nil
-		},
-	})
+	body, attrs, err := s.read(ctx, in, key)
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && errorStatus(err) == http.StatusRequestedRangeNotSatisfiable {
 		return edge.GetEmpty(ctx, s, key)
 	}
 	if err != nil {
 		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
-	var out s3.GetObjectOutput
-	reader.As(&out)
-	return reader, blobstore.Attrs{
+	return body, attrs, nil
+}
+
+// get asks for what opt wants of a blob.
+func (s *Store) get(key string, opt blobstore.GetOptions) *s3.GetObjectInput {
+	in := &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key)}
+	if part := edge.Range(opt); part != "" {
+		in.Range = aws.String(part)
+	}
+	return in
+}
+
+// read opens what in asks for.
+func (s *Store) read(ctx context.Context, in *s3.GetObjectInput, key string) (io.ReadCloser, blobstore.Attrs, error) {
+	out, err := s.client.GetObject(ctx, in)
+	if err != nil {
+		return nil, blobstore.Attrs{}, err
+	}
+	size := aws.ToInt64(out.ContentLength)
+	if part := aws.ToString(out.ContentRange); part != "" {
+		if size, err = edge.WholeSize(part); err != nil {
+			return nil, blobstore.Attrs{}, errors.Join(err, out.Body.Close())
+		}
+	}
+	return out.Body, blobstore.Attrs{
 		Key:   key,
-		Size:  reader.Size(),
+		Size:  size,
 		Token: blobstore.Token(aws.ToString(out.ETag)),
-		Time:  reader.ModTime(),
+		Time:  aws.ToTime(out.LastModified),
 	}, nil
 }
 
@@ -71,15 +80,15 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	if err := edge.Admit(ctx, "stat", key); err != nil {
 		return blobstore.Attrs{}, err
 	}
-	attrs, err := s.blobs.Attributes(ctx, s.prefix+key)
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key)})
 	if err != nil {
 		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
 	return blobstore.Attrs{
 		Key:   key,
-		Size:  attrs.Size,
-		Token: blobstore.Token(attrs.ETag),
-		Time:  attrs.ModTime,
+		Size:  aws.ToInt64(out.ContentLength),
+		Token: blobstore.Token(aws.ToString(out.ETag)),
+		Time:  aws.ToTime(out.LastModified),
 	}, nil
 }
 
@@ -117,57 +126,6 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 		Token: blobstore.Token(aws.ToString(out.ETag)),
 		Time:  now,
 	}, nil
-}
-
-// List implements blobstore.Store.
-func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobstore.Attrs, error] {
-	return func(yield func(blobstore.Attrs, error) bool) {
-		if err := edge.AdmitList(ctx, prefix); err != nil {
-			yield(blobstore.Attrs{}, err)
-			return
-		}
-		pages := s.blobs.List(&blob.ListOptions{
-			Prefix: s.prefix + prefix,
-			BeforeList: func(as func(any) bool) error {
-				var in *s3.ListObjectsV2Input
-				if after != "" && as(&in) && in.ContinuationToken == nil {
-					in.StartAfter = aws.String(s.prefix + after)
-				}
-				return nil
-			},
-		})
-		for {
-			object, err := pages.Next(ctx)
-			if err == io.EOF { // and not just any error that wraps it, such as a lost connection's
-				return
-			}
-			if err != nil {
-				yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
-				return
-			}
-			attrs, ok := s.listed(object)
-			if ok && !yield(attrs, nil) {
-				return
-			}
-		}
-	}
-}
-
-// listed describes an object of a list, unless it is none of ours, such as
-// the empty objects that some tools keep for folders.
-func (s *Store) listed(object *blob.ListObject) (blobstore.Attrs, bool) {
-	key := strings.TrimPrefix(object.Key, s.prefix)
-	if blobstore.CheckKey(key) != nil {
-		return blobstore.Attrs{}, false
-	}
-	var out types.Object
-	object.As(&out)
-	return blobstore.Attrs{
-		Key:   key,
-		Size:  object.Size,
-		Token: blobstore.Token(aws.ToString(out.ETag)),
-		Time:  object.ModTime,
-	}, true
 }
 
 // Delete implements blobstore.Store.

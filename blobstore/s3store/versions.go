@@ -92,20 +92,11 @@ func (s *Store) GetVersion(ctx context.Context, key, id string, opt blobstore.Ge
 	if err := edge.AdmitGet(ctx, key, opt); err != nil {
 		return nil, blobstore.Attrs{}, err
 	}
-	in := &s3.GetObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key), VersionId: aws.String(id)}
-	if part := edge.Range(opt); part != "" {
-		in.Range = aws.String(part)
-	}
-	out, err := s.client.GetObject(ctx, in)
+	in := s.get(key, opt)
+	in.VersionId = aws.String(id)
+	body, attrs, err := s.read(ctx, in, key)
 	if err != nil {
 		return nil, blobstore.Attrs{}, translator.Error("get version", key, err)
 	}
-	size := aws.ToInt64(out.ContentLength)
-	if part := aws.ToString(out.ContentRange); part != "" {
-		if size, err = edge.WholeSize(part); err != nil {
-			out.Body.Close()
-			return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, err)
-		}
-	}
-	return out.Body, blobstore.Attrs{Key: key, Size: size, Token: blobstore.Token(aws.ToString(out.ETag)), Time: aws.ToTime(out.LastModified)}, nil
+	return body, attrs, nil
 }
