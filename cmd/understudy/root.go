@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -120,18 +119,24 @@ const rootExample = `  # a key, once for the cluster; keep a copy where the host
   understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file /etc/understudy/key`
 
 func newRoot(a *app) *cobra.Command {
+	asksVersion := false
 	root := &cobra.Command{
 		Use:           "understudy",
 		Short:         "A warm copy of your application, ready to take over",
 		Long:          rootHelp,
 		Example:       rootExample,
-		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          subcommandOnly,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asksVersion {
+				_, err := fmt.Fprintln(a.std.Out, "understudy", version())
+				return err
+			}
+			return cmd.Help()
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if isShells(cmd) {
+			if isShells(cmd) || asksVersion {
 				return nil
 			}
 			file, err := a.surroundings.find(cmd.Flags())
@@ -145,13 +150,13 @@ func newRoot(a *app) *cobra.Command {
 			return a.readSettings()
 		},
 	}
+	root.Flags().BoolVarP(&asksVersion, "version", "v", false, "version for understudy")
 	settings.Register(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON with stable field names")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return exit.Usagef("%w; see: %s --help", unknownFlag(cmd, err), cmd.CommandPath())
 	})
-	root.SetVersionTemplate("understudy {{.Version}}\n")
-	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	root.SetUsageFunc(usage)
 	root.AddCommand(
 		newServe(a), newExec(a), newWatchdog(), newKeepOutput(), newInit(a), newJoin(a), newLeave(a), newKey(a), newDoctor(a), newLifecycle(a),
 		newStatus(a), newBackup(a), newAcceptChange(a), newAcceptHost(a), newBackups(a), newVerify(a), newRestore(a), newPromote(a), newRecoverBucket(a),
@@ -188,19 +193,4 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// usageTemplate has one line in the place of the settings' flags, which every command
-// has.
-func usageTemplate(of string) string {
-	const inherited, local, flags = "{{if .HasAvailableInheritedFlags}}", "{{if .HasAvailableLocalFlags}}", "{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
-	from := strings.Index(of, inherited)
-	to := from + strings.Index(of[from:], "{{end}}")
-	of = of[:from] + `{{if .Runnable}}
-
-Every command takes --json, and this host's settings as flags: understudy help settings` + of[to:]
-	return strings.NewReplacer(
-		local, "{{if and .HasParent .HasAvailableLocalFlags}}",
-		flags, "{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}",
-	).Replace(of)
 }
