@@ -1,40 +1,50 @@
 package gcsstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
-	"cloud.google.com/go/storage"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
 
-// chain finds Google's default credentials when they are first needed, because
-// the search may ask the host's metadata server, and marks what goes wrong.
-type chain struct {
+// fullControl is the scope of requests: less does not let the bucket's rules be set.
+const fullControl = "https://www.googleapis.com/auth/devstorage.full_control"
+
+// authorized gives requests the token of Google's chain of credentials. It looks for
+// them when they are first needed, because the search may ask the host's metadata
+// server, and marks what goes wrong.
+type authorized struct {
+	next   http.RoundTripper
 	search singleflight.Group
 	found  atomic.Pointer[auth.Credentials]
 }
 
-// newCredentials returns the credentials of Google's chain.
-func newCredentials() *auth.Credentials {
-	c := new(chain)
-	return auth.NewCredentials(&auth.CredentialsOptions{
-		TokenProvider:          c,
-		UniverseDomainProvider: auth.CredentialsPropertyFunc(c.universeDomain),
-	})
+// RoundTrip implements http.RoundTripper.
+func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, err := a.token(req.Context())
+	if err != nil {
+		if req.Body != nil {
+			err = errors.Join(err, req.Body.Close())
+		}
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", cmp.Or(token.Type, "Bearer")+" "+token.Value)
+	return a.next.RoundTrip(req)
 }
 
-// Token implements auth.TokenProvider.
-func (c *chain) Token(ctx context.Context) (*auth.Token, error) {
-	found, err := c.credentials(ctx)
+func (a *authorized) token(ctx context.Context) (*auth.Token, error) {
+	found, err := a.credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,26 +55,18 @@ func (c *chain) Token(ctx context.Context) (*auth.Token, error) {
 	return token, nil
 }
 
-func (c *chain) universeDomain(ctx context.Context) (string, error) {
-	found, err := c.credentials(ctx)
-	if err != nil {
-		return "", err
-	}
-	return found.UniverseDomain(ctx)
-}
-
 // credentials returns what the chain has found. The search heeds no context,
 // so the caller does not wait for it longer than it wants to.
-func (c *chain) credentials(ctx context.Context) (*auth.Credentials, error) {
-	if found := c.found.Load(); found != nil {
+func (a *authorized) credentials(ctx context.Context) (*auth.Credentials, error) {
+	if found := a.found.Load(); found != nil {
 		return found, nil
 	}
-	result := c.search.DoChan("", func() (any, error) {
+	result := a.search.DoChan("", func() (any, error) {
 		found, err := credentials.DetectDefault(&credentials.DetectOptions{
-			Scopes: []string{storage.ScopeFullControl}, // less does not let the bucket's rules be set
+			Scopes: []string{fullControl},
 		})
 		if err == nil {
-			c.found.Store(found)
+			a.found.Store(found)
 		}
 		return found, err
 	})

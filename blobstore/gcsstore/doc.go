@@ -3,9 +3,11 @@
 //	gs://bucket/prefix
 //	gs://bucket/prefix?endpoint=http://127.0.0.1:4443
 //
-// Reads of ranges go through gocloud.dev/blob; the rest uses the SDK below it.
-// gocloud has no compare-and-swap, and it keeps some names under others: it
-// would list what it thinks is renamed out of order.
+// It speaks to Google's JSON API by itself, in the six requests of its type api.
+// Google's SDKs link gRPC, whichever protocol they speak, and with it a third of the
+// whole program; what they do besides a request (retries, resumed bodies, rules of
+// which they forget what they do not know) was in the way here. Credentials are found
+// by Google's own package for them, and errors read by another.
 //
 // # Parameters
 //
@@ -25,7 +27,7 @@
 // whatever its size, and the store refuses a body that is not the one whose
 // checksum comes with it. Time is when a generation was created.
 //
-// The SDK's retries are off: blobstore.Retry is the one place that repeats,
+// Nothing is retried here: blobstore.Retry is the one place that repeats,
 // and it never repeats a conditional put. A conditional put's error is
 // ErrUnknownOutcome unless it is certain that nothing was written: the store
 // refused it, or no connection was there to send it on. That is what a 429

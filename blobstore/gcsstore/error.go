@@ -3,10 +3,8 @@ package gcsstore
 import (
 	"encoding/xml"
 	"errors"
-	"net/http"
 	"strings"
 
-	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -36,7 +34,7 @@ func kindOf(err error) error {
 		return blobstore.ErrUnavailable
 	case errors.As(err, &noCredentials):
 		return noCredentials.kind()
-	case errors.Is(err, storage.ErrBucketNotExist), strings.Contains(answer.message, noBucket):
+	case strings.Contains(answer.message, noBucket):
 		return blobstore.ErrInvalid
 	case limitReasons[answer.reason]:
 		return blobstore.ErrUnavailable
@@ -71,18 +69,14 @@ type answer struct {
 
 func answerOf(err error) answer {
 	var api *googleapi.Error
-	switch {
-	case errors.As(err, &api):
-	case errors.Is(err, storage.ErrObjectNotExist), errors.Is(err, storage.ErrBucketNotExist):
-		return answer{status: http.StatusNotFound}
-	default:
+	if !errors.As(err, &api) {
 		return answer{}
 	}
 	a := answer{status: api.Code, message: api.Message}
 	if len(api.Errors) > 0 {
 		a.reason = api.Errors[0].Reason
 	}
-	// Reads are answered in XML, which the SDK leaves as it is.
+	// Reads are answered in XML.
 	var body struct {
 		XMLName xml.Name `xml:"Error"`
 		Code    string

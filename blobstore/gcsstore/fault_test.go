@@ -139,7 +139,7 @@ func TestBodyThatBreaksOffIsNotAskedForAgain(t *testing.T) {
 	defer srv.Close()
 	_, _, err := blobstore.ReadAll(t.Context(), openAt(t, srv.URL), "k", 1000)
 	storetest.WantKind(t, "read", err, blobstore.ErrUnavailable)
-	if !errors.Is(err, errBroken) || strings.Contains(err.Error(), "\n") {
+	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q, want one line that says the connection broke", err)
 	}
 	if got := requests.Load(); got != 1 {

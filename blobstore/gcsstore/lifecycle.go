@@ -20,15 +20,15 @@ const ruleTries = 5
 // Rules implements blobstore.Lifecycle. A rule that does not go by age
 // alone is given the least age at which it may delete.
 func (s *Store) Rules(ctx context.Context) ([]blobstore.Rule, error) {
-	set, err := s.rules.get(ctx)
+	set, err := s.api.rules(ctx)
 	if err != nil {
-		return nil, translator.Error("read lifecycle", s.bucket.BucketName(), err)
+		return nil, translator.Error("read lifecycle", s.api.bucket, err)
 	}
 	var found []blobstore.Rule
 	for _, raw := range set.rules {
 		r, err := parseRule(raw)
 		if err != nil {
-			return nil, edge.Fail("read lifecycle", s.bucket.BucketName(), blobstore.ErrUnavailable, err)
+			return nil, edge.Fail("read lifecycle", s.api.bucket, blobstore.ErrUnavailable, err)
 		}
 		for _, expiry := range r.expiries(s.prefix) {
 			found = merge(found, expiry)
@@ -63,26 +63,26 @@ func sooner(a, b int) int {
 // taken away.
 func (s *Store) SetRules(ctx context.Context, own []blobstore.Rule) error {
 	fail := func(kind, err error) error {
-		return edge.Fail("write lifecycle", s.bucket.BucketName(), kind, err)
+		return edge.Fail("write lifecycle", s.api.bucket, kind, err)
 	}
 	wanted, err := s.encode(own)
 	if err != nil {
 		return fail(blobstore.ErrInvalid, err)
 	}
 	for try := 1; ; try++ {
-		set, err := s.rules.get(ctx)
+		set, err := s.api.rules(ctx)
 		if err != nil {
-			return translator.Error("read lifecycle", s.bucket.BucketName(), err)
+			return translator.Error("read lifecycle", s.api.bucket, err)
 		}
 		if set.rules, err = s.replaceOwn(set.rules, wanted); err != nil {
 			return fail(blobstore.ErrUnavailable, err)
 		}
-		err = s.rules.replace(ctx, set)
+		err = s.api.replaceRules(ctx, set)
 		if err == nil {
 			return nil
 		}
 		if try == ruleTries || !errors.Is(kindOf(err), blobstore.ErrPrecondition) {
-			return translator.Error("write lifecycle", s.bucket.BucketName(), err)
+			return translator.Error("write lifecycle", s.api.bucket, err)
 		}
 	}
 }

@@ -10,11 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cloud.google.com/go/auth/httptransport"
-	"cloud.google.com/go/storage"
-	"gocloud.dev/blob/gcsblob"
-	"google.golang.org/api/option"
-
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
 )
@@ -24,14 +19,13 @@ const Scheme = "gs"
 
 const (
 	googleEndpoint = "https://storage.googleapis.com"
-	apiPath        = "/storage/v1/" // of the JSON API
 	emulatorEnv    = "STORAGE_EMULATOR_HOST"
 )
 
 // Open opens the bucket that a URL names; see the package's doc for its
 // parameters. It is a blobstore.Opener. It sends no request: that the bucket
 // is missing or closed, and that there are no credentials, shows at first use.
-func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
+func Open(_ context.Context, u *url.URL) (blobstore.Store, error) {
 	prefix, err := bucketPrefix(u)
 	if err != nil {
 		return nil, err
@@ -40,28 +34,7 @@ func Open(ctx context.Context, u *url.URL) (blobstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	web, err := options.client()
-	if err != nil {
-		return nil, err
-	}
-	client, err := storage.NewClient(ctx,
-		option.WithEndpoint(options.endpoint+apiPath),
-		option.WithHTTPClient(web),
-		option.WithoutAuthentication()) // the HTTP client sees to it
-	if err != nil {
-		return nil, fmt.Errorf("configure Google Cloud Storage client: %w", err)
-	}
-	client.SetRetry(storage.WithPolicy(storage.RetryNever))
-	blobs, err := gcsblob.OpenBucket(ctx, nil, u.Host, &gcsblob.Options{Client: client})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{
-		bucket: client.Bucket(u.Host),
-		blobs:  blobs,
-		prefix: prefix,
-		rules:  rules{web: web, url: options.endpoint + apiPath + "b/" + url.PathEscape(u.Host)},
-	}, nil
+	return &Store{api: api{web: options.client(), endpoint: options.endpoint, bucket: u.Host}, prefix: prefix}, nil
 }
 
 // bucketPrefix checks the URL's bucket and returns what all keys begin with.
@@ -116,14 +89,10 @@ func isEndpoint(text string) bool {
 }
 
 // client returns the HTTP client for all requests to the store.
-func (o options) client() (*http.Client, error) {
+func (o options) client() *http.Client {
 	client := edge.Client()
-	client.Transport = reads{client.Transport}
-	if o.anonymous {
-		return client, nil
+	if !o.anonymous {
+		client.Transport = &authorized{next: client.Transport}
 	}
-	if err := httptransport.AddAuthorizationMiddleware(client, newCredentials()); err != nil {
-		return nil, fmt.Errorf("configure Google Cloud Storage client: %w", err)
-	}
-	return client, nil
+	return client
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/blobstore"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
 )
 
 func TestPutReportsTheStoresTimeAndIsProtected(t *testing.T) {
@@ -65,5 +66,22 @@ func TestPutSendsOneRequestWithoutCopying(t *testing.T) {
 	}
 	if got := requests.Load(); got != puts+1 {
 		t.Errorf("%d requests for %d puts", got, puts+1)
+	}
+}
+
+// A server may answer before it has read the body, whose owner then has it back.
+func TestPutGivesTheBodyBack(t *testing.T) {
+	body := bytes.Repeat([]byte("mine"), 1<<20)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusPreconditionFailed)
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	defer srv.Close()
+	s := openAt(t, srv.URL)
+	for range 20 {
+		_, err := s.Put(t.Context(), "k", body, blobstore.IfAbsent())
+		storetest.WantKind(t, "put", err, blobstore.ErrPrecondition)
+		clear(body) // which the race detector watches
 	}
 }

@@ -3,16 +3,12 @@ package gcsstore
 import (
 	"context"
 	"errors"
-	"hash/crc32"
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
-
-	"cloud.google.com/go/storage"
-	"gocloud.dev/blob"
-	"google.golang.org/api/iterator"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
@@ -20,21 +16,14 @@ import (
 
 // Store is a blobstore.Store in a Google Cloud Storage bucket, below a prefix.
 type Store struct {
-	bucket *storage.BucketHandle
-	blobs  *blob.Bucket // the same bucket through gocloud
-	prefix string       // "" or with a slash at its end
-	rules  rules
+	api    api
+	prefix string // "" or with a slash at its end
 }
 
 var (
 	_ blobstore.Store     = (*Store)(nil)
 	_ blobstore.Lifecycle = (*Store)(nil)
 )
-
-func (s *Store) object(key string) *storage.ObjectHandle { return s.bucket.Object(s.prefix + key) }
-
-// errNoGeneration is an answer of which no token can be made.
-var errNoGeneration = errors.New("the store's answer names no generation")
 
 // token makes a token of a generation.
 func token(generation int64) blobstore.Token {
@@ -47,18 +36,17 @@ func generation(t blobstore.Token) (int64, bool) {
 	return n, err == nil && n > 0
 }
 
-// describe gives the attributes of an object their form.
-func (s *Store) describe(object *storage.ObjectAttrs) blobstore.Attrs {
+// describe gives an object's attributes their form.
+func (s *Store) describe(o object) blobstore.Attrs {
 	return blobstore.Attrs{
-		Key:   strings.TrimPrefix(object.Name, s.prefix),
-		Size:  object.Size,
-		Token: token(object.Generation),
-		Time:  object.Created,
+		Key:   strings.TrimPrefix(o.Name, s.prefix),
+		Size:  o.Size,
+		Token: token(o.Generation),
+		Time:  o.TimeCreated,
 	}
 }
 
-// Get implements blobstore.Store. The body comes as it is stored, whatever
-// encoding somebody has given it. Where a token has been seen it takes two
+// Get implements blobstore.Store. Where a token has been seen it takes two
 // requests to read a changed blob: Google's media have a condition or a time,
 // not both.
 func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
@@ -70,51 +58,31 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 			return nil, blobstore.Attrs{}, err
 		}
 	}
-	body, attrs, err := s.read(ctx, s.object(key), key, opt)
+	body, attrs, err := s.read(ctx, key, 0, opt)
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && answerOf(err).status == http.StatusRequestedRangeNotSatisfiable {
 		return edge.GetEmpty(ctx, s, key)
 	}
 	return body, attrs, err
 }
 
-// read reads what opt asks for of an object, or of one of its versions.
-func (s *Store) read(ctx context.Context, from *storage.ObjectHandle, key string, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
-	length := opt.Length
-	if length == 0 {
-		length = -1 // gocloud's way to say: to the end
-	}
-	reader, err := s.blobs.NewRangeReader(forRead(ctx), s.prefix+key, opt.Offset, length, &blob.ReaderOptions{
-		BeforeRead: func(as func(any) bool) error {
-			var object **storage.ObjectHandle
-			if as(&object) {
-				*object = from.ReadCompressed(true)
-			}
-			return nil
-		},
-	})
+// read reads what opt asks for of a blob: of one of its generations, or with 0 of the
+// current one.
+func (s *Store) read(ctx context.Context, key string, generation int64, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
+	d, err := s.api.download(ctx, s.prefix+key, generation, opt)
 	if err != nil {
 		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
-	var object *storage.Reader
-	if !reader.As(&object) || object.Attrs.Generation <= 0 {
-		return nil, blobstore.Attrs{}, errors.Join(translator.Error("get", key, errNoGeneration), reader.Close())
-	}
-	return reader, blobstore.Attrs{
-		Key:   key,
-		Size:  reader.Size(),
-		Token: token(object.Attrs.Generation),
-		Time:  reader.ModTime(),
-	}, nil
+	return d, blobstore.Attrs{Key: key, Size: d.size, Token: token(d.generation), Time: d.modified}, nil
 }
 
 // changed returns ErrNotModified while a blob's generation is still the one
 // that was seen.
 func (s *Store) changed(ctx context.Context, key string, seen int64) error {
-	object, err := s.object(key).If(storage.Conditions{GenerationNotMatch: seen}).Attrs(ctx)
+	o, err := s.api.stat(ctx, s.prefix+key, seen)
 	if err != nil {
 		return translator.Error("get", key, err)
 	}
-	if object.Generation == seen { // an emulator that does not know the condition
+	if o.Generation == seen { // an emulator that does not know the condition
 		return edge.Fail("get", key, blobstore.ErrNotModified, nil)
 	}
 	return nil
@@ -125,33 +93,33 @@ func (s *Store) Stat(ctx context.Context, key string) (blobstore.Attrs, error) {
 	if err := edge.Admit(ctx, "stat", key); err != nil {
 		return blobstore.Attrs{}, err
 	}
-	object, err := s.object(key).Attrs(ctx)
+	o, err := s.api.stat(ctx, s.prefix+key, 0)
 	if err != nil {
 		return blobstore.Attrs{}, translator.Error("stat", key, err)
 	}
-	return s.describe(object), nil
+	return s.describe(o), nil
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Put implements blobstore.Store. The body is sent from where it lies.
 func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore.Condition) (blobstore.Attrs, error) {
 	if err := edge.Admit(ctx, "put", key); err != nil {
 		return blobstore.Attrs{}, err
 	}
-	object := s.object(key)
+	replaced := int64(-1) // any
 	if cond.Absent() {
-		object = object.If(storage.Conditions{DoesNotExist: true})
+		replaced = 0
 	}
 	if match := cond.Match(); match != "" {
-		wanted, ok := generation(match)
-		if !ok {
+		var ok bool
+		if replaced, ok = generation(match); !ok {
 			return blobstore.Attrs{}, edge.Fail("put", key, blobstore.ErrPrecondition, errors.New("the token is none of this store's"))
 		}
-		object = object.If(storage.Conditions{GenerationMatch: wanted})
 	}
 	ctx, sent := edge.Watch(ctx)
-	wrote, err := write(ctx, object, body)
+	wrote, err := s.api.insert(ctx, s.prefix+key, body, replaced)
+	if err == nil && wrote.Generation <= 0 {
+		err = errNoGeneration
+	}
 	if err != nil && cond.Conditional() {
 		return blobstore.Attrs{}, translator.Conditional(key, cond, sent.Load(), err)
 	}
@@ -161,28 +129,6 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, cond blobstore
 	return s.describe(wrote), nil
 }
 
-// write writes an object in one request.
-func write(ctx context.Context, object *storage.ObjectHandle, body []byte) (*storage.ObjectAttrs, error) {
-	w := object.NewWriter(ctx)
-	w.ChunkSize = 0 // one request
-	w.SendCRC32C, w.CRC32C = true, crc32.Checksum(body, castagnoli)
-	w.ContentType = "application/octet-stream"
-	// In a bucket that everybody may read Google would else serve a stale head
-	// for an hour, and compress on the way what it thinks is worth it.
-	w.CacheControl = "no-store, no-transform"
-	_, err := w.Write(body)
-	if closed := w.Close(); closed != nil { // it says why a write failed
-		err = closed
-	}
-	if err == nil && w.Attrs().Generation <= 0 {
-		err = errNoGeneration
-	}
-	if err != nil {
-		return nil, err
-	}
-	return w.Attrs(), nil
-}
-
 // List implements blobstore.Store.
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobstore.Attrs, error] {
 	return func(yield func(blobstore.Attrs, error) bool) {
@@ -190,25 +136,16 @@ func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[blobst
 			yield(blobstore.Attrs{}, err)
 			return
 		}
-		query := &storage.Query{Prefix: s.prefix + prefix, Projection: storage.ProjectionNoACL}
+		query := url.Values{"prefix": {s.prefix + prefix}}
 		if after != "" {
-			query.StartOffset = s.prefix + after // and the key after itself, which is left out below
+			query.Set("startOffset", s.prefix+after) // and the key after itself, which is left out below
 		}
-		if err := query.SetAttrSelection([]string{"Name", "Size", "Generation", "Created"}); err != nil {
-			yield(blobstore.Attrs{}, edge.Fail("list", prefix, blobstore.ErrInvalid, err))
-			return
-		}
-		objects := s.bucket.Objects(ctx, query)
-		for {
-			object, err := objects.Next()
-			if errors.Is(err, iterator.Done) {
-				return
-			}
+		for o, err := range s.api.list(ctx, query) {
 			if err != nil {
 				yield(blobstore.Attrs{}, translator.Error("list", prefix, err))
 				return
 			}
-			attrs := s.describe(object)
+			attrs := s.describe(o)
 			// What is no key is none of ours, such as the empty objects that some
 			// tools keep for folders.
 			ours := blobstore.CheckKey(attrs.Key) == nil && attrs.Key != after
@@ -224,7 +161,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := edge.Admit(ctx, "delete", key); err != nil {
 		return err
 	}
-	err := s.object(key).Delete(ctx)
+	err := s.api.delete(ctx, s.prefix+key)
 	if err == nil {
 		return nil
 	}

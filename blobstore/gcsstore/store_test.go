@@ -102,7 +102,7 @@ func TestBytesComeAsTheyAreStored(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w := s.bucket.Object("zipped").NewWriter(t.Context())
+	w := server.SharedGCS(t).Client(t).Bucket(s.api.bucket).Object("zipped").NewWriter(t.Context())
 	w.ContentEncoding, w.ContentType = "gzip", "text/plain"
 	if _, err := w.Write(zipped.Bytes()); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestWholeBucketNeedsNoPrefix(t *testing.T) {
 func TestStrangersAreNamed(t *testing.T) {
 	s := open(t, bucketURL(t, "/cluster"))
 	storetest.RunStranger(t, s, func(t *testing.T, name string) {
-		w := s.object(name).NewWriter(t.Context())
+		w := server.SharedGCS(t).Client(t).Bucket(s.api.bucket).Object(s.prefix + name).NewWriter(t.Context())
 		if err := w.Close(); err != nil {
 			t.Fatalf("write %s: %v", name, err)
 		}

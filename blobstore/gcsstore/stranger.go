@@ -2,10 +2,8 @@ package gcsstore
 
 import (
 	"context"
-	"io"
+	"net/url"
 	"strings"
-
-	"gocloud.dev/blob"
 
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/internal/edge"
@@ -15,17 +13,13 @@ var _ blobstore.Strangers = (*Store)(nil)
 
 // Stranger implements blobstore.Strangers.
 func (s *Store) Stranger(ctx context.Context) (string, error) {
-	pages := s.blobs.List(&blob.ListOptions{Prefix: s.prefix})
-	for {
-		object, err := pages.Next(ctx)
-		switch {
-		case err == io.EOF: // and not just any error that wraps it, such as a lost connection's
-			return "", nil
-		case err != nil:
+	for found, err := range s.api.list(ctx, url.Values{"prefix": {s.prefix}}) {
+		if err != nil {
 			return "", translator.Error("list", "", err)
 		}
-		if name := strings.TrimPrefix(object.Key, s.prefix); edge.IsStranger(name) {
+		if name := strings.TrimPrefix(found.Name, s.prefix); edge.IsStranger(name) {
 			return name, nil
 		}
 	}
+	return "", nil
 }
