@@ -29,8 +29,10 @@ PKG  ?= ./...
 SIZES ?= 100MiB,1GiB,5GiB
 OUT   ?= docs/benchmarks.md
 
-# Where bench says how backups compare with others' tools.
+# Where bench says how backups compare with others' tools, and which program is kopia,
+# if somebody has built it: in its source `go build -tags nohtmlui` is enough.
 BESIDE ?= docs/beside.md
+KOPIA  ?=
 
 # How long fuzz runs each target, and which ones (a regular expression).
 FUZZTIME ?= 1m
@@ -92,9 +94,9 @@ vulncheck: $(VULN) ## look for known faults in what the program is made of; asks
 release: $(SBOM) $(NFPM) ## build what is shipped, in bin/release: programs, packages, bills of materials, checksums (VERSION=1.2.3 TARGETS=linux/amd64)
 	cmd/understudy/packaging/release $(VERSION) bin/release $(TARGETS)
 
-bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
+bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (KOPIA=/path/of/kopia: beside that, too; SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
-	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 60m ./e2e -run TestBesideOthers -args -beside.files=11500 -beside.size=740MiB -beside.tries=3 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
+	[ '$(PKG)' != ./... ] || KOPIA='$(abspath $(KOPIA))' go test -count=1 -v -timeout 60m ./e2e -run 'TestBesideOthers$$' -args -beside.files=11500 -beside.size=740MiB -beside.tries=5 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built

@@ -132,6 +132,9 @@ func (m *MinIOServer) ClientOf(tb testing.TB, env []string) *minio.Client {
 	return client
 }
 
+// PID is the id of the server's process.
+func (m *MinIOServer) PID() int { return m.process.cmd.Process.Pid }
+
 // Stop ends the server in an orderly way; its data and port stay its own.
 func (m *MinIOServer) Stop(tb testing.TB) {
 	tb.Helper()
