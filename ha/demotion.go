@@ -29,6 +29,9 @@ func (dl *demotionLane) superseded(h *Head) {
 	d := &Demotion{Epoch: dl.j.Epoch}
 	if h.Epoch == dl.j.Epoch+1 {
 		d.Restored, d.Tip, d.Known = h.StartedFrom, h.CutOff, true
+		if h.CutOff == nil {
+			d.Ends = h.Ended
+		}
 	}
 	// Where other epochs lie between, this instance may have led one of them, and
 	// been put back.
@@ -147,13 +150,13 @@ func (dl *demotionLane) tellSalvage(d *Demotion, then func()) {
 // planSalvage keeps the state that never reached the successor. It reports
 // false while there is nothing to do.
 func (dl *demotionLane) planSalvage(d *Demotion) bool {
-	against := d.Restored
+	against, ends := d.Restored, d.Ends
 	if d.Final != nil && (same(d.Final, d.Restored) || same(d.Final, d.Tip)) {
 		if !d.Unstopped {
 			dl.salvaged(d, Done{}) // the final backup of the handover has everything
 			return false
 		}
-		against = d.Final // it has, if the word that the application was stopped is true
+		against, ends = d.Final, nil // it has, if the word that the application was stopped is true
 	}
 	if !dl.app.is(appStopped) || !dl.due(dl.retryAt) {
 		return false
@@ -166,6 +169,7 @@ func (dl *demotionLane) planSalvage(d *Demotion) bool {
 		seq = max(seq, d.Tip.Sequence)
 	}
 	if d.Kept != nil {
+		ends = nil
 		against, epoch, seq = d.Kept, max(epoch, d.Kept.Epoch), max(seq, d.Kept.Sequence)
 	}
 	id := dl.work.begin("salvage", func(r Done) {
@@ -178,7 +182,7 @@ func (dl *demotionLane) planSalvage(d *Demotion) bool {
 		}
 		dl.salvaged(d, r)
 	})
-	dl.emit(MakeSalvage{ID: id, Epoch: epoch, Sequence: seq + 1, Against: against, Config: dl.head.config()})
+	dl.emit(MakeSalvage{ID: id, Epoch: epoch, Sequence: seq + 1, Against: against, Ends: ends, Config: dl.head.config()})
 	return true
 }
 

@@ -17,6 +17,7 @@ type handoverLane struct {
 	app      *appLane
 	schedule *scheduleLane
 	work     *workLane
+	streams  *streamsLane
 
 	stopSince instant // handing over: when the application began to stop; never: not known
 }
@@ -59,7 +60,7 @@ func (hl *handoverLane) end() {
 		hl.report(Warn, "handover", "%s did not take over: taking back", hj.To.Name)
 	case HandoverReturning:
 	default:
-		if hj.Phase == HandoverFinal {
+		if hj.Phase == HandoverFinal || hj.Phase == HandoverClosing {
 			hl.work.cancel()
 		}
 		hl.report(Info, "handover", "%s no longer asks to take over", hj.To.Name)
@@ -68,7 +69,7 @@ func (hl *handoverLane) end() {
 }
 
 func (hl *handoverLane) drop() {
-	if hl.j.Handover.Phase == HandoverFinal {
+	if p := hl.j.Handover.Phase; p == HandoverFinal || p == HandoverClosing {
 		hl.schedule.forgetMaking()
 	}
 	hl.j.Handover = nil
@@ -87,7 +88,7 @@ func (hl *handoverLane) said() *Handover {
 	switch {
 	case hj.Phase == HandoverDeclined:
 		h.State, h.Reason = Declined, hj.Reason
-	case hj.Final != nil:
+	case hj.isReady():
 		h.State = Handed
 		if hj.Unstopped {
 			h.Unstopped, h.OnWordOf = true, hj.Word
@@ -107,8 +108,10 @@ const maxWaits = 300
 func (hl *handoverLane) waits() (string, Duration) {
 	hj := hl.j.Handover
 	switch {
-	case hj.Final != nil, hj.Phase == HandoverDeclined:
+	case hj.isReady(), hj.Phase == HandoverDeclined:
 		return "", 0
+	case hj.Phase == HandoverClosing:
+		return "its streams to be closed", 0
 	case hj.Phase == HandoverFinal, hl.app.is(appStopped):
 		return "its final backup", 0
 	case hl.inBackup():
@@ -179,8 +182,51 @@ func (hl *handoverLane) finalBackup() {
 		}
 		hj.Final = d.Ref
 		hl.control.made()
+		if len(hl.streams.named()) > 0 {
+			hj.Phase = HandoverClosing
+		}
 		hl.save(hj.Phase.step())
 	})
+}
+
+// mustCloseStreams reports whether the streams are to be closed now: the final backup is
+// made.
+func (hl *handoverLane) mustCloseStreams() bool {
+	hj := hl.j.Handover
+	return hj != nil && hj.Phase == HandoverClosing && hj.Ends == nil
+}
+
+// closeStreams closes the streams before the head is handed over: whatever they end
+// with is then what the candidate takes in.
+func (hl *handoverLane) closeStreams() {
+	lease := hl.j.Handover.Lease
+	hl.streams.close(func(ends map[string]Stream, err error) {
+		hj := hl.j.Handover
+		if hj == nil || hj.Lease != lease || hj.Phase != HandoverClosing {
+			return
+		}
+		if err != nil {
+			hl.schedule.forgetMaking()
+			hl.decline("its streams could not be closed: " + err.Error())
+			return
+		}
+		hj.Ends = ends
+		hl.save(hj.Phase.step())
+	})
+}
+
+// closesStreams reports whether a handover closes the streams, or has closed them.
+func (hl *handoverLane) closesStreams() bool {
+	hj := hl.j.Handover
+	return hj != nil && (hj.Phase == HandoverClosing || hj.Phase == HandoverSent || hj.Phase == HandoverReturning)
+}
+
+// ends are the streams that a handover has closed.
+func (hl *handoverLane) ends() map[string]Stream {
+	if hl.j.Handover == nil {
+		return nil
+	}
+	return hl.j.Handover.Ends
 }
 
 // confirmed follows up on a confirmed head.
@@ -229,7 +275,7 @@ func (hl *handoverLane) finalLost() bool {
 	if hj := hl.j.Handover; hj != nil && hj.Final != nil {
 		hj.Final = nil
 		hl.schedule.forgetMaking()
-		if hj.Phase == HandoverFinal {
+		if hj.Phase == HandoverFinal || hj.Phase == HandoverClosing {
 			hj.Phase = HandoverStopping
 		} else {
 			hj.Phase = HandoverReturning

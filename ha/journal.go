@@ -151,6 +151,11 @@ type HandoverJournal struct {
 	Unstopped bool   `json:"unstopped,omitempty"`
 }
 
+// isReady reports whether all is done that comes before the head is handed over.
+func (hj *HandoverJournal) isReady() bool {
+	return hj != nil && hj.Final != nil && (hj.Phase != HandoverClosing || hj.Ends != nil)
+}
+
 // Phase is how far a promotion has come.
 type Phase string
 

@@ -120,12 +120,12 @@ func compose(p Params, j Journal) *Machine {
 	*c = core{p: p, j: j, waiting: make(map[uint64]func(Done)), saving: m.schedule.keepPause}
 	*m.head = headLane{core: c, control: m.control, identity: m.identity, poll: m.poll}
 	*m.poll = pollLane{core: c}
-	*m.writing = writingLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, commit: m.commit, handover: m.handover, recovery: m.recovery, farewell: m.farewell, poll: m.poll}
+	*m.writing = writingLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, commit: m.commit, handover: m.handover, recovery: m.recovery, farewell: m.farewell, poll: m.poll, streams: m.streams}
 	*m.control = controlLane{core: c, head: m.head, lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), foundAt: never}
 	*m.lease = leaseLane{core: c, head: m.head, control: m.control, promotion: m.promotion}
 	*m.identity = identityLane{core: c, head: m.head, control: m.control, lease: m.lease, schedule: m.schedule, work: m.work, restore: m.restore, promotion: m.promotion, demotion: m.demotion, recovery: m.recovery, refused: j.Doubt}
 	*m.app = appLane{core: c, head: m.head, writing: m.writing, control: m.control, identity: m.identity, promotion: m.promotion, handover: m.handover, farewell: m.farewell}
-	*m.schedule = scheduleLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, work: m.work, handover: m.handover, lastStart: never}
+	*m.schedule = scheduleLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, work: m.work, handover: m.handover, streams: m.streams, lastStart: never}
 	*m.work = workLane{core: c, pull: m.pull}
 	*m.pull = pullLane{core: c, head: m.head, work: m.work, sources: m.sources, farewell: m.farewell, newest: p.Cached}
 	*m.sources = sourcesLane{core: c, work: m.work, rehearsal: m.rehearsal}
@@ -134,11 +134,12 @@ func compose(p Params, j Journal) *Machine {
 	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, downSince: never}
 	*m.commit = commitLane{core: c, head: m.head, writing: m.writing, control: m.control, lease: m.lease, identity: m.identity, app: m.app, restore: m.restore, promotion: m.promotion, wait: m.wait}
 	*m.wait = waitLane{core: c, head: m.head, control: m.control, identity: m.identity, restore: m.restore, promotion: m.promotion, handover: m.handover}
-	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, stopSince: never}
+	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, streams: m.streams, stopSince: never}
 	*m.demotion = demotionLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work, promotion: m.promotion}
 	*m.recovery = recoveryLane{core: c, head: m.head, control: m.control, identity: m.identity, schedule: m.schedule, commit: m.commit, heirSince: never}
 	*m.farewell = farewellLane{core: c, head: m.head, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work}
-	*m.streams = streamsLane{core: c, tips: make(map[string]Shipped), ready: make(map[string]stream.Position)}
+	*m.streams = streamsLane{core: c, head: m.head, lease: m.lease, identity: m.identity, app: m.app, work: m.work, handover: m.handover, farewell: m.farewell, poll: m.poll, lookedAt: never,
+		told: make(map[string]Stream), asked: make(map[string]stream.ID), ready: make(map[string]stream.Position), tips: make(map[string]Shipped), over: make(map[string]overStream), begun: make(map[string]stream.ID)}
 	return m
 }
 
@@ -153,6 +154,7 @@ func (m *Machine) Handle(now Now, ev Event) []Effect {
 		m.handover.plan()
 		m.recovery.planHolder()
 		m.app.plan()
+		m.streams.plan()
 		m.planWork()
 		m.pull.plan()
 		m.planControl()
@@ -208,6 +210,10 @@ func (m *Machine) handle(ev Event) {
 		m.streams.isReady(ev)
 	case Shipped:
 		m.streams.shipped(ev)
+	case StreamClosed:
+		m.streams.closed(ev)
+	case StreamForked:
+		m.streams.forked(ev)
 	case Registered:
 		m.j.Settle(m.p.Self.Incarnation) // saved with whatever is saved next
 	case Notified:

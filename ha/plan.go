@@ -33,12 +33,13 @@ func (m *Machine) planControl() {
 // what is not said yet, and after each renewal look at the lease.
 func (m *Machine) planActive() {
 	switch {
-	case !m.identity.isLeading(), m.schedule.unpublished() != nil, m.schedule.newConfig() != nil, m.handover.unsaid(), m.farewell.unsaid():
+	case !m.identity.isLeading(), m.schedule.unpublished() != nil, m.schedule.newConfig() != nil, m.handover.unsaid(), m.farewell.unsaid(), m.streams.unsaid():
 		m.writing.write()
 	case m.j.Epoch > 1 && m.j.Marked < m.j.Epoch:
 		m.commit.writeMarker()
 	case m.poll.leaseIsNext():
 		m.lease.read(m.handover.lookAtLease)
+	case m.streams.planLook():
 	}
 }
 
@@ -75,6 +76,8 @@ func (m *Machine) planWork() {
 		m.restore.planDiscard()
 	case m.sources.mayChange():
 		m.sources.change()
+	case p != nil && p.Phase == PhaseEnd && !m.identity.frozen():
+		m.promotion.planEnd()
 	case p != nil && p.Phase != PhaseFinish && !m.identity.frozen():
 		m.restore.plan(p)
 	case d != nil && d.Acked && d.Known && !d.Made && m.demotion.planSalvage(d):
@@ -82,6 +85,10 @@ func (m *Machine) planWork() {
 	case m.j.Role == RoleActive:
 		if hj := m.j.Handover; hj != nil && hj.Phase == HandoverStopping && m.app.is(appStopped) && m.schedule.unpublished() == nil {
 			m.handover.finalBackup()
+			return
+		}
+		if m.handover.mustCloseStreams() {
+			m.handover.closeStreams()
 			return
 		}
 		m.schedule.plan()

@@ -227,7 +227,7 @@ func (pl *promotionLane) end() {
 		pl.answer(p.ID, p.Backup, nil)
 		return
 	}
-	if p.Mode == ModeSwitchover && old != nil {
+	if old != nil && (p.Mode == ModeSwitchover || len(p.Streams) > 0) {
 		pl.emit(Notify{URL: old.Active.URL}) // so that it takes itself back at once
 	}
 	pl.reportBy(p.By, Warn, "promotion", "rolled back, everything is as before: %s", p.Error)
@@ -249,7 +249,7 @@ func (pl *promotionLane) pin() {
 		pl.emit(Notify{URL: h.Active.URL})
 		return
 	}
-	pl.restoreFrom(h.Newest)
+	pl.endStreams(h)
 }
 
 // restoreFrom goes on to restore the chosen backup, or newest.
@@ -290,7 +290,7 @@ func (pl *promotionLane) awaitHandover() bool {
 				note += "; nothing on " + h.Active.Name + " can stop the application, which is stopped on the word of " + ho.OnWordOf
 			}
 			pl.step("handover", note)
-			pl.restoreFrom(h.Newest)
+			pl.endStreams(h)
 		case mine && ho.State == Declined:
 			pl.abort("the active %s declined: %s", h.Active.Name, ho.Reason)
 		case pl.head.silent():

@@ -250,6 +250,7 @@ func (rl *recoveryLane) nextHead(shown *Head) *Head {
 		h.Config, h.Fencing = r.Config, r.Fencing
 	}
 	h.Handover, h.Stopped, h.Handed = nil, false, ""
+	h.Streams, h.Ended = nil, nil // what is left of them nobody knows: new ones begin, with a backup
 	h.Recovery = &Recovery{
 		Holder: holder(shown, &h, r.sightings),
 		Epoch:  h.Epoch, Nonce: h.Nonce, Shown: shown.Position(), Over: over.Position(), Instance: rl.p.Self.Name, By: r.By, Reason: r.Reason,

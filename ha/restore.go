@@ -32,7 +32,7 @@ func (rl *restoreLane) plan(p *Promotion) {
 		ref := *p.Backup
 		id := rl.work.begin("restore", func(d Done) { rl.restored(ref.ID, d) })
 		rl.rehearsal.stages()
-		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed})
+		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed, Ends: p.applied(rl.head.known())})
 	case PhaseSwap:
 		if !rl.app.is(appStopped) {
 			return
@@ -92,6 +92,11 @@ func (rl *restoreLane) restored(id string, d Done) {
 	}
 	if d.Outcome != OK {
 		rl.promotion.abort("restoring backup %s failed: %s", id, errText(d.Err))
+		return
+	}
+	if rl.promotion.streamsChanged(rl.head.known()) {
+		rl.report(Warn, "promotion", "the active has opened another stream: it is ended first")
+		rl.promotion.endStreams(rl.head.known())
 		return
 	}
 	// A failover for the newest backup follows one that appeared meanwhile.

@@ -15,6 +15,7 @@ type scheduleLane struct {
 	app      *appLane
 	work     *workLane
 	handover *handoverLane
+	streams  *streamsLane
 
 	frequency time.Duration
 	next      instant
@@ -69,6 +70,8 @@ func (sl *scheduleLane) plan() {
 		w = sl.want
 	case sl.j.Paused == nil && sl.frequency > 0 && sl.due(sl.next):
 		w = &wish{trigger: backup.Scheduled}
+	case sl.streams.needsBackup():
+		w = &wish{trigger: backup.Scheduled, reason: "for a stream that no backup leads up to"}
 	default:
 		return
 	}
@@ -99,6 +102,7 @@ func (sl *scheduleLane) plan() {
 // start makes a backup on top of the head's newest.
 func (sl *scheduleLane) start(w *wish, then func(Done)) {
 	sl.making = w
+	sl.streams.backupBegins()
 	h := sl.head.known()
 	id := sl.work.begin("backup", func(d Done) {
 		if sl.making != w {

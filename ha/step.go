@@ -61,6 +61,7 @@ const (
 	stepHeadRenew     WriteStep = "head.renew"
 	stepHeadPublish   WriteStep = "head.publish"
 	stepHeadConfig    WriteStep = "head.config"
+	stepHeadStreams   WriteStep = "head.streams"
 	stepHeadReturned  WriteStep = "head.returned"
 	stepHeadCommit    WriteStep = "head.commit"
 	stepLeaseTake     WriteStep = "lease.take"

@@ -20,6 +20,7 @@ type writingLane struct {
 	recovery *recoveryLane
 	farewell *farewellLane
 	poll     *pollLane
+	streams  *streamsLane
 
 	sentAt    instant  // when the first unresolved attempt to write the head was sent
 	attempts  Attempts // to write the head, of this process's, for what is pending
@@ -49,9 +50,10 @@ func (wl *writingLane) next() *Head {
 	if c := wl.schedule.newConfig(); c != nil {
 		h.Config, h.Fencing = c.Digest, c.Fencing
 	}
-	if hj := wl.j.Handover; hj != nil && hj.Final != nil {
+	if hj := wl.j.Handover; hj.isReady() {
 		h.Newest = hj.Final
 	}
+	h.Streams = wl.streams.next(wl.head.fresh(), h.Newest)
 	h.Handover = wl.handover.said()
 	h.Stopped = wl.farewell.says()
 	return &h
@@ -69,6 +71,8 @@ func (wl *writingLane) says() WriteStep {
 		return stepHeadPublish
 	case wl.schedule.newConfig() != nil:
 		return stepHeadConfig
+	case wl.streams.unsaid():
+		return stepHeadStreams
 	case !wl.identity.isLeading():
 		return stepHeadClaim
 	}
@@ -249,6 +253,7 @@ func (wl *writingLane) followUp() {
 	h := wl.head.fresh()
 	wl.schedule.headNames(h)
 	wl.handover.confirmed()
+	wl.streams.confirmed(h, wl.t-wl.confirmed)
 }
 
 // lookForMarker reads the marker of the next epoch when the head could not be
@@ -287,7 +292,7 @@ func (wl *writingLane) lookForMarker() {
 // is none.
 func (wl *writingLane) unnamed() *backup.Ref {
 	ref := wl.schedule.unpublished()
-	if hj := wl.j.Handover; hj != nil && hj.Final != nil {
+	if hj := wl.j.Handover; hj.isReady() {
 		ref = hj.Final
 	}
 	if same(ref, wl.head.fresh().Newest) {
