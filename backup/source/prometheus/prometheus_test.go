@@ -76,6 +76,7 @@ func TestPrometheusHistory(t *testing.T) {
 	b.WritePast(t, "of_the_standby", past)
 	from, to := newMetrics(t, a, nil), newMetrics(t, b, nil)
 	sourcetest.Must(t, from.Check(t.Context()))
+	sourcetest.Must(t, from.Preview(t.Context()))
 
 	v := sourcetest.NewVault(t)
 	e, _ := v.Backup(t, from)
@@ -90,6 +91,7 @@ func TestPrometheusHistory(t *testing.T) {
 	if left, err := os.ReadDir(from.snapshots.dir()); err != nil || len(left) > 0 {
 		t.Errorf("snapshots left: %v %v", left, err)
 	}
+	sourcetest.Must(t, from.Preview(t.Context()))
 
 	// A snapshot links every block anew, and yet none is read again.
 	read := 0
