@@ -3,6 +3,7 @@ package sqlite
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
@@ -30,10 +31,8 @@ func TestCheckFindsADatabaseThatMayNotBeRead(t *testing.T) {
 	}
 	for _, side := range []string{"-wal", ""} {
 		sourcetest.Must(t, os.Chmod(path+side, 0o600))
-		if got := found(); got == "<nil>" {
-			t.Errorf("app.db%s may not be read, and nothing is said", side)
-		} else {
-			t.Log(got)
+		if got := found(); !strings.HasSuffix(got, "this user may not read and write "+path+side+": permission denied") {
+			t.Errorf("app.db%s may not be read: %s", side, got)
 		}
 		sourcetest.Must(t, os.Chmod(path+side, 0o666))
 	}

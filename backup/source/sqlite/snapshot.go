@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/internal/opened"
 	"github.com/understudy-ha/understudy/backup/source/internal/sqlitefile"
@@ -51,9 +54,25 @@ func openSnapshotWithin(ctx context.Context, at fsx.Place, wait time.Duration) (
 		err = s.begin(ctx, at)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", at.Path(), err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", at.Path(), whyNot(at, err)), s.Close())
 	}
 	return s, nil
+}
+
+// whyNot names the file of a database that this user may not open: SQLite does not say why
+// it could not.
+func whyNot(at fsx.Place, err error) error {
+	switch sqlitefile.ResultCode(err) {
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+	default:
+		return err
+	}
+	for _, side := range append([]string{""}, sqlitefile.Sides...) {
+		if unix.Faccessat(at.Dir.FD(), at.Name+side, unix.R_OK|unix.W_OK, unix.AT_EACCESS) == unix.EACCES {
+			return fmt.Errorf("%w: this user may not read and write %s: %w", err, at.With(side).Path(), fs.ErrPermission)
+		}
+	}
+	return err
 }
 
 // begin begins the transaction with a first read, and gathers the facts in it.
