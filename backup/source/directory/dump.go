@@ -50,7 +50,6 @@ func (d *Source) dump(ctx context.Context, w chunks.Writer, r chunks.Reader, pre
 	root := at.Path()
 	// The walk is a few hundred names ahead of the tree, which bounds memory
 	// and open folders. More readers than processors, as some wait for a disk.
-	const ahead = 256
 	j := &dumpJob{
 		d: d, w: w, root: root, at: at,
 		old:       openOldTree(ctx, r, prev, d.frozen),
@@ -60,6 +59,7 @@ func (d *Source) dump(ctx context.Context, w chunks.Writer, r chunks.Reader, pre
 		first:     map[opened.FileID]firstName{},
 		names:     meta.NewOwnerNames(),
 		seed:      maphash.MakeSeed(),
+		large:     newTurn(),
 		facts:     Facts{Path: d.cfg.Path, Started: d.cfg.Now().UTC()},
 	}
 	defer j.old.close()
@@ -129,6 +129,7 @@ type dumpJob struct {
 
 	queue chan *dumpItem // in order
 	work  chan *dumpItem // those of them that have to be read
+	large turn
 
 	databases directoryDatabases
 	flags     flagTally
@@ -355,7 +356,7 @@ func (j *dumpJob) isHardLink(it *dumpItem) bool {
 	return seen
 }
 
-func send(ctx context.Context, to chan<- *dumpItem, it *dumpItem) error {
+func send[T any](ctx context.Context, to chan<- T, it T) error {
 	select {
 	case to <- it:
 		return nil

@@ -142,6 +142,18 @@ func (j *dumpJob) content(ctx context.Context, fd int, path string, data []tree.
 	if len(data) == 0 {
 		return pack.Stream{}, nil
 	}
+	var size int64
+	for _, x := range data {
+		size += x.Length
+	}
+	end, err := j.large.of(ctx, size)
+	if err != nil {
+		return pack.Stream{}, err
+	}
+	defer end()
+	if size >= largeFile {
+		_ = unix.Fadvise(fd, 0, 0, unix.FADV_SEQUENTIAL) // one at a time is to be as fast as several
+	}
 	src := &opendir.FileReader{Fd: fd, Path: path, Data: data}
 	s, err := j.w.Write(ctx, g.Watch(src), pack.Files)
 	if err != nil {

@@ -103,7 +103,7 @@ func newPlanting(ctx context.Context, r chunks.Reader, e source.Entry, list tree
 		Setter: meta.Setter{
 			Source: e.Name, Dest: dest, Root: os.Geteuid() == 0, Owners: meta.NewOwnerIDs(), Losses: source.LossesOf(ctx), Unset: source.UnsetOf(ctx),
 		},
-		r: r, e: e, list: list,
+		r: r, e: e, list: list, large: newTurn(),
 	}, facts, nil
 }
 
@@ -117,6 +117,8 @@ type planting struct {
 	topped *tree.Node   // what it is to be like
 	made   Facts        // by the first pass
 	bytes  atomic.Int64 // written
+	large  turn
+	begun  chan chan struct{} // what is closed when a file has been written, in order
 }
 
 // dirStack is the chain of open folders down to where a pass is.
@@ -178,17 +180,30 @@ type task struct {
 	name     string
 	node     *tree.Node
 	uid, gid uint32
+	done     chan struct{} // closed when it has been written
 }
 
 // makeAll is the first pass.
 func (p *planting) makeAll(ctx context.Context) error { return p.writeFiles(ctx, p.makeEach) }
 
-// writeFiles writes the files that find asks for, several at a time.
+// writeFiles writes the files that find asks for, several at a time, about in the
+// order in which they were read: what is needed next was read last (largeFile).
 func (p *planting) writeFiles(ctx context.Context, find func(context.Context, chan<- task) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	tasks := make(chan task, 128)
+	p.begun = make(chan chan struct{}, ahead)
+	group.Go(func() error {
+		for done := range p.begun {
+			select {
+			case <-done:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
 	group.Go(func() error {
 		defer close(tasks)
+		defer close(p.begun)
 		return polite.Do(ctx, func() error { return find(ctx, tasks) })
 	})
 	buffers := sync.Pool{New: func() any { return new([copyBuffer]byte) }}
@@ -203,6 +218,7 @@ func (p *planting) writeFiles(ctx context.Context, find func(context.Context, ch
 					if err != nil {
 						return err
 					}
+					close(t.done)
 				}
 				return nil
 			})
@@ -276,15 +292,16 @@ func (p *planting) endOfList(err error) error {
 
 // order asks for a file to be written.
 func (p *planting) order(ctx context.Context, tasks chan<- task, in *opendir.Dir, name string, n *tree.Node) error {
-	t := task{in: in.Hold(), name: name, node: n}
+	t := task{in: in.Hold(), name: name, node: n, done: make(chan struct{})}
 	t.uid, t.gid = p.Owner(n)
-	select {
-	case tasks <- t:
-		return nil
-	case <-ctx.Done():
-		t.in.Release()
-		return context.Cause(ctx)
+	err := send(ctx, p.begun, t.done)
+	if err == nil {
+		err = send(ctx, tasks, t)
 	}
+	if err != nil {
+		t.in.Release()
+	}
+	return err
 }
 
 func (p *planting) makeDir(in *opendir.Dir, n *tree.Node) (*opendir.Dir, error) {

@@ -61,6 +61,11 @@ func (p *planting) writeWhole(ctx context.Context, fd int, n *tree.Node, buf []b
 }
 
 func (p *planting) writeContent(ctx context.Context, fd int, n *tree.Node, buf []byte) (int64, error) {
+	end, err := p.large.of(ctx, n.Content.Size)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	content := p.r.Open(ctx, n.Content)
 	defer content.Close()
 	w := &fileWriter{fd: fd, sparse: n.Sparse > 0}
