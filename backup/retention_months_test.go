@@ -182,7 +182,7 @@ func TestWhatIsSparedDoesNotExpire(t *testing.T) {
 	for _, p := range index.Packs() {
 		spare[p.Digest.Key()] = true
 	}
-	for _, key := range []string{"head.json", "backups/x", "packs/x", "salvage/x", "config/x"} {
+	for _, key := range []string{"head.json", "backups/x", "packs/x", "salvage/x", "streams/db/1-1/000000000001", "config/x"} {
 		_, err := w.store.Put(t.Context(), key, nil, blobstore.Always)
 		must(t, err)
 	}
@@ -192,7 +192,7 @@ func TestWhatIsSparedDoesNotExpire(t *testing.T) {
 		must(t, err)
 		gone = append(gone, attrs.Key)
 	}
-	if got := strings.Join(gone, " "); got != "backups/x salvage/x packs/x" {
+	if got := strings.Join(gone, " "); got != "backups/x salvage/x packs/x streams/db/1-1/000000000001" {
 		t.Errorf("expired: %s", got)
 	}
 }

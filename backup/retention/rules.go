@@ -2,9 +2,11 @@ package retention
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -13,28 +15,36 @@ const (
 	Backups = "backups/" // manifests
 	Salvage = "salvage/" // manifests of salvage backups
 	Packs   = "packs/"   // see pack.Digest.Key
+	Streams = stream.Folder
 )
 
 // Folders are what expires in a bucket, in the order in which it is deleted: a
 // manifest goes before the packs that it refers to.
-var Folders = []string{Backups, Salvage, Packs}
+var Folders = []string{Backups, Salvage, Packs, Streams}
 
 // uploadDays is the age in days at which uploads go that were never completed.
 const uploadDays = 1
 
 // Life is the age at which what lies in one of the Folders expires.
 func (p Policy) Life(folder string) time.Duration {
-	if folder == Packs {
+	switch folder {
+	case Packs:
 		return p.PackLife()
+	case Streams:
+		return stream.Life
 	}
 	return p.ManifestLife()
 }
 
 // VersionLife is how long a version stays that was overwritten or deleted, in a
-// bucket that keeps versions: data as long as a pack, so that every backup that
-// is restorable can be had back as it was; control objects as long as a backup.
-func (p Policy) VersionLife(data bool) time.Duration {
-	if data {
+// bucket that keeps versions: one of the Folders' as long as a pack, so that every
+// backup that is restorable can be had back as it was; a part of a stream as long as
+// the part; a control object as long as a backup.
+func (p Policy) VersionLife(prefix string) time.Duration {
+	switch {
+	case prefix == Streams:
+		return stream.Life
+	case slices.Contains(Folders, prefix):
 		return p.PackLife()
 	}
 	return p.ManifestLife()
@@ -49,12 +59,12 @@ func (p Policy) Rules(control ...string) []blobstore.Rule {
 	for _, folder := range Folders {
 		rules = append(rules, blobstore.Rule{
 			Name: ruleName(folder), Prefix: folder, Days: wholeDays(p.Life(folder)),
-			NoncurrentDays: wholeDays(p.VersionLife(true)), UploadDays: uploadDays,
+			NoncurrentDays: wholeDays(p.VersionLife(folder)), UploadDays: uploadDays,
 		})
 	}
 	for _, key := range control {
 		rules = append(rules, blobstore.Rule{
-			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(p.VersionLife(false)),
+			Name: ruleName(key), Prefix: key, NoncurrentDays: wholeDays(p.VersionLife(key)),
 		})
 	}
 	return rules

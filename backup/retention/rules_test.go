@@ -16,6 +16,7 @@ func TestRulesAreWholeDaysRoundedUp(t *testing.T) {
 		{Name: "understudy backups", Prefix: "backups/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
 		{Name: "understudy salvage", Prefix: "salvage/", Days: 2, NoncurrentDays: 3, UploadDays: 1},
 		{Name: "understudy packs", Prefix: "packs/", Days: 3, NoncurrentDays: 3, UploadDays: 1},
+		{Name: "understudy streams", Prefix: "streams/", Days: 7, NoncurrentDays: 7, UploadDays: 1},
 		{Name: "understudy head.json", Prefix: "head.json", NoncurrentDays: 2},
 		{Name: "understudy config", Prefix: "config/", NoncurrentDays: 2},
 	}
@@ -32,7 +33,7 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 	foreign := func(prefix string, days int) []blobstore.Rule {
 		return append([]blobstore.Rule{{Name: "tidy", Prefix: prefix, Days: days}}, own...)
 	}
-	all := []string{"backups/", "salvage/", "packs/"}
+	all := []string{"backups/", "salvage/", "packs/", "streams/"}
 	tests := map[string]struct {
 		wanted      Policy
 		rules       []blobstore.Rule
@@ -48,9 +49,10 @@ func TestRulesInForceBoundWhatIsPromised(t *testing.T) {
 		"a longer rule for the bucket":   {rules: foreign("", 40), keep: 14 * day, reuse: 7 * day},
 		"one that is a bit short":        {rules: foreign("", 20), keep: 14 * day, reuse: 5 * day, problems: 1},
 		"one that is short":              {rules: foreign("", 10), keep: 8 * day, reuse: day, problems: 3},
-		"one that is very short":         {rules: foreign("", 2), keep: 12 * time.Hour, reuse: 12 * time.Hour, problems: 3},
-		"one that leaves no room":        {rules: foreign("", 1), keep: 12 * time.Hour, reuse: NoReuse, problems: 3},
+		"one that is very short":         {rules: foreign("", 2), keep: 12 * time.Hour, reuse: 12 * time.Hour, problems: 4},
+		"one that leaves no room":        {rules: foreign("", 1), keep: 12 * time.Hour, reuse: NoReuse, problems: 4},
 		"one for some packs":             {rules: foreign("packs/00", 18), keep: 14 * day, reuse: 3 * day, problems: 1},
+		"one for parts of streams":       {rules: foreign("streams/db", 6), keep: 14 * day, reuse: 7 * day, problems: 1},
 		"one for other keys":             {rules: foreign("logs/", 1), keep: 14 * day, reuse: 7 * day},
 		"a narrowed one may delete":      {rules: []blobstore.Rule{{Prefix: "packs/", Days: 18, Narrowed: true}}, keep: 14 * day, reuse: 3 * day, left: all, problems: 1},
 		"one for manifests alone":        {rules: foreign("backups/", 5), keep: 5 * day, reuse: 7 * day, problems: 1},
@@ -118,11 +120,11 @@ func TestComparisonNamesEveryRule(t *testing.T) {
 	for _, c := range Compare(wanted, inForce) {
 		got = append(got, c.Verdict)
 	}
-	want := []Verdict{RuleKept, RuleLonger, RuleShorter, RuleShorter, RuleLeftOut, RuleStale, RuleForeign, RuleForeign, RuleForeign}
+	want := []Verdict{RuleKept, RuleLonger, RuleShorter, RuleMissing, RuleShorter, RuleLeftOut, RuleStale, RuleForeign, RuleForeign, RuleForeign}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !Lost(wanted, nil) || !Lost(wanted, inForce) || Lost(wanted, wanted) || Lost(wanted, wanted[:3]) {
+	if !Lost(wanted, nil) || !Lost(wanted, inForce) || Lost(wanted, wanted) || Lost(wanted, wanted[:4]) {
 		t.Error("rules are lost when one that deletes current blobs is not as it was set, and only then")
 	}
 }
@@ -140,7 +142,7 @@ func TestRulesThatForgetEarlierVersionsAreNamed(t *testing.T) {
 		"longer":            {rules: []blobstore.Rule{whole(22, false)}},
 		"current blobs":     {rules: []blobstore.Rule{{Days: 1}}},
 		"elsewhere":         {rules: []blobstore.Rule{{Prefix: "logs/", NoncurrentDays: 1}}},
-		"an older version":  {[]blobstore.Rule{whole(1, true)}, []string{"packs/, head.json, config/", "1 days instead of 22", "lifecycle apply"}},
+		"an older version":  {[]blobstore.Rule{whole(1, true)}, []string{"packs/, streams/, head.json, config/", "1 days instead of 22", "lifecycle apply"}},
 		"somebody else's":   {[]blobstore.Rule{whole(1, false)}, []string{"it is not understudy's"}},
 		"short for data":    {[]blobstore.Rule{whole(14, false)}, []string{"(backups/, salvage/, packs/)", "14 days instead of 22"}},
 		"some packs":        {[]blobstore.Rule{{Prefix: "packs/00", NoncurrentDays: 21}}, []string{"(packs/)"}},

@@ -49,7 +49,7 @@ func TestInitGivesTheBucketItsRules(t *testing.T) {
 		t.Errorf("init: %+v", made)
 	}
 	v := ask[lifecycleJSON](h, "lifecycle", "show")
-	if !v.Supported || v.AppliedBy != upkeep.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 10 {
+	if !v.Supported || v.AppliedBy != upkeep.AppliedByBucket || v.Effective != v.Configured || len(v.Rules) != 11 {
 		t.Errorf("lifecycle show: %+v", v)
 	}
 	for _, r := range v.Rules {

@@ -156,7 +156,7 @@ func (i *initialiser) clusterID(ctx context.Context, j ha.Journal) (string, erro
 func (i *initialiser) refuseHistory(ctx context.Context, missing string) error {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
 	defer cancel()
-	prefixes := []string{"backups/", "salvage/", "demote/", "packs/", ha.LeaseKey}
+	prefixes := append(slices.Clone(retention.Folders), control.DemoteFolder, ha.LeaseKey)
 	if missing == ha.ClusterKey {
 		prefixes = append(prefixes, ha.HeadKey)
 	}

@@ -118,6 +118,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 		a, newest := c.paused(4, plain)
 		c.put("probe/left-behind")
 		c.put("salvage/2000-01-01/old.json")
+		c.put("streams/db/1-1/000000000001")
 		c.pass(2 * time.Hour)
 		if n := len(c.keys("backups/")); n < 4 || a.agent.Status().Retention.Deleted != 0 {
 			t.Fatalf("%d manifests are left of what is young", n)
@@ -125,15 +126,16 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 		before := c.keys("")
 		clock.jump(40 * day)
 		c.put("probe/young")
+		c.put("streams/db/1-1/000000000002")
 		c.pass(2 * time.Hour)
 		if got := c.keys("backups/"); len(got) != 1 || !strings.Contains(got[0], newest) {
 			t.Errorf("manifests left: %v, want %s alone", got, newest)
 		}
-		if got := append(c.keys("salvage/"), c.keys("probe/")...); len(got) != 1 || got[0] != "probe/young" {
+		if got := slices.Concat(c.keys("salvage/"), c.keys("probe/"), c.keys("streams/")); !slices.Equal(got, []string{"probe/young", "streams/db/1-1/000000000002"}) {
 			t.Errorf("left: %v", got)
 		}
 		for _, key := range before {
-			if folder, _, _ := strings.Cut(key, "/"); slices.Contains([]string{"backups", "packs", "salvage", "probe"}, folder) {
+			if folder, _, _ := strings.Cut(key, "/"); slices.Contains([]string{"backups", "packs", "salvage", "streams", "probe"}, folder) {
 				continue
 			}
 			if !slices.Contains(c.keys(""), key) {
@@ -142,7 +144,7 @@ func TestTheActiveDeletesWhatNoRuleDoes(t *testing.T) {
 		}
 		c.restorable(newest)
 		s := a.agent.Status().Retention
-		if s.AppliedBy != upkeep.AppliedByAgent || s.Deleted == 0 || s.LastSweep == nil || int(s.Deleted) != len(before)+1-len(c.keys("")) {
+		if s.AppliedBy != upkeep.AppliedByAgent || s.Deleted == 0 || s.LastSweep == nil || int(s.Deleted) != len(before)+2-len(c.keys("")) {
 			t.Errorf("status %+v", s)
 		}
 		listed, err := a.agent.catalogue.Backups(t.Context(), 0)

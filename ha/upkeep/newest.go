@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -114,7 +115,7 @@ func (n *Newest) age(ctx context.Context, ref backup.Ref) (time.Duration, error)
 // alarm says, once for each backup, that the newest one gets old.
 func (n *Newest) alarm(ctx context.Context, core ha.Status, newest backup.Ref, age time.Duration, s retention.Effect) {
 	text := riskText(core, age, s.Effective.Keep)
-	if deletes := len(s.Left) < len(retention.Folders); deletes && n.standbys.Caching(newest.ID) == 0 {
+	if deletes := !slices.Contains(s.Left, retention.Backups) || !slices.Contains(s.Left, retention.Packs); deletes && n.standbys.Caching(newest.ID) == 0 {
 		text += "; no standby has it, so that the bucket's rules will delete it"
 	}
 	n.rules.change(func(r *Rules) { r.risk = text })

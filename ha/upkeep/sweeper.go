@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -22,6 +23,7 @@ const (
 	scratchEvery = 24 * time.Hour   // the same, where the bucket's rules leave scratch objects alone
 	sweepSpread  = 10 * time.Minute // within which the first one begins
 	sweepRate    = 4                // deletes in a second
+	partRate     = 50               // the same, of parts of streams: a busy one has 30 a second
 )
 
 // Recheck is how many deletes there are between two reads of the head.
@@ -38,6 +40,7 @@ type Sweeper struct {
 	rules   *Rules
 	next    time.Duration // monotonic, when the next sweep is due
 	limit   *rate.Limiter
+	parts   *rate.Limiter               // the limit for parts of streams
 	known   map[string]retention.Policy // of earlier configurations, by digest
 	failing bool                        // a failure was told
 	config  string                      // digest of the configuration that this sweep goes by
@@ -47,7 +50,7 @@ type Sweeper struct {
 // NewSweeper begins its first sweep within minutes.
 func NewSweeper(h Host, rules *Rules) *Sweeper {
 	return &Sweeper{
-		host: h, rules: rules, limit: rate.NewLimiter(sweepRate, 1), known: make(map[string]retention.Policy),
+		host: h, rules: rules, limit: rate.NewLimiter(sweepRate, 1), parts: rate.NewLimiter(partRate, 1), known: make(map[string]retention.Policy),
 		next: h.Clock.Now().Mono + Spread(h.Self.Incarnation, sweepSpread),
 	}
 }
@@ -150,7 +153,11 @@ func (s *Sweeper) remove(ctx context.Context, key string) error {
 			return err
 		}
 	}
-	if err := s.limit.Wait(ctx); err != nil {
+	limit := s.limit
+	if strings.HasPrefix(key, retention.Streams) {
+		limit = s.parts
+	}
+	if err := limit.Wait(ctx); err != nil {
 		return fmt.Errorf("wait to remove %s: %w", key, err)
 	}
 	if err := s.host.Control.Remove(ctx, key); err != nil {
