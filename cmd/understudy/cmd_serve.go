@@ -92,7 +92,7 @@ func (a *app) serve(ctx context.Context, runs func(agent.Config) (application.Su
 		slog.String("instance", cfg.Instance), slog.String("cluster", ag.Status().Cluster), slog.String("version", version()),
 		slog.Any("address", server.Addr()), slog.String("socket", a.set.Socket()))
 	reload := &reloader{set: a.set, runsApp: runs != nil, agent: ag, now: file, env: cfg.Hooks.Env}
-	err = serveUntil(ctx, ag, server,
+	err = serveUntil(ctx, ag, server, settle,
 		func(ctx context.Context) error { return reload.run(ctx, hangups) },
 		func(ctx context.Context) error { return manager.Run(ctx, ag.Status) })
 	cfg.Logger.InfoContext(ctx, "agent stopped", slog.Bool("orderly", err == nil))

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -175,16 +176,19 @@ func content[T any](a *api, kind string) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{kind: {Schema: a.huma.OpenAPI().Components.Schemas.Schema(t, true, t.Name())}}
 }
 
-// addDocument serves the OpenAPI document, as it is when all calls have been
-// added.
+// addDocument serves the OpenAPI document. It is written when somebody asks for it:
+// few do, and an agent is to start at once.
 func (a *api) addDocument() {
-	text, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		panic("write the OpenAPI document: " + err.Error()) // of this package's own types
-	}
+	text := sync.OnceValue(func() []byte {
+		text, err := json.Marshal(a.huma.OpenAPI())
+		if err != nil {
+			panic("write the OpenAPI document: " + err.Error()) // of this package's own types
+		}
+		return text
+	})
 	a.mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(text) // a failure means that nobody is there to tell
+		_, _ = w.Write(text()) // a failure means that nobody is there to tell
 	})
 }
 
