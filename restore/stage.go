@@ -112,6 +112,7 @@ type part struct {
 	entry source.Entry
 	held  *stageRecord // what is staged and whole; nil for nothing
 	keep  bool         // it is what the entry says
+	past  bool         // it has gone on beyond it: of an exact stage alone
 }
 
 // done tells whether the backup is staged already.
@@ -161,9 +162,31 @@ func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	p := &plan{journal: j, to: to}
 	for i, src := range s.set.all {
 		h := held[i]
-		p.parts = append(p.parts, part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i]) && (h.sound() || source.DamageAllowed(ctx))})
+		one := part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i]) && (h.sound() || source.DamageAllowed(ctx))}
+		if h != nil && isExact(ctx) {
+			if one.past, err = past(ctx, src, entries[i]); err != nil {
+				return nil, err
+			}
+			one.keep = one.keep && !one.past
+		}
+		p.parts = append(p.parts, one)
 	}
 	return p, nil
+}
+
+// past reports whether what is staged of a source has gone on, by a log, beyond what an
+// entry holds.
+func past(ctx context.Context, src source.Source, e source.Entry) (bool, error) {
+	follower, ok := src.(source.Follower)
+	if !ok {
+		return false, nil
+	}
+	at, ok, err := follower.Followed(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("look how far the stage of %s has come: %w", src.Name(), err)
+	}
+	to, known := source.LogPosition(e)
+	return ok && known && at > to, nil
 }
 
 func (s *stager) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
@@ -277,7 +300,7 @@ func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journ
 // it otherwise.
 func stageOne(ctx context.Context, r *pack.Reader, p part) error {
 	advancer, ok := p.Source.(source.Advancer)
-	if !ok || p.held == nil {
+	if !ok || p.held == nil || p.past {
 		return p.Stage(ctx, r, p.entry)
 	}
 	err := advancer.Advance(ctx, r, p.held.Entry, p.entry)
@@ -322,3 +345,13 @@ func Polite(ctx context.Context) context.Context { return polite.Context(ctx) }
 // AllowDamage makes a Stage under the given context stage a state that was
 // damaged when it was backed up. Otherwise that is a source.DamageError.
 func AllowDamage(ctx context.Context) context.Context { return source.AllowDamage(ctx) }
+
+type exactKey struct{}
+
+// Exactly makes a Stage under the given context be of the backup alone: what has gone on
+// beyond it, by the log of a stream, is built anew.
+func Exactly(ctx context.Context) context.Context {
+	return context.WithValue(ctx, exactKey{}, true)
+}
+
+func isExact(ctx context.Context) bool { return ctx.Value(exactKey{}) != nil }

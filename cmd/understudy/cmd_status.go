@@ -123,6 +123,7 @@ func showStatus(w io.Writer, s report.Status) {
 		{"Bucket", bucketLine(s)},
 		{"Newest", newestLine(s)},
 		{"Rehearsal", rehearsalLine(s)},
+		{"Streams", streamsLine(s)},
 		{"Next", nextLine(s)},
 		{"Work", workLine(s)},
 		{"Promotion", s.Outlook},

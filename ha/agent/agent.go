@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/federation"
+	"github.com/understudy-ha/understudy/ha/following"
 	"github.com/understudy-ha/understudy/ha/membership"
 	"github.com/understudy-ha/understudy/ha/peers"
 	"github.com/understudy-ha/understudy/ha/promotions"
@@ -28,6 +29,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/requests"
 	"github.com/understudy-ha/understudy/ha/runner"
 	"github.com/understudy-ha/understudy/ha/shared"
+	"github.com/understudy-ha/understudy/ha/shipping"
 	"github.com/understudy-ha/understudy/ha/sources"
 	"github.com/understudy-ha/understudy/ha/staging"
 	"github.com/understudy-ha/understudy/ha/upkeep"
@@ -69,6 +71,8 @@ type Agent struct {
 	rehearsals *staging.Rehearsals
 	stage      *staging.Stage
 	reader     *staging.Reader
+	shipping   *shipping.Shipping
+	following  *following.Following
 	leftovers  *staging.Leftovers
 	cached     *work.Cached
 	maker      *work.Maker
@@ -245,6 +249,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return keepUp(gctx, admitted, a.objects.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.recovery.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.aftermath.Turn) })
+	g.Go(func() error { return a.shipping.Run(gctx) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.follow) })
 	g.Go(func() error { return a.federation.Run(gctx) })
 	g.Go(func() error { return a.leftovers.Run(gctx) })
 	g.Go(func() error { return a.kept.Run(gctx) })
@@ -264,6 +270,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // loop feeds the machine.
 func (a *Agent) loop(ctx context.Context) error {
 	a.standIn.End()
+	a.runner.Go(a.useStreams)
 	return a.runner.Run(ctx, a.follower.Begin())
 }
 

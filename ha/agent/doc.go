@@ -14,6 +14,8 @@
 //	application  starts, stops and judges the application
 //	sources      where the sources lie, and whether they are what they were
 //	staging      what is staged, rehearsed, and swapped in
+//	shipping     ships the logs of an active's sources to the bucket
+//	following    has a standby's stages go on by them
 //	catalogue    which backups there are
 //	report       what an instance says of itself, and whether it is well
 //	watch        what people are to be told of this host and its cluster

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -30,7 +29,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.MakeBackup:
 		return step("backup", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Backup(ctx, e)) })
 	case ha.MakeSalvage:
-		return step("salvage", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Salvage(ctx, e)) })
+		return step("salvage", e.ID, func(ctx context.Context) ha.Done { return a.salvage(ctx, e) })
 	case ha.Pull:
 		return step("pull", e.ID, func(ctx context.Context) ha.Done { return failed(a.cached.Pull(ctx, e.Ref)) })
 	case ha.FindBackup:
@@ -40,10 +39,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Unstage:
 		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:
-		if len(e.Ends) > 0 {
-			return step("stage", e.ID, noStreams)
-		}
-		return step("stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed)) })
+		return step("stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed, e.Ends)) })
 	case ha.Swap:
 		return step("swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
 	case ha.Rollback:
@@ -60,12 +56,17 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 			return d
 		})
 	case ha.CloseStreams:
-		return step("", e.ID, noStreams)
+		return step("streams.close", e.ID, func(ctx context.Context) ha.Done { return a.closeStreams(ctx, e) })
 	case ha.EndStreams:
-		return step("", e.ID, noStreams)
-	case ha.PrepareStream, ha.Ship, ha.ShipUntil, ha.StopShipping:
-		// Nothing tells the machine that a source streams (ha.UseStreams): it asks for none.
-		panic(fmt.Sprintf("agent: effect %T, and nothing streams here", e))
+		return step("streams.end", e.ID, func(ctx context.Context) ha.Done { return a.endStreams(ctx, e) })
+	case ha.PrepareStream:
+		a.shipping.Prepare(e.Source)
+	case ha.Ship:
+		a.shipping.Ship(e.Source, e.Stream)
+	case ha.ShipUntil:
+		a.shipping.Until(e.Until)
+	case ha.StopShipping:
+		a.shipping.Stop()
 	case ha.Notify:
 		a.notifier.Notify(ctx, e)
 	case ha.Answer:
@@ -76,11 +77,6 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 		panic(fmt.Sprintf("agent: effect %T is not known", e))
 	}
 	return runner.Work{}
-}
-
-// noStreams is what is done with streams as long as nothing here ships or applies any.
-func noStreams(context.Context) ha.Done {
-	return failed(errors.New("this version of Understudy ends no streams and applies none"))
 }
 
 // step is work that takes time; a name makes it a durable step.

@@ -56,6 +56,7 @@ func openParts(ctx context.Context, a *Agent) (err error) {
 	a.requests = requests.New(a.asking, a.state, func() { a.packs.RequireFull() }, a.cfg.Clock, a.tell)
 	openUpkeep(a)
 	openApplication(a)
+	openStreams(ctx, a)
 	if err = openStaging(ctx, a); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func openStaging(ctx context.Context, a *Agent) (err error) {
 	a.stage = staging.New(staging.Config{
 		Folder: a.dir.File(datadir.SwapFolder), Cache: a.cache, Repo: a.repo, Rehearsals: a.rehearsals, Clock: a.cfg.Clock, Log: a.tell,
 		Judge: a.app, Backups: a.cached, Progress: a.progress, Counts: &a.stats, Leftovers: a.leftovers.Soon,
-		Volume: a.volumes.Settle, Step: a.cfg.Step, Announce: runner.Steps(a.cfg.Step).Do,
+		Volume: a.volumes.Settle, Follow: a.following, Step: a.cfg.Step, Announce: runner.Steps(a.cfg.Step).Do,
 	})
 	a.reader = staging.NewReader(a.stage, a.state)
 	a.kept = staging.NewKept(a.dir, a.tell, a.reloading.sources)
@@ -194,6 +195,7 @@ func openReloading(a *Agent) {
 		use: func(ctx context.Context, all []source.Source) error {
 			return a.stage.UseSources(ctx, all, a.leftovers.Clear)
 		},
+		used: a.useStreams,
 	}, Live{Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation})
 }
 

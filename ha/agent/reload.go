@@ -38,6 +38,8 @@ type reloadHost struct {
 	unstoppable func() bool // by the hooks in force
 	// use puts sources into force in which nothing is staged.
 	use func(ctx context.Context, sources []source.Source) error
+	// used is told once they are.
+	used func()
 }
 
 // Reloading is what is in force of the configuration file, and what is to be. It is safe
@@ -175,10 +177,11 @@ func (r *Reloading) useSources(ctx context.Context) error {
 		return err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	next := *r.live.Load()
 	next.Sources = wanted
 	r.live.Store(&next)
+	r.mu.Unlock()
+	r.host.used()
 	return nil
 }
 

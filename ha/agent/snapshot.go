@@ -59,6 +59,7 @@ func (a *Agent) Status() report.Status {
 	s.Changes = a.changes.List()
 	s.Lacks, s.Takeover = a.aftermath.Read(core.Head)
 	s.StageRead = read
+	s.Streams = a.streamStatus(now.Wall)
 	s.InstancesAge = a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
 	s.Judge(report.Known{

@@ -2,6 +2,7 @@ package application
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -97,8 +98,11 @@ func (a *Application) End(ctx context.Context) error {
 	return nil
 }
 
-// Start starts it.
+// Start starts it, and before it what of its sources is a program of its own.
 func (a *Application) Start(ctx context.Context, e ha.StartApp) error {
+	if err := a.startServers(ctx, e.Epoch); err != nil {
+		return err
+	}
 	env := []string{fmt.Sprintf("UNDERSTUDY_EPOCH=%d", e.Epoch), "UNDERSTUDY_BACKUP=" + e.Backup}
 	if s := a.cfg.Supervisor; s != nil {
 		return s.Start(ctx, Run{
@@ -107,6 +111,32 @@ func (a *Application) Start(ctx context.Context, e ha.StartApp) error {
 		})
 	}
 	return a.run(ctx, "promote", a.cfg.InForce().Hooks.Promote, env)
+}
+
+// startServers has the servers of sources run and take writes.
+func (a *Application) startServers(ctx context.Context, epoch uint64) error {
+	for _, src := range a.cfg.InForce().Sources {
+		if s, ok := src.(source.Served); ok {
+			if err := s.Start(ctx, epoch); err != nil {
+				return fmt.Errorf("start the server of source %s: %w", src.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// StopServers stops the servers of sources: what they hold is kept, and nobody is to
+// write to it.
+func (a *Application) StopServers(ctx context.Context) error {
+	var errs []error
+	for _, src := range a.cfg.InForce().Sources {
+		if s, ok := src.(source.Served); ok {
+			if err := s.Stop(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("stop the server of source %s: %w", src.Name(), err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Stop stops the application. unstoppable says that nothing here can.

@@ -46,6 +46,7 @@ var Kinds = []Kind{
 	{"schedule", "the schedule of backups: paused, resumed"},
 	{"source", "sources that are not what they were, and what an operator confirmed of them"},
 	{"state", "backups whose content is doubtful, or whose original is damaged"},
+	{"streams", "logs that are shipped as they are written, and the replicas that follow them"},
 	{"version", "the application's version is not known"},
 	{"webhook", "webhooks: changed, failing, delivering again"},
 }

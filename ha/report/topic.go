@@ -16,7 +16,7 @@ type Finding struct {
 // Topics are what findings are about, the most urgent first.
 var Topics = []Topic{
 	topicJournal, topicDisk, topicRefused, topicPutBack, topicApplication, topicRunsAnyway, topicOverride, topicBucket, topicSilent, topicUnderWay,
-	topicBackup, topicChanged, topicDoubtful, topicRetention, topicPacks, topicObjects, topicBlocked, topicRehearsal, topicPull, topicCache,
+	topicBackup, topicChanged, topicDoubtful, topicRetention, topicPacks, topicObjects, topicBlocked, topicRehearsal, topicPull, topicStream, topicCache,
 	topicUnreachable, topicOther, topicRecords, topicUnstoppable, topicLost, topicNoStandby, topicNoBackup, topicPause, topicReload, topicFederation,
 	topicLacks, topicUnrehearsed, topicCatchingUp, topicLeftOver, topicOutlook,
 }
@@ -41,6 +41,7 @@ const (
 	topicBlocked     Topic = "cannot-take-over"
 	topicRehearsal   Topic = "rehearsal-failed"
 	topicPull        Topic = "pull-failed"
+	topicStream      Topic = "a-stream-does-not-go-on"
 	topicCache       Topic = "when-a-cache-rots"
 	topicUnreachable Topic = "unreachable"
 	topicOther       Topic = "another-instance"
@@ -70,7 +71,7 @@ func topicOfTrouble(kind string) Topic {
 var troubleTopics = map[string]Topic{
 	"journal": topicJournal, "disk": topicDisk, "application": topicRunsAnyway, "identity": topicRefused, "recovery": topicPutBack,
 	"source": topicChanged, "state": topicDoubtful, "retention": topicRetention, "packs": topicPacks, "object": topicObjects, "config": topicObjects,
-	"cache": topicCache, "rehearsal": topicRehearsal, "discard": topicLeftOver, "fencing": topicUnstoppable,
+	"cache": topicCache, "rehearsal": topicRehearsal, "discard": topicLeftOver, "fencing": topicUnstoppable, "streams": topicStream,
 }
 
 // sorted puts findings in the order in which they are to be looked at.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/restore"
@@ -22,6 +23,7 @@ type Config struct {
 	Backups    Backups
 	Progress   Progress
 	Counts     Counts
+	Follow     Follow
 	Leftovers  func() // is called when something was set aside
 	// Volume is asked before a source is staged or swapped: restore.Swapper has it.
 	Volume func(ctx context.Context, src source.Source) error
@@ -51,6 +53,12 @@ type Progress interface {
 	Clear()
 	// IsPulling reports whether a backup is being pulled.
 	IsPulling() bool
+}
+
+// Follow applies the logs of sources to what is staged.
+type Follow interface {
+	// CatchUp applies all up to the ends of streams, and says how far that is.
+	CatchUp(ctx context.Context, ends map[string]ha.Stream) (note string, err error)
 }
 
 // Counts counts.

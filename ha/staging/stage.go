@@ -113,9 +113,27 @@ func withWayOut(err error) error {
 }
 
 // Restore is a promotion's restore: a rehearsal that has passed is as good. With anyway
-// neither damage nor the probe's word counts.
-func (s *Stage) Restore(ctx context.Context, ref backup.Ref, anyway bool) (note string, err error) {
+// neither damage nor the probe's word counts. The logs of sources are applied up to the
+// ends of their streams; with none the stage is of the backup alone.
+func (s *Stage) Restore(ctx context.Context, ref backup.Ref, anyway bool, ends map[string]ha.Stream) (note string, err error) {
 	defer s.change()()
+	if len(ends) == 0 {
+		return s.restore(restore.Exactly(ctx), ref, anyway)
+	}
+	if note, err = s.restore(ctx, ref, anyway); err != nil {
+		return "", err
+	}
+	applied, err := s.cfg.Follow.CatchUp(ctx, ends)
+	if err != nil {
+		return "", err
+	}
+	if applied != "" {
+		note += "; the log of " + applied
+	}
+	return note, nil
+}
+
+func (s *Stage) restore(ctx context.Context, ref backup.Ref, anyway bool) (note string, err error) {
 	begun := s.cfg.Clock.Now()
 	found, err := s.beside(ctx, ref, anyway)
 	if err = withWayOut(err); err != nil {

@@ -43,7 +43,7 @@ func TestWhatIsRehearsedIsSwappedInAndBack(t *testing.T) {
 	if id, read := s.Shown(); id != ref.ID || read == nil || !found || one.Result != ha.RehearsalPassed || one.Output != "the probe" || one.Bytes != 3 {
 		t.Errorf("staged %q, attested %+v", id, one)
 	}
-	if note, err := s.Restore(ctx, ref, false); err != nil || !strings.HasPrefix(note, "rehearsed") || f.probes != 1 {
+	if note, err := s.Restore(ctx, ref, false, nil); err != nil || !strings.HasPrefix(note, "rehearsed") || f.probes != 1 {
 		t.Errorf("%q, %v, probed %d times", note, err, f.probes)
 	}
 	for _, step := range []struct {
@@ -52,7 +52,7 @@ func TestWhatIsRehearsedIsSwappedInAndBack(t *testing.T) {
 	}{
 		{func() error { _, err := s.SwapIn(ctx); return err }, "one"},
 		{func() error { return s.RollBack(ctx) }, "mine"},
-		{func() error { _, err := s.Restore(ctx, ref, false); return err }, "mine"},
+		{func() error { _, err := s.Restore(ctx, ref, false, nil); return err }, "mine"},
 		{func() error { _, err := s.SwapIn(ctx); return err }, "one"},
 		{func() error { return s.Finish(ctx) }, "one"},
 	} {
@@ -82,10 +82,10 @@ func TestAFailedRehearsalLeavesTheLastGoodStage(t *testing.T) {
 	if id, _ := s.Shown(); id != good.ID || one.Result != ha.RehearsalFailed || f.counted["failed"] != 1 || f.counted["rehearsal"] != 2 {
 		t.Errorf("staged %q, attested %+v, counted %v", id, one, f.counted)
 	}
-	if _, err := s.Restore(t.Context(), bad, false); err == nil {
+	if _, err := s.Restore(t.Context(), bad, false, nil); err == nil {
 		t.Error("what the probe does not like is restored")
 	}
-	if _, err := s.Restore(t.Context(), bad, true); err != nil || !strings.Contains(strings.Join(f.noted, "\n"), "on an operator's word") {
+	if _, err := s.Restore(t.Context(), bad, true, nil); err != nil || !strings.Contains(strings.Join(f.noted, "\n"), "on an operator's word") {
 		t.Errorf("on an operator's word: %v, noted %q", err, f.noted)
 	}
 	if one, _ := s.cfg.Rehearsals.Of(bad.ID); one.Result != ha.RehearsalFailed {

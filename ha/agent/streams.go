@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/following"
+	"github.com/understudy-ha/understudy/ha/report"
+	"github.com/understudy-ha/understudy/ha/shared"
+	"github.com/understudy-ha/understudy/ha/shipping"
+)
+
+// streams are those of this cluster in the bucket, with the data keys of the shared
+// configuration that is in force: a shipping.Chain and a following.Chain.
+type streams struct {
+	cfg     stream.Config
+	configs *shared.Configs
+	lock    func(*stream.Config) // says how parts are locked
+
+	mu     sync.Mutex
+	digest string
+	chain  *stream.Chain
+}
+
+// open returns the chain under the keys in force.
+func (s *streams) open() (*stream.Chain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	digest, c := s.configs.Current()
+	if s.chain != nil && digest == s.digest {
+		return s.chain, nil
+	}
+	cfg := s.cfg
+	if c != nil {
+		var keys seal.DataKeys
+		keys, err := cfg.Ring.Unwrap(c.DataKey, cfg.Cluster)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Keys = &keys
+	}
+	s.lock(&cfg)
+	chain, err := stream.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.digest, s.chain = digest, chain
+	return chain, nil
+}
+
+// Append implements shipping.Chain.
+func (s *streams) Append(ctx context.Context, after stream.Tip, p stream.Part) (stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Tip{}, err
+	}
+	return chain.Append(ctx, after, p)
+}
+
+// Read implements shipping.Chain.
+func (s *streams) Read(ctx context.Context, source string, id stream.ID, after stream.Tip) (stream.Part, stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Part{}, stream.Tip{}, err
+	}
+	return chain.Read(ctx, source, id, after)
+}
+
+// Find implements following.Chain.
+func (s *streams) Find(ctx context.Context, source string, id stream.ID, at stream.Position, upTo stream.Tip) (stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Tip{}, err
+	}
+	return chain.Find(ctx, source, id, at, upTo)
+}
+
+// Close implements following.Chain.
+func (s *streams) Close(ctx context.Context, after stream.Tip, p stream.Part) (stream.Part, stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Part{}, stream.Tip{}, err
+	}
+	return chain.Close(ctx, after, p)
+}
+
+// openStreams makes the parts that ship the logs of the sources, and that follow them.
+func openStreams(ctx context.Context, a *Agent) {
+	chain := &streams{
+		cfg: stream.Config{
+			Store: a.cfg.Store, Ring: a.cfg.Ring, Cluster: a.control.Cluster(), Random: a.cfg.Random, Now: a.control.Time,
+		},
+		configs: a.configs,
+		lock:    func(cfg *stream.Config) { cfg.Lock = a.locks.Mode() },
+	}
+	a.shipping = shipping.New(ctx, shipping.Config{
+		Chain: chain, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
+		Clock: a.cfg.Clock, Post: a.inbox.Post, Log: a.tell,
+	})
+	a.following = following.New(following.Config{
+		Chain: chain, Sources: a.reloading.sources, View: a.state.View, Every: shipping.Every, Clock: a.cfg.Clock, Log: a.tell, Drop: func(ctx context.Context) error { return a.stage.Drop(ctx) },
+	})
+}
+
+// useStreams tells the machine which sources' logs can be shipped.
+func (a *Agent) useStreams() { a.inbox.Post(ha.UseStreams{Sources: a.shipping.Sources()}) }
+
+// follow has the stages take in what has come of the streams.
+func (a *Agent) follow(ctx context.Context) time.Duration {
+	return a.following.Turn(ctx, a.cfg.Poll)
+}
+
+// closeStreams closes the streams of an active that hands over.
+func (a *Agent) closeStreams(ctx context.Context, e ha.CloseStreams) ha.Done {
+	ends, err := a.shipping.Close(ctx, e.Streams, stream.End{By: a.self.Incarnation})
+	d := failed(err)
+	d.Ends = ends
+	return d
+}
+
+// endStreams ends the streams of an active that is replaced.
+func (a *Agent) endStreams(ctx context.Context, e ha.EndStreams) ha.Done {
+	ends, err := a.following.End(ctx, e.Streams, a.self.Incarnation, stream.End{Lease: e.Lease, Head: e.Head, By: a.self.Incarnation})
+	d := failed(err)
+	d.Ends = ends
+	return d
+}
+
+// salvage keeps what the successor does not have, and stops the servers of the sources:
+// nobody is to write there any more.
+func (a *Agent) salvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
+	d := made(a.maker.Salvage(ctx, e))
+	if d.Err == nil {
+		if err := a.app.StopServers(ctx); err != nil {
+			return failed(err)
+		}
+	}
+	return d
+}
+
+// streamStatus is how far the logs of the sources have come.
+func (a *Agent) streamStatus(now time.Time) (all []report.StreamStatus) {
+	add := func(source string, id stream.ID, tip stream.Tip, behind uint64) {
+		all = append(all, report.StreamStatus{
+			Source: source, Stream: id.String(), Part: tip.Sequence, To: tip.To, Time: tip.Time,
+			Age: max(0, now.Sub(tip.Time)).Seconds(), Behind: behind,
+		})
+	}
+	for _, s := range a.shipping.Shown() {
+		add(s.Source, s.Stream, s.Tip, 0)
+	}
+	for _, s := range a.following.Shown() {
+		add(s.Source, s.Stream, s.Tip, s.Behind)
+	}
+	slices.SortFunc(all, func(x, y report.StreamStatus) int { return strings.Compare(x.Source, y.Source) })
+	return all
+}

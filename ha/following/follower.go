@@ -1,0 +1,238 @@
+package following
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/ha"
+)
+
+// follower takes the log of streams into the stage of one source.
+type follower struct {
+	cfg  *Config
+	name string
+	by   source.Follower
+
+	taking sync.Mutex // held by who takes log in
+
+	mu      sync.Mutex
+	id      stream.ID       // the stream that it is in; zero: none yet
+	tip     stream.Tip      // of it, the newest part that was taken in
+	applied stream.Position // what the replica shows, when it was asked last
+	last    time.Duration   // when a part came, by the monotonic clock
+}
+
+// kind is that of troubles and events.
+const kind = "streams"
+
+// errDiverged means that a stage has applied log that is not part of its source's.
+var errDiverged = errors.New("it has applied log that the source does not go on from")
+
+// turn takes what has come. It reports whether to look again soon.
+func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
+	o.taking.Lock()
+	defer o.taking.Unlock()
+	took, err := o.take(ctx, h)
+	if errors.Is(err, errDiverged) {
+		o.leave()
+		err = errors.Join(err, o.cfg.Drop(ctx))
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		o.cfg.Log.Trouble(ctx, kind, o.name, fmt.Sprintf("the replica of %s does not follow, so that a failover takes longer: %v", o.name, err))
+	default:
+		o.cfg.Log.TroubleOver(ctx, kind, o.name, "the replica of "+o.name+" follows again")
+	}
+	applied, notKnown := o.by.Applied(ctx)
+	now := o.cfg.Clock.Now().Mono
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if notKnown == nil {
+		o.applied = applied
+	}
+	if took {
+		o.last = now
+	}
+	return err == nil && now-o.last < quiet
+}
+
+// take takes in what there is of the streams that the head names.
+func (o *follower) take(ctx context.Context, h *ha.Head) (took bool, err error) {
+	s, ok := h.Streams[o.name]
+	if !ok || s.Unbased {
+		return false, nil
+	}
+	path := pathOf(s)
+	for i, one := range path {
+		limit := s.From
+		if i+1 < len(path) {
+			limit = path[i+1].From
+		}
+		t, err := o.follow(ctx, one, limit, i+1 == len(path))
+		if took = took || t; err != nil {
+			return took, err
+		}
+	}
+	return took, nil
+}
+
+// pathOf are the streams from the newest backup on up to the end of s.
+func pathOf(s ha.Stream) []ha.Stream {
+	last := s
+	last.Before = nil
+	return append(slices.Clone(s.Before), last)
+}
+
+// follow takes in what there is of one stream that the stage has not, up to a limit unless
+// it is the last one.
+func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Position, last bool) (took bool, err error) {
+	tip, ok, err := o.enter(ctx, s, limit, last)
+	if err != nil || !ok {
+		return false, err
+	}
+	for {
+		p, next, err := o.cfg.Chain.Read(ctx, o.name, s.ID, tip)
+		switch {
+		case errors.Is(err, stream.ErrNotYet):
+			return took, nil
+		case err != nil:
+			return took, err
+		case p.End == nil && !last && p.From >= limit:
+			return took, nil
+		}
+		if err := o.feed(ctx, p, limit, last); err != nil {
+			return took, err
+		}
+		tip, took = next, true
+		o.mu.Lock()
+		o.id, o.tip = s.ID, tip
+		o.mu.Unlock()
+		if p.End != nil {
+			return took, nil
+		}
+	}
+}
+
+// feed hands the log of a part over, up to a limit: behind it another stream goes on.
+func (o *follower) feed(ctx context.Context, p stream.Part, limit stream.Position, last bool) error {
+	if p.End != nil {
+		return nil
+	}
+	log := p.Log
+	if !last && p.To > limit {
+		log = log[:limit-p.From] // positions count the log's bytes
+	}
+	if err := o.by.Feed(ctx, p.Begin, p.From, log); err != nil {
+		return fmt.Errorf("take in part %d of stream %s: %w", p.Sequence, p.Stream, err)
+	}
+	return nil
+}
+
+// enter finds the part of a stream up to which the stage has its log. false: the stage has
+// all of it, or cannot go on in it yet.
+func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position, last bool) (tip stream.Tip, ok bool, err error) {
+	at, ok, err := o.by.Followed(ctx, nil)
+	if err != nil || !ok {
+		o.leave()
+		return tip, false, err
+	}
+	if id, tip := o.reached(); id == s.ID && tip.To <= at {
+		return tip, true, nil
+	}
+	if at < s.From || !last && at >= limit {
+		return tip, false, nil
+	}
+	if tip, err = o.find(ctx, s, at); err != nil {
+		return tip, false, err
+	}
+	p, _, err := o.cfg.Chain.Read(ctx, o.name, s.ID, tip)
+	switch {
+	case errors.Is(err, stream.ErrNotYet):
+		return tip, true, nil
+	case err != nil:
+		return tip, false, err
+	}
+	from, ok, err := o.by.Followed(ctx, p.Begin)
+	switch {
+	case err != nil:
+		return tip, false, err
+	case !ok:
+		return tip, false, fmt.Errorf("%w, which is stream %s", errDiverged, s.ID)
+	case from < p.From:
+		tip, err = o.find(ctx, s, max(from, s.From))
+	}
+	return tip, err == nil, err
+}
+
+// find is the part behind which a position lies.
+func (o *follower) find(ctx context.Context, s ha.Stream, at stream.Position) (stream.Tip, error) {
+	if at == s.From {
+		return stream.Tip{To: s.From}, nil
+	}
+	tip, err := o.cfg.Chain.Find(ctx, o.name, s.ID, at, s.Tip)
+	if err != nil {
+		return tip, fmt.Errorf("find position %d in stream %s: %w", at, s.ID, err)
+	}
+	return tip, nil
+}
+
+// catchUp takes in everything up to the end of a stream, and closes the stage for the swap.
+func (o *follower) catchUp(ctx context.Context, end ha.Stream) error {
+	o.taking.Lock()
+	defer o.taking.Unlock()
+	path := pathOf(end)
+	for i, s := range path {
+		limit := s.From
+		if i+1 < len(path) {
+			limit = path[i+1].From
+		}
+		if _, err := o.follow(ctx, s, limit, i+1 == len(path)); err != nil {
+			return err
+		}
+	}
+	at, ok, err := o.by.Followed(ctx, nil)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return errors.New("nothing is staged that could go on")
+	case at < end.Tip.To:
+		return fmt.Errorf("the replica has its log up to position %d, and the stream ends at %d: what lies between is not in the bucket", at, end.Tip.To)
+	}
+	if id, tip := o.reached(); id == end.ID && tip.Digest != end.Tip.Digest {
+		return fmt.Errorf("the stream's end is part %d, and the bucket has it up to part %d", end.Tip.Sequence, tip.Sequence)
+	}
+	return o.by.CatchUp(ctx, at)
+}
+
+// reached is the stream that it is in, and the newest part that was taken in.
+func (o *follower) reached() (stream.ID, stream.Tip) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.id, o.tip
+}
+
+// leave forgets where it was.
+func (o *follower) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.id, o.tip = stream.ID{}, stream.Tip{}
+}
+
+// shown is how far it has come.
+func (o *follower) shown() (Shown, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := Shown{Source: o.name, Stream: o.id, Tip: o.tip}
+	if o.applied < o.tip.To {
+		s.Behind = uint64(o.tip.To - o.applied)
+	}
+	return s, o.tip.Sequence > 0
+}

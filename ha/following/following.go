@@ -1,0 +1,147 @@
+package following
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
+	"github.com/understudy-ha/understudy/ha/event"
+)
+
+// Config is what a Following is given.
+type Config struct {
+	Chain   Chain
+	Sources func() []source.Source // in force
+	View    func() ha.Status
+	Every   time.Duration // how often a stream that goes on is asked for more
+	Clock   clock.Clock
+	Log     event.Reporter
+	// Drop drops what is staged: the next rehearsal builds it anew.
+	Drop func(ctx context.Context) error
+}
+
+// Chain is the streams in the bucket.
+type Chain interface {
+	Read(ctx context.Context, source string, id stream.ID, after stream.Tip) (stream.Part, stream.Tip, error)
+	// Find returns the tip behind which the part with a position lies.
+	Find(ctx context.Context, source string, id stream.ID, at stream.Position, upTo stream.Tip) (stream.Tip, error)
+	// Close ends a stream for a promoter, behind whatever was shipped.
+	Close(ctx context.Context, after stream.Tip, p stream.Part) (stream.Part, stream.Tip, error)
+}
+
+// Following is the followers of all sources whose stage can go on by a log. It is safe for
+// concurrent use.
+type Following struct {
+	cfg Config
+
+	mu        sync.Mutex
+	followers map[string]*follower
+	woken     chan struct{}
+}
+
+// New follows nothing yet.
+func New(cfg Config) *Following {
+	return &Following{cfg: cfg, followers: make(map[string]*follower), woken: make(chan struct{}, 1)}
+}
+
+// quiet is how long a stream may bring nothing before it is asked at each poll only.
+const quiet = 30 * time.Second
+
+// Turn takes what has come of all streams, and returns when to look again: soon, while
+// they go on. idle is when to look at streams that do not.
+func (f *Following) Turn(ctx context.Context, idle time.Duration) time.Duration {
+	st := f.cfg.View()
+	if st.Role != ha.RoleStandby || st.Promotion != nil || st.Head == nil {
+		return min(idle, f.cfg.Every)
+	}
+	next := idle
+	for _, one := range f.all() {
+		if one.turn(ctx, st.Head) {
+			next = min(next, f.cfg.Every)
+		}
+	}
+	return next
+}
+
+// all are the followers of the sources in force.
+func (f *Following) all() (all []*follower) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, src := range f.cfg.Sources() {
+		if by, ok := src.(source.Follower); ok {
+			all = append(all, f.follower(src.Name(), by))
+		}
+	}
+	return all
+}
+
+// follower is that of a source. The caller holds the lock.
+func (f *Following) follower(name string, by source.Follower) *follower {
+	one := f.followers[name]
+	if one == nil || one.by != by {
+		one = &follower{cfg: &f.cfg, name: name, by: by}
+		f.followers[name] = one
+	}
+	return one
+}
+
+// CatchUp takes every stage up to where its stream ends, for a promotion, and closes it
+// for the swap. The note says how far that is.
+func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (note string, err error) {
+	var notes []string
+	for _, one := range f.all() {
+		end, ok := ends[one.name]
+		if !ok || end.Unbased {
+			continue
+		}
+		if err := one.catchUp(ctx, end); err != nil {
+			return "", fmt.Errorf("apply stream %s of %s up to its end: %w", end.ID, one.name, err)
+		}
+		notes = append(notes, fmt.Sprintf("%s up to %s", one.name, end.Tip.Time.UTC().Format(time.TimeOnly)))
+	}
+	slices.Sort(notes)
+	return strings.Join(notes, ", "), nil
+}
+
+// End ends streams for a promotion, and returns them with their end parts. One that is
+// ended already stays as it is.
+func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, incarnation string, end stream.End) (map[string]ha.Stream, error) {
+	ends := make(map[string]ha.Stream)
+	for name, s := range streams {
+		if s.Tip.Sequence == 0 {
+			s.Tip.To = s.From
+		}
+		_, tip, err := f.cfg.Chain.Close(ctx, s.Tip, stream.Part{Source: name, Stream: s.ID, Incarnation: incarnation, End: &end})
+		if err != nil {
+			return nil, fmt.Errorf("end stream %s of %s: %w", s.ID, name, err)
+		}
+		s.Tip, s.Closed = tip, true
+		ends[name] = s
+	}
+	return ends, nil
+}
+
+// Shown is how far the replica of a source has come, for people.
+type Shown struct {
+	Source string
+	Stream stream.ID
+	Tip    stream.Tip // the newest part that was taken in
+	Behind uint64     // what was taken in and is not applied yet, in the positions' unit
+}
+
+// Shown lists the replicas that follow.
+func (f *Following) Shown() (all []Shown) {
+	for _, one := range f.all() {
+		if s, ok := one.shown(); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}

@@ -1,0 +1,283 @@
+package following_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/following"
+)
+
+// replica is a stage whose log is bytes: a position is how many there are. A begin is the
+// position at which a timeline left the one before, and its letter.
+type replica struct {
+	source.Source
+
+	staged   bool
+	log      string
+	timeline string
+	caught   stream.Position
+	fed      int
+	err      error
+}
+
+type begin struct {
+	Timeline string
+	Left     int
+}
+
+func (r *replica) Name() string { return "db" }
+
+func (r *replica) Followed(_ context.Context, b json.RawMessage) (stream.Position, bool, error) {
+	at := stream.Position(len(r.log))
+	if b == nil {
+		return at, r.staged, nil
+	}
+	var of begin
+	if err := json.Unmarshal(b, &of); err != nil {
+		return 0, false, err
+	}
+	if of.Timeline != r.timeline {
+		at = min(at, stream.Position(of.Left))
+	}
+	return at, r.staged && !strings.Contains(r.log, "!"), nil
+}
+
+func (r *replica) Feed(_ context.Context, b json.RawMessage, from stream.Position, log []byte) error {
+	var of begin
+	if err := json.Unmarshal(b, &of); err != nil {
+		return err
+	}
+	if int(from) > len(r.log) {
+		return errors.New("a gap")
+	}
+	r.timeline, r.fed = of.Timeline, r.fed+1
+	if end := int(from) + len(log); end > len(r.log) || r.log[from:end] != string(log) {
+		r.log = r.log[:from] + string(log)
+	}
+	return r.err
+}
+
+func (r *replica) CatchUp(_ context.Context, to stream.Position) error {
+	r.caught = to
+	return nil
+}
+
+func (r *replica) Applied(context.Context) (stream.Position, error) {
+	return stream.Position(max(0, len(r.log)-1)), nil
+}
+
+// world is a standby, with a bucket.
+type world struct {
+	t         *testing.T
+	memory    *storetest.Memory
+	chain     *stream.Chain
+	replica   *replica
+	following *following.Following
+	status    ha.Status
+	now       time.Duration
+	trouble   string
+	dropped   int
+}
+
+func (w *world) Note(context.Context, event.Level, string, string, map[string]any) {}
+func (w *world) Now() ha.Now                                                       { return ha.Now{Mono: w.now} }
+func (w *world) Boot() string                                                      { return "" }
+
+func (w *world) Changed()                                            {}
+func (w *world) Trouble(_ context.Context, _, _, text string)        { w.trouble = text }
+func (w *world) TroubleOver(context.Context, string, string, string) { w.trouble = "" }
+
+func newWorld(t *testing.T) *world {
+	random := rand.NewChaCha8([32]byte{1})
+	w := &world{t: t, now: time.Hour, memory: storetest.NewMemory(), replica: &replica{staged: true, timeline: "a"}}
+	keys, err := seal.NewDataKeys(random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.chain, err = stream.Open(stream.Config{Store: w.memory, Ring: sealtest.NewRing(t, random), Cluster: "c", Keys: &keys, Random: random, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.following = following.New(following.Config{
+		Chain: w.chain, Sources: func() []source.Source { return []source.Source{w.replica} }, View: func() ha.Status { return w.status },
+		Every: time.Second, Clock: w, Log: w, Drop: func(context.Context) error {
+			w.dropped, w.replica.log, w.replica.staged = w.dropped+1, "", false
+			return nil
+		},
+	})
+	w.status = ha.Status{Role: ha.RoleStandby, Head: &ha.Head{Streams: map[string]ha.Stream{}}}
+	return w
+}
+
+// ship makes a stream of parts, and names it in the head with what lies before it.
+func (w *world) ship(epoch uint64, b begin, from int, end bool, parts ...string) ha.Stream {
+	w.t.Helper()
+	text, err := json.Marshal(b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := ha.Stream{ID: stream.ID{Epoch: epoch, N: 1}, From: stream.Position(from)}
+	tip := stream.Tip{To: s.From}
+	for _, log := range parts {
+		p := stream.Part{Source: "db", Stream: s.ID, Incarnation: "x", To: tip.To + stream.Position(len(log)), Time: time.Now(), Begin: text, Log: []byte(log)}
+		if tip, err = w.chain.Append(w.t.Context(), tip, p); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if end {
+		p := stream.Part{Source: "db", Stream: s.ID, Incarnation: "x", To: tip.To, Time: time.Now(), Begin: text, End: &stream.End{By: "x"}}
+		if tip, err = w.chain.Append(w.t.Context(), tip, p); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	s.Tip, s.Closed = tip, end
+	return s
+}
+
+func (w *world) names(s ha.Stream, before ...ha.Stream) {
+	s.Before = before
+	w.status.Head.Streams["db"] = s
+}
+
+func (w *world) turn() time.Duration { return w.following.Turn(w.t.Context(), time.Minute) }
+
+func (w *world) want(log string) {
+	w.t.Helper()
+	if w.replica.log != log {
+		w.t.Errorf("the replica has %q, want %q; %s", w.replica.log, log, w.trouble)
+	}
+}
+
+// A replica takes in what comes, part by part, from where its backup ends.
+func TestAReplicaGoesOnFromItsBackup(t *testing.T) {
+	w := newWorld(t)
+	w.replica.log = "01234"
+	s := w.ship(1, begin{"a", 0}, 2, false, "234", "567", "8")
+	s.Tip = stream.Tip{} // of a head that is older than the parts
+	w.names(s)
+	if next := w.turn(); next != time.Second {
+		t.Errorf("looks again in %v", next)
+	}
+	w.want("012345678")
+	if fed := w.replica.fed; fed > 3 {
+		t.Errorf("fed %d parts", fed)
+	}
+	if shown := w.following.Shown(); len(shown) != 1 || shown[0].Tip.Sequence != 3 || shown[0].Behind != 1 {
+		t.Errorf("shown %+v", shown)
+	}
+	fed := w.replica.fed
+	if w.turn(); w.replica.fed != fed {
+		t.Error("what it has was fed again")
+	}
+}
+
+// Nothing is taken in while there is nothing staged, of a stream that begins later, of one
+// without a base, on an active, and during a promotion.
+func TestNothingIsTakenInThatDoesNotGoOn(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"nothing staged": func(w *world) { w.replica.staged = false },
+		"a gap":          func(w *world) { w.replica.log = "0" },
+		"no base": func(w *world) {
+			s := w.status.Head.Streams["db"]
+			s.Unbased = true
+			w.names(s)
+		},
+		"an active":   func(w *world) { w.status.Role = ha.RoleActive },
+		"a promotion": func(w *world) { w.status.Promotion = &ha.Promotion{} },
+		"no head":     func(w *world) { w.status.Head = nil },
+		"no stream":   func(w *world) { clear(w.status.Head.Streams) },
+	} {
+		w := newWorld(t)
+		w.replica.log = "01"
+		w.names(w.ship(1, begin{"a", 0}, 2, false, "234"))
+		change(w)
+		before := w.replica.log
+		if w.turn(); w.replica.log != before || w.trouble != "" {
+			t.Errorf("%s: the replica has %q; %s", name, w.replica.log, w.trouble)
+		}
+	}
+}
+
+// A bystander follows a promotion: to the end of the stream before, and on in the next one
+// from where its timeline left the one before.
+func TestABystanderFollowsAPromotion(t *testing.T) {
+	w := newWorld(t)
+	old := w.ship(1, begin{"a", 0}, 0, true, "012", "34")
+	w.names(w.ship(2, begin{"b", 4}, 4, false, "XYZ"), old)
+	w.turn()
+	w.want("0123XYZ")
+	if w.replica.timeline != "b" {
+		t.Errorf("timeline %s", w.replica.timeline)
+	}
+}
+
+// A replica that has applied what is not part of its source's log is built anew.
+func TestAReplicaThatDivergedIsBuiltAnew(t *testing.T) {
+	w := newWorld(t)
+	w.replica.log = "01!!"
+	w.names(w.ship(1, begin{"b", 2}, 2, false, "234", "56"))
+	if w.turn(); w.dropped != 1 || w.trouble == "" {
+		t.Errorf("dropped %d times; %s", w.dropped, w.trouble)
+	}
+	w.replica.staged, w.replica.log = true, "01"
+	if w.turn(); w.trouble != "" {
+		t.Error(w.trouble)
+	}
+	w.want("0123456")
+}
+
+// A promotion takes in all up to the end, and says when it cannot.
+func TestAPromotionTakesInAllUpToTheEnd(t *testing.T) {
+	w := newWorld(t)
+	s := w.ship(1, begin{"a", 0}, 0, false, "012", "34")
+	w.names(s)
+	ends, err := w.following.End(t.Context(), w.status.Head.Streams, "p", stream.End{Lease: "l"})
+	end := ends["db"]
+	if err != nil || !end.Closed || end.Tip.To != 5 || end.Tip.Sequence != 3 {
+		t.Fatal(ends, err)
+	}
+	again, err := w.following.End(t.Context(), w.status.Head.Streams, "q", stream.End{Lease: "m"})
+	if err != nil || again["db"].Tip != end.Tip {
+		t.Errorf("a second promoter: %+v, %v", again, err)
+	}
+	note, err := w.following.CatchUp(t.Context(), ends)
+	if err != nil || w.replica.caught != 5 || !strings.HasPrefix(note, "db up to ") {
+		t.Errorf("%q, %v; caught up to %d", note, err, w.replica.caught)
+	}
+	w.want("01234")
+
+	// A backup that reaches further is taken as it is.
+	w.replica.log = "01234567"
+	if _, err := w.following.CatchUp(t.Context(), ends); err != nil || w.replica.caught != 8 {
+		t.Errorf("a newer backup: %v; caught up to %d", err, w.replica.caught)
+	}
+	w.replica.log, w.replica.staged = "", false
+	if _, err := w.following.CatchUp(t.Context(), ends); err == nil {
+		t.Error("nothing staged, and no error")
+	}
+}
+
+// A part that is gone is not passed over.
+func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
+	w := newWorld(t)
+	w.names(w.ship(1, begin{"a", 0}, 0, true, "012", "34", "56"))
+	if err := w.memory.Delete(t.Context(), stream.Key("db", stream.ID{Epoch: 1, N: 1}, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if note, err := w.following.CatchUp(t.Context(), w.status.Head.Streams); err == nil {
+		t.Errorf("caught up: %s", note)
+	}
+	w.want("012")
+}

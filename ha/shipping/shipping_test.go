@@ -1,0 +1,467 @@
+package shipping_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/backup/seal"
+	"github.com/understudy-ha/understudy/backup/seal/sealtest"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/blobstore/storetest"
+	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/shipping"
+)
+
+// database is a source whose log is bytes: a position is how many there are.
+type database struct {
+	source.Source
+
+	mu        sync.Mutex
+	log       []byte
+	lost      int // bytes of it that are there no more
+	grown     chan struct{}
+	stopped   bool
+	down      bool
+	confirmed stream.Position
+}
+
+func newDatabase() *database { return &database{grown: make(chan struct{})} }
+
+func (d *database) Name() string { return "db" }
+
+// change changes it, and wakes who reads its log.
+func (d *database) change(do func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do()
+	close(d.grown)
+	d.grown = make(chan struct{})
+}
+
+func (d *database) write(text string) { d.change(func() { d.log = append(d.log, text...) }) }
+
+func (d *database) Start(context.Context, uint64) error { return nil }
+
+// Stop writes a last record, as a server does.
+func (d *database) Stop(context.Context) error {
+	d.change(func() { d.log, d.stopped = append(d.log, "."...), true })
+	return nil
+}
+
+func (d *database) OpenLog(_ context.Context, from *stream.Position) (source.Log, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := stream.Position(len(d.log))
+	if from != nil {
+		at = *from
+	}
+	switch {
+	case d.down:
+		return nil, errors.New("no connection")
+	case int(at) < d.lost:
+		return nil, source.ErrGap
+	}
+	return &log{d: d, begin: at, at: at}, nil
+}
+
+type log struct {
+	d         *database
+	begin, at stream.Position
+}
+
+func (l *log) Begin() (stream.Position, json.RawMessage) {
+	return l.begin, json.RawMessage(`{"timeline":1}`)
+}
+
+func (l *log) Next(ctx context.Context) ([]byte, stream.Position, error) {
+	for {
+		l.d.mu.Lock()
+		got, ended, grown := l.d.log[min(int(l.at), len(l.d.log)):], l.d.stopped, l.d.grown
+		l.d.mu.Unlock()
+		switch {
+		case len(got) > 0:
+			got = got[:min(len(got), stream.MaxLog/2)]
+			l.at += stream.Position(len(got))
+			return got, l.at, nil
+		case ended:
+			return nil, l.at, io.EOF
+		}
+		select {
+		case <-ctx.Done():
+			return nil, l.at, ctx.Err()
+		case <-grown:
+		}
+	}
+}
+
+func (l *log) Confirm(p stream.Position) error {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.d.confirmed = p
+	return nil
+}
+
+func (l *log) Close() error { return nil }
+
+// world is an active's shippers, with a bucket.
+type world struct {
+	t        *testing.T
+	memory   *storetest.Memory
+	store    *storetest.Faulty
+	chain    *stream.Chain
+	db       *database
+	shipping *shipping.Shipping
+	begun    time.Time
+
+	mu       sync.Mutex
+	posted   []ha.Event
+	troubles map[string]string
+}
+
+func (w *world) Now() ha.Now {
+	at := time.Since(w.begun)
+	return ha.Now{Mono: at, Boot: at, Wall: time.Now()}
+}
+func (w *world) Boot() string { return "boot" }
+
+func (w *world) Note(context.Context, event.Level, string, string, map[string]any) {}
+func (w *world) Changed()                                                          {}
+func (w *world) Trouble(_ context.Context, kind, key, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.troubles[kind+" "+key] = text
+}
+
+func (w *world) TroubleOver(_ context.Context, kind, key, _ string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.troubles, kind+" "+key)
+}
+
+func (w *world) trouble() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.troubles["streams db"]
+}
+
+func (w *world) post(ev ha.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.posted = append(w.posted, ev)
+}
+
+// heard is the newest event of a type.
+func heard[E ha.Event](w *world) (last E, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ev := range w.posted {
+		if e, ok := ev.(E); ok {
+			last, n = e, n+1
+		}
+	}
+	return last, n
+}
+
+// until gives the shippers so much longer.
+func (w *world) until(d time.Duration) {
+	now := w.Now()
+	w.shipping.Until(ha.Now{Mono: now.Mono + d, Boot: now.Boot + d})
+}
+
+// process is another agent beside the same database and bucket.
+func (w *world) process(incarnation string) {
+	w.shipping = shipping.New(w.t.Context(), shipping.Config{
+		Chain: w.chain, Sources: func() []source.Source { return []source.Source{w.db} }, Incarnation: incarnation,
+		Every: time.Second, Clock: w, Post: w.post, Log: w,
+	})
+}
+
+// test runs a test in a bubble of its own, in which an hour may be shipped.
+func test(t *testing.T, do func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		random := rand.NewChaCha8([32]byte{1})
+		w := &world{t: t, memory: storetest.NewMemory(), db: newDatabase(), begun: time.Now(), troubles: map[string]string{}}
+		w.store = storetest.NewFaulty(w.memory)
+		keys, err := seal.NewDataKeys(random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.chain, err = stream.Open(stream.Config{Store: w.store, Ring: sealtest.NewRing(t, random), Cluster: "c", Keys: &keys, Random: random, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.process("first")
+		w.until(time.Hour)
+		do(t, w)
+		w.shipping.Stop()
+		synctest.Wait()
+	})
+}
+
+var of = ha.Stream{ID: stream.ID{Epoch: 3, N: 1}}
+
+// ship ships the stream, and lets some time pass.
+func (w *world) ship(s ha.Stream, d time.Duration) {
+	w.shipping.Ship("db", s)
+	w.pass(d)
+}
+
+func (w *world) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// shipped is the log in the bucket, and the end part, if there is one.
+func (w *world) shipped(s ha.Stream) (log string, parts int, end *stream.End) {
+	w.t.Helper()
+	tip := stream.Tip{To: s.From}
+	for {
+		p, next, err := w.chain.Read(w.t.Context(), "db", s.ID, tip)
+		switch {
+		case errors.Is(err, stream.ErrNotYet):
+			return log, parts, nil
+		case err != nil:
+			w.t.Fatal(err)
+		case p.End != nil:
+			return log, parts, p.End
+		}
+		log, parts, tip = log+string(p.Log), parts+1, next
+	}
+}
+
+func (w *world) want(log string, confirmed int) {
+	w.t.Helper()
+	if got, _, _ := w.shipped(of); got != log || w.confirmed() != confirmed {
+		w.t.Errorf("shipped %q, confirmed %d; want %q, %d", got, w.confirmed(), log, confirmed)
+	}
+}
+
+func (w *world) confirmed() int {
+	w.db.mu.Lock()
+	defer w.db.mu.Unlock()
+	return int(w.db.confirmed)
+}
+
+// What comes after a quiet time is shipped at once, what goes on once a second; a part is
+// confirmed when it is there.
+func TestALogIsShippedAsItIsWritten(t *testing.T) {
+	test(t, func(_ *testing.T, w *world) {
+		w.shipping.Prepare("db")
+		w.pass(time.Millisecond)
+		if ready, n := heard[ha.StreamReady](w); n != 1 || ready.From != 0 {
+			t.Fatalf("ready %+v, %d times", ready, n)
+		}
+		w.ship(of, time.Second)
+		w.db.write("a")
+		w.pass(50 * time.Millisecond)
+		w.want("a", 1)
+		for range 30 {
+			w.db.write("b")
+			w.pass(100 * time.Millisecond)
+		}
+		w.pass(time.Second)
+		log, parts, _ := w.shipped(of)
+		if tip, _ := heard[ha.Shipped](w); len(log) != 31 || parts < 4 || parts > 5 || w.confirmed() != 31 || tip.Tip.To != 31 || int(tip.Tip.Sequence) != parts {
+			t.Errorf("%q in %d parts; %+v", log, parts, tip)
+		}
+	})
+}
+
+// More than a part holds is cut into parts.
+func TestALongLogIsCutIntoParts(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		long := make([]byte, 3*stream.MaxLog)
+		w.db.write(string(long))
+		w.ship(of, 10*time.Second)
+		if log, parts, _ := w.shipped(of); log != string(long) || parts != 3 || w.confirmed() != len(long) {
+			t.Errorf("%d bytes in %d parts, confirmed %d", len(log), parts, w.confirmed())
+		}
+	})
+}
+
+// Nothing is appended, and nothing confirmed, once the time is over for which the head was
+// confirmed, until it is confirmed again.
+func TestNothingIsConfirmedWithoutAHead(t *testing.T) {
+	test(t, func(_ *testing.T, w *world) {
+		w.ship(of, time.Second)
+		w.until(10 * time.Second)
+		w.db.write("a")
+		w.pass(time.Second)
+		w.want("a", 1)
+		w.pass(9 * time.Second)
+		w.db.write("b")
+		w.pass(time.Minute)
+		w.want("a", 1)
+		w.until(time.Minute)
+		w.pass(time.Second)
+		w.want("ab", 2)
+		w.shipping.Stop()
+		w.db.write("c")
+		w.pass(time.Minute)
+		w.want("ab", 2)
+	})
+}
+
+// Of a stream that no backup leads up to nothing is confirmed until one does.
+func TestNothingIsConfirmedOfAStreamWithoutABase(t *testing.T) {
+	test(t, func(_ *testing.T, w *world) {
+		unbased := of
+		unbased.Unbased = true
+		w.ship(unbased, time.Second)
+		w.db.write("a")
+		w.pass(time.Second)
+		w.want("a", 0)
+		w.ship(of, time.Second)
+		w.db.write("b")
+		w.pass(2 * time.Second)
+		w.want("ab", 2)
+	})
+}
+
+// A process goes on over what the one before has shipped, however much of that the head
+// names.
+func TestAProcessGoesOnOverWhatWasShippedBefore(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.ship(of, time.Second)
+		for _, text := range []string{"a", "b", "c"} {
+			w.db.write(text)
+			w.pass(2 * time.Second)
+		}
+		w.shipping.Stop()
+		w.db.write("d")
+		w.process("second")
+		w.until(time.Hour)
+		w.ship(of, 10*time.Second)
+		w.want("abcd", 4)
+		if _, parts, _ := w.shipped(of); parts != 4 {
+			t.Errorf("%d parts", parts)
+		}
+	})
+}
+
+// What another has put into the stream is no log of this host's.
+func TestAnotherLogIsToldAsAFork(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		if _, err := w.chain.Append(t.Context(), stream.Tip{}, stream.Part{
+			Source: "db", Stream: of.ID, Incarnation: "clone", To: 1, Time: time.Now(), Begin: json.RawMessage(`{"timeline":1}`), Log: []byte("x"),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.db.write("a")
+		w.ship(of, time.Minute)
+		if fork, n := heard[ha.StreamForked](w); n != 1 || fork.Incarnation != "clone" || w.confirmed() != 0 || w.trouble() == "" {
+			t.Errorf("%+v, %d times; confirmed %d; trouble %q", fork, n, w.confirmed(), w.trouble())
+		}
+	})
+}
+
+// An end part is met by the next write, and by an idle stream with the next heartbeat.
+func TestAnEndPartIsTold(t *testing.T) {
+	for name, meet := range map[string]func(w *world){
+		"a write":     func(w *world) { w.db.write("b") },
+		"a heartbeat": func(w *world) { w.until(time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(t *testing.T, w *world) {
+				w.ship(of, time.Second)
+				w.db.write("a")
+				w.pass(2 * time.Second)
+				_, end, err := w.chain.Close(t.Context(), stream.Tip{}, stream.Part{Source: "db", Stream: of.ID, Incarnation: "p", End: &stream.End{Lease: "l"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				meet(w)
+				w.pass(2 * time.Second)
+				if closed, n := heard[ha.StreamClosed](w); n != 1 || closed.Tip != end || closed.End.Lease != "l" || w.confirmed() != 1 {
+					t.Fatalf("%+v, %d times; confirmed %d", closed, n, w.confirmed())
+				}
+				w.ship(of, time.Second) // the head names it still
+				w.shipping.Prepare("db")
+				w.pass(time.Second)
+				if ready, _ := heard[ha.StreamReady](w); ready.From != 1 {
+					t.Errorf("the next one begins at %d", ready.From)
+				}
+			})
+		})
+	}
+}
+
+// A handover ships what is left, the server's last word too, and closes the stream.
+func TestAStreamIsClosedWithAllOfItsLog(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.ship(of, time.Second)
+		w.db.write("a")
+		w.pass(100 * time.Millisecond)
+		w.db.write("b")
+		begun := time.Now()
+		ends, err := w.shipping.Close(t.Context(), map[string]ha.Stream{"db": of}, stream.End{By: "first"})
+		if end := ends["db"]; err != nil || !end.Closed || end.Tip.To != 3 || time.Since(begun) > 100*time.Millisecond {
+			t.Fatalf("%+v, %v, after %v", ends, err, time.Since(begun))
+		}
+		if log, _, end := w.shipped(of); log != "ab." || end == nil || end.By != "first" || w.confirmed() != 3 {
+			t.Errorf("shipped %q, end %+v, confirmed %d", log, end, w.confirmed())
+		}
+		if _, n := heard[ha.StreamClosed](w); n != 0 {
+			t.Error("what was asked for was told as somebody else's")
+		}
+	})
+}
+
+// A stream that cannot be closed whole is not said to be.
+func TestAStreamThatCannotBeShippedIsNotClosed(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.change(func() { w.db.down = true })
+		w.ship(of, time.Second)
+		if ends, err := w.shipping.Close(t.Context(), map[string]ha.Stream{"db": of}, stream.End{}); err == nil || len(ends) > 0 {
+			t.Errorf("%+v, %v", ends, err)
+		}
+		if _, err := w.shipping.Close(t.Context(), map[string]ha.Stream{"other": of}, stream.End{}); err == nil {
+			t.Error("a source that is not shipped was closed")
+		}
+	})
+}
+
+// A bucket that does not answer, and a server that is down, are a trouble until they are
+// back; nothing is lost.
+func TestATroubleIsToldUntilItIsOver(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.change(func() { w.db.down = true })
+		w.ship(of, time.Minute)
+		if w.trouble() == "" {
+			t.Error("a server that is down was not told")
+		}
+		w.db.write("a")
+		w.db.change(func() { w.db.down = false })
+		w.pass(time.Minute)
+		if w.want("a", 1); w.trouble() != "" {
+			t.Errorf("told still: %s", w.trouble())
+		}
+	})
+}
+
+// Where the source has lost its log, the stream ends, and the next one begins anew.
+func TestAGapEndsTheStream(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.write("abc")
+		w.db.lost = 2
+		w.ship(of, time.Minute)
+		closed, n := heard[ha.StreamClosed](w)
+		if _, _, end := w.shipped(of); n != 1 || closed.Tip.To != 0 || end == nil || end.By != "first" {
+			t.Fatalf("%+v, %d times; end %+v", closed, n, end)
+		}
+		w.shipping.Prepare("db")
+		w.pass(time.Second)
+		if ready, _ := heard[ha.StreamReady](w); ready.From != 3 {
+			t.Errorf("the next one begins at %d", ready.From)
+		}
+	})
+}
