@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, memory: storetest.NewMemory(), random: rand.NewChaCha8([32]byte{1}), now: noon}
+	w := &world{t: t, memory: storetest.NewMemory(), random: &lockedReader{r: rand.NewChaCha8([32]byte{1})}, now: noon}
 	w.memory.Now = func() time.Time { return w.now }
 	w.store = storetest.NewFaulty(w.memory)
 	w.ring = sealtest.NewRing(t, w.random)
@@ -147,4 +148,17 @@ func (w *world) remove(sequences ...uint64) {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// lockedReader is a source of randomness for several goroutines.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+// Read implements io.Reader.
+func (l *lockedReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Read(p)
 }
