@@ -27,8 +27,8 @@ type RetryOptions struct {
 // Retry tries again what failed with ErrUnavailable: reads, lists, deletes and
 // unconditional puts, all of which may safely happen twice. It never repeats a
 // conditional put, whose first attempt may still land, and never tries once
-// the context is done. A body that breaks off while it is read is its
-// reader's affair.
+// the context is done. A body that breaks off while it is read goes on where it
+// broke, by a request for the rest.
 func Retry(s Store, opt RetryOptions) Store {
 	if opt.Budget <= 0 {
 		opt.Budget = 30 * time.Second
@@ -51,6 +51,15 @@ type retrying struct {
 func (r *retrying) Unwrap() Store { return r.s }
 
 func (r *retrying) Get(ctx context.Context, key string, opt GetOptions) (io.ReadCloser, Attrs, error) {
+	body, attrs, err := r.get(ctx, key, opt)
+	if err != nil {
+		return nil, attrs, err
+	}
+	return r.resume(ctx, key, opt, body, attrs), attrs, nil
+}
+
+// get opens a body, which is watched by nobody.
+func (r *retrying) get(ctx context.Context, key string, opt GetOptions) (io.ReadCloser, Attrs, error) {
 	type opened struct {
 		body  io.ReadCloser
 		attrs Attrs

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ func RunNetwork(t *testing.T, endpoint string, prepare func(t *testing.T) Dial, 
 		{"reads and deletes can be repeated", testRepeatedReads},
 		{"answers have their kinds and are not asked for twice", testAnswerKinds},
 		{"a body that is cut short is an error", testCutBody},
+		{"a body that is cut short goes on where it broke", testResumedBody},
 		{"a put that is cancelled in mid-body leaves nothing", testCancelMidBody},
 		{"what a stale read tells swaps nothing", testStaleRead},
 	}
@@ -273,6 +275,44 @@ func testAnswerKinds(t *testing.T, n *network) {
 	}
 	body, _ := read(t, n.s, "k")
 	wantBody(t, "after all that", body, []byte("one"))
+}
+
+// testResumedBody: what came of a body is not asked for again.
+func testResumedBody(t *testing.T, n *network) {
+	want := noise(8, 1<<20)
+	if _, err := n.behind.Put(t.Context(), "packs/aa/p", want, blobstore.Always); err != nil {
+		t.Fatal(err)
+	}
+	s := blobstore.Retry(n.s, blobstore.RetryOptions{First: time.Millisecond, Max: time.Millisecond})
+	for _, opt := range []blobstore.GetOptions{{}, {Offset: 1000, Length: 700_000}, {Offset: 5}} {
+		n.strike(Reading, 2, CutBody(300_000))
+		body, _, err := s.Get(t.Context(), "packs/aa/p", opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(body)
+		_ = body.Close()
+		if err != nil {
+			t.Fatalf("read %+v, whose body breaks off twice: %v", opt, err)
+		}
+		part := want[opt.Offset:]
+		if opt.Length > 0 {
+			part = part[:opt.Length]
+		}
+		wantBody(t, "what broke off and went on", got, part)
+		n.Heal()
+	}
+	n.strike(Reading, 1, CutBody(300_000))
+	body, _, err := s.Get(t.Context(), "packs/aa/p", blobstore.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if _, err := n.behind.Put(t.Context(), "packs/aa/p", noise(9, 1<<20), blobstore.Always); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadAll(body)
+	WantKind(t, "read what was replaced meanwhile", err, blobstore.ErrUnavailable)
 }
 
 func testCutBody(t *testing.T, n *network) {
