@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -34,38 +33,22 @@ func (r *Repository) earlier() (earlier, bool) {
 
 // find reads the versions of a blob, the oldest first, because it is the one
 // that this cluster wrote, until one is right.
-func (e earlier) find(ctx context.Context, key string, most int64, right func([]byte) bool) ([]byte, blobstore.Version, error) {
-	var all []blobstore.Version
-	for v, err := range blobstore.VersionsOf(ctx, e.versions, key) {
-		if err != nil {
-			return nil, v, fmt.Errorf("list earlier versions of %s: %w", key, err)
+func (e earlier) find(ctx context.Context, key string, most int64, right func([]byte) bool) (body []byte, v blobstore.Version, err error) {
+	err = retryBody(ctx, func() error {
+		body, v, err = blobstore.FindVersion(ctx, e.versions, key, most, right)
+		if err != nil && !blobstore.Transient(err) {
+			return backoff.Permanent(err)
 		}
-		if !v.Deleted && v.Size <= most {
-			all = append(all, v)
-		}
-	}
-	for _, v := range slices.Backward(all) {
-		body, err := e.read(ctx, v)
-		if errors.Is(err, blobstore.ErrNotFound) {
-			continue // it has just expired
-		}
-		if err != nil {
-			return nil, v, fmt.Errorf("read an earlier version of %s: %w", key, err)
-		}
-		if right(body) {
-			e.r.recovered(ctx, key, v)
-			return body, v, nil
-		}
-	}
-	return nil, blobstore.Version{}, fmt.Errorf("%s: %w", key, errNoEarlier)
-}
-
-func (e earlier) read(ctx context.Context, v blobstore.Version) (body []byte, err error) {
-	err = e.open(ctx, v, blobstore.GetOptions{}, func(content io.Reader) error {
-		body, err = io.ReadAll(io.LimitReader(content, v.Size+1))
 		return err
 	})
-	return body, err
+	switch {
+	case errors.Is(err, blobstore.ErrNotFound):
+		return nil, v, fmt.Errorf("%s: %w", key, errNoEarlier)
+	case err != nil:
+		return nil, v, err
+	}
+	e.r.recovered(ctx, key, v)
+	return body, v, nil
 }
 
 // open reads a version, and tries again what may do better.

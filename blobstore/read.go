@@ -15,17 +15,27 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, Att
 
 // ReadChanged is ReadAll for pollers: while the blob's token is still seen, it
 // is ErrNotModified and no body is transferred. An empty token reads always.
-func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int64) (_ []byte, _ Attrs, err error) {
+func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int64) ([]byte, Attrs, error) {
 	body, attrs, err := s.Get(ctx, key, GetOptions{IfChanged: seen})
 	if err != nil {
 		return nil, Attrs{}, err
 	}
 	defer body.Close() // read to the end or failed: closing tells nothing new
+	data, err := readWhole(key, body, attrs, limit)
+	if err != nil {
+		return nil, Attrs{}, err
+	}
+	return data, attrs, nil
+}
+
+// readWhole reads a body into memory, to its end.
+func readWhole(key string, body io.Reader, attrs Attrs, limit int64) ([]byte, error) {
+	broken := func(err error) error { return &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: err} }
 	if attrs.Size < 0 {
-		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("the answer has %d bytes", attrs.Size)}
+		return nil, broken(fmt.Errorf("the answer has %d bytes", attrs.Size))
 	}
 	if attrs.Size > limit {
-		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrInvalid,
+		return nil, &Error{Op: "get", Key: key, Kind: ErrInvalid,
 			Err: fmt.Errorf("the blob has %d bytes, more than the %d allowed", attrs.Size, limit)}
 	}
 	data := make([]byte, attrs.Size)
@@ -33,16 +43,16 @@ func ReadChanged(ctx context.Context, s Store, key string, seen Token, limit int
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("read body: %w", err)}
+		return nil, broken(fmt.Errorf("read body: %w", err))
 	}
 	// A last read makes the provider check what it checks at the end of a body.
 	if n, err := io.Copy(io.Discard, io.LimitReader(body, 1)); n != 0 || err != nil {
 		if err == nil {
 			err = fmt.Errorf("the body is longer than the blob's %d bytes", attrs.Size)
 		}
-		return nil, Attrs{}, &Error{Op: "get", Key: key, Kind: ErrUnavailable, Err: fmt.Errorf("read body: %w", err)}
+		return nil, broken(fmt.Errorf("read body: %w", err))
 	}
-	return data, attrs, nil
+	return data, nil
 }
 
 // ReadFirst reads the first n bytes of a blob into memory, or all that it has if it has

@@ -2,8 +2,11 @@ package blobstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"slices"
 )
 
 // Version is one version of a blob, in a bucket that keeps those that were
@@ -43,4 +46,38 @@ func VersionsOf(ctx context.Context, v Versions, key string) iter.Seq2[Version, 
 			}
 		}
 	}
+}
+
+// FindVersion reads the versions of a blob of at most limit bytes, the oldest first, until
+// one is right. It is ErrNotFound where none is.
+func FindVersion(ctx context.Context, v Versions, key string, limit int64, right func([]byte) bool) ([]byte, Version, error) {
+	var all []Version
+	for version, err := range VersionsOf(ctx, v, key) {
+		if err != nil {
+			return nil, Version{}, fmt.Errorf("list earlier versions of %s: %w", key, err)
+		}
+		if !version.Deleted && version.Size <= limit {
+			all = append(all, version)
+		}
+	}
+	for _, version := range slices.Backward(all) {
+		body, err := readVersion(ctx, v, version, limit)
+		switch {
+		case errors.Is(err, ErrNotFound): // it has just expired
+		case err != nil:
+			return nil, Version{}, fmt.Errorf("read an earlier version of %s: %w", key, err)
+		case right(body):
+			return body, version, nil
+		}
+	}
+	return nil, Version{}, &Error{Op: "get", Key: key, Kind: ErrNotFound, Err: errors.New("no earlier version of it is right")}
+}
+
+func readVersion(ctx context.Context, v Versions, version Version, limit int64) ([]byte, error) {
+	content, attrs, err := v.GetVersion(ctx, version.Key, version.ID, GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close() // read to the end or failed: closing tells nothing new
+	return readWhole(version.Key, content, attrs, limit)
 }

@@ -28,6 +28,9 @@ type Config struct {
 	Now func() time.Time
 	// Lock is how parts are locked for as long as they live; "" for not at all.
 	Lock blobstore.LockMode
+	// Recovered, when set, is told of each part that is damaged in the bucket or missing
+	// from it, and of which an earlier version is read instead.
+	Recovered func(ctx context.Context, key string, v blobstore.Version)
 }
 
 // Chain reads, appends to and ends the streams of one cluster. It is safe for

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/understudy-ha/understudy/blobstore"
 )
 
 // expirySlack is by how much sooner than by Life a part may have expired: clocks differ.
@@ -82,21 +84,35 @@ func (c *Chain) confirm(ctx context.Context, source string, id ID, tip Tip) (Par
 	}
 	key := Key(source, id, tip.Sequence)
 	object, err := c.fetch(ctx, key)
+	if errors.Is(err, ErrNotYet) || err == nil && digest(object) != tip.Digest {
+		object, err = c.confirmEarlier(ctx, key, tip, err)
+	}
 	switch {
-	case errors.Is(err, ErrNotYet):
-		if !tip.Time.IsZero() && c.cfg.Now().Sub(tip.Time) > Life-expirySlack {
-			return Part{}, nil // nothing was written since it expired
-		}
-		return Part{}, fmt.Errorf("stream %s of source %s %w: %w: somebody deleted it; restore the object's last version", id, source, ErrBelow, err)
 	case err != nil:
-		return Part{}, err
-	case digest(object) != tip.Digest:
-		return Part{}, fmt.Errorf("stream %s of source %s %w: part %s is another one than that: somebody replaced it; restore the object's last version",
-			id, source, ErrBelow, key)
+		return Part{}, fmt.Errorf("stream %s of source %s: %w", id, source, err)
+	case object == nil:
+		return Part{}, nil
 	}
 	p, _, err := c.codec.decode(source, id, tip.Sequence, object)
 	if err != nil {
 		return Part{}, partError(source, id, tip.Sequence, err)
 	}
 	return p, nil
+}
+
+// confirmEarlier reads the part of a tip where it is not in its place: missing is why, or
+// nil where another one is there. It is nil where none is any more.
+func (c *Chain) confirmEarlier(ctx context.Context, key string, tip Tip, missing error) ([]byte, error) {
+	object, err := c.earlier(ctx, key, func(object []byte) bool { return digest(object) == tip.Digest })
+	switch {
+	case err != nil, object != nil:
+		return object, err
+	case missing == nil:
+		return nil, fmt.Errorf("%w: part %s was replaced by another one, and the bucket keeps no earlier version: put it back", ErrBelow, key)
+	case !tip.Time.IsZero() && c.cfg.Now().Sub(tip.Time) > Life-expirySlack:
+		return nil, nil // nothing was written since it expired
+	case errors.Is(missing, blobstore.ErrDenied):
+		return nil, fmt.Errorf("%w: %w", ErrBelow, missing)
+	}
+	return nil, fmt.Errorf("%w: part %s was deleted, and the bucket keeps no earlier version: put it back", ErrBelow, key)
 }
