@@ -172,7 +172,7 @@ func TestPoliciesForbid(t *testing.T) {
 	}
 	root := m.Client(t)
 	ids := map[string]string{}
-	for _, key := range []string{"head.json", "config/c", "demote/d", "packs/aa/p", "backups/b", "instances/i"} {
+	for _, key := range []string{"head.json", "config/c", "demote/d", "packs/aa/p", "backups/b", "streams/db/1-1/000000000001", "instances/i"} {
 		info, err := root.PutObject(t.Context(), p.name, policedPrefix+"/"+key, strings.NewReader("x"), 1, minio.PutObjectOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -201,13 +201,13 @@ func TestPoliciesForbid(t *testing.T) {
 			denied("list beside the prefix", object.Err)
 		}
 	}
-	for _, key := range []string{"head.json", "lease.json", "packs/aa/p", "backups/b", "demote/d"} {
+	for _, key := range []string{"head.json", "lease.json", "packs/aa/p", "backups/b", "streams/db/1-1/000000000001", "streams/db/1-1/000000000002", "demote/d"} {
 		_, err := leaked["standby"].PutObject(t.Context(), p.name, policedPrefix+"/"+key, strings.NewReader("y"), 1, minio.PutObjectOptions{})
 		if minio.ToErrorResponse(err).Code != "AccessDenied" {
 			t.Errorf("a standby writes %s: %v", key, err)
 		}
 	}
-	for _, key := range []string{"packs/aa/p", "backups/b", "instances/i"} { // what has expired, and who has left
+	for _, key := range []string{"packs/aa/p", "backups/b", "streams/db/1-1/000000000001", "instances/i"} { // what has expired, and who has left
 		if err := leaked["active"].RemoveObject(t.Context(), p.name, policedPrefix+"/"+key, minio.RemoveObjectOptions{}); err != nil {
 			t.Errorf("the active deletes %s: %v", key, err)
 		}

@@ -205,3 +205,52 @@ func TestABucketThatMayNotBeListed(t *testing.T) {
 	}
 	w.wantLog(c, 1500)
 }
+
+// An active writes, locks and ends streams with the policy that the packages have for it,
+// and a standby reads them with its own, which keeps it from writing.
+func TestPoliciesSufficeForStreams(t *testing.T) {
+	m := server.SharedMinIO(t)
+	for name, b := range map[string]string{"plain": m.NewBucket(t), "locked": m.NewLockedBucket(t)} {
+		t.Run(name, func(t *testing.T) {
+			m.Setenv(t)
+			u, err := url.Parse(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t)
+			w.now = time.Now()
+			as := func(policy string) *stream.Chain {
+				text, err := os.ReadFile("../../cmd/understudy/packaging/policies/" + policy + ".json")
+				if err != nil {
+					t.Fatal(err)
+				}
+				mine := strings.NewReplacer("BUCKET", u.Host, "PREFIX", "some/prefix").Replace(string(text))
+				for _, env := range m.SetUser(t, u.Host+"-"+policy, mine) {
+					key, value, _ := strings.Cut(env, "=")
+					t.Setenv(key, value)
+				}
+				w.on(t, bucket{url: u.JoinPath("some/prefix").String()}, nil)
+				cfg := w.config()
+				if name == "locked" {
+					cfg.Lock = blobstore.Compliance
+				}
+				return w.open(cfg)
+			}
+			active := as("active")
+			tips := w.ship(active, start, 1100, 1500)
+			standby := as("standby")
+			if tip := w.wantLog(standby, 1500); tip != tips[1] {
+				t.Errorf("a standby reads up to %+v", tip)
+			}
+			if _, err := standby.Append(t.Context(), tips[1], w.part(tips[1], 2000)); !errors.Is(err, blobstore.ErrDenied) || !strings.Contains(err.Error(), "s3:PutObject is needed") {
+				t.Errorf("a standby appends: %v", err)
+			}
+			if _, _, err := standby.Close(t.Context(), tips[1], byPromoter("p")); !errors.Is(err, blobstore.ErrDenied) {
+				t.Errorf("a standby ends a stream: %v", err)
+			}
+			if _, _, err := active.Close(t.Context(), tips[1], byPromoter("p")); err != nil {
+				t.Errorf("the active's policy ends a stream: %v", err)
+			}
+		})
+	}
+}
