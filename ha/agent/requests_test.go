@@ -30,9 +30,9 @@ func (h *host) requestsSince() (n charges) {
 	return n
 }
 
-// A bucket is paid by the request. docs/stores.md computes what a day costs
-// from these numbers: an hour of three instances at default settings, in which
-// a small state changes between any two backups.
+// A bucket is paid by the request. docs/stores.md shows these bounds of an hour of three
+// instances at default settings, in which a small state changes between any two backups,
+// beside what is measured over HTTP (TestADayCostsWhatTheDocumentationSays).
 func TestAnHourCostsWhatTheDocumentationSays(t *testing.T) {
 	const looks = 2*60 + 12 + upkeep.WatchAgain // cluster.json and the configuration each minute; new manifests, and some again
 	active := charges{
