@@ -79,6 +79,13 @@ func ParseKey(key string) (Ref, error) {
 	return Ref{}, fmt.Errorf("%q is not where a backup's manifest lies", key)
 }
 
+// KeyAt sorts after the keys of all backups that were made before t, and before those
+// of all others.
+func KeyAt(t time.Time) string {
+	t = t.UTC()
+	return retention.Backups + t.Format(time.DateOnly) + "/" + t.Format("20060102T150405Z")
+}
+
 // Salvaged is the same name for a salvage backup.
 func (r Ref) Salvaged() Ref {
 	r.Key = retention.Salvage + strings.TrimPrefix(r.Key, retention.Backups)

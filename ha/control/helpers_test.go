@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 )
 
-func newRing(t *testing.T) *seal.Ring {
+func newRing(t testing.TB) *seal.Ring {
 	t.Helper()
 	return sealtest.NewRing(t, rand.Reader)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // made is the store of a cluster in which nothing has happened yet.
-func made(t *testing.T, memory blobstore.Store, ring *seal.Ring) *Store {
+func made(t testing.TB, memory blobstore.Store, ring *seal.Ring) *Store {
 	t.Helper()
 	s := New(Config{Store: memory, Ring: ring}, "one")
 	config := ha.DefaultConfig()
@@ -27,7 +27,7 @@ func made(t *testing.T, memory blobstore.Store, ring *seal.Ring) *Store {
 	return s
 }
 
-func put(t *testing.T, s *Store, kind ha.Kind, key string, object any) {
+func put(t testing.TB, s *Store, kind ha.Kind, key string, object any) {
 	t.Helper()
 	if _, err := s.Write(t.Context(), kind, key, object, blobstore.Always); err != nil {
 		t.Fatal(err)

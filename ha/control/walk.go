@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
@@ -199,34 +198,6 @@ func (w *walker) before(ctx context.Context, ref backup.Ref) (damaged []BackupIn
 // mostDamaged is how many damaged manifests in a row are looked past.
 const mostDamaged = 1000
 
-// list lists the folder of backups, once. What is no backup's name is left out.
-func (w *walker) list(ctx context.Context) ([]backup.Ref, error) {
-	if w.listed != nil {
-		return w.listed, nil
-	}
-	listed, err := w.store.ListBackups(ctx, "", 0)
-	w.listed = listed
-	return listed, err
-}
-
-// ListBackups lists the folder of backups from the key after on, oldest first,
-// at most so many; 0: all. What is no backup's name is left out.
-func (s *Store) ListBackups(ctx context.Context, after string, most int) ([]backup.Ref, error) {
-	listed := []backup.Ref{}
-	for attrs, err := range s.store.List(ctx, retention.Folders[0], after) {
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", retention.Folders[0], err)
-		}
-		if ref, err := backup.ParseKey(attrs.Key); err == nil {
-			listed = append(listed, ref)
-		}
-		if len(listed) == most && most > 0 {
-			break
-		}
-	}
-	return listed, nil
-}
-
 // fewManifests is how many manifests are read one after the other before it
 // pays to look which there are.
 const fewManifests = 4
@@ -242,19 +213,9 @@ func (w *walker) prefetch(ctx context.Context, ref backup.Ref, left int) error {
 	if w.misses++; w.misses <= fewManifests || left <= fewManifests {
 		return nil
 	}
-	listed, err := w.list(ctx)
+	wanted, err := w.nearest(ctx, ref, min(left, prefetchMost))
 	if err != nil {
 		return err
-	}
-	end := slices.IndexFunc(listed, func(r backup.Ref) bool { return r.ID == ref.ID }) + 1
-	var wanted []backup.Ref
-	for _, r := range slices.Backward(listed[:end]) {
-		if len(wanted) == min(left, prefetchMost) || w.expired(r) {
-			break
-		}
-		if !w.seen[r.ID] {
-			wanted = append(wanted, r)
-		}
 	}
 	return InParallel(ctx, len(wanted), func(i int) error {
 		w.known.remember(ctx, wanted[i])
