@@ -28,7 +28,7 @@ func (a *Agent) Status() report.Status {
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: sharedConfig(a), Reload: a.reloading.last(),
 		Instances: a.table.all(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
-	s.Stats.Snapshots = report.Snapshots(a.reloading.sources())
+	s.Stats.Snapshots, s.Stats.Shipped = report.Snapshots(a.reloading.sources()), a.shippedCounts()
 	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
@@ -59,7 +59,7 @@ func (a *Agent) Status() report.Status {
 	s.Changes = a.changes.List()
 	s.Lacks, s.Takeover = a.aftermath.Read(core.Head)
 	s.StageRead = read
-	s.Streams = a.streamStatus(now.Wall)
+	s.Streams = a.streamStatus(core, now.Wall)
 	s.InstancesAge = a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
 	s.Judge(report.Known{

@@ -144,20 +144,58 @@ func (a *Agent) salvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	return d
 }
 
-// streamStatus is how far the logs of the sources have come.
-func (a *Agent) streamStatus(now time.Time) (all []report.StreamStatus) {
-	add := func(source string, id stream.ID, tip stream.Tip, behind uint64) {
-		all = append(all, report.StreamStatus{
-			Source: source, Stream: id.String(), Part: tip.Sequence, To: tip.To, Time: tip.Time,
-			Age: max(0, now.Sub(tip.Time)).Seconds(), Behind: behind,
-		})
-	}
-	for _, s := range a.shipping.Shown() {
-		add(s.Source, s.Stream, s.Tip, 0)
-	}
-	for _, s := range a.following.Shown() {
-		add(s.Source, s.Stream, s.Tip, s.Behind)
+// streamStatus is how far the logs of the sources have come: on the active in the bucket, on a
+// standby in its replicas.
+func (a *Agent) streamStatus(core ha.Status, now time.Time) (all []report.StreamStatus) {
+	switch {
+	case core.Role == ha.RoleActive && core.Leading && core.Refused == "":
+		for _, s := range a.shipping.Shown() {
+			all = append(all, shippedStatus(s, now))
+		}
+	case core.Role == ha.RoleStandby:
+		for _, s := range a.following.Shown() {
+			all = append(all, replicaStatus(s, core.Head))
+		}
 	}
 	slices.SortFunc(all, func(x, y report.StreamStatus) int { return strings.Compare(x.Source, y.Source) })
+	return all
+}
+
+func shippedStatus(s shipping.Shown, now time.Time) report.StreamStatus {
+	of := report.StreamStatus{
+		Source: s.Source, Part: s.Tip.Sequence, To: s.Tip.To, Time: s.Tip.Time, UpTo: s.UpTo, Age: -1,
+		Runs: s.Ships, Based: s.Based, Confirmed: s.Confirmed, Behind: -1, Lag: -1, Error: s.Error,
+	}
+	if !s.Stream.IsZero() {
+		of.Stream = s.Stream.String()
+	}
+	if !s.UpTo.IsZero() {
+		of.Age = max(0, now.Sub(s.UpTo)).Seconds()
+	}
+	return of
+}
+
+func replicaStatus(s following.Shown, h *ha.Head) report.StreamStatus {
+	of := report.StreamStatus{
+		Source: s.Source, Replica: true, Part: s.Tip.Sequence, To: s.Tip.To, Time: s.Tip.Time, UpTo: s.Shows, Age: -1,
+		Runs: !s.Stream.IsZero(), Behind: s.Behind, Lag: -1, Error: s.Error,
+	}
+	if h != nil {
+		if named, ok := h.Streams[s.Source]; ok {
+			of.Stream, of.Based = named.ID.String(), !named.Unbased
+		}
+	}
+	if !s.Shows.IsZero() {
+		of.Lag = s.Lag.Seconds()
+	}
+	return of
+}
+
+// shippedCounts are what this process has shipped, by source.
+func (a *Agent) shippedCounts() map[string]report.Shipped {
+	all := make(map[string]report.Shipped)
+	for source, c := range a.shipping.Counts() {
+		all[source] = report.Shipped{Parts: c.Parts, Bytes: c.Bytes, Gaps: c.Gaps}
+	}
 	return all
 }

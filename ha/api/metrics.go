@@ -164,7 +164,7 @@ func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range slices.Concat(instanceMetrics, retentionMetrics) {
 		ch <- m.desc
 	}
-	for _, m := range labelledMetrics {
+	for _, m := range slices.Concat(labelledMetrics, streamMetrics) {
 		ch <- m.desc
 	}
 	ch <- latencyDesc
@@ -178,7 +178,7 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v)
 		}
 	}
-	for _, m := range labelledMetrics {
+	for _, m := range slices.Concat(labelledMetrics, streamMetrics) {
 		for label, v := range m.values(&s) {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, label)
 		}

@@ -19,13 +19,17 @@ type follower struct {
 	name string
 	by   source.Follower
 
-	taking sync.Mutex // held by who takes log in
+	taking  sync.Mutex // held by who takes log in
+	entered stream.ID  // by who does: the stream in force, once the stage goes on in it
 
 	mu      sync.Mutex
-	id      stream.ID       // the stream that it is in; zero: none yet
-	tip     stream.Tip      // of it, the newest part that was taken in
-	applied stream.Position // what the replica shows, when it was asked last
-	last    time.Duration   // when a part came, by the monotonic clock
+	id      stream.ID     // the stream that it is in; zero: none yet
+	tip     stream.Tip    // of it, the newest part that was taken in
+	in      stream.ID     // the stream in force, if the stage goes on in it
+	named   stream.Tip    // what the head named last of the stream in force
+	applied applied       // what the replica shows, when it was asked last
+	failed  string        // why it does not follow; "": nothing is known to be wrong
+	last    time.Duration // when a part came, by the monotonic clock
 }
 
 // kind is that of troubles and events.
@@ -50,13 +54,15 @@ func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
 	default:
 		o.cfg.Log.TroubleOver(ctx, kind, o.name, "the replica of "+o.name+" follows again")
 	}
-	applied, notKnown := o.by.Applied(ctx)
+	at, notKnown := o.by.Applied(ctx)
 	now := o.cfg.Clock.Now().Mono
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if notKnown == nil {
-		o.applied = applied
+	o.in, o.failed, o.named = o.entered, "", h.Streams[o.name].Tip
+	if err != nil {
+		o.in, o.failed = stream.ID{}, err.Error()
 	}
+	o.applied.reach(at, notKnown == nil)
 	if took {
 		o.last = now
 	}
@@ -66,6 +72,7 @@ func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
 // take takes in what there is of the streams that the head names.
 func (o *follower) take(ctx context.Context, h *ha.Head) (took bool, err error) {
 	s, ok := h.Streams[o.name]
+	o.entered = stream.ID{}
 	if !ok || s.Unbased {
 		return false, nil
 	}
@@ -97,6 +104,9 @@ func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Positio
 	if err != nil || !ok {
 		return false, err
 	}
+	if last {
+		o.entered = s.ID
+	}
 	for {
 		p, next, err := o.cfg.Chain.Read(ctx, o.name, s.ID, tip)
 		switch {
@@ -113,6 +123,7 @@ func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Positio
 		tip, took = next, true
 		o.mu.Lock()
 		o.id, o.tip = s.ID, tip
+		o.applied.fed(tip)
 		o.mu.Unlock()
 		if p.End != nil {
 			return took, nil
@@ -223,16 +234,23 @@ func (o *follower) reached() (stream.ID, stream.Tip) {
 func (o *follower) leave() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.id, o.tip = stream.ID{}, stream.Tip{}
+	o.id, o.tip, o.applied = stream.ID{}, stream.Tip{}, applied{}
 }
 
 // shown is how far it has come.
-func (o *follower) shown() (Shown, bool) {
+func (o *follower) shown() Shown {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := Shown{Source: o.name, Stream: o.id, Tip: o.tip}
-	if o.applied < o.tip.To {
-		s.Behind = uint64(o.tip.To - o.applied)
+	s := Shown{Source: o.name, Stream: o.in, Tip: o.tip, Shows: o.applied.time, Behind: -1, Error: o.failed}
+	newest := o.tip
+	if o.named.To > newest.To {
+		newest = o.named
 	}
-	return s, o.tip.Sequence > 0
+	if o.applied.known {
+		s.Behind = max(0, int64(newest.To)-int64(o.applied.to)) //nolint:gosec // positions in a log
+	}
+	if !s.Shows.IsZero() {
+		s.Lag = max(0, newest.Time.Sub(s.Shows))
+	}
+	return s
 }

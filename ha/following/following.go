@@ -128,20 +128,21 @@ func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, incar
 	return ends, nil
 }
 
-// Shown is how far the replica of a source has come, for people.
+// Shown is how far the replica of a source has come, for people. Times are the active's.
 type Shown struct {
 	Source string
-	Stream stream.ID
-	Tip    stream.Tip // the newest part that was taken in
-	Behind uint64     // what was taken in and is not applied yet, in the positions' unit
+	Stream stream.ID     // the one in force, if the replica goes on in it; zero: it does not
+	Tip    stream.Tip    // the newest part that was taken in
+	Shows  time.Time     // what the active had read by then is applied; zero: that is not known
+	Behind int64         // what is known to be shipped and is not applied yet, in the positions' unit; negative: not known
+	Lag    time.Duration // by how much that is newer than what is applied
+	Error  string        // why it does not follow; "": nothing is known to be wrong
 }
 
-// Shown lists the replicas that follow.
+// Shown lists the replicas of the sources in force.
 func (f *Following) Shown() (all []Shown) {
 	for _, one := range f.all() {
-		if s, ok := one.shown(); ok {
-			all = append(all, s)
-		}
+		all = append(all, one.shown())
 	}
 	return all
 }

@@ -153,6 +153,16 @@ func (w *world) names(s ha.Stream, before ...ha.Stream) {
 
 func (w *world) turn() time.Duration { return w.following.Turn(w.t.Context(), time.Minute) }
 
+// shown is what people see of the replica.
+func (w *world) shown() following.Shown {
+	w.t.Helper()
+	all := w.following.Shown()
+	if len(all) != 1 {
+		w.t.Fatalf("shown: %+v", all)
+	}
+	return all[0]
+}
+
 func (w *world) want(log string) {
 	w.t.Helper()
 	if w.replica.log != log {
@@ -174,8 +184,8 @@ func TestAReplicaGoesOnFromItsBackup(t *testing.T) {
 	if fed := w.replica.fed; fed > 3 {
 		t.Errorf("fed %d parts", fed)
 	}
-	if shown := w.following.Shown(); len(shown) != 1 || shown[0].Tip.Sequence != 3 || shown[0].Behind != 1 {
-		t.Errorf("shown %+v", shown)
+	if s := w.shown(); s.Stream != (stream.ID{Epoch: 1, N: 1}) || s.Tip.Sequence != 3 || s.Behind != 1 || s.Shows.IsZero() || s.Shows.After(s.Tip.Time) || s.Error != "" {
+		t.Errorf("shown %+v", s)
 	}
 	fed := w.replica.fed
 	if w.turn(); w.replica.fed != fed {
@@ -280,4 +290,31 @@ func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
 		t.Errorf("caught up: %s", note)
 	}
 	w.want("012")
+}
+
+// A replica that does not follow is seen: it is in no stream, and behind what the head names.
+func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
+	w := newWorld(t)
+	if s := w.shown(); !s.Stream.IsZero() || s.Behind >= 0 || !s.Shows.IsZero() {
+		t.Errorf("before a look: %+v", s)
+	}
+	w.replica.log = "01234"
+	s := w.ship(1, begin{"a", 0}, 2, false, "234", "567")
+	w.names(s)
+	w.replica.err = errors.New("no room")
+	w.turn()
+	if s := w.shown(); s.Error == "" || !s.Stream.IsZero() || s.Behind != 1 { // the replica shows all but the last of what it has
+		t.Errorf("it cannot take anything in: %+v", s)
+	}
+	w.replica.err = nil
+	w.turn()
+	if s := w.shown(); s.Error != "" || s.Stream.IsZero() || s.Behind != 1 {
+		t.Errorf("it follows again: %+v", s)
+	}
+	s.Unbased = true
+	w.names(s)
+	w.turn()
+	if s := w.shown(); !s.Stream.IsZero() {
+		t.Errorf("no backup leads up to it: %+v", s)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/staging"
@@ -57,7 +56,8 @@ type Status struct {
 	Reload     *ReloadStatus           `json:"reload,omitempty"`      // the last change of the configuration file; nil: there was none
 	Instances  []InstanceStatus        `json:"instances"`
 	Federation *FederationStatus       `json:"federation,omitempty"` // nil: none is set up
-	// Streams are the logs that this instance ships, or whose replicas it has, by source.
+	// Streams are the sources whose log this instance ships, or whose replica it has, by
+	// source: whether or not that goes on.
 	Streams []StreamStatus `json:"streams,omitempty"`
 	// Changes are the sources that are not what they were, so that nothing is
 	// published of them, or restored to them, until an operator confirms it.
@@ -93,21 +93,6 @@ type Status struct {
 	Stats        Stats `json:"stats"`
 
 	known Known
-}
-
-// StreamStatus is how far the log of a source has come: on the active what the bucket has
-// confirmed, on a standby what its replica has taken in.
-type StreamStatus struct {
-	Source string          `json:"source"`
-	Stream string          `json:"stream"`
-	Part   uint64          `json:"part"`
-	To     stream.Position `json:"position"` // what is restored ends here
-	// Time is when the active read that position, on its clock, and Age how long ago that
-	// is: what a failover now would lose, while the source is written to.
-	Time time.Time `json:"time"`
-	Age  float64   `json:"age_seconds"`
-	// Behind is how much of it a replica has not applied yet, in the position's unit.
-	Behind uint64 `json:"behind,omitempty"`
 }
 
 // SharedConfig is the part of the shared configuration that anyone may see.
@@ -211,6 +196,8 @@ type Stats struct {
 	// OldestPack is when the oldest pack that the last backup refers to was
 	// stored, by the store's clock.
 	OldestPack *time.Time `json:"oldest_pack,omitempty"`
+	// Shipped is by the source whose log can be shipped.
+	Shipped map[string]Shipped `json:"shipped,omitempty"`
 	// Snapshots are by the source.
 	Snapshots map[string]Snapshot `json:"snapshots,omitempty"`
 	// BucketLatency is by the operation.

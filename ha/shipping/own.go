@@ -23,6 +23,7 @@ type own struct {
 
 	pieces chan piece
 	held   *piece // which did not fit
+	waits  *backlog
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -38,11 +39,14 @@ type piece struct {
 // read reads a log ahead of what is shipped, by a few pieces.
 func read(ctx context.Context, log source.Log, from stream.Position, c clock.Clock) *own {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &own{from: from, to: from, pieces: make(chan piece, 1), cancel: cancel}
+	o := &own{from: from, to: from, pieces: make(chan piece, 1), waits: new(backlog), cancel: cancel}
 	o.done.Go(func() {
 		for {
 			got, to, err := log.Next(ctx)
 			p := piece{log: slices.Clone(got), to: to, at: c.Now().Wall, err: err}
+			if len(got) > 0 {
+				o.waits.grow(to, p.at)
+			}
 			select {
 			case o.pieces <- p:
 			case <-ctx.Done():
@@ -147,11 +151,14 @@ func (o *own) gather(ctx context.Context, wait func() time.Duration, hurry, beat
 // be no more.
 func (o *own) hasEnded() bool { return errors.Is(o.err, io.EOF) }
 
-// took drops what is in the bucket, up to a position: positions count the log's bytes.
-func (o *own) took(to stream.Position) {
+// took drops what is in the bucket, up to a position, and returns how many bytes that is:
+// positions count the log's bytes.
+func (o *own) took(to stream.Position) int {
 	n := len(o.buf)
 	if to < o.to {
 		n = int(to - o.from) //nolint:gosec // within buf, whose log Append has compared
 	}
 	o.buf, o.from = slices.Clone(o.buf[n:]), to
+	o.waits.took(to)
+	return n
 }

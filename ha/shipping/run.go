@@ -27,9 +27,11 @@ type run struct {
 	beat    chan struct{} // has one when an idle stream is to be looked at
 	shipped time.Duration // when the last part was appended, by the monotonic clock: the run's own
 
-	mu      sync.Mutex
-	tip     stream.Tip // the newest part that is known to be there, and to hold this host's log
-	unbased bool       // no backup leads up to it yet: nothing of it is confirmed to the source
+	mu        sync.Mutex
+	tip       stream.Tip      // the newest part that is known to be there, and to hold this host's log
+	unbased   bool            // no backup leads up to it yet: nothing of it is confirmed to the source
+	confirmed stream.Position // what the source was told
+	reading   reading
 }
 
 // closing asks a run to ship what is left, and to close its stream.
@@ -44,6 +46,7 @@ func newRun(s *shipper, of ha.Stream) *run {
 	if r.tip.Sequence == 0 {
 		r.tip = stream.Tip{To: of.From}
 	}
+	r.reading.asOf = r.tip.Time
 	r.ctx, r.cancel = context.WithCancel(s.life)
 	return r
 }
@@ -77,6 +80,9 @@ func (r *run) keep() {
 
 // trouble says that the log is not shipped.
 func (r *run) trouble(ctx context.Context, err error) {
+	r.mu.Lock()
+	r.reading.err = err.Error()
+	r.mu.Unlock()
 	since := "the newest backup"
 	if at := r.reached().Time; !at.IsZero() {
 		since = at.UTC().Format(time.TimeOnly) + " UTC"
@@ -119,6 +125,7 @@ func (r *run) giveUp(ctx context.Context, why error) bool {
 		return !errors.Is(err, source.ErrGap) && r.isOver(ctx, err)
 	}
 	tip := r.reached()
+	r.counts.gaps.Add(1)
 	r.over(r, nil)
 	r.cfg.Log.Note(ctx, event.Alarm, kind, fmt.Sprintf("the log of %s has a gap behind %s UTC: %v; a new stream begins, and replicas are built anew", r.name, tip.Time.UTC().Format(time.DateTime), why), map[string]any{"source": r.name})
 	r.cfg.Post(ha.StreamClosed{Source: r.name, ID: r.id, Tip: tip, End: end})
@@ -151,8 +158,10 @@ func (r *run) ship(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("the log of %s goes on at position %d, and the stream at %d", r.name, at, from), source.ErrGap, log.Close())
 	}
 	o := read(ctx, log, from, r.cfg.Clock)
+	r.begins(o)
 	err = r.pass(ctx, log, begin, o)
 	o.end()
+	r.ends()
 	return errors.Join(err, log.Close())
 }
 
@@ -173,6 +182,11 @@ func (r *run) pass(ctx context.Context, log source.Log, begin json.RawMessage, o
 			if err := r.lookForEnd(ctx); err != nil {
 				return err
 			}
+			if err := r.goesOn(ctx, log); err != nil {
+				return err
+			}
+		case why == isDue:
+			r.isLive()
 		}
 		for len(o.buf) > 0 {
 			if err := r.appendOwn(ctx, log, begin, o); err != nil {
@@ -212,12 +226,13 @@ func (r *run) appendOwn(ctx context.Context, log source.Log, begin json.RawMessa
 	if err != nil {
 		return err
 	}
-	o.took(r.reached().To)
+	r.counts.parts.Add(1)
+	r.counts.bytes.Add(int64(o.took(r.reached().To)))
 	if err := r.confirm(ctx, log); err != nil {
 		return err
 	}
 	r.cfg.Post(ha.Shipped{Source: r.name, ID: r.id, Tip: r.reached()})
-	r.cfg.Log.TroubleOver(ctx, kind, r.name, "the log of "+r.name+" is shipped again")
+	r.isOverTrouble(ctx)
 	return nil
 }
 
@@ -289,9 +304,13 @@ func (r *run) confirm(ctx context.Context, log source.Log) error {
 	if !r.isBased() {
 		return nil
 	}
-	if err := r.gate.through(ctx, func() error { return log.Confirm(r.reached().To) }); err != nil {
+	to := r.reached().To
+	if err := r.gate.through(ctx, func() error { return log.Confirm(to) }); err != nil {
 		return fmt.Errorf("confirm what was shipped: %w", err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.confirmed = to
 	return nil
 }
 

@@ -22,8 +22,9 @@ type shipper struct {
 	start func(func()) bool // runs it beside everything else
 	name  string
 	from  source.Streamer
-	life  context.Context // ends with stop
-	end   context.CancelFunc
+	*counts
+	life context.Context // ends with stop
+	end  context.CancelFunc
 
 	mu        sync.Mutex
 	now       *run
@@ -32,8 +33,8 @@ type shipper struct {
 	next      *stream.Position // where the next stream begins, behind one that was closed; nil: where the source says
 }
 
-func newShipper(ctx context.Context, cfg *Config, g *gate, start func(func()) bool, name string, from source.Streamer) *shipper {
-	s := &shipper{cfg: cfg, gate: g, start: start, name: name, from: from, closed: make(map[stream.ID]bool)}
+func newShipper(ctx context.Context, cfg *Config, g *gate, start func(func()) bool, name string, from source.Streamer, c *counts) *shipper {
+	s := &shipper{cfg: cfg, gate: g, start: start, name: name, from: from, counts: c, closed: make(map[stream.ID]bool)}
 	s.life, s.end = context.WithCancel(ctx)
 	return s
 }
@@ -179,12 +180,12 @@ func (s *shipper) closes(of ha.Stream, end stream.End) (*closing, error) {
 }
 
 // shown is what is being shipped.
-func (s *shipper) shown() (stream.ID, stream.Tip, bool) {
+func (s *shipper) shown() Shown {
 	s.mu.Lock()
 	r := s.now
 	s.mu.Unlock()
 	if r == nil {
-		return stream.ID{}, stream.Tip{}, false
+		return Shown{Source: s.name}
 	}
-	return r.id, r.reached(), true
+	return r.shown()
 }

@@ -46,11 +46,12 @@ type Shipping struct {
 	ended    bool
 	running  sync.WaitGroup
 	shippers map[string]*shipper
+	counts   map[string]*counts // by source
 }
 
 // New ships nothing yet. Shippers have the values of ctx; they end with Stop.
 func New(ctx context.Context, cfg Config) *Shipping {
-	return &Shipping{ctx: context.WithoutCancel(ctx), cfg: cfg, gate: newGate(cfg.Clock), shippers: make(map[string]*shipper)}
+	return &Shipping{ctx: context.WithoutCancel(ctx), cfg: cfg, gate: newGate(cfg.Clock), shippers: make(map[string]*shipper), counts: make(map[string]*counts)}
 }
 
 // Run lets shippers run until ctx is done.
@@ -177,7 +178,7 @@ func (s *Shipping) shipper(name string, from source.Streamer) *shipper {
 		if one != nil {
 			one.stop()
 		}
-		one = newShipper(s.ctx, &s.cfg, s.gate, s.start, name, from)
+		one = newShipper(s.ctx, &s.cfg, s.gate, s.start, name, from, s.countsOf(name))
 		s.shippers[name] = one
 	}
 	return one
@@ -189,23 +190,4 @@ func (s *Shipping) start(do func()) bool {
 		s.running.Go(do)
 	}
 	return !s.ended
-}
-
-// Shown is how far the log of a source has been shipped, for people.
-type Shown struct {
-	Source string
-	Stream stream.ID
-	Tip    stream.Tip // the newest part that the bucket has confirmed
-}
-
-// Shown lists the streams that are being shipped.
-func (s *Shipping) Shown() (all []Shown) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, one := range s.shippers {
-		if id, tip, ok := one.shown(); ok {
-			all = append(all, Shown{Source: name, Stream: id, Tip: tip})
-		}
-	}
-	return all
 }

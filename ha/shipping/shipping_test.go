@@ -465,3 +465,106 @@ func TestAGapEndsTheStream(t *testing.T) {
 		}
 	})
 }
+
+// shown is what people see of the source.
+func (w *world) shown() shipping.Shown {
+	w.t.Helper()
+	all := w.shipping.Shown()
+	if len(all) != 1 {
+		w.t.Fatalf("shown: %+v", all)
+	}
+	return all[0]
+}
+
+// behind is for how long log has been read that is not known to be in the bucket; false: it
+// is not known.
+func (w *world) behind() (time.Duration, bool) {
+	upTo := w.shown().UpTo
+	return w.Now().Wall.Sub(upTo), !upTo.IsZero()
+}
+
+// What a failover would lose is told by what was looked at: nothing before the log has been
+// read for a while, all since the oldest that was read and is not in the bucket, and nothing
+// once all of it is, though nothing more is written.
+func TestHowOldTheRecoveryPointIsIsKnown(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		if s := w.shown(); s.Source != "db" || !s.Stream.IsZero() || !s.UpTo.IsZero() || s.Ships {
+			t.Errorf("before it is shipped: %+v", s)
+		}
+		w.ship(of, time.Millisecond)
+		if _, known := w.behind(); known || w.shown().Ships {
+			t.Errorf("what had gathered before is not known yet: %+v", w.shown())
+		}
+		w.pass(time.Second)
+		w.until(time.Hour) // an idle stream is looked at
+		w.pass(time.Minute)
+		if age, known := w.behind(); !known || age != 0 || !w.shown().Ships || !w.shown().Confirmed {
+			t.Errorf("idle: %v old, %+v", age, w.shown())
+		}
+		w.db.write("a")
+		w.pass(time.Second)
+		if age, _ := w.behind(); age != 0 || w.shown().Tip.To != 1 {
+			t.Errorf("shipped: %v old, %+v", age, w.shown())
+		}
+
+		w.until(0) // the bucket does not answer
+		w.db.write("b")
+		w.pass(time.Minute)
+		w.db.write("c")
+		if age, _ := w.behind(); age != time.Minute {
+			t.Errorf("nothing is shipped, and it is %v old", age)
+		}
+		w.until(time.Hour)
+		w.pass(2 * time.Second)
+		if age, _ := w.behind(); age != 0 {
+			t.Errorf("shipped again, and %v old", age)
+		}
+		if c := w.shipping.Counts()["db"]; c.Bytes != 3 || c.Parts < 2 || c.Gaps != 0 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// While the log cannot be read, what is known grows old; a gap is counted.
+func TestWhatCannotBeReadGrowsOld(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.ship(of, 2*time.Second)
+		w.until(time.Hour)
+		w.db.write("a")
+		w.pass(time.Second)
+		w.db.change(func() { w.db.down, w.db.stopped = true, true })
+		w.pass(time.Minute)
+		if age, known := w.behind(); !known || age != time.Minute || w.shown().Ships || w.shown().Error == "" || w.trouble() == "" {
+			t.Errorf("%v old, %+v, %q", age, w.shown(), w.trouble())
+		}
+		w.db.change(func() { w.db.down, w.db.stopped, w.db.lost = false, false, 2 })
+		w.pass(time.Minute)
+		if c := w.shipping.Counts()["db"]; c.Gaps != 1 {
+			t.Errorf("%+v", c)
+		}
+		if s := w.shown(); !s.Stream.IsZero() || !s.UpTo.IsZero() {
+			t.Errorf("after a gap: %+v", s)
+		}
+	})
+}
+
+// An idle stream that is based by now is confirmed, and a trouble that is over is not told
+// any more, though nothing is written.
+func TestAnIdleStreamIsConfirmed(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		unbased := of
+		unbased.Unbased = true
+		w.db.write("a")
+		w.ship(unbased, 2*time.Second)
+		if s := w.shown(); s.Based || s.Confirmed {
+			t.Errorf("%+v", s)
+		}
+		w.ship(of, time.Second)
+		w.until(time.Hour)
+		w.pass(time.Second)
+		w.want("a", 1)
+		if s := w.shown(); !s.Based || !s.Confirmed {
+			t.Errorf("%+v", s)
+		}
+	})
+}
