@@ -38,8 +38,9 @@ func newCodec(cfg Config) (*codec, error) {
 			return nil, err
 		}
 	}
-	// It runs beside the application, each second. The part's tag guards the content, so
-	// that zstd's own checksum is not needed.
+	// It runs beside the application, each second; the next level saves one per cent of a
+	// write-ahead log. The part's tag guards the content, so that zstd's own checksum is
+	// not needed.
 	if c.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)); err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
