@@ -52,10 +52,14 @@ require (
 	modernc.org/sqlite v1.61.1
 )
 
-require github.com/yuin/goldmark v1.8.7
+require (
+	github.com/jackc/pglogrepl v0.0.0-20251213150135-2e8d0df862c1
+	github.com/yuin/goldmark v1.8.7
+)
 
 require (
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
+	github.com/jackc/pgio v1.0.0 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 )
 

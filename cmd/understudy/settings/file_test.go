@@ -24,6 +24,7 @@ sources:
   - {name: uploads, directory: {path: /srv/app/uploads, exclude: ["**/*.tmp"]}}
   - {name: prefs,   sqlite:    {path: /srv/app/prefs.db}}
   - {name: queue,   command:   {dump: [q, export], restore: [q, import], timeout: 90s}}
+  - {name: server, postgres_cluster: {data_dir: /var/lib/postgresql/15/main, url: "postgres://understudy:x@127.0.0.1/postgres", start: [pg_ctlcluster, "15", main, start], stop: [pg_ctlcluster, "15", main, stop], base_every: 12h}}
   - {name: metrics, prometheus: {url: "http://127.0.0.1:9090", data_dir: /var/lib/prometheus/metrics2, stop: [systemctl, stop, prometheus], start: [systemctl, start, prometheus]}}
 hooks:
   pre_backup: []
@@ -45,7 +46,7 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	for _, s := range c.Sources {
 		got = append(got, s.Kind()+" "+s.Name())
 	}
-	if want := []string{"postgres db", "directory uploads", "sqlite prefs", "command queue", "prometheus metrics"}; !slices.Equal(got, want) {
+	if want := []string{"postgres db", "directory uploads", "sqlite prefs", "command queue", "postgres_cluster server", "prometheus metrics"}; !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}
 	if c.Hooks.PreBackup.Command != nil || c.Hooks.Probe.Command != nil {
@@ -116,6 +117,9 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 		"url without scheme":    {"sources:\n- name: a\n  prometheus: {url: 'a:9090', data_dir: /a, stop: [x], start: [x]}\n", "line 2: source a: prometheus: url is not of the form"},
 		"data_dir of another":   {"sources:\n- {name: a, directory: {path: /srv}}\n- name: b\n  prometheus: {url: 'http://a', data_dir: /srv, stop: [x], start: [x]}\n", "are both /srv"},
 		"in a data_dir":         {"sources:\n- {name: a, directory: {path: /srv/x}}\n- name: b\n  prometheus: {url: 'http://a', data_dir: /srv, stop: [x], start: [x]}\n", "lies in source"},
+		"no data folder":        {"sources:\n- name: a\n  postgres_cluster: {url: 'postgres://a/b', stop: [x], start: [x]}\n", `line 3: source "a" has no data_dir`},
+		"no url of a cluster":   {"sources:\n- name: a\n  postgres_cluster: {data_dir: /a, stop: [x], start: [x]}\n", `source "a" has no url`},
+		"no start of a cluster": {"sources:\n- name: a\n  postgres_cluster: {data_dir: /a, url: 'postgres://a/b', stop: [x]}\n", "line 3: start is missing"},
 		"unknown key of server": {"sources:\n- name: a\n  prometheus:\n    dir: /a\n", `line 4: unknown key "dir"`},
 		"bad time-out":          {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 30}\n", `line 3: "30" is not a duration`},
 		"no time":               {"sources:\n- name: a\n  command: {dump: [x], restore: [y], timeout: 0s}\n", "longer than nothing"},
@@ -180,7 +184,7 @@ prometheus: {target_file: "/f.json"}
 	}
 	want := []string{
 		`line 1: unknown key "source"; did you mean "sources"? The keys here are application, sources, hooks, rehearsal, prometheus`,
-		`line 5: unknown key "postgress"; did you mean "postgres"? The keys here are name, directory, file, sqlite, postgres, command, prometheus`,
+		`line 5: unknown key "postgress"; did you mean "postgres"? The keys here are name, directory, file, sqlite, postgres, postgres_cluster, command, prometheus`,
 		`line 6: source name "up loads" is not fit`,
 		`line 7: unknown key "pth"; did you mean "path"? The keys here are path, exclude, databases`,
 		`line 7: here must be a list`,

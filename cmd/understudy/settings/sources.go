@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/backup/source/file"
 	"github.com/understudy-ha/understudy/backup/source/postgres"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster"
 	"github.com/understudy-ha/understudy/backup/source/prometheus"
 	"github.com/understudy-ha/understudy/backup/source/sqlite"
 )
@@ -27,6 +28,7 @@ type sourceYAML struct {
 	File       *singleFileYAML `yaml:"file"`
 	SQLite     *sqliteYAML     `yaml:"sqlite"`
 	Postgres   *postgresYAML   `yaml:"postgres"`
+	Cluster    *clusterYAML    `yaml:"postgres_cluster"`
 	Command    *commandYAML    `yaml:"command"`
 	Prometheus *metricsYAML    `yaml:"prometheus"`
 }
@@ -140,6 +142,32 @@ func (y *postgresYAML) source(r *reader, name string) (source.Source, error) {
 	return postgres.New(name, postgres.Config{
 		URL: string(y.URL), AdminURL: string(y.AdminURL), RestoreURL: string(y.RestoreURL), Scratch: r.scratch(name),
 		LockTimeout: time.Duration(y.LockTimeout), TrustSuperusers: y.TrustSuperusers, Trust: y.Trust,
+	})
+}
+
+type clusterYAML struct {
+	DataDir   string   `yaml:"data_dir"`
+	URL       Secret   `yaml:"url"`
+	Start     []string `yaml:"start"`
+	Stop      []string `yaml:"stop"`
+	BinDir    string   `yaml:"bin_dir"`
+	BaseEvery duration `yaml:"base_every"`
+	Timeout   duration `yaml:"timeout"`
+}
+
+func (y *clusterYAML) check(r *reader, place, name string) {
+	r.own(place+".data_dir", name, y.DataDir, false)
+	if y.URL == "" {
+		r.mistake(place, "source %q has no url; add url: postgres://user@127.0.0.1/postgres", name)
+	}
+	r.argv(place+".start", "start", y.Start)
+	r.argv(place+".stop", "stop", y.Stop)
+}
+
+func (y *clusterYAML) source(r *reader, name string) (source.Source, error) {
+	return postgrescluster.New(name, postgrescluster.Config{
+		DataDir: y.DataDir, URL: string(y.URL), Start: y.Start, Stop: y.Stop, BinDir: y.BinDir,
+		BaseEvery: time.Duration(y.BaseEvery), Timeout: time.Duration(y.Timeout), Scratch: r.scratch(name), KeepOutput: r.keep,
 	})
 }
 

@@ -27,7 +27,7 @@ func FindTool(ctx context.Context, name string, major int) (Tool, error) {
 	var best Tool
 	newest := 0
 	for _, path := range ToolPaths(name) {
-		t, err := askTool(ctx, path)
+		t, err := AskTool(ctx, path)
 		if err != nil {
 			return Tool{}, err
 		}
@@ -64,7 +64,8 @@ func ToolPaths(name string) []string {
 	return paths
 }
 
-func askTool(ctx context.Context, path string) (Tool, error) {
+// AskTool asks a program for its version.
+func AskTool(ctx context.Context, path string) (Tool, error) {
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return Tool{}, fmt.Errorf("ask %s for its version: %w", path, err)

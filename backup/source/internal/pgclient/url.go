@@ -192,3 +192,9 @@ func (c URL) OverTCP() (URL, bool) {
 	c.url.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(cfg.Port)))
 	return c, true
 }
+
+// OverSocket tells whether the server is reached by a Unix socket.
+func (c URL) OverSocket() bool {
+	cfg, err := c.config()
+	return err == nil && strings.HasPrefix(cfg.Host, "/")
+}

@@ -58,6 +58,9 @@ func (s *Stage) Asides() swap.Asides { return swap.AsidesIn(s.In, s.dropped) }
 // Path is where something with one of the names is, for people.
 func (s *Stage) Path(name string) string { return filepath.Join(s.Folder, name) }
 
+// Places are the names that a folder has from the making of it to the swap.
+func (s *Stage) Places() []string { return []string{s.staging, s.Staged} }
+
 // Old is where the replaced state lies.
 func (s *Stage) Old() fsx.Place { return fsx.Place{Dir: s.In, Name: s.Replaced} }
 

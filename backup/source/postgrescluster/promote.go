@@ -1,0 +1,234 @@
+package postgrescluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+)
+
+// promote makes the standby's data folder a primary's, by a server of the agent's own:
+// whatever the host's configuration says, and before any client can connect.
+func (p *process) promote(ctx context.Context, epoch uint64) error {
+	return p.within(func(at fsx.Place, data *fsx.Dir) error {
+		is, err := readControl(data)
+		if err != nil {
+			return err
+		}
+		major, err := majorOf(data)
+		if err != nil {
+			return err
+		}
+		bin, err := p.programs.find(ctx, major)
+		if err != nil {
+			return err
+		}
+		who, _, err := ownerOf(at, Facts{})
+		if err != nil {
+			return err
+		}
+		if err := p.prepare(ctx, data, who, epoch, is); err != nil {
+			return err
+		}
+		if err := p.promoteBy(ctx, at, &instance{bin: bin, data: data, who: who}, major, is.Timeline); err != nil {
+			return err
+		}
+		return inLog(data, removeStubs)
+	})
+}
+
+// promoteBy runs the server, promotes it, and stops it once it is a primary.
+func (p *process) promoteBy(ctx context.Context, at fsx.Place, i *instance, major int, timeline uint32) (err error) {
+	if i.run, err = makeRun(ctx, at, i.who); err != nil {
+		return err
+	}
+	if err := signal(i.data, i.who, standbySignal, recoverySignal); err != nil {
+		return err
+	}
+	err = i.start(ctx, major, map[string]string{"recovery_target_timeline": strconv.FormatUint(uint64(timeline), 10)})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("it took longer than %v", p.timeout))
+	defer cancel()
+	for {
+		standby, err := i.data.Exists(standbySignal)
+		if err != nil {
+			i.stop()
+			return err
+		}
+		// It removes the file when it is one no more. The state follows.
+		if is, err := readControl(i.data); err == nil && !standby && is.State > stateInArchiveRecovery {
+			break
+		}
+		if err := i.askToPromote(); err != nil {
+			i.stop()
+			return err
+		}
+		select {
+		case <-i.done:
+			return i.failure("the server has ended", errors.Join(i.err, errors.New("it was not promoted")))
+		case <-time.After(pause):
+		case <-ctx.Done():
+			i.stop()
+			return i.failure("wait for the promotion", context.Cause(ctx))
+		}
+	}
+	i.stop()
+	if is, err := readControl(i.data); err != nil || is.State != stateShutDown {
+		return i.failure("stop the server", errors.Join(err, errors.New("it has not shut down in an orderly way")))
+	}
+	return fsx.RemoveAll(ctx, at.Dir, filepath.Base(i.run))
+}
+
+// askToPromote does what pg_ctl does. A server that has only just begun takes no notice.
+func (i *instance) askToPromote() error {
+	const file = "promote"
+	there, err := i.data.Exists(file)
+	if err != nil {
+		return err
+	}
+	if !there {
+		if err := i.data.Write(file, func(f *os.File) error { return i.who.give(int(f.Fd())) }); err != nil {
+			return err
+		}
+	}
+	pid, err := runningIn(i.data)
+	if err == nil && pid != 0 {
+		_ = unix.Kill(pid, unix.SIGUSR1) // it may have ended
+	}
+	return err
+}
+
+// majorOf reads the version of a data folder.
+func majorOf(data *fsx.Dir) (int, error) {
+	f, err := data.Open("PG_VERSION", unix.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	major := 0
+	if _, err := fmt.Fscan(io.LimitReader(f, 16), &major); err != nil {
+		return 0, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return major, nil
+}
+
+// prepare leaves the timeline that the epoch is to have as the first that nobody has: so
+// PostgreSQL takes it. Where nothing is known of epochs before, it takes the next one.
+func (p *process) prepare(ctx context.Context, data *fsx.Dir, who owner, epoch uint64, is control) error {
+	term, err := p.terms.read()
+	if err != nil || term == nil || epoch < term.Epoch || term.timeline(epoch) <= is.Timeline {
+		return err
+	}
+	wanted := term.timeline(epoch)
+	return inLog(data, func(logs *fsx.Dir) error {
+		if err := removeStubs(logs); err != nil {
+			return err
+		}
+		// An earlier try was cut off: no client has written anything on the timeline.
+		if err := logs.Remove(wal.HistoryFile(wanted)); err != nil {
+			return err
+		}
+		if wanted == is.Timeline+1 {
+			return logs.Sync()
+		}
+		end, err := endOfLog(ctx, logs, is)
+		if err != nil {
+			return err
+		}
+		for t := is.Timeline + 1; t < wanted; t++ {
+			if err := writeStub(logs, who, t, fmt.Sprintf("%d\t%s\t%s\n", is.Timeline, end, stubReason)); err != nil {
+				return err
+			}
+		}
+		return logs.Sync()
+	})
+}
+
+// stubReason is what a history file says that stands for a timeline of another host.
+const stubReason = "understudy"
+
+func writeStub(logs *fsx.Dir, who owner, timeline uint32, line string) error {
+	name := wal.HistoryFile(timeline)
+	if there, err := logs.Exists(name); err != nil || there {
+		return err
+	}
+	return logs.Write(name, func(f *os.File) error {
+		_, err := f.WriteString(line)
+		return errors.Join(err, who.give(int(f.Fd())))
+	})
+}
+
+// removeStubs removes what prepare has made, also in an earlier process.
+func removeStubs(logs *fsx.Dir) error {
+	names, err := logs.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".history") {
+			continue
+		}
+		is, err := isStub(logs, name)
+		if err == nil && is {
+			err = logs.Remove(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return logs.Sync()
+}
+
+// isStub tells whether a history file is of one line, with the reason of a stub.
+func isStub(logs *fsx.Dir, name string) (bool, error) {
+	f, err := logs.Open(name, unix.O_RDONLY)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	const more = 256 // than a stub has
+	data, err := io.ReadAll(io.LimitReader(f, more))
+	text := string(data)
+	return strings.Count(text, "\n") == 1 && strings.HasSuffix(text, "\t"+stubReason+"\n"), err
+}
+
+// endOfLog is where the last whole record of a standby's log ends.
+func endOfLog(ctx context.Context, logs *fsx.Dir, is control) (wal.LSN, error) {
+	s := &segments{dir: logs, timeline: is.Timeline, size: is.Segment}
+	from := wal.Start(is.Redo, is.Segment)
+	to := from
+	for {
+		there, err := logs.Exists(wal.Segment(is.Timeline, to, is.Segment))
+		if err != nil {
+			return 0, err
+		}
+		if !there {
+			break
+		}
+		to += wal.LSN(is.Segment)
+	}
+	last, err := s.last(ctx, from, to)
+	return last.End, err
+}
+
+// inLog does something in pg_wal.
+func inLog(data *fsx.Dir, do func(logs *fsx.Dir) error) error {
+	logs, err := data.OpenDir("pg_wal")
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	return do(logs)
+}

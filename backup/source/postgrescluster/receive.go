@@ -1,0 +1,212 @@
+package postgrescluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+)
+
+// statusEvery is how often a server is told that somebody still receives: it cuts off
+// whoever is silent for wal_sender_timeout, a minute.
+const statusEvery = 10 * time.Second
+
+// receiver receives a server's log from a position on.
+type receiver struct {
+	conn *pgconn.PgConn
+	at   wal.LSN // behind what was received
+	// confirmed is what the server is told; 0: nothing, so no slot moves.
+	confirmed func() wal.LSN
+	due       time.Time // of the next status
+	answered  time.Time // when the server last asked for one
+	now       func() time.Time
+}
+
+// errStopping says that the server stops, and waits for what was not confirmed.
+var errStopping = errors.New("the server is shutting down")
+
+// receive begins to receive, on a connection that is the receiver's from now on. An empty
+// slot is none.
+func receive(ctx context.Context, conn *pgconn.PgConn, slot string, at wal.LSN, timeline uint32, now func() time.Time) (*receiver, error) {
+	command := fmt.Sprintf("START_REPLICATION PHYSICAL %s TIMELINE %d", at, timeline)
+	if slot != "" {
+		command = fmt.Sprintf("START_REPLICATION SLOT %s PHYSICAL %s TIMELINE %d", slot, at, timeline)
+	}
+	if err := startCopy(ctx, conn, command); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
+		return nil, fmt.Errorf("receive the log from %s on: %w", at, err)
+	}
+	return &receiver{conn: conn, at: at, confirmed: func() wal.LSN { return 0 }, now: now, due: now().Add(statusEvery)}, nil
+}
+
+// startCopy sends a command that the server answers by copying both ways.
+func startCopy(ctx context.Context, conn *pgconn.PgConn, command string) error {
+	conn.Frontend().SendQuery(&pgproto3.Query{String: command})
+	if err := conn.Frontend().Flush(); err != nil {
+		return err
+	}
+	for {
+		m, err := conn.ReceiveMessage(ctx)
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *pgproto3.CopyBothResponse:
+			return nil
+		case *pgproto3.ErrorResponse:
+			return pgconn.ErrorResponseToPgError(m)
+		case *pgproto3.ReadyForQuery:
+			return errors.New("the server sends no log")
+		}
+	}
+}
+
+// close ends it.
+func (r *receiver) close(ctx context.Context) { _ = r.conn.Close(context.WithoutCancel(ctx)) }
+
+// next waits for log, until a moment at the most; none came by then where it is empty.
+// What it returns is valid until the next call.
+func (r *receiver) next(ctx context.Context, until time.Time) ([]byte, error) {
+	for {
+		if !r.now().Before(r.due) {
+			if err := r.status(ctx); err != nil {
+				return nil, err
+			}
+		}
+		deadline := r.due
+		if !until.IsZero() && until.Before(deadline) {
+			deadline = until
+		}
+		m, err := r.message(ctx, deadline)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			if !until.IsZero() && !r.now().Before(until) {
+				return nil, nil
+			}
+			continue
+		}
+		if log, err := r.take(ctx, m); log != nil || err != nil {
+			return log, err
+		}
+	}
+}
+
+// message is the next one; nil when none came in time.
+func (r *receiver) message(ctx context.Context, deadline time.Time) (pgproto3.BackendMessage, error) {
+	limited, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	m, err := r.conn.ReceiveMessage(limited)
+	switch {
+	case err == nil:
+		return m, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case pgconn.Timeout(err):
+		return nil, nil
+	}
+	return nil, fmt.Errorf("receive the log: %w", err)
+}
+
+// take returns the log in a message.
+func (r *receiver) take(ctx context.Context, m pgproto3.BackendMessage) ([]byte, error) {
+	switch m := m.(type) {
+	case *pgproto3.ErrorResponse:
+		return nil, fmt.Errorf("receive the log: %w", pgconn.ErrorResponseToPgError(m))
+	case *pgproto3.CommandComplete, *pgproto3.CopyDone, *pgproto3.ReadyForQuery:
+		return nil, fmt.Errorf("receive the log: %w", errStopping)
+	case *pgproto3.CopyData:
+		if len(m.Data) == 0 {
+			return nil, nil
+		}
+		switch m.Data[0] {
+		case pglogrepl.XLogDataByteID:
+			return r.log(m.Data[1:])
+		case pglogrepl.PrimaryKeepaliveMessageByteID:
+			return nil, r.keepalive(ctx, m.Data[1:])
+		}
+	}
+	return nil, nil
+}
+
+func (r *receiver) log(b []byte) ([]byte, error) {
+	x, err := pglogrepl.ParseXLogData(b)
+	if err != nil {
+		return nil, err
+	}
+	if wal.LSN(x.WALStart) != r.at {
+		return nil, fmt.Errorf("receive the log: the server sends %s, and not %s", x.WALStart, r.at)
+	}
+	r.at += wal.LSN(len(x.WALData))
+	return x.WALData, nil
+}
+
+// soon is how quickly a server asks again only when it stops, and wants to have
+// everything confirmed: else half of wal_sender_timeout lies between.
+const soon = time.Second
+
+func (r *receiver) keepalive(ctx context.Context, b []byte) error {
+	k, err := pglogrepl.ParsePrimaryKeepaliveMessage(b)
+	if err != nil || !k.ReplyRequested {
+		return err
+	}
+	if !r.answered.IsZero() && r.now().Sub(r.answered) < soon {
+		return errStopping
+	}
+	r.answered = r.now()
+	return r.status(ctx)
+}
+
+// status tells the server what is confirmed. Write, flush and apply are the same: a
+// commit that waits for any of them waits for the bucket.
+func (r *receiver) status(ctx context.Context) error {
+	r.due = r.now().Add(statusEvery)
+	at := pglogrepl.LSN(r.confirmed())
+	err := pglogrepl.SendStandbyStatusUpdate(ctx, r.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at,
+	})
+	if err != nil {
+		return fmt.Errorf("tell the server what is received: %w", err)
+	}
+	return nil
+}
+
+// span reads the log up to a position, and no further.
+type span struct {
+	ctx  context.Context
+	r    *receiver
+	to   wal.LSN
+	rest []byte
+}
+
+// Read implements io.Reader.
+func (s *span) Read(p []byte) (int, error) {
+	for len(s.rest) == 0 {
+		if s.r.at >= s.to {
+			return 0, io.EOF
+		}
+		log, err := s.r.next(s.ctx, time.Time{})
+		if err != nil {
+			return 0, err
+		}
+		s.rest = log[:len(log)-int(max(s.r.at, s.to)-s.to)]
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// isGone tells that a server does not have the log any more, or never had it. Versions
+// say so in different ways.
+func isGone(err error) bool {
+	return pgclient.IsCode(err, "58P01") || pgclient.IsCode(err, "XX000")
+}

@@ -1,0 +1,92 @@
+package postgrescluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+)
+
+// slot is a replication slot of the agent's: the server keeps the log from its position
+// on. It is the one thing that the agent leaves in a server.
+type slot struct{ name string }
+
+// slotName is the name of a source's slot: of letters, digits and underscores.
+func slotName(source, suffix string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '_':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return '_'
+	}, source)
+	const most = 63
+	whole := "understudy_" + name
+	return whole[:min(len(whole), most-len(suffix))] + suffix
+}
+
+// slotState is what the server says of a slot.
+type slotState struct {
+	there  bool
+	lost   bool // the server has deleted log that the slot was to keep
+	at     wal.LSN
+	active int32 // the process that receives from it; 0: none
+}
+
+func (s slot) look(ctx context.Context, conn *pgx.Conn) (st slotState, err error) {
+	var at, status string
+	err = conn.QueryRow(ctx, `SELECT coalesce(restart_lsn::text, ''), coalesce(wal_status, ''), coalesce(active_pid, 0)
+		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND slot_type = 'physical'`, s.name).Scan(&at, &status, &st.active)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return st, nil
+	}
+	if err != nil {
+		return st, fmt.Errorf("look at replication slot %s: %w", s.name, err)
+	}
+	st.there = true
+	if st.lost = at == "" || status == "lost"; st.lost {
+		return st, nil
+	}
+	st.at, err = wal.Parse(at)
+	return st, err
+}
+
+// ensure makes the slot where it is missing, and anew where it is lost.
+func (s slot) ensure(ctx context.Context, conn *pgx.Conn) (slotState, error) {
+	st, err := s.look(ctx, conn)
+	if err != nil || st.there && !st.lost {
+		return st, err
+	}
+	if st.lost {
+		if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_drop_replication_slot($1)", s.name); err != nil {
+			return st, fmt.Errorf("drop replication slot %s, which is lost: %w", s.name, err)
+		}
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_create_physical_replication_slot($1, true)", s.name); err != nil {
+		return st, slotTrouble(fmt.Errorf("make replication slot %s: %w", s.name, err))
+	}
+	return s.look(ctx, conn)
+}
+
+// slotTrouble says what to do about a server that has no slot left.
+func slotTrouble(err error) error {
+	if pgclient.IsCode(err, "53400") {
+		return fmt.Errorf("%w: ALTER SYSTEM SET max_replication_slots = 10, and restart the server", err)
+	}
+	return err
+}
+
+// advance has the server keep the log from a position on alone. It never goes back.
+func (s slot) advance(ctx context.Context, conn *pgx.Conn, to wal.LSN) error {
+	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_catalog.pg_lsn)", s.name, to.String()); err != nil {
+		return fmt.Errorf("move replication slot %s to %s: %w", s.name, to, err)
+	}
+	return nil
+}

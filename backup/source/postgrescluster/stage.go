@@ -1,0 +1,258 @@
+package postgrescluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
+	"github.com/understudy-ha/understudy/backup/source/internal/meta"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/internal/tree"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+)
+
+// stager builds stages: the base, with its log, brought forward to the log's end by a
+// server of the agent's own. That server has replayed every record when it ends: the
+// stage is a standby's data folder, which can go on by more log, and becomes a primary's
+// by a promotion.
+type stager struct {
+	place    *place
+	programs *programs
+	terms    *terms
+}
+
+// accept tells whether an entry can be restored here.
+func (st *stager) accept(ctx context.Context, e source.Entry) (Facts, error) {
+	f, err := factsOf(e)
+	if err != nil {
+		return f, err
+	}
+	if f.Machine != runtime.GOARCH {
+		return f, fmt.Errorf("the backup is of a server on %s, whose data folder a server on %s cannot read", f.Machine, runtime.GOARCH)
+	}
+	if _, err := st.programs.find(ctx, f.Major); err != nil {
+		return f, fmt.Errorf("the backup is of PostgreSQL %d, whose data folder no other version can read: %w", f.Major, err)
+	}
+	return f, nil
+}
+
+// stage builds a stage in the place of any earlier one.
+func (st *stager) stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
+	f, err := st.accept(ctx, e)
+	if err != nil {
+		return err
+	}
+	err = st.place.at(func(x stage.Placement) error {
+		if err := endStaged(ctx, x); err != nil {
+			return err
+		}
+		if err := x.Prepare(f.Parents); err != nil {
+			return err
+		}
+		return x.At().Build(ctx, func(made *fsx.Dir) error { return st.build(ctx, r, e, f, x.At(), made) })
+	})
+	folder, need := st.space(e)
+	return source.SayFull(err, need, folder)
+}
+
+// space is Space: the base, the log, and the segments that the server makes.
+func (st *stager) space(e source.Entry) (string, int64) {
+	const segments = 4
+	f, err := factsOf(e)
+	if err != nil {
+		return filepath.Dir(fsx.RealPathOr(st.place.path)), e.Size // Stage reports it
+	}
+	return filepath.Dir(fsx.RealPathOr(st.place.path)), f.BaseBytes + f.logSize() + segments*int64(f.Segment)
+}
+
+func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f Facts, s *stage.Stage, made *fsx.Dir) error {
+	who, mode, err := ownerOf(s.Place, f)
+	if err != nil {
+		return err
+	}
+	if err := plant(ctx, r, e.Root, made, who); err != nil {
+		return err
+	}
+	end, err := plantLog(ctx, r, *e.Extra, f, made, who)
+	if err != nil {
+		return err
+	}
+	if err := finishDir(made, mode, who); err != nil {
+		return err
+	}
+	if err := unix.Syncfs(made.FD()); err != nil {
+		return fmt.Errorf("sync the file system of %s: %w", made.Path(), err)
+	}
+	if err := st.recover(ctx, s.Place, made, f, who, end); err != nil {
+		return err
+	}
+	if err := st.terms.learn(f.Term); err != nil {
+		return err
+	}
+	return writeNote(s, s.Listing, note{Facts: f})
+}
+
+// ownerOf is whose a data folder is going to be, and with which mode: as the one that is
+// there, or as the one that was dumped.
+func ownerOf(at fsx.Place, f Facts) (owner, uint32, error) {
+	mode := f.Mode
+	setter := meta.Setter{Owners: meta.NewOwnerIDs()}
+	uid, gid := setter.Owner(&tree.Node{UID: f.UID, GID: f.GID, User: f.User, Group: f.Group})
+	st, err := at.Stat()
+	switch {
+	case err == nil:
+		uid, gid, mode = st.Uid, st.Gid, st.Mode&0o7777
+	case !errors.Is(err, fs.ErrNotExist):
+		return owner{}, 0, err
+	}
+	if uid == 0 && unix.Geteuid() == 0 {
+		return owner{}, 0, fmt.Errorf("%s belongs to root, as whom PostgreSQL does not run: chown -R postgres: %s", at.Path(), at.Path())
+	}
+	return owner{int(uid), int(gid)}, mode, nil
+}
+
+// plantLog writes the log of a backup into the new data folder, and returns the last
+// record that is whole.
+func plantLog(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, data *fsx.Dir, who owner) (end wal.Record, err error) {
+	err = inLog(data, func(logs *fsx.Dir) error {
+		end, err = writeSegments(ctx, r, list, f, logs, who)
+		return err
+	})
+	return end, err
+}
+
+func writeSegments(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, logs *fsx.Dir, who owner) (end wal.Record, err error) {
+	if f.History != "" {
+		err := logs.Write(wal.HistoryFile(f.Timeline), func(file *os.File) error {
+			_, err := file.WriteString(f.History)
+			return errors.Join(err, who.give(int(file.Fd())))
+		})
+		if err != nil {
+			return end, err
+		}
+	}
+	to := &segments{dir: logs, timeline: f.Timeline, size: f.Segment, who: who}
+	defer func() { err = errors.Join(err, to.close()) }()
+	is, err := copyLog(ctx, r, list, f.From, to.write)
+	if err != nil {
+		return end, err
+	}
+	if is != f.To {
+		return end, fmt.Errorf("the log of the backup ends at %s, and not at %s", is, f.To)
+	}
+	if err := to.sync(); err != nil {
+		return end, err
+	}
+	end, err = to.last(ctx, f.From, f.To)
+	if err == nil && end.End < f.Stop {
+		err = fmt.Errorf("the log of the backup ends at %s, before the base is whole at %s", end.End, f.Stop)
+	}
+	return end, err
+}
+
+// Signal files: what a server does with its data folder.
+const (
+	standbySignal  = "standby.signal"
+	recoverySignal = "recovery.signal"
+)
+
+// recover has a server replay the log up to a record, and end.
+func (st *stager) recover(ctx context.Context, at fsx.Place, data *fsx.Dir, f Facts, who owner, last wal.Record) error {
+	bin, err := st.programs.find(ctx, f.Major)
+	if err != nil {
+		return err
+	}
+	run, err := makeRun(ctx, at, who)
+	if err != nil {
+		return err
+	}
+	if err := signal(data, who, recoverySignal, standbySignal); err != nil {
+		return err
+	}
+	i := &instance{bin: bin, data: data, run: run, who: who}
+	// It exits with "not found" for every file: all that there is lies in pg_wal.
+	err = i.start(ctx, f.Major, map[string]string{
+		"restore_command": "false", "recovery_target_lsn": last.Start.String(),
+		"recovery_target_timeline": strconv.FormatUint(uint64(f.Timeline), 10), "shared_preload_libraries": f.Preload,
+	})
+	if err != nil {
+		return err
+	}
+	if err := i.wait(ctx); err != nil {
+		return i.failure("replay the log", err)
+	}
+	is, err := readControl(data)
+	if err != nil {
+		return err
+	}
+	if is.State != stateShutDownInRecovery {
+		return i.failure("replay the log", fmt.Errorf("the server has ended in state %d before %s", is.State, last.End))
+	}
+	if is.System != f.System {
+		return fmt.Errorf("the data folder is that of server %d, and not of %d", is.System, f.System)
+	}
+	if err := signal(data, who, standbySignal, recoverySignal); err != nil {
+		return err
+	}
+	return fsx.RemoveAll(ctx, at.Dir, filepath.Base(run))
+}
+
+// signal makes one signal file, and removes the other.
+func signal(data *fsx.Dir, who owner, is, not string) error {
+	err := data.Write(is, func(f *os.File) error { return who.give(int(f.Fd())) })
+	if err == nil {
+		err = data.Remove(not)
+	}
+	if err == nil {
+		err = data.Sync()
+	}
+	return err
+}
+
+// fingerprint describes the stage: which folder it is, of what, and that no server has
+// written to it but to replay log.
+func fingerprint(s *stage.Stage) (string, error) {
+	n, err := readNote(s)
+	if err != nil || n == nil {
+		return "", err
+	}
+	d, err := s.In.OpenDir(s.Staged)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	self, err := d.Self()
+	if err != nil {
+		return "", err
+	}
+	is, err := readControl(d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	standby, err := d.Exists(standbySignal)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %d\n", s.Path(s.Staged), self.Ino)
+	fmt.Fprintf(&b, "%d %d %s %s\n", is.System, n.Timeline, n.Start, n.From)
+	if !is.recovering() || !standby {
+		fmt.Fprintf(&b, "written to: state %d\n", is.State)
+	}
+	return b.String(), nil
+}
