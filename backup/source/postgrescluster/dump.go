@@ -162,7 +162,7 @@ func (b *backup) whyBase(ctx context.Context, a answer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := b.d.slot.ensure(ctx, b.conn); err != nil {
+	if err := b.d.slot.ensure(ctx, b.conn); err != nil {
 		return "", err
 	}
 	old, grown := &b.before, int64(a.Now-b.before.From)

@@ -209,15 +209,16 @@ func endIn(ctx context.Context, data *fsx.Dir) error {
 				return fmt.Errorf("stop the server (process %d) in %s: %w", pid, data.Path(), err)
 			}
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := rest(ctx); err != nil {
 			return fmt.Errorf("wait for the server (process %d) in %s to end: %w", pid, data.Path(), err)
 		}
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// rest waits for a pause.
+func rest(ctx context.Context) error {
 	select {
-	case <-time.After(d):
+	case <-time.After(pause):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -79,7 +79,10 @@ type Source struct {
 	stager  *stager
 	process *process
 	terms   *terms
-	busy    *sync.Mutex // held while something is staged or swapped
+
+	streamer *streamer
+	follower *follower
+	busy     *sync.Mutex // held while something is staged or swapped
 }
 
 var (
@@ -92,6 +95,9 @@ var (
 	_ source.Voluminous     = (*Source)(nil)
 	_ source.Positioner     = (*Source)(nil)
 	_ source.Served         = (*Source)(nil)
+	_ source.Streamer       = (*Source)(nil)
+	_ source.Follower       = (*Source)(nil)
+	_ source.Shut           = (*Source)(nil)
 )
 
 // New makes a PostgreSQL server a source. Nothing is looked at yet.
@@ -146,7 +152,9 @@ func (s *Source) assemble(url pgclient.URL) {
 	kept := slot{name: slotName(s.name, "_backup")}
 	s.checker = &checker{server: s.server, place: s.place, programs: programs, slot: kept, commands: [][]string{cfg.Start, cfg.Stop}}
 	s.dumper = &dumper{name: s.name, server: s.server, slot: kept, terms: s.terms, baseEvery: cfg.BaseEvery, minLog: maxLogOfSmall}
+	s.streamer = &streamer{server: s.server, slot: slot{name: slotName(s.name, "")}, backup: kept, terms: s.terms, marks: marks{scratch: cfg.Scratch}}
 	s.stager = &stager{place: s.place, programs: programs, terms: s.terms}
+	s.follower = &follower{place: s.place, programs: programs, stager: s.stager, timeout: cfg.Timeout}
 	s.process = &process{
 		server: s.server, place: s.place, programs: programs, terms: s.terms, start: cfg.Start, stop: cfg.Stop,
 		timeout: cfg.Timeout, scratch: cfg.Scratch, keepOutput: cfg.KeepOutput,

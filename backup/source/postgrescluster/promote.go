@@ -37,10 +37,11 @@ func (p *process) promote(ctx context.Context, epoch uint64) error {
 		if err != nil {
 			return err
 		}
-		if err := p.prepare(ctx, data, who, epoch, is); err != nil {
+		timeline, err := p.prepare(ctx, data, who, epoch, is)
+		if err != nil {
 			return err
 		}
-		if err := p.promoteBy(ctx, at, &instance{bin: bin, data: data, who: who}, major, is.Timeline); err != nil {
+		if err := p.promoteBy(ctx, at, &instance{bin: bin, data: data, who: who}, major, timeline); err != nil {
 			return err
 		}
 		return inLog(data, removeStubs)
@@ -126,34 +127,86 @@ func majorOf(data *fsx.Dir) (int, error) {
 
 // prepare leaves the timeline that the epoch is to have as the first that nobody has: so
 // PostgreSQL takes it. Where nothing is known of epochs before, it takes the next one.
-func (p *process) prepare(ctx context.Context, data *fsx.Dir, who owner, epoch uint64, is control) error {
+// It returns the timeline that the log is on.
+func (p *process) prepare(ctx context.Context, data *fsx.Dir, who owner, epoch uint64, is control) (timeline uint32, err error) {
 	term, err := p.terms.read()
-	if err != nil || term == nil || epoch < term.Epoch || term.timeline(epoch) <= is.Timeline {
-		return err
+	if err != nil {
+		return 0, err
 	}
-	wanted := term.timeline(epoch)
-	return inLog(data, func(logs *fsx.Dir) error {
+	wanted := uint32(0)
+	if term != nil && epoch >= term.Epoch {
+		wanted = term.timeline(epoch)
+	}
+	err = inLog(data, func(logs *fsx.Dir) error {
 		if err := removeStubs(logs); err != nil {
 			return err
 		}
-		// An earlier try was cut off: no client has written anything on the timeline.
-		if err := logs.Remove(wal.HistoryFile(wanted)); err != nil {
-			return err
-		}
-		if wanted == is.Timeline+1 {
-			return logs.Sync()
-		}
-		end, err := endOfLog(ctx, logs, is)
+		log, err := newestLog(logs, is, wanted)
 		if err != nil {
 			return err
 		}
-		for t := is.Timeline + 1; t < wanted; t++ {
-			if err := writeStub(logs, who, t, fmt.Sprintf("%d\t%s\t%s\n", is.Timeline, end, stubReason)); err != nil {
+		timeline = log.timeline
+		if wanted <= timeline+1 {
+			return logs.Sync()
+		}
+		end, err := lastIn(ctx, logs, log, is.Redo, 0)
+		if err != nil {
+			return err
+		}
+		for t := timeline + 1; t < wanted; t++ {
+			if err := writeStub(logs, who, t, fmt.Sprintf("%d\t%s\t%s\n", timeline, end, stubReason)); err != nil {
 				return err
 			}
 		}
 		return logs.Sync()
 	})
+	return timeline, err
+}
+
+// logOf is the log that a data folder is on.
+type logOf struct {
+	timeline uint32
+	history  string
+	segment  uint64
+}
+
+// newestLog is the log that a standby's data folder is on: that of the last checkpoint, or
+// of a later timeline that was fed since. The timeline that is wanted can only be of an
+// earlier try to get it, which was cut off: no client has written anything on it.
+func newestLog(logs *fsx.Dir, is control, wanted uint32) (logOf, error) {
+	log := logOf{timeline: is.Timeline, segment: is.Segment}
+	names, err := logs.Names()
+	if err != nil {
+		return log, err
+	}
+	for _, name := range names {
+		number, ok := strings.CutSuffix(name, ".history")
+		t, bad := strconv.ParseUint(number, 16, 32)
+		switch {
+		case !ok || bad != nil:
+		case wanted > is.Timeline && uint32(t) >= wanted:
+			if err := logs.Remove(name); err != nil {
+				return log, err
+			}
+		case uint32(t) >= log.timeline:
+			if log.history, err = readText(logs, name); err != nil {
+				return log, err
+			}
+			log.timeline = uint32(t)
+		}
+	}
+	return log, nil
+}
+
+func readText(in *fsx.Dir, name string) (string, error) {
+	f, err := in.Open(name, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	const most = 1 << 20 // a line for each promotion
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	return string(data), err
 }
 
 // stubReason is what a history file says that stands for a timeline of another host.
@@ -193,31 +246,31 @@ func removeStubs(logs *fsx.Dir) error {
 
 // isStub tells whether a history file is of one line, with the reason of a stub.
 func isStub(logs *fsx.Dir, name string) (bool, error) {
-	f, err := logs.Open(name, unix.O_RDONLY)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	const more = 256 // than a stub has
-	data, err := io.ReadAll(io.LimitReader(f, more))
-	text := string(data)
+	text, err := readText(logs, name)
 	return strings.Count(text, "\n") == 1 && strings.HasSuffix(text, "\t"+stubReason+"\n"), err
 }
 
-// endOfLog is where the last whole record of a standby's log ends.
-func endOfLog(ctx context.Context, logs *fsx.Dir, is control) (wal.LSN, error) {
-	s := &segments{dir: logs, timeline: is.Timeline, size: is.Segment}
-	from := wal.Start(is.Redo, is.Segment)
-	to := from
-	for {
-		there, err := logs.Exists(wal.Segment(is.Timeline, to, is.Segment))
+// lastIn is where the last whole record of a log ends that goes to a position; 0: to the
+// end of the last segment. It is read from where the server would begin to replay.
+func lastIn(ctx context.Context, logs *fsx.Dir, log logOf, redo, to wal.LSN) (wal.LSN, error) {
+	s := &segments{dir: logs, timeline: log.timeline, size: log.segment}
+	from := redo
+	if to != 0 {
+		from = min(from, to)
+	}
+	if f, ok := forkOf(log.history); ok {
+		from = max(from, f.at) // before, the segments are those of another timeline
+	}
+	from = wal.Start(from, log.segment)
+	for end := from; to == 0; end += wal.LSN(log.segment) {
+		there, err := logs.Exists(wal.Segment(log.timeline, end, log.segment))
 		if err != nil {
 			return 0, err
 		}
 		if !there {
+			to = end
 			break
 		}
-		to += wal.LSN(is.Segment)
 	}
 	last, err := s.last(ctx, from, to)
 	return last.End, err

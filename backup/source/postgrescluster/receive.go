@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -25,6 +26,8 @@ type receiver struct {
 	at   wal.LSN // behind what was received
 	// confirmed is what the server is told; 0: nothing, so no slot moves.
 	confirmed func() wal.LSN
+	ctx       context.Context // of what is sent, which does not use it
+	sending   sync.Mutex
 	due       time.Time // of the next status
 	answered  time.Time // when the server last asked for one
 	now       func() time.Time
@@ -44,7 +47,7 @@ func receive(ctx context.Context, conn *pgconn.PgConn, slot string, at wal.LSN, 
 		_ = conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
 		return nil, fmt.Errorf("receive the log from %s on: %w", at, err)
 	}
-	return &receiver{conn: conn, at: at, confirmed: func() wal.LSN { return 0 }, now: now, due: now().Add(statusEvery)}, nil
+	return &receiver{conn: conn, at: at, ctx: context.WithoutCancel(ctx), confirmed: func() wal.LSN { return 0 }, now: now, due: now().Add(statusEvery)}, nil
 }
 
 // startCopy sends a command that the server answers by copying both ways.
@@ -77,7 +80,7 @@ func (r *receiver) close(ctx context.Context) { _ = r.conn.Close(context.Without
 func (r *receiver) next(ctx context.Context, until time.Time) ([]byte, error) {
 	for {
 		if !r.now().Before(r.due) {
-			if err := r.status(ctx); err != nil {
+			if err := r.status(); err != nil {
 				return nil, err
 			}
 		}
@@ -95,7 +98,7 @@ func (r *receiver) next(ctx context.Context, until time.Time) ([]byte, error) {
 			}
 			continue
 		}
-		if log, err := r.take(ctx, m); log != nil || err != nil {
+		if log, err := r.take(m); log != nil || err != nil {
 			return log, err
 		}
 	}
@@ -118,7 +121,7 @@ func (r *receiver) message(ctx context.Context, deadline time.Time) (pgproto3.Ba
 }
 
 // take returns the log in a message.
-func (r *receiver) take(ctx context.Context, m pgproto3.BackendMessage) ([]byte, error) {
+func (r *receiver) take(m pgproto3.BackendMessage) ([]byte, error) {
 	switch m := m.(type) {
 	case *pgproto3.ErrorResponse:
 		return nil, fmt.Errorf("receive the log: %w", pgconn.ErrorResponseToPgError(m))
@@ -132,7 +135,7 @@ func (r *receiver) take(ctx context.Context, m pgproto3.BackendMessage) ([]byte,
 		case pglogrepl.XLogDataByteID:
 			return r.log(m.Data[1:])
 		case pglogrepl.PrimaryKeepaliveMessageByteID:
-			return nil, r.keepalive(ctx, m.Data[1:])
+			return nil, r.keepalive(m.Data[1:])
 		}
 	}
 	return nil, nil
@@ -154,7 +157,7 @@ func (r *receiver) log(b []byte) ([]byte, error) {
 // everything confirmed: else half of wal_sender_timeout lies between.
 const soon = time.Second
 
-func (r *receiver) keepalive(ctx context.Context, b []byte) error {
+func (r *receiver) keepalive(b []byte) error {
 	k, err := pglogrepl.ParsePrimaryKeepaliveMessage(b)
 	if err != nil || !k.ReplyRequested {
 		return err
@@ -163,16 +166,23 @@ func (r *receiver) keepalive(ctx context.Context, b []byte) error {
 		return errStopping
 	}
 	r.answered = r.now()
-	return r.status(ctx)
+	return r.status()
 }
 
-// status tells the server what is confirmed. Write, flush and apply are the same: a
-// commit that waits for any of them waits for the bucket.
-func (r *receiver) status(ctx context.Context) error {
+// status tells the server what is confirmed, as is due from time to time.
+func (r *receiver) status() error {
 	r.due = r.now().Add(statusEvery)
+	return r.send()
+}
+
+// send tells the server what is confirmed. Write, flush and apply are the same: a commit
+// that waits for any of them waits for the bucket. It may be called beside next.
+func (r *receiver) send() error {
+	r.sending.Lock()
+	defer r.sending.Unlock()
 	at := pglogrepl.LSN(r.confirmed())
-	err := pglogrepl.SendStandbyStatusUpdate(ctx, r.conn, pglogrepl.StandbyStatusUpdate{
-		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at,
+	err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
 	})
 	if err != nil {
 		return fmt.Errorf("tell the server what is received: %w", err)

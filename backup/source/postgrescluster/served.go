@@ -83,7 +83,7 @@ func (p *process) stopped(ctx context.Context) error {
 		if err != nil || pid == 0 {
 			return err
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := rest(ctx); err != nil {
 			return fmt.Errorf("process %d in %s: %w", pid, p.place.path, err)
 		}
 	}
@@ -150,7 +150,7 @@ func (p *process) ready(ctx context.Context) (timeline uint32, err error) {
 		if err == nil {
 			return timeline, nil
 		}
-		if sleep(ctx, pause) != nil {
+		if rest(ctx) != nil {
 			return 0, fmt.Errorf("wait for the server to take writes: %w (%w)", context.Cause(ctx), err)
 		}
 	}

@@ -59,20 +59,20 @@ func (s slot) look(ctx context.Context, conn *pgx.Conn) (st slotState, err error
 }
 
 // ensure makes the slot where it is missing, and anew where it is lost.
-func (s slot) ensure(ctx context.Context, conn *pgx.Conn) (slotState, error) {
+func (s slot) ensure(ctx context.Context, conn *pgx.Conn) error {
 	st, err := s.look(ctx, conn)
 	if err != nil || st.there && !st.lost {
-		return st, err
+		return err
 	}
 	if st.lost {
 		if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_drop_replication_slot($1)", s.name); err != nil {
-			return st, fmt.Errorf("drop replication slot %s, which is lost: %w", s.name, err)
+			return fmt.Errorf("drop replication slot %s, which is lost: %w", s.name, err)
 		}
 	}
 	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_create_physical_replication_slot($1, true)", s.name); err != nil {
-		return st, slotTrouble(fmt.Errorf("make replication slot %s: %w", s.name, err))
+		return slotTrouble(fmt.Errorf("make replication slot %s: %w", s.name, err))
 	}
-	return s.look(ctx, conn)
+	return nil
 }
 
 // slotTrouble says what to do about a server that has no slot left.

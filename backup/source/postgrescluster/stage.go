@@ -250,7 +250,7 @@ func fingerprint(s *stage.Stage) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %d\n", s.Path(s.Staged), self.Ino)
-	fmt.Fprintf(&b, "%d %d %s %s\n", is.System, n.Timeline, n.Start, n.From)
+	fmt.Fprintf(&b, "%d %s %s\n", is.System, n.Start, n.From)
 	if !is.recovering() || !standby {
 		fmt.Fprintf(&b, "written to: state %d\n", is.State)
 	}

@@ -1,0 +1,455 @@
+package postgrescluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/internal/program"
+	"github.com/understudy-ha/understudy/backup/source/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/internal/swap"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+	"github.com/understudy-ha/understudy/backup/stream"
+)
+
+// A stage goes on by the log of a stream: a server of the agent's own, a hot standby, runs
+// on it, and replays what is written into its pg_wal. It can be read. Everything that is
+// known of it lies in the stage, and in the note beside it: the server goes on without the
+// agent, and the agent goes on with a server that an earlier process has left.
+
+// follower feeds a stage, and runs the server on it.
+type follower struct {
+	place    *place
+	programs *programs
+	stager   *stager
+	timeout  time.Duration
+	left     bool // the server ran already when the stage was opened
+}
+
+// staged is the stage, open.
+type staged struct {
+	x    stage.Placement
+	data *fsx.Dir
+	note note
+	who  owner
+}
+
+// within does something with the stage; with nil where nothing is staged whole.
+func (f *follower) within(do func(s *staged) error) error {
+	return f.place.at(func(x stage.Placement) error {
+		n, err := readNote(x.At())
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return do(nil)
+		}
+		data, err := x.At().In.OpenDir(x.At().Staged)
+		if err != nil {
+			return err
+		}
+		defer data.Close()
+		self, err := data.Self()
+		if err != nil {
+			return err
+		}
+		return do(&staged{x: x, data: data, note: *n, who: owner{int(self.Uid), int(self.Gid)}})
+	})
+}
+
+// errNoStage says that there is nothing to go on with.
+func (f *follower) errNoStage() error {
+	return fmt.Errorf("%w at %s", swap.ErrNothingStaged, swap.Besides(f.place.path, "staged"))
+}
+
+// Followed implements Follower.
+func (s *Source) Followed(context.Context) (at stream.Position, ok bool, err error) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	err = s.follower.within(func(st *staged) error {
+		if st == nil {
+			return nil
+		}
+		is, err := readControl(st.data)
+		if err != nil {
+			return err
+		}
+		at, ok = stream.Position(st.note.To), is.recovering()
+		return nil
+	})
+	return at, ok, s.say("look how far the stage of %s goes", err)
+}
+
+// Feed implements Follower.
+func (s *Source) Feed(ctx context.Context, begin json.RawMessage, from stream.Position, log []byte) error {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	err := s.follower.within(func(st *staged) error {
+		if st == nil {
+			return s.follower.errNoStage()
+		}
+		return s.follower.feed(ctx, st, begin, wal.LSN(from), log)
+	})
+	return s.say("feed the stage of %s", source.SayFull(err, 0, s.place.path))
+}
+
+func (f *follower) feed(ctx context.Context, st *staged, begin json.RawMessage, from wal.LSN, log []byte) error {
+	var b begun
+	if err := json.Unmarshal(begin, &b); err != nil {
+		return fmt.Errorf("read what the stream says of itself: %w", err)
+	}
+	if err := st.fits(ctx, &b, from); err != nil {
+		return err
+	}
+	err := inLog(st.data, func(logs *fsx.Dir) (err error) {
+		if b.Timeline != st.note.Timeline {
+			if err := st.turn(logs, &b, from); err != nil {
+				return err
+			}
+		}
+		to := &segments{dir: logs, timeline: b.Timeline, size: b.Segment, who: st.who}
+		defer func() { err = errors.Join(err, to.close()) }()
+		if err := to.write(from, log); err != nil {
+			return err
+		}
+		return to.sync()
+	})
+	if err != nil {
+		return err
+	}
+	to := from + wal.LSN(len(log))
+	if b.Timeline == st.note.Timeline {
+		to = max(to, st.note.To) // it may have been fed before
+	}
+	st.note.To, st.note.Timeline, st.note.History = to, b.Timeline, b.History
+	if b.Term != nil {
+		st.note.Term = b.Term
+		if err := f.stager.terms.learn(b.Term); err != nil {
+			return err
+		}
+	}
+	if err := writeNote(st.x.At(), st.x.At().List, st.note); err != nil {
+		return err
+	}
+	return f.run(ctx, st)
+}
+
+// fits refuses log that does not go on where the stage ends.
+func (st *staged) fits(ctx context.Context, b *begun, from wal.LSN) error {
+	n := &st.note
+	switch {
+	case b.System != n.System:
+		return fmt.Errorf("the log is of server %d, and the stage of %d: stage a backup of that server", b.System, n.System)
+	case b.Major != n.Major:
+		return fmt.Errorf("the log is of PostgreSQL %d, and the stage of %d: stage a backup of that version", b.Major, n.Major)
+	case b.Segment != n.Segment:
+		return fmt.Errorf("the log has segments of %d bytes, and the stage of %d", b.Segment, n.Segment)
+	case from > n.To && b.Timeline == n.Timeline:
+		return fmt.Errorf("%w: the log begins at %s, and the stage ends at %s", source.ErrGap, from, n.To)
+	case b.Timeline < n.Timeline:
+		return fmt.Errorf("the log is of timeline %d, and the stage of %d, which came later", b.Timeline, n.Timeline)
+	case b.Timeline == n.Timeline:
+		return nil
+	}
+	return st.forks(ctx, b, from)
+}
+
+// forks looks whether a stage is a beginning of a later timeline.
+func (st *staged) forks(ctx context.Context, b *begun, from wal.LSN) error {
+	n := &st.note
+	for _, f := range forks(b.History) {
+		if f.parent != n.Timeline {
+			continue
+		}
+		end, err := st.end(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case end > f.at:
+			return fmt.Errorf("timeline %d left timeline %d at %s, and the stage has replayed that up to %s: it has to be staged anew", b.Timeline, n.Timeline, f.at, end)
+		case from > f.at:
+			return fmt.Errorf("%w: timeline %d begins at %s, and its log at %s", source.ErrGap, b.Timeline, f.at, from)
+		case n.To+wal.PageSize < from: // the last record may have ended in zeros, which nobody had to ship
+			return fmt.Errorf("%w: the log begins at %s, and the stage ends at %s", source.ErrGap, from, n.To)
+		}
+		return nil
+	}
+	return fmt.Errorf("timeline %d does not come from timeline %d, which the stage is on", b.Timeline, n.Timeline)
+}
+
+// end is where the last whole record of the stage's log ends.
+func (st *staged) end(ctx context.Context) (end wal.LSN, err error) {
+	err = inLog(st.data, func(logs *fsx.Dir) error {
+		is, err := readControl(st.data)
+		if err != nil {
+			return err
+		}
+		end, err = lastIn(ctx, logs, logOf{st.note.Timeline, st.note.History, st.note.Segment}, is.Redo, st.note.To)
+		return err
+	})
+	return end, err
+}
+
+// turn has the stage go on by a later timeline: its history, and the beginning of its
+// first segment, which is that of the timeline before.
+func (st *staged) turn(logs *fsx.Dir, b *begun, from wal.LSN) error {
+	write := func(timeline uint32, text string) error {
+		return logs.Write(wal.HistoryFile(timeline), func(f *os.File) error {
+			_, err := f.WriteString(text)
+			return errors.Join(err, st.who.give(int(f.Fd())))
+		})
+	}
+	begin := wal.Start(from, b.Segment)
+	prefix := make([]byte, from-begin)
+	old := &segments{dir: logs, timeline: st.note.Timeline, size: b.Segment}
+	if err := old.read(begin, prefix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	to := &segments{dir: logs, timeline: b.Timeline, size: b.Segment, who: st.who}
+	if err := errors.Join(to.write(begin, prefix), to.sync(), to.close()); err != nil {
+		return err
+	}
+	if err := write(b.Timeline, b.History); err != nil {
+		return err
+	}
+	// The server looks for the newest timeline from its own on, as long as there is one
+	// more: the ones between, from the top, so that none of them is ever the newest.
+	for t := b.Timeline - 1; t > st.note.Timeline; t-- {
+		if err := write(t, fmt.Sprintf("%d\t%s\t%s\n", st.note.Timeline, from, stubReason)); err != nil {
+			return err
+		}
+	}
+	return logs.Sync()
+}
+
+// run has the server run on the stage, and look for log.
+func (f *follower) run(ctx context.Context, st *staged) error {
+	pid, err := runningIn(st.data)
+	if err != nil {
+		return err
+	}
+	if pid == 0 {
+		return f.start(ctx, st)
+	}
+	wake(pid)
+	return nil
+}
+
+// start starts the hot standby. It says nothing of its own accord: each look for log
+// would be a line.
+func (f *follower) start(ctx context.Context, st *staged) error {
+	bin, err := f.programs.find(ctx, st.note.Major)
+	if err != nil {
+		return err
+	}
+	i := &instance{bin: bin, data: st.data, who: st.who}
+	if i.run, err = makeRun(ctx, st.x.At().Place, st.who); err != nil {
+		return err
+	}
+	settings, err := requiredSettings(ctx, bin, st.data.Path())
+	if err != nil {
+		return err
+	}
+	settings["hot_standby"] = "on"
+	settings["unix_socket_directories"] = st.data.Path()
+	settings["wal_retrieve_retry_interval"] = "1s"
+	settings["recovery_target_timeline"] = "latest"
+	settings["shared_preload_libraries"] = st.note.Preload
+	settings["log_min_messages"] = "fatal"
+	return i.start(ctx, st.note.Major, settings)
+}
+
+// requiredSettings are those that a standby must have as large as the server whose log it
+// replays, as the data folder has them.
+func requiredSettings(ctx context.Context, bin, data string) (map[string]string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pg_controldata"), "-D", data)
+	cmd.Env = program.Environ("LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("read pg_control: %w", err)
+	}
+	names := map[string]string{
+		"max_connections setting": "max_connections", "max_worker_processes setting": "max_worker_processes", "max_wal_senders setting": "max_wal_senders",
+		"max_prepared_xacts setting": "max_prepared_transactions", "max_locks_per_xact setting": "max_locks_per_transaction",
+	}
+	settings := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		what, value, _ := strings.Cut(line, ":")
+		if name, ok := names[what]; ok {
+			settings[name] = strings.TrimSpace(value)
+		}
+	}
+	if len(settings) != len(names) {
+		return nil, fmt.Errorf("read pg_control: it has %d of %d settings", len(settings), len(names))
+	}
+	return settings, nil
+}
+
+// wake has a server look for log at once: its startup process waits for a signal, which
+// does nothing else as long as no file says that the server is to be promoted.
+func wake(postmaster int) {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", postmaster, postmaster))
+	if err != nil {
+		return // it has ended
+	}
+	for _, child := range strings.Fields(string(children)) {
+		pid, err := strconv.Atoi(child)
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && bytes.HasPrefix(line, []byte("postgres:")) && bytes.Contains(line, []byte("startup ")) {
+			_ = unix.Kill(pid, unix.SIGUSR2) // it may have ended
+			return
+		}
+	}
+}
+
+// replayed asks the server how far it is, and whether it has paused.
+func (st *staged) replayed(ctx context.Context) (at wal.LSN, paused bool, err error) {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%s user=%s dbname=postgres application_name=understudy connect_timeout=2", st.data.Path(), port, st.note.Super))
+	if err != nil {
+		return 0, false, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nobody waits for it
+	var text string
+	err = conn.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::text, pg_catalog.pg_is_wal_replay_paused()").Scan(&text, &paused)
+	if err == nil {
+		at, err = wal.Parse(text)
+	}
+	return at, paused, err
+}
+
+// Applied implements Follower.
+func (s *Source) Applied(ctx context.Context) (at stream.Position, err error) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	err = s.follower.within(func(st *staged) error {
+		if st == nil {
+			return s.follower.errNoStage()
+		}
+		is, paused, err := st.replayed(ctx)
+		if err == nil && paused {
+			err = s.follower.again(ctx, st)
+		}
+		at = stream.Position(is)
+		return err
+	})
+	return at, s.say("look how far the replica of %s is", err)
+}
+
+// again starts a server anew that has paused: the server whose log it replays has larger
+// settings by now.
+func (f *follower) again(ctx context.Context, st *staged) error {
+	if err := endIn(ctx, st.data); err != nil {
+		return err
+	}
+	return f.start(ctx, st)
+}
+
+// CatchUp implements Follower.
+func (s *Source) CatchUp(ctx context.Context, to stream.Position) error {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	return s.say("apply the log of %s", s.follower.within(func(st *staged) error {
+		if st == nil {
+			return s.follower.errNoStage()
+		}
+		if st.note.To < wal.LSN(to) {
+			return fmt.Errorf("the stage's log ends at %s, before %s", st.note.To, wal.LSN(to))
+		}
+		return s.follower.catchUp(ctx, st)
+	}))
+}
+
+// catchUp waits until the server has replayed the last whole record, and stops it. One
+// that does not take connections is replaced by one that need not.
+func (f *follower) catchUp(ctx context.Context, st *staged) error {
+	end, err := st.end(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.run(ctx, st); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("it took longer than %v", f.timeout))
+	defer cancel()
+	if err := f.await(limited, st, end); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("wait for the replica to be at %s: %w", end, err)
+	}
+	return endIn(ctx, st.data)
+}
+
+// await waits until the server has replayed a record.
+func (f *follower) await(ctx context.Context, st *staged, end wal.LSN) error {
+	for {
+		at, paused, err := st.replayed(ctx)
+		switch {
+		case err == nil && at >= end:
+			return nil
+		case err == nil && paused:
+			err = f.again(ctx, st)
+		default:
+			err = errors.Join(f.run(ctx, st), err) // it may have ended
+		}
+		if rest(ctx) != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+// OpenStage implements Shut: a probe reads the staged server by the socket in its folder.
+func (s *Source) OpenStage(ctx context.Context) error {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	return s.say("open the stage of %s", s.follower.within(func(st *staged) error {
+		if st == nil {
+			return s.follower.errNoStage()
+		}
+		pid, err := runningIn(st.data)
+		if err != nil {
+			return err
+		}
+		s.follower.left = pid != 0
+		if err := s.follower.run(ctx, st); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("it took longer than %v", s.cfg.Timeout))
+		defer cancel()
+		return s.follower.await(ctx, st, st.note.Stop)
+	}))
+}
+
+// CloseStage implements Shut. Nobody can have written to a standby.
+func (s *Source) CloseStage(ctx context.Context) error {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	return s.say("close the stage of %s", s.follower.within(func(st *staged) error {
+		if st == nil || s.follower.left {
+			return nil
+		}
+		return endIn(ctx, st.data)
+	}))
+}
