@@ -77,7 +77,7 @@ func (f *follower) errNoStage() error {
 }
 
 // Followed implements Follower.
-func (s *Source) Followed(context.Context) (at stream.Position, ok bool, err error) {
+func (s *Source) Followed(ctx context.Context, begin json.RawMessage) (at stream.Position, ok bool, err error) {
 	s.busy.Lock()
 	defer s.busy.Unlock()
 	err = s.follower.within(func(st *staged) error {
@@ -85,13 +85,54 @@ func (s *Source) Followed(context.Context) (at stream.Position, ok bool, err err
 			return nil
 		}
 		is, err := readControl(st.data)
-		if err != nil {
+		if err != nil || !is.recovering() {
 			return err
 		}
-		at, ok = stream.Position(st.note.To), is.recovering()
-		return nil
+		to, fits, err := st.in(ctx, begin)
+		at, ok = stream.Position(to), fits
+		return err
 	})
 	return at, ok, s.say("look how far the stage of %s goes", err)
+}
+
+// in is where the stage's log goes on in a stream that begins so.
+func (st *staged) in(ctx context.Context, begin json.RawMessage) (at wal.LSN, ok bool, err error) {
+	if begin == nil {
+		return st.note.To, true, nil
+	}
+	b, err := readBegun(begin)
+	if err != nil {
+		return 0, false, err
+	}
+	if b.System != st.note.System || b.Timeline < st.note.Timeline {
+		return 0, false, nil
+	}
+	if b.Timeline == st.note.Timeline {
+		return st.note.To, true, nil
+	}
+	leaves, ok := leavesAt(b.History, st.note.Timeline)
+	if !ok {
+		return 0, false, nil
+	}
+	end, err := st.end(ctx)
+	return min(st.note.To, leaves), err == nil && end <= leaves, err
+}
+
+func readBegun(begin json.RawMessage) (b begun, err error) {
+	if err := json.Unmarshal(begin, &b); err != nil {
+		return b, fmt.Errorf("read what the stream says of itself: %w", err)
+	}
+	return b, nil
+}
+
+// leavesAt is where a later timeline left another one, by its history.
+func leavesAt(history string, parent uint32) (wal.LSN, bool) {
+	for _, f := range forks(history) {
+		if f.parent == parent {
+			return f.at, true
+		}
+	}
+	return 0, false
 }
 
 // Feed implements Follower.
@@ -108,14 +149,14 @@ func (s *Source) Feed(ctx context.Context, begin json.RawMessage, from stream.Po
 }
 
 func (f *follower) feed(ctx context.Context, st *staged, begin json.RawMessage, from wal.LSN, log []byte) error {
-	var b begun
-	if err := json.Unmarshal(begin, &b); err != nil {
-		return fmt.Errorf("read what the stream says of itself: %w", err)
+	b, err := readBegun(begin)
+	if err != nil {
+		return err
 	}
 	if err := st.fits(ctx, &b, from); err != nil {
 		return err
 	}
-	err := inLog(st.data, func(logs *fsx.Dir) (err error) {
+	err = inLog(st.data, func(logs *fsx.Dir) (err error) {
 		if b.Timeline != st.note.Timeline {
 			if err := st.turn(logs, &b, from); err != nil {
 				return err
@@ -171,25 +212,22 @@ func (st *staged) fits(ctx context.Context, b *begun, from wal.LSN) error {
 // forks looks whether a stage is a beginning of a later timeline.
 func (st *staged) forks(ctx context.Context, b *begun, from wal.LSN) error {
 	n := &st.note
-	for _, f := range forks(b.History) {
-		if f.parent != n.Timeline {
-			continue
-		}
-		end, err := st.end(ctx)
-		if err != nil {
-			return err
-		}
-		switch {
-		case end > f.at:
-			return fmt.Errorf("timeline %d left timeline %d at %s, and the stage has replayed that up to %s: it has to be staged anew", b.Timeline, n.Timeline, f.at, end)
-		case from > f.at:
-			return fmt.Errorf("%w: timeline %d begins at %s, and its log at %s", source.ErrGap, b.Timeline, f.at, from)
-		case n.To+wal.PageSize < from: // the last record may have ended in zeros, which nobody had to ship
-			return fmt.Errorf("%w: the log begins at %s, and the stage ends at %s", source.ErrGap, from, n.To)
-		}
-		return nil
+	leaves, ok := leavesAt(b.History, n.Timeline)
+	if !ok {
+		return fmt.Errorf("timeline %d does not come from timeline %d, which the stage is on", b.Timeline, n.Timeline)
 	}
-	return fmt.Errorf("timeline %d does not come from timeline %d, which the stage is on", b.Timeline, n.Timeline)
+	end, err := st.end(ctx)
+	switch {
+	case err != nil:
+		return err
+	case end > leaves:
+		return fmt.Errorf("timeline %d left timeline %d at %s, and the stage has replayed that up to %s: it has to be staged anew", b.Timeline, n.Timeline, leaves, end)
+	case from > leaves:
+		return fmt.Errorf("%w: timeline %d begins at %s, and its log at %s", source.ErrGap, b.Timeline, leaves, from)
+	case n.To+wal.PageSize < from: // the last record may have ended in zeros, which nobody had to ship
+		return fmt.Errorf("%w: the log begins at %s, and the stage ends at %s", source.ErrGap, from, n.To)
+	}
+	return nil
 }
 
 // end is where the last whole record of the stage's log ends.

@@ -60,7 +60,7 @@ func newPair(t *testing.T) *pair {
 // follow has the stage follow from where it is.
 func (p *pair) follow(t *testing.T) {
 	t.Helper()
-	at, ok, err := p.to.Followed(t.Context())
+	at, ok, err := p.to.Followed(t.Context(), nil)
 	if err != nil || !ok {
 		t.Fatalf("followed: %v, %t, %v", at, ok, err)
 	}
@@ -138,7 +138,7 @@ func TestAReplicaSurvivesKills(t *testing.T) {
 			p.log.close()
 		}
 	}
-	at, ok, err := p.to.Followed(t.Context())
+	at, ok, err := p.to.Followed(t.Context(), nil)
 	if err != nil || !ok {
 		t.Fatalf("followed: %v, %t, %v", at, ok, err)
 	}
@@ -157,7 +157,7 @@ func TestABystanderFollowsTheNextActive(t *testing.T) {
 	other := c.source(nil)
 	t.Cleanup(func() { _ = other.Discard(context.WithoutCancel(t.Context())) })
 	p.v.Stage(t, other, p.v.Prev.Entry)
-	at, _, err := other.Followed(t.Context())
+	at, _, err := other.Followed(t.Context(), nil)
 	sourcetest.Must(t, err)
 	var log *shipping
 	ready := make(chan struct{})
@@ -210,7 +210,7 @@ func TestABystanderFollowsTheNextActive(t *testing.T) {
 // TestLogThatDoesNotFitIsRefused, each kind with a line of its own.
 func TestLogThatDoesNotFitIsRefused(t *testing.T) {
 	p := newPair(t)
-	at, _, err := p.to.Followed(t.Context())
+	at, _, err := p.to.Followed(t.Context(), nil)
 	sourcetest.Must(t, err)
 	log := ship(t, p.from, &at, nil)
 	begin := string(log.begin)
@@ -227,7 +227,7 @@ func TestLogThatDoesNotFitIsRefused(t *testing.T) {
 	sourcetest.MustFail(t, p.to.CatchUp(t.Context(), at+1000), "the stage's log ends at")
 	sourcetest.Must(t, p.to.Discard(t.Context()))
 	sourcetest.MustFail(t, feed(begin, at), "nothing is staged")
-	if _, ok, err := p.to.Followed(t.Context()); ok || err != nil {
+	if _, ok, err := p.to.Followed(t.Context(), nil); ok || err != nil {
 		t.Errorf("nothing is staged: %t, %v", ok, err)
 	}
 }

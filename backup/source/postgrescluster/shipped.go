@@ -90,13 +90,35 @@ func (s *streamer) open(ctx context.Context, from *stream.Position) (log *shippe
 func (s *streamer) newest(ctx context.Context, conn *pgx.Conn, a *answer, b begun) (wal.LSN, error) {
 	const near = 4 // segments
 	if fork, ok := forkOf(b.History); ok && a.Now-fork.at <= wal.LSN(near*a.Segment) {
-		return fork.at, nil
+		// Its first segment begins with log of the timeline before. Whoever follows may lack
+		// the last bytes of that, where they are zeros.
+		at := wal.Start(fork.at, a.Segment)
+		if there, err := s.has(ctx, at, b.Timeline); there || err != nil {
+			return at, err
+		}
 	}
 	st, err := s.backup.look(ctx, conn)
 	if err == nil && st.there && !st.lost && st.at <= a.Now {
 		return st.at, nil
 	}
 	return a.Now, err
+}
+
+// has tells whether the server has its log from a position on.
+func (s *streamer) has(ctx context.Context, at wal.LSN, timeline uint32) (bool, error) {
+	conn, err := s.server.replicate(ctx)
+	if err != nil {
+		return false, err
+	}
+	r, err := receive(ctx, conn, "", at, timeline, s.server.now)
+	if err == nil {
+		_, err = r.next(ctx, s.server.now().Add(soon))
+		r.close(ctx)
+	}
+	if isGone(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // fork is where a timeline comes from.
