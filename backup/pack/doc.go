@@ -4,6 +4,10 @@
 //
 //	stream → chunks (keyed FastCDC) → id (keyed BLAKE3) → known? → zstd → AES-256-GCM → pack → PUT
 //
+// A file that has changed is cut as it was before, where it still is as it was
+// (Writer.WriteOver): so the same content may be in other chunks, but the same
+// chunks are the same content.
+//
 // Everything refers to chunks by id. An Index says in which pack, and where in
 // it, each chunk is; every backup has an index of its own, which lists all the
 // packs that the backup needs. All integers below are little-endian.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"sync"
@@ -29,6 +28,8 @@ type Writer struct {
 	jobs   sync.WaitGroup
 	helper chan struct{} // a token for each chunk that is worked on in the background
 	bufs   sync.Pool     // of *[]byte, each with room for a chunk
+
+	windows sync.Pool // of *[]byte, each of followWindow bytes
 
 	data, meta, index *packer
 
@@ -63,6 +64,7 @@ func NewWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.helper = make(chan struct{}, runtime.GOMAXPROCS(0))
 	w.bufs.New = func() any { b := make([]byte, 0, maxChunkSize+1<<10); return &b }
+	w.windows.New = func() any { b := make([]byte, followWindow); return &b }
 	w.startPackers(cfg)
 	return w, nil
 }
@@ -111,13 +113,13 @@ func (l *lockedReader) Read(p []byte) (int, error) {
 // An error of r is returned wrapped. A failure to store fails this or a later
 // call, and Close.
 func (w *Writer) Write(ctx context.Context, r io.Reader, p Profile) (Stream, error) {
-	s, err := w.cut(ctx, r, p)
+	s, err := w.cutPlain(ctx, r, p)
 	if err != nil {
 		return Stream{}, err
 	}
 	w.logical.Add(s.Size)
 	for p.nests() && len(s.Chunks) > maxList {
-		list, err := w.cut(ctx, &idReader{ids: s.Chunks}, Metadata)
+		list, err := w.cutPlain(ctx, &idReader{ids: s.Chunks}, Metadata)
 		if err != nil {
 			return Stream{}, err
 		}
@@ -126,26 +128,29 @@ func (w *Writer) Write(ctx context.Context, r io.Reader, p Profile) (Stream, err
 	return s, nil
 }
 
-// cut writes one level of a stream.
-func (w *Writer) cut(ctx context.Context, r io.Reader, p Profile) (Stream, error) {
-	s := Stream{Chunks: []ID{}}
+// cutPlain writes one level of a stream.
+func (w *Writer) cutPlain(ctx context.Context, r io.Reader, p Profile) (Stream, error) {
 	cutter := w.cutters[p]
 	chunker, err := cutter.open(r)
 	if err != nil {
-		return s, err
+		return Stream{}, err
 	}
 	defer cutter.close(chunker)
+	return w.cut(ctx, plain{w.codec, chunker}, p)
+}
+
+// cut writes chunks as they are cut.
+func (w *Writer) cut(ctx context.Context, from cutting, p Profile) (Stream, error) {
+	s := Stream{Chunks: []ID{}}
 	for {
 		if err := w.failed(ctx); err != nil {
 			return s, err
 		}
-		chunk, err := chunker.Next()
-		last := errors.Is(err, io.EOF)
-		if err != nil && !last {
-			return s, fmt.Errorf("read: %w", err)
+		id, chunk, last, err := from.next()
+		if err != nil {
+			return s, err
 		}
 		if len(chunk) > 0 {
-			id := w.codec.id(chunk)
 			s.Chunks = append(s.Chunks, id)
 			s.Size += int64(len(chunk))
 			// The last chunk is left to the caller: what is small needs no help.

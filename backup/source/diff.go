@@ -20,7 +20,8 @@ type Side struct {
 // CompareOptions say how two backups' parts are compared.
 type CompareOptions struct {
 	// SameKeys says that both backups have the same data keys: then the same
-	// chunk ids mean the same content, which need not be read.
+	// chunk ids mean the same content, which need not be read. Others do not mean
+	// other content.
 	SameKeys bool
 	// Scratch is a folder for temporary data, as large as both parts of a
 	// database file, or 20 bytes for each row of a PostgreSQL dump.
@@ -180,12 +181,16 @@ func (r *CountedStream) Read(p []byte) (int, error) {
 }
 
 // FirstDifference reads two streams until they part, and gives the offset; -1
-// when they do not.
+// when they do not. The chunks with which both begin are not read.
 func (c *Comparison) FirstDifference(ctx context.Context, a, b pack.Stream) (_ int64, err error) {
+	begin, err := c.skip(ctx, &a, &b)
+	if err != nil {
+		return 0, err
+	}
 	ra, rb := c.Open(ctx, c.A, a), c.Open(ctx, c.B, b)
 	defer func() { err = errors.Join(err, ra.Close(), rb.Close()) }()
 	ba, bb := bufio.NewReaderSize(ra, 64<<10), bufio.NewReaderSize(rb, 64<<10)
-	for offset := int64(0); ; {
+	for offset := begin; ; {
 		x, errA := ba.Peek(max(1, ba.Buffered()))
 		y, errB := bb.Peek(max(1, bb.Buffered()))
 		if err := errors.Join(notEOF(errA), notEOF(errB)); err != nil {
@@ -208,6 +213,26 @@ func (c *Comparison) FirstDifference(ctx context.Context, a, b pack.Stream) (_ i
 		_, _ = bb.Discard(n)
 		offset += int64(n)
 	}
+}
+
+// skip takes from two streams the chunks with which both begin, and gives their size.
+func (c *Comparison) skip(ctx context.Context, a, b *pack.Stream) (size int64, err error) {
+	n := 0
+	for c.Opt.SameKeys && a.Depth == 0 && b.Depth == 0 && n < min(len(a.Chunks), len(b.Chunks)) && a.Chunks[n] == b.Chunks[n] {
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	for chunk, err := range c.A.Reader.Chunks(ctx, pack.Stream{Chunks: a.Chunks[:n]}) {
+		if err != nil {
+			return 0, err
+		}
+		size += int64(chunk.Size)
+	}
+	a.Chunks, a.Size = a.Chunks[n:], a.Size-size
+	b.Chunks, b.Size = b.Chunks[n:], b.Size-size
+	return size, nil
 }
 
 func notEOF(err error) error {

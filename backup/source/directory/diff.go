@@ -77,9 +77,12 @@ func contentChanged(ctx context.Context, c *source.Comparison, a, b *tree.Node) 
 	switch {
 	case a.Type != tree.RegularFile:
 		return false, nil
-	case c.Opt.SameKeys || a.Size != b.Size || !slices.Equal(a.Data, b.Data):
-		return !sameContent(a, b), nil
+	case a.Size != b.Size || !slices.Equal(a.Data, b.Data):
+		return true, nil
+	case c.Opt.SameKeys && sameContent(a, b):
+		return false, nil
 	}
+	// The same content may be in other chunks: what was added to a file is one of its own.
 	first, err := c.FirstDifference(ctx, a.Content, b.Content)
 	return first >= 0, err
 }

@@ -119,7 +119,11 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *reading.Growing
 	if err != nil {
 		return false, &fs.PathError{Op: "find holes in", Path: path, Err: err}
 	}
-	if n.Content, err = j.content(ctx, fd, path, wanted, g); err != nil {
+	var old pack.Stream
+	if it.old != nil {
+		old = it.old.Content
+	}
+	if n.Content, err = j.content(ctx, fd, path, wanted, old, g); err != nil {
 		return false, err
 	}
 	whole := clipNode(n, wanted)
@@ -138,7 +142,7 @@ func (j *dumpJob) readOnce(ctx context.Context, it *dumpItem, g *reading.Growing
 		before.Mtim == after.Mtim && before.Ctim == after.Ctim, nil
 }
 
-func (j *dumpJob) content(ctx context.Context, fd int, path string, data []tree.Extent, g *reading.Growing) (pack.Stream, error) {
+func (j *dumpJob) content(ctx context.Context, fd int, path string, data []tree.Extent, old pack.Stream, g *reading.Growing) (pack.Stream, error) {
 	if len(data) == 0 {
 		return pack.Stream{}, nil
 	}
@@ -155,7 +159,12 @@ func (j *dumpJob) content(ctx context.Context, fd int, path string, data []tree.
 		_ = unix.Fadvise(fd, 0, 0, unix.FADV_SEQUENTIAL) // one at a time is to be as fast as several
 	}
 	src := &opendir.FileReader{Fd: fd, Path: path, Data: data}
-	s, err := j.w.Write(ctx, g.Watch(src), pack.Files)
+	var s pack.Stream
+	if len(old.Chunks) == 0 {
+		s, err = j.w.Write(ctx, g.Watch(src), pack.Files)
+	} else {
+		s, err = j.w.WriteOver(ctx, g.Watch(src), pack.Files, old)
+	}
 	if err != nil {
 		return s, fmt.Errorf("back up %s: %w", path, err)
 	}

@@ -33,6 +33,11 @@ func (s *SlowStore) Write(ctx context.Context, r io.Reader, _ pack.Profile) (pac
 	return pack.Stream{Size: int64(s.Got.Len())}, err
 }
 
+// WriteOver implements chunks.Writer.
+func (s *SlowStore) WriteOver(ctx context.Context, r io.Reader, p pack.Profile, _ pack.Stream) (pack.Stream, error) {
+	return s.Write(ctx, r, p)
+}
+
 // NewSlowBank is a bank in WAL mode, which is held open, and a store that waits for
 // the reading of it to end.
 func NewSlowBank(t *testing.T) (path string, db *sql.DB, store *SlowStore) {
@@ -71,6 +76,11 @@ type NullWriter struct{}
 func (NullWriter) Write(_ context.Context, r io.Reader, _ pack.Profile) (pack.Stream, error) {
 	n, err := io.Copy(io.Discard, r) // which pools its buffers
 	return pack.Stream{Size: n, Chunks: make([]pack.ID, n>>16+1)}, err
+}
+
+// WriteOver implements chunks.Writer.
+func (w NullWriter) WriteOver(ctx context.Context, r io.Reader, p pack.Profile, _ pack.Stream) (pack.Stream, error) {
+	return w.Write(ctx, r, p)
 }
 
 // Keep implements chunks.Writer.

@@ -19,6 +19,7 @@ type Reader interface {
 // Writer is what a dump of a directory needs of a pack.Writer.
 type Writer interface {
 	Write(ctx context.Context, r io.Reader, p pack.Profile) (pack.Stream, error)
+	WriteOver(ctx context.Context, r io.Reader, p pack.Profile, old pack.Stream) (pack.Stream, error)
 	Keep(s pack.Stream) bool
 }
 
