@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -44,6 +45,36 @@ func (c *Chain) ReadKnown(ctx context.Context, source string, id ID, after, know
 		return Part{}, Tip{}, fmt.Errorf("the log of source %s from position %d on %w: a newer backup is needed: %w", source, after.To, ErrGone, err)
 	}
 	return Part{}, Tip{}, err
+}
+
+// Check looks whether what a stream holds from a position on is in the bucket, up to a tip
+// that the head names, and counts the parts. It lists them, and reads the last one:
+// ErrBelow where that is not the part that was confirmed, ErrGone where one before it is
+// missing. Earlier versions do not count, as they expire.
+func (c *Chain) Check(ctx context.Context, source string, id ID, from Position, known Tip) (parts int, err error) {
+	now := *c
+	now.cfg.Store = struct{ blobstore.Store }{c.cfg.Store} // which hides what else it is
+	if _, err := now.confirm(ctx, source, id, known); err != nil || from >= known.To {
+		return 0, err
+	}
+	after, err := now.Find(ctx, source, id, from, known)
+	if err != nil {
+		return 0, err
+	}
+	next := after.Sequence + 1
+	for attrs, err := range now.cfg.Store.List(ctx, path.Dir(Key(source, id, next))+"/", Key(source, id, after.Sequence)) {
+		if err != nil {
+			return 0, fmt.Errorf("list stream %s of source %s: %w", id, source, err)
+		}
+		if next > known.Sequence || attrs.Key != Key(source, id, next) {
+			break
+		}
+		next++
+	}
+	if next <= known.Sequence {
+		return 0, fmt.Errorf("stream %s of source %s: part %s %w, and nothing behind it can be used: a newer backup is needed", id, source, Key(source, id, next), ErrGone)
+	}
+	return int(next - after.Sequence - 1), nil //nolint:gosec // as many as were listed
 }
 
 // isLost reports whether an error means that a part is not there, or is not what was

@@ -106,3 +106,35 @@ func TestAKnownPartThatIsNotThereIsToldOf(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestMissingPartsAreNamed(t *testing.T) {
+	w, c, tips, _ := versioned(t)
+	tips = append(tips, w.ship(c, tips[3], 3600, 3700, 3800, 3900, 4000, 4100, 4200, 4300)...)
+	last := tips[11]
+	want := func(from stream.Position, parts int, kind error, says string) {
+		t.Helper()
+		n, err := c.Check(t.Context(), db, first, from, last)
+		if n != parts || !errors.Is(err, kind) || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("from position %d: %d parts, %v", from, n, err)
+		}
+	}
+	want(1000, 12, nil, "")
+	want(1499, 11, nil, "")
+	want(3500, 8, nil, "")
+	want(last.To, 0, nil, "")
+	w.remove(1) // it has expired
+	want(1100, 11, nil, "")
+	want(1000, 0, stream.ErrGone, "position 1000")
+	w.remove(5)
+	want(1100, 0, stream.ErrGone, "streams/db/3-1/000000000005 is not in the bucket")
+	w.remove(4)
+	want(1100, 0, stream.ErrGone, "is not in the bucket")
+	want(3600, 7, nil, "")
+	w.put(12, w.object(11))
+	want(last.To, 0, stream.ErrBelow, "streams/db/3-1/000000000012")
+	w.remove(12)
+	want(last.To, 0, stream.ErrBelow, "streams/db/3-1/000000000012")
+	w.now = w.now.Add(stream.Life)
+	want(last.To, 0, nil, "")
+	want(last.To-1, 0, stream.ErrGone, "is not in the bucket")
+}

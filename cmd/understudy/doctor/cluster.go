@@ -34,6 +34,7 @@ func (e *Examiner) examineBucket(ctx context.Context, ring *seal.Ring) []Finding
 		found = append(found, more...)
 		if bucket != nil {
 			found = append(found, e.examinePacks(ctx, bucket)...)
+			found = append(found, examineStreams(ctx, store, ring, bucket)...)
 		}
 	}
 	found = append(found, defaultLockFindings(ctx, store, bucket)...)
