@@ -1,0 +1,125 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// PostgresFolder is a PostgreSQL server that commands start and stop, as a host's service
+// manager does, on whatever data lies in its folder.
+type PostgresFolder struct {
+	// Dir holds its Unix socket, its data folder and its log.
+	Dir string
+	// Port is its port on 127.0.0.1.
+	Port int
+
+	made *PostgresServer // with its programs and its user
+}
+
+// NewPostgresFolder makes a data folder for one test, with lines for its configuration.
+// Nothing is started.
+func NewPostgresFolder(tb testing.TB, lines ...string) *PostgresFolder {
+	tb.Helper()
+	made, err := newPostgres(postgresUser, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	made.Stop(tb) // its port is free for a while: the system hands out others first
+	p := &PostgresFolder{Dir: made.Dir, Port: made.Port, made: made}
+	tb.Cleanup(func() {
+		_ = p.command(p.StopCommand()).Run() // it may be stopped, or its folder gone
+		_ = os.RemoveAll(p.Dir)
+	})
+	p.configure(tb, lines)
+	return p
+}
+
+func (p *PostgresFolder) configure(tb testing.TB, lines []string) {
+	tb.Helper()
+	f, err := os.OpenFile(filepath.Join(p.Data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("\n" + strings.Join(lines, "\n") + "\n"); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Data is its data folder.
+func (p *PostgresFolder) Data() string { return p.made.data() }
+
+// DSN returns the URL of a database, for its superuser.
+func (p *PostgresFolder) DSN(database string) string {
+	u := url.URL{Scheme: "postgres", User: url.User(postgresUser), Host: fmt.Sprintf("127.0.0.1:%d", p.Port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// StartCommand starts it, if it does not run, and waits until it takes connections.
+func (p *PostgresFolder) StartCommand() []string {
+	options := fmt.Sprintf("-p %d -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s", p.Port, p.Dir)
+	return p.as(`"$1" -D "$2" status >/dev/null || "$1" -D "$2" -w -s -l "$3" -o "$4" start`, filepath.Join(p.Dir, "server.log"), options)
+}
+
+// StopCommand stops it fast, if it runs, and waits until it has ended.
+func (p *PostgresFolder) StopCommand() []string {
+	return p.as(`if "$1" -D "$2" status >/dev/null; then "$1" -D "$2" -w -s -m fast stop; fi`)
+}
+
+// as is a command of the server's user.
+func (p *PostgresFolder) as(script string, args ...string) []string {
+	ctl := filepath.Join(filepath.Dir(p.made.postgres), "pg_ctl")
+	argv := append([]string{"sh", "-c", script, "sh", ctl, p.Data()}, args...)
+	if c := p.made.credential; c != nil {
+		argv = append([]string{"setpriv", fmt.Sprint("--reuid=", c.Uid), fmt.Sprint("--regid=", c.Gid), "--clear-groups"}, argv...)
+	}
+	return argv
+}
+
+func (p *PostgresFolder) command(argv []string) *exec.Cmd {
+	cmd := p.made.command(argv[0], argv[1:]...)
+	cmd.SysProcAttr = nil // the command itself changes to the server's user
+	cmd.Dir = "/"
+	return cmd
+}
+
+// Start starts it.
+func (p *PostgresFolder) Start(tb testing.TB) {
+	tb.Helper()
+	if out, err := p.command(p.StartCommand()).CombinedOutput(); err != nil {
+		log, _ := os.ReadFile(filepath.Join(p.Dir, "server.log"))
+		tb.Fatalf("start PostgreSQL: %v\n%s\n%s", err, out, log)
+	}
+}
+
+// Kill ends it and all of its processes at once, as a crash would.
+func (p *PostgresFolder) Kill(tb testing.TB) {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(p.Data(), "postmaster.pid"))
+	if err != nil {
+		tb.Fatalf("find PostgreSQL: %v", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(line)
+	if err != nil {
+		tb.Fatalf("find PostgreSQL: %v", err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // it makes no more processes
+		tb.Fatalf("kill PostgreSQL: %v", err)
+	}
+	backends, err := children(pid)
+	if err = errors.Join(err, syscall.Kill(pid, syscall.SIGKILL)); err != nil {
+		tb.Fatalf("kill PostgreSQL: %v", err)
+	}
+	if err := killAll(backends); err != nil {
+		tb.Fatalf("kill PostgreSQL's processes: %v", err)
+	}
+}
