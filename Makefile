@@ -97,6 +97,7 @@ release: $(SBOM) $(NFPM) ## build what is shipped, in bin/release: programs, pac
 bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (KOPIA=/path/of/kopia: beside that, too; SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
 	[ '$(PKG)' != ./... ] || KOPIA='$(abspath $(KOPIA))' go test -count=1 -v -timeout 60m ./e2e -run 'TestBesideOthers$$' -args -beside.files=11500 -beside.size=740MiB -beside.tries=5 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
+	[ '$(PKG)' != ./... ] || go test -count=1 -v ./e2e -run 'TestABackupIsSoonInTheCache$$' -args -commit.tries=15
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 clean: ## remove what was built

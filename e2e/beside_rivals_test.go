@@ -86,7 +86,7 @@ func (u *understudyRival) first(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer agent.Close()
-	often := time.NewTicker(10 * time.Millisecond)
+	often := time.NewTicker(25 * time.Millisecond) // an answer costs half a millisecond or so
 	defer often.Stop()
 	late := time.NewTimer(measuring)
 	defer late.Stop()

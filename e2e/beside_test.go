@@ -241,6 +241,6 @@ func (c *comparison) ratios() string {
 func (c *comparison) page(size uint64) string {
 	return fmt.Sprintf("# Beside others\n\n`make bench` wrote this file. A tree of %s in %d files, of which about half cannot be compressed, is backed up to a MinIO server on the same machine, again as it is, and again after 1%% of the bytes have become others, none of which can be compressed, in four large files, and a hundred small files have grown by 200; then it is restored, to memory. "+
 		"The median of %d runs, in which each begins in turn; tar uploads with minio-go, 16 MiB at a time, four at once. All but tar deduplicate and encrypt; understudy signs, too, and its standbys are told.\n\n"+
-		"A first backup includes the start of understudy's agent; everything else is a whole command. Processor time is that of all processes, the server's too. Ratios are the median of those of each run. Memory is the peak of the resident set: of the agent since it began, of the others' commands, of tar and zstd together.\n\nMeasured on %s.\n\n%s\n%s",
+		"A first backup includes the start of understudy's agent; everything else is a whole command. Processor time is that of all processes, the server's too. Ratios are the median of those of each run. [Speed](speed.md) says what binds. Memory is the peak of the resident set: of the agent since it began, of the others' commands, of tar and zstd together.\n\nMeasured on %s.\n\n%s\n%s",
 		humanize.IBytes(size), *besideFiles, *besideTries, machine(), c.table(), c.ratios())
 }
