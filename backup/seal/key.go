@@ -35,9 +35,14 @@ type Key struct {
 	// without asking the methods below, and nothing can print what a function
 	// would return.
 	secret func() []byte
+	id     string
 }
 
-func newKey(secret []byte) Key { return Key{secret: func() []byte { return secret }} }
+func newKey(secret []byte) Key {
+	k := Key{secret: func() []byte { return secret }}
+	k.id = hex.EncodeToString(k.derive("key id", 4))
+	return k
+}
 
 // Generate makes a new key from random.
 func Generate(random io.Reader) (Key, error) {
@@ -102,12 +107,7 @@ func (k Key) Line() string {
 
 // ID names the key without telling anything about it: 8 hex digits. The zero
 // Key has none.
-func (k Key) ID() string {
-	if k.IsZero() {
-		return ""
-	}
-	return hex.EncodeToString(k.derive("key id", 4))
-}
+func (k Key) ID() string { return k.id }
 
 // IsZero reports whether k is no key.
 func (k Key) IsZero() bool { return k.secret == nil }
