@@ -22,7 +22,16 @@ import (
 const (
 	tableEvery = time.Minute // how often the table is read while nobody looks
 	tablePause = time.Second // between two readings
+	// manyInstances are so many that standbys read the table seldomer.
+	manyInstances = 10
 )
+
+// standbyReads is how often a standby reads the table of so many instances while nobody
+// looks. Each reads the records of all: what they ask of the bucket together grows with
+// their number, and not with its square.
+func standbyReads(instances int) time.Duration {
+	return tableEvery * time.Duration(max(instances, manyInstances)) / manyInstances
+}
 
 // tableHost is the instance that has the table.
 type tableHost struct {
@@ -68,15 +77,19 @@ func (t *Table) keep(ctx context.Context) error {
 			t.host.shared.Readmit(ctx)
 			t.host.shared.ResignKeys(ctx)
 		}
-		next := tableEvery
-		if !t.settled() {
+		every := tableEvery
+		if core := t.host.state.View(); !core.Leading {
+			every = standbyReads(len(t.host.records.Reading().Rows))
+		}
+		next := every
+		if every == tableEvery && !t.settled() {
 			next = again
 		}
 		waited, err := t.untilDue(ctx, next, epoch)
 		if err != nil {
 			return err
 		}
-		if again = min(2*again, tableEvery); !waited || next == tableEvery {
+		if again = min(2*again, tableEvery); !waited || next == every {
 			again = recordPause // something is new
 		}
 	}

@@ -51,3 +51,12 @@ func TestNoIdleInstanceLooksUnreachable(t *testing.T) {
 		})
 	})
 }
+
+// What all standbys together read of each other grows with their number.
+func TestStandbysOfManyReadTheTableSeldomer(t *testing.T) {
+	for instances, want := range map[int]time.Duration{0: tableEvery, 3: tableEvery, 10: tableEvery, 20: 2 * tableEvery, 100: 10 * tableEvery} {
+		if got := standbyReads(instances); got != want {
+			t.Errorf("of %d instances: %v, want %v", instances, got, want)
+		}
+	}
+}

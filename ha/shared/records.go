@@ -59,24 +59,18 @@ func (r *Records) Refresh(ctx context.Context) error {
 		return err
 	}
 	old := r.Reading().Rows
+	found := make([]*Row, len(names))
+	err = control.InParallel(ctx, len(names), func(i int) (err error) {
+		found[i], err = r.row(ctx, listed[i], old[names[i]])
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	rows := make(map[string]Row, len(names))
-	for i, name := range names {
-		have, known := old[name]
-		if known && have.Attrs.Token == listed[i].Token && have.Attrs.Token != "" {
-			rows[name] = have
-			continue
-		}
-		object, attrs, err := r.control.Read(ctx, ha.KindInstance, listed[i].Key, have.Attrs.Token)
-		switch {
-		case err == nil:
-			rows[name] = Row{Record: object.(*ha.Instance), Attrs: attrs}
-		case errors.Is(err, blobstore.ErrNotModified):
-			rows[name] = have
-		case errors.Is(err, control.ErrUnverified):
-			rows[name] = Row{Attrs: listed[i], Err: err}
-		case errors.Is(err, blobstore.ErrNotFound):
-		default:
-			return err
+	for i, row := range found {
+		if row != nil {
+			rows[names[i]] = *row
 		}
 	}
 	now.Rows = rows
@@ -86,6 +80,25 @@ func (r *Records) Refresh(ctx context.Context) error {
 		r.last = now
 	}
 	return nil
+}
+
+// row reads a record that was listed, if it is not what is had of it; nil: it is gone.
+func (r *Records) row(ctx context.Context, listed blobstore.Attrs, have Row) (*Row, error) {
+	if have.Attrs.Token == listed.Token && have.Attrs.Token != "" {
+		return &have, nil
+	}
+	object, attrs, err := r.control.Read(ctx, ha.KindInstance, listed.Key, have.Attrs.Token)
+	switch {
+	case err == nil:
+		return &Row{Record: object.(*ha.Instance), Attrs: attrs}, nil
+	case errors.Is(err, blobstore.ErrNotModified):
+		return &have, nil
+	case errors.Is(err, control.ErrUnverified):
+		return &Row{Attrs: listed, Err: err}, nil
+	case errors.Is(err, blobstore.ErrNotFound):
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return nil, err
 }
 
 // Reading returns the last one.
