@@ -5,10 +5,12 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/outlet"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/internal/program"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
@@ -44,6 +46,38 @@ func BenchmarkPostgresDump(b *testing.B) {
 	b.ReportMetric(float64(e.Size)/1e6, "MB")
 	b.ReportMetric(ours.Seconds()/alone.Seconds(), "time/pg_dump")
 	b.ReportMetric(float64(second.Stored)/float64(first.Stored), "stored/first")
+}
+
+// BenchmarkGrowthOfDatabases has an ever larger database, and reports for each step the
+// processors' time of this process for one megabyte, and the peak of memory: of a first
+// dump, of one after 1,000 transactions, and of a stage. What the server and its tools
+// take is not in it.
+func BenchmarkGrowthOfDatabases(b *testing.B) {
+	debug.SetGCPercent(50) // as the program does
+	for _, scale := range []int{7, 70, 700} {
+		b.Run(fmt.Sprintf("GB=%.1f", float64(scale)/70), func(b *testing.B) {
+			srv := server.Postgres(b)
+			sqlIn(b, srv.DSN("postgres"), "CREATE DATABASE app")
+			pgbench := findBeside(b, "pgbench")
+			runTool(b, pgbench, "--initialize", "--quiet", fmt.Sprintf("--scale=%d", scale), srv.DSN("app"))
+			src := newPostgresAt(b, srv, "app")
+			vault := sourcetest.NewDiskVault(b)
+			for b.Loop() {
+				megabytes := float64(scale) / 70 * 1000
+				var first, again pack.Stats
+				sourcetest.Measure(b, "first", "MB", megabytes, func() { first = vault.Backup(b, src) })
+				runTool(b, pgbench, "--transactions=1000", "--no-vacuum", srv.DSN("app"))
+				sourcetest.Measure(b, "1000-transactions-later", "MB", megabytes, func() { again = vault.Backup(b, src) })
+				b.ReportMetric(float64(first.Stored)/1e6, "first-MB-stored")
+				b.ReportMetric(float64(again.Stored)/1e6, "1000-transactions-later-MB-stored")
+				sourcetest.Measure(b, "stage", "MB", megabytes, func() {
+					_, r := vault.Open(b)
+					sourcetest.Must(b, src.Stage(b.Context(), r, vault.Entry))
+				})
+				sourcetest.Must(b, src.Discard(b.Context()))
+			}
+		})
+	}
 }
 
 // findBeside finds a program that is installed beside pg_dump.
