@@ -98,10 +98,10 @@ func (cl *commitLane) pinBroken() string {
 		return "the active " + h.Active.Name + " has renewed the head since its host was said to be off: it is not"
 	case cl.head.untrueStrict(h.Fencing):
 		return RefuseStrict(cl.p.Self.Name)
-	case (p.Phase == PhaseSwap || p.Phase == PhaseCommit) && !sameStreams(h.Streams, p.Streams):
+	case (p.Phase == PhaseSwap || p.Phase == PhaseCommit) && !sameStreams(h.Logs(), p.Streams):
 		return "the active " + h.Active.Name + " has opened another stream meanwhile: look again"
-	case p.Phase == PhaseCommit && beyond(h.Streams, p.Ends) != "":
-		return beyond(h.Streams, p.Ends)
+	case p.Phase == PhaseCommit && !p.WithoutLog && beyond(h.Logs(), p.Ends) != "":
+		return beyond(h.Logs(), p.Ends)
 	case p.Phase == PhaseCommit && h.Newest.Digest != p.Newest.Digest:
 		return "a newer backup appeared: " + h.Newest.ID + ": look again"
 	}
@@ -122,7 +122,7 @@ func (cl *commitLane) nextHead() *Head {
 		h.Handed = ho.Lease
 	}
 	h.Handover, h.Stopped = nil, false
-	h.Streams, h.Ended = nil, p.Ends
+	h.Streams, h.Ended = nil, p.closed()
 	return &h
 }
 

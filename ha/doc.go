@@ -59,6 +59,19 @@
 // once the application was started: nothing whose time depends on the size of the
 // state comes before that.
 //
+// # Streams
+//
+// A source's log can be shipped as it is written, in streams (package stream). The head
+// names those that are in force; nothing is shipped in another one. Every promotion ends
+// each of them, by an end part behind whatever was shipped (ending.go): after the
+// handover, before the restore. So whatever the old active knows, it appends nothing
+// more. The restore applies the log up to the ends, unless an older backup was chosen;
+// the commit is pinned to the complete set of streams, and names the ends. In a handover
+// the active closes the streams itself, after its final backup. One whose promotion was
+// given up stays ended: the active opens the next one once nobody holds the lease
+// (streams.go). What is in the bucket is confirmed to a source for as long as the head
+// was confirmed within its TTL: names do not come back, but their parts expire.
+//
 // # Whom a failover waits for
 //
 // A commit does not stop the old active's application: the new one's is started

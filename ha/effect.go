@@ -117,7 +117,7 @@ type Unstage struct{ ID uint64 }
 // that is not cached, and takes a stage that has passed as it is. With
 // AllowFailed the probe's word does not count. The log of the sources is applied up to
 // Ends: that of the streams before each one, and its own, as far as they come after the
-// backup; one that is Unbased is left out. Done carries OK, with a Note, or Failed.
+// backup; the own log of one that is Unbased is left out. Done carries OK, with a Note, or Failed.
 type Stage struct {
 	ID          uint64
 	Ref         backup.Ref

@@ -38,9 +38,9 @@ func endsOf(all map[string]Stream, d Done) (map[string]Stream, error) {
 // endStreams goes on to end what a head names, if it names any, and to restore.
 func (pl *promotionLane) endStreams(h *Head) {
 	p := pl.j.Promotion
-	p.Streams, p.Ends = h.Streams, nil
-	if len(h.Streams) == 0 {
-		pl.restoreFrom(h.Newest)
+	p.Streams, p.Ends = h.Logs(), nil
+	if len(p.Streams) == 0 {
+		pl.restoreFrom(h)
 		return
 	}
 	p.Newest, p.Phase = h.Newest, PhaseEnd
@@ -50,10 +50,10 @@ func (pl *promotionLane) endStreams(h *Head) {
 // planEnd ends the streams, with the newest tips that are known.
 func (pl *promotionLane) planEnd() {
 	p, h := pl.j.Promotion, pl.head.known()
-	if h.Epoch == p.Epoch && sameStreams(h.Streams, p.Streams) {
-		p.Streams = h.Streams
+	if h.Epoch == p.Epoch && !pl.streamsChanged(h) {
+		p.Streams = h.Logs()
 	}
-	pl.emit(EndStreams{ID: pl.work.begin("end", pl.ended), Streams: p.Streams, Lease: p.ID, Head: h.Nonce})
+	pl.emit(EndStreams{ID: pl.work.begin("end", pl.ended), Streams: p.Streams, Lost: p.WithoutLog, Lease: p.ID, Head: h.Nonce})
 }
 
 // ended goes on with the ends. Streams that the head names by now, and did not then,
@@ -69,7 +69,7 @@ func (pl *promotionLane) ended(d Done) {
 		pl.abort("ending the streams failed: %v", err)
 	case pl.streamsChanged(h):
 		pl.endStreams(h)
-	case beyond(p.Streams, ends) != "":
+	case !p.WithoutLog && beyond(p.Streams, ends) != "":
 		pl.abort("%s", beyond(p.Streams, ends))
 	default:
 		p.Ends = ends
@@ -78,14 +78,14 @@ func (pl *promotionLane) ended(d Done) {
 			upTo = append(upTo, fmt.Sprintf("%s up to %d", source, ends[source].Tip.To))
 		}
 		pl.step("streams", strings.Join(upTo, ", "))
-		pl.restoreFrom(h.Newest)
+		pl.restoreFrom(h)
 	}
 }
 
 // streamsChanged reports whether a head names other streams than those that were ended.
 func (pl *promotionLane) streamsChanged(h *Head) bool {
 	p := pl.j.Promotion
-	return h.Epoch == p.Epoch && !sameStreams(h.Streams, p.Streams)
+	return h.Epoch == p.Epoch && !sameStreams(h.Logs(), p.Streams)
 }
 
 // beyond says which stream has a part that a head names, and that its end does not
@@ -96,22 +96,40 @@ func beyond(named, ends map[string]Stream) string {
 		if s.Tip.Sequence < end.Tip.Sequence && !s.Closed || s.Tip.Sequence == end.Tip.Sequence && s.Tip.Digest == end.Tip.Digest {
 			continue
 		}
-		return fmt.Sprintf("stream %s of source %s was ended with part %d, and the head names part %d: somebody has deleted or replaced parts of it", s.ID, source, end.Tip.Sequence, s.Tip.Sequence)
+		return fmt.Sprintf("stream %s of source %s was ended with part %d, and the head names part %d: somebody has deleted or replaced parts of it; promote without the log", s.ID, source, end.Tip.Sequence, s.Tip.Sequence)
 	}
 	return ""
 }
 
+// ledUpTo are ends with what leads up to them from the newest backup of a head.
+func ledUpTo(h *Head, ends map[string]Stream) map[string]Stream {
+	ends = maps.Clone(ends)
+	for source, s := range ends {
+		if now := h.Logs()[source]; now.ID == s.ID {
+			s.Before, s.Unbased = now.Before, now.Unbased
+			ends[source] = s
+		}
+	}
+	return ends
+}
+
 // applied are the streams whose log is applied to the backup that is restored, up to
 // their ends: all, unless it is an older backup.
-func (p *Promotion) applied(h *Head) map[string]Stream {
-	if len(p.Ends) == 0 || !same(p.Backup, p.Newest) {
+func (p *Promotion) applied() map[string]Stream {
+	if p.WithoutLog || !same(p.Backup, p.Newest) {
 		return nil
 	}
+	return p.Ends
+}
+
+// closed are the streams as the head of the next epoch names them.
+func (p *Promotion) closed() map[string]Stream {
+	if !p.WithoutLog {
+		return p.Ends
+	}
 	ends := maps.Clone(p.Ends)
-	for source, s := range ends { // what leads up to them depends on the backup
-		if now := h.Streams[source]; now.ID == s.ID {
-			s.Before, s.Unbased = now.Before, now.Unbased
-		}
+	for source, s := range ends {
+		s.Before, s.Unbased = nil, true // nothing goes on from what was given up
 		ends[source] = s
 	}
 	return ends

@@ -60,6 +60,9 @@ type Promote struct {
 	WaiveSalvage bool
 	// AllowFailedRehearsal promotes to a backup whose rehearsal failed.
 	AllowFailedRehearsal bool
+	// WithoutLog gives the logs of the sources up that come after the backup, where what
+	// is in the bucket of them cannot be read.
+	WithoutLog bool
 	// HostIsOff is By's word that the old active's host is off: a failover does not
 	// wait for its application to stop.
 	HostIsOff bool

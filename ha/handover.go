@@ -206,6 +206,7 @@ func (hl *handoverLane) closeStreams() {
 			return
 		}
 		if err != nil {
+			hj.Final = nil
 			hl.schedule.forgetMaking()
 			hl.decline("its streams could not be closed: " + err.Error())
 			return

@@ -186,6 +186,9 @@ type Promotion struct {
 	// probe says.
 	AllowFailed bool `json:"allow_failed_rehearsal,omitempty"`
 
+	// WithoutLog restores the backup as it is, without the logs that come after it.
+	WithoutLog bool `json:"without_log,omitempty"`
+
 	// HostIsOff is the operator's word that the old active's host is off, so that
 	// its application need not be waited for.
 	HostIsOff bool `json:"host_is_off,omitempty"`

@@ -139,7 +139,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.recovery = recoveryLane{core: c, head: m.head, control: m.control, identity: m.identity, schedule: m.schedule, commit: m.commit, heirSince: never}
 	*m.farewell = farewellLane{core: c, head: m.head, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work}
 	*m.streams = streamsLane{core: c, head: m.head, lease: m.lease, identity: m.identity, app: m.app, work: m.work, handover: m.handover, farewell: m.farewell, poll: m.poll, lookedAt: never,
-		told: make(map[string]Stream), asked: make(map[string]stream.ID), ready: make(map[string]stream.Position), tips: make(map[string]Shipped), over: make(map[string]overStream), begun: make(map[string]stream.ID)}
+		told: make(map[string]Stream), asked: make(map[string]stream.ID), ready: make(map[string]StreamReady), tips: make(map[string]Shipped), over: make(map[string]overStream), begun: make(map[string]stream.ID)}
 	return m
 }
 

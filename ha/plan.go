@@ -7,6 +7,7 @@ func (m *Machine) planControl() {
 	if !m.control.mayAsk() {
 		return
 	}
+	m.streams.planRead()
 	switch {
 	case m.recovery.underWay():
 		m.recovery.plan()

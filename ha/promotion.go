@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 )
 
@@ -85,7 +84,7 @@ func (pl *promotionLane) request(ev Promote) {
 }
 
 func (pl *promotionLane) begin(ev Promote, mode Mode) {
-	pl.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	pl.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, WithoutLog: ev.WithoutLog, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	pl.begun, pl.j.Pending = ev.Request, nil // none but a doubted data folder has one
 	pl.save(PhaseLease.step())
 	pl.lease.drop()
@@ -94,6 +93,9 @@ func (pl *promotionLane) begin(ev Promote, mode Mode) {
 	pl.result, pl.since = nil, pl.t
 	pl.work.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
 	pl.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
+	if ev.WithoutLog {
+		pl.report(Warn, "promotion", "%s gives the logs up that come after the backup", ev.By)
+	}
 	if ev.HostIsOff {
 		pl.report(Warn, "promotion", "%s says that the host of %s is off: its application is not waited for", ev.By, pl.head.known().Active.Name)
 	}
@@ -252,13 +254,14 @@ func (pl *promotionLane) pin() {
 	pl.endStreams(h)
 }
 
-// restoreFrom goes on to restore the chosen backup, or newest.
-func (pl *promotionLane) restoreFrom(newest *backup.Ref) {
+// restoreFrom goes on to restore the chosen backup, or the newest of a head.
+func (pl *promotionLane) restoreFrom(h *Head) {
 	p := pl.j.Promotion
-	p.Newest, p.Backup = newest, p.Chosen
+	p.Newest, p.Backup = h.Newest, p.Chosen
 	if p.Backup == nil {
-		p.Backup = newest
+		p.Backup = h.Newest
 	}
+	p.Ends = ledUpTo(h, p.Ends)
 	p.Phase = PhaseRestore
 	pl.save(p.Phase.step())
 }

@@ -32,7 +32,7 @@ func (rl *restoreLane) plan(p *Promotion) {
 		ref := *p.Backup
 		id := rl.work.begin("restore", func(d Done) { rl.restored(ref.ID, d) })
 		rl.rehearsal.stages()
-		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed, Ends: p.applied(rl.head.known())})
+		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed, Ends: p.applied()})
 	case PhaseSwap:
 		if !rl.app.is(appStopped) {
 			return
@@ -102,7 +102,7 @@ func (rl *restoreLane) restored(id string, d Done) {
 	// A failover for the newest backup follows one that appeared meanwhile.
 	if h := rl.head.known(); p.Mode == ModeFailover && p.Chosen == nil && h.Epoch == p.Epoch && h.Newest.Digest != p.Newest.Digest {
 		rl.report(Warn, "promotion", "a newer backup appeared: restoring %s", h.Newest.ID)
-		rl.promotion.restoreFrom(h.Newest)
+		rl.promotion.restoreFrom(h)
 		return
 	}
 	p.Phase = PhaseSwap

@@ -1,6 +1,10 @@
 package ha
 
-import "github.com/understudy-ha/understudy/backup/stream"
+import (
+	"maps"
+
+	"github.com/understudy-ha/understudy/backup/stream"
+)
 
 // Stream is a stream of a source, as the head names it.
 type Stream struct {
@@ -11,22 +15,39 @@ type Stream struct {
 	// over.
 	Tip    stream.Tip `json:"tip,omitzero"`
 	Closed bool       `json:"closed,omitempty"`
-	// Before are the closed streams whose log lies between the newest backup and this
-	// stream, the oldest first. Log of theirs from From on is not part of the source's.
+	// Before are the closed streams whose log comes after the newest backup and before
+	// this stream, the oldest first. Log of one from where the next begins on is not part
+	// of the source's.
 	Before []Stream `json:"before,omitempty"`
-	// Unbased says that no backup is known from which the log leads up to this stream.
-	// A promotion applies nothing of it, and nothing of it is confirmed to its source,
-	// until a backup names it that began after it was opened.
+	// Unbased says that there is a gap before this stream: neither the newest backup nor
+	// Before is known to lead up to it. A promotion applies Before, and nothing of it; and
+	// nothing of it is confirmed to its source, until the head names a backup that began
+	// after it was opened.
 	Unbased bool `json:"unbased,omitempty"`
+}
+
+// Logs are the streams whose log comes after the newest backup, by source: those in
+// force and, of a source that has none yet in an epoch without a backup of its own, the
+// one that the epoch began with.
+func (h *Head) Logs() map[string]Stream {
+	if h.CutOff != nil || len(h.Ended) == 0 || !same(h.Newest, h.StartedFrom) {
+		return h.Streams
+	}
+	all := maps.Clone(h.Ended)
+	maps.Copy(all, h.Streams)
+	return all
 }
 
 // UseStreams tells the machine which sources' logs are shipped from now on.
 type UseStreams struct{ Sources []string }
 
-// StreamReady answers PrepareStream: a stream of the source can begin there.
+// StreamReady answers PrepareStream: a stream of the source can begin there. Up to there
+// the source's log is that of the stream before, as far as that goes; Gap says that it
+// is not, or that this is not known.
 type StreamReady struct {
 	Source string
 	From   stream.Position
+	Gap    bool
 }
 
 // Shipped says that a part is known to be in the bucket. The next heartbeat names it.
@@ -54,10 +75,14 @@ type StreamForked struct {
 	Incarnation string     // of who wrote it
 }
 
-// PrepareStream has a source get ready for a new stream, which StreamReady says, or says
-// again. One that follows a closed stream begins where that ends, if the source still
-// has its log from there. It may come again.
-type PrepareStream struct{ Source string }
+// PrepareStream has a source get ready for a new stream, which StreamReady says. After is
+// the stream that it is to go on from; the zero Stream: none is known. Where After is
+// Closed the new one begins where that ends, or before, if the source still has its log
+// from there. It may come again.
+type PrepareStream struct {
+	Source string
+	After  Stream
+}
 
 // Ship has the log of a source shipped in this stream, which a confirmed head names: on
 // from its tip, over whatever processes before this one have shipped since. Shipped
@@ -92,8 +117,10 @@ type CloseStreams struct {
 type EndStreams struct {
 	ID      uint64
 	Streams map[string]Stream // by source
-	Lease   string            // the promotion's
-	Head    string            // nonce of the head that it was last seen to be based on
+	// Lost says that a stream which ends before its tip is ended where it does.
+	Lost  bool
+	Lease string // the promotion's
+	Head  string // nonce of the head that it was last seen to be based on
 }
 
 func (UseStreams) event()   {}

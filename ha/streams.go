@@ -28,17 +28,18 @@ type streamsLane struct {
 	farewell *farewellLane
 	poll     *pollLane
 
-	sources  []string                   // whose logs are shipped
-	told     map[string]Stream          // those that Ship was told of
-	asked    map[string]stream.ID       // what PrepareStream was told of, by the stream before
-	ready    map[string]stream.Position // where a new stream of a source can begin
-	tips     map[string]Shipped         // the newest part known of each
-	over     map[string]overStream      // streams of which this process knows that they are
-	begun    map[string]stream.ID       // those in force when the last backup began
-	shipping bool                       // something was told since StopShipping
-	closing  bool                       // CloseStreams is under way
-	lookedAt instant                    // when the last look at the lease was sent that was for a new stream; never: none was
-	mayOpen  bool                       // as of that look
+	sources  []string               // whose logs are shipped
+	told     map[string]Stream      // those that Ship was told of
+	asked    map[string]stream.ID   // what PrepareStream was told of, by the stream before
+	ready    map[string]StreamReady // where a new stream of a source can begin
+	tips     map[string]Shipped     // the newest part known of each
+	over     map[string]overStream  // streams of which this process knows that they are
+	begun    map[string]stream.ID   // those in force when the last backup began
+	shipping bool                   // something was told since StopShipping
+	closing  bool                   // CloseStreams is under way
+	lookedAt instant                // when the last look at the lease was sent that was for a new stream; never: none was
+	mayOpen  bool                   // as of that look
+	readHead bool                   // to see by whom a stream was ended
 }
 
 // overStream is a stream that is closed, or holds another log than this host's.
@@ -60,7 +61,7 @@ func (sl *streamsLane) use(ev UseStreams) {
 // isReady takes in where a new stream of a source can begin.
 func (sl *streamsLane) isReady(ev StreamReady) {
 	if _, asked := sl.asked[ev.Source]; asked {
-		sl.ready[ev.Source] = ev.From
+		sl.ready[ev.Source] = ev
 	}
 }
 
@@ -77,12 +78,20 @@ func (sl *streamsLane) closed(ev StreamClosed) {
 		return
 	}
 	sl.isOverNow(ev.Source, overStream{id: ev.ID, tip: ev.Tip})
-	sl.head.forget()
+	sl.readHead = true
 	by := "by this instance"
 	if ev.End.Lease != "" {
 		by = "by promotion " + ev.End.Lease
 	}
 	sl.report(Warn, "streams", "stream %s of source %s was ended %s: nothing more of it is shipped", ev.ID, ev.Source, by)
+}
+
+// planRead has the head read again after an end part was met.
+func (sl *streamsLane) planRead() {
+	if sl.readHead {
+		sl.readHead = false
+		sl.head.forget()
+	}
 }
 
 // forked follows a stream that holds another log than this host's. Who renews the head
@@ -134,7 +143,7 @@ func (sl *streamsLane) plan() {
 		s, named := h.Streams[source]
 		switch told, is := sl.told[source]; {
 		case !named || s.Closed || sl.isOver(source, s.ID):
-			sl.prepare(source, s.ID)
+			sl.prepare(source, sl.upToDate(source, s))
 		case !is || told.ID != s.ID || told.Unbased != s.Unbased:
 			sl.told[source], sl.shipping = s, true
 			sl.emit(Ship{Source: source, Stream: s})
@@ -142,14 +151,23 @@ func (sl *streamsLane) plan() {
 	}
 }
 
-// prepare has a source get ready for a new stream, after this one.
-func (sl *streamsLane) prepare(source string, after stream.ID) {
-	if before, is := sl.asked[source]; is && before == after || !sl.mayBegin() {
+// prepare has a source get ready for a new stream, after the one that the head names.
+func (sl *streamsLane) prepare(source string, named Stream) {
+	if before, is := sl.asked[source]; is && before == named.ID || !sl.mayBegin() {
 		return
 	}
-	sl.asked[source], sl.shipping = after, true
+	sl.asked[source], sl.shipping = named.ID, true
 	delete(sl.ready, source)
-	sl.emit(PrepareStream{Source: source})
+	sl.emit(PrepareStream{Source: source, After: after(sl.head.fresh(), source, named)})
+}
+
+// after is the stream that a new one goes on from: the one that the head names or, at the
+// beginning of an epoch that began with all of it, the one that its commit has closed.
+func after(h *Head, source string, named Stream) Stream {
+	if named.ID.IsZero() && h.CutOff == nil {
+		return h.Ended[source]
+	}
+	return named
 }
 
 // mayBegin reports whether a stream may begin: the application runs, and is to go on.
@@ -169,6 +187,9 @@ func (sl *streamsLane) stop() {
 	clear(sl.tips)
 	clear(sl.over)
 	clear(sl.begun)
+	if sl.closing {
+		sl.work.cancel()
+	}
 	sl.emit(StopShipping{})
 }
 
@@ -210,14 +231,14 @@ func (sl *streamsLane) next(h *Head, newest *backup.Ref) map[string]Stream {
 	if !sl.unsaid() {
 		return all
 	}
-	for source, from := range sl.ready {
+	for source, ready := range sl.ready {
 		if all[source].ID != sl.asked[source] {
 			continue
 		}
 		if all == nil {
 			all = make(map[string]Stream)
 		}
-		all[source] = sl.open(h, source, all[source], from)
+		all[source] = open(h, all[source], ready)
 	}
 	return all
 }
@@ -237,18 +258,18 @@ func (sl *streamsLane) upToDate(source string, s Stream) Stream {
 	return s
 }
 
-// open is a new stream, after the one that the head names or, at the beginning of an
-// epoch, after the one that its commit has closed. A backup leads up to it if there is
-// nothing between the two, and the epoch began with all of the earlier one.
-func (sl *streamsLane) open(h *Head, source string, old Stream, from stream.Position) Stream {
-	s := Stream{ID: stream.ID{Epoch: h.Epoch, N: old.ID.N + 1}, From: from}
-	if old.ID.IsZero() && h.CutOff == nil {
-		old = h.Ended[source]
+// open is a new stream in place of the one that the head names. A backup leads up to it
+// if one leads up to the stream before, and nothing lies between the two.
+func open(h *Head, named Stream, ready StreamReady) Stream {
+	s := Stream{ID: stream.ID{Epoch: h.Epoch, N: named.ID.N + 1}, From: ready.From, Tip: stream.Tip{To: ready.From}}
+	old := after(h, ready.Source, named)
+	s.Unbased = ready.Gap || !old.Closed || old.Unbased || ready.From > old.Tip.To
+	if h.Logs()[ready.Source].ID != old.ID {
+		return s // a backup holds all that came before
 	}
-	if s.Unbased = !old.Closed || old.Unbased || from > old.Tip.To; !s.Unbased {
-		before := old
-		before.Before = nil
-		s.Before = append(slices.Clone(old.Before), before)
+	if s.Before = slices.Clone(old.Before); old.Closed && !old.Unbased {
+		old.Before = nil
+		s.Before = append(s.Before, old)
 	}
 	return s
 }

@@ -25,6 +25,12 @@
 // like; one restores a head that was deleted. Each seed draws which of these happen
 // and how often (Faults).
 //
+// In worlds with streams (Options.Streams) the application's log is shipped in parts by
+// a simulated shipper, and ended and read by promoters, by the rules that package agent
+// has to follow (shipper.go, ending.go). Requests for parts fare like others; sources lose
+// the log before a new stream; names expire; somebody deletes parts, or puts others in
+// place; the disk of an active loses what has been shipped (StreamFaults).
+//
 // # What must hold
 //
 // After every step (see Invariant for each): the history in the bucket, who may

@@ -44,6 +44,8 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 		w.check.answered(p, e)
 	case ha.Report:
 		w.trace("%s: %s", h.id, e.Text)
+	case ha.PrepareStream, ha.Ship, ha.ShipUntil, ha.StopShipping, ha.CloseStreams, ha.EndStreams:
+		p.shipStreams(e, done)
 	default:
 		p.work(e, done)
 	}
@@ -229,6 +231,11 @@ func (p *Process) salvage(e ha.MakeSalvage) ha.Done {
 	}
 	if e.Against != nil && !w.backups[e.Against.ID].gone && w.backups[e.Against.ID].state.digest == p.h.disk.state.digest {
 		return ha.Done{ID: e.ID}
+	}
+	if end, is := e.Ends[db]; is {
+		if last := w.streams.lastOf(end); last != nil && last.state.contains(p.h.disk.state) {
+			return ha.Done{ID: e.ID} // the successor has it all
+		}
 	}
 	return ha.Done{ID: e.ID, Ref: w.keep("salvage", e.Epoch, e.Sequence, e.Against, p.h.disk.state)}
 }

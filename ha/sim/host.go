@@ -43,6 +43,9 @@ type Host struct {
 	ran       map[string]bool // incarnations of the processes that ran here
 	fence     fence
 
+	streamsWell time.Duration // since when requests for parts of streams are answered
+	unshipped   time.Duration // when it last had a stream to go on with, or nothing to ship
+
 	staged, demoted time.Duration // when the last restore of a promotion, and the last demote hook, ended
 }
 
@@ -126,6 +129,11 @@ type Process struct {
 	mute     bool // leaves the record of its name alone
 	blind    bool // does not look who has a source open: a mutation
 
+	flaws     flaws
+	ship      *shipper // nil: nothing is shipped
+	shipUntil ha.Now
+	leaving   bool
+
 	barrier ha.Barrier
 	wake    int // counts timers: only the last one is in force
 	tasks   map[uint64]*task
@@ -173,6 +181,9 @@ func (h *Host) boot() {
 		Self: ha.Peer{Name: h.disk.name, URL: "http://" + h.disk.name, Incarnation: p.incarnation},
 	}, h.disk.journal)
 	p.step(ha.UseConfig{Frequency: ha.Duration(time.Minute)})
+	if w.on() {
+		p.step(ha.UseStreams{Sources: []string{db}})
+	}
 	p.registered()
 	if !p.admitted {
 		h.after(admitEvery, p.tryAgain)

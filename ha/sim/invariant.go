@@ -45,6 +45,11 @@ const (
 	// was not staged for exactly the chosen backup, and nothing is replaced under
 	// a running application.
 	Restore Invariant = "restore"
+	// Streams: what is read of a stream is a prefix of one chain, and nothing behind an
+	// end part is; a write that was confirmed is in every later epoch that does not begin
+	// with an older backup on purpose; a stream is opened once, and goes on after a
+	// promotion that was given up (streamchecks.go).
+	Streams Invariant = "streams"
 	// Progress: once nothing goes wrong any more, the cluster comes to rest.
 	Progress Invariant = "progress"
 )
@@ -89,6 +94,8 @@ func (c *checker) written(key string, value any) {
 	switch v := value.(type) {
 	case *ha.Head:
 		c.headWritten(v)
+	case *ha.Lease:
+		c.leaseWritten(v)
 	case *ha.Marker:
 		c.markerWritten(key, v)
 	case *ha.SalvageRecord:
@@ -117,6 +124,7 @@ func (c *checker) headWritten(h *ha.Head) {
 		c.fail(History, "the epoch went from %d to %d", last.Epoch, h.Epoch)
 	}
 	c.chain(last, h)
+	c.headStreams(last, h)
 	if h.Epoch == last.Epoch+1 {
 		c.commit(last, h)
 	}
@@ -208,6 +216,7 @@ func (c *checker) commit(last, h *ha.Head) {
 		c.fail(Promotion, "%s committed epoch %d on the word that the host of %s is off, which has renewed the head since", s.host.id, h.Epoch, last.Active.Name)
 	case s.disks != s.host.disks:
 		// The host's disk was put back since: nothing can be said of it.
+	case c.w.on() && c.appliedAll(s.host.disk.state, h):
 	case s.host.disk.state.digest != c.w.backups[h.Newest.ID].state.digest:
 		c.fail(Restore, "%s committed epoch %d with another state than that of backup %s", s.host.id, h.Epoch, h.Newest.ID)
 	}
@@ -273,6 +282,7 @@ func (c *checker) effect(p *Process, e ha.Effect) {
 	case ha.Write:
 		p.checkSaidStopped(e)
 		p.checkNamed(e)
+		c.opensStream(p, e)
 		// A commit may land long after: what it was based on is noted now.
 		if h, ok := e.Object.(*ha.Head); ok && p.h.disk.journal.Promotion != nil {
 			c.sent[h.Nonce] = &attempt{host: p.h, disks: p.h.disks, promotion: *p.h.disk.journal.Promotion}

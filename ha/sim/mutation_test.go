@@ -22,6 +22,7 @@ type mutation struct {
 	clock   func(h *Host, now ha.Now) ha.Now
 	fencing ha.FencingMode
 	faults  Faults
+	streams *StreamFaults
 }
 
 // mutations is the table of guards. An unknown outcome that is told as a plain
@@ -211,7 +212,7 @@ func TestEveryGuardIsNeeded(t *testing.T) {
 		t.Run(m.guard, func(t *testing.T) {
 			t.Parallel()
 			for s := range uint64(mutationSeeds) {
-				o := Options{Seed: s + 1, Hosts: 3, Fencing: m.fencing, Faults: &m.faults, Duration: 10 * time.Minute}
+				o := Options{Seed: s + 1, Hosts: 3, Fencing: m.fencing, Faults: &m.faults, Streams: m.streams, Duration: 10 * time.Minute}
 				o.Faults.Operate = cmp.Or(m.faults.Operate, 30*time.Second)
 				if err := New(o).Run(); err != nil {
 					t.Fatalf("with its guards: %v", err)
@@ -590,7 +591,7 @@ func unverified(p *Process, next Runner) Runner {
 			if err != nil {
 				return failed(s.ID, "fetch")
 			}
-			p.h.disk.stage = stage{s.Ref.ID, got}
+			p.h.disk.stage = stage{backup: s.Ref.ID, state: got}
 			return ha.Done{ID: s.ID}
 		}})
 	}

@@ -14,6 +14,7 @@ type Options struct {
 	Fencing  ha.FencingMode
 	Faults   *Faults
 	Duration time.Duration // of trouble; afterwards everything heals
+	Streams  *StreamFaults // the application's log is shipped in streams; nil: it is not
 	Copies   bool          // hosts are copied and put back in every run, not in one of three
 	Trace    func(format string, args ...any)
 

@@ -22,6 +22,7 @@ type bucketCopy struct {
 	head    *ha.Head
 	names   map[string]string
 	commits map[uint64]*ha.Head
+	parts   map[string]*part
 }
 
 // mostPutBacks bounds how often a run's bucket is put back: each time takes an
@@ -34,6 +35,9 @@ func (m *mishaps) copyBucket() {
 		return
 	}
 	c := bucketCopy{objects: maps.Clone(m.w.store.objects), backups: map[string]bool{}, head: m.w.head, names: maps.Clone(m.w.names), commits: maps.Clone(m.w.check.commits)}
+	if m.w.on() {
+		c.parts = maps.Clone(m.w.streams.parts)
+	}
 	for id, b := range m.w.backups {
 		c.backups[id] = !b.gone
 	}
@@ -54,6 +58,9 @@ func (m *mishaps) putBack(h *Host) {
 	w.trace("the bucket is put back: epoch %d, rev %d", c.head.Epoch, c.head.Rev)
 	w.putBacks++
 	w.tainted, w.lastPutBack = true, w.now
+	if w.on() {
+		w.streams.putBack(c.parts)
+	}
 	before := w.store.objects
 	w.store.load(c.objects)
 	clear(w.store.past) // whatever showed older versions shows the bucket as it is now

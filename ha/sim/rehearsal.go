@@ -11,6 +11,7 @@ import (
 type stage struct {
 	backup string // its id
 	state  *state
+	want   uint64 // digest of what was to be staged, where log was applied to the backup
 }
 
 // drawRehearsal picks how a world's standbys rehearse.
@@ -31,11 +32,35 @@ func (p *Process) putBeside(id uint64, backup string) ha.Done {
 	if err != nil || !p.h.w.verify(backup, s) {
 		return failed(id, "verify")
 	}
-	p.h.disk.stage = stage{backup, s}
+	p.h.disk.stage = stage{backup: backup, state: s}
 	return ha.Done{ID: id, Note: "restored"}
 }
 
-func (p *Process) stage(e ha.Stage) ha.Done { return p.putBeside(e.ID, e.Ref.ID) }
+// stage stages a backup, and applies to it what log there is.
+func (p *Process) stage(e ha.Stage) ha.Done {
+	d := p.putBeside(e.ID, e.Ref.ID)
+	st := &p.h.disk.stage
+	if last, is := e.Ends[db]; is && d.Err == nil {
+		if !p.reaches() {
+			return failed(e.ID, "read the log")
+		}
+		applied, err := p.apply(st.state, last)
+		if err != nil {
+			p.h.w.trace("%s: %v", p.h.id, err)
+			return failed(e.ID, "apply the log")
+		}
+		st.state, st.want = applied, applied.digest
+	}
+	return d
+}
+
+// whole reports whether a stage is as it was to be.
+func (w *World) whole(s stage) bool {
+	if s.want != 0 {
+		return s.state.digest == s.want
+	}
+	return w.verify(s.backup, s.state)
+}
 
 // rehearse stages a backup and attests it. One that fails leaves the stage
 // before it, or none.
@@ -65,7 +90,7 @@ func (p *Process) swapStaged(e ha.Swap) ha.Done {
 		return failed(e.ID, "nothing is staged")
 	case d.stage.backup != chosen:
 		p.h.w.check.fail(Restore, "%s: swapped in backup %s, chosen was %s", p.h.id, d.stage.backup, chosen)
-	case !p.h.w.verify(chosen, d.stage.state):
+	case !p.h.w.whole(d.stage):
 		p.h.w.check.fail(Restore, "%s: swapped in a damaged backup %s", p.h.id, chosen)
 	}
 	return p.swap(e, d.stage.state)

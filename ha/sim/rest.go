@@ -91,7 +91,7 @@ func (w *World) atRest() bool {
 			}
 			continue
 		}
-		if !s.Leading || !h.app || w.backups[s.Head.Newest.ID].state.digest != h.disk.state.digest {
+		if !s.Leading || !h.app || !w.streams.allShipped(h) || w.backups[s.Head.Newest.ID].state.digest != h.disk.state.digest {
 			return false
 		}
 		leading++
@@ -133,7 +133,7 @@ func (w *World) help() {
 	}
 	if len(able) > 0 && !w.atRest() {
 		w.operator.ask(w.pick(able), func(r string) ha.Event {
-			return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator"}
+			return ha.Promote{Request: r, Mode: ha.ModeFailover, By: "operator", WithoutLog: w.logLost()}
 		})
 	}
 	w.after(w.between(2*time.Minute, 4*time.Minute), w.help)

@@ -127,6 +127,7 @@ func (m *mishaps) quit(h *Host) {
 		return
 	}
 	m.w.trace("%s: the agent is told to end", h.id)
+	p.leaving = true
 	p.step(ha.Farewell{Request: farewell})
 	h.after(farewellWithin, func() { m.quitted(h, p) })
 }

@@ -40,6 +40,7 @@ type World struct {
 	check    checker
 
 	store     *store
+	streams   *streams // nil: nothing is shipped
 	history   *history
 	hosts     []*Host
 	processes int
@@ -102,6 +103,9 @@ func New(opt Options) *World {
 		Active: ha.Peer{Name: first.disk.name, Incarnation: genesis}, Config: "config-0", Fencing: w.fencing,
 	})
 	first.disk.journal = ha.Journal{Role: ha.RoleActive, Epoch: 1, First: true, Last: ha.Position{Epoch: 1, Rev: 1, Nonce: genesis}}
+	if opt.Streams != nil {
+		w.streams = newStreams(w)
+	}
 	for _, h := range w.hosts {
 		h.boot()
 	}
@@ -201,6 +205,10 @@ func (w *World) describe() string {
 		}
 		s, err := json.Marshal(h.proc.m.Status())
 		fmt.Fprintf(&b, ", %s %v\n", s, err)
+		if ship := h.proc.ship; ship != nil {
+			fmt.Fprintf(&b, "  ships %s up to %d, told %d, over %v\n", ship.stream.ID, ship.tip.To, ship.told, ship.over)
+		}
+
 	}
 	return b.String()
 }
