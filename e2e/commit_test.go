@@ -47,11 +47,14 @@ func TestABackupIsSoonInTheCache(t *testing.T) {
 	near := untilCached(t, a, b)
 	wire.Disturb(t, server.Trouble{Type: "latency", With: map[string]any{"latency": latency.Milliseconds()}})
 	far := untilCached(t, a, b)
-	trips := float64(far-near) / float64(latency)
-	t.Logf("from the commit of 1 MB to the cache of a standby, median of %d: %v on loopback, %v with %v of latency: %.1f round trips and %v",
-		*commitTries, near.Round(time.Millisecond), far.Round(time.Millisecond), latency, trips, near.Round(time.Millisecond))
-	if trips > 4 {
-		t.Errorf("%.1f requests waited for one another, want about 3", trips)
+	trips := func(far, near time.Duration) float64 { return float64(far-near) / float64(latency) }
+	middle := *commitTries / 2
+	t.Logf("from the commit of 1 MB to the cache of a standby, median of %d: %v on loopback, %v with %v of latency: %.1f round trips more",
+		*commitTries, near[middle].Round(time.Millisecond), far[middle].Round(time.Millisecond), latency, trips(far[middle], near[middle]))
+	// On a machine that is busy, times alone do not tell three from four; a standby that
+	// was not told, and waits for its poll, is ten late.
+	if n := trips(far[0], near[0]); n > 8 {
+		t.Errorf("%.1f requests waited for one another, want about 3", n)
 	}
 }
 
@@ -67,9 +70,9 @@ func commitHost(c *cluster, name, bucket string) *host {
 	return h
 }
 
-// untilCached is the median time from the commit of a backup until it is cached, by the
-// events of both hosts, which have one clock.
-func untilCached(t *testing.T, a, b *host) time.Duration {
+// untilCached times some backups from their commit until they are cached, by the events
+// of both hosts, which have one clock; the quickest comes first.
+func untilCached(t *testing.T, a, b *host) []time.Duration {
 	t.Helper()
 	data := make([]byte, 1<<20)
 	var took []time.Duration
@@ -93,7 +96,7 @@ func untilCached(t *testing.T, a, b *host) time.Duration {
 	}
 	slices.Sort(took)
 	t.Log(took)
-	return took[len(took)/2]
+	return took
 }
 
 // timeOf is when an event was.
