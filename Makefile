@@ -48,7 +48,7 @@ FIRST ?= 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo build setup packages test soak fuzz lint vulncheck release bench clean
+.PHONY: help demo build setup packages test soak fuzz lint vulncheck release bench growth clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,10 +95,16 @@ release: $(SBOM) $(NFPM) ## build what is shipped, in bin/release: programs, pac
 	cmd/understudy/packaging/release $(VERSION) bin/release $(TARGETS)
 
 bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (KOPIA=/path/of/kopia: beside that, too; SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
-	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+	go test -run '^$$' -bench . -skip 'Growth|IdleAgent' -benchmem -timeout 60m $(PKG)
 	[ '$(PKG)' != ./... ] || KOPIA='$(abspath $(KOPIA))' go test -count=1 -v -timeout 60m ./e2e -run 'TestBesideOthers$$' -args -beside.files=11500 -beside.size=740MiB -beside.tries=5 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v ./e2e -run 'TestABackupIsSoonInTheCache$$' -args -commit.tries=15
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
+
+# One after the other: each measures the processors' time.
+growth: setup ## measure how cost grows with files, backups, standbys and databases, into docs/growth.md (an hour, and 40 GB below TMPDIR)
+	mkdir -p bin
+	go test -p 1 -run '^$$' -bench 'Growth|IdleAgent' -benchtime 1x -timeout 0 ./backup/source/directory ./backup/source/postgres ./ha/control ./e2e | tee bin/growth.txt
+	go test -count=1 ./e2e -run TestGrowthPage -args -growth.in='$(abspath bin/growth.txt)' -growth.out='$(abspath docs/growth.md)'
 
 clean: ## remove what was built
 	rm -rf bin e2e/out $(TOOLS) $(dir $(AZURITE) $(AXE))
