@@ -250,7 +250,9 @@ func (sl *streamsLane) upToDate(source string, s Stream) Stream {
 	case s.Closed:
 	case handed && end.ID == s.ID:
 		s.Tip, s.Closed = end.Tip, true
-	case over.id == s.ID && !over.forked:
+	case over.id == s.ID && over.forked:
+		s.Before, s.Unbased = nil, true // no backup from now on leads up to it
+	case over.id == s.ID:
 		s.Tip, s.Closed = over.tip, true
 	case tip.ID == s.ID && tip.Tip.Sequence > s.Tip.Sequence:
 		s.Tip = tip.Tip
