@@ -21,7 +21,8 @@ import (
 // serverApp is an application that is a PostgreSQL server and nothing else.
 type serverApp struct {
 	databaseApp
-	pg *server.PostgresFolder
+	pg   *server.PostgresFolder
+	more string // of the source's configuration: ", key: value"
 }
 
 func (o *serverApp) config() string {
@@ -32,8 +33,8 @@ func (o *serverApp) config() string {
 		}
 		return string(text)
 	}
-	return fmt.Sprintf("sources:\n  - {name: db, postgres_cluster: {data_dir: %q, url: %q, start: %s, stop: %s}}\nhooks:\n  promote: ['true']\n  demote: ['true']\n",
-		o.pg.Data(), o.pg.DSN("postgres"), words(o.pg.StartCommand()), words(o.pg.StopCommand()))
+	return fmt.Sprintf("sources:\n  - {name: db, postgres_cluster: {data_dir: %q, url: %q, start: %s, stop: %s%s}}\nhooks:\n  promote: ['true']\n  demote: ['true']\n",
+		o.pg.Data(), o.pg.DSN("postgres"), words(o.pg.StartCommand()), words(o.pg.StopCommand()), o.more)
 }
 
 // commits is what a writer was told: its rows, in their order, each with when its commit was
@@ -115,18 +116,24 @@ func (l *commits) read(t *testing.T, dsn string) int {
 	return n
 }
 
-// timeline is the one that a server is on.
-func timeline(t *testing.T, dsn string) (id int) {
+// answer is the first column of the first row of a query, as text.
+func answer(t *testing.T, dsn, query string) (text string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if err := conn.QueryRow(t.Context(), "SELECT ('x'||substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int").Scan(&id); err != nil {
+	if err := conn.QueryRow(t.Context(), "SELECT ("+query+")::text").Scan(&text); err != nil {
 		t.Fatal(err)
 	}
-	return id
+	return text
+}
+
+// timeline is the one that a server is on.
+func timeline(t *testing.T, dsn string) string {
+	t.Helper()
+	return answer(t, dsn, "SELECT ('x'||substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int")
 }
 
 // serverPair is an active with a PostgreSQL server, and a standby that has none yet.
@@ -136,12 +143,12 @@ type serverPair struct {
 	on   map[*host]*server.PostgresFolder
 }
 
-func newServerPair(t *testing.T) *serverPair {
+func newServerPair(t *testing.T, more string) *serverPair {
 	t.Helper()
 	p := &serverPair{cluster: newCluster(t, "file://"+filepath.Join(t.TempDir(), "bucket"), nil), on: map[*host]*server.PostgresFolder{}}
 	for _, name := range []string{"host-a", "host-b"} {
 		pg := server.NewPostgresFolder(t)
-		h := p.host(name, &serverApp{pg: pg})
+		h := p.host(name, &serverApp{pg: pg, more: more})
 		p.on[h] = pg
 	}
 	p.a, p.b = p.hosts[0], p.hosts[1]
@@ -176,7 +183,7 @@ func (h *host) streams(after time.Time) {
 // are written. What the standby has is all but the last second or so, in order.
 func TestAFailoverLosesSeconds(t *testing.T) {
 	t.Parallel()
-	p := newServerPair(t)
+	p := newServerPair(t, "")
 	var l commits
 	end := l.writes(t, p.on[p.a].DSN("postgres"))
 	p.a.streams(time.Now())
@@ -216,10 +223,10 @@ func TestAFailoverLosesSeconds(t *testing.T) {
 // server is on a timeline of its own, and has every row that was acknowledged.
 func TestSwitchoversOfAServerLoseNothing(t *testing.T) {
 	t.Parallel()
-	p := newServerPair(t)
+	p := newServerPair(t, "")
 	var l commits
 	active, standby := p.a, p.b
-	seen := map[int]bool{}
+	seen := map[string]bool{}
 	for turn := range 3 {
 		end := l.writes(t, p.on[active].DSN("postgres"))
 		standby.streams(time.Now())
@@ -234,10 +241,10 @@ func TestSwitchoversOfAServerLoseNothing(t *testing.T) {
 		}
 		line := timeline(t, dsn)
 		if seen[line] {
-			t.Errorf("timeline %d once more", line)
+			t.Errorf("timeline %s once more", line)
 		}
 		seen[line] = true
-		t.Logf("promotion %d: %d rows, timeline %d, application stopped for %v; took %+v", turn, l.rows(), line, promoted.Downtime, promoted.Steps)
+		t.Logf("promotion %d: %d rows, timeline %s, application stopped for %v; took %+v", turn, l.rows(), line, promoted.Downtime, promoted.Steps)
 		active, standby = standby, active
 		standby.eventually("it is a standby that has rehearsed", func() error {
 			if s := standby.status(); s.State != report.StateInSync || s.Staged == "" {

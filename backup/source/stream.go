@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup/stream"
 )
@@ -31,6 +32,18 @@ type Log interface {
 	// Confirm tells the source that everything before p is in the bucket.
 	Confirm(p stream.Position) error
 	Close() error
+}
+
+// Synced is a Streamer whose commits can wait until they are in the bucket.
+type Synced interface {
+	Streamer
+	// Sync says whether they shall, and for how long they wait at most for a bucket that
+	// does not answer where an active may go on without it; 0: without end.
+	Sync() (wanted bool, patience time.Duration)
+	// Arm has commits wait, from now on, for what Log.Confirm confirms. It is idempotent.
+	Arm(ctx context.Context) error
+	// Disarm has them wait no longer. It is idempotent.
+	Disarm(ctx context.Context) error
 }
 
 // Follower is a Restorer whose stage goes on by the log of a stream.

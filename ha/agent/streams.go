@@ -72,6 +72,15 @@ func (s *streams) Read(ctx context.Context, source string, id stream.ID, after s
 	return chain.Read(ctx, source, id, after)
 }
 
+// ReadKnown implements following.Chain.
+func (s *streams) ReadKnown(ctx context.Context, source string, id stream.ID, after, known stream.Tip) (stream.Part, stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Part{}, stream.Tip{}, err
+	}
+	return chain.ReadKnown(ctx, source, id, after, known)
+}
+
 // Find implements following.Chain.
 func (s *streams) Find(ctx context.Context, source string, id stream.ID, at stream.Position, upTo stream.Tip) (stream.Tip, error) {
 	chain, err := s.open()
@@ -95,6 +104,7 @@ func openStreams(ctx context.Context, a *Agent) {
 	chain := &streams{
 		cfg: stream.Config{
 			Store: a.cfg.Store, Ring: a.cfg.Ring, Cluster: a.control.Cluster(), Random: a.cfg.Random, Now: a.control.Time,
+			Recovered: tellRecovered(a),
 		},
 		configs: a.configs,
 		lock:    func(cfg *stream.Config) { cfg.Lock = a.locks.Mode() },
@@ -102,6 +112,10 @@ func openStreams(ctx context.Context, a *Agent) {
 	a.shipping = shipping.New(ctx, shipping.Config{
 		Chain: chain, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
 		Clock: a.cfg.Clock, Post: a.inbox.Post, Log: a.tell,
+		MayLift: func() bool {
+			h := a.state.View().Head
+			return h != nil && h.Fencing.Mode == ha.Available
+		},
 	})
 	a.following = following.New(following.Config{
 		Chain: chain, Sources: a.reloading.sources, View: a.state.View, Every: shipping.Every, Clock: a.cfg.Clock, Log: a.tell, Drop: func(ctx context.Context) error { return a.stage.Drop(ctx) },

@@ -108,7 +108,7 @@ func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Positio
 		o.entered = s.ID
 	}
 	for {
-		p, next, err := o.cfg.Chain.Read(ctx, o.name, s.ID, tip)
+		p, next, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
 		switch {
 		case errors.Is(err, stream.ErrNotYet):
 			return took, nil
@@ -163,7 +163,7 @@ func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position
 	if tip, err = o.find(ctx, s, at); err != nil {
 		return tip, false, err
 	}
-	p, _, err := o.cfg.Chain.Read(ctx, o.name, s.ID, tip)
+	p, _, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
 	switch {
 	case errors.Is(err, stream.ErrNotYet):
 		return tip, true, nil

@@ -29,7 +29,8 @@ type Config struct {
 
 // Chain is the streams in the bucket.
 type Chain interface {
-	Read(ctx context.Context, source string, id stream.ID, after stream.Tip) (stream.Part, stream.Tip, error)
+	// ReadKnown reads the part behind a tip; up to the known one they must be there.
+	ReadKnown(ctx context.Context, source string, id stream.ID, after, known stream.Tip) (stream.Part, stream.Tip, error)
 	// Find returns the tip behind which the part with a position lies.
 	Find(ctx context.Context, source string, id stream.ID, at stream.Position, upTo stream.Tip) (stream.Tip, error)
 	// Close ends a stream for a promoter, behind whatever was shipped.
@@ -43,12 +44,11 @@ type Following struct {
 
 	mu        sync.Mutex
 	followers map[string]*follower
-	woken     chan struct{}
 }
 
 // New follows nothing yet.
 func New(cfg Config) *Following {
-	return &Following{cfg: cfg, followers: make(map[string]*follower), woken: make(chan struct{}, 1)}
+	return &Following{cfg: cfg, followers: make(map[string]*follower)}
 }
 
 // quiet is how long a stream may bring nothing before it is asked at each poll only.
@@ -57,12 +57,16 @@ const quiet = 30 * time.Second
 // Turn takes what has come of all streams, and returns when to look again: soon, while
 // they go on. idle is when to look at streams that do not.
 func (f *Following) Turn(ctx context.Context, idle time.Duration) time.Duration {
+	all := f.all()
+	if len(all) == 0 {
+		return idle
+	}
 	st := f.cfg.View()
 	if st.Role != ha.RoleStandby || st.Promotion != nil || st.Head == nil {
 		return min(idle, f.cfg.Every)
 	}
 	next := idle
-	for _, one := range f.all() {
+	for _, one := range all {
 		if one.turn(ctx, st.Head) {
 			next = min(next, f.cfg.Every)
 		}
@@ -115,6 +119,10 @@ func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (not
 func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, incarnation string, end stream.End) (map[string]ha.Stream, error) {
 	ends := make(map[string]ha.Stream)
 	for name, s := range streams {
+		if s.Closed {
+			ends[name] = s
+			continue
+		}
 		if s.Tip.Sequence == 0 {
 			s.Tip.To = s.From
 		}

@@ -25,6 +25,7 @@ type run struct {
 	closing *closing
 	hurry   chan struct{} // closed once closing is asked for
 	beat    chan struct{} // has one when an idle stream is to be looked at
+	sync    *patience     // nil: commits do not wait for the bucket
 	shipped time.Duration // when the last part was appended, by the monotonic clock: the run's own
 
 	mu        sync.Mutex
@@ -47,6 +48,7 @@ func newRun(s *shipper, of ha.Stream) *run {
 		r.tip = stream.Tip{To: of.From}
 	}
 	r.reading.asOf = r.tip.Time
+	r.sync = newPatience(s.cfg, s.name, s.from)
 	r.ctx, r.cancel = context.WithCancel(s.life)
 	return r
 }
@@ -62,9 +64,16 @@ func (r *run) keep() {
 	defer close(r.done)
 	defer r.cancel()
 	ctx := r.ctx
+	if r.sync != nil {
+		var watching sync.WaitGroup
+		watching.Go(func() { r.sync.watch(ctx) })
+		defer watching.Wait()
+		defer r.cancel()
+	}
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		before := r.reached()
 		err := r.ship(ctx)
+		r.sync.wait() // nothing is confirmed until it is shipped again
 		if ctx.Err() != nil || r.isOver(ctx, err) {
 			return
 		}
@@ -188,6 +197,9 @@ func (r *run) pass(ctx context.Context, log source.Log, begin json.RawMessage, o
 		case why == isDue:
 			r.isLive()
 		}
+		if len(o.buf) > 0 {
+			r.sync.wait()
+		}
 		for len(o.buf) > 0 {
 			if err := r.appendOwn(ctx, log, begin, o); err != nil {
 				return err
@@ -209,6 +221,9 @@ func (r *run) wait() time.Duration {
 	case <-r.hurry:
 		return 0
 	default:
+		if r.sync != nil {
+			return 0 // what commits while a part is under way is the next one
+		}
 		return max(gather, r.shipped+r.cfg.Every-r.cfg.Clock.Now().Mono)
 	}
 }
@@ -309,9 +324,9 @@ func (r *run) confirm(ctx context.Context, log source.Log) error {
 		return fmt.Errorf("confirm what was shipped: %w", err)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.confirmed = to
-	return nil
+	r.mu.Unlock()
+	return r.sync.confirmed(ctx)
 }
 
 // close has the run ship at once from now on, and close the stream when the log ends.

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/clock"
 )
 
 // kind is that of troubles and events.
@@ -49,19 +50,30 @@ func (s *shipper) prepare() {
 	}
 	ctx, next := s.life, s.next
 	s.preparing = s.start(func() {
-		from, err := s.begin(ctx, next)
+		from, ok := s.ready(ctx, next)
 		s.mu.Lock()
 		s.preparing = false
-		idle := s.now == nil
+		ok = ok && s.now == nil
 		s.mu.Unlock()
-		switch {
-		case ctx.Err() != nil || !idle:
-		case err != nil:
-			s.cfg.Log.Trouble(ctx, kind, s.name, fmt.Sprintf("the log of %s is not shipped, which is tried again; a failover now would lose what was written since the newest backup: %v", s.name, err))
-		default:
+		if ok {
 			s.cfg.Post(ha.StreamReady{Source: s.name, From: from})
 		}
 	})
+}
+
+// ready asks the source where a stream can begin until it says so.
+func (s *shipper) ready(ctx context.Context, next *stream.Position) (from stream.Position, ok bool) {
+	for wait := retryFirst; ctx.Err() == nil; wait = min(2*wait, retryMax) {
+		from, err := s.begin(ctx, next)
+		if err == nil {
+			return from, true
+		}
+		if ctx.Err() == nil {
+			s.cfg.Log.Trouble(ctx, kind, s.name, fmt.Sprintf("the log of %s is not shipped, which is tried again; a failover now would lose what was written since the newest backup: %v", s.name, err))
+		}
+		_ = clock.Wait(ctx, wait) // which ends with ctx
+	}
+	return 0, false
 }
 
 // begin is where a stream can begin. Where the log from there is gone, it is where a new

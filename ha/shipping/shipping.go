@@ -27,6 +27,9 @@ type Config struct {
 	Clock       clock.Clock
 	Post        func(ha.Event)
 	Log         event.Reporter
+	// MayLift reports whether commits that wait for a bucket that does not answer may be
+	// told to go on: the cluster's fencing lets an active go on without it.
+	MayLift func() bool
 }
 
 // Chain is the streams in the bucket.

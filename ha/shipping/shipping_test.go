@@ -32,6 +32,20 @@ type database struct {
 	stopped   bool
 	down      bool
 	confirmed stream.Position
+	sync      bool
+	armed     bool
+}
+
+func (d *database) Sync() (bool, time.Duration) { return d.sync, 10 * time.Second }
+
+func (d *database) Arm(context.Context) error {
+	d.change(func() { d.armed = true })
+	return nil
+}
+
+func (d *database) Disarm(context.Context) error {
+	d.change(func() { d.armed = false })
+	return nil
 }
 
 func newDatabase() *database { return &database{grown: make(chan struct{})} }
@@ -122,6 +136,8 @@ type world struct {
 	shipping *shipping.Shipping
 	begun    time.Time
 
+	strict bool
+
 	mu       sync.Mutex
 	posted   []ha.Event
 	troubles map[string]string
@@ -182,6 +198,7 @@ func (w *world) process(incarnation string) {
 	w.shipping = shipping.New(w.t.Context(), shipping.Config{
 		Chain: w.chain, Sources: func() []source.Source { return []source.Source{w.db} }, Incarnation: incarnation,
 		Every: time.Second, Clock: w, Post: w.post, Log: w,
+		MayLift: func() bool { return !w.strict },
 	})
 }
 
@@ -565,6 +582,112 @@ func TestAnIdleStreamIsConfirmed(t *testing.T) {
 		w.want("a", 1)
 		if s := w.shown(); !s.Based || !s.Confirmed {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// waits reports whether commits wait for the bucket.
+func (w *world) waits() bool {
+	w.db.mu.Lock()
+	defer w.db.mu.Unlock()
+	return w.db.armed
+}
+
+// With sync, commits wait as soon as the stream is shipped, and each part goes at once.
+func TestWithSyncCommitsWaitForTheBucket(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.sync = true
+		unbased := of
+		unbased.Unbased = true
+		w.ship(unbased, time.Second)
+		if w.waits() {
+			t.Error("commits wait for what is not confirmed")
+		}
+		w.ship(of, time.Second)
+		w.db.write("a")
+		w.pass(10 * time.Millisecond)
+		if w.want("a", 1); !w.waits() {
+			t.Error("commits do not wait")
+		}
+		for range 10 {
+			w.db.write("b")
+			w.pass(10 * time.Millisecond)
+		}
+		w.want("abbbbbbbbbb", 11)
+	})
+}
+
+// A bucket that does not answer is waited for as long as patience lasts, where the fencing
+// lets an active go on without it; then commits wait no longer, which is a trouble, until
+// it answers.
+func TestPatienceEndsWithTheBucketAway(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		test(t, func(t *testing.T, w *world) {
+			w.db.sync, w.strict = true, strict
+			w.ship(of, time.Second)
+			w.db.write("a")
+			w.pass(time.Second)
+			w.until(time.Second)
+			w.pass(time.Hour)
+			if !w.waits() {
+				t.Fatal("commits do not wait, though nothing was written")
+			}
+			w.db.write("b")
+			w.pass(9 * time.Second)
+			if !w.waits() {
+				t.Error("patience ended too soon")
+			}
+			w.pass(2 * time.Second)
+			w.mu.Lock()
+			told := w.troubles["streams db sync"]
+			w.mu.Unlock()
+			if w.waits() != strict || (told != "") == strict {
+				t.Errorf("strict %v: commits wait: %v; %q", strict, w.waits(), told)
+			}
+			w.until(time.Hour)
+			w.pass(time.Minute)
+			w.mu.Lock()
+			told = w.troubles["streams db sync"]
+			w.mu.Unlock()
+			if w.want("ab", 2); !w.waits() || told != "" {
+				t.Errorf("strict %v: it answers again; commits wait: %v; %q", strict, w.waits(), told)
+			}
+		})
+	}
+}
+
+// An end part ends no patience: a successor may have taken over, and what commits now it
+// does not have.
+func TestAnEndPartEndsNoPatience(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.sync = true
+		w.ship(of, time.Second)
+		w.db.write("a")
+		w.pass(time.Second)
+		if _, _, err := w.chain.Close(t.Context(), stream.Tip{}, stream.Part{Source: "db", Stream: of.ID, Incarnation: "p", End: &stream.End{Lease: "l"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.db.write("b")
+		w.pass(time.Hour)
+		if !w.waits() || w.confirmed() != 1 {
+			t.Errorf("commits wait: %v; confirmed %d", w.waits(), w.confirmed())
+		}
+	})
+}
+
+// A source that cannot say where a stream can begin is asked again.
+func TestASourceIsAskedAgainWhereAStreamCanBegin(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.down = true
+		w.shipping.Prepare("db")
+		w.pass(time.Minute)
+		if _, n := heard[ha.StreamReady](w); n != 0 || w.trouble() == "" {
+			t.Errorf("ready %d times; trouble %q", n, w.trouble())
+		}
+		w.db.change(func() { w.db.down = false })
+		w.pass(time.Minute)
+		if _, n := heard[ha.StreamReady](w); n != 1 {
+			t.Errorf("ready %d times", n)
 		}
 	})
 }

@@ -22,6 +22,7 @@ type checker struct {
 	place    *place
 	programs *programs
 	slot     slot
+	sync     *synced
 	commands [][]string
 }
 
@@ -109,6 +110,9 @@ func (c *checker) checkServer(ctx context.Context) error {
 		found = append(found, c.settings(&a)...)
 		more, err := c.state(ctx, conn, &a)
 		found = append(found, more...)
+		if err == nil {
+			found = append(found, c.sync.check(ctx, conn))
+		}
 		return err
 	})
 	if err != nil {

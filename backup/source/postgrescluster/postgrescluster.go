@@ -53,6 +53,11 @@ type Config struct {
 	Timeout time.Duration
 	// BaseEvery is the age at which a base is replaced by a new one; 0: a day.
 	BaseEvery time.Duration
+	// Sync has commits wait until they are in the bucket. SyncPatience is how long they wait
+	// at most for a bucket that does not answer, where the cluster's fencing lets an active
+	// go on without it; 0: ten seconds.
+	Sync         bool
+	SyncPatience time.Duration
 	// Scratch is a folder for temporary data.
 	Scratch string
 	// KeepOutput reads on what a server prints that Start has left running; nil: this
@@ -66,6 +71,7 @@ type Config struct {
 const (
 	defaultTimeout   = 5 * time.Minute
 	defaultBaseEvery = 24 * time.Hour
+	defaultPatience  = 10 * time.Second
 )
 
 // Source is a PostgreSQL server.
@@ -82,6 +88,7 @@ type Source struct {
 
 	streamer *streamer
 	follower *follower
+	sync     *synced
 	busy     *sync.Mutex // held while something is staged or swapped
 }
 
@@ -95,6 +102,7 @@ var (
 	_ source.Voluminous     = (*Source)(nil)
 	_ source.Positioner     = (*Source)(nil)
 	_ source.Served         = (*Source)(nil)
+	_ source.Synced         = (*Source)(nil)
 	_ source.Streamer       = (*Source)(nil)
 	_ source.Follower       = (*Source)(nil)
 	_ source.Shut           = (*Source)(nil)
@@ -130,6 +138,9 @@ func newSource(name string, cfg Config) (*Source, error) {
 	if cfg.BaseEvery == 0 {
 		cfg.BaseEvery = defaultBaseEvery
 	}
+	if cfg.SyncPatience == 0 {
+		cfg.SyncPatience = defaultPatience
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -145,18 +156,19 @@ const lockTimeout = time.Minute
 // assemble makes the parts, each with those that it needs.
 func (s *Source) assemble(url pgclient.URL) {
 	cfg := s.cfg
-	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, ""), now: cfg.Now}
+	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, "_backup"), now: cfg.Now}
 	s.terms = &terms{scratch: cfg.Scratch}
 	programs := &programs{dir: cfg.BinDir}
 	s.place = &place{path: cfg.DataDir, fault: swap.NoFault}
 	kept := slot{name: slotName(s.name, "_backup")}
-	s.checker = &checker{server: s.server, place: s.place, programs: programs, slot: kept, commands: [][]string{cfg.Start, cfg.Stop}}
+	s.sync = &synced{server: s.server, called: slotName(s.name, ""), wanted: cfg.Sync, patience: cfg.SyncPatience}
+	s.checker = &checker{server: s.server, place: s.place, programs: programs, slot: kept, sync: s.sync, commands: [][]string{cfg.Start, cfg.Stop}}
 	s.dumper = &dumper{name: s.name, server: s.server, slot: kept, terms: s.terms, baseEvery: cfg.BaseEvery, minLog: maxLogOfSmall}
 	s.streamer = &streamer{server: s.server, slot: slot{name: slotName(s.name, "")}, backup: kept, terms: s.terms, marks: marks{scratch: cfg.Scratch}}
 	s.stager = &stager{place: s.place, programs: programs, terms: s.terms}
 	s.follower = &follower{place: s.place, programs: programs, stager: s.stager, timeout: cfg.Timeout}
 	s.process = &process{
-		server: s.server, place: s.place, programs: programs, terms: s.terms, start: cfg.Start, stop: cfg.Stop,
+		server: s.server, place: s.place, programs: programs, terms: s.terms, sync: s.sync, start: cfg.Start, stop: cfg.Stop,
 		timeout: cfg.Timeout, scratch: cfg.Scratch, keepOutput: cfg.KeepOutput,
 	}
 }

@@ -21,7 +21,7 @@ import (
 type primary struct {
 	url     pgclient.URL
 	dataDir string
-	called  string // by which name the server knows the agent
+	called  string // by which name the server knows whoever makes backups
 	now     func() time.Time
 }
 
@@ -105,7 +105,12 @@ func (p *primary) timeline(ctx context.Context) (timeline uint32, history string
 
 // replicate returns a connection for replication.
 func (p *primary) replicate(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := p.url.Replicate(ctx, p.called)
+	return p.replicateAs(ctx, p.called)
+}
+
+// replicateAs is replicate under another name.
+func (p *primary) replicateAs(ctx context.Context, called string) (*pgconn.PgConn, error) {
+	conn, err := p.url.Replicate(ctx, called)
 	if err != nil {
 		return nil, p.replicationTrouble(err)
 	}

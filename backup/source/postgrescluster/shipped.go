@@ -156,7 +156,7 @@ func forks(history string) (all []fork) {
 // shipped.
 func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLog, error) {
 	begin := max(wal.Start(at, b.Segment), at-min(at, tail))
-	conn, err := s.server.replicate(ctx)
+	conn, err := s.server.replicateAs(ctx, s.slot.name)
 	if err != nil {
 		return nil, err
 	}

@@ -152,6 +152,8 @@ type clusterYAML struct {
 	Stop      []string `yaml:"stop"`
 	BinDir    string   `yaml:"bin_dir"`
 	BaseEvery duration `yaml:"base_every"`
+	Sync      bool     `yaml:"sync"`
+	Patience  duration `yaml:"sync_patience"`
 	Timeout   duration `yaml:"timeout"`
 }
 
@@ -167,7 +169,7 @@ func (y *clusterYAML) check(r *reader, place, name string) {
 func (y *clusterYAML) source(r *reader, name string) (source.Source, error) {
 	return postgrescluster.New(name, postgrescluster.Config{
 		DataDir: y.DataDir, URL: string(y.URL), Start: y.Start, Stop: y.Stop, BinDir: y.BinDir,
-		BaseEvery: time.Duration(y.BaseEvery), Timeout: time.Duration(y.Timeout), Scratch: r.scratch(name), KeepOutput: r.keep,
+		BaseEvery: time.Duration(y.BaseEvery), Sync: y.Sync, SyncPatience: time.Duration(y.Patience), Timeout: time.Duration(y.Timeout), Scratch: r.scratch(name), KeepOutput: r.keep,
 	})
 }
 

@@ -1,0 +1,87 @@
+package postgrescluster
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
+	"github.com/understudy-ha/understudy/backup/source/sourcetest"
+	"github.com/understudy-ha/understudy/backup/stream"
+)
+
+// TestCommitsWaitForWhatIsConfirmed, from when that is armed, and for nothing else: not for
+// what was received alone, nor for whoever makes backups.
+func TestCommitsWaitForWhatIsConfirmed(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	s.sql("CREATE TABLE t (n int)")
+	src := s.source(func(cfg *Config) { cfg.Sync = true })
+	log, err := src.OpenLog(t.Context(), nil)
+	sourcetest.Must(t, err)
+	defer func() { sourcetest.Must(t, log.Close()) }()
+	from, _ := log.Begin()
+	sourcetest.Must(t, log.Confirm(from))
+	sourcetest.Must(t, src.Arm(t.Context()))
+	sourcetest.Must(t, src.Arm(t.Context()))
+
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.exec("INSERT INTO t VALUES (1)")
+		done <- err
+	}()
+	waiting := func() bool {
+		return s.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1"
+	}
+	eventually(t, waiting)
+	var to stream.Position
+	eventually(t, func() bool {
+		_, to, err = log.Next(t.Context())
+		sourcetest.Must(t, err)
+		return s.ask("SELECT '"+wal.LSN(to).String()+"'::pg_lsn >= pg_current_wal_flush_lsn()") == "true"
+	})
+	// A backup receives log, too.
+	v := sourcetest.NewVault(t)
+	_, _ = v.Backup(t, src)
+	select {
+	case err := <-done:
+		t.Fatalf("a commit that nobody has confirmed was acknowledged: %v", err)
+	default:
+	}
+	if !waiting() {
+		t.Fatal("the commit does not wait any more")
+	}
+	sourcetest.Must(t, log.Confirm(to))
+	sourcetest.Must(t, <-done)
+
+	sourcetest.Must(t, src.Disarm(t.Context()))
+	s.sql("INSERT INTO t VALUES (2)")
+
+	s.sql("ALTER SYSTEM SET synchronous_standby_names = 'another'", "SELECT pg_reload_conf()")
+	if err := src.Arm(t.Context()); err == nil || !strings.Contains(err.Error(), "synchronous standbys of its own") {
+		t.Errorf("with another synchronous standby: %v", err)
+	}
+	if is := s.ask("SELECT current_setting('synchronous_standby_names')"); is != "another" {
+		t.Errorf("synchronous_standby_names is %q", is)
+	}
+}
+
+// TestSyncSaysWhichRightIsMissing before it is needed.
+func TestSyncSaysWhichRightIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	s.sql("CREATE ROLE agent LOGIN REPLICATION", "GRANT pg_monitor TO agent")
+	as := func(cfg *Config) {
+		cfg.Sync = true
+		cfg.URL = strings.Replace(cfg.URL, "postgres://postgres@", "postgres://agent@", 1)
+	}
+	err := s.source(as).Check(t.Context())
+	const grant = "GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO \"agent\"; GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO \"agent\""
+	if err == nil || !strings.Contains(err.Error(), grant) {
+		t.Fatalf("%v", err)
+	}
+	s.sql(strings.Split(grant, "; ")...)
+	src := s.source(as)
+	sourcetest.Must(t, src.Check(t.Context()))
+	sourcetest.Must(t, src.Arm(t.Context()))
+	sourcetest.Must(t, src.Disarm(t.Context()))
+}
