@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/understudy-ha/understudy/backup/stream"
 )
 
 // Config is what all instances of a cluster share. It is in force once a head
@@ -123,7 +125,17 @@ type Instance struct {
 	// Positions is how far the active's sources had come when this was written,
 	// by the source's name, where the source can tell at little cost.
 	Positions map[string]string `json:"positions,omitempty"`
+	// Shipped is up to when the logs of the active's sources were in the bucket when this
+	// was written, by the source's name.
+	Shipped map[string]ShippedLog `json:"shipped,omitempty"`
 	// Prometheus is the host:port of that host's own, which standbys federate.
 	Prometheus string    `json:"prometheus,omitempty"`
 	Time       time.Time `json:"time"`
+}
+
+// ShippedLog is up to when a source's log is in the bucket: what the active had read by then
+// is in that stream, or before it.
+type ShippedLog struct {
+	Stream stream.ID `json:"stream"`
+	UpTo   time.Time `json:"up_to"`
 }

@@ -40,6 +40,7 @@ func showPreflight(w io.Writer, p promotions.Preflight) {
 		fmt.Fprintf(w, "\nRehearsal: %s.", rehearsal)
 	}
 	fmt.Fprintf(w, "\nWould be lost: %s.\n", p.Loss.Summary)
+	showPoints(w, p)
 	if stops != "" {
 		fmt.Fprintf(w, "Note: %s.\n", stops)
 	}
@@ -62,6 +63,17 @@ func showPreflight(w io.Writer, p promotions.Preflight) {
 		fmt.Fprintf(w, "Would be superseded: %d more (--json names them)\n", n)
 	}
 	fmt.Fprintln(w)
+}
+
+// showPoints writes up to when each source would come back, where that differs: in a
+// switchover all of it does.
+func showPoints(w io.Writer, p promotions.Preflight) {
+	if p.Mode == ha.ModeSwitchover && p.Backup.Newest {
+		return
+	}
+	for _, one := range p.Loss.Sources {
+		terminal.Hanging(w, terminal.Plain, "  - ", one.String())
+	}
 }
 
 // mostSuperseded is how many superseded backups are named.

@@ -73,6 +73,7 @@ type Agent struct {
 	reader     *staging.Reader
 	shipping   *shipping.Shipping
 	following  *following.Following
+	ages       ages
 	leftovers  *staging.Leftovers
 	cached     *work.Cached
 	maker      *work.Maker

@@ -28,7 +28,7 @@ func (a *Agent) Status() report.Status {
 		Cached:    cached, Progress: a.progress.Shown(), Staged: staged, Policy: a.live().Rehearsal.String(), Config: sharedConfig(a), Reload: a.reloading.last(),
 		Instances: a.table.all(core), Federation: a.federation.Status(), Stats: a.stats.Read(a.control),
 	}
-	s.Stats.Snapshots, s.Stats.Shipped = report.Snapshots(a.reloading.sources()), a.shippedCounts()
+	s.Stats.Snapshots, s.Stats.Shipped = report.Snapshots(a.reloading.sources()), shippedCounts(a.shipping)
 	s.Waiting, s.FailoverWait = report.WaitOf(core.Waiting, since), report.WaitOf(core.FailoverWait, since)
 	if core.Bucket != "ok" {
 		s.BucketFailing = (core.BucketSince + since).Seconds()
@@ -90,6 +90,9 @@ func (a *Agent) record() ha.Instance {
 		Prometheus: a.live().Federation.Address, BackupError: core.BackupError, Troubles: a.tell.ShortTroubles(), Unstoppable: a.unstoppable(), Time: a.cfg.Clock.Now().Wall,
 	}
 	rec.Older = peers.OwnSighting(core, a.self.Name)
+	if core.Leading {
+		rec.Shipped = shippedLogs(a.shipping)
+	}
 	if core.Role == ha.RoleStandby {
 		rec.Blockers, rec.Ready = a.readiness.Read()
 	}

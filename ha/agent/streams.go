@@ -125,9 +125,12 @@ func openStreams(ctx context.Context, a *Agent) {
 // useStreams tells the machine which sources' logs can be shipped.
 func (a *Agent) useStreams() { a.inbox.Post(ha.UseStreams{Sources: a.shipping.Sources()}) }
 
-// follow has the stages take in what has come of the streams.
+// follow has the stages take in what has come of the streams, and notes how far that is.
 func (a *Agent) follow(ctx context.Context) time.Duration {
-	return a.following.Turn(ctx, a.cfg.Poll)
+	next := a.following.Turn(ctx, a.cfg.Poll)
+	now := a.cfg.Clock.Now()
+	a.ages.note(now, a.streamStatus(a.state.View(), now.Wall))
+	return next
 }
 
 // closeStreams closes the streams of an active that hands over.
@@ -205,10 +208,21 @@ func replicaStatus(s following.Shown, h *ha.Head) report.StreamStatus {
 	return of
 }
 
+// shippedLogs are up to when the logs of an active's sources are in the bucket.
+func shippedLogs(by *shipping.Shipping) map[string]ha.ShippedLog {
+	all := make(map[string]ha.ShippedLog)
+	for _, s := range by.Shown() {
+		if !s.Stream.IsZero() && !s.UpTo.IsZero() {
+			all[s.Source] = ha.ShippedLog{Stream: s.Stream, UpTo: s.UpTo}
+		}
+	}
+	return all
+}
+
 // shippedCounts are what this process has shipped, by source.
-func (a *Agent) shippedCounts() map[string]report.Shipped {
+func shippedCounts(by *shipping.Shipping) map[string]report.Shipped {
 	all := make(map[string]report.Shipped)
-	for source, c := range a.shipping.Counts() {
+	for source, c := range by.Counts() {
 		all[source] = report.Shipped{Parts: c.Parts, Bytes: c.Bytes, Gaps: c.Gaps}
 	}
 	return all

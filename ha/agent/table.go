@@ -214,7 +214,7 @@ func recordStatus(rec *ha.Instance, h *ha.Head) report.InstanceStatus {
 	s := report.InstanceStatus{
 		URL: rec.URL, Role: rec.Role, State: rec.State, Epoch: rec.Epoch, Version: rec.Version,
 		Incarnation: rec.Incarnation, Keys: rec.Keys, Cached: rec.Cached, Rehearsals: rec.Rehearsals, LastError: rec.LastError, Troubles: rec.Troubles,
-		Blockers: rec.Blockers, Ready: rec.Ready, Unstoppable: rec.Unstoppable, Lag: -1,
+		Blockers: rec.Blockers, Ready: rec.Ready, Unstoppable: rec.Unstoppable, Shipped: rec.Shipped, Lag: -1,
 	}
 	if h == nil || h.Newest == nil {
 		return s

@@ -45,6 +45,9 @@ type Instance interface {
 	// Turn grows whenever this instance's role has changed.
 	Turn() uint64
 	Events() *event.Log
+	// LogAges is how old the recovery points of the logs were that this instance ships,
+	// oldest first.
+	LogAges() []agent.AgeSample
 }
 
 // Table is the table of instances.

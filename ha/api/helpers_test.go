@@ -178,6 +178,10 @@ func (f *fakeAgent) Diff(_ context.Context, a, b string) (catalogue.BackupDiff, 
 	return d, f.call("diff %s %s", a, b)
 }
 
+func (f *fakeAgent) LogAges() []agent.AgeSample {
+	return []agent.AgeSample{{Time: then, Ages: map[string]float64{"db": .4}}}
+}
+
 func (f *fakeAgent) Lags() []agent.LagSample {
 	return []agent.LagSample{{Time: then, Lags: map[string]float64{"b": 0}}}
 }

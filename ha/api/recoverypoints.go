@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/ha/agent"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
 )
@@ -23,6 +24,8 @@ type RecoveryPoints struct {
 	Unknown    string     `json:"unknown,omitempty" doc:"why something of the span is not known; empty: all of it is"`
 	KnownSince *time.Time `json:"known_since,omitempty" doc:"nothing is known of the time before; missing: nothing is known at all"`
 	Instance   string     `json:"instance" doc:"whose log the failures are from: those of others are not known here"`
+	// Logs are apart: those that this instance ships.
+	Logs []agent.AgeSample `json:"logs,omitempty" doc:"of sources whose log this instance ships: how much of it a failover would have lost, at most, in the half minute up to each time; since this process began"`
 }
 
 // RecoveryPoint is the newest state that could be recovered from a time on.
@@ -88,6 +91,11 @@ func (p pastPoints) since(ctx context.Context, to time.Time, span time.Duration)
 	}
 	for _, e := range failures {
 		r.Marks = append(r.Marks, Mark{Time: e.Time, Kind: "failure", Text: e.Text})
+	}
+	for _, s := range p.instance.LogAges() {
+		if !s.Time.Before(r.From) {
+			r.Logs = append(r.Logs, s)
+		}
 	}
 	slices.SortStableFunc(r.Marks, func(x, y Mark) int { return x.Time.Compare(y.Time) })
 	return r, nil

@@ -195,6 +195,18 @@ func (a *large) BackupsAfter(_ context.Context, id string, limit int) (control.B
 	return list, nil
 }
 
+func (a *large) LogAges() []agent.AgeSample {
+	var all []agent.AgeSample
+	for i := range 2880 {
+		s := agent.AgeSample{Time: time.Now().Add(time.Duration(i-2880) * 30 * time.Second), Ages: map[string]float64{}}
+		if a.status.Recovery != nil && (i < 1000 || i > 1100) {
+			s.Ages["db"] = .4 + float64(i%7)/10 + float64(max(0, 40-max(i-2000, 2000-i)))
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
 func (a *large) Lags() []agent.LagSample {
 	var all []agent.LagSample
 	for i := range 720 {

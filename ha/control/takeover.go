@@ -30,9 +30,13 @@ type Takeover struct {
 	// Unstopped says that nothing on the host of the old one can stop its application:
 	// it may run on, and nobody has given their word that it does not.
 	Unstopped bool `json:"unstopped,omitempty"`
+	// Brought are the logs of sources that came here with it.
+	Brought []Brought `json:"brought,omitempty"`
 	// Lost says in sentences what is not here, and how to look at it; none: nothing
 	// was lost.
 	Lost []string `json:"lost,omitempty"`
+
+	recovered string // what a recovery of the bucket has to tell
 }
 
 // Salvaged is what one instance kept of the state that never reached its
@@ -67,10 +71,10 @@ func (c *Chain) Takeover(ctx context.Context, epoch uint64) (*Takeover, error) {
 	if err := c.salvagedUntold(ctx, t, attrs.Time); err != nil {
 		return nil, err
 	}
-	t.Lost = t.lost()
 	if mk.Recovery != nil {
-		t.Lost = append([]string{recoveryTells(mk.Recovery, mk.Active.Name)}, t.Lost...)
+		t.recovered = recoveryTells(mk.Recovery, mk.Active.Name)
 	}
+	t.Lost = t.lost()
 	return t, nil
 }
 
@@ -145,6 +149,9 @@ func (t *Takeover) Told() bool {
 func (t *Takeover) lost() []string {
 	var all []string
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if t.recovered != "" {
+		say("%s", t.recovered)
+	}
 	for _, s := range t.Salvaged {
 		if s.Backup != "" {
 			base := t.Restored
@@ -156,7 +163,16 @@ func (t *Takeover) lost() []string {
 		}
 	}
 	if !t.Told() {
-		say("what came after backup %s on %s is not here: the failover to epoch %d did without it; %s keeps it as a salvage backup once its agent runs again, and that is told here", t.Restored, t.Old, t.Epoch, t.Old)
+		but := ""
+		if len(t.Brought) > 0 {
+			but = ", but for logs that were shipped,"
+		}
+		say("what came after backup %s on %s%s is not here: the failover to epoch %d did without it; %s keeps it as a salvage backup once its agent runs again, and that is told here", t.Restored, t.Old, but, t.Epoch, t.Old)
+	}
+	if len(all) > 0 && t.Mode == ha.ModeFailover {
+		for _, b := range t.Brought {
+			say("of %s all that was shipped is here: what was read on %s up to %s", b.Source, t.Old, b.UpTo.UTC().Format("2006-01-02 15:04:05.0 UTC"))
+		}
 	}
 	if t.CutOff != "" {
 		say("the backups after %s, up to %s, are superseded by the promotion to epoch %d; they can still be restored: understudy backups", t.Restored, t.CutOff, t.Epoch)

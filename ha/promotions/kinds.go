@@ -56,7 +56,10 @@ type Loss struct {
 	Heartbeat float64 `json:"heartbeat_age_seconds"`
 	// Reported is what the active last said of itself in the bucket; nil: nothing.
 	Reported *Reported `json:"reported,omitempty"`
-	Summary  string    `json:"summary"` // one line
+	// Sources is up to when each source would come back, where the log of any is shipped;
+	// missing: as the backup does.
+	Sources []report.SourcePoint `json:"sources,omitempty"`
+	Summary string               `json:"summary"` // one line
 }
 
 // Reported is what the active said of itself, within a minute of its end.

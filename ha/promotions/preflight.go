@@ -229,10 +229,14 @@ func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, mode
 			return l, err
 		}
 	}
+	l.Sources = o.points(s, h, chosen, m)
+	l.Reported.drop(l.Sources)
 	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)
 	switch {
 	case mode == ha.ModeSwitchover && chosen.Newest:
 		l.Summary = fmt.Sprintf("nothing: %s makes a final backup first", s.Active)
+	case chosen.Newest && len(l.Sources) > 0:
+		l.Summary = "what came after the recovery point of each source"
 	case chosen.Newest:
 		l.Summary = fmt.Sprintf("what was changed after backup %s, %v ago", chosen.ID, age)
 	default:

@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
@@ -260,5 +261,53 @@ func TestWhatARehearsalLeftOpenIsTold(t *testing.T) {
 		if i < 0 || !strings.HasSuffix(p.Checks[i].Detail, "; in doubt: a file; another; not checked: an index") {
 			t.Fatalf("%+v", p.Checks)
 		}
+	}
+}
+
+// TestEachSourceHasItsRecoveryPoint: a failover brings a source back up to where its log is,
+// an older backup as far as the backup goes, whatever the replica here has; and what the log
+// has is not said to be lacking.
+func TestEachSourceHasItsRecoveryPoint(t *testing.T) {
+	s := newStandby(t)
+	now := time.Now()
+	s.newest.Time = now.Add(-3 * time.Minute)
+	id := stream.ID{Epoch: 3, N: 1}
+	s.head.Newest = &s.newest.Ref
+	s.head.Streams = map[string]ha.Stream{"db": {ID: id, Tip: stream.Tip{Sequence: 2, To: 900, Time: now.Add(-time.Hour)}}}
+	s.manifest.Sources = []source.Entry{{Name: "db"}, {Name: "uploads"}}
+	if _, err := s.store.Write(t.Context(), ha.KindHead, ha.HeadKey, s.head, blobstore.Always); err != nil {
+		t.Fatal(err)
+	}
+	s.host.Status = func() report.Status {
+		return report.Status{Status: s.core, Instance: "b", Active: "a", HeadAge: 1,
+			Streams:   []report.StreamStatus{{Source: "db", Replica: true, Stream: "3-1", Part: 2, Runs: true, Based: true}},
+			Instances: []report.InstanceStatus{{Name: "a", Shipped: map[string]ha.ShippedLog{"db": {Stream: id, UpTo: now.Add(-20 * time.Second)}}}}}
+	}
+	points := func(req PromotionRequest) (Loss, string) {
+		t.Helper()
+		p, err := s.Preflight(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Loss, report.PointsText(p.Loss.Sources)
+	}
+	loss, text := points(PromotionRequest{Mode: ha.ModeFailover})
+	if !strings.HasPrefix(text, "db: 20s ago; uploads: 3m0s ago (backup)") || loss.Summary != "what came after the recovery point of each source" {
+		t.Errorf("%q: %s", loss.Summary, text)
+	}
+	if loss, _ := points(PromotionRequest{Mode: ha.ModeSwitchover}); !strings.HasPrefix(loss.Summary, "nothing: ") {
+		t.Error(loss.Summary)
+	}
+
+	s.newest.Newest, s.rehearsal = false, &ha.Rehearsal{Result: ha.RehearsalPassed, Took: ha.Duration(90 * time.Second)}
+	info := control.BackupInfo{Ref: s.newest.Ref}
+	older := s.points(s.host.Status(), s.head, info, s.manifest)
+	if got := report.PointsText(older); got != "db: 3m0s ago (backup: its log is not applied to an older backup; the replica here is built anew, which took 1m30s when a backup was rehearsed last); uploads: 3m0s ago (backup)" {
+		t.Error(got)
+	}
+
+	r := &Reported{Sources: []SourceReported{{Name: "db", Lacks: "3 MiB"}, {Name: "uploads", Lacks: "2 files"}}}
+	if r.drop(loss.Sources); len(r.Sources) != 1 || r.Sources[0].Name != "uploads" {
+		t.Errorf("the log of db has that: %+v", r.Sources)
 	}
 }

@@ -41,14 +41,13 @@ func outlook(s Status) (text string, good bool) {
 	}
 	switch {
 	case h.Stopped:
-		return fmt.Sprintf("by failover only: %s has ended in good order, with its application; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, Seconds(s.LastBackupAge), rehearsal), false
+		return fmt.Sprintf("by failover only: %s has ended in good order, with its application; %s would be lost; %s",
+			s.Active, s.lost(), rehearsal), false
 	case s.Silent():
-		return fmt.Sprintf("by failover only: %s is silent for %s; what came after the newest backup (%s ago) would be lost; %s",
-			s.Active, Seconds(s.HeadAge), Seconds(s.LastBackupAge), rehearsal), false
+		return fmt.Sprintf("by failover only: %s is silent for %s; %s would be lost; %s",
+			s.Active, Seconds(s.HeadAge), s.lost(), rehearsal), false
 	}
-	return fmt.Sprintf("%s; a failover would lose what came after the newest backup (%s ago); %s",
-		lossless, Seconds(s.LastBackupAge), rehearsal), good
+	return fmt.Sprintf("%s; a failover would lose %s; %s", lossless, s.lost(), rehearsal), good && s.logsGood()
 }
 
 // Successors says which standbys could take over from this active, as far as
@@ -73,12 +72,12 @@ func Successors(s Status) (text string, good bool) {
 			others = append(others, i.Name+": "+i.State)
 		}
 	}
-	lost := fmt.Sprintf("what came after the newest backup (%s ago)", Seconds(s.LastBackupAge))
+	lost := s.lost()
 	switch {
 	case s.LastBackup == nil:
 		return "the cluster has no backup yet that a standby could take over with", false
 	case len(ready) > 0:
-		return strings.Join(ready, " or ") + " could take over and lose nothing, or, should this host be lost, " + lost, true
+		return strings.Join(ready, " or ") + " could take over and lose nothing, or, should this host be lost, " + lost, s.logsGood()
 	case len(fetching) > 0:
 		return strings.Join(fetching, " or ") + " could take over and lose nothing, or, should this host be lost, " + lost + ", once it has fetched the newest backup", false
 	case len(others) > 0:

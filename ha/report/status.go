@@ -59,6 +59,9 @@ type Status struct {
 	// Streams are the sources whose log this instance ships, or whose replica it has, by
 	// source: whether or not that goes on.
 	Streams []StreamStatus `json:"streams,omitempty"`
+	// Recovery is up to when a failover now would bring each source back; missing: as the
+	// newest backup does, for no log is shipped.
+	Recovery []SourcePoint `json:"recovery,omitempty"`
 	// Changes are the sources that are not what they were, so that nothing is
 	// published of them, or restored to them, until an operator confirms it.
 	Changes []backup.Change `json:"changes,omitempty"`
@@ -152,6 +155,8 @@ type InstanceStatus struct {
 	Ready      bool           `json:"ready,omitempty"`    // that host was looked at lately, and lacks nothing
 	// Unstoppable says that nothing on that host can stop the application but people.
 	Unstoppable bool `json:"unstoppable,omitempty"`
+	// Shipped is, of the active, up to when the logs of its sources are in the bucket.
+	Shipped map[string]ha.ShippedLog `json:"shipped,omitempty"`
 }
 
 // Snapshot is for how long dumps of a source held a snapshot of its database.

@@ -26,7 +26,7 @@ type StreamStatus struct {
 	// the stream that is in force.
 	Runs      bool `json:"runs"`
 	Based     bool `json:"based"`               // a backup leads up to the stream: a promotion would apply it
-	Confirmed bool `json:"confirmed,omitempty"` // the source was told that all of it is in the bucket
+	Confirmed bool `json:"confirmed,omitempty"` // the source was told that it is in the bucket, but for what has just come there
 	// Behind is what is known to be shipped and is not applied to the replica yet, in the
 	// unit of positions; Lag by how many seconds that is newer.
 	Behind int64   `json:"behind"`

@@ -38,12 +38,14 @@ type Known struct {
 func (s *Status) Judge(k Known) {
 	s.known = k
 	var f findings
+	s.Recovery = s.SourcePoints(s.Head, s.sources(), k.Now)
 	s.selfProblems(&f, k.Schedule, k.Now)
 	for _, t := range k.Troubles {
 		f.problem(topicOfTrouble(t.Kind), true, "%s", t.Text)
 	}
 	s.clusterProblems(&f)
 	s.caveats(&f)
+	s.logFindings(&f)
 	if s.Outlook, s.OutlookGood = outlook(*s); !s.OutlookGood && len(f.all) == 0 {
 		f.caveat(topicOutlook, true, "%s", s.Outlook)
 	}
@@ -58,6 +60,14 @@ func (s *Status) Judge(k Known) {
 	default:
 		s.Verdict = VerdictHealthy
 	}
+}
+
+// sources names what this host's configuration protects.
+func (s *Status) sources() (names []string) {
+	for _, one := range s.Protects.Sources {
+		names = append(names, one.Name)
+	}
+	return names
 }
 
 // findings are what there is to say, as it was found.

@@ -61,6 +61,8 @@ type reading struct {
 	live   bool          // what had gathered before it was opened is in the bucket, as far as that can be told
 	asOf   time.Time     // while it is not live: what was read by then is in the bucket; zero: that is not known
 	err    string        // why it is not shipped
+
+	reached time.Duration // when the newest part was there, by the monotonic clock
 }
 
 // upTo is the time up to which everything that was read is in the bucket.

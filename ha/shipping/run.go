@@ -149,9 +149,10 @@ func (r *run) reached() stream.Tip {
 }
 
 func (r *run) reach(tip stream.Tip) {
+	now := r.cfg.Clock.Now().Mono
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tip = tip
+	r.tip, r.reading.reached = tip, now
 }
 
 // ship ships from the newest part that is known, until something is in the way, or the

@@ -18,7 +18,7 @@ type Shown struct {
 	UpTo      time.Time
 	Ships     bool   // the log is read, and nothing of before that waits
 	Based     bool   // a backup leads up to the stream: a promotion would apply it
-	Confirmed bool   // the source was told that all of it is in the bucket
+	Confirmed bool   // the source was told that it is in the bucket, but for what has just come there
 	Error     string // why it is not shipped; "": nothing is known to be wrong
 }
 
@@ -66,7 +66,10 @@ func (s *Shipping) countsOf(name string) *counts {
 func (r *run) goesOn(ctx context.Context, log source.Log) error {
 	r.isLive()
 	r.isOverTrouble(ctx)
-	if r.shown().Confirmed {
+	r.mu.Lock()
+	is := r.isConfirmed()
+	r.mu.Unlock()
+	if is {
 		return nil
 	}
 	return r.confirm(ctx, log)
@@ -104,13 +107,22 @@ func (r *run) isLive() {
 	r.reading.live = r.reading.live || now-r.reading.opened >= r.cfg.Every
 }
 
+// confirmGrace is for how long a part may be there before its source is told: that is done
+// next.
+const confirmGrace = 2 * time.Second
+
+// isConfirmed reports whether the source was told of all that is there. The caller holds the
+// lock.
+func (r *run) isConfirmed() bool { return r.confirmed == r.tip.To }
+
 // shown is how far it is.
 func (r *run) shown() Shown {
-	now := r.cfg.Clock.Now().Wall
+	now := r.cfg.Clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	justThere := !r.unbased && now.Mono-r.reading.reached < confirmGrace
 	return Shown{
-		Source: r.name, Stream: r.id, Tip: r.tip, UpTo: r.reading.upTo(now), Ships: r.reading.live,
-		Based: !r.unbased, Confirmed: r.confirmed == r.tip.To, Error: r.reading.err,
+		Source: r.name, Stream: r.id, Tip: r.tip, UpTo: r.reading.upTo(now.Wall), Ships: r.reading.live,
+		Based: !r.unbased, Confirmed: r.isConfirmed() || justThere, Error: r.reading.err,
 	}
 }

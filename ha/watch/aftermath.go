@@ -105,6 +105,9 @@ func (f *Aftermath) look(ctx context.Context) {
 	if err != nil {
 		return // the machine tells of a bucket that does not answer
 	}
+	if found != nil {
+		found.Bring(h)
+	}
 	f.at = now
 	f.mu.Lock()
 	f.takeover = found

@@ -3,6 +3,7 @@
 import { ago, span, time } from "./clock.js";
 import { h } from "./dom.js";
 import { lifeless } from "./loss.js";
+import { pointsKey, pointsLine } from "./points.js";
 import { canTakeOver, couldNotRestore, heartbeat, names, stale, standbys, upper, wait } from "./state.js";
 
 // answer says it in one box, from what was looked at. What nobody has looked at is unknown.
@@ -19,9 +20,9 @@ export function answer(s, ctx) {
 
 // answerKey is another one when the answer is.
 export const answerKey = (s) => JSON.stringify([s.outlook, s.outlook_good, s.role, s.promotion?.phase, s.refused, s.last_backup?.id, s.staged, s.active, heartbeat(s), s.failover_wait?.for,
-  canTakeOver(s, { ...s.instances?.find((i) => i.self), self: true }), standbys(s).map((i) => [i.name, i.url, canTakeOver(s, i)]), stale(s) && Math.floor(s.instances_age_seconds / 60)]);
+  pointsKey(s.recovery), canTakeOver(s, { ...s.instances?.find((i) => i.self), self: true }), standbys(s).map((i) => [i.name, i.url, canTakeOver(s, i)]), stale(s) && Math.floor(s.instances_age_seconds / 60)]);
 
-const newest = (s) => s.last_backup ? [time(s.last_backup.time), " (", ago(s.last_backup.time), ")"] : ["nothing: there is no backup"];
+const newest = (s) => s.recovery?.length ? ["the recovery point of each source (", pointsLine(s.recovery), ")"] : s.last_backup ? [time(s.last_backup.time), " (", ago(s.last_backup.time), ")"] : ["nothing: there is no backup"];
 
 function ofActive(s) {
   if (s.refused) return { tone: "bad", verdict: "No.", title: "This instance is refused as the active.", lines: [upper(s.refused) + "."] };

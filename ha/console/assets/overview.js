@@ -5,6 +5,7 @@ import { answer, answerKey } from "./answer.js";
 import { ago, span, time, goDuration } from "./clock.js";
 import { cards } from "./cards.js";
 import { h, replace, badge } from "./dom.js";
+import { pointsList } from "./points.js";
 import { protection } from "./protection.js";
 import { outcome, tookIn } from "./rehearsal.js";
 import { recovery } from "./recovery.js";
@@ -49,7 +50,7 @@ function make(content, ctx) {
 function tiles(s) {
   const all = standbys(s), ready = all.filter((i) => canTakeOver(s, i) === "yes").length, unknown = all.filter((i) => canTakeOver(s, i) === "unknown").length;
   return h("dl", { class: "tiles" }, [
-    ["Newest recoverable state", s.last_backup ? [h("strong", {}, ago(s.last_backup.time)), h("span", { class: "sub" }, time(s.last_backup.time)), s.backup_overdue_seconds > 0 && badge(`overdue: none for ${span(s.backup_overdue_seconds)}`, "bad")] : [badge("none", "bad"), h("span", { class: "sub" }, "There is no backup yet.")]],
+    ["Newest recoverable state", s.last_backup ? [!s.recovery?.length && h("strong", {}, ago(s.last_backup.time)), s.recovery?.length ? pointsList(s.recovery) : h("span", { class: "sub" }, time(s.last_backup.time)), s.backup_overdue_seconds > 0 && badge(`overdue: none for ${span(s.backup_overdue_seconds)}`, "bad")] : [badge("none", "bad"), h("span", { class: "sub" }, "There is no backup yet.")]],
     ["Next backup", next(s)],
     ["Last rehearsal", rehearsed(s)],
     ["Standbys", s.instances_age_seconds < 0 ? badge("unknown", "warn") : [h("strong", {}, all.length ? `${ready} of ${all.length} can take over` : "none"), unknown > 0 && h("span", { class: "sub" }, `${unknown} not known`)]],

@@ -21,7 +21,7 @@ const clockOf = (from, to) => to - from > 20 * 3600e3 ? day : hour;
 // plot draws series of [milliseconds, value] points, each {name, points}, oldest
 // first. write writes a value for people, scaleOf makes the scale of the axis.
 export function plot(title, series, write = span, scaleOf = durations) {
-  const all = series.flatMap((one) => one.points);
+  const all = series.flatMap((one) => one.points.filter(([, y]) => y !== undefined));
   const figure = h("figure", { class: "plot" }, h("figcaption", {}, title));
   if (all.length < 2) {
     figure.append(h("p", { class: "faint" }, "A line stands here once there are two values."));
@@ -32,15 +32,18 @@ export function plot(title, series, write = span, scaleOf = durations) {
   figure.append(chart({ from, to, top: Math.max(...all.map(([, y]) => y)), scaleOf, label: `${title}: ${text}`, draw: ({ x, y, body }) => {
     series.forEach((one, i) => {
       if (!one.points.length) return;
-      body.append(svg("path", { class: `line line-${i % 4}`, d: one.points.map(([px, py], n) => `${n ? "L" : "M"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`).join("") }));
+      body.append(svg("path", { class: `line line-${i % 4}`, d: one.points.map(([px, py], n) => py === undefined ? "" : `${n && one.points[n - 1][1] !== undefined ? "L" : "M"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`).join("") }));
       const [lx, ly] = one.points.at(-1);
       body.append(svg("circle", { class: `dot line-${i % 4}`, cx: x(lx), cy: y(ly), r: 2.5 }));
     });
-  }, under: (at) => series.filter((one) => one.points.length).map((one) => `${one.name ? one.name + ": " : ""}${write(nearest(one.points, at)[1])}`).join(", ") }));
+  }, under: (at) => series.filter((one) => one.points.length).map((one) => `${one.name ? one.name + ": " : ""}${told(nearest(one.points, at)[1], write)}`).join(", ") }));
   if (series.length > 1) figure.append(h("ul", { class: "legend" }, series.map((one, i) => h("li", {}, svg("svg", { viewBox: "0 0 22 8", width: 22, height: 8, "aria-hidden": "true" }, svg("path", { class: `line line-${i % 4}`, d: "M0 4H22" })), one.name))));
   figure.append(h("p", { class: "hint" }, text));
   return figure;
 }
+
+// told says a value, or that there is none: a point without one is a hole in the line.
+const told = (value, write) => value === undefined ? "not known" : write(value);
 
 function nearest(points, at) {
   let low = 0, high = points.length - 1;
@@ -54,7 +57,7 @@ function nearest(points, at) {
 
 function describe(series, write) {
   const parts = series.filter((one) => one.points.length).map((one) => {
-    const values = one.points.map(([, y]) => y);
+    const values = one.points.map(([, y]) => y).filter((y) => y !== undefined);
     return `${one.name ? one.name + ": " : ""}now ${write(values.at(-1))}, from ${write(Math.min(...values))} to ${write(Math.max(...values))}`;
   });
   return parts.join("; ");

@@ -6,6 +6,7 @@ import { ago, readable, span, time } from "./clock.js";
 import { h, replace, badge, busy, bytes, choice, check, complain, field, table, uniqueId } from "./dom.js";
 import { lifeless, lossOf } from "./loss.js";
 import { follow } from "./promotion.js";
+import { pointsKey, pointsList } from "./points.js";
 import { outcome, tookIn } from "./rehearsal.js";
 import { heartbeat, silent, upper, wait } from "./state.js";
 
@@ -89,7 +90,7 @@ function choose(content, ctx, watch) {
       const p = await send("POST", "api/v1/promotions", { ...request(), dry_run: true });
       if (mine !== n || gone) return;
       looked = p;
-      const key = JSON.stringify([p.ok, p.mode, p.backup.id, p.checks, p.wait?.for, p.loss.newer?.length]);
+      const key = JSON.stringify([p.ok, p.mode, p.backup.id, p.checks, p.wait?.for, p.loss.newer?.length, pointsKey(p.loss.sources)]);
       if (key !== drawn || !quiet) { drawn = key; replace(loss, lossBox(p, ctx.status)); replace(preview, details(p, ctx.status)); }
       allow(p.ok, p.ok ? "" : `It would be refused: ${p.checks.filter((c) => !c.ok).map((c) => c.detail).join("; ")}`);
     } catch (e) {
@@ -194,6 +195,7 @@ function details(p, s) {
     h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : [": ", readable(c.detail)]))),
     p.mode === "failover" && h("p", {}, h("strong", {}, "The wait: "), p.wait ? `once it has committed, for ${wait(p.wait)}. That is nearly all the time for which the application is down.` : "none for the old active's application.",
       p.wait?.word && " If you know that its host is off, say so under Exceptions."),
+    p.loss.sources?.length > 0 && (p.mode === "failover" || p.loss.newer?.length > 0) && [h("p", {}, h("strong", {}, "Each source would come back up to:")), pointsList(p.loss.sources)],
     reported.length > 0 && h("p", {}, h("strong", {}, "By the last word of the active, "), time(p.loss.reported.time), ", the backup lacks: ", reported.map((one) => `${one.name}: ${one.lacks}`).join("; "), "."),
     lacks(p.backup).length > 0 && [h("p", {}, h("strong", {}, "The backup lacks:")), h("ul", {}, lacks(p.backup).map((text) => h("li", {}, text)))],
     h("p", { class: "hint" }, "The backup is of ", time(p.backup.time), " (", ago(p.backup.time), "). ", p.loss.heartbeat_age_seconds >= 0 ? `The active was last seen ${span(p.loss.heartbeat_age_seconds)} ago.` : `The active has not been seen alive${silent(s) ? "" : " by this agent"} lately.`),

@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { span, time, goDuration } from "./clock.js";
 import { h, replace, badge } from "./dom.js";
-import { chart, svg } from "./plot.js";
+import { chart, plot, svg } from "./plot.js";
 import { durations } from "./scale.js";
 
 const hour = 3600e3; // milliseconds
@@ -50,7 +50,7 @@ function draw(box, r, s) {
   const marks = r.marks.map((m) => ({ ...m, at: Date.parse(m.time) })).filter((m) => m.at >= from && m.at <= to);
   const text = `The oldest was ${span(worst[1])}`;
   replace(box, chart({
-    from, to, top: Math.max(worst[1], limit * 1.05), scaleOf: durations, height: 190, label: `Age of the newest recoverable state over 24 hours. ${text}.`,
+    from, to, top: Math.max(worst[1], limit * 1.05), scaleOf: durations, height: 190, label: `Age of the newest ${s.recovery?.length ? "backup" : "recoverable state"} over 24 hours. ${text}.`,
     draw: ({ x, y, body, bottom, topEdge, left, right }) => {
       const first = Math.max(known, points[0].at);
       if (first > from) {
@@ -75,5 +75,22 @@ function draw(box, r, s) {
   since > Date.parse(r.from) && !r.unknown && h("p", { class: "hint" }, "The chain of backups begins at ", time(r.known_since), "."),
   r.unknown && h("p", { class: "notice" }, h("strong", {}, "Not all of it is known: "), r.unknown, "."),
   marks.length ? h("ul", { class: "marks" }, marks.slice(-5).reverse().map((m) => h("li", {}, badge(m.kind, m.kind === "failure" ? "bad" : "solid"), " ", time(m.time), " ", m.text))) : h("p", { class: "hint" }, `No promotion in this time, and no failure in the log of ${r.instance}.`),
-  marks.some((m) => m.kind === "failure") && h("p", { class: "hint" }, `Failures are from the log of ${r.instance}; those of other instances are not known here.`));
+  marks.some((m) => m.kind === "failure") && h("p", { class: "hint" }, `Failures are from the log of ${r.instance}; those of other instances are not known here.`),
+  ...logs(r, s));
 }
+
+const gap = 90e3; // milliseconds between two samples, from which on the time between is not known
+
+// logs plots how much of each log a failover would have lost. A time that is not known has
+// no line.
+function logs(r, s) {
+  if (!s.recovery?.length) return [];
+  if (s.role !== "active") return [h("p", { class: "hint" }, "Those are backups. How old the recovery point of a log was is measured on the active, and plotted there.")];
+  const named = s.recovery.map((p) => p.source).filter((name) => r.logs?.some((one) => name in one.ages));
+  if (!named.length) return [h("p", { class: "hint" }, "Those are backups. How old the recovery point of each log was stands here once it has been known for a while.")];
+  const series = named.map((name) => ({ name, points: pieces(r.logs.filter((one) => name in one.ages).map((one) => [Date.parse(one.time), one.ages[name]])) }));
+  return [h("p", { class: "hint" }, "Those are backups. Logs are apart:"), plot("Age of the recovery point of each log, as this process has seen it", series)];
+}
+
+// pieces puts a hole where nothing was known.
+const pieces = (points) => points.flatMap((p, n) => n && p[0] - points[n - 1][0] > gap ? [[points[n - 1][0] + 1, undefined], p] : [p]);
