@@ -110,7 +110,7 @@ func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Positio
 	for {
 		p, next, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
 		switch {
-		case errors.Is(err, stream.ErrNotYet):
+		case notYet(err):
 			return took, nil
 		case err != nil:
 			return took, err
@@ -165,7 +165,7 @@ func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position
 	}
 	p, _, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
 	switch {
-	case errors.Is(err, stream.ErrNotYet):
+	case notYet(err):
 		return tip, true, nil
 	case err != nil:
 		return tip, false, err
@@ -180,6 +180,11 @@ func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position
 		tip, err = o.find(ctx, s, max(from, s.From))
 	}
 	return tip, err == nil, err
+}
+
+// notYet reports whether a part is yet to come: it is not one that is gone.
+func notYet(err error) bool {
+	return errors.Is(err, stream.ErrNotYet) && !errors.Is(err, stream.ErrGone)
 }
 
 // find is the part behind which a position lies.

@@ -279,7 +279,7 @@ func TestAPromotionTakesInAllUpToTheEnd(t *testing.T) {
 	}
 }
 
-// A part that is gone is not passed over.
+// A part that is gone is not passed over, nor taken for one that is yet to come.
 func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
 	w := newWorld(t)
 	w.names(w.ship(1, begin{"a", 0}, 0, true, "012", "34", "56"))
@@ -290,6 +290,11 @@ func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
 		t.Errorf("caught up: %s", note)
 	}
 	w.want("012")
+	w.turn()
+	w.want("012")
+	if s := w.shown(); s.Error == "" || !s.Stream.IsZero() || !strings.Contains(w.trouble, "000000000002") {
+		t.Errorf("trouble %q; shown %+v", w.trouble, s)
+	}
 }
 
 // A replica that does not follow is seen: it is in no stream, and behind what the head names.
