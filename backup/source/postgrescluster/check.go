@@ -149,14 +149,8 @@ func (c *checker) settings(a *answer) (found []error) {
 
 // state says what of the server's present state has to be otherwise.
 func (c *checker) state(ctx context.Context, conn *pgx.Conn, a *answer) (found []error, err error) {
-	spaces, err := pgclient.CollectNames(ctx, conn, `SELECT spcname || ' at ' || pg_catalog.pg_tablespace_location(oid)
-		FROM pg_catalog.pg_tablespace WHERE pg_catalog.pg_tablespace_location(oid) <> '' ORDER BY 1`)
-	if err != nil {
-		return nil, fmt.Errorf("look for tablespaces: %w", err)
-	}
-	if len(spaces) > 0 {
-		found = append(found, fmt.Errorf("tablespaces lie outside of data_dir, which is not supported (%s): move what is in them (ALTER DATABASE … SET TABLESPACE pg_default, ALTER TABLE … SET TABLESPACE pg_default), and drop them",
-			strings.Join(spaces, ", ")))
+	if err := checkSpaces(ctx, conn); err != nil {
+		found = append(found, err)
 	}
 	var super, replicates bool
 	if err := conn.QueryRow(ctx, "SELECT rolsuper, rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user").Scan(&super, &replicates); err != nil {
@@ -167,6 +161,20 @@ func (c *checker) state(ctx context.Context, conn *pgx.Conn, a *answer) (found [
 	}
 	more, err := c.slots(ctx, conn, a)
 	return append(found, more...), err
+}
+
+// checkSpaces refuses tablespaces.
+func checkSpaces(ctx context.Context, conn *pgx.Conn) error {
+	spaces, err := pgclient.CollectNames(ctx, conn, `SELECT spcname || ' at ' || pg_catalog.pg_tablespace_location(oid)
+		FROM pg_catalog.pg_tablespace WHERE pg_catalog.pg_tablespace_location(oid) <> '' ORDER BY 1`)
+	if err != nil {
+		return fmt.Errorf("look for tablespaces: %w", err)
+	}
+	if len(spaces) > 0 {
+		return fmt.Errorf("tablespaces lie outside of data_dir, which is not supported (%s): move what is in them (ALTER DATABASE … SET TABLESPACE pg_default, ALTER TABLE … SET TABLESPACE pg_default), and drop them",
+			strings.Join(spaces, ", "))
+	}
+	return nil
 }
 
 // slots says whether the server has room for the agent's slot, and who uses it.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -44,6 +45,9 @@ const maxLogOfSmall = 256 << 20
 const tail = wal.PageSize
 
 func (d *dumper) dump(ctx context.Context, w chunks.Writer, prev *source.Previous) (e source.Entry, err error) {
+	if done, e, err := d.stopped(ctx, w, prev); done || err != nil {
+		return e, err
+	}
 	err = d.server.url.With(ctx, func(conn *pgx.Conn) error {
 		b := &backup{d: d, w: w, conn: conn}
 		b.begin(prev)
@@ -51,6 +55,28 @@ func (d *dumper) dump(ctx context.Context, w chunks.Writer, prev *source.Previou
 		return err
 	})
 	return e, err
+}
+
+// stopped makes the backup of a server that does not run.
+func (d *dumper) stopped(ctx context.Context, w chunks.Writer, prev *source.Previous) (done bool, e source.Entry, err error) {
+	err = fsx.At(d.server.dataDir, func(at fsx.Place) error {
+		if len(at.Missing) > 0 {
+			return &fs.PathError{Op: "open", Path: at.Path(), Err: fs.ErrNotExist}
+		}
+		data, err := at.Dir.OpenDir(at.Name)
+		if err != nil {
+			return err
+		}
+		defer data.Close()
+		pid, err := runningIn(data)
+		if err != nil || pid != 0 {
+			return err
+		}
+		done = true
+		e, err = d.offline(ctx, w, prev, data)
+		return err
+	})
+	return done, e, err
 }
 
 // backup is one backup, under way.
@@ -81,6 +107,9 @@ func (b *backup) run(ctx context.Context) (source.Entry, error) {
 		return source.Entry{}, err
 	}
 	if err := a.fit(); err != nil {
+		return source.Entry{}, err
+	}
+	if err := checkSpaces(ctx, b.conn); err != nil { // a log that makes one cannot be replayed elsewhere
 		return source.Entry{}, err
 	}
 	b.facts = a.Facts

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
@@ -37,7 +36,8 @@ type follower struct {
 	programs *programs
 	stager   *stager
 	timeout  time.Duration
-	left     bool // the server ran already when the stage was opened
+	left     bool      // the server ran already when the stage was opened
+	last     *instance // that this process has started last; nil: none
 }
 
 // staged is the stage, open.
@@ -281,11 +281,30 @@ func (f *follower) run(ctx context.Context, st *staged) error {
 	if err != nil {
 		return err
 	}
-	if pid == 0 {
-		return f.start(ctx, st)
+	if pid != 0 {
+		wake(pid)
+		return nil
 	}
-	wake(pid)
-	return nil
+	ended := f.ended()
+	return errors.Join(ended, f.start(ctx, st))
+}
+
+// ended says why the last server has ended by itself.
+func (f *follower) ended() error {
+	if f.last == nil {
+		return nil
+	}
+	select {
+	case <-f.last.done:
+		err := f.last.err
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || !exit.Exited() {
+			return nil // somebody has stopped it, or killed it
+		}
+		return f.last.failure("the replica's server has ended", err)
+	default:
+		return nil
+	}
 }
 
 // start starts the hot standby. It says nothing of its own accord: each look for log
@@ -299,24 +318,31 @@ func (f *follower) start(ctx context.Context, st *staged) error {
 	if i.run, err = makeRun(ctx, st.x.At().Place, st.who); err != nil {
 		return err
 	}
-	settings, err := requiredSettings(ctx, bin, st.data.Path())
+	defer i.run.Close()
+	settings, err := requiredSettings(ctx, bin, st.data)
 	if err != nil {
 		return err
 	}
 	settings["hot_standby"] = "on"
-	settings["unix_socket_directories"] = st.data.Path()
+	settings["unix_socket_directories"] = dataPath
 	settings["wal_retrieve_retry_interval"] = "1s"
 	settings["recovery_target_timeline"] = "latest"
 	settings["shared_preload_libraries"] = st.note.Preload
 	settings["log_min_messages"] = "fatal"
+	f.last = i
 	return i.start(ctx, st.note.Major, settings)
 }
 
 // requiredSettings are those that a standby must have as large as the server whose log it
 // replays, as the data folder has them.
-func requiredSettings(ctx context.Context, bin, data string) (map[string]string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pg_controldata"), "-D", data)
+func requiredSettings(ctx context.Context, bin string, data *fsx.Dir) (map[string]string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pg_controldata"), "-D", dataPath)
 	cmd.Env = program.Environ("LC_ALL=C")
+	release, err := handOver(cmd, data)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("read pg_control: %w", err)
@@ -360,11 +386,7 @@ func wake(postmaster int) {
 
 // replayed asks the server how far it is, and whether it has paused.
 func (st *staged) replayed(ctx context.Context) (at wal.LSN, paused bool, err error) {
-	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%s user=%s dbname=postgres application_name=understudy connect_timeout=2", st.data.Path(), port, st.note.Super))
-	if err != nil {
-		return 0, false, err
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := connectIn(ctx, st.data, st.note.Super)
 	if err != nil {
 		return 0, false, err
 	}

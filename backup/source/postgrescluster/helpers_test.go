@@ -188,6 +188,13 @@ func (s *testServer) kill() {
 	for _, n := range all {
 		_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended
 	}
+	if s.bin == "" { // a server of the source's own, which waits for it
+		eventually(s.t, func() bool {
+			pid, err := runningIn(data)
+			return err == nil && pid == 0
+		})
+		all = all[1:]
+	}
 	for _, n := range all {
 		_, _ = syscall.Wait4(n, nil, 0, nil) // it may have had another parent
 	}

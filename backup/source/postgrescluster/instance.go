@@ -30,7 +30,7 @@ import (
 type instance struct {
 	bin  string // where its programs are
 	data *fsx.Dir
-	run  string // the folder of its socket
+	run  *fsx.Dir // with its configuration, and its socket
 	who  owner
 	cmd  *exec.Cmd
 	said *outlet.Tail
@@ -50,16 +50,27 @@ const (
 const runName = "run"
 
 // makeRun makes the folder of the socket anew.
-func makeRun(ctx context.Context, at fsx.Place, who owner) (string, error) {
-	name := swap.Beside(at.Name, runName)
-	if err := fsx.RemoveAll(ctx, at.Dir, name); err != nil {
-		return "", err
+func makeRun(ctx context.Context, at fsx.Place, who owner) (*fsx.Dir, error) {
+	if err := removeRun(ctx, at); err != nil {
+		return nil, err
 	}
-	d, err := at.Dir.Make(name)
+	d, err := at.Dir.Make(swap.Beside(at.Name, runName))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer d.Close()
+	if err := fillRun(d, who); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// removeRun removes the folder of the socket.
+func removeRun(ctx context.Context, at fsx.Place) error {
+	return fsx.RemoveAll(ctx, at.Dir, swap.Beside(at.Name, runName))
+}
+
+func fillRun(d *fsx.Dir, who owner) error {
 	for file, text := range map[string]string{
 		hbaFile: "local all all trust\n", identFile: "", confFile: "# This server is understudy's own.\n",
 	} {
@@ -68,18 +79,43 @@ func makeRun(ctx context.Context, at fsx.Place, who owner) (string, error) {
 			return errors.Join(err, who.give(int(f.Fd())))
 		})
 		if err != nil {
-			return "", err
+			return err
 		}
 	}
 	const private = 0o700
-	return d.Path(), finishDir(d, private, who)
+	return finishDir(d, private, who)
+}
+
+// The server gets its two folders open, and reaches them by these paths: in whatever folder
+// of somebody else's they lie, it works in these very ones.
+const (
+	dataPath = "/proc/self/fd/3"
+	runPath  = "/proc/self/fd/4"
+)
+
+// handOver are the two folders, for a program.
+func handOver(cmd *exec.Cmd, folders ...*fsx.Dir) (release func(), err error) {
+	release = func() {
+		for _, f := range cmd.ExtraFiles {
+			_ = f.Close() // the program has its own
+		}
+	}
+	for _, d := range folders {
+		fd, err := unix.FcntlInt(uintptr(d.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			release()
+			return nil, fmt.Errorf("hold %s: %w", d.Path(), err)
+		}
+		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), d.Path()))
+	}
+	return release, nil
 }
 
 // own are the settings of every instance. They win over what is in the data folder.
 func (i *instance) own() map[string]string {
 	settings := map[string]string{
-		"config_file": filepath.Join(i.run, confFile), "hba_file": filepath.Join(i.run, hbaFile), "ident_file": filepath.Join(i.run, identFile),
-		"unix_socket_directories": i.run, "external_pid_file": filepath.Join(i.run, "pid"), "unix_socket_permissions": "0700", "port": port,
+		"config_file": runPath + "/" + confFile, "hba_file": runPath + "/" + hbaFile, "ident_file": runPath + "/" + identFile,
+		"unix_socket_directories": runPath, "external_pid_file": runPath + "/pid", "unix_socket_permissions": "0700", "port": port,
 		"shared_buffers": "128MB", "huge_pages": "try", "dynamic_shared_memory_type": "posix",
 		"log_destination": "stderr", "log_min_messages": "warning", "lc_messages": "C", "restart_after_crash": "off", "autovacuum": "off",
 		"logging_collector": "off", "ssl": "off", "bonjour": "off", "archive_mode": "off", "hot_standby": "off", "jit": "off",
@@ -104,7 +140,7 @@ func (i *instance) start(ctx context.Context, major int, settings map[string]str
 	if major >= withoutTrigger {
 		delete(all, "promote_trigger_file")
 	}
-	argv := []string{filepath.Join(i.bin, "postgres"), "-D", i.data.Path()}
+	argv := []string{filepath.Join(i.bin, "postgres"), "-D", dataPath}
 	// The last one counts. A target of the recovery can only be set once the others are not.
 	for _, part := range []map[string]string{all, settings} {
 		for _, name := range slices.Sorted(maps.Keys(part)) {
@@ -115,6 +151,11 @@ func (i *instance) start(ctx context.Context, major int, settings map[string]str
 	i.cmd = exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...) // stop ends it
 	i.cmd.Dir, i.cmd.Env, i.cmd.Stderr = "/", program.Environ("LC_ALL=C"), i.said
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: i.who.credential()}
+	release, err := handOver(i.cmd, i.data, i.run)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := i.cmd.Start(); err != nil {
 		return fmt.Errorf("start a server on %s: %w", i.data.Path(), err)
 	}
@@ -123,7 +164,26 @@ func (i *instance) start(ctx context.Context, major int, settings map[string]str
 		defer close(i.done)
 		i.err = i.cmd.Wait()
 	}()
-	return nil
+	return i.appear(ctx)
+}
+
+// appear waits until the server can be seen to work in its folder, or has ended: nobody
+// else may start one meanwhile.
+func (i *instance) appear(ctx context.Context) error {
+	for {
+		pid, err := runningIn(i.data)
+		if err != nil || pid != 0 {
+			return err
+		}
+		select {
+		case <-i.done:
+			return nil // whoever waits for it learns why
+		case <-time.After(pause / 4):
+		case <-ctx.Done():
+			i.stop()
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // credential is as whom a server of the owner's runs; nil: as this process's user.

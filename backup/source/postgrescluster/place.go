@@ -80,6 +80,13 @@ func endStaged(ctx context.Context, x stage.Placement) error {
 		return nil
 	}
 	for _, name := range s.Places() {
+		st, err := s.In.Stat(name)
+		if err != nil {
+			return err
+		}
+		if !fsx.IsDir(st) { // nothing, or what somebody has put there
+			continue
+		}
 		d, err := s.In.OpenDir(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -106,6 +106,7 @@ var (
 	_ source.Streamer       = (*Source)(nil)
 	_ source.Follower       = (*Source)(nil)
 	_ source.Shut           = (*Source)(nil)
+	_ source.Advancer       = (*Source)(nil)
 )
 
 // New makes a PostgreSQL server a source. Nothing is looked at yet.

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
@@ -53,6 +54,7 @@ func (p *process) promoteBy(ctx context.Context, at fsx.Place, i *instance, majo
 	if i.run, err = makeRun(ctx, at, i.who); err != nil {
 		return err
 	}
+	defer i.run.Close()
 	if err := signal(i.data, i.who, standbySignal, recoverySignal); err != nil {
 		return err
 	}
@@ -89,7 +91,17 @@ func (p *process) promoteBy(ctx context.Context, at fsx.Place, i *instance, majo
 	if is, err := readControl(i.data); err != nil || is.State != stateShutDown {
 		return i.failure("stop the server", errors.Join(err, errors.New("it has not shut down in an orderly way")))
 	}
-	return fsx.RemoveAll(ctx, at.Dir, filepath.Base(i.run))
+	return removeRun(ctx, at)
+}
+
+// connectIn connects to a server of the agent's own, by the socket in a held folder.
+func connectIn(ctx context.Context, socket *fsx.Dir, user string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=/proc/self/fd/%d port=%s dbname=postgres application_name=understudy connect_timeout=2", socket.FD(), port))
+	if err != nil {
+		return nil, err
+	}
+	cfg.User = user
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // askToPromote does what pg_ctl does. A server that has only just begun takes no notice.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -143,23 +144,26 @@ func (p *process) ready(ctx context.Context) (timeline uint32, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("it took longer than %v", p.timeout))
 	defer cancel()
 	for {
-		recovering := false
+		var segment string // that it writes to: in recovery it is an error to ask
 		err = p.server.url.With(ctx, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&recovering)
+			return conn.QueryRow(ctx, "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())").Scan(&segment)
 		})
-		if err == nil && recovering {
-			err = errors.New("it is in recovery")
-		}
 		if err == nil {
-			timeline, _, err = p.server.timeline(ctx)
-		}
-		if err == nil {
-			return timeline, nil
+			return timelineOf(segment)
 		}
 		if rest(ctx) != nil {
 			return 0, fmt.Errorf("wait for the server to take writes: %w (%w)", context.Cause(ctx), err)
 		}
 	}
+}
+
+// timelineOf is the timeline in the name of a segment.
+func timelineOf(segment string) (uint32, error) {
+	t, err := strconv.ParseUint(segment[:min(len(segment), 8)], 16, 32)
+	if err != nil {
+		return 0, fmt.Errorf("read the name of the segment %q: %w", segment, err)
+	}
+	return uint32(t), nil
 }
 
 // run runs stop or start to its end. A server that start leaves running may print for as

@@ -178,6 +178,7 @@ func (st *stager) recover(ctx context.Context, at fsx.Place, data *fsx.Dir, f Fa
 	if err != nil {
 		return err
 	}
+	defer run.Close()
 	if err := signal(data, who, recoverySignal, standbySignal); err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (st *stager) recover(ctx context.Context, at fsx.Place, data *fsx.Dir, f Fa
 	if err := signal(data, who, standbySignal, recoverySignal); err != nil {
 		return err
 	}
-	return fsx.RemoveAll(ctx, at.Dir, filepath.Base(run))
+	return removeRun(ctx, at)
 }
 
 // signal makes one signal file, and removes the other.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/stage"
@@ -127,7 +126,7 @@ func (s *Source) sweepRun(ctx context.Context, x stage.Placement) error {
 	if err != nil || there {
 		return err
 	}
-	return fsx.RemoveAll(ctx, x.At().In, swap.Beside(x.At().Place.Name, runName))
+	return removeRun(ctx, x.At().Place)
 }
 
 // Reach implements Restorer.
