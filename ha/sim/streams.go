@@ -70,6 +70,7 @@ type streams struct {
 	rng    *rand.Rand // of its own: what happens otherwise stays the same
 	faults StreamFaults
 	parts  map[string]*part
+	made   map[string]*part // the first of each name, whatever has become of it
 
 	opened     map[stream.ID]bool
 	dropped    map[stream.ID]time.Duration // since when nothing names a stream
@@ -83,7 +84,7 @@ type streams struct {
 func newStreams(w *World) *streams {
 	s := &streams{
 		w: w, rng: rand.New(rand.NewPCG(w.opt.Seed, 0x73747265616d73)), faults: *w.opt.Streams,
-		parts: map[string]*part{}, opened: map[stream.ID]bool{}, dropped: map[stream.ID]time.Duration{}, ends: map[uint64]committed{},
+		parts: map[string]*part{}, made: map[string]*part{}, opened: map[stream.ID]bool{}, dropped: map[stream.ID]time.Duration{}, ends: map[uint64]committed{},
 	}
 	w.after(time.Second, s.watch)
 	if s.faults.Expire {
@@ -113,6 +114,9 @@ func (s *streams) create(pt *part) bool {
 		return false
 	}
 	s.parts[pt.name()] = pt
+	if s.made[pt.name()] == nil {
+		s.made[pt.name()] = pt
+	}
 	return true
 }
 
@@ -194,7 +198,7 @@ func (s *streams) rewind() {
 // there is none.
 func (s *streams) last(id stream.ID, end uint64) *part {
 	for seq := end; seq > 0; seq-- {
-		if pt := s.parts[stream.Key(db, id, seq)]; pt != nil && pt.end == nil {
+		if pt := s.made[stream.Key(db, id, seq)]; pt != nil && pt.end == nil {
 			return pt
 		}
 	}
@@ -319,13 +323,13 @@ func (s *state) since(position stream.Position) (log []int) {
 
 // logLost reports whether somebody has taken parts away that a promotion needs.
 func (w *World) logLost() bool {
-	return w.on() && (w.streams.faults.Lose || w.streams.faults.Tamper)
+	return w.on() && (w.streams.faults.Lose || w.streams.faults.Tamper || w.putBacks > 0)
 }
 
 // putBack puts the parts back to an earlier state. Nobody knows any more which streams
 // there were after it, nor what was confirmed.
 func (s *streams) putBack(parts map[string]*part) {
-	s.parts = maps.Clone(parts)
+	s.parts, s.made = maps.Clone(parts), maps.Clone(parts)
 	s.opened, s.ends = map[stream.ID]bool{}, map[uint64]committed{}
 	s.leaseSince, s.leaseAt = s.w.now, s.w.now
 }
