@@ -34,6 +34,13 @@ OUT   ?= docs/benchmarks.md
 BESIDE ?= docs/beside.md
 KOPIA  ?=
 
+# Where bench says how streams compare with others' tools, of servers of which sizes it
+# measures promotions, and which program is WAL-G, if somebody has built it: in its source
+# `go build ./main/pg` is enough.
+STREAMS ?= docs/beside-streams.md
+SERVERS ?= 100MiB,2GiB
+WALG    ?=
+
 # How long fuzz runs each target, and which ones (a regular expression).
 FUZZTIME ?= 1m
 FUZZ     ?= .
@@ -94,10 +101,11 @@ vulncheck: $(VULN) ## look for known faults in what the program is made of; asks
 release: $(SBOM) $(NFPM) ## build what is shipped, in bin/release: programs, packages, bills of materials, checksums (VERSION=1.2.3 TARGETS=linux/amd64)
 	cmd/understudy/packaging/release $(VERSION) bin/release $(TARGETS)
 
-bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (KOPIA=/path/of/kopia: beside that, too; SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
+bench: setup ## run the benchmarks, and measure promotions, and backups beside other tools (KOPIA=/path/of/kopia WALG=/path/of/wal-g: beside those, too; SIZES=100MiB,1GiB: of less; PKG=./backup/...: only those benchmarks)
 	go test -run '^$$' -bench . -skip 'Growth|IdleAgent' -benchmem -timeout 60m $(PKG)
 	[ '$(PKG)' != ./... ] || KOPIA='$(abspath $(KOPIA))' go test -count=1 -v -timeout 60m ./e2e -run 'TestBesideOthers$$' -args -beside.files=11500 -beside.size=740MiB -beside.tries=5 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v ./e2e -run 'TestABackupIsSoonInTheCache$$' -args -commit.tries=15
+	[ '$(PKG)' != ./... ] || WALG='$(abspath $(WALG))' go test -count=1 -v -timeout 90m ./e2e -run 'TestStreamsBesideOthers$$' -args -streams.seconds=30 -streams.tries=5 -streams.sizes='$(SERVERS)' -streams.turns=3 -streams.out='$(abspath $(STREAMS))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 # One after the other: each measures the processors' time.

@@ -145,23 +145,31 @@ type serverPair struct {
 
 func newServerPair(t *testing.T, more string) *serverPair {
 	t.Helper()
-	p := &serverPair{cluster: newCluster(t, "file://"+filepath.Join(t.TempDir(), "bucket"), nil), on: map[*host]*server.PostgresFolder{}}
+	return newServerPairOf(t, newCluster(t, "file://"+filepath.Join(t.TempDir(), "bucket"), nil), false, more, func(p *serverPair) { p.on[p.a].Start(t) })
+}
+
+// newServerPairOf is newServerPair in a cluster, with servers that may wait for their disk,
+// of which begin starts the first.
+func newServerPairOf(t *testing.T, c *cluster, durable bool, more string, begin func(*serverPair)) *serverPair {
+	t.Helper()
+	p := &serverPair{cluster: c, on: map[*host]*server.PostgresFolder{}}
 	for _, name := range []string{"host-a", "host-b"} {
 		pg := server.NewPostgresFolder(t)
+		pg.Durable = durable
 		h := p.host(name, &serverApp{pg: pg, more: more})
 		p.on[h] = pg
 	}
 	p.a, p.b = p.hosts[0], p.hosts[1]
-	p.on[p.a].Start(t)
+	begin(p)
 	if err := os.RemoveAll(p.on[p.b].Data()); err != nil {
 		t.Fatal(err)
 	}
 	p.a.run("init")
 	p.a.serve()
-	p.a.run("backup")
+	p.a.runLong("backup")
 	p.b.run("join")
 	p.b.serve()
-	p.b.rehearses()
+	p.b.long("has staged the backup", func(s report.Status) bool { return s.LastBackup != nil && s.Staged == s.LastBackup.ID })
 	return p
 }
 

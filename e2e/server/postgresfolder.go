@@ -20,6 +20,9 @@ type PostgresFolder struct {
 	Dir string
 	// Port is its port on 127.0.0.1.
 	Port int
+	// Durable has it wait for its disk, as a real server does. Tests that do not measure
+	// have no use for that.
+	Durable bool
 
 	made *PostgresServer // with its programs and its user
 }
@@ -65,13 +68,18 @@ func (p *PostgresFolder) DSN(database string) string {
 
 // StartCommand starts it, if it does not run, and waits until it takes connections.
 func (p *PostgresFolder) StartCommand() []string {
-	options := fmt.Sprintf("-p %d -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s", p.Port, p.Dir)
+	options := fmt.Sprintf("-p %d -c fsync=%t -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s", p.Port, p.Durable, p.Dir)
 	return p.as(`"$1" -D "$2" status >/dev/null || "$1" -D "$2" -w -s -l "$3" -o "$4" start`, filepath.Join(p.Dir, "server.log"), options)
 }
 
 // StopCommand stops it fast, if it runs, and waits until it has ended.
 func (p *PostgresFolder) StopCommand() []string {
 	return p.as(`if "$1" -D "$2" status >/dev/null; then "$1" -D "$2" -w -s -m fast stop; fi`)
+}
+
+// AsOwner is a command of the server's user, in the server's folder.
+func (p *PostgresFolder) AsOwner(name string, args ...string) *exec.Cmd {
+	return p.made.command(name, args...)
 }
 
 // as is a command of the server's user.
@@ -100,8 +108,8 @@ func (p *PostgresFolder) Start(tb testing.TB) {
 	}
 }
 
-// Kill ends it and all of its processes at once, as a crash would.
-func (p *PostgresFolder) Kill(tb testing.TB) {
+// PID is the id of its first process, while it runs.
+func (p *PostgresFolder) PID(tb testing.TB) int {
 	tb.Helper()
 	text, err := os.ReadFile(filepath.Join(p.Data(), "postmaster.pid"))
 	if err != nil {
@@ -112,6 +120,24 @@ func (p *PostgresFolder) Kill(tb testing.TB) {
 	if err != nil {
 		tb.Fatalf("find PostgreSQL: %v", err)
 	}
+	return pid
+}
+
+// Processes are the ids of those that run: the first one, and its children.
+func (p *PostgresFolder) Processes(tb testing.TB) []int {
+	tb.Helper()
+	pid := p.PID(tb)
+	all, err := children(pid)
+	if err != nil {
+		tb.Fatalf("find PostgreSQL's processes: %v", err)
+	}
+	return append(all, pid)
+}
+
+// Kill ends it and all of its processes at once, as a crash would.
+func (p *PostgresFolder) Kill(tb testing.TB) {
+	tb.Helper()
+	pid := p.PID(tb)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // it makes no more processes
 		tb.Fatalf("kill PostgreSQL: %v", err)
 	}

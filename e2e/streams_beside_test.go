@@ -1,0 +1,297 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/understudy-ha/understudy/e2e/server"
+)
+
+var (
+	streamsSeconds = flag.Int("streams.seconds", 4, "for how long each way to ship PostgreSQL's log is measured")
+	streamsTries   = flag.Int("streams.tries", 1, "how often each is measured; the median counts")
+	streamsOnly    = flag.String("streams.only", "", "which ways are measured, with semicolons; all of them otherwise")
+	streamsSizes   = flag.String("streams.sizes", "16MiB", "sizes of a server, with commas between, for which promotions are measured; none where empty")
+	streamsTurns   = flag.Int("streams.turns", 1, "how many switchovers of each size are measured; the median counts")
+	streamsOut     = flag.String("streams.out", "", "file to write what was measured to; the targets are held then")
+)
+
+// Ways to ship a server's log.
+const (
+	nothing      = "nothing"
+	ourStreams   = "understudy"
+	backrest     = "pgBackRest, 1 s"
+	backrestSlow = "pgBackRest, 10 s"
+	walg         = "WAL-G, 1 s"
+)
+
+// What is measured of each.
+const (
+	ageMiddle     = "age, p50"
+	ageMost       = "age, p99"
+	sentRate      = "uploaded a minute"
+	receivedRate  = "downloaded a minute"
+	requestRate   = "requests a minute"
+	serverEffort  = "processor time of the server"
+	toolEffort    = "processor time of the tool"
+	commitMiddle  = "commit, p50"
+	commitMost    = "commit, p99"
+	commitsSecond = "commits a second"
+)
+
+// Targets of streams.
+const (
+	mostAge         = 1300 * time.Millisecond
+	mostSlower      = 1.05
+	mostStopped     = 3 * time.Second
+	mostStoppedMore = 1.3
+)
+
+// TestStreamsBesideOthers measures what ships the log of a PostgreSQL server to a MinIO
+// server, beside pgBackRest and, where the variable WALG names its program, WAL-G: how old
+// what could be restored is, what that costs, and what a writer feels of it. Then it
+// measures promotions of a standby whose replica follows. In the tests it looks for
+// seconds, at a small server; `make bench` has it measure longer, and hold the targets.
+func TestStreamsBesideOthers(t *testing.T) {
+	c := &shippings{t: t, m: server.MinIO(t), ways: []string{nothing, ourStreams, backrest, backrestSlow}, values: make(map[string]map[string][]float64)}
+	if os.Getenv("WALG") != "" {
+		c.ways = append(c.ways, walg)
+	}
+	if *streamsOnly != "" {
+		c.ways = strings.Split(*streamsOnly, ";")
+	}
+	for try := range *streamsTries {
+		// Another one begins with each try, so that none always comes after the same.
+		first := try % len(c.ways)
+		for _, name := range slices.Concat(c.ways[first:], c.ways[:first]) {
+			t.Run(fmt.Sprint(name, " ", try+1), func(t *testing.T) { c.measure(t, name) })
+		}
+		c.write() // what comes after may take long
+	}
+	c.promotions(t)
+	c.judge()
+	c.write()
+	t.Log("\n" + c.table() + "\n" + c.promoted.table() + "\n" + strings.Join(c.judged, "\n"))
+}
+
+// shippings is what was measured, by what and whose way.
+type shippings struct {
+	t        *testing.T
+	m        *server.MinIOServer
+	ways     []string
+	values   map[string]map[string][]float64
+	promoted serverPromotions
+	judged   []string
+}
+
+func (c *shippings) note(what, whose string, value float64) {
+	if c.values[what] == nil {
+		c.values[what] = make(map[string][]float64)
+	}
+	c.values[what][whose] = append(c.values[what][whose], value)
+}
+
+// measure has a way ship the log of a new server while rows are written.
+func (c *shippings) measure(t *testing.T, name string) {
+	way := newWay(t, c.m, name)
+	pg := server.NewPostgresFolder(t, way.settings()...)
+	pg.Durable = true
+	pg.Start(t)
+	var w timedWriter
+	w.create(t, pg.DSN("postgres"))
+	way.begin(t, pg)
+	end := w.writes(t, pg)
+	seen := watch(t, c.m, way)
+	seen.isShipped(t, w.position, name)
+
+	began, before := time.Now(), spentBy(t, pg, way)
+	way.meter().reset()
+	time.Sleep(time.Duration(*streamsSeconds) * time.Second) // it is measured meanwhile
+	requests, up, down := way.meter().read()
+	ended, after := time.Now(), spentBy(t, pg, way)
+	positions := seen.end()
+	end()
+
+	took := ended.Sub(began)
+	c.note(requestRate, name, float64(requests)/took.Minutes())
+	c.note(sentRate, name, float64(up)/took.Minutes())
+	c.note(receivedRate, name, float64(down)/took.Minutes())
+	c.note(serverEffort, name, (after.server-before.server).Seconds()/took.Seconds())
+	c.note(toolEffort, name, (after.tool-before.tool).Seconds()/took.Seconds())
+	latencies := w.latencies(began, ended)
+	c.note(commitsSecond, name, float64(len(latencies))/took.Seconds())
+	c.note(commitMiddle, name, portion(latencies, 0.5).Seconds())
+	c.note(commitMost, name, portion(latencies, 0.99).Seconds())
+	if name == nothing {
+		return
+	}
+	ages := w.ages(positions, began, ended)
+	c.note(ageMiddle, name, portion(ages, 0.5).Seconds())
+	c.note(ageMost, name, portion(ages, 0.99).Seconds())
+}
+
+// portion is the value that this portion of others does not exceed.
+func portion(all []time.Duration, share float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}
+
+// middle is the median of what was measured; false when nothing was.
+func (c *shippings) middle(what, whose string) (float64, bool) {
+	all := slices.Sorted(slices.Values(c.values[what][whose]))
+	if len(all) == 0 {
+		return 0, false
+	}
+	return all[len(all)/2], true
+}
+
+// ratio is the median, over the tries, of a value and that of nothing in the same try.
+func (c *shippings) ratio(what, whose string) (float64, bool) {
+	all, none := c.values[what][whose], c.values[what][nothing]
+	if len(all) == 0 || len(all) != len(none) {
+		return 0, false
+	}
+	ratios := make([]float64, len(all))
+	for i := range all {
+		ratios[i] = all[i] / none[i]
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2], true
+}
+
+// judge holds the targets where they are measured for the page, and elsewhere that it works.
+func (c *shippings) judge() {
+	age, known := c.middle(ageMost, ourStreams)
+	if !known {
+		return
+	}
+	if *streamsOut == "" && age > 10 {
+		c.t.Errorf("what could be restored was %.1f s old", age)
+	}
+	c.hold("age, p99", age, mostAge.Seconds(), "s")
+	if ratio, known := c.ratio(commitMost, ourStreams); known {
+		c.hold("p99 of a commit, of that with nothing", ratio, mostSlower, "times")
+	}
+	for _, one := range c.promoted.targets() {
+		c.hold(one.what, one.value, one.most, one.unit)
+	}
+}
+
+func (c *shippings) hold(what string, value, most float64, unit string) {
+	word := "held"
+	if value > most {
+		word = "**missed**"
+		if *streamsOut != "" {
+			c.t.Errorf("%s: %.2f %s, want %.2f at most", what, value, unit, most)
+		}
+	}
+	c.judged = append(c.judged, fmt.Sprintf("- %s: %.2f %s, the target is %.2f at most: %s.", what, value, unit, most, word))
+}
+
+// row is a line of the table.
+type streamsRow struct {
+	what  string
+	shows func(float64) string
+}
+
+var streamsRows = []streamsRow{
+	{ageMiddle, showSeconds}, {ageMost, showSeconds},
+	{sentRate, showBytes}, {receivedRate, showBytes}, {requestRate, func(n float64) string { return fmt.Sprintf("%.0f", n) }},
+	{serverEffort, showShare}, {toolEffort, showShare},
+	{commitsSecond, func(n float64) string { return fmt.Sprintf("%.0f", n) }},
+	{commitMiddle, showMillis}, {commitMost, showMillis},
+}
+
+func showSeconds(n float64) string { return fmt.Sprintf("%.2f s", n) }
+func showMillis(n float64) string  { return fmt.Sprintf("%.2f ms", 1000*n) }
+func showShare(n float64) string   { return fmt.Sprintf("%.1f%%", 100*n) }
+func showBytes(n float64) string   { return humanize.IBytes(uint64(n)) }
+
+// table has a line for each thing, and a column for each way.
+func (c *shippings) table() string {
+	var b strings.Builder
+	b.WriteString("| | " + strings.Join(c.ways, " | ") + " |\n|" + strings.Repeat(" --- |", len(c.ways)+1) + "\n")
+	line := func(what string, value func(whose string) (string, bool)) {
+		b.WriteString("| " + what + " |")
+		for _, whose := range c.ways {
+			text, known := value(whose)
+			if !known {
+				text = "–"
+			}
+			b.WriteString(" " + text + " |")
+		}
+		b.WriteString("\n")
+	}
+	for _, row := range streamsRows {
+		line(row.what, func(whose string) (string, bool) {
+			value, known := c.middle(row.what, whose)
+			return row.shows(value), known
+		})
+	}
+	line("commit, p99, of that with nothing", func(whose string) (string, bool) {
+		ratio, known := c.ratio(commitMost, whose)
+		return fmt.Sprintf("%.2f", ratio), known
+	})
+	return b.String()
+}
+
+// write writes the page to the file that is asked for.
+func (c *shippings) write() {
+	if *streamsOut == "" {
+		return
+	}
+	if err := os.WriteFile(*streamsOut, []byte(c.page()), 0o644); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// page is what was measured, with what has to be known about it.
+func (c *shippings) page() string {
+	text := "# Streams beside others\n\n" + fmt.Sprintf("`make bench` wrote this file. A writer commits a row of about 100 bytes 200 times a second to a PostgreSQL server that waits for its disk, "+
+		"while its log is shipped to a MinIO server on the same machine, by each tool in turn, and by none. Medians of %d runs of %d s each, each with a new server, after a base backup.\n\n", *streamsTries, *streamsSeconds) +
+		"*Age* is how much of what the writer was told to be committed could not be restored if the active vanished now, in seconds. Every 50 ms the bucket is listed for the newest log in it, and what that holds is compared with the position of each row: a row counts once the log reaches the row after it. " +
+		"Requests and bytes are what a proxy before MinIO has counted: all of the agent's, with its heartbeats, and no backup. Processor time is a share of one processor: the server's with its senders, the tool's with what it starts. A commit is timed by the writer. " +
+		"The writer, the server, the tool, the proxy and MinIO share the machine.\n\n" +
+		"- understudy: as it is after `understudy init`, with a `postgres_cluster` source; it compresses and encrypts.\n" +
+		"- pgBackRest: " + backrestVersion() + ", `archive-push` to S3 (through TLS, which the proxy ends: pgBackRest takes no other) with zstd and its own encryption; `archive_timeout` is named in the column.\n" +
+		"- WAL-G: " + walgVersion() + ".\n\n" +
+		"Measured on " + machine() + ".\n\n" + c.table() + "\n"
+	if c.promoted.any() {
+		text += "## Promotions\n\n" + c.promoted.text() + c.promoted.table() + "\n"
+	}
+	if len(c.judged) > 0 {
+		text += "## Targets\n\n" + strings.Join(c.judged, "\n") + "\n"
+	}
+	return text
+}
+
+func backrestVersion() string {
+	return strings.TrimPrefix(word("pgbackrest", "version"), "pgBackRest ")
+}
+
+// walgVersion says which WAL-G was measured.
+func walgVersion() string {
+	const whence = "the Go proxy has no version of it, so `make bench` measures it where somebody has built it in its source (`WALG=/path/of/wal-g`)"
+	bin := os.Getenv("WALG")
+	if bin == "" {
+		return whence + "; here nobody had"
+	}
+	out, err := exec.Command(bin, "--version").Output()
+	if err != nil {
+		return whence
+	}
+	version, _, _ := strings.Cut(strings.TrimPrefix(string(out), "wal-g version "), "\n")
+	fields := strings.Fields(version)
+	return strings.Join(fields[:min(1, len(fields))], "") + ", `wal-push` with zstd, not encrypted; " + whence
+}
