@@ -66,7 +66,7 @@ demo: build ## run the whole story on this machine (ARGS=--once: then exit)
 build: ## build bin/understudy
 	$(BUILD) -ldflags "-X main.commit=$$(git rev-parse HEAD 2>/dev/null)" -o bin/understudy ./cmd/understudy
 
-setup: packages $(DEBIAN) $(SBOM) $(NFPM) $(MINIO) $(MINIO_ADMIN) $(MC) $(GCS) $(POCKETBASE) $(COMPOSE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Docker, Node.js, Chromium, a C compiler, zstd, restic
+setup: packages $(DEBIAN) $(SBOM) $(NFPM) $(MINIO) $(MINIO_ADMIN) $(MC) $(GCS) $(POCKETBASE) $(COMPOSE) $(AZURITE) $(AXE) $(PROMETHEUS) ## install what the tests need: servers of object stores, PostgreSQL, PocketBase, Prometheus, Docker, Node.js, Chromium, a C compiler, zstd, restic, pgBackRest
 
 packages:
 	e2e/tools/packages

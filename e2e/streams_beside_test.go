@@ -114,7 +114,11 @@ func (c *shippings) measure(t *testing.T, name string) {
 
 	began, before := time.Now(), spentBy(t, pg, way)
 	way.meter().reset()
-	time.Sleep(time.Duration(*streamsSeconds) * time.Second) // it is measured meanwhile
+	select {
+	case <-time.After(time.Duration(*streamsSeconds) * time.Second):
+	case <-seen.done:
+		t.Fatal("nobody looks at the bucket any more")
+	}
 	requests, up, down := way.meter().read()
 	ended, after := time.Now(), spentBy(t, pg, way)
 	positions := seen.end()
@@ -199,7 +203,7 @@ func (c *shippings) hold(what string, value, most float64, unit string) {
 	c.judged = append(c.judged, fmt.Sprintf("- %s: %.2f %s, the target is %.2f at most: %s.", what, value, unit, most, word))
 }
 
-// row is a line of the table.
+// streamsRow is a line of the table.
 type streamsRow struct {
 	what  string
 	shows func(float64) string
