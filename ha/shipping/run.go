@@ -136,6 +136,7 @@ func (r *run) giveUp(ctx context.Context, why error) bool {
 	tip := r.reached()
 	r.counts.gaps.Add(1)
 	r.over(r, nil)
+	r.lacks()
 	r.cfg.Log.Note(ctx, event.Alarm, kind, fmt.Sprintf("the log of %s has a gap behind %s UTC: %v; a new stream begins, and replicas are built anew", r.name, tip.Time.UTC().Format(time.DateTime), why), map[string]any{"source": r.name})
 	r.cfg.Post(ha.StreamClosed{Source: r.name, ID: r.id, Tip: tip, End: end})
 	return true

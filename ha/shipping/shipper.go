@@ -32,6 +32,7 @@ type shipper struct {
 	preparing bool
 	closed    map[stream.ID]bool
 	next      *stream.Position // where the next stream begins, behind one that was closed; nil: where the source says
+	gap       bool             // and its log does not go on from there
 }
 
 func newShipper(ctx context.Context, cfg *Config, g *gate, start func(func()) bool, name string, from source.Streamer, c *counts) *shipper {
@@ -56,7 +57,7 @@ func (s *shipper) prepare() {
 		ok = ok && s.now == nil
 		s.mu.Unlock()
 		if ok {
-			s.cfg.Post(ha.StreamReady{Source: s.name, From: from})
+			s.cfg.Post(ha.StreamReady{Source: s.name, From: from, Gap: s.hasGap()})
 		}
 	})
 }
@@ -81,9 +82,7 @@ func (s *shipper) ready(ctx context.Context, next *stream.Position) (from stream
 func (s *shipper) begin(ctx context.Context, next *stream.Position) (stream.Position, error) {
 	log, err := s.from.OpenLog(ctx, next)
 	if errors.Is(err, source.ErrGap) {
-		s.mu.Lock()
-		s.next = nil
-		s.mu.Unlock()
+		s.lacks()
 		log, err = s.from.OpenLog(ctx, nil)
 	}
 	if err != nil {
@@ -91,6 +90,20 @@ func (s *shipper) begin(ctx context.Context, next *stream.Position) (stream.Posi
 	}
 	from, _ := log.Begin()
 	return from, log.Close()
+}
+
+// lacks notes that the source does not have the log any more, or not the same, with which
+// the stream that was closed would go on.
+func (s *shipper) lacks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next, s.gap = nil, true
+}
+
+func (s *shipper) hasGap() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gap
 }
 
 // ship ships a stream, unless that is done already, or it was closed.
@@ -107,6 +120,7 @@ func (s *shipper) ship(of ha.Stream) {
 	if s.now != nil {
 		s.now.cancel()
 	}
+	s.gap = false
 	r := newRun(s, of)
 	before := s.now
 	if s.start(func() {
@@ -149,7 +163,7 @@ func (s *shipper) look() {
 const closeTimeout = time.Minute
 
 // close stops the source's server, ships what is left, and closes the stream.
-func (s *shipper) close(ctx context.Context, of ha.Stream, end stream.End) (stream.Tip, error) {
+func (s *shipper) close(ctx context.Context, of ha.Stream, end stream.End) (tip stream.Tip, err error) {
 	served, ok := s.from.(source.Served)
 	if !ok {
 		return stream.Tip{}, errors.New("nothing can stop what writes its log")
@@ -160,6 +174,11 @@ func (s *shipper) close(ctx context.Context, of ha.Stream, end stream.End) (stre
 	if err != nil {
 		return stream.Tip{}, err
 	}
+	defer func() {
+		if err != nil {
+			s.drop(c.run) // else it would close the stream at the server's next stop
+		}
+	}()
 	if err := served.Stop(ctx); err != nil {
 		return stream.Tip{}, fmt.Errorf("stop its server: %w", err)
 	}
@@ -173,6 +192,17 @@ func (s *shipper) close(ctx context.Context, of ha.Stream, end stream.End) (stre
 		return stream.Tip{}, errors.New("it was closed by somebody else, or is shipped no longer")
 	case <-ctx.Done():
 		return stream.Tip{}, ctx.Err()
+	}
+}
+
+// drop ends a run. Ship may ask for its stream again.
+func (s *shipper) drop(r *run) {
+	r.cancel()
+	<-r.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now == r {
+		s.now = nil
 	}
 }
 

@@ -404,8 +404,8 @@ func TestAnEndPartIsTold(t *testing.T) {
 				w.ship(of, time.Second) // the head names it still
 				w.shipping.Prepare("db")
 				w.pass(time.Second)
-				if ready, _ := heard[ha.StreamReady](w); ready.From != 1 {
-					t.Errorf("the next one begins at %d", ready.From)
+				if ready, _ := heard[ha.StreamReady](w); ready.From != 1 || ready.Gap {
+					t.Errorf("the next one begins at %d, gap %v", ready.From, ready.Gap)
 				}
 			})
 		})
@@ -447,6 +447,32 @@ func TestAStreamThatCannotBeShippedIsNotClosed(t *testing.T) {
 	})
 }
 
+// A handover that has failed closes nothing afterwards: the stream goes on, and a server
+// that stops later has not ended it.
+func TestAFailedCloseIsForgotten(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.ship(of, time.Second)
+		w.db.write("a")
+		w.pass(time.Second)
+		w.until(time.Millisecond)
+		w.pass(time.Second)
+		if ends, err := w.shipping.Close(t.Context(), map[string]ha.Stream{"db": of}, stream.End{By: "first"}); err == nil || len(ends) > 0 {
+			t.Fatalf("%+v, %v", ends, err)
+		}
+		w.until(time.Hour)
+		w.db.change(func() { w.db.stopped = false }) // it was started again
+		w.ship(of, time.Second)
+		w.db.write("b")
+		w.pass(2 * time.Second)
+		w.want("a.b", 3)
+		w.db.change(func() { w.db.stopped = true })
+		w.pass(time.Minute)
+		if _, _, end := w.shipped(of); end != nil {
+			t.Errorf("the stream was ended: %+v", end)
+		}
+	})
+}
+
 // A bucket that does not answer, and a server that is down, are a trouble until they are
 // back; nothing is lost.
 func TestATroubleIsToldUntilItIsOver(t *testing.T) {
@@ -477,8 +503,8 @@ func TestAGapEndsTheStream(t *testing.T) {
 		}
 		w.shipping.Prepare("db")
 		w.pass(time.Second)
-		if ready, _ := heard[ha.StreamReady](w); ready.From != 3 {
-			t.Errorf("the next one begins at %d", ready.From)
+		if ready, _ := heard[ha.StreamReady](w); ready.From != 3 || !ready.Gap {
+			t.Errorf("the next one begins at %d, gap %v", ready.From, ready.Gap)
 		}
 	})
 }
