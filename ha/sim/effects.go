@@ -45,7 +45,7 @@ func (p *Process) carryOut(e ha.Effect, done func(ha.Done)) {
 	case ha.Report:
 		w.trace("%s: %s", h.id, e.Text)
 	case ha.PrepareStream, ha.Ship, ha.ShipUntil, ha.StopShipping, ha.CloseStreams, ha.EndStreams:
-		p.shipStreams(e, done)
+		p.streams().shipStreams(e, done)
 	default:
 		p.work(e, done)
 	}

@@ -19,7 +19,8 @@ type ender struct {
 	last *state // that the last part led to
 }
 
-func (p *Process) endStreams(e ha.EndStreams, done func(ha.Done)) {
+func (x streaming) endStreams(e ha.EndStreams, done func(ha.Done)) {
+	p := x.p
 	t := &task{do: func() ha.Done { return failed(e.ID, "end the stream") }, done: done}
 	p.tasks[e.ID] = t
 	en := &ender{p: p, e: e, t: t, st: e.Streams[db], tip: e.Streams[db].Tip, last: empty()}
@@ -114,7 +115,8 @@ func (en *ender) end(d ha.Done) {
 }
 
 // apply applies to a backup's state the log of the streams up to their ends.
-func (p *Process) apply(base *state, last ha.Stream) (*state, error) {
+func (x streaming) apply(base *state, last ha.Stream) (*state, error) {
+	p := x.p
 	now := base
 	for _, st := range led(last) {
 		upTo := st.Tip.To
@@ -124,7 +126,7 @@ func (p *Process) apply(base *state, last ha.Stream) (*state, error) {
 			upTo = min(upTo, last.From)
 		}
 		var err error
-		if now, err = p.applyOne(now, st, upTo); err != nil {
+		if now, err = p.streams().applyOne(now, st, upTo); err != nil {
 			return nil, err
 		}
 	}
@@ -141,7 +143,8 @@ func led(last ha.Stream) []ha.Stream {
 
 // applyOne applies one stream up to a position, and reads it up to its end: what a part
 // is, the next one tells.
-func (p *Process) applyOne(now *state, st ha.Stream, upTo stream.Position) (*state, error) {
+func (x streaming) applyOne(now *state, st ha.Stream, upTo stream.Position) (*state, error) {
+	p := x.p
 	s := p.h.w.streams
 	if now.position() >= upTo {
 		return now, nil

@@ -44,7 +44,7 @@ func (p *Process) stage(e ha.Stage) ha.Done {
 		if !p.reaches() {
 			return failed(e.ID, "read the log")
 		}
-		applied, err := p.apply(st.state, last)
+		applied, err := p.streams().apply(st.state, last)
 		if err != nil {
 			p.h.w.trace("%s: %v", p.h.id, err)
 			return failed(e.ID, "apply the log")

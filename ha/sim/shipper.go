@@ -7,6 +7,11 @@ import (
 	"github.com/understudy-ha/understudy/ha"
 )
 
+// streaming is what a process does with streams.
+type streaming struct{ p *Process }
+
+func (p *Process) streams() streaming { return streaming{p} }
+
 // flaws are rules that a mutation takes away.
 type flaws struct {
 	unchecked bool // what is read is not compared with the digest that names it
@@ -31,7 +36,8 @@ type shipper struct {
 }
 
 // shipStreams carries out what the core asks for of streams.
-func (p *Process) shipStreams(e ha.Effect, done func(ha.Done)) {
+func (x streaming) shipStreams(e ha.Effect, done func(ha.Done)) {
+	p := x.p
 	switch e := e.(type) {
 	case ha.PrepareStream:
 		p.soon(p.h.w.streams.between(100*time.Millisecond, 3*time.Second), func() { p.prepare(e) })
@@ -41,7 +47,7 @@ func (p *Process) shipStreams(e ha.Effect, done func(ha.Done)) {
 			s.confirm()
 			return
 		}
-		p.newShipper(e.Stream)
+		p.streams().newShipper(e.Stream)
 	case ha.ShipUntil:
 		p.shipUntil = e.Until
 		if s := p.ship; s != nil {
@@ -54,13 +60,14 @@ func (p *Process) shipStreams(e ha.Effect, done func(ha.Done)) {
 		}
 		p.ship, p.shipUntil = nil, ha.Now{}
 	case ha.CloseStreams:
-		p.closeStreams(e, done)
+		p.streams().closeStreams(e, done)
 	case ha.EndStreams:
-		p.endStreams(e, done)
+		p.streams().endStreams(e, done)
 	}
 }
 
-func (p *Process) newShipper(st ha.Stream) *shipper {
+func (x streaming) newShipper(st ha.Stream) *shipper {
+	p := x.p
 	s := &shipper{p: p, stream: st, tip: st.Tip}
 	p.ship = s
 	s.begin()
@@ -310,7 +317,8 @@ func (p *Process) confirm(s *shipper, to stream.Position) {
 }
 
 // closeStreams ships the rest and closes the stream.
-func (p *Process) closeStreams(e ha.CloseStreams, done func(ha.Done)) {
+func (x streaming) closeStreams(e ha.CloseStreams, done func(ha.Done)) {
+	p := x.p
 	st := e.Streams[db]
 	t := &task{do: func() ha.Done { return failed(e.ID, "close the stream") }, done: done}
 	p.tasks[e.ID] = t
@@ -334,7 +342,7 @@ func (p *Process) closeStreams(e ha.CloseStreams, done func(ha.Done)) {
 	}
 	s := p.ship
 	if s == nil || s.stream.ID != st.ID || s.over {
-		s = p.newShipper(st)
+		s = p.streams().newShipper(st)
 	}
 	s.closes, s.fails = closed, fails
 }

@@ -227,7 +227,7 @@ func (s *streams) fate(p *Process) fate {
 	case s.w.healed || !s.chance(s.faults.Request):
 		return fate{lands: out, answers: out + back, known: true}
 	}
-	p.unwellStreams(s.w.now + giveUp)
+	p.streams().unwellStreams(s.w.now + giveUp)
 	switch s.rng.IntN(5) {
 	case 0: // nothing happened
 		return fate{lands: -1, answers: out + back}
@@ -289,7 +289,8 @@ func (p *Process) soon(d time.Duration, do func()) {
 	})
 }
 
-func (p *Process) unwellStreams(until time.Duration) {
+func (x streaming) unwellStreams(until time.Duration) {
+	p := x.p
 	p.h.streamsWell = max(p.h.streamsWell, until)
 }
 
