@@ -13,6 +13,10 @@ import (
 // go on there begins anew, with a whole copy.
 var ErrGap = errors.New("the log from there on is not there any more")
 
+// ErrDiverged says that a stage has log of which a stream has another one: nothing can go on
+// from it.
+var ErrDiverged = errors.New("it has applied log that the source does not go on from")
+
 // Streamer is a Source whose log can be shipped as it is written.
 type Streamer interface {
 	// OpenLog opens the log at a position, or, where from is nil, where a new stream

@@ -35,15 +35,12 @@ type follower struct {
 // kind is that of troubles and events.
 const kind = "streams"
 
-// errDiverged means that a stage has applied log that is not part of its source's.
-var errDiverged = errors.New("it has applied log that the source does not go on from")
-
 // turn takes what has come. It reports whether to look again soon.
 func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
 	o.taking.Lock()
 	defer o.taking.Unlock()
 	took, err := o.take(ctx, h)
-	if errors.Is(err, errDiverged) {
+	if errors.Is(err, source.ErrDiverged) {
 		o.leave()
 		err = errors.Join(err, o.cfg.Drop(ctx))
 	}
@@ -154,13 +151,14 @@ func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position
 		o.leave()
 		return tip, false, err
 	}
-	if id, tip := o.reached(); id == s.ID && tip.To <= at {
+	if id, tip := o.reached(); id == s.ID && tip.To == at { // else a backup has taken it further
 		return tip, true, nil
 	}
 	if at < s.From || !last && at >= limit {
 		return tip, false, nil
 	}
-	if tip, err = o.find(ctx, s, at); err != nil {
+	// The part with the last of the stage's own log, so that the two are compared.
+	if tip, err = o.find(ctx, s, max(s.From, at-min(at, 1))); err != nil {
 		return tip, false, err
 	}
 	p, _, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
@@ -175,7 +173,7 @@ func (o *follower) enter(ctx context.Context, s ha.Stream, limit stream.Position
 	case err != nil:
 		return tip, false, err
 	case !ok:
-		return tip, false, fmt.Errorf("%w, which is stream %s", errDiverged, s.ID)
+		return tip, false, fmt.Errorf("%w, which is stream %s", source.ErrDiverged, s.ID)
 	case from < p.From:
 		tip, err = o.find(ctx, s, max(from, s.From))
 	}

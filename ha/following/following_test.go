@@ -297,6 +297,29 @@ func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
 	}
 }
 
+// A backup takes a replica over a part that is gone, and one that has other log is built anew.
+func TestABackupLeadsPastAPart(t *testing.T) {
+	w := newWorld(t)
+	s := w.ship(1, begin{"a", 0}, 0, false, "012", "34", "56", "78", "9")
+	w.names(s)
+	if err := w.memory.Delete(t.Context(), stream.Key("db", s.ID, 2)); err != nil {
+		t.Fatal(err)
+	}
+	w.turn()
+	w.want("012")
+	w.replica.log = "012345" // by the log in a backup
+	w.turn()
+	w.want("0123456789")
+	if s := w.shown(); s.Error != "" || s.Stream.IsZero() {
+		t.Errorf("shown %+v", s)
+	}
+	w.replica.err = source.ErrDiverged
+	w.names(w.ship(2, begin{"a", 0}, 6, false, "x789", "a"))
+	if w.turn(); w.dropped != 1 || w.trouble == "" {
+		t.Errorf("dropped %d times; trouble %q", w.dropped, w.trouble)
+	}
+}
+
 // A replica that does not follow is seen: it is in no stream, and behind what the head names.
 func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	w := newWorld(t)
@@ -308,7 +331,7 @@ func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	w.names(s)
 	w.replica.err = errors.New("no room")
 	w.turn()
-	if s := w.shown(); s.Error == "" || !s.Stream.IsZero() || s.Behind != 1 { // the replica shows all but the last of what it has
+	if s := w.shown(); s.Error == "" || !s.Stream.IsZero() || s.Behind != 4 { // the replica shows all but the last of what it has
 		t.Errorf("it cannot take anything in: %+v", s)
 	}
 	w.replica.err = nil

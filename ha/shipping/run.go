@@ -129,7 +129,10 @@ func (r *run) isOver(ctx context.Context, err error) bool {
 // begins anew.
 func (r *run) giveUp(ctx context.Context, why error) bool {
 	end := stream.End{By: r.cfg.Incarnation}
-	err := r.append(ctx, stream.Part{To: r.reached().To, End: &end})
+	err := r.passOver(ctx)
+	if err == nil {
+		err = r.append(ctx, stream.Part{To: r.reached().To, End: &end})
+	}
 	if err != nil {
 		return !errors.Is(err, source.ErrGap) && r.isOver(ctx, err)
 	}
@@ -140,6 +143,23 @@ func (r *run) giveUp(ctx context.Context, why error) bool {
 	r.cfg.Log.Note(ctx, event.Alarm, kind, fmt.Sprintf("the log of %s has a gap behind %s UTC: %v; a new stream begins, and replicas are built anew", r.name, tip.Time.UTC().Format(time.DateTime), why), map[string]any{"source": r.name})
 	r.cfg.Post(ha.StreamClosed{Source: r.name, ID: r.id, Tip: tip, End: end})
 	return true
+}
+
+// passOver goes to the end of what an earlier process has shipped: the source's own log, by
+// which that would be adopted, is gone.
+func (r *run) passOver(ctx context.Context) error {
+	for {
+		p, tip, err := r.cfg.Chain.Read(ctx, r.name, r.id, r.reached())
+		switch {
+		case errors.Is(err, stream.ErrNotYet):
+			return nil
+		case err != nil:
+			return fmt.Errorf("look for the end of stream %s: %w", r.id, err)
+		case p.End != nil:
+			return &stream.EndedError{Source: r.name, Stream: r.id, Tip: tip, End: *p.End}
+		}
+		r.reach(tip)
+	}
 }
 
 // reached is the newest part that is known to be there.

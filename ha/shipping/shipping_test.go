@@ -509,6 +509,28 @@ func TestAGapEndsTheStream(t *testing.T) {
 	})
 }
 
+// A process that finds its log gone ends the stream behind what the one before has shipped,
+// however much of that the head names.
+func TestAGapIsBehindWhatWasShippedBefore(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.ship(of, time.Second)
+		for _, text := range []string{"a", "b"} {
+			w.db.write(text)
+			w.pass(2 * time.Second)
+		}
+		w.shipping.Stop()
+		w.db.write("cd")
+		w.db.change(func() { w.db.lost = 3 })
+		w.process("second")
+		w.until(time.Hour)
+		w.ship(of, 10*time.Second)
+		closed, n := heard[ha.StreamClosed](w)
+		if log, _, end := w.shipped(of); n != 1 || closed.Tip.To != 2 || log != "ab" || end == nil || end.By != "second" {
+			t.Errorf("%+v, %d times; %q, end %+v", closed, n, log, end)
+		}
+	})
+}
+
 // shown is what people see of the source.
 func (w *world) shown() shipping.Shown {
 	w.t.Helper()

@@ -157,10 +157,13 @@ func (f *follower) feed(ctx context.Context, st *staged, begin json.RawMessage, 
 		return err
 	}
 	err = inLog(st.data, func(logs *fsx.Dir) (err error) {
-		if b.Timeline != st.note.Timeline {
-			if err := st.turn(logs, &b, from); err != nil {
-				return err
-			}
+		if b.Timeline == st.note.Timeline {
+			err = st.compare(logs, from, log)
+		} else {
+			err = st.turn(logs, &b, from)
+		}
+		if err != nil {
+			return err
 		}
 		to := &segments{dir: logs, timeline: b.Timeline, size: b.Segment, who: st.who}
 		defer func() { err = errors.Join(err, to.close()) }()
@@ -187,6 +190,28 @@ func (f *follower) feed(ctx context.Context, st *staged, begin json.RawMessage, 
 		return err
 	}
 	return f.run(ctx, st)
+}
+
+// compare compares the last page of the stage's log with what the stream has there: a server
+// that was put back to an earlier state writes another log, on the same timeline.
+func (st *staged) compare(logs *fsx.Dir, from wal.LSN, log []byte) error {
+	n := &st.note
+	begin := max(from, n.From, n.To-min(n.To, wal.PageSize))
+	end := min(from+wal.LSN(len(log)), n.To)
+	if begin >= end {
+		return nil
+	}
+	has := make([]byte, end-begin)
+	is := &segments{dir: logs, timeline: n.Timeline, size: n.Segment}
+	switch err := is.read(begin, has); {
+	case errors.Is(err, fs.ErrNotExist): // the server has replayed it, and removed it
+		return nil
+	case err != nil:
+		return err
+	case !bytes.Equal(has, log[begin-from:end-from]):
+		return fmt.Errorf("%w: from %s to %s the stream has other bytes", source.ErrDiverged, begin, end)
+	}
+	return nil
 }
 
 // fits refuses log that does not go on where the stage ends.
