@@ -1,9 +1,11 @@
 package postgrescluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
@@ -42,6 +44,9 @@ func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry)
 		case n == nil || n.System != f.System || n.Timeline != f.Timeline || n.To < f.From:
 			return errAnew
 		}
+		if err := sameLog(ctx, r, to, f, x.At(), n); err != nil {
+			return err
+		}
 		if err := endStaged(ctx, x); err != nil {
 			return err
 		}
@@ -55,6 +60,42 @@ func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry)
 			return st.goOn(ctx, r, to, f, s, at)
 		})
 	})
+}
+
+// sameLog compares the last page of what both a stage and a backup have of the log: a server
+// that was put back to an earlier state writes another one, on the same timeline.
+func sameLog(ctx context.Context, r chunks.Reader, to source.Entry, f Facts, s *stage.Stage, n *note) error {
+	data, err := s.In.OpenDir(s.Staged)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	end := min(n.To, f.To)
+	enough := errors.New("enough was read")
+	err = inLog(data, func(logs *fsx.Dir) error {
+		is := &segments{dir: logs, timeline: n.Timeline, size: n.Segment}
+		_, err := copyLog(ctx, r, *to.Extra, max(n.From, f.From, end-min(end, wal.PageSize)), func(at wal.LSN, log []byte) error {
+			if at >= end {
+				return enough
+			}
+			log = log[:min(len(log), int(end-at))]
+			has := make([]byte, len(log))
+			switch err := is.read(at, has); {
+			case errors.Is(err, fs.ErrNotExist): // the server has replayed it, and removed it
+				return enough
+			case err != nil:
+				return err
+			case !bytes.Equal(has, log):
+				return errAnew
+			}
+			return nil
+		})
+		return err
+	})
+	if errors.Is(err, enough) {
+		return nil
+	}
+	return err
 }
 
 // goOn adds log to a stage, and replays it.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/backup/stream"
 )
@@ -51,6 +52,31 @@ func TestAStageIsBroughtForward(t *testing.T) {
 	sourcetest.Must(t, to.Start(t.Context(), 2))
 	if got := b.ask("SELECT count(*) FROM t"); got != "4000" {
 		t.Errorf("%s rows", got)
+	}
+}
+
+// TestAStageWithOtherLogIsBuiltAnew, though the positions fit.
+func TestAStageWithOtherLogIsBuiltAnew(t *testing.T) {
+	a, b := newTestServer(t), newTestServer(t)
+	from, to, v := a.source(nil), b.source(nil), sourcetest.NewVault(t)
+	a.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+	first, _ := v.Backup(t, from)
+	v.Stage(t, to, first)
+	inode, f := sourcetest.Identity(t, to.Staged()), factsIn(t, first)
+	last := f.To - 1
+	segment, err := os.OpenFile(filepath.Join(to.Staged(), "pg_wal", wal.Segment(f.Timeline, last, f.Segment)), os.O_RDWR, 0)
+	sourcetest.Must(t, err)
+	defer segment.Close()
+	at, is := int64(uint64(last)%f.Segment), make([]byte, 1)
+	_, err = segment.ReadAt(is, at)
+	sourcetest.Must(t, err)
+	_, err = segment.WriteAt([]byte{^is[0]}, at)
+	sourcetest.Must(t, err)
+	a.sql("INSERT INTO t VALUES (1001)")
+	second, _ := v.Backup(t, from)
+	sourcetest.Must(t, to.Advance(t.Context(), v.Reader(), first, second))
+	if sourcetest.Identity(t, to.Staged()) == inode {
+		t.Error("the stage was brought forward over other log")
 	}
 }
 

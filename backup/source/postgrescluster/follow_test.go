@@ -224,6 +224,9 @@ func TestLogThatDoesNotFitIsRefused(t *testing.T) {
 	if err := feed(begin, at+1); !errors.Is(err, source.ErrGap) {
 		t.Errorf("a gap: %v", err)
 	}
+	if err := feed(begin, at-3); !errors.Is(err, source.ErrDiverged) {
+		t.Errorf("other log than the stage has: %v", err)
+	}
 	sourcetest.MustFail(t, p.to.CatchUp(t.Context(), at+1000), "the stage's log ends at")
 	sourcetest.Must(t, p.to.Discard(t.Context()))
 	sourcetest.MustFail(t, feed(begin, at), "nothing is staged")
