@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // PostgresFolder is a PostgreSQL server that commands start and stop, as a host's service
@@ -147,5 +148,26 @@ func (p *PostgresFolder) Kill(tb testing.TB) {
 	}
 	if err := killAll(backends); err != nil {
 		tb.Fatalf("kill PostgreSQL's processes: %v", err)
+	}
+	// As long as it is there, and be it dead, pg_ctl takes it for one that runs.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil; <-tick.C {
+		if time.Now().After(end) {
+			tb.Fatal("PostgreSQL was killed, and nobody has waited for its process")
+		}
+	}
+}
+
+// Runs tells whether it runs.
+func (p *PostgresFolder) Runs() bool {
+	return p.command(p.as(`"$1" -D "$2" status >/dev/null`)).Run() == nil
+}
+
+// Stop stops it fast.
+func (p *PostgresFolder) Stop(tb testing.TB) {
+	tb.Helper()
+	if out, err := p.command(p.StopCommand()).CombinedOutput(); err != nil {
+		tb.Fatalf("stop PostgreSQL: %v\n%s", err, out)
 	}
 }

@@ -1,0 +1,270 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/understudy-ha/understudy/e2e/server"
+	"github.com/understudy-ha/understudy/ha/promotions"
+	"github.com/understudy-ha/understudy/ha/report"
+)
+
+// diary is a table of which one writer writes a row after the other, on one server and then
+// on the next. Each row says when it was written first, so that no other row takes its place.
+type diary struct {
+	mu    sync.Mutex
+	sent  []string    // what row i+1 says
+	acked []time.Time // when its commit was acknowledged; of the last one that was sent perhaps not
+}
+
+// rows is how many rows were acknowledged.
+func (d *diary) rows() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.acked)
+}
+
+// write has rows written to a server, 200 a second, until a write fails or the function that
+// it returns is called.
+func (d *diary) write(t *testing.T, dsn string) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS diary (row bigint PRIMARY KEY, said text NOT NULL)"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = conn.Close(context.Background()) }()
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for d.next(ctx, conn) == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	t.Cleanup(cancel)
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (d *diary) next(ctx context.Context, conn *pgx.Conn) error {
+	said := time.Now().Format(time.RFC3339Nano)
+	d.mu.Lock()
+	d.sent = append(d.sent[:len(d.acked)], said)
+	row := len(d.sent)
+	d.mu.Unlock()
+	// A row is never half sent: its answer may be lost, and it may be there.
+	if _, err := conn.Exec(context.WithoutCancel(ctx), "INSERT INTO diary VALUES ($1, $2)", row, said); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.acked = append(d.acked, time.Now())
+	return nil
+}
+
+// grows waits until more rows were acknowledged.
+func (d *diary) grows(t *testing.T, by int) {
+	t.Helper()
+	target := d.rows() + by
+	eventually(t, "rows are written", func() error {
+		if n := d.rows(); n < target {
+			return fmt.Errorf("%d rows of %d", n, target)
+		}
+		return nil
+	})
+}
+
+// diaryOf are the rows of a server.
+func diaryOf(t *testing.T, dsn string) (rows []string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	all, err := conn.Query(t.Context(), "SELECT row, said FROM diary ORDER BY row")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row int
+	var said string
+	if _, err := pgx.ForEachRow(all, []any{&row, &said}, func() error {
+		if row != len(rows)+1 {
+			return fmt.Errorf("row %d follows row %d", row, len(rows))
+		}
+		rows = append(rows, said)
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	return rows
+}
+
+// goesOn compares a server with what was written, row for row, and goes on from there. It
+// returns how many acknowledged rows the server lacks, and how long before a moment the first
+// of them was acknowledged.
+func (d *diary) goesOn(t *testing.T, dsn string, at time.Time) (lost int, age time.Duration) {
+	t.Helper()
+	rows := diaryOf(t, dsn)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, said := range rows {
+		if i >= len(d.sent) || d.sent[i] != said {
+			t.Fatalf("row %d says %q, of %d rows that were written", i+1, said, len(d.sent))
+		}
+	}
+	n := len(rows)
+	if lost = max(0, len(d.acked)-n); lost > 0 {
+		age = at.Sub(d.acked[n])
+	}
+	d.sent = d.sent[:n]
+	for len(d.acked) < n {
+		d.acked = append(d.acked, at) // it was there, though its answer was not
+	}
+	d.acked = d.acked[:n]
+	return lost, age
+}
+
+// newServers is hosts with a PostgreSQL server each. The first one is the active; the
+// others have none yet, and are standbys that follow.
+func newServers(t *testing.T, bucket string, env []string, names ...string) *serverPair {
+	t.Helper()
+	p := &serverPair{cluster: newCluster(t, bucket, env), on: map[*host]*server.PostgresFolder{}}
+	for _, name := range names {
+		pg := server.NewPostgresFolder(t)
+		h := p.host(name, &serverApp{pg: pg})
+		h.bin = fastBin()
+		p.on[h] = pg
+	}
+	p.a = p.hosts[0]
+	p.on[p.a].Start(t)
+	p.a.run("init")
+	p.a.serve()
+	for _, set := range [][2]string{{"stop_timeout", "10s"}, {"margin", "2s"}, {"ttl", "20s"}} {
+		p.a.run("config", "set", set[0], set[1])
+	}
+	p.a.run("backup")
+	for _, h := range p.hosts[1:] {
+		if err := os.RemoveAll(p.on[h].Data()); err != nil {
+			t.Fatal(err)
+		}
+		h.run("join")
+		h.serve()
+		h.rehearses()
+	}
+	if len(p.hosts) > 1 {
+		p.b = p.hosts[1]
+	}
+	return p
+}
+
+// folderBucket is a bucket that is a folder.
+func folderBucket(t *testing.T) string { return "file://" + filepath.Join(t.TempDir(), "bucket") }
+
+// stream is how far the one stream of a host is.
+func (h *host) stream() report.StreamStatus {
+	h.t.Helper()
+	if all := h.status().Streams; len(all) == 1 {
+		return all[0]
+	}
+	return report.StreamStatus{}
+}
+
+// ships waits until all that is written by now is in the bucket.
+func (h *host) ships() report.StreamStatus {
+	h.t.Helper()
+	now := time.Now()
+	var s report.StreamStatus
+	h.eventually("what is written by now is in the bucket", func() error {
+		if s = h.stream(); s.Replica || !s.Runs || !s.Based || s.UpTo.Before(now) {
+			return fmt.Errorf("%+v; problems %q", s, h.status().Problems)
+		}
+		return nil
+	})
+	return s
+}
+
+// follows waits until a replica has what was written up to now.
+func (h *host) follows() {
+	h.t.Helper()
+	now := time.Now()
+	h.eventually("its replica has what is written by now", func() error {
+		if s := h.stream(); !s.Replica || !s.Runs || s.UpTo.Before(now) {
+			return fmt.Errorf("%+v; problems %q", s, h.status().Problems)
+		}
+		return nil
+	})
+}
+
+// settles waits until a host is a standby that has the newest backup staged.
+func (h *host) settles() {
+	h.t.Helper()
+	h.eventually("it is a standby that has rehearsed", func() error {
+		if s := h.status(); s.State != report.StateInSync || s.Staged == "" || s.Demotion != nil {
+			return fmt.Errorf("%s, staged %q, owes %v; problems %q", s.State, s.Staged, s.Demotion, s.Problems)
+		}
+		return nil
+	})
+}
+
+// promotes has a host promoted.
+func (h *host) promotes(args ...string) promotions.PromotionStatus {
+	h.t.Helper()
+	p := query[promotions.PromotionStatus](h, append([]string{"promote", "--yes"}, args...)...)
+	if p.State != promotions.PromotionDone {
+		h.t.Fatalf("promotion: %+v", p)
+	}
+	return p
+}
+
+// crashes kills a host's agent and its server.
+func (p *serverPair) crashes(h *host) (at time.Time) {
+	p.t.Helper()
+	h.killAgent()
+	p.on[h].Kill(p.t)
+	return time.Now()
+}
+
+// said waits until a host tells something in its log.
+func (h *host) said(words ...string) {
+	h.t.Helper()
+	h.eventually(fmt.Sprintf("tells %q", words), func() error {
+		if !h.told(words...) {
+			return errors.New("not told")
+		}
+		return nil
+	})
+}
+
+// told reports whether a host's log has a line with words.
+func (h *host) told(words ...string) bool {
+	h.t.Helper()
+	text, err := os.ReadFile(h.path("agent.log"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+	})
+}
