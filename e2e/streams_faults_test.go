@@ -13,8 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/understudy-ha/understudy/backup"
-	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/report"
 )
 
 // parts are the files of a stream, in a bucket that is a folder: the oldest first.
@@ -244,46 +242,5 @@ func TestAnOlderBackupEndsTheStream(t *testing.T) {
 	}
 	if p.on[p.a].Runs() {
 		t.Error("the server of the active that was replaced runs")
-	}
-}
-
-// TestAPromotionThatIsGivenUpLeavesTheActiveShipping, in the next stream.
-func TestAPromotionThatIsGivenUpLeavesTheActiveShipping(t *testing.T) {
-	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
-	var d diary
-	end := d.write(t, p.on[p.a].DSN("postgres"))
-	d.grows(t, 50)
-	before := p.a.ships()
-	p.b.follows()
-	// The active stands still, so that the promoter waits for it.
-	p.suspend(p.a.agent.Process)
-	done := p.b.background("promote", "--failover", "--yes")
-	p.b.eventually("has ended the stream", func() error {
-		if at := p.b.status().Promotion; at == nil || !slices.ContainsFunc(at.Steps, func(s ha.Step) bool { return s.Name == "streams" }) {
-			return fmt.Errorf("promotion %+v", at)
-		}
-		return nil
-	})
-	p.b.run("promote", "--cancel")
-	received(t, "the promotion ends", done)
-	if err := p.a.agent.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	begun := time.Now()
-	s := p.a.ships()
-	t.Logf("stream %s after stream %s; all is shipped again after %v", s.Stream, before.Stream, time.Since(begun))
-	if s.Stream == before.Stream {
-		t.Errorf("stream %s was ended, and goes on", s.Stream)
-	}
-	p.a.is(report.StateActive)
-	d.grows(t, 50)
-	p.b.follows()
-	end()
-	p.b.follows()
-	at := p.crashes(p.a)
-	p.b.promotes("--failover", "--host-is-off")
-	if lost, _ := d.goesOn(t, p.on[p.b].DSN("postgres"), at); lost > 0 {
-		t.Errorf("%d rows are lost that were in the bucket", lost)
 	}
 }
