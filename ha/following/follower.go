@@ -48,7 +48,7 @@ func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
 	case ctx.Err() != nil:
 	case err != nil:
 		o.cfg.Log.Trouble(ctx, kind, o.name, fmt.Sprintf("the replica of %s does not follow, so that a failover takes longer: %v", o.name, err))
-	default:
+	case o.entered == h.Streams[o.name].ID: // it follows, or there is nothing to follow
 		o.cfg.Log.TroubleOver(ctx, kind, o.name, "the replica of "+o.name+" follows again")
 	}
 	at, notKnown := o.by.Applied(ctx)

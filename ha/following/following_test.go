@@ -241,6 +241,9 @@ func TestAReplicaThatDivergedIsBuiltAnew(t *testing.T) {
 	if w.turn(); w.dropped != 1 || w.trouble == "" {
 		t.Errorf("dropped %d times; %s", w.dropped, w.trouble)
 	}
+	if w.turn(); w.trouble == "" {
+		t.Error("it was said to follow again with nothing staged")
+	}
 	w.replica.staged, w.replica.log = true, "01"
 	if w.turn(); w.trouble != "" {
 		t.Error(w.trouble)
