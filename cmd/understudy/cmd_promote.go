@@ -55,6 +55,11 @@ if the application runs there, it runs on beside the new one.
 ` + idHelp + ` It is for an older backup
 than the newest; backups that came after it stay listed as superseded.
 
+The log of a PostgreSQL server that was shipped after the backup is applied to it. Where
+somebody has deleted or damaged that log in the bucket, a promotion refuses to go on
+without it, and says which part is gone: put the part back, or promote --without-log,
+which restores the backup as it is. The word is recorded.
+
 A backup that this instance has rehearsed is swapped in at once; another one is
 restored first, which takes as long as its size has it. One whose rehearsal failed
 here is refused.
@@ -103,6 +108,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&failover, "failover", false, "without the active's help")
 	f.BoolVar(&p.req.HostIsOff, "host-is-off", false, "your word that the active's host is off: a failover does not wait for its application")
 	f.BoolVar(&p.req.AppIsStopped, "application-is-stopped", false, "your word that the active's application is stopped, where nothing but people can stop it")
+	f.BoolVar(&p.req.WithoutLog, "without-log", false, "give up the logs that come after the backup, where the bucket's cannot be read")
 	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
 	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
 	f.BoolVar(&p.yes, "yes", false, "do not ask: yes is the answer to every question")

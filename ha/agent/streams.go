@@ -99,6 +99,15 @@ func (s *streams) Close(ctx context.Context, after stream.Tip, p stream.Part) (s
 	return chain.Close(ctx, after, p)
 }
 
+// CloseLost implements following.Chain.
+func (s *streams) CloseLost(ctx context.Context, after stream.Tip, p stream.Part) (stream.Part, stream.Tip, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Part{}, stream.Tip{}, err
+	}
+	return chain.CloseLost(ctx, after, p)
+}
+
 // openStreams makes the parts that ship the logs of the sources, and that follow them.
 func openStreams(ctx context.Context, a *Agent) {
 	chain := &streams{
@@ -143,7 +152,7 @@ func (a *Agent) closeStreams(ctx context.Context, e ha.CloseStreams) ha.Done {
 
 // endStreams ends the streams of an active that is replaced.
 func (a *Agent) endStreams(ctx context.Context, e ha.EndStreams) ha.Done {
-	ends, err := a.following.End(ctx, e.Streams, a.self.Incarnation, stream.End{Lease: e.Lease, Head: e.Head, By: a.self.Incarnation})
+	ends, err := a.following.End(ctx, e.Streams, e.Lost, a.self.Incarnation, stream.End{Lease: e.Lease, Head: e.Head, By: a.self.Incarnation})
 	d := failed(err)
 	d.Ends = ends
 	return d

@@ -2,6 +2,7 @@ package following
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +36,8 @@ type Chain interface {
 	Find(ctx context.Context, source string, id stream.ID, at stream.Position, upTo stream.Tip) (stream.Tip, error)
 	// Close ends a stream for a promoter, behind whatever was shipped.
 	Close(ctx context.Context, after stream.Tip, p stream.Part) (stream.Part, stream.Tip, error)
+	// CloseLost is Close where what was confirmed last may be gone.
+	CloseLost(ctx context.Context, after stream.Tip, p stream.Part) (stream.Part, stream.Tip, error)
 }
 
 // Following is the followers of all sources whose stage can go on by a log. It is safe for
@@ -106,7 +109,7 @@ func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (not
 			continue
 		}
 		if err := one.catchUp(ctx, end); err != nil {
-			return "", fmt.Errorf("apply stream %s of %s up to its end: %w", end.ID, one.name, err)
+			return "", fmt.Errorf("apply stream %s of %s up to its end: %w", end.ID, one.name, withWayOut(err))
 		}
 		notes = append(notes, fmt.Sprintf("%s up to %s", one.name, end.Tip.Time.UTC().Format(time.TimeOnly)))
 	}
@@ -114,10 +117,24 @@ func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (not
 	return strings.Join(notes, ", "), nil
 }
 
+// withWayOut says how a promotion can do without log that is gone, or not what was written.
+func withWayOut(err error) error {
+	for _, kind := range []error{stream.ErrBelow, stream.ErrGone, stream.ErrDamaged, stream.ErrBroken} {
+		if errors.Is(err, kind) {
+			return fmt.Errorf("%w; or do without the log that comes after the backup: understudy promote --without-log", err)
+		}
+	}
+	return err
+}
+
 // End ends streams for a promotion, and returns them with their end parts. One that is
-// ended already stays as it is.
-func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, incarnation string, end stream.End) (map[string]ha.Stream, error) {
-	ends := make(map[string]ha.Stream)
+// ended already stays as it is. With lost, one that ends before the part that was confirmed
+// last is ended where it does.
+func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, lost bool, incarnation string, end stream.End) (map[string]ha.Stream, error) {
+	ends, closeOne := make(map[string]ha.Stream), f.cfg.Chain.Close
+	if lost {
+		closeOne = f.cfg.Chain.CloseLost
+	}
 	for name, s := range streams {
 		if s.Closed {
 			ends[name] = s
@@ -126,9 +143,9 @@ func (f *Following) End(ctx context.Context, streams map[string]ha.Stream, incar
 		if s.Tip.Sequence == 0 {
 			s.Tip.To = s.From
 		}
-		_, tip, err := f.cfg.Chain.Close(ctx, s.Tip, stream.Part{Source: name, Stream: s.ID, Incarnation: incarnation, End: &end})
+		_, tip, err := closeOne(ctx, s.Tip, stream.Part{Source: name, Stream: s.ID, Incarnation: incarnation, End: &end})
 		if err != nil {
-			return nil, fmt.Errorf("end stream %s of %s: %w", s.ID, name, err)
+			return nil, fmt.Errorf("end stream %s of %s: %w", s.ID, name, withWayOut(err))
 		}
 		s.Tip, s.Closed = tip, true
 		ends[name] = s

@@ -256,12 +256,12 @@ func TestAPromotionTakesInAllUpToTheEnd(t *testing.T) {
 	w := newWorld(t)
 	s := w.ship(1, begin{"a", 0}, 0, false, "012", "34")
 	w.names(s)
-	ends, err := w.following.End(t.Context(), w.status.Head.Streams, "p", stream.End{Lease: "l"})
+	ends, err := w.following.End(t.Context(), w.status.Head.Streams, false, "p", stream.End{Lease: "l"})
 	end := ends["db"]
 	if err != nil || !end.Closed || end.Tip.To != 5 || end.Tip.Sequence != 3 {
 		t.Fatal(ends, err)
 	}
-	again, err := w.following.End(t.Context(), w.status.Head.Streams, "q", stream.End{Lease: "m"})
+	again, err := w.following.End(t.Context(), w.status.Head.Streams, false, "q", stream.End{Lease: "m"})
 	if err != nil || again["db"].Tip != end.Tip {
 		t.Errorf("a second promoter: %+v, %v", again, err)
 	}
@@ -347,5 +347,23 @@ func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	w.turn()
 	if s := w.shown(); !s.Stream.IsZero() {
 		t.Errorf("no backup leads up to it: %+v", s)
+	}
+}
+
+// A stream whose confirmed end somebody has deleted is ended on an operator's word alone.
+func TestAStreamThatHasLostItsEndIsEndedOnAWord(t *testing.T) {
+	w := newWorld(t)
+	s := w.ship(1, begin{"a", 0}, 0, false, "012", "34")
+	s.Tip.Time = time.Now()
+	w.names(s)
+	if err := w.memory.Delete(t.Context(), stream.Key("db", s.ID, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.following.End(t.Context(), w.status.Head.Streams, false, "p", stream.End{Lease: "l"}); !errors.Is(err, stream.ErrBelow) {
+		t.Errorf("%v, want %v", err, stream.ErrBelow)
+	}
+	ends, err := w.following.End(t.Context(), w.status.Head.Streams, true, "p", stream.End{Lease: "l"})
+	if err != nil || !ends["db"].Closed {
+		t.Errorf("%+v, %v", ends, err)
 	}
 }

@@ -18,6 +18,7 @@ type PromotionRequest struct {
 	DryRun               bool    `json:"dry_run,omitempty"`
 	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
 	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
+	WithoutLog           bool    `json:"without_log,omitempty" doc:"give up the logs of sources that come after the backup, where what is in the bucket of them cannot be read: the backup is restored as it is"`
 	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
 	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
 	AppIsStopped         bool    `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`

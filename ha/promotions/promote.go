@@ -34,7 +34,7 @@ func (o *Promotions) Promote(ctx context.Context, req PromotionRequest) (string,
 		return ha.Promote{
 			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
-			HostIsOff: req.HostIsOff, AppIsStopped: req.AppIsStopped,
+			WithoutLog: req.WithoutLog, HostIsOff: req.HostIsOff, AppIsStopped: req.AppIsStopped,
 		}
 	})
 	if err != nil {
