@@ -28,7 +28,7 @@ type checker struct {
 
 // check looks at the host, and at the server.
 func (c *checker) check(ctx context.Context) error {
-	if err := c.checkFolder(); err != nil {
+	if err := c.checkThere(); err != nil {
 		return err
 	}
 	return errors.Join(c.checkCommands(), c.checkServer(ctx))
@@ -66,8 +66,8 @@ func (c *checker) checkPlace() error {
 	})
 }
 
-// checkFolder is checkPlace of a folder that has to be there.
-func (c *checker) checkFolder() error {
+// checkThere is checkPlace of a folder that has to be there.
+func (c *checker) checkThere() error {
 	if err := c.checkPlace(); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (c *checker) settings(a *answer) (found []error) {
 	if a.Slots == 0 {
 		found = append(found, errors.New("max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, and restart the server"))
 	}
-	if a.DataDir != "" && !sameFolder(a.DataDir, c.server.dataDir) {
+	if a.DataDir != "" && !sameDir(a.DataDir, c.server.dataDir) {
 		found = append(found, fmt.Errorf("the server of url keeps its data in %s, not in data_dir %s", a.DataDir, c.server.dataDir))
 	}
 	return found

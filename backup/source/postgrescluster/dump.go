@@ -153,7 +153,7 @@ func (a *answer) fit() error {
 
 // describe adds what the server does not say itself.
 func (b *backup) describe(ctx context.Context, a answer) error {
-	if dir := filepath.Dir(a.ConfigFile); a.ConfigFile != "" && !sameFolder(dir, b.d.server.dataDir) {
+	if dir := filepath.Dir(a.ConfigFile); a.ConfigFile != "" && !sameDir(dir, b.d.server.dataDir) {
 		b.facts.Config = dir
 	}
 	err := fsx.At(b.d.server.dataDir, func(at fsx.Place) error {

@@ -144,8 +144,8 @@ func (p *primary) hbaLine() string {
 	return fmt.Sprintf("host replication %s 127.0.0.1/32 scram-sha-256", user)
 }
 
-// sameFolder tells whether two paths lead to one folder.
-func sameFolder(a, b string) bool {
+// sameDir tells whether two paths lead to one folder.
+func sameDir(a, b string) bool {
 	x, err := os.Stat(a)
 	if err != nil {
 		return false

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-const nobodysFolder = "TEST_NOBODYS_FOLDER"
+const nobodysDir = "TEST_NOBODYS_FOLDER"
 
 // AsNobody makes a folder, and returns what look finds in it for a user who may do there
 // what everybody may: root may read everything. That user's process runs the same test
 // again, and gets no further than this.
 func AsNobody(t *testing.T, look func(dir string) error) (dir string, found func() string) {
 	t.Helper()
-	if dir := os.Getenv(nobodysFolder); dir != "" {
+	if dir := os.Getenv(nobodysDir); dir != "" {
 		fmt.Printf("found: %v\n", look(dir))
 		os.Exit(0)
 	}
@@ -28,7 +28,7 @@ func AsNobody(t *testing.T, look func(dir string) error) (dir string, found func
 	return dir, func() string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$")
-		cmd.Env, cmd.Dir = []string{nobodysFolder + "=" + dir, "TMPDIR=/tmp"}, "/"
+		cmd.Env, cmd.Dir = []string{nobodysDir + "=" + dir, "TMPDIR=/tmp"}, "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: Nobody, Gid: Nobody}}
 		out, err := cmd.CombinedOutput()
 		text, ok := strings.CutPrefix(string(out), "found: ")
