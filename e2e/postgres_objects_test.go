@@ -136,6 +136,7 @@ func TestPostgresObjectsSurviveAPromotion(t *testing.T) {
 		}
 		analysed(t, now)
 	}
+	b.rehearses()
 	promote(a, b)
 	// And back, with what was changed meanwhile, over a database that is there.
 	execute(t, two.DSN("app"), `UPDATE shop.things SET cost = cost + 1 WHERE id < 100; DROP VIEW shop.cheap;

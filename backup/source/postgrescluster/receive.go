@@ -28,6 +28,7 @@ type receiver struct {
 	confirmed func() wal.LSN
 	ctx       context.Context // of what is sent, which does not use it
 	sending   sync.Mutex
+	closed    bool      // guarded by sending
 	due       time.Time // of the next status
 	answered  time.Time // when the server last asked for one
 	now       func() time.Time
@@ -72,8 +73,13 @@ func startCopy(ctx context.Context, conn *pgconn.PgConn, command string) error {
 	}
 }
 
-// close ends it.
-func (r *receiver) close(ctx context.Context) { _ = r.conn.Close(context.WithoutCancel(ctx)) }
+// close ends it. It may be called beside send.
+func (r *receiver) close(ctx context.Context) {
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	r.closed = true
+	_ = r.conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
+}
 
 // next waits for log, until a moment at the most; none came by then where it is empty.
 // What it returns is valid until the next call.
@@ -180,6 +186,9 @@ func (r *receiver) status() error {
 func (r *receiver) send() error {
 	r.sending.Lock()
 	defer r.sending.Unlock()
+	if r.closed {
+		return errors.New("tell the server what is received: the connection is closed")
+	}
 	at := pglogrepl.LSN(r.confirmed())
 	err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
