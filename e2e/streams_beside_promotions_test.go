@@ -15,7 +15,6 @@ import (
 
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
-	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -57,59 +56,38 @@ func (c *shippings) promotions(t *testing.T) {
 // measureServers promotes two servers in turn, while rows are written, and then the standby
 // in place of an active that is gone.
 func measureServers(t *testing.T, m *server.MinIOServer, into *promotedSize) {
-	p := newServerPairOf(t, newCluster(t, m.NewBucket(t), m.Env()), true, "", func(p *serverPair) {
-		for _, h := range p.hosts {
-			h.bin = fastBin()
-			h.env = append(h.env, "UNDERSTUDY_LOG_LEVEL=info")
-		}
-		p.on[p.a].Start(t)
-		fillServer(t, p.on[p.a].DSN("postgres"), into.size)
-	})
-	var l commits
+	p := newServers(t, serverSetup{
+		cluster: newCluster(t, m.NewBucket(t), m.Env()), durable: true, fast: true,
+		fill: func(first *server.PostgresFolder) { fillServer(t, first.DSN("postgres"), into.size) },
+	}, "host-a", "host-b")
+	var d diary
 	active, standby := p.a, p.b
 	for turn := range *streamsTurns {
-		end := l.writes(t, p.on[active].DSN("postgres"))
+		end := d.write(t, p.on[active].DSN("postgres"))
 		p.follows(standby)
-		promoted := query[promotions.PromotionStatus](standby, "promote", "--yes")
+		promoted := standby.promotes()
 		end()
-		if promoted.State != promotions.PromotionDone {
-			t.Fatalf("promotion %d: %+v", turn, promoted)
-		}
-		if n := l.read(t, p.on[standby].DSN("postgres")); n < l.rows() {
-			t.Fatalf("promotion %d: %d of %d rows", turn, n, l.rows())
+		if lost, _ := d.goesOn(t, p.on[standby].DSN("postgres"), time.Now()); lost > 0 {
+			t.Fatalf("promotion %d has lost %d rows", turn, lost)
 		}
 		one := promotedServer{stopped: time.Duration(promoted.Downtime * float64(time.Second)), steps: promoted.Steps}
 		t.Logf("switchover: stopped for %v: %s", one.stopped, showSteps(one.steps))
 		into.turns = append(into.turns, one)
-		l.forget(l.rows(), l.read(t, p.on[standby].DSN("postgres")))
 		active, standby = standby, active
 	}
-	end := l.writes(t, p.on[active].DSN("postgres"))
+	end := d.write(t, p.on[active].DSN("postgres"))
 	p.follows(standby)
-	active.killAgent()
-	p.on[active].Kill(t)
-	lost := time.Now()
+	at := p.crashes(active)
 	end()
 	if err := os.RemoveAll(p.on[active].Data()); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	promoted := query[promotions.PromotionStatus](standby, "promote", "--failover", "--host-is-off", "--yes")
-	if promoted.State != promotions.PromotionDone {
-		t.Fatalf("failover: %+v", promoted)
-	}
-	into.failover = promotedServer{stopped: time.Since(began), steps: promoted.Steps, lost: l.since(l.read(t, p.on[standby].DSN("postgres")), lost)}
+	promoted := standby.promotes("--failover", "--host-is-off")
+	took := time.Since(began)
+	_, age := d.goesOn(t, p.on[standby].DSN("postgres"), at)
+	into.failover = promotedServer{stopped: took, steps: promoted.Steps, lost: age}
 	t.Logf("failover: took %v, lost %v: %s", into.failover.stopped, into.failover.lost, showSteps(into.failover.steps))
-}
-
-// forget makes the rows of a ledger those that a server has: one more than was
-// acknowledged may be there.
-func (l *commits) forget(acked, there int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for ; acked < there; acked++ {
-		l.acked = append(l.acked, time.Now())
-	}
 }
 
 // follows waits until a standby has staged the newest backup, and its replica is as far as

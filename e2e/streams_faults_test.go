@@ -34,7 +34,7 @@ func (p *serverPair) parts(stream string) (paths []string) {
 // killed, both are, while rows are written. The stream goes on over what was shipped.
 func TestAStreamOutlivesItsProcesses(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	pg := p.on[p.a]
 	var d diary
 	end := d.write(t, pg.DSN("postgres"))
@@ -80,7 +80,7 @@ func TestAStreamOutlivesItsProcesses(t *testing.T) {
 // deleted the log. It is told; a new stream begins, and the replica is built anew.
 func TestASlotThatIsGoneIsAGap(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)
@@ -108,13 +108,7 @@ func TestASlotThatIsGoneIsAGap(t *testing.T) {
 		t.Errorf("it goes on in stream %s", s.Stream)
 	}
 	d.grows(t, 50)
-	p.b.follows()
-	p.b.settles()
-	p.b.promotes()
-	end()
-	if lost, _ := d.goesOn(t, p.on[p.b].DSN("postgres"), time.Now()); lost > 0 {
-		t.Errorf("%d rows are lost", lost)
-	}
+	p.takesOver(&d, end)
 }
 
 // TestAPartThatWasChangedOrDeletedIsNamed by whoever needs it. Nothing is made up in its
@@ -134,7 +128,7 @@ func TestAPartThatWasChangedOrDeletedIsNamed(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
+			p := newServers(t, serverSetup{}, "host-a", "host-b")
 			var d diary
 			end := d.write(t, p.on[p.a].DSN("postgres"))
 			d.grows(t, 50)
@@ -161,13 +155,7 @@ func TestAPartThatWasChangedOrDeletedIsNamed(t *testing.T) {
 				return nil
 			})
 			p.a.run("backup")
-			p.b.follows()
-			p.b.settles()
-			p.b.promotes()
-			end()
-			if lost, _ := d.goesOn(t, p.on[p.b].DSN("postgres"), time.Now()); lost > 0 {
-				t.Errorf("%d rows are lost", lost)
-			}
+			p.takesOver(&d, end)
 		})
 	}
 }
@@ -176,7 +164,7 @@ func TestAPartThatWasChangedOrDeletedIsNamed(t *testing.T) {
 // stream goes on.
 func TestTwoAgentsOnOneServer(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a")
+	p := newServers(t, serverSetup{}, "host-a")
 	var d diary
 	end := d.write(t, p.on[p.a].DSN("postgres"))
 	defer end()
@@ -211,7 +199,7 @@ func TestTwoAgentsOnOneServer(t *testing.T) {
 // stands still meanwhile, ships nothing more when it goes on.
 func TestAnOlderBackupEndsTheStream(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)

@@ -19,7 +19,7 @@ var (
 // while rows are written, and its disk is lost. The host comes back with an empty one.
 func TestKillsOfAServerLoseSeconds(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	var (
 		d        diary
 		ages     []time.Duration
@@ -39,7 +39,7 @@ func TestKillsOfAServerLoseSeconds(t *testing.T) {
 		standby.promotes("--failover", "--host-is-off")
 		n, age := d.goesOn(t, p.on[standby].DSN("postgres"), at)
 		lost, ages = append(lost, n), append(ages, age)
-		if age > 10*time.Second {
+		if age > 5*time.Second {
 			t.Errorf("rows of the last %v are lost", age)
 		}
 		timeline.are(t, p.on[standby].DSN("postgres"))
@@ -69,7 +69,7 @@ func (l lines) are(t *testing.T, dsn string) {
 // active keeps what its successor does not have, and follows; so does a third host.
 func TestServersArePromotedBackAndForth(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, folderBucket(t), nil, "host-a", "host-b", "host-c")
+	p := newServers(t, serverSetup{}, "host-a", "host-b", "host-c")
 	third := p.hosts[2]
 	var (
 		d        diary

@@ -1,13 +1,9 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"testing"
-	"time"
-
-	"github.com/understudy-ha/understudy/ha/promotions"
 )
 
 // TestWithSyncNothingThatWasAcknowledgedIsLost: the active's host and its disk are lost
@@ -15,7 +11,7 @@ import (
 // Its own commits wait, too, once its stream goes on.
 func TestWithSyncNothingThatWasAcknowledgedIsLost(t *testing.T) {
 	t.Parallel()
-	p := newServerPair(t, ", sync: true")
+	p := newServers(t, serverSetup{more: ", sync: true"}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	armed := func(dsn string) func() error {
 		return func() error {
@@ -26,28 +22,19 @@ func TestWithSyncNothingThatWasAcknowledgedIsLost(t *testing.T) {
 		}
 	}
 	p.a.eventually("commits wait for the bucket", armed(dsn))
-	var l commits
-	end := l.writes(t, dsn)
-	p.b.streams(time.Now())
-	eventually(t, "rows are written", func() error {
-		if l.rows() < 200 {
-			return errors.New("not yet")
-		}
-		return nil
-	})
-	p.a.killAgent()
-	p.on[p.a].Kill(t)
+	var d diary
+	end := d.write(t, dsn)
+	p.b.follows()
+	d.grows(t, 200)
+	at := p.crashes(p.a)
 	end()
 	if err := os.RemoveAll(p.on[p.a].Data()); err != nil {
 		t.Fatal(err)
 	}
-	promoted := query[promotions.PromotionStatus](p.b, "promote", "--failover", "--host-is-off", "--yes")
-	if promoted.State != promotions.PromotionDone {
-		t.Fatalf("promotion: %+v", promoted)
-	}
+	p.b.promotes("--failover", "--host-is-off")
 	dsn = p.on[p.b].DSN("postgres")
-	if n := l.read(t, dsn); n < l.rows() {
-		t.Errorf("%d rows of %d that were acknowledged", n, l.rows())
+	if lost, age := d.goesOn(t, dsn, at); lost > 0 {
+		t.Errorf("%d rows that were acknowledged are lost, the first of them from %v before", lost, age)
 	}
 	p.b.eventually("commits wait for the bucket", armed(dsn))
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,25 @@ import (
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
+
+// serverApp is an application that is a PostgreSQL server and nothing else.
+type serverApp struct {
+	databaseApp
+	pg   *server.PostgresFolder
+	more string // of the source's configuration: ", key: value"
+}
+
+func (o *serverApp) config() string {
+	words := func(argv []string) string {
+		text, err := json.Marshal(argv)
+		if err != nil {
+			panic(err)
+		}
+		return string(text)
+	}
+	return fmt.Sprintf("sources:\n  - {name: db, postgres_cluster: {data_dir: %q, url: %q, start: %s, stop: %s%s}}\nhooks:\n  promote: ['true']\n  demote: ['true']\n",
+		o.pg.Data(), o.pg.DSN("postgres"), words(o.pg.StartCommand()), words(o.pg.StopCommand()), o.more)
+}
 
 // diary is a table of which one writer writes a row after the other, on one server and then
 // on the next. Each row says when it was written first, so that no other row takes its place.
@@ -146,37 +166,70 @@ func (d *diary) goesOn(t *testing.T, dsn string, at time.Time) (lost int, age ti
 	return lost, age
 }
 
-// newServers is hosts with a PostgreSQL server each. The first one is the active; the
-// others have none yet, and are standbys that follow.
-func newServers(t *testing.T, bucket string, env []string, names ...string) *serverPair {
+// serverPair is hosts with a PostgreSQL server each: a is the active when a test begins, b
+// the first of its standbys.
+type serverPair struct {
+	*cluster
+	a, b *host
+	on   map[*host]*server.PostgresFolder
+}
+
+// serverSetup is what newServers may be told.
+type serverSetup struct {
+	cluster *cluster // nil: one whose bucket is a folder
+	more    string   // of the sources' configuration: ", key: value"
+	durable bool     // the servers wait for their disks
+	fast    bool     // the agents do not look for races
+	fill    func(first *server.PostgresFolder)
+}
+
+// newServers is hosts with a PostgreSQL server each. The first one is the active; the others
+// have none yet, and are standbys that follow.
+func newServers(t *testing.T, s serverSetup, names ...string) *serverPair {
 	t.Helper()
-	p := &serverPair{cluster: newCluster(t, bucket, env), on: map[*host]*server.PostgresFolder{}}
+	if s.cluster == nil {
+		s.cluster = newCluster(t, folderBucket(t), nil)
+	}
+	p := &serverPair{cluster: s.cluster, on: map[*host]*server.PostgresFolder{}}
 	for _, name := range names {
 		pg := server.NewPostgresFolder(t)
-		h := p.host(name, &serverApp{pg: pg})
-		h.bin = fastBin()
+		pg.Durable = s.durable
+		h := p.host(name, &serverApp{pg: pg, more: s.more})
+		if s.fast {
+			h.bin = fastBin()
+			h.env = append(h.env, "UNDERSTUDY_LOG_LEVEL=info")
+		}
 		p.on[h] = pg
 	}
 	p.a = p.hosts[0]
 	p.on[p.a].Start(t)
+	if s.fill != nil {
+		s.fill(p.on[p.a])
+	}
 	p.a.run("init")
 	p.a.serve()
 	for _, set := range [][2]string{{"stop_timeout", "10s"}, {"margin", "2s"}, {"ttl", "20s"}} {
 		p.a.run("config", "set", set[0], set[1])
 	}
-	p.a.run("backup")
+	p.a.runLong("backup")
 	for _, h := range p.hosts[1:] {
-		if err := os.RemoveAll(p.on[h].Data()); err != nil {
-			t.Fatal(err)
-		}
-		h.run("join")
-		h.serve()
-		h.rehearses()
+		p.joins(h)
 	}
 	if len(p.hosts) > 1 {
 		p.b = p.hosts[1]
 	}
 	return p
+}
+
+// joins makes a host, whose server has no data, a standby that has staged the backup.
+func (p *serverPair) joins(h *host) {
+	p.t.Helper()
+	if err := os.RemoveAll(p.on[h].Data()); err != nil {
+		p.t.Fatal(err)
+	}
+	h.run("join")
+	h.serve()
+	h.long("has staged the backup", func(s report.Status) bool { return s.LastBackup != nil && s.Staged == s.LastBackup.ID })
 }
 
 // folderBucket is a bucket that is a folder.
@@ -238,6 +291,19 @@ func (h *host) promotes(args ...string) promotions.PromotionStatus {
 	return p
 }
 
+// takesOver promotes b by a switchover, once it follows: it has every row that was
+// acknowledged.
+func (p *serverPair) takesOver(d *diary, end func()) {
+	p.t.Helper()
+	p.b.follows()
+	p.b.settles()
+	p.b.promotes()
+	end()
+	if lost, _ := d.goesOn(p.t, p.on[p.b].DSN("postgres"), time.Now()); lost > 0 {
+		p.t.Errorf("%d rows are lost", lost)
+	}
+}
+
 // crashes kills a host's agent and its server.
 func (p *serverPair) crashes(h *host) (at time.Time) {
 	p.t.Helper()
@@ -267,4 +333,24 @@ func (h *host) told(words ...string) bool {
 	return slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
 		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 	})
+}
+
+// answer is the first column of the first row of a query, as text.
+func answer(t *testing.T, dsn, query string) (text string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), "SELECT ("+query+")::text").Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// timeline is the one that a server is on.
+func timeline(t *testing.T, dsn string) string {
+	t.Helper()
+	return answer(t, dsn, "SELECT ('x'||substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int")
 }
