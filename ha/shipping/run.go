@@ -26,7 +26,7 @@ type run struct {
 	hurry   chan struct{} // closed once closing is asked for
 	beat    chan struct{} // has one when an idle stream is to be looked at
 	sync    *patience     // nil: commits do not wait for the bucket
-	shipped time.Duration // when the last part was appended, by the monotonic clock: the run's own
+	shipped time.Duration // when the last part was begun, by the monotonic clock: the run's own
 
 	mu        sync.Mutex
 	tip       stream.Tip      // the newest part that is known to be there, and to hold this host's log
@@ -312,12 +312,12 @@ func (r *run) append(ctx context.Context, p stream.Part) error {
 	if p.Time.IsZero() {
 		p.Time = r.cfg.Clock.Now().Wall
 	}
+	r.shipped = r.cfg.Clock.Now().Mono // not when it is there: a slow bucket is not waited for twice
 	tip, err := r.cfg.Chain.Append(ctx, after, p)
 	if err != nil {
 		return err
 	}
 	r.reach(tip)
-	r.shipped = r.cfg.Clock.Now().Mono
 	return nil
 }
 

@@ -293,6 +293,25 @@ func TestALogIsShippedAsItIsWritten(t *testing.T) {
 	})
 }
 
+// A bucket that takes long for each part is given the next one as soon as it is due, and
+// not a second after it has answered.
+func TestASlowBucketIsNotWaitedForTwice(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.store.Inject(storetest.Fault{Op: storetest.Conditional, Times: storetest.Forever, Do: func(ctx context.Context, _ storetest.Call, do func(context.Context) error) error {
+			<-time.After(800 * time.Millisecond)
+			return do(ctx)
+		}})
+		w.ship(of, time.Second)
+		for range 300 {
+			w.db.write("b")
+			w.pass(100 * time.Millisecond)
+		}
+		if _, parts, _ := w.shipped(of); parts < 28 {
+			t.Errorf("%d parts in 30 seconds", parts)
+		}
+	})
+}
+
 // More than a part holds is cut into parts.
 func TestALongLogIsCutIntoParts(t *testing.T) {
 	test(t, func(t *testing.T, w *world) {
