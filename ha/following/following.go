@@ -117,9 +117,10 @@ func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (not
 	return strings.Join(notes, ", "), nil
 }
 
-// withWayOut says how a promotion can do without log that is gone, or not what was written.
+// withWayOut says how a promotion can do without log that is gone, not what was written, or
+// does not go on from the backup.
 func withWayOut(err error) error {
-	for _, kind := range []error{stream.ErrBelow, stream.ErrGone, stream.ErrDamaged, stream.ErrBroken} {
+	for _, kind := range []error{stream.ErrBelow, stream.ErrGone, stream.ErrDamaged, stream.ErrBroken, source.ErrDiverged} {
 		if errors.Is(err, kind) {
 			return fmt.Errorf("%w; or do without the log that comes after the backup: understudy promote --without-log", err)
 		}

@@ -350,6 +350,16 @@ func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	}
 }
 
+// A promotion whose log does not go on from the backup is told how to do without it.
+func TestAPromotionOverOtherLogIsToldTheWayOut(t *testing.T) {
+	w := newWorld(t)
+	s := w.ship(1, begin{"a", 0}, 0, true, "012", "34")
+	w.replica.err = source.ErrDiverged
+	if _, err := w.following.CatchUp(t.Context(), map[string]ha.Stream{"db": s}); !errors.Is(err, source.ErrDiverged) || !strings.Contains(err.Error(), "--without-log") {
+		t.Errorf("%v, want %v", err, source.ErrDiverged)
+	}
+}
+
 // A stream whose confirmed end somebody has deleted is ended on an operator's word alone.
 func TestAStreamThatHasLostItsEndIsEndedOnAWord(t *testing.T) {
 	w := newWorld(t)
@@ -359,7 +369,7 @@ func TestAStreamThatHasLostItsEndIsEndedOnAWord(t *testing.T) {
 	if err := w.memory.Delete(t.Context(), stream.Key("db", s.ID, 2)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.following.End(t.Context(), w.status.Head.Streams, false, "p", stream.End{Lease: "l"}); !errors.Is(err, stream.ErrBelow) {
+	if _, err := w.following.End(t.Context(), w.status.Head.Streams, false, "p", stream.End{Lease: "l"}); !errors.Is(err, stream.ErrBelow) || !strings.Contains(err.Error(), "--without-log") {
 		t.Errorf("%v, want %v", err, stream.ErrBelow)
 	}
 	ends, err := w.following.End(t.Context(), w.status.Head.Streams, true, "p", stream.End{Lease: "l"})
