@@ -11,22 +11,26 @@ import (
 )
 
 // points says up to when each source of a backup would come back, where logs lead on from it
-// or a replica is beyond it; nil: as the backup does.
-func (o *Promotions) points(s report.Status, h *ha.Head, chosen control.BackupInfo, m *backup.Manifest) []report.SourcePoint {
+// or a replica is beyond it, and are not given up; nil: as the backup does.
+func (o *Promotions) points(s report.Status, h *ha.Head, chosen control.BackupInfo, withoutLog bool, m *backup.Manifest) []report.SourcePoint {
 	now := o.host.Clock.Now().Wall
 	var names []string
 	for _, e := range m.Sources {
 		names = append(names, e.Name)
 	}
 	all := s.SourcePoints(h, names, now)
-	if chosen.Newest {
+	if chosen.Newest && !withoutLog {
 		return all
+	}
+	why := "its log is not applied to an older backup"
+	if withoutLog {
+		why = "its log is given up"
 	}
 	for i := range all {
 		streamed := all[i].Stream != "" || all[i].Lacks != ""
 		all[i] = report.SourcePoint{Source: all[i].Source, Time: chosen.Time, Age: max(0, now.Sub(chosen.Time)).Seconds()}
 		if streamed || hasReplica(s, all[i].Source) {
-			all[i].Lacks = "its log is not applied to an older backup; the replica here is built anew" + o.tookText(s, chosen.ID)
+			all[i].Lacks = why + "; the replica here is built anew" + o.tookText(s, chosen.ID)
 		}
 	}
 	return all

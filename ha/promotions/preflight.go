@@ -69,7 +69,7 @@ func (o *Promotions) preflight(ctx context.Context, req PromotionRequest) (Prefl
 		return p, c, err
 	}
 	p.checkWait(s, h, req)
-	p.Loss, err = o.loss(ctx, s, h, p.Mode, info, m)
+	p.Loss, err = o.loss(ctx, s, h, req, p.Mode, info, m)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
 }
@@ -215,7 +215,7 @@ func (p *Preflight) checkWait(s report.Status, h *ha.Head, req PromotionRequest)
 }
 
 // loss says what the promotion would lose.
-func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
+func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, req PromotionRequest, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
 	l := Loss{BackupAge: max(0, o.host.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge
@@ -229,7 +229,7 @@ func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, mode
 			return l, err
 		}
 	}
-	l.Sources = o.points(s, h, chosen, m)
+	l.Sources = o.points(s, h, chosen, req.WithoutLog, m)
 	l.Reported.drop(l.Sources)
 	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)
 	switch {

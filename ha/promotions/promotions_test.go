@@ -295,13 +295,16 @@ func TestEachSourceHasItsRecoveryPoint(t *testing.T) {
 	if !strings.HasPrefix(text, "db: 20s ago; uploads: 3m0s ago (backup)") || loss.Summary != "what came after the recovery point of each source" {
 		t.Errorf("%q: %s", loss.Summary, text)
 	}
+	if _, text := points(PromotionRequest{Mode: ha.ModeFailover, WithoutLog: true}); !strings.HasPrefix(text, "db: 3m0s ago (backup: its log is given up") {
+		t.Errorf("without the log: %s", text)
+	}
 	if loss, _ := points(PromotionRequest{Mode: ha.ModeSwitchover}); !strings.HasPrefix(loss.Summary, "nothing: ") {
 		t.Error(loss.Summary)
 	}
 
 	s.newest.Newest, s.rehearsal = false, &ha.Rehearsal{Result: ha.RehearsalPassed, Took: ha.Duration(90 * time.Second)}
 	info := control.BackupInfo{Ref: s.newest.Ref}
-	older := s.points(s.host.Status(), s.head, info, s.manifest)
+	older := s.points(s.host.Status(), s.head, info, false, s.manifest)
 	if got := report.PointsText(older); got != "db: 3m0s ago (backup: its log is not applied to an older backup; the replica here is built anew, which took 1m30s when a backup was rehearsed last); uploads: 3m0s ago (backup)" {
 		t.Error(got)
 	}
