@@ -32,31 +32,51 @@ func settle(ctx context.Context) error {
 
 // releaseProgram gives back the pages of the program's file that nothing has written to.
 func releaseProgram() error {
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return fmt.Errorf("find the program's memory: %w", err)
-	}
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("find the program: %w", err)
 	}
-	for line := range strings.Lines(string(maps)) {
-		if from, to, ok := readOnly(line, program); ok {
-			if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED); errno != 0 {
-				err = errors.Join(err, fmt.Errorf("give back pages of the program: %w", errno))
-			}
-		}
-	}
-	return err
+	return releaseFile(program)
 }
 
-// readOnly reads a line of the kernel's table of a process's memory: where it is, if it
-// is of that file, private, and not to be written to.
-func readOnly(line, file string) (from, to uintptr, ok bool) {
+// releaseFile gives back the pages of a file that are mapped to be read alone, and that
+// nothing has written to. A program that is loaded at any address (-buildmode=pie) has
+// others: the loader writes addresses to them and protects them afterwards. They would
+// come back as they are in the file, without the addresses, and the program would die.
+func releaseFile(file string) error {
+	table, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		return fmt.Errorf("find the program's memory: %w", err)
+	}
+	var failed error
+	var from, to uintptr // zero: not to be given back
+	for line := range strings.Lines(string(table)) {
+		if begin, end, ok := mapping(line, file); ok {
+			from, to = begin, end
+			continue
+		}
+		var written int // kB that are no longer the file's
+		if _, err := fmt.Sscanf(line, "Anonymous: %d kB", &written); err != nil || written > 0 || to == 0 {
+			continue
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED); errno != 0 {
+			failed = errors.Join(failed, fmt.Errorf("give back pages of the program: %w", errno))
+		}
+	}
+	return failed
+}
+
+// mapping reads a line of the kernel's table of a process's memory, if it is one that
+// begins what is said of a mapping: where that is, or zeros if it is not of the file, not
+// private, or to be written to.
+func mapping(line, file string) (from, to uintptr, ok bool) {
 	var access, offset, device, inode string
 	if _, err := fmt.Sscanf(line, "%x-%x %s %s %s %s", &from, &to, &access, &offset, &device, &inode); err != nil {
 		return 0, 0, false
 	}
 	ours := strings.HasSuffix(strings.TrimSuffix(line, "\n"), " "+file)
-	return from, to, ours && strings.HasPrefix(access, "r") && access[1] == '-' && strings.HasSuffix(access, "p")
+	if !ours || !strings.HasPrefix(access, "r-") || !strings.HasSuffix(access, "p") {
+		return 0, 0, true
+	}
+	return from, to, true
 }
