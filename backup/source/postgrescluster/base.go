@@ -16,6 +16,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/pack"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/chunks"
 	"github.com/understudy-ha/understudy/backup/source/internal/tree"
 )
@@ -158,11 +159,11 @@ func (o owner) give(fd int) error {
 
 // plant writes a base to an empty folder, which nobody else can enter yet: it gets its
 // owner and its mode from finish.
-func plant(ctx context.Context, r chunks.Reader, root pack.Stream, to *fsx.Dir, who owner) error {
+func plant(ctx context.Context, r chunks.Reader, e source.Entry, to *fsx.Dir, who owner) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(plantings)
 	folders := map[string]*fsx.Dir{".": to}
-	err := plantNodes(ctx, r, root, folders, who, group)
+	err := plantNodes(ctx, r, e.Root, folders, who, group)
 	if waited := group.Wait(); err == nil || waited != nil {
 		err = waited
 	}
@@ -171,7 +172,10 @@ func plant(ctx context.Context, r chunks.Reader, root pack.Stream, to *fsx.Dir, 
 			d.Close()
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return unarmed(to, slotName(e.Name, ""), who)
 }
 
 // plantings is how many files are written at a time.

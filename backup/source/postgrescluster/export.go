@@ -51,7 +51,7 @@ func fill(ctx context.Context, r *pack.Reader, e source.Entry, f Facts, made *fs
 	if err != nil {
 		return err
 	}
-	if err := plant(ctx, r, e.Root, made, who); err != nil {
+	if err := plant(ctx, r, e, made, who); err != nil {
 		return err
 	}
 	if _, err := plantLog(ctx, r, *e.Extra, f, made, who); err != nil {

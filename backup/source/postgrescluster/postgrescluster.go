@@ -169,7 +169,7 @@ func (s *Source) assemble(url pgclient.URL) {
 	s.stager = &stager{place: s.place, programs: programs, terms: s.terms}
 	s.follower = &follower{place: s.place, programs: programs, stager: s.stager, timeout: cfg.Timeout}
 	s.process = &process{
-		server: s.server, place: s.place, programs: programs, terms: s.terms, sync: s.sync, start: cfg.Start, stop: cfg.Stop,
+		server: s.server, place: s.place, programs: programs, terms: s.terms, start: cfg.Start, stop: cfg.Stop,
 		timeout: cfg.Timeout, scratch: cfg.Scratch, keepOutput: cfg.KeepOutput,
 	}
 }

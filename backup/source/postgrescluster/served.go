@@ -32,7 +32,6 @@ type process struct {
 	place       *place
 	programs    *programs
 	terms       *terms
-	sync        *synced
 	start, stop []string
 	timeout     time.Duration
 	scratch     string
@@ -130,11 +129,6 @@ func (p *process) begin(ctx context.Context, epoch uint64) error {
 	timeline, err := p.ready(ctx)
 	if err != nil {
 		return err
-	}
-	if is.recovering() {
-		if err := p.sync.inherited(ctx); err != nil {
-			return err
-		}
 	}
 	return p.terms.begin(epoch, timeline)
 }

@@ -106,10 +106,12 @@ func TestStopAndStartMayBeRepeated(t *testing.T) {
 	sourcetest.MustFail(t, gone.Start(ctx, 2), "is missing: restore it")
 }
 
-// TestAnExportStarts: on another host, by itself.
+// TestAnExportStarts: on another host, by itself. Its commits wait for nobody, though those
+// of the server did that was backed up.
 func TestAnExportStarts(t *testing.T) {
 	a := newTestServer(t)
 	a.bench(1)
+	a.sql("ALTER SYSTEM SET work_mem = '5MB'", "ALTER SYSTEM SET synchronous_standby_names = 'understudy_db'") // not in force yet
 	src, v := a.source(nil), sourcetest.NewVault(t)
 	v.Backup(t, src)
 	a.sql("UPDATE pgbench_tellers SET tbalance = 17")
@@ -122,6 +124,9 @@ func TestAnExportStarts(t *testing.T) {
 	a.start()
 	if got := a.rows(); got != want {
 		t.Errorf("rows: %s instead of %s", got, want)
+	}
+	if is := a.ask("SELECT current_setting('synchronous_standby_names') || current_setting('work_mem')"); is != "5MB" {
+		t.Errorf("of what ALTER SYSTEM had set there is %q", is)
 	}
 }
 

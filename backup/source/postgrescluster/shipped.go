@@ -43,6 +43,9 @@ type streamer struct {
 
 // OpenLog implements Streamer.
 func (s *Source) OpenLog(ctx context.Context, from *stream.Position) (source.Log, error) {
+	if err := s.sync.lifted(ctx); err != nil {
+		return nil, s.say("have the commits of %s wait no longer", err)
+	}
 	log, err := s.streamer.open(ctx, from)
 	if err != nil {
 		return nil, s.say("open the log of %s", err)

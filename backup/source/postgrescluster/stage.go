@@ -82,7 +82,7 @@ func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f 
 	if err != nil {
 		return err
 	}
-	if err := plant(ctx, r, e.Root, made, who); err != nil {
+	if err := plant(ctx, r, e, made, who); err != nil {
 		return err
 	}
 	end, err := plantLog(ctx, r, *e.Extra, f, made, who)

@@ -2,11 +2,19 @@ package postgrescluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 )
 
@@ -92,15 +100,52 @@ func (y *synced) check(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// inherited has a server that was promoted forget that the one before it had its commits
-// wait: nothing of it is shipped yet.
-func (y *synced) inherited(ctx context.Context) error {
-	return y.server.url.With(ctx, func(conn *pgx.Conn) error {
-		var now string
-		err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now)
-		if err != nil || now != y.names() {
-			return err
+// lifted has a server's commits wait no longer that an earlier configuration had wait.
+func (y *synced) lifted(ctx context.Context) error {
+	if y.wanted {
+		return nil
+	}
+	var now string
+	err := y.server.url.With(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now)
+	})
+	if err != nil || now != y.names() {
+		return err
+	}
+	return y.set(ctx, "")
+}
+
+// autoFile is where a server keeps what ALTER SYSTEM sets.
+const autoFile = "postgresql.auto.conf"
+
+// unarmed has a restored data folder forget that the commits of the server that it is a copy
+// of waited: nobody confirms those of a server that is started on it.
+func unarmed(data *fsx.Dir, called string, who owner) error {
+	f, err := data.Open(autoFile, unix.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	armed := "synchronous_standby_names = '" + called + "'\n"
+	if !slices.Contains(slices.Collect(strings.Lines(string(text))), armed) {
+		return nil
+	}
+	return data.Write(autoFile, func(f *os.File) error {
+		for line := range strings.Lines(string(text)) {
+			if line == armed {
+				continue
+			}
+			if _, err := f.WriteString(line); err != nil {
+				return err
+			}
 		}
-		return y.set(ctx, "")
+		return who.give(int(f.Fd()))
 	})
 }

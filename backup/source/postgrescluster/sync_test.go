@@ -65,6 +65,38 @@ func TestCommitsWaitForWhatIsConfirmed(t *testing.T) {
 	}
 }
 
+// TestCommitsWaitNoLongerWithoutSync: whoever takes it out of the configuration has them go on,
+// and another value stays.
+func TestCommitsWaitNoLongerWithoutSync(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	s.sql("CREATE TABLE t (n int)")
+	open := func(sync bool) {
+		t.Helper()
+		log, err := s.source(func(cfg *Config) { cfg.Sync = sync }).OpenLog(t.Context(), nil)
+		sourcetest.Must(t, err)
+		sourcetest.Must(t, log.Close())
+	}
+	names := func(want string) func() bool {
+		return func() bool { return s.ask("SELECT current_setting('synchronous_standby_names')") == want }
+	}
+	sourcetest.Must(t, s.source(func(cfg *Config) { cfg.Sync = true }).Arm(t.Context()))
+	eventually(t, names("understudy_db"))
+	open(true)
+	if !names("understudy_db")() {
+		t.Fatal("they wait no longer, though they are to")
+	}
+	open(false)
+	eventually(t, names(""))
+	s.sql("INSERT INTO t VALUES (1)")
+	s.sql("ALTER SYSTEM SET synchronous_standby_names = 'another'", "SELECT pg_reload_conf()")
+	eventually(t, names("another"))
+	open(false)
+	if !names("another")() {
+		t.Error("the server has lost a synchronous standby of its own")
+	}
+}
+
 // TestSyncSaysWhichRightIsMissing before it is needed.
 func TestSyncSaysWhichRightIsMissing(t *testing.T) {
 	t.Parallel()
