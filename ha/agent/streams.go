@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/following"
 	"github.com/understudy-ha/understudy/ha/report"
@@ -21,10 +22,11 @@ import (
 type streams struct {
 	cfg     stream.Config
 	configs *shared.Configs
-	lock    func(*stream.Config) // says how parts are locked
+	lock    func() blobstore.LockMode // how parts are locked, as far as it is known
 
 	mu     sync.Mutex
 	digest string
+	locked blobstore.LockMode
 	chain  *stream.Chain
 }
 
@@ -33,7 +35,8 @@ func (s *streams) open() (*stream.Chain, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	digest, c := s.configs.Current()
-	if s.chain != nil && digest == s.digest {
+	locked := s.lock()
+	if s.chain != nil && digest == s.digest && locked == s.locked {
 		return s.chain, nil
 	}
 	cfg := s.cfg
@@ -45,12 +48,12 @@ func (s *streams) open() (*stream.Chain, error) {
 		}
 		cfg.Keys = &keys
 	}
-	s.lock(&cfg)
+	cfg.Lock = locked
 	chain, err := stream.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s.digest, s.chain = digest, chain
+	s.digest, s.locked, s.chain = digest, locked, chain
 	return chain, nil
 }
 
@@ -116,7 +119,7 @@ func openStreams(ctx context.Context, a *Agent) {
 			Recovered: tellRecovered(a),
 		},
 		configs: a.configs,
-		lock:    func(cfg *stream.Config) { cfg.Lock = a.locks.Mode() },
+		lock:    a.locks.Mode,
 	}
 	a.shipping = shipping.New(ctx, shipping.Config{
 		Chain: chain, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
