@@ -47,18 +47,16 @@ func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry)
 		if err := sameLog(ctx, r, to, f, x.At(), n); err != nil {
 			return err
 		}
+		s, at := x.At(), n.To
+		if f.To <= at { // it has all of it: a server that runs there goes on
+			f.To = at
+			return writeNote(s, s.List, note{Facts: f})
+		}
 		if err := endStaged(ctx, x); err != nil {
 			return err
 		}
-		s, at := x.At(), n.To
-		f.To = max(f.To, at)
 		prepare := func(_, _ *fsx.Dir) error { return writeNote(s, s.Listing, note{Facts: f}) }
-		return s.Advance(ctx, prepare, func() error {
-			if f.To == at {
-				return nil
-			}
-			return st.goOn(ctx, r, to, f, s, at)
-		})
+		return s.Advance(ctx, prepare, func() error { return st.goOn(ctx, r, to, f, s, at) })
 	})
 }
 

@@ -151,6 +151,45 @@ func TestAReplicaSurvivesKills(t *testing.T) {
 	checkPages(t, p.b)
 }
 
+// TestAReplicaThatIsFurtherThanABackupGoesOn: its server works while that is staged.
+func TestAReplicaThatIsFurtherThanABackupGoesOn(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	first := p.v.Prev.Entry
+	p.follow(t)
+	p.a.sql("INSERT INTO ledger VALUES (1)")
+	e, _ := p.v.Backup(t, p.from)
+	p.a.sql("INSERT INTO ledger VALUES (2)")
+	p.log.reaches(p.a)
+	p.log.close()
+	data := sourcetest.Held(t, p.to.Staged())
+	before, err := runningIn(data)
+	if err != nil || before == 0 {
+		t.Fatalf("process %d, %v", before, err)
+	}
+	at, _, err := p.to.Followed(t.Context(), nil)
+	sourcetest.Must(t, err)
+	sourcetest.Must(t, p.to.Advance(t.Context(), p.v.Reader(), first, e))
+	if after, err := runningIn(data); err != nil || after != before {
+		t.Errorf("process %d, and then %d, %v", before, after, err)
+	}
+	if still, ok, err := p.to.Followed(t.Context(), nil); err != nil || !ok || still != at {
+		t.Errorf("it was at %d, and is at %d, %t, %v", at, still, ok, err)
+	}
+	// A backup that is further stops it, and it goes on from there.
+	p.a.sql("INSERT INTO ledger VALUES (3)")
+	more, _ := p.v.Backup(t, p.from)
+	sourcetest.Must(t, p.to.Advance(t.Context(), p.v.Reader(), e, more))
+	p.follow(t)
+	p.a.sql("INSERT INTO ledger VALUES (4)")
+	p.log.reaches(p.a)
+	p.log.close()
+	eventually(t, func() bool {
+		got, err := askReplica(t, p.to, "SELECT count(*) FROM ledger")
+		return err == nil && got == "4"
+	})
+}
+
 // TestABystanderFollowsTheNextActive: its stage goes on by the log of the next timeline.
 func TestABystanderFollowsTheNextActive(t *testing.T) {
 	p, c := newPair(t), newTestServer(t)
