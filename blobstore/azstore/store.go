@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,15 +54,7 @@ func (s *Store) read(ctx context.Context, from *blob.Client, key string, opt blo
 	if err != nil {
 		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
-	attrs, err := attrsOf(key, wholeSize(value(out.ContentLength), value(out.ContentRange)), out.ETag, out.LastModified)
-	switch {
-	case answer.StatusCode == http.StatusNotModified: // no error to the SDK
-		err = edge.Fail("get", key, blobstore.ErrNotModified, nil)
-	case err != nil:
-		err = translator.Error("get", key, err)
-	case opt.Offset > 0 && opt.Offset >= attrs.Size: // some stores answer with nothing
-		err = edge.Fail("get", key, blobstore.ErrInvalid, fmt.Errorf("offset %d in a blob of %d bytes", opt.Offset, attrs.Size))
-	}
+	attrs, err := attrsOfPart(key, opt, out, answer)
 	if err != nil {
 		out.Body.Close()
 		return nil, blobstore.Attrs{}, err
@@ -71,14 +62,23 @@ func (s *Store) read(ctx context.Context, from *blob.Client, key string, opt blo
 	return out.Body, attrs, nil
 }
 
-// wholeSize returns the size of a blob of which a part was read. A range looks
-// like "bytes 10-14/27"; it is empty if all was read.
-func wholeSize(length int64, contentRange string) int64 {
-	_, total, _ := strings.Cut(contentRange, "/")
-	if size, err := strconv.ParseInt(total, 10, 64); err == nil {
-		return size
+// attrsOfPart describes the blob of which an answer brings what opt asked for.
+func attrsOfPart(key string, opt blobstore.GetOptions, out blob.DownloadStreamResponse, answer *http.Response) (blobstore.Attrs, error) {
+	if answer.StatusCode == http.StatusNotModified { // no error to the SDK
+		return blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrNotModified, nil)
 	}
-	return length
+	size, err := edge.WholeSize(opt, value(out.ContentRange), value(out.ContentLength))
+	if err != nil {
+		return blobstore.Attrs{}, translator.Error("get", key, err)
+	}
+	if opt.Offset > 0 && opt.Offset >= size { // some stores answer with nothing
+		return blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrInvalid, fmt.Errorf("offset %d in a blob of %d bytes", opt.Offset, size))
+	}
+	attrs, err := attrsOf(key, size, out.ETag, out.LastModified)
+	if err != nil {
+		return blobstore.Attrs{}, translator.Error("get", key, err)
+	}
+	return attrs, nil
 }
 
 // Stat implements blobstore.Store.

@@ -47,14 +47,14 @@ func (a api) download(ctx context.Context, name string, generation int64, opt bl
 	if err != nil {
 		return download{}, err
 	}
-	d, err := describeDownload(resp)
+	d, err := describeDownload(resp, opt)
 	if err != nil {
 		return download{}, errors.Join(err, resp.Body.Close())
 	}
 	return d, nil
 }
 
-func describeDownload(resp *http.Response) (d download, err error) {
+func describeDownload(resp *http.Response, opt blobstore.GetOptions) (d download, err error) {
 	if d.generation, err = strconv.ParseInt(resp.Header.Get("X-Goog-Generation"), 10, 64); err != nil || d.generation <= 0 {
 		return d, errNoGeneration
 	}
@@ -63,9 +63,9 @@ func describeDownload(resp *http.Response) (d download, err error) {
 			return d, err
 		}
 	}
-	d.ReadCloser, d.size = resp.Body, resp.ContentLength
-	if part := resp.Header.Get("Content-Range"); part != "" {
-		d.size, err = edge.WholeSize(part)
+	d.ReadCloser = resp.Body
+	part := resp.Header.Get("Content-Range")
+	if d.size, err = edge.WholeSize(opt, part, resp.ContentLength); err != nil || part != "" {
 		return d, err
 	}
 	if want, ok := storedChecksum(resp.Header); ok {

@@ -55,11 +55,9 @@ func (s *Store) get(ctx context.Context, key string, opt blobstore.GetOptions, o
 		return nil, blobstore.Attrs{}, translator.Error("get", key, err)
 	}
 	attrs := attrsOf(key, info)
-	if part := header.Get("Content-Range"); part != "" {
-		if attrs.Size, err = edge.WholeSize(part); err != nil {
-			body.Close()
-			return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, err)
-		}
+	if attrs.Size, err = edge.WholeSize(opt, header.Get("Content-Range"), info.Size); err != nil {
+		body.Close()
+		return nil, blobstore.Attrs{}, edge.Fail("get", key, blobstore.ErrUnavailable, err)
 	}
 	return body, attrs, nil
 }

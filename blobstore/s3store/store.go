@@ -35,7 +35,7 @@ func (s *Store) Get(ctx context.Context, key string, opt blobstore.GetOptions) (
 	if opt.IfChanged != "" {
 		in.IfNoneMatch = aws.String(string(opt.IfChanged))
 	}
-	body, attrs, err := s.read(ctx, in, key)
+	body, attrs, err := s.read(ctx, in, key, opt)
 	if err != nil && opt.Offset == 0 && opt.Length > 0 && errorStatus(err) == http.StatusRequestedRangeNotSatisfiable {
 		return edge.GetEmpty(ctx, s, key)
 	}
@@ -54,17 +54,15 @@ func (s *Store) get(key string, opt blobstore.GetOptions) *s3.GetObjectInput {
 	return in
 }
 
-// read opens what in asks for.
-func (s *Store) read(ctx context.Context, in *s3.GetObjectInput, key string) (io.ReadCloser, blobstore.Attrs, error) {
+// read opens what in asks for, which is what opt wants.
+func (s *Store) read(ctx context.Context, in *s3.GetObjectInput, key string, opt blobstore.GetOptions) (io.ReadCloser, blobstore.Attrs, error) {
 	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
 		return nil, blobstore.Attrs{}, err
 	}
-	size := aws.ToInt64(out.ContentLength)
-	if part := aws.ToString(out.ContentRange); part != "" {
-		if size, err = edge.WholeSize(part); err != nil {
-			return nil, blobstore.Attrs{}, errors.Join(err, out.Body.Close())
-		}
+	size, err := edge.WholeSize(opt, aws.ToString(out.ContentRange), aws.ToInt64(out.ContentLength))
+	if err != nil {
+		return nil, blobstore.Attrs{}, errors.Join(err, out.Body.Close())
 	}
 	return out.Body, blobstore.Attrs{
 		Key:   key,

@@ -94,7 +94,7 @@ func (s *Store) GetVersion(ctx context.Context, key, id string, opt blobstore.Ge
 	}
 	in := s.get(key, opt)
 	in.VersionId = aws.String(id)
-	body, attrs, err := s.read(ctx, in, key)
+	body, attrs, err := s.read(ctx, in, key, opt)
 	if err != nil {
 		return nil, blobstore.Attrs{}, translator.Error("get version", key, err)
 	}

@@ -187,6 +187,26 @@ func SkewClock(d time.Duration) NetAction {
 	}
 }
 
+// WholeBody answers a read of a part with the whole blob, as a server does that heeds no
+// ranges.
+func WholeBody() NetAction {
+	return func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+		answer := ask(pass, r)
+		if part := answer.header.Get("Content-Range"); part != "" {
+			_, size, _ := strings.Cut(part, "/")
+			whole, err := strconv.Atoi(size)
+			if err != nil {
+				panic(http.ErrAbortHandler) // the test fails, for it knows the size
+			}
+			answer.body = append(answer.body, make([]byte, whole-len(answer.body))...)
+			answer.header.Del("Content-Range")
+			answer.header.Set("Content-Length", size)
+			answer.status = http.StatusOK
+		}
+		answer.send(w, r)
+	}
+}
+
 // CutBody breaks the connection after n bytes of an answer's body.
 func CutBody(n int) NetAction {
 	return func(w http.ResponseWriter, r *http.Request, pass http.Handler) {

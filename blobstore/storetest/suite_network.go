@@ -35,6 +35,7 @@ func RunNetwork(t *testing.T, endpoint string, prepare func(t *testing.T) Dial, 
 		{"answers have their kinds and are not asked for twice", testAnswerKinds},
 		{"a body that is cut short is an error", testCutBody},
 		{"a body that is cut short goes on where it broke", testResumedBody},
+		{"a part that is not the one asked for is an error", testIgnoredRange},
 		{"a put that is cancelled in mid-body leaves nothing", testCancelMidBody},
 		{"what a stale read tells swaps nothing", testStaleRead},
 	}
@@ -313,6 +314,34 @@ func testResumedBody(t *testing.T, n *network) {
 	}
 	_, err = io.ReadAll(body)
 	WantKind(t, "read what was replaced meanwhile", err, blobstore.ErrUnavailable)
+}
+
+// testIgnoredRange: who heeds no ranges answers with the whole blob, which is not to be
+// taken for its part.
+func testIgnoredRange(t *testing.T, n *network) {
+	if _, err := n.behind.Put(t.Context(), "k", noise(11, 10_000), blobstore.Always); err != nil {
+		t.Fatal(err)
+	}
+	for _, opt := range []blobstore.GetOptions{{Offset: 5}, {Offset: 5, Length: 7}, {Length: 7}} {
+		n.strike(Reading, 1, WholeBody())
+		body, _, err := n.s.Get(t.Context(), "k", opt)
+		if err == nil {
+			_ = body.Close()
+		}
+		WantKind(t, fmt.Sprintf("read %+v", opt), err, blobstore.ErrUnavailable)
+		n.Heal()
+	}
+	n.strike(Reading, 1, WholeBody())
+	body, attrs, err := n.s.Get(t.Context(), "k", blobstore.GetOptions{Length: 20_000}) // all of it is the part
+	if err != nil || attrs.Size != 10_000 {
+		t.Fatalf("read more than there is: %+v, %v", attrs, err)
+	}
+	defer body.Close()
+	got, err := io.ReadAll(body)
+	if err != nil {
+		t.Error(err)
+	}
+	wantBody(t, "read more than there is", got, noise(11, 10_000))
 }
 
 func testCutBody(t *testing.T, n *network) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/understudy-ha/understudy/blobstore"
@@ -73,12 +72,23 @@ func Range(opt blobstore.GetOptions) string {
 	return ""
 }
 
-// WholeSize is what a header like "bytes 0-99/1234" says of the blob's size.
-func WholeSize(contentRange string) (int64, error) {
-	_, whole, _ := strings.Cut(contentRange, "/")
-	size, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil {
+// WholeSize returns the size of a blob of which opt asked for, by what the answer says:
+// a header like "bytes 0-99/1234", or none, and the length of its body. It is an error if
+// the body does not begin with the first byte that was asked for, or goes on behind the
+// last: who heeds no ranges, such as some proxies, answers with the whole blob.
+func WholeSize(opt blobstore.GetOptions, contentRange string, length int64) (int64, error) {
+	if contentRange == "" {
+		if opt.Offset > 0 && length != 0 || opt.Length > 0 && (length < 0 || length > opt.Length) {
+			return 0, fmt.Errorf("the store sent the whole blob, where %s was asked for", Range(opt))
+		}
+		return length, nil
+	}
+	var first, last, size int64
+	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/%d", &first, &last, &size); err != nil {
 		return 0, fmt.Errorf("the store sent the range %q, which tells no size", contentRange)
+	}
+	if first != opt.Offset || opt.Length > 0 && last-first >= opt.Length {
+		return 0, fmt.Errorf("the store sent the range %q, where %s was asked for", contentRange, Range(opt))
 	}
 	return size, nil
 }
