@@ -36,32 +36,28 @@ func (g *gate) shut() {
 	g.until = ha.Now{}
 }
 
-// pass waits until it is open.
+// pass waits until it is open. It may shut as soon as pass has returned: nothing that can
+// hang is done under its lock, which the machine's loop takes.
 func (g *gate) pass(ctx context.Context) error {
-	return g.through(ctx, func() error { return nil })
-}
-
-// through does something short while it is open: it does not shut meanwhile.
-func (g *gate) through(ctx context.Context, do func() error) error {
 	for {
-		opened, err := g.try(do)
-		if opened == nil {
-			return err
+		shut := g.isShut()
+		if shut == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-opened:
+		case <-shut:
 		}
 	}
 }
 
-// try does it if the gate is open, and otherwise returns what is closed when it opens.
-func (g *gate) try(do func() error) (opened <-chan struct{}, err error) {
+// isShut returns what is closed when until moves; nil: it is open.
+func (g *gate) isShut() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := g.clock.Now(); now.Mono >= g.until.Mono || now.Boot >= g.until.Boot {
-		return g.opened, nil
+		return g.opened
 	}
-	return nil, do()
+	return nil
 }

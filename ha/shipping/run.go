@@ -336,13 +336,17 @@ func (r *run) isBased() bool {
 
 // confirm tells the source how much is in the bucket, once a head of this process is
 // known to be in force: names of parts expire, and a process that has slept for so long
-// would take the place of an end part for a success.
+// would take the place of an end part for a success. That is looked at behind the answer of
+// the bucket: how long the source takes then does not matter.
 func (r *run) confirm(ctx context.Context, log source.Log) error {
 	if !r.isBased() {
 		return nil
 	}
 	to := r.reached().To
-	if err := r.gate.through(ctx, func() error { return log.Confirm(to) }); err != nil {
+	if err := r.gate.pass(ctx); err != nil {
+		return err
+	}
+	if err := log.Confirm(to); err != nil {
 		return fmt.Errorf("confirm what was shipped: %w", err)
 	}
 	r.mu.Lock()

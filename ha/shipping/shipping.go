@@ -117,8 +117,9 @@ func (s *Shipping) Sources() (names []string) {
 	return names
 }
 
-// Stop stops all shippers: this instance is the active no longer, or not now. Nothing is
-// confirmed to a source any more when it returns.
+// Stop stops all shippers: this instance is the active no longer, or not now. What a source
+// is being told meanwhile was in the bucket before; nothing more is confirmed. Stop waits for
+// no source.
 func (s *Shipping) Stop() {
 	s.gate.shut()
 	s.mu.Lock()

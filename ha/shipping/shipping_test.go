@@ -34,16 +34,29 @@ type database struct {
 	confirmed stream.Position
 	sync      bool
 	armed     bool
+	hangs     chan struct{} // until it is closed, the database answers nothing; nil: it answers
+}
+
+// answers waits until the database does.
+func (d *database) answers() {
+	d.mu.Lock()
+	hangs := d.hangs
+	d.mu.Unlock()
+	if hangs != nil {
+		<-hangs
+	}
 }
 
 func (d *database) Sync() (bool, time.Duration) { return d.sync, 10 * time.Second }
 
 func (d *database) Arm(context.Context) error {
+	d.answers()
 	d.change(func() { d.armed = true })
 	return nil
 }
 
 func (d *database) Disarm(context.Context) error {
+	d.answers()
 	d.change(func() { d.armed = false })
 	return nil
 }
@@ -118,6 +131,7 @@ func (l *log) Next(ctx context.Context) ([]byte, stream.Position, error) {
 }
 
 func (l *log) Confirm(p stream.Position) error {
+	l.d.answers()
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	l.d.confirmed = p
@@ -266,6 +280,51 @@ func (w *world) confirmed() int {
 	w.db.mu.Lock()
 	defer w.db.mu.Unlock()
 	return int(w.db.confirmed)
+}
+
+// A database that answers nothing, when it is told what is confirmed or that commits shall
+// wait, keeps nobody waiting who says until when, asks how far it is, or stops it all: the
+// machine does so in its loop.
+func TestADatabaseThatHangsKeepsNobodyWaiting(t *testing.T) {
+	for name, before := range map[string]func(w *world){
+		"told what is confirmed": func(w *world) { w.db.write("a") },
+		"asked to have commits wait": func(w *world) {
+			w.db.sync = true
+		},
+		"asked to have commits wait no longer": func(w *world) {
+			w.db.sync = true
+			w.ship(of, time.Second)
+			w.until(time.Second)
+			w.db.write("a")
+			w.pass(9 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(t *testing.T, w *world) {
+				before(w)
+				hangs := make(chan struct{})
+				w.db.change(func() { w.db.hangs = hangs })
+				w.ship(of, 5*time.Second)
+				done := make(chan struct{})
+				go func() {
+					w.until(time.Hour)
+					w.shipping.Ship("db", of)
+					w.shipping.Prepare("db")
+					w.shipping.Shown()
+					w.shipping.Stop()
+					close(done)
+				}()
+				w.pass(time.Second)
+				select {
+				case <-done:
+				default:
+					t.Error("who says so waits for the database")
+				}
+				close(hangs)
+				w.pass(time.Second)
+			})
+		})
+	}
 }
 
 // What comes after a quiet time is shipped at once, what goes on once a second; a part is
