@@ -63,7 +63,8 @@ func (a *Agent) Status() report.Status {
 	s.InstancesAge = a.records.Age()
 	s.Hit, s.Damaged = a.packs.Hit(), a.objects.Damaged()
 	s.Judge(report.Known{
-		Schedule: schedule, Troubles: a.tell.Troubles(), Now: now.Wall, Poll: a.cfg.Poll, Notes: a.readiness.Known(), Kept: a.kept.Texts(),
+		Schedule: schedule, Troubles: a.tell.Troubles(), Now: now.Wall, Poll: a.cfg.Poll, Reads: a.table.every(),
+		Notes: a.readiness.Known(), Kept: a.kept.Texts(),
 	})
 	return s
 }

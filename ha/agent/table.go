@@ -77,10 +77,7 @@ func (t *Table) keep(ctx context.Context) error {
 			t.host.shared.Readmit(ctx)
 			t.host.shared.ResignKeys(ctx)
 		}
-		every := tableEvery
-		if core := t.host.state.View(); !core.Leading {
-			every = standbyReads(len(t.host.records.Reading().Rows))
-		}
+		every := t.every()
 		next := every
 		if every == tableEvery && !t.settled() {
 			next = again
@@ -93,6 +90,14 @@ func (t *Table) keep(ctx context.Context) error {
 			again = recordPause // something is new
 		}
 	}
+}
+
+// every is how often the table is read while nobody looks.
+func (t *Table) every() time.Duration {
+	if t.host.state.View().Leading {
+		return tableEvery
+	}
+	return standbyReads(len(t.host.records.Reading().Rows))
 }
 
 // untilDue waits until it is time to read the table again, somebody

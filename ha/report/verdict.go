@@ -28,8 +28,9 @@ type Known struct {
 	Troubles []event.Trouble
 	Now      time.Time
 	Poll     time.Duration
-	Notes    []string // of the look for Blockers
-	Kept     []string // what an interrupted restore had replaced
+	Reads    time.Duration // how often the other instances' records are read while nobody looks
+	Notes    []string      // of the look for Blockers
+	Kept     []string      // what an interrupted restore had replaced
 }
 
 // Judge says how this instance and its cluster are. Whatever the status shows
@@ -138,7 +139,7 @@ func (s *Status) selfProblems(f *findings, schedule watch.Schedule, now time.Tim
 }
 
 // tableOld is how old the table of instances may be, in seconds, before that is
-// a problem of its own.
+// a problem of its own; where it is read seldom, two readings.
 const tableOld = 180
 
 // clusterProblems are what the table of instances says that is not as it should
@@ -148,6 +149,8 @@ func (s *Status) clusterProblems(f *findings) {
 	case s.InstancesAge < 0:
 		f.problem(topicRecords, true, "the other instances' records have not been read yet")
 		return
+	case s.InstancesAge > tableOld && s.InstancesAge <= 2*s.known.Reads.Seconds():
+		f.caveat(topicRecords, true, "the other instances' records were read %s ago: of so many a standby reads them every %s while nobody looks, and now that you do: ask again", Seconds(s.InstancesAge), Seconds(s.known.Reads.Seconds()))
 	case s.InstancesAge > tableOld:
 		f.problem(topicRecords, true, "the other instances' records have not been read for %s", Seconds(s.InstancesAge))
 	}

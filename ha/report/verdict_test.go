@@ -104,6 +104,36 @@ func sound(s Status) bool {
 		strings.HasPrefix(s.Outlook, "a switchover would lose nothing") && strings.HasSuffix(s.Outlook, "that backup is rehearsed")
 }
 
+// Of many instances a standby reads the records seldomer: it does not say then that
+// something is wrong, nor that all is well.
+func TestRecordsThatAreReadSeldomAreNoProblemUntilTheyAreLate(t *testing.T) {
+	for _, test := range []struct {
+		age            float64
+		reads          time.Duration
+		wrong, caution bool
+	}{
+		{170, time.Minute, false, false},
+		{190, time.Minute, true, false},
+		{170, 10 * time.Minute, false, false},
+		{190, 10 * time.Minute, false, true},
+		{1190, 10 * time.Minute, false, true},
+		{1210, 10 * time.Minute, true, false},
+		{-1, 10 * time.Minute, true, false},
+	} {
+		s := Status{InstancesAge: test.age}
+		s.Judge(Known{Now: time.Now(), Poll: 10 * time.Second, Reads: test.reads})
+		var wrong, caution bool
+		for _, f := range s.Findings {
+			if f.Topic == topicRecords {
+				wrong, caution = wrong || f.Wrong, caution || !f.Wrong
+			}
+		}
+		if wrong != test.wrong || caution != test.caution {
+			t.Errorf("records of %v s, read every %v: a problem %v, a caveat %v; want %v, %v", test.age, test.reads, wrong, caution, test.wrong, test.caution)
+		}
+	}
+}
+
 // TestHealthyIsSaidOfNothingThatIsNot: whatever the status shows.
 func TestHealthyIsSaidOfNothingThatIsNot(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -114,7 +144,7 @@ func TestHealthyIsSaidOfNothingThatIsNot(t *testing.T) {
 		if rng.IntN(10) == 0 {
 			troubles = []event.Trouble{{Kind: "hook", Text: "a hook has failed"}}
 		}
-		s.Judge(Known{Troubles: troubles, Now: time.Now(), Poll: 10 * time.Second})
+		s.Judge(Known{Troubles: troubles, Now: time.Now(), Poll: 10 * time.Second, Reads: time.Duration(1+rng.IntN(10)) * time.Minute})
 		if s.Healthy != (len(s.Problems) == 0) || (s.Verdict == VerdictHealthy) != (len(s.Problems)+len(s.Caveats) == 0) {
 			t.Fatalf("verdict %q, healthy %v, problems %q, caveats %q", s.Verdict, s.Healthy, s.Problems, s.Caveats)
 		}
