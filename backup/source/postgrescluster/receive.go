@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -181,22 +183,36 @@ func (r *receiver) status() error {
 	return r.send()
 }
 
+// Bounds of telling the server something.
+const (
+	sendTimeout = 5 * time.Second // then the server is taken for gone
+	sendTries   = 20
+)
+
 // send tells the server what is confirmed. Write, flush and apply are the same: a commit
-// that waits for any of them waits for the bucket. It may be called beside next.
+// that waits for any of them waits for the bucket. It may be called beside next. A server
+// that takes nothing for sendTimeout has its connection cut, which next notices.
 func (r *receiver) send() error {
 	r.sending.Lock()
 	defer r.sending.Unlock()
 	if r.closed {
 		return errors.New("tell the server what is received: the connection is closed")
 	}
+	defer time.AfterFunc(sendTimeout, func() { _ = r.conn.Conn().Close() }).Stop() // whoever writes is told
 	at := pglogrepl.LSN(r.confirmed())
-	err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
-		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
-	})
-	if err != nil {
-		return fmt.Errorf("tell the server what is received: %w", err)
+	for try := 1; ; try++ {
+		err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
+			WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
+		})
+		if err == nil {
+			return nil
+		}
+		// What ends a wait of next's is a deadline of the connection, for writes too.
+		if try == sendTries || !errors.Is(err, os.ErrDeadlineExceeded) || !pgconn.SafeToRetry(err) {
+			return fmt.Errorf("tell the server what is received: %w", err)
+		}
+		runtime.Gosched()
 	}
-	return nil
 }
 
 // span reads the log up to a position, and no further.
