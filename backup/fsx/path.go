@@ -53,6 +53,16 @@ func MoveFile(from, to string) error {
 	return SyncDir(filepath.Dir(to))
 }
 
+// ReplaceFile makes the file at path anew (mode 0600) with what fill writes, by way of
+// another name: it appears at once, whole and durable.
+func ReplaceFile(path string, fill func(io.Writer) error) error {
+	part := path + ".part"
+	if err := WriteFile(part, fill); err != nil {
+		return err
+	}
+	return MoveFile(part, path)
+}
+
 // RemoveFiles removes the files that exist, in order, durably.
 func RemoveFiles(paths ...string) error {
 	for _, p := range paths {

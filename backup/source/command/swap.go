@@ -82,16 +82,7 @@ func (c *Source) stage(ctx context.Context, r *pack.Reader, e source.Entry) erro
 	if err := fsx.RemoveFiles(c.loaded()); err != nil {
 		return err
 	}
-	return c.keepFile(c.Staged(), func(w io.Writer) error { return chunks.Copy(ctx, r, e.Root, w) })
-}
-
-// keepFile makes the file at path appear at once, whole and durable.
-func (c *Source) keepFile(path string, fill func(io.Writer) error) error {
-	part := path + ".part"
-	if err := fsx.WriteFile(part, fill); err != nil {
-		return err
-	}
-	return fsx.MoveFile(part, path)
+	return fsx.ReplaceFile(c.Staged(), func(w io.Writer) error { return chunks.Copy(ctx, r, e.Root, w) })
 }
 
 // Swap implements Restorer. It fails, having changed nothing, when the present
@@ -136,7 +127,7 @@ func (c *Source) swap(ctx context.Context) error {
 }
 
 func (c *Source) keepPresent(ctx context.Context) error {
-	return c.keepFile(c.replaced(), func(w io.Writer) error {
+	return fsx.ReplaceFile(c.replaced(), func(w io.Writer) error {
 		return c.dump(ctx, func(r io.Reader) error {
 			_, err := io.Copy(w, r)
 			return err

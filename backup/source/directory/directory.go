@@ -447,25 +447,5 @@ func exportEntry(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pla
 
 // ExportTree writes a dumped tree to a place where nothing is.
 func ExportTree(ctx context.Context, r chunks.Reader, e source.Entry, at fsx.Place) error {
-	if there, err := at.Exists(); err != nil {
-		return err
-	} else if there {
-		return &fs.PathError{Op: "export to", Path: at.Path(), Err: fs.ErrExist}
-	}
-	partial := swap.Beside(at.Name, "partial")
-	if err := fsx.RemoveAll(ctx, at.Dir, partial); err != nil {
-		return err
-	}
-	made, err := at.Dir.Make(partial)
-	if err != nil {
-		return err
-	}
-	defer made.Close()
-	if err := plant(ctx, r, e, tree.Dumped(r, e.Root), made); err != nil {
-		return errors.Join(err, fsx.RemoveAll(ctx, at.Dir, partial))
-	}
-	if err := at.Dir.RenameNew(partial, at.Dir, at.Name); err != nil {
-		return err
-	}
-	return errors.Join(at.Dir.Still(at.Name, made.FD()), at.Dir.Sync())
+	return swap.Export(ctx, at, func(made *fsx.Dir) error { return plant(ctx, r, e, tree.Dumped(r, e.Root), made) })
 }

@@ -55,15 +55,10 @@ func writeGlobals(path string, g *globals.State) error {
 }
 
 func writeDurably(path string, raw []byte) error {
-	next := path + ".new"
-	err := fsx.WriteFile(next, func(w io.Writer) error {
+	return fsx.ReplaceFile(path, func(w io.Writer) error {
 		_, err := w.Write(raw)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return fsx.MoveFile(next, path)
 }
 
 func readGlobalsFile(path string) (*globals.State, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/dustin/go-humanize"
@@ -23,27 +22,7 @@ func exportEntry(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pla
 	if err != nil {
 		return err
 	}
-	if there, err := at.Exists(); err != nil {
-		return err
-	} else if there {
-		return &fs.PathError{Op: "export to", Path: at.Path(), Err: fs.ErrExist}
-	}
-	partial := swap.Beside(at.Name, "partial")
-	if err := fsx.RemoveAll(ctx, at.Dir, partial); err != nil {
-		return err
-	}
-	made, err := at.Dir.Make(partial)
-	if err != nil {
-		return err
-	}
-	defer made.Close()
-	if err := fill(ctx, r, e, f, made); err != nil {
-		return errors.Join(err, fsx.RemoveAll(ctx, at.Dir, partial))
-	}
-	if err := at.Dir.RenameNew(partial, at.Dir, at.Name); err != nil {
-		return err
-	}
-	return errors.Join(at.Dir.Still(at.Name, made.FD()), at.Dir.Sync())
+	return swap.Export(ctx, at, func(made *fsx.Dir) error { return fill(ctx, r, e, f, made) })
 }
 
 func fill(ctx context.Context, r *pack.Reader, e source.Entry, f Facts, made *fsx.Dir) error {

@@ -64,15 +64,10 @@ func (t *terms) begin(epoch uint64, timeline uint32) error {
 	if err := fsx.MakeScratch(t.scratch); err != nil {
 		return err
 	}
-	part := t.path() + ".part"
-	err = fsx.WriteFile(part, func(w io.Writer) error {
+	return fsx.ReplaceFile(t.path(), func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return fsx.MoveFile(part, t.path())
 }
 
 // learn takes over what a backup says, of which nothing is known here yet.

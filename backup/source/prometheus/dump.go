@@ -147,15 +147,10 @@ func (s *snapshots) note(n snapshotNote) error {
 	if err := fsx.MakeScratch(s.scratch); err != nil {
 		return err
 	}
-	part := s.notePath() + ".part"
-	err = fsx.WriteFile(part, func(w io.Writer) error {
+	return fsx.ReplaceFile(s.notePath(), func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return fsx.MoveFile(part, s.notePath())
 }
 
 // snapshotDelay is how long after it was asked a server may begin a snapshot

@@ -1,5 +1,5 @@
 // Package swap is what kinds share of staging and swapping: the names beside a target,
-// what is set aside there, the fingerprint of a stage, the check of what could keep a
+// what is set aside there, the fingerprint of a stage, an export, the check of what could keep a
 // target from being swapped, and the whole swap of a single file.
 package swap
 
