@@ -49,11 +49,15 @@ type overStream struct {
 	forked bool
 }
 
-// use takes in whose logs are shipped from now on.
+// use takes in whose logs are shipped from now on. What goes on is told again, for a
+// source of the same name may be another one.
 func (sl *streamsLane) use(ev UseStreams) {
 	if slices.ContainsFunc(sl.sources, func(source string) bool { return !slices.Contains(ev.Sources, source) }) {
-		sl.stop() // what goes on is told again
+		sl.stop()
 	}
+	clear(sl.told)
+	clear(sl.asked)
+	clear(sl.ready)
 	sl.sources = slices.Sorted(slices.Values(ev.Sources))
 	sl.changed()
 }

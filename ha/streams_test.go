@@ -260,6 +260,22 @@ func TestWhatAnOlderVersionHasDroppedBeginsAgain(t *testing.T) {
 	}
 }
 
+// TestSourcesThatComeIntoForceAreShippedAnew, under their names too: a source of the same
+// name may have another address, or is to have its commits wait.
+func TestSourcesThatComeIntoForceAreShippedAnew(t *testing.T) {
+	r, a, b := streaming(t)
+	ships := func(e Effect) bool { _, ok := e.(Ship); return ok }
+	before := a.count(ships)
+	a.step(UseStreams{Sources: []string{"db", "queue"}})
+	r.pass(time.Second, a, b)
+	if n := a.count(ships) - before; n != 2 {
+		t.Errorf("%d streams are shipped anew", n)
+	}
+	if s := r.head().Streams["db"]; s.ID != (stream.ID{Epoch: 1, N: 1}) || s.Closed {
+		t.Errorf("the head names %+v", s)
+	}
+}
+
 func TestStoppingToShipWaitsForNoJournal(t *testing.T) {
 	var b Barrier
 	b.Add(0, Save{})

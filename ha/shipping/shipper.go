@@ -29,6 +29,7 @@ type shipper struct {
 
 	mu        sync.Mutex
 	now       *run
+	before    <-chan struct{} // closed when what was shipped last has ended; nil: nothing was
 	preparing bool
 	closed    map[stream.ID]bool
 	next      *stream.Position // where the next stream begins, behind one that was closed; nil: where the source says
@@ -121,16 +122,22 @@ func (s *shipper) ship(of ha.Stream) {
 		s.now.cancel()
 	}
 	s.gap = false
-	r := newRun(s, of)
-	before := s.now
+	r, before := newRun(s, of), s.before
 	if s.start(func() {
 		if before != nil {
-			<-before.done
+			<-before // one process alone receives a log
 		}
 		r.keep()
 	}) {
-		s.now = r
+		s.now, s.before = r, r.done
 	}
+}
+
+// last is closed when what is shipped now has ended; nil: nothing is.
+func (s *shipper) last() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.before
 }
 
 // over notes that a stream is closed for ever; the next one begins where it ends.

@@ -179,10 +179,12 @@ func (s *Shipping) find(name string) (*shipper, error) {
 func (s *Shipping) shipper(name string, from source.Streamer) *shipper {
 	one := s.shippers[name]
 	if one == nil || one.from != from {
+		next := newShipper(s.ctx, &s.cfg, s.gate, s.start, name, from, s.countsOf(name))
 		if one != nil {
 			one.stop()
+			next.before = one.last()
 		}
-		one = newShipper(s.ctx, &s.cfg, s.gate, s.start, name, from, s.countsOf(name))
+		one = next
 		s.shippers[name] = one
 	}
 	return one

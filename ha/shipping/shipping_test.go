@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,7 @@ type database struct {
 	confirmed stream.Position
 	sync      bool
 	armed     bool
+	held      *atomic.Int32 // by how many its log is received, if that is counted
 	hangs     chan struct{} // until it is closed, the database answers nothing; nil: it answers
 }
 
@@ -96,6 +98,8 @@ func (d *database) OpenLog(_ context.Context, from *stream.Position) (source.Log
 		return nil, errors.New("no connection")
 	case int(at) < d.lost:
 		return nil, source.ErrGap
+	case d.held != nil && !d.held.CompareAndSwap(0, 1):
+		return nil, errors.New("somebody else receives it")
 	}
 	return &log{d: d, begin: at, at: at}, nil
 }
@@ -138,7 +142,14 @@ func (l *log) Confirm(p stream.Position) error {
 	return nil
 }
 
-func (l *log) Close() error { return nil }
+// Close takes a moment, as that of a connection does.
+func (l *log) Close() error {
+	if l.d.held != nil {
+		<-time.After(10 * time.Millisecond)
+		l.d.held.Store(0)
+	}
+	return nil
+}
 
 // world is an active's shippers, with a bucket.
 type world struct {
@@ -780,6 +791,23 @@ func TestPatienceEndsWithTheBucketAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Another source of the same name comes into force: its log is received once nobody else
+// receives it.
+func TestAnotherSourceOfTheNameGoesOn(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.held = new(atomic.Int32)
+		w.ship(of, time.Second)
+		next := newDatabase()
+		next.held, next.sync = w.db.held, true
+		w.db = next
+		if w.ship(of, 100*time.Millisecond); !w.waits() || w.trouble() != "" {
+			t.Errorf("commits wait: %v; trouble %q", w.waits(), w.trouble())
+		}
+		w.shipping.Stop()
+		w.pass(time.Second)
+	})
 }
 
 // An end part ends no patience: a successor may have taken over, and what commits now it
