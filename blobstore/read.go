@@ -6,8 +6,17 @@ import (
 	"io"
 )
 
+// TooLongError says that a blob was not read because it has more bytes than its reader
+// allows: so it is not what its reader expects. Other errors of the kind ErrInvalid say
+// nothing of what is in the blob.
+type TooLongError struct{ Size, Limit int64 }
+
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("the blob has %d bytes, more than the %d allowed", e.Size, e.Limit)
+}
+
 // ReadAll reads a whole blob into memory. A blob of more than limit bytes is
-// ErrInvalid and is not read; a body that breaks off or does not have the
+// ErrInvalid by a TooLongError, and is not read; a body that breaks off or does not have the
 // blob's size is ErrUnavailable.
 func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, Attrs, error) {
 	return ReadChanged(ctx, s, key, "", limit)
@@ -36,7 +45,7 @@ func readWhole(key string, body io.Reader, attrs Attrs, limit int64) ([]byte, er
 	}
 	if attrs.Size > limit {
 		return nil, &Error{Op: "get", Key: key, Kind: ErrInvalid,
-			Err: fmt.Errorf("the blob has %d bytes, more than the %d allowed", attrs.Size, limit)}
+			Err: &TooLongError{Size: attrs.Size, Limit: limit}}
 	}
 	data := make([]byte, attrs.Size)
 	if _, err := io.ReadFull(body, data); err != nil {

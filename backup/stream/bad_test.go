@@ -102,6 +102,32 @@ func TestAPartThatIsNotGoodIsRefusedByName(t *testing.T) {
 	}
 }
 
+// A bucket that is gone, or a part in an archive tier, says nothing of what is in the
+// part: nobody is to be told to do without the log.
+func TestARefusalIsNoDamage(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain()
+	tips := w.ship(c, start, 1100, 1500, 3000)
+	w.store.Inject(storetest.Fault{Op: storetest.Get, Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrInvalid)})
+	for name, read := range map[string]func() error{
+		"read":       func() error { _, _, err := c.Read(t.Context(), db, first, tips[0]); return err },
+		"read known": func() error { _, _, err := c.ReadKnown(t.Context(), db, first, tips[0], tips[2]); return err },
+		"find":       func() error { _, err := c.Find(t.Context(), db, first, 1200, tips[2]); return err },
+		"check":      func() error { _, err := c.Check(t.Context(), db, first, 1000, tips[2]); return err },
+		"close": func() error {
+			_, _, err := c.Close(t.Context(), tips[2], stream.Part{Source: db, Stream: first, Incarnation: "b", End: &stream.End{}})
+			return err
+		},
+	} {
+		err := read()
+		for _, kind := range []error{stream.ErrDamaged, stream.ErrBroken, stream.ErrNotYet, stream.ErrGone, stream.ErrBelow} {
+			if !errors.Is(err, blobstore.ErrInvalid) || errors.Is(err, kind) {
+				t.Errorf("%s what the store refuses: %v", name, err)
+			}
+		}
+	}
+}
+
 // forge makes the second part of a header that no writer makes, signed by the cluster's
 // key, as a release with a mistake in it might.
 func (w *world) forge(payload string) []byte {

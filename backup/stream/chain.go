@@ -110,14 +110,16 @@ func (c *Chain) fetch(ctx context.Context, key string) ([]byte, error) {
 	return object, missing(key, err)
 }
 
-// missing makes what the store says of a part that is not there ErrNotYet.
+// missing makes what the store says of a part that is not there ErrNotYet, and of one that
+// is longer than a part can be ErrDamaged.
 func missing(key string, err error) error {
+	var tooLong *blobstore.TooLongError
 	switch {
 	case errors.Is(err, blobstore.ErrNotFound):
 		return fmt.Errorf("part %s: %w", key, ErrNotYet)
 	case errors.Is(err, blobstore.ErrDenied):
 		return fmt.Errorf("part %s: %w, or may not be read: %w", key, ErrNotYet, err)
-	case errors.Is(err, blobstore.ErrInvalid) && blobstore.CheckKey(key) == nil: // longer than a part can be
+	case errors.As(err, &tooLong):
 		return fmt.Errorf("part %s: %w: %w", key, ErrDamaged, err)
 	}
 	return err // which names the part
