@@ -12,7 +12,8 @@ import (
 // shows who uses it.
 type Connected interface {
 	// Sessions says who is connected to the live state, but for Understudy, for
-	// people: a few of them.
+	// people: a few of them. Where the state is a server of its own that is the server,
+	// while it runs.
 	Sessions(ctx context.Context) ([]string, error)
 }
 

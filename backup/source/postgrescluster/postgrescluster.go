@@ -102,6 +102,7 @@ var (
 	_ source.Voluminous     = (*Source)(nil)
 	_ source.Positioner     = (*Source)(nil)
 	_ source.Served         = (*Source)(nil)
+	_ source.Connected      = (*Source)(nil)
 	_ source.Synced         = (*Source)(nil)
 	_ source.Streamer       = (*Source)(nil)
 	_ source.Follower       = (*Source)(nil)

@@ -26,6 +26,15 @@ func (s *Source) Start(ctx context.Context, epoch uint64) error {
 // Stop implements Served.
 func (s *Source) Stop(ctx context.Context) error { return s.say("stop %s", s.process.stopped(ctx)) }
 
+// Sessions implements Connected: a server that runs takes writes from anybody.
+func (s *Source) Sessions(context.Context) ([]string, error) {
+	pid, err := s.process.running()
+	if err != nil || pid == 0 {
+		return nil, s.say("look whether %s runs", err)
+	}
+	return []string{fmt.Sprintf("the server of source %s (process %d)", s.Name(), pid)}, nil
+}
+
 // process is the server on the data folder, as the host starts and stops it.
 type process struct {
 	server      *primary

@@ -189,3 +189,17 @@ func TestAStageTellsThatSomebodyWroteToIt(t *testing.T) {
 		t.Errorf("written to: %q, %v", after, err)
 	}
 }
+
+// A server that runs is named, whoever has started it: on a standby nobody ships, nor backs
+// up, what it takes.
+func TestAServerThatRunsIsNamed(t *testing.T) {
+	a := newTestServer(t)
+	s := a.source(nil)
+	if who, err := s.Sessions(t.Context()); err != nil || len(who) != 1 || !strings.Contains(who[0], "the server of source "+s.Name()) {
+		t.Errorf("it runs: %q, %v", who, err)
+	}
+	a.stop()
+	if who, err := s.Sessions(t.Context()); err != nil || len(who) != 0 {
+		t.Errorf("it was stopped: %q, %v", who, err)
+	}
+}
