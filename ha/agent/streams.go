@@ -161,16 +161,13 @@ func (a *Agent) endStreams(ctx context.Context, e ha.EndStreams) ha.Done {
 	return d
 }
 
-// salvage keeps what the successor does not have, and stops the servers of the sources:
-// nobody is to write there any more.
+// salvage stops the servers of the sources, for nobody is to write there any more, and
+// keeps what the successor does not have.
 func (a *Agent) salvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
-	d := made(a.maker.Salvage(ctx, e))
-	if d.Err == nil {
-		if err := a.app.StopServers(ctx); err != nil {
-			return failed(err)
-		}
+	if err := a.app.StopServers(ctx); err != nil {
+		return failed(err)
 	}
-	return d
+	return made(a.maker.Salvage(ctx, e))
 }
 
 // streamStatus is how far the logs of the sources have come: on the active in the bucket, on a
