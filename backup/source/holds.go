@@ -41,6 +41,12 @@ func Holds(ctx context.Context, src Source) (string, error) {
 	return humanize.Comma(n) + " files", nil
 }
 
+// Present is a source whose state can be seen to be there though nothing can be asked of
+// it, such as that of a server which refuses its role, or is down.
+type Present interface {
+	Present() (bool, error)
+}
+
 // Counter is a source whose files can be counted at little cost.
 type Counter interface {
 	Count(ctx context.Context) (int64, error)

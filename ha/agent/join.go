@@ -172,7 +172,13 @@ func owedByRecord(ctx context.Context, r *membership.Registrar, h *ha.Head) (*ha
 func has(ctx context.Context, sources []source.Source) string {
 	var all []string
 	for _, s := range sources {
-		if _, may := s.(source.RestoreChecker); !may || s.Check(ctx) != nil {
+		if _, may := s.(source.RestoreChecker); !may {
+			continue
+		}
+		if s.Check(ctx) != nil {
+			if p, may := s.(source.Present); may && isThere(p) {
+				all = append(all, s.Name())
+			}
 			continue
 		}
 		holds, err := source.Holds(ctx, s)
@@ -184,4 +190,10 @@ func has(ctx context.Context, sources []source.Source) string {
 		}
 	}
 	return strings.Join(all, ", ")
+}
+
+// isThere takes what cannot be looked at for something.
+func isThere(p source.Present) bool {
+	there, err := p.Present()
+	return there || err != nil
 }

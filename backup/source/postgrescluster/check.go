@@ -66,6 +66,29 @@ func (c *checker) checkPlace() error {
 	})
 }
 
+// versionFile is in every data folder.
+const versionFile = "PG_VERSION"
+
+// Present implements source.Present: it is, where a data folder is.
+func (s *Source) Present() (there bool, err error) {
+	err = fsx.At(s.place.path, func(at fsx.Place) error {
+		if there, err = at.Exists(); err != nil || !there {
+			return err
+		}
+		d, err := at.Dir.OpenDir(at.Name)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		there, err = d.Exists(versionFile)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return there, s.say("look whether the data folder of %s is there", err)
+}
+
 // checkThere is checkPlace of a folder that has to be there.
 func (c *checker) checkThere() error {
 	if err := c.checkPlace(); err != nil {
@@ -84,7 +107,7 @@ func (c *checker) checkThere() error {
 			return err
 		}
 		defer d.Close()
-		if version, err := d.Exists("PG_VERSION"); err != nil || !version {
+		if version, err := d.Exists(versionFile); err != nil || !version {
 			return fmt.Errorf("data_dir %s is no data folder of PostgreSQL: it has no file PG_VERSION", at.Path())
 		}
 		if st, err := d.Stat("pg_wal"); err != nil || !fsx.IsDir(st) {

@@ -107,3 +107,26 @@ func TestSlotsHaveNamesThatAServerTakes(t *testing.T) {
 		}
 	}
 }
+
+// TestAServerIsThereThoughNothingCanBeAskedOfIt: one that refuses the role, or is down.
+func TestAServerIsThereThoughNothingCanBeAskedOfIt(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	src := s.source(s.role("nobody"))
+	if err := src.Check(t.Context()); err == nil {
+		t.Fatal("a role that is not there may connect")
+	}
+	for _, when := range []string{"it refuses the role", "it is down"} {
+		if there, err := src.Present(); err != nil || !there {
+			t.Errorf("%s: there: %v, %v", when, there, err)
+		}
+		if when == "it refuses the role" {
+			s.stop()
+		}
+	}
+	for _, nowhere := range []string{filepath.Join(s.dir, "nothing"), filepath.Join(s.dir, "no", "thing"), t.TempDir()} {
+		if there, err := s.source(func(c *Config) { c.DataDir = nowhere }).Present(); err != nil || there {
+			t.Errorf("%s: there: %v, %v", nowhere, there, err)
+		}
+	}
+}

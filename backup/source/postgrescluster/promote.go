@@ -125,7 +125,7 @@ func (i *instance) askToPromote() error {
 
 // majorOf reads the version of a data folder.
 func majorOf(data *fsx.Dir) (int, error) {
-	f, err := data.Open("PG_VERSION", unix.O_RDONLY)
+	f, err := data.Open(versionFile, unix.O_RDONLY)
 	if err != nil {
 		return 0, err
 	}
