@@ -228,3 +228,22 @@ func TestPartsAreLockedForAsLongAsTheyLive(t *testing.T) {
 		t.Errorf("the lock is %+v, %v, want %+v", lock, err, want)
 	}
 }
+
+// Who may write and not read is told so, and does not try for ever.
+func TestANameThatIsTakenAndMayNotBeReadIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tips := w.ship(w.chain(), start, 1100, 1500)
+		w.store.Inject(storetest.Fault{Op: storetest.Get, Key: stream.Key(db, first, 2), Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrDenied)})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for name, err := range map[string]error{
+			"append": func() error { _, err := w.chain().Append(ctx, tips[0], w.part(tips[0], 1500)); return err }(),
+			"close":  func() error { _, _, err := w.chain().Close(ctx, tips[0], byPromoter("p")); return err }(),
+		} {
+			if !errors.Is(err, blobstore.ErrDenied) || ctx.Err() != nil {
+				t.Errorf("%s: %v, want that it may not be read, soon (%v)", name, err, ctx.Err())
+			}
+		}
+	})
+}

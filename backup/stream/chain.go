@@ -125,15 +125,23 @@ func missing(key string, err error) error {
 	return err // which names the part
 }
 
+// mostDenied is how often a name that is taken may be denied to be read: a store that does
+// not show it yet may say so, and then it is one that this host may not read.
+const mostDenied = 10
+
 // create gives an object a name that nothing had, and returns what has the name then:
 // the same bytes, or what was there before. It tries until the answer is clear or the
 // context ends: what it writes again are the same bytes under the same name, and a
 // write whose answer was lost may still land between.
 func (c *Chain) create(ctx context.Context, key string, object []byte) ([]byte, error) {
 	var last error
+	denied := 0
 	there, err := backoff.Retry(ctx, func() ([]byte, error) {
 		there, err := c.tryCreate(ctx, key, object)
-		if last = err; err != nil && !again(err) {
+		if errors.Is(err, blobstore.ErrDenied) {
+			denied++
+		}
+		if last = err; err != nil && (!again(err) || denied > mostDenied) {
 			return nil, backoff.Permanent(err)
 		}
 		return there, err
