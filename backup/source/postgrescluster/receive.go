@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -112,17 +111,20 @@ func (r *receiver) next(ctx context.Context, until time.Time) ([]byte, error) {
 	}
 }
 
-// message is the next one; nil when none came in time.
+// message is the next one; nil when none came in time. It reads past the connection's own
+// way of receiving, which closes the connection beside send, and has one deadline for both.
 func (r *receiver) message(ctx context.Context, deadline time.Time) (pgproto3.BackendMessage, error) {
-	limited, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	m, err := r.conn.ReceiveMessage(limited)
+	if err := r.conn.Conn().SetReadDeadline(deadline); err != nil {
+		return nil, fmt.Errorf("receive the log: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = r.conn.Conn().SetReadDeadline(time.Unix(1, 0)) })() // or the connection is closed
+	m, err := r.conn.Frontend().Receive()
 	switch {
 	case err == nil:
 		return m, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case pgconn.Timeout(err):
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, nil
 	}
 	return nil, fmt.Errorf("receive the log: %w", err)
@@ -183,11 +185,8 @@ func (r *receiver) status() error {
 	return r.send()
 }
 
-// Bounds of telling the server something.
-const (
-	sendTimeout = 5 * time.Second // then the server is taken for gone
-	sendTries   = 20
-)
+// sendTimeout is how long a server may take nothing before it is taken for gone.
+const sendTimeout = 5 * time.Second
 
 // send tells the server what is confirmed. Write, flush and apply are the same: a commit
 // that waits for any of them waits for the bucket. It may be called beside next. A server
@@ -200,19 +199,12 @@ func (r *receiver) send() error {
 	}
 	defer time.AfterFunc(sendTimeout, func() { _ = r.conn.Conn().Close() }).Stop() // whoever writes is told
 	at := pglogrepl.LSN(r.confirmed())
-	for try := 1; ; try++ {
-		err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
-			WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
-		})
-		if err == nil {
-			return nil
-		}
-		// What ends a wait of next's is a deadline of the connection, for writes too.
-		if try == sendTries || !errors.Is(err, os.ErrDeadlineExceeded) || !pgconn.SafeToRetry(err) {
-			return fmt.Errorf("tell the server what is received: %w", err)
-		}
-		runtime.Gosched()
+	if err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),
+	}); err != nil {
+		return fmt.Errorf("tell the server what is received: %w", err)
 	}
+	return nil
 }
 
 // span reads the log up to a position, and no further.

@@ -2,7 +2,6 @@ package postgrescluster
 
 import (
 	"net"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,21 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
-
-// busy is a connection, the first writes of which meet a deadline that ends a wait of a
-// reader's.
-type busy struct {
-	net.Conn
-	writes int
-	late   int
-}
-
-func (b *busy) Write(p []byte) (int, error) {
-	if b.writes++; b.writes <= b.late {
-		return 0, os.ErrDeadlineExceeded
-	}
-	return b.Conn.Write(p)
-}
 
 // receiverOn is a receiver on a connection to nobody in particular.
 func receiverOn(t *testing.T, conn net.Conn) *receiver {
@@ -41,20 +25,48 @@ func receiverOn(t *testing.T, conn net.Conn) *receiver {
 // A wait for log that ends just then does not keep the server from being told what is
 // confirmed: commits may wait for it.
 func TestTheServerIsToldThoughAWaitEndsJustThen(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer theirs.Close()
-	conn := &busy{Conn: ours, late: 2}
-	r := receiverOn(t, conn)
-	told := make(chan int, 1)
-	go func() {
-		n, _ := theirs.Read(make([]byte, 1<<10))
-		told <- n
-	}()
-	if err := r.send(); err != nil {
-		t.Fatal(err)
-	}
-	if n := <-told; n == 0 || conn.writes != 3 {
-		t.Errorf("the server was told %d bytes, at write %d", n, conn.writes)
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe() // which holds nothing: who writes waits
+		defer theirs.Close()
+		r := receiverOn(t, ours)
+		told := make(chan error, 1)
+		go func() { told <- r.send() }()
+		if m, err := r.message(t.Context(), time.Now().Add(time.Second)); m != nil || err != nil {
+			t.Errorf("%v, %v", m, err)
+		}
+		if n, err := theirs.Read(make([]byte, 1<<10)); n == 0 || err != nil {
+			t.Errorf("the server was told %d bytes: %v", n, err)
+		}
+		if err := <-told; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection that breaks while the server is told something is an error for both, and
+// nothing else: neither touches what the other has.
+func TestAConnectionThatBreaksMeetsBoth(t *testing.T) {
+	for range 20 {
+		ours, theirs := net.Pipe()
+		r := receiverOn(t, ours)
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil {
+				err = r.send()
+			}
+			done <- err
+		}()
+		_, err := theirs.Read(make([]byte, 1<<10))
+		sourcetest.Must(t, err)
+		sourcetest.Must(t, theirs.Close())
+		if m, err := r.message(t.Context(), time.Now().Add(time.Minute)); err == nil {
+			t.Errorf("%v, and no error", m)
+		}
+		if err := <-done; err == nil {
+			t.Error("no error")
+		}
+		r.close(t.Context())
 	}
 }
 
