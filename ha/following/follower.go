@@ -1,9 +1,12 @@
 package following
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,11 +38,13 @@ type follower struct {
 // kind is that of troubles and events.
 const kind = "streams"
 
-// turn takes what has come. It reports whether to look again soon.
-func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
+// turn takes what has come, for some time. It returns when to look again, where idle is for
+// a stream that does not go on.
+func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) time.Duration {
 	o.taking.Lock()
 	defer o.taking.Unlock()
-	took, err := o.take(ctx, h)
+	until := o.cfg.Clock.Now().Mono + o.cfg.Every
+	took, err := o.take(ctx, h, until)
 	if errors.Is(err, source.ErrDiverged) {
 		o.leave()
 		err = errors.Join(err, o.cfg.Drop(ctx))
@@ -63,11 +68,17 @@ func (o *follower) turn(ctx context.Context, h *ha.Head) bool {
 	if took {
 		o.last = now
 	}
-	return err == nil && now-o.last < quiet
+	switch {
+	case err != nil || now-o.last >= quiet:
+		return idle
+	case took && now >= until: // it was not waited for what is there
+		return 0
+	}
+	return o.cfg.Every
 }
 
-// take takes in what there is of the streams that the head names.
-func (o *follower) take(ctx context.Context, h *ha.Head) (took bool, err error) {
+// take takes in what there is of the streams that the head names, until some time.
+func (o *follower) take(ctx context.Context, h *ha.Head, until time.Duration) (took bool, err error) {
 	s, ok := h.Streams[o.name]
 	o.entered = stream.ID{}
 	if !ok || s.Unbased {
@@ -79,7 +90,7 @@ func (o *follower) take(ctx context.Context, h *ha.Head) (took bool, err error) 
 		if i+1 < len(path) {
 			limit = path[i+1].From
 		}
-		t, err := o.follow(ctx, one, limit, i+1 == len(path))
+		t, err := o.follow(ctx, one, limit, i+1 == len(path), until)
 		if took = took || t; err != nil {
 			return took, err
 		}
@@ -94,9 +105,12 @@ func pathOf(s ha.Stream) []ha.Stream {
 	return append(slices.Clone(s.Before), last)
 }
 
+// forever is for whoever takes in all that there is.
+const forever = time.Duration(math.MaxInt64)
+
 // follow takes in what there is of one stream that the stage has not, up to a limit unless
-// it is the last one.
-func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Position, last bool) (took bool, err error) {
+// it is the last one, and until some time: parts may come as fast as they are taken in.
+func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Position, last bool, until time.Duration) (took bool, err error) {
 	tip, ok, err := o.enter(ctx, s, limit, last)
 	if err != nil || !ok {
 		return false, err
@@ -105,40 +119,86 @@ func (o *follower) follow(ctx context.Context, s ha.Stream, limit stream.Positio
 		o.entered = s.ID
 	}
 	for {
-		p, next, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
-		switch {
-		case notYet(err):
-			return took, nil
-		case err != nil:
-			return took, err
-		case p.End == nil && !last && p.From >= limit:
+		if took && o.cfg.Clock.Now().Mono >= until {
 			return took, nil
 		}
-		if err := o.feed(ctx, p, limit, last); err != nil {
-			return took, err
+		r, err := o.read(ctx, s, tip, limit, last)
+		if len(r.tips) > 0 {
+			if err := o.feed(ctx, s.ID, r); err != nil {
+				return took, err
+			}
+			tip, took = r.tips[len(r.tips)-1], true
 		}
-		tip, took = next, true
-		o.mu.Lock()
-		o.id, o.tip = s.ID, tip
-		o.applied.fed(tip)
-		o.mu.Unlock()
-		if p.End != nil {
-			return took, nil
+		if r.all || err != nil {
+			return took, err
 		}
 	}
 }
 
-// feed hands the log of a part over, up to a limit: behind it another stream goes on.
-func (o *follower) feed(ctx context.Context, p stream.Part, limit stream.Position, last bool) error {
-	if p.End != nil {
-		return nil
+// run is the log of consecutive parts of a stream.
+type run struct {
+	begin json.RawMessage
+	from  stream.Position
+	log   []byte
+	tips  []stream.Tip
+	all   bool // nothing more is there, or is to be taken
+}
+
+// Bounds of a run: how many parts it has, and how many bytes before the last of them.
+const (
+	maxRun = 64
+	minLog = 256 << 10
+)
+
+// read reads what there is behind a tip, up to a limit unless it is the last stream. Small
+// parts are fed together: a stage waits for its disk each time. What it returns beside an
+// error lies before what cannot be read.
+func (o *follower) read(ctx context.Context, s ha.Stream, tip stream.Tip, limit stream.Position, last bool) (r run, err error) {
+	for len(r.tips) < maxRun && len(r.log) < minLog {
+		p, next, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
+		switch {
+		case notYet(err):
+			r.all = true
+			return r, nil
+		case err != nil:
+			return r, err
+		case p.End == nil && !last && p.From >= limit:
+			r.all = true
+			return r, nil
+		}
+		log := p.Log
+		if !last && p.To > limit {
+			log = log[:max(limit, p.From)-p.From] // positions count the log's bytes
+		}
+		switch {
+		case len(r.log) == 0:
+			r.begin, r.from, r.log = p.Begin, p.From, log
+		case len(log) > 0 && !bytes.Equal(r.begin, p.Begin):
+			return r, nil // it is read again, for the next run
+		default:
+			r.log = append(r.log, log...)
+		}
+		r.tips, tip = append(r.tips, next), next
+		if p.End != nil {
+			r.all = true
+			return r, nil
+		}
 	}
-	log := p.Log
-	if !last && p.To > limit {
-		log = log[:limit-p.From] // positions count the log's bytes
+	return r, nil
+}
+
+// feed hands the log of a run over.
+func (o *follower) feed(ctx context.Context, id stream.ID, r run) error {
+	if len(r.log) > 0 {
+		if err := o.by.Feed(ctx, r.begin, r.from, r.log); err != nil {
+			return fmt.Errorf("take in stream %s up to part %d: %w", id, r.tips[len(r.tips)-1].Sequence, err)
+		}
 	}
-	if err := o.by.Feed(ctx, p.Begin, p.From, log); err != nil {
-		return fmt.Errorf("take in part %d of stream %s: %w", p.Sequence, p.Stream, err)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.id, o.tip = id, r.tips[len(r.tips)-1]
+	for _, tip := range r.tips {
+		o.applied.fed(tip)
 	}
 	return nil
 }
@@ -207,7 +267,7 @@ func (o *follower) catchUp(ctx context.Context, end ha.Stream) error {
 		if i+1 < len(path) {
 			limit = path[i+1].From
 		}
-		if _, err := o.follow(ctx, s, limit, i+1 == len(path)); err != nil {
+		if _, err := o.follow(ctx, s, limit, i+1 == len(path), forever); err != nil {
 			return err
 		}
 	}

@@ -57,8 +57,8 @@ func New(cfg Config) *Following {
 // quiet is how long a stream may bring nothing before it is asked at each poll only.
 const quiet = 30 * time.Second
 
-// Turn takes what has come of all streams, and returns when to look again: soon, while
-// they go on. idle is when to look at streams that do not.
+// Turn takes what has come of all streams, for at most Every of each, and returns when to look
+// again: soon, while they go on. idle is when to look at streams that do not.
 func (f *Following) Turn(ctx context.Context, idle time.Duration) time.Duration {
 	all := f.all()
 	if len(all) == 0 {
@@ -70,9 +70,7 @@ func (f *Following) Turn(ctx context.Context, idle time.Duration) time.Duration 
 	}
 	next := idle
 	for _, one := range all {
-		if one.turn(ctx, st.Head) {
-			next = min(next, f.cfg.Every)
-		}
+		next = min(next, one.turn(ctx, st.Head, idle))
 	}
 	return next
 }

@@ -30,6 +30,7 @@ type replica struct {
 	caught   stream.Position
 	fed      int
 	err      error
+	full     bool // it takes nothing
 }
 
 type begin struct {
@@ -63,6 +64,9 @@ func (r *replica) Feed(_ context.Context, b json.RawMessage, from stream.Positio
 		return errors.New("a gap")
 	}
 	r.timeline, r.fed = of.Timeline, r.fed+1
+	if r.full {
+		return r.err
+	}
 	if end := int(from) + len(log); end > len(r.log) || r.log[from:end] != string(log) {
 		r.log = r.log[:from] + string(log)
 	}
@@ -89,6 +93,20 @@ type world struct {
 	now       time.Duration
 	trouble   string
 	dropped   int
+	grows     func() // before a part is read; may be nil
+}
+
+// growing is a chain to which parts are added.
+type growing struct {
+	*stream.Chain
+	w *world
+}
+
+func (g growing) ReadKnown(ctx context.Context, source string, id stream.ID, after, known stream.Tip) (stream.Part, stream.Tip, error) {
+	if g.w.grows != nil {
+		g.w.grows()
+	}
+	return g.Chain.ReadKnown(ctx, source, id, after, known)
 }
 
 func (w *world) Note(context.Context, event.Level, string, string, map[string]any) {}
@@ -111,7 +129,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.following = following.New(following.Config{
-		Chain: w.chain, Sources: func() []source.Source { return []source.Source{w.replica} }, View: func() ha.Status { return w.status },
+		Chain: growing{w.chain, w}, Sources: func() []source.Source { return []source.Source{w.replica} }, View: func() ha.Status { return w.status },
 		Every: time.Second, Clock: w, Log: w, Drop: func(context.Context) error {
 			w.dropped, w.replica.log, w.replica.staged = w.dropped+1, "", false
 			return nil
@@ -190,6 +208,41 @@ func TestAReplicaGoesOnFromItsBackup(t *testing.T) {
 	fed := w.replica.fed
 	if w.turn(); w.replica.fed != fed {
 		t.Error("what it has was fed again")
+	}
+}
+
+// Parts that come as fast as they are taken in do not keep the replica's state from being seen.
+func TestAStreamThatNeverEndsIsSeen(t *testing.T) {
+	w := newWorld(t)
+	s := w.ship(1, begin{"a", 0}, 0, false, "0")
+	w.names(s)
+	w.grows = func() {
+		w.now += 30 * time.Millisecond
+		if s.Tip.Sequence > 1000 {
+			t.Fatal("it is not seen what was taken in")
+		}
+		var err error
+		s.Tip, err = w.chain.Append(t.Context(), s.Tip, stream.Part{Source: "db", Stream: s.ID, Incarnation: "x", To: s.Tip.To + 1, Time: time.Now(), Begin: []byte(`{"Timeline":"a","Left":0}`), Log: []byte{'1'}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if next := w.turn(); next != 0 {
+		t.Errorf("looks again in %v, and more is there", next)
+	}
+	if s := w.shown(); s.Stream.IsZero() || s.Shows.IsZero() || s.Tip.Sequence < 3 {
+		t.Errorf("shown %+v", s)
+	}
+}
+
+// Small parts that are there are taken in together: the replica's disk is waited for each time.
+func TestSmallPartsAreTakenInTogether(t *testing.T) {
+	w := newWorld(t)
+	w.names(w.ship(1, begin{"a", 0}, 0, false, strings.Split(strings.Repeat("x", 200), "")...))
+	w.turn()
+	w.want(strings.Repeat("x", 200))
+	if w.replica.fed > 4 {
+		t.Errorf("fed %d times", w.replica.fed)
 	}
 }
 
@@ -332,12 +385,12 @@ func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	w.replica.log = "01234"
 	s := w.ship(1, begin{"a", 0}, 2, false, "234", "567")
 	w.names(s)
-	w.replica.err = errors.New("no room")
+	w.replica.err, w.replica.full = errors.New("no room"), true
 	w.turn()
 	if s := w.shown(); s.Error == "" || !s.Stream.IsZero() || s.Behind != 4 { // the replica shows all but the last of what it has
 		t.Errorf("it cannot take anything in: %+v", s)
 	}
-	w.replica.err = nil
+	w.replica.err, w.replica.full = nil, false
 	w.turn()
 	if s := w.shown(); s.Error != "" || s.Stream.IsZero() || s.Behind != 1 {
 		t.Errorf("it follows again: %+v", s)
