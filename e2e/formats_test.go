@@ -67,29 +67,33 @@ func TestAnOlderReleaseHoldsStillBeforeANewerFormat(t *testing.T) {
 }
 
 // headOfFormat writes the head in another format, signed by the cluster's key, and
-// returns what there was.
-func (c *cluster) headOfFormat(store *filestore.Store, format int) []byte {
+// returns what there was: no instance has seen a newer one.
+func (c *cluster) headOfFormat(store *filestore.Store, format int) (was []byte) {
 	c.t.Helper()
 	ring, err := settings.ReadRing(c.key)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	was, _, err := blobstore.ReadAll(c.t.Context(), store, ha.HeadKey, control.MaxObject)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	scope := seal.Scope{Type: string(ha.KindHead), Cluster: c.hosts[0].status().Cluster, Object: ha.HeadKey}
-	payload, err := ring.Verify(scope, was)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	newer := bytes.Replace(payload, fmt.Appendf(nil, `"format":%d`, ha.Format), fmt.Appendf(nil, `"format":%d`, format), 1)
-	signed, err := ring.Sign(scope, newer)
-	if err == nil {
-		_, err = store.Put(c.t.Context(), ha.HeadKey, signed, blobstore.Always)
-	}
-	if err != nil || bytes.Equal(newer, payload) {
-		c.t.Fatalf("write a head of format %d: %v", format, err)
-	}
+	eventually(c.t, fmt.Sprintf("the head has format %d", format), func() error {
+		var is blobstore.Attrs
+		if was, is, err = blobstore.ReadAll(c.t.Context(), store, ha.HeadKey, control.MaxObject); err != nil {
+			return err
+		}
+		payload, err := ring.Verify(scope, was)
+		if err != nil {
+			return err
+		}
+		newer := bytes.Replace(payload, fmt.Appendf(nil, `"format":%d`, ha.Format), fmt.Appendf(nil, `"format":%d`, format), 1)
+		if bytes.Equal(newer, payload) {
+			return fmt.Errorf("it does not say its format: %s", payload)
+		}
+		signed, err := ring.Sign(scope, newer)
+		if err != nil {
+			return err
+		}
+		_, err = store.Put(c.t.Context(), ha.HeadKey, signed, blobstore.IfMatch(is.Token))
+		return err
+	})
 	return was
 }
