@@ -233,28 +233,31 @@ func (e *anewError) Error() string { return "a new base is needed: " + e.why }
 
 // store stores base and log.
 func (b *backup) store(ctx context.Context, why string, now wal.LSN) (root, extra pack.Stream, err error) {
-	needed := b.before.To // by the next backup, should this one fail
+	needed := b.before.To - min(b.before.To, tail) // by the next backup, should this one fail
+	urgent := false                                // until the base is there, nothing that was written since can be restored
 	switch why {
 	case "":
 	case tooMuchLog, tooOld:
 	case first:
-		needed = now
+		needed, urgent = now, true
 	default:
-		needed = now
+		needed, urgent = now, true
 		b.warnings = append(b.warnings, fmt.Sprintf("a new base was made, because %s", why))
 	}
-	// The backup before is in the bucket: nobody will ask for log from before its end.
+	// The backup before is in the bucket: nobody will ask for log from before its last page,
+	// which is compared. That page may lie in another segment than the end.
 	if err := b.d.slot.advance(ctx, b.conn, needed); err != nil {
 		return root, extra, err
 	}
 	if why == "" {
 		return b.goOn(ctx)
 	}
-	return b.anew(ctx)
+	return b.anew(ctx, urgent)
 }
 
-// anew takes a base, and the log from its start to now.
-func (b *backup) anew(ctx context.Context) (root, extra pack.Stream, err error) {
+// anew takes a base, and the log from its start to now. Where that is not urgent the server's
+// clients are not to notice its checkpoint, which may take minutes.
+func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream, err error) {
 	conn, err := b.d.server.replicate(ctx)
 	if err != nil {
 		return root, extra, err
@@ -262,8 +265,7 @@ func (b *backup) anew(ctx context.Context) (root, extra pack.Stream, err error) 
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nobody waits for it
 	taken := &base{w: b.w}
 	b.facts.BaseTime = b.d.server.now().UTC().Truncate(time.Second)
-	// Nobody waits for a later base, and the server's clients are not to notice it.
-	o := basebackup.Options{Label: "understudy", Fast: b.prev == nil || b.d.fast}
+	o := basebackup.Options{Label: "understudy", Fast: urgent || b.d.fast}
 	r, err := basebackup.Run(ctx, conn, o, taken.take(ctx))
 	if err != nil {
 		return root, extra, err

@@ -63,6 +63,42 @@ func TestANewBaseIsMadeWhereTheLogDoesNotGoOn(t *testing.T) {
 	}
 }
 
+// TestALogThatEndsInAFreshSegmentGoesOn: a base switches to the next segment. On a quiet server
+// the page before the log's end lies in the segment before that, which the server is to keep.
+func TestALogThatEndsInAFreshSegmentGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t, "wal_keep_size = 0", "max_wal_size = 32MB", "min_wal_size = 32MB")
+	src, v := s.source(nil), sourcetest.NewVault(t)
+	base, _ := v.Backup(t, src)
+	if in := uint64(factsIn(t, base).To) % factsIn(t, base).Segment; in >= tail {
+		t.Fatalf("the log ends %d bytes into a segment", in)
+	}
+	for range 3 {
+		s.sql("CHECKPOINT")
+		e, _ := v.Backup(t, src)
+		if !e.Root.Equal(base.Root) || len(e.Warnings) > 0 {
+			t.Errorf("same base %t, warnings %q", e.Root.Equal(base.Root), e.Warnings)
+		}
+	}
+}
+
+// TestABaseThatIsWaitedForIsMadeAtOnce: where the log does not go on, nothing that is written
+// can be restored until the new base is there.
+func TestABaseThatIsWaitedForIsMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t, "log_checkpoints = on", "checkpoint_timeout = 1h")
+	src, v := s.source(nil), sourcetest.NewVault(t)
+	src.dumper.fast = false
+	v.Backup(t, src)
+	s.sql("CREATE TABLE t AS SELECT i, repeat('x', 900) FROM generate_series(1, 10000) i", "SELECT pg_drop_replication_slot('understudy_db_backup')")
+	warned(t, v, src, "replication slot understudy_db_backup was dropped")
+	log, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	sourcetest.Must(t, err)
+	if n := strings.Count(string(log), "checkpoint starting: immediate force wait"); n != 2 {
+		t.Errorf("%d of two checkpoints were made at once:\n%s", n, log)
+	}
+}
+
 // TestAServerThatWentBackIsSeen: a snapshot of the machine is put back, or another server
 // is put into its place.
 func TestAServerThatWentBackIsSeen(t *testing.T) {

@@ -85,7 +85,9 @@ func slotTrouble(err error) error {
 
 // advance has the server keep the log from a position on alone. It never goes back.
 func (s slot) advance(ctx context.Context, conn *pgx.Conn, to wal.LSN) error {
-	if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_catalog.pg_lsn)", s.name, to.String()); err != nil {
+	const advance = `SELECT pg_catalog.pg_replication_slot_advance(slot_name, greatest(restart_lsn, $2::text::pg_catalog.pg_lsn))
+		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`
+	if _, err := conn.Exec(ctx, advance, s.name, to.String()); err != nil {
 		return fmt.Errorf("move replication slot %s to %s: %w", s.name, to, err)
 	}
 	return nil
