@@ -18,6 +18,7 @@ type Status struct {
 	Refused     string        `json:"refused,omitempty"`
 	Unkept      string        `json:"-"` // Journal.Unkept
 	Owes        bool          `json:"-"` // this instance's state may be in no backup, or is being replaced
+	GoesOn      bool          `json:"-"` // an active that goes on without the bucket, by any fencing that may be in force
 	Override    bool          `json:"override,omitempty"`
 	App         string        `json:"application"` // "running", "stopped", "" where that is not known
 	// Unstoppable says that nothing on this host can stop the application but people.
@@ -69,6 +70,8 @@ func (m *Machine) Status() Status {
 	if s.Unstoppable = m.p.Unstoppable; m.app.isUnstopped() && m.app.is(appStopped) {
 		s.App = string(appUnknown)
 	}
+	_, strict := m.writing.fenceAt()
+	s.GoesOn = j.Role == RoleActive && s.Refused == "" && j.Doubt == "" && !strict
 	s.Unkept = j.Unkept
 	s.Owes = m.identity.refusal() != "" || j.Demotion != nil || j.Promotion != nil || j.Missed != 0 || j.Role == RoleActive
 	if h := m.head.olderOne().head; h != nil {

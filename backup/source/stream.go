@@ -46,8 +46,9 @@ type Synced interface {
 	Sync() (wanted bool, patience time.Duration)
 	// Arm has commits wait, from now on, for what Log.Confirm confirms. It is idempotent.
 	Arm(ctx context.Context) error
-	// Disarm has them wait no longer. It is idempotent.
-	Disarm(ctx context.Context) error
+	// Disarm has them wait no longer, whichever process had them wait. It reports whether
+	// they did until then. It is idempotent.
+	Disarm(ctx context.Context) (did bool, err error)
 }
 
 // Follower is a Restorer whose stage goes on by the log of a stream.

@@ -124,9 +124,10 @@ func openStreams(ctx context.Context, a *Agent) {
 	a.shipping = shipping.New(ctx, shipping.Config{
 		Chain: chain, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
 		Clock: a.cfg.Clock, Post: a.inbox.Post, Log: a.tell,
-		MayLift: func() bool {
-			h := a.state.View().Head
-			return h != nil && h.Fencing.Mode == ha.Available
+		MayLift: func() bool { return a.state.View().GoesOn },
+		Unheard: func() bool {
+			s := a.state.View()
+			return !s.Leading && s.Bucket != "ok"
 		},
 	})
 	a.following = following.New(following.Config{

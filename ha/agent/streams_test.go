@@ -1,15 +1,22 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/directory"
 	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
 
@@ -39,5 +46,60 @@ func TestPartsAreLockedOnceItIsKnownHow(t *testing.T) {
 	}
 	if mode = blobstore.Compliance; open() == before {
 		t.Error("it goes on without locks")
+	}
+}
+
+// synced is a source whose commits wait for the bucket, as an earlier process has left them.
+type synced struct {
+	*directory.Source
+	waits *atomic.Bool
+}
+
+func (synced) OpenLog(context.Context, *stream.Position) (source.Log, error) {
+	return nil, errors.New("it has none")
+}
+func (synced) Sync() (bool, time.Duration) { return true, 10 * time.Second }
+func (s synced) Arm(context.Context) error { s.waits.Store(true); return nil }
+func (s synced) Disarm(context.Context) (bool, error) {
+	return s.waits.Swap(false), nil
+}
+
+// An agent that starts without its bucket ends the wait of commits that the one before had
+// wait, where the fencing in its journal lets it.
+func TestAnAgentThatStartsWithoutItsBucketEndsTheWaitOfCommits(t *testing.T) {
+	for _, mode := range []string{"available", "strict"} {
+		t.Run(mode, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *cluster) {
+				var waits atomic.Bool
+				a := c.host("a")
+				a.change = func(cfg *Config) { cfg.Sources[0] = synced{cfg.Sources[0].(*directory.Source), &waits} }
+				a.init()
+				a.start()
+				a.untilLeading()
+				if err := a.agent.shared.SetConfig(t.Context(), map[string]string{"fencing": mode}); err != nil {
+					t.Fatal(err)
+				}
+				a.halt()
+				waits.Store(true)
+				a.leave()
+				a.start()
+				told := func(s report.Status) bool {
+					for _, p := range s.Problems {
+						if strings.Contains(p, "commits of files do not wait for the bucket") {
+							return true
+						}
+					}
+					return false
+				}
+				if mode == "available" {
+					a.until("commits do not wait, which is told", func(s report.Status) bool { return !waits.Load() && told(s) })
+					return
+				}
+				s := a.until("without the bucket for the whole outage", func(s report.Status) bool { return s.BucketFailing >= outage.Seconds() })
+				if !waits.Load() || told(s) {
+					t.Errorf("commits wait: %v; %q", waits.Load(), s.Problems)
+				}
+			})
+		})
 	}
 }

@@ -64,6 +64,7 @@ func (r *run) keep() {
 	defer close(r.done)
 	defer r.cancel()
 	ctx := r.ctx
+	r.sync.wait() // an earlier process may have commits wait
 	if r.sync != nil {
 		var watching sync.WaitGroup
 		watching.Go(func() { r.sync.watch(ctx) })
@@ -340,6 +341,7 @@ func (r *run) isBased() bool {
 // the bucket: how long the source takes then does not matter.
 func (r *run) confirm(ctx context.Context, log source.Log) error {
 	if !r.isBased() {
+		r.sync.answered()
 		return nil
 	}
 	to := r.reached().To

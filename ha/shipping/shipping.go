@@ -28,8 +28,11 @@ type Config struct {
 	Post        func(ha.Event)
 	Log         event.Reporter
 	// MayLift reports whether commits that wait for a bucket that does not answer may be
-	// told to go on: the cluster's fencing lets an active go on without it.
+	// told to go on: the cluster's fencing lets this active go on without it.
 	MayLift func() bool
+	// Unheard reports whether the bucket has been away since this process began: nothing
+	// is shipped until it answers.
+	Unheard func() bool
 }
 
 // Chain is the streams in the bucket.
@@ -59,7 +62,7 @@ func New(ctx context.Context, cfg Config) *Shipping {
 
 // Run lets shippers run until ctx is done.
 func (s *Shipping) Run(ctx context.Context) error {
-	<-ctx.Done()
+	s.watchInherited(ctx)
 	s.Stop()
 	s.mu.Lock()
 	s.ended = true

@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
+	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -57,10 +58,10 @@ func (d *database) Arm(context.Context) error {
 	return nil
 }
 
-func (d *database) Disarm(context.Context) error {
+func (d *database) Disarm(context.Context) (did bool, err error) {
 	d.answers()
-	d.change(func() { d.armed = false })
-	return nil
+	d.change(func() { did, d.armed = d.armed, false })
+	return did, nil
 }
 
 func newDatabase() *database { return &database{grown: make(chan struct{})} }
@@ -161,7 +162,8 @@ type world struct {
 	shipping *shipping.Shipping
 	begun    time.Time
 
-	strict bool
+	strict  bool
+	unheard atomic.Bool
 
 	mu       sync.Mutex
 	posted   []ha.Event
@@ -223,7 +225,7 @@ func (w *world) process(incarnation string) {
 	w.shipping = shipping.New(w.t.Context(), shipping.Config{
 		Chain: w.chain, Sources: func() []source.Source { return []source.Source{w.db} }, Incarnation: incarnation,
 		Every: time.Second, Clock: w, Post: w.post, Log: w,
-		MayLift: func() bool { return !w.strict },
+		MayLift: func() bool { return !w.strict }, Unheard: w.unheard.Load,
 	})
 }
 
@@ -775,22 +777,81 @@ func TestPatienceEndsWithTheBucketAway(t *testing.T) {
 				t.Error("patience ended too soon")
 			}
 			w.pass(2 * time.Second)
-			w.mu.Lock()
-			told := w.troubles["streams db sync"]
-			w.mu.Unlock()
+			told := w.syncTrouble()
 			if w.waits() != strict || (told != "") == strict {
 				t.Errorf("strict %v: commits wait: %v; %q", strict, w.waits(), told)
 			}
 			w.until(time.Hour)
 			w.pass(time.Minute)
-			w.mu.Lock()
-			told = w.troubles["streams db sync"]
-			w.mu.Unlock()
+			told = w.syncTrouble()
 			if w.want("ab", 2); !w.waits() || told != "" {
 				t.Errorf("strict %v: it answers again; commits wait: %v; %q", strict, w.waits(), told)
 			}
 		})
 	}
+}
+
+// syncTrouble is what people are told of commits that do not wait.
+func (w *world) syncTrouble() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.troubles["streams db sync"]
+}
+
+// Commits that an earlier process had wait go on as this process's own do, whatever keeps it
+// from confirming anything; where there are none, nothing is told.
+func TestPatienceEndsForCommitsThatAnEarlierProcessHadWait(t *testing.T) {
+	unbased := of
+	unbased.Unbased = true
+	for name, begin := range map[string]func(w *world){
+		"the bucket was never heard of": func(w *world) { w.unheard.Store(true) },
+		"no head is in force":           func(w *world) { w.until(0); w.shipping.Ship("db", of) },
+		"no backup leads up to it":      func(w *world) { w.refuses(); w.db.write("a"); w.shipping.Ship("db", unbased) },
+	} {
+		for _, is := range []struct{ armed, strict bool }{{true, false}, {true, true}, {false, false}} {
+			test(t, func(t *testing.T, w *world) {
+				w.db.sync, w.db.armed, w.strict = true, is.armed, is.strict
+				ctx, end := context.WithCancel(t.Context())
+				defer end()
+				go func() { _ = w.shipping.Run(ctx) }()
+				begin(w)
+				if w.pass(9 * time.Second); w.waits() != is.armed || w.syncTrouble() != "" {
+					t.Errorf("%s, %+v: commits wait: %v; %q", name, is, w.waits(), w.syncTrouble())
+				}
+				w.pass(2 * time.Second)
+				if lifted := is.armed && !is.strict; w.waits() == lifted && is.armed || (w.syncTrouble() != "") != lifted {
+					t.Errorf("%s, %+v: after its patience commits wait: %v; %q", name, is, w.waits(), w.syncTrouble())
+				}
+				w.unheard.Store(false)
+				w.store.Heal()
+				w.until(time.Hour)
+				w.ship(of, time.Minute)
+				if !w.waits() || w.syncTrouble() != "" {
+					t.Errorf("%s, %+v: it answers again; commits wait: %v; %q", name, is, w.waits(), w.syncTrouble())
+				}
+			})
+		}
+	}
+}
+
+// refuses has the bucket refuse everything, until its store is healed.
+func (w *world) refuses() {
+	w.store.Inject(storetest.Fault{Times: storetest.Forever, Do: storetest.Fail(blobstore.ErrUnavailable)})
+}
+
+// A bucket that answers ends no patience, though nothing can be confirmed yet.
+func TestABucketThatAnswersEndsNoPatience(t *testing.T) {
+	test(t, func(t *testing.T, w *world) {
+		w.db.sync, w.db.armed = true, true
+		unbased := of
+		unbased.Unbased = true
+		w.ship(unbased, time.Minute)
+		w.db.write("a")
+		w.pass(time.Minute)
+		if !w.waits() || w.syncTrouble() != "" {
+			t.Errorf("commits wait: %v; %q", w.waits(), w.syncTrouble())
+		}
+	})
 }
 
 // Another source of the same name comes into force: its log is received once nobody else

@@ -33,28 +33,30 @@ func (s *Source) Sync() (wanted bool, patience time.Duration) { return s.sync.wa
 
 // Arm implements source.Synced.
 func (s *Source) Arm(ctx context.Context) error {
-	return s.say("have the commits of %s wait for the bucket", s.sync.set(ctx, s.sync.names()))
+	_, err := s.sync.set(ctx, s.sync.names())
+	return s.say("have the commits of %s wait for the bucket", err)
 }
 
 // Disarm implements source.Synced.
-func (s *Source) Disarm(ctx context.Context) error {
-	return s.say("have the commits of %s wait no longer", s.sync.set(ctx, ""))
+func (s *Source) Disarm(ctx context.Context) (did bool, err error) {
+	did, err = s.sync.set(ctx, "")
+	return did, s.say("have the commits of %s wait no longer", err)
 }
 
 // names is what synchronous_standby_names is while commits wait.
 func (y *synced) names() string { return y.called }
 
-// set sets synchronous_standby_names to the one or the other of its two values. Another one
-// is somebody else's, and stays.
-func (y *synced) set(ctx context.Context, names string) error {
-	return y.server.url.With(ctx, func(conn *pgx.Conn) error {
+// set sets synchronous_standby_names to the one or the other of its two values, and reports
+// whether it had the other one. A third one is somebody else's, and stays.
+func (y *synced) set(ctx context.Context, names string) (did bool, err error) {
+	err = y.server.url.With(ctx, func(conn *pgx.Conn) error {
 		// Neither of these waits for a commit of its own.
 		var now string
 		if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now); err != nil {
 			return err
 		}
 		switch {
-		case now == names:
+		case now == names, names == "" && now != y.names():
 			return nil
 		case now != "" && now != y.names():
 			return fmt.Errorf("the server has synchronous standbys of its own, which are left as they are: synchronous_standby_names is %q; either do without them, or without sync", now)
@@ -69,8 +71,10 @@ func (y *synced) set(ctx context.Context, names string) error {
 		if _, err := conn.Exec(ctx, "SELECT pg_catalog.pg_reload_conf()"); err != nil {
 			return y.explain(err)
 		}
+		did = true
 		return nil
 	})
+	return did, err
 }
 
 // explain says which right is missing.
@@ -112,7 +116,8 @@ func (y *synced) lifted(ctx context.Context) error {
 	if err != nil || now != y.names() {
 		return err
 	}
-	return y.set(ctx, "")
+	_, err = y.set(ctx, "")
+	return err
 }
 
 // autoFile is where a server keeps what ALTER SYSTEM sets.

@@ -53,12 +53,15 @@ func TestCommitsWaitForWhatIsConfirmed(t *testing.T) {
 	sourcetest.Must(t, log.Confirm(to))
 	sourcetest.Must(t, <-done)
 
-	sourcetest.Must(t, src.Disarm(t.Context()))
+	disarmed(t, src)
 	s.sql("INSERT INTO t VALUES (2)")
 
 	s.sql("ALTER SYSTEM SET synchronous_standby_names = 'another'", "SELECT pg_reload_conf()")
 	if err := src.Arm(t.Context()); err == nil || !strings.Contains(err.Error(), "synchronous standbys of its own") {
 		t.Errorf("with another synchronous standby: %v", err)
+	}
+	if did, err := src.Disarm(t.Context()); err != nil || did {
+		t.Errorf("with another synchronous standby: disarmed %v, %v", did, err)
 	}
 	if is := s.ask("SELECT current_setting('synchronous_standby_names')"); is != "another" {
 		t.Errorf("synchronous_standby_names is %q", is)
@@ -115,5 +118,37 @@ func TestSyncSaysWhichRightIsMissing(t *testing.T) {
 	src := s.source(as)
 	sourcetest.Must(t, src.Check(t.Context()))
 	sourcetest.Must(t, src.Arm(t.Context()))
-	sourcetest.Must(t, src.Disarm(t.Context()))
+	disarmed(t, src)
+}
+
+// disarmed has commits that wait, wait no longer.
+func disarmed(t *testing.T, src *Source) {
+	t.Helper()
+	if did, err := src.Disarm(t.Context()); err != nil || !did {
+		t.Fatalf("disarmed %v, %v", did, err)
+	}
+}
+
+// TestCommitsThatAnEarlierProcessHadWaitGoOn: nobody receives the log any more, and another
+// process ends their wait; it is told whether anything waited.
+func TestCommitsThatAnEarlierProcessHadWaitGoOn(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	s.sql("CREATE TABLE t (n int)")
+	synced := func() *Source { return s.source(func(cfg *Config) { cfg.Sync = true }) }
+	if did, err := synced().Disarm(t.Context()); err != nil || did {
+		t.Fatalf("nothing waits: disarmed %v, %v", did, err)
+	}
+	sourcetest.Must(t, synced().Arm(t.Context()))
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.exec("INSERT INTO t VALUES (1)")
+		done <- err
+	}()
+	eventually(t, func() bool {
+		return s.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1"
+	})
+	disarmed(t, synced())
+	sourcetest.Must(t, <-done)
+	s.sql("INSERT INTO t VALUES (2)")
 }
