@@ -64,8 +64,39 @@ type Follower interface {
 	// CatchUp waits until what was fed up to a position is applied as far as it can be,
 	// and closes the stage for the swap.
 	CatchUp(ctx context.Context, to stream.Position) error
-	// Applied is how far the stage has come, for people.
-	Applied(ctx context.Context) (stream.Position, error)
+	// Applied is how far the stage has come, for people. A stage that had paused is told to
+	// go on.
+	Applied(ctx context.Context) (Applied, error)
+}
+
+// Applied is how far a stage has applied its log.
+type Applied struct {
+	To     stream.Position
+	Paused bool // it did not go on by itself
+}
+
+// LogKeeper is a Streamer whose server keeps log for the agent.
+type LogKeeper interface {
+	Streamer
+	// Kept asks the server how it does. newest is the source's entry in the newest backup;
+	// nil: that is not known.
+	Kept(ctx context.Context, newest *Entry) (Kept, error)
+}
+
+// Kept is what a server says, when it is asked, of its log and of the agent's part in it.
+// It is for people.
+type Kept struct {
+	// Bytes is the log that it keeps until that is confirmed, and in a backup. Room is how
+	// much more it can write until it deletes some of that, or its disk is full.
+	Bytes, Room int64
+	// Lost says that it has deleted some of it, or is about to.
+	Lost bool
+	// Synced says that commits are to wait until they are in the bucket, Waits that they do.
+	Synced, Waits bool
+	// BaseDue is when the newest backup's base should be replaced; zero: not known. Unpacked
+	// is how much log comes after that backup; negative: not known.
+	BaseDue  time.Time
+	Unpacked int64
 }
 
 // Served is a Source that is a program of its own, which runs with the application.

@@ -48,6 +48,14 @@ func shippedWords(s report.StreamStatus) []string {
 		words = append(words, "no backup leads up to it yet")
 	case !s.Confirmed:
 		words = append(words, "not confirmed to the source yet")
+	default:
+		words = append(words, "confirmed to the source")
+	}
+	if k := s.Kept; k != nil && !k.Time.IsZero() {
+		words = append(words, "of which the server keeps "+humanize.IBytes(uint64(k.Bytes)))
+		if k.Waits {
+			words = append(words, "commits wait for the bucket")
+		}
 	}
 	return words
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/ha/report"
 )
@@ -11,10 +12,13 @@ func TestStatusSaysHowFarLogsHaveCome(t *testing.T) {
 	shipped := report.StreamStatus{Source: "db", Stream: "3-1", Part: 4, To: 900, Age: 0, Runs: true, Based: true, Confirmed: true}
 	replica := report.StreamStatus{Source: "db", Replica: true, Stream: "3-1", Part: 4, Runs: true, Based: true, Age: -1}
 	for want, change := range map[string]func(s *report.StreamStatus){
-		"db: stream 3-1, part 4, position 900, all that was read is in the bucket":                                  func(*report.StreamStatus) {},
-		"db: stream 3-1, part 4, position 900, what was read in the last 1.5s is not in the bucket":                 func(s *report.StreamStatus) { s.Age = 1.5 },
-		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, no backup leads up to it yet":    func(s *report.StreamStatus) { s.Based, s.Confirmed = false, false },
-		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, not confirmed to the source yet": func(s *report.StreamStatus) { s.Confirmed = false },
+		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, confirmed to the source": func(*report.StreamStatus) {},
+		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, confirmed to the source, of which the server keeps 16 MiB, commits wait for the bucket": func(s *report.StreamStatus) {
+			s.Kept = &report.KeptLog{Time: time.Unix(1e9, 0), Bytes: 16 << 20, Synced: true, Waits: true}
+		},
+		"db: stream 3-1, part 4, position 900, what was read in the last 1.5s is not in the bucket, confirmed to the source": func(s *report.StreamStatus) { s.Age = 1.5 },
+		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, no backup leads up to it yet":             func(s *report.StreamStatus) { s.Based, s.Confirmed = false, false },
+		"db: stream 3-1, part 4, position 900, all that was read is in the bucket, not confirmed to the source yet":          func(s *report.StreamStatus) { s.Confirmed = false },
 		"db: stream 3-1, part 4, position 900, how much of the log is in the bucket is not known yet, the log is not read, no connection": func(s *report.StreamStatus) {
 			s.Age, s.Runs, s.Error = -1, false, "no connection"
 		},

@@ -86,6 +86,7 @@ type Agent struct {
 	reloading  *Reloading
 	readiness  *watch.Readiness
 	aftermath  *watch.Aftermath
+	logs       *watch.Logs
 	overdue    *watch.Overdue
 	folder     *watch.Folder
 	kept       *staging.Kept
@@ -250,6 +251,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return keepUp(gctx, admitted, a.objects.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.recovery.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.aftermath.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.logs.Turn) })
 	g.Go(func() error { return a.shipping.Run(gctx) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.follow) })
 	g.Go(func() error { return a.federation.Run(gctx) })

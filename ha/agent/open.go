@@ -175,6 +175,7 @@ func openWatch(a *Agent) {
 	a.aftermath = watch.NewAftermath(a.state, a.chain, a.cfg.Clock, a.tell, func(t *control.Takeover) bool {
 		return slices.ContainsFunc(a.table.all(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 	})
+	a.logs = watch.NewLogs(a.state, a.reloading.sources, a.aftermath.Newest, a.cfg.Clock)
 }
 
 // openPromotions makes what a promotion of this instance is asked of.

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 	"github.com/understudy-ha/understudy/ha/shipping"
+	"github.com/understudy-ha/understudy/ha/watch"
 )
 
 // streams are those of this cluster in the bucket, with the data keys of the shared
@@ -177,7 +178,11 @@ func (a *Agent) streamStatus(core ha.Status, now time.Time) (all []report.Stream
 	switch {
 	case core.Role == ha.RoleActive && core.Leading && core.Refused == "":
 		for _, s := range a.shipping.Shown() {
-			all = append(all, shippedStatus(s, now))
+			of := shippedStatus(s, now)
+			if kept, ok := a.logs.Read(s.Source); ok {
+				of.Kept = keptLog(kept)
+			}
+			all = append(all, of)
 		}
 	case core.Role == ha.RoleStandby:
 		for _, s := range a.following.Shown() {
@@ -202,10 +207,17 @@ func shippedStatus(s shipping.Shown, now time.Time) report.StreamStatus {
 	return of
 }
 
+func keptLog(k watch.LogKept) *report.KeptLog {
+	return &report.KeptLog{
+		Time: k.At, Bytes: k.Bytes, Room: k.Room, Lost: k.Lost, Synced: k.Synced, Waits: k.Waits, Unsynced: k.Unsynced.Seconds(),
+		BaseDue: k.BaseDue, Unpacked: k.Unpacked, Error: k.Error,
+	}
+}
+
 func replicaStatus(s following.Shown, h *ha.Head) report.StreamStatus {
 	of := report.StreamStatus{
 		Source: s.Source, Replica: true, Part: s.Tip.Sequence, To: s.Tip.To, Time: s.Tip.Time, UpTo: s.Shows, Age: -1,
-		Runs: !s.Stream.IsZero(), Behind: s.Behind, Lag: -1, Error: s.Error,
+		Runs: !s.Stream.IsZero(), Behind: s.Behind, Lag: -1, Paused: s.Paused, Pauses: s.Pauses, Error: s.Error,
 	}
 	if h != nil {
 		if named, ok := h.Streams[s.Source]; ok {

@@ -46,7 +46,7 @@ func fullStatus(t *testing.T) report.Status {
 	s.Retention = &upkeep.RetentionStatus{AppliedBy: upkeep.AppliedByBucket, RulesRead: &then, LastSweep: &then}
 	s.Instances[1].Rehearsals = []ha.Rehearsal{{Result: ha.RehearsalPassed, Took: ha.Duration(time.Second), Time: then}}
 	s.Federation = &report.FederationStatus{Target: "b:9090"}
-	s.Streams = []report.StreamStatus{{Source: "db", Stream: "3-1", Runs: true, Based: true, Confirmed: true, Part: 4, To: 900, Behind: -1, Lag: -1}, {Source: "other", Replica: true, Runs: true, Age: -1}}
+	s.Streams = []report.StreamStatus{{Source: "db", Stream: "3-1", Runs: true, Based: true, Confirmed: true, Part: 4, To: 900, Behind: -1, Lag: -1, Kept: &report.KeptLog{Time: then, Bytes: 16 << 20, Room: 1 << 30, Synced: true, Waits: true, BaseDue: then}}, {Source: "other", Replica: true, Runs: true, Age: -1}}
 	s.Stats.Shipped = map[string]report.Shipped{"db": {Parts: 4, Bytes: 900}}
 	return s
 }

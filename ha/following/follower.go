@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 // follower takes the log of streams into the stage of one source.
@@ -33,6 +34,8 @@ type follower struct {
 	applied applied       // what the replica shows, when it was asked last
 	failed  string        // why it does not follow; "": nothing is known to be wrong
 	last    time.Duration // when a part came, by the monotonic clock
+	paused  bool          // it had paused, and was not seen to go on since
+	pauses  int64         // how often it had
 }
 
 // kind is that of troubles and events.
@@ -57,6 +60,10 @@ func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) tim
 		o.cfg.Log.TroubleOver(ctx, kind, o.name, "the replica of "+o.name+" follows again")
 	}
 	at, notKnown := o.by.Applied(ctx)
+	if at.Paused {
+		o.cfg.Log.Note(ctx, event.Warn, kind, "the replica of "+o.name+" had paused, and was started anew", map[string]any{"source": o.name})
+		err = errors.Join(err, notKnown)
+	}
 	now := o.cfg.Clock.Now().Mono
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +71,14 @@ func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) tim
 	if err != nil {
 		o.in, o.failed = stream.ID{}, err.Error()
 	}
-	o.applied.reach(at, notKnown == nil)
+	o.applied.reach(at.To, notKnown == nil)
+	switch {
+	case at.Paused:
+		o.paused = true
+		o.pauses++
+	case notKnown == nil:
+		o.paused = false
+	}
 	if took {
 		o.last = now
 	}
@@ -304,7 +318,7 @@ func (o *follower) leave() {
 func (o *follower) shown() Shown {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := Shown{Source: o.name, Stream: o.in, Tip: o.tip, Shows: o.applied.time, Behind: -1, Error: o.failed}
+	s := Shown{Source: o.name, Stream: o.in, Tip: o.tip, Shows: o.applied.time, Behind: -1, Paused: o.paused, Pauses: o.pauses, Error: o.failed}
 	newest := o.tip
 	if o.named.To > newest.To {
 		newest = o.named

@@ -160,6 +160,8 @@ type Shown struct {
 	Shows  time.Time     // what the active had read by then is applied; zero: that is not known
 	Behind int64         // what is known to be shipped and is not applied yet, in the positions' unit; negative: not known
 	Lag    time.Duration // by how much that is newer than what is applied
+	Paused bool          // it had paused, and was not seen to go on since
+	Pauses int64         // how often it had, and was started anew
 	Error  string        // why it does not follow; "": nothing is known to be wrong
 }
 

@@ -29,6 +29,8 @@ type replica struct {
 	timeline string
 	caught   stream.Position
 	fed      int
+	paused   bool
+	hangs    error // of the look how far it is
 	err      error
 	full     bool // it takes nothing
 }
@@ -78,8 +80,8 @@ func (r *replica) CatchUp(_ context.Context, to stream.Position) error {
 	return nil
 }
 
-func (r *replica) Applied(context.Context) (stream.Position, error) {
-	return stream.Position(max(0, len(r.log)-1)), nil
+func (r *replica) Applied(context.Context) (source.Applied, error) {
+	return source.Applied{To: stream.Position(max(0, len(r.log)-1)), Paused: r.paused}, r.hangs
 }
 
 // world is a standby, with a bucket.
@@ -428,5 +430,31 @@ func TestAStreamThatHasLostItsEndIsEndedOnAWord(t *testing.T) {
 	ends, err := w.following.End(t.Context(), w.status.Head.Streams, true, "p", stream.End{Lease: "l"})
 	if err != nil || !ends["db"].Closed {
 		t.Errorf("%+v, %v", ends, err)
+	}
+}
+
+// A replica that had paused is seen as such until it goes on, and each time counts.
+func TestAReplicaThatPausesIsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.replica.log = "01234"
+	w.names(w.ship(1, begin{"a", 0}, 2, false, "234", "567"))
+	w.turn()
+	if s := w.shown(); s.Paused || s.Pauses != 0 {
+		t.Errorf("it goes on: %+v", s)
+	}
+	w.replica.paused, w.replica.hangs = true, errors.New("it does not start")
+	w.turn()
+	if s := w.shown(); !s.Paused || s.Pauses != 1 || !strings.Contains(s.Error, "it does not start") {
+		t.Errorf("it has paused: %+v", s)
+	}
+	w.replica.paused, w.replica.hangs = false, errors.New("no answer yet")
+	w.turn()
+	if s := w.shown(); !s.Paused || s.Pauses != 1 || s.Error != "" {
+		t.Errorf("it is not known to go on: %+v", s)
+	}
+	w.replica.hangs = nil
+	w.turn()
+	if s := w.shown(); s.Paused || s.Pauses != 1 {
+		t.Errorf("it goes on again: %+v", s)
 	}
 }

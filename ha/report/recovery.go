@@ -168,6 +168,7 @@ func (s *Status) logFindings(f *findings) {
 		own := s.stream(p.Source)
 		told := own != nil && own.Error != "" // as a trouble of its own
 		f.caveat(topicStream, p.Lacks != "" && !told, "a failover now would bring %s", p)
+		s.keptFindings(f, own)
 		f.problem(topicStream, own != nil && !own.Replica && own.Runs && own.Age > pointOld, "log of %s has been read for %s that does not come to the bucket: a failover now would lose it", p.Source, Seconds(max(0, own.age())))
 	}
 }

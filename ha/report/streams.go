@@ -31,7 +31,32 @@ type StreamStatus struct {
 	// unit of positions; Lag by how many seconds that is newer.
 	Behind int64   `json:"behind"`
 	Lag    float64 `json:"lag_seconds"`
-	Error  string  `json:"error,omitempty"` // why it does not go on; "": nothing is known to be wrong
+	Paused bool    `json:"paused,omitempty"` // the replica had paused, and was not seen to go on since
+	Pauses int64   `json:"pauses,omitempty"` // how often it had, and was started anew
+	// Kept is what the server of an active's source says of its log; missing: it was not
+	// asked yet, or has none.
+	Kept  *KeptLog `json:"kept,omitempty"`
+	Error string   `json:"error,omitempty"` // why it does not go on; "": nothing is known to be wrong
+}
+
+// KeptLog is what a source's server said of its log when it was asked last.
+type KeptLog struct {
+	Time time.Time `json:"time,omitzero"` // of the answer; missing: there was none yet
+	// Bytes is the log that it keeps until that is confirmed, and in a backup; Room how much
+	// more it can write until it deletes some of that, or its disk is full.
+	Bytes int64 `json:"bytes"`
+	Room  int64 `json:"room_bytes"`
+	Lost  bool  `json:"lost,omitempty"` // it has deleted some of that, or is about to
+	// Synced says that commits are to wait until they are in the bucket, Waits that they do,
+	// Unsynced for how long they are known not to.
+	Synced   bool    `json:"synced,omitempty"`
+	Waits    bool    `json:"waits,omitempty"`
+	Unsynced float64 `json:"unsynced_seconds,omitempty"`
+	// BaseDue is when the base of the newest backup should be replaced; missing: not known.
+	BaseDue time.Time `json:"base_due,omitzero"`
+	// Unpacked is how much log comes after the newest backup; negative: not known.
+	Unpacked int64  `json:"unpacked_bytes"`
+	Error    string `json:"error,omitempty"` // why there is no newer answer
 }
 
 // Shipped is what this process has shipped of one source's log.

@@ -16,7 +16,7 @@ type Finding struct {
 // Topics are what findings are about, the most urgent first.
 var Topics = []Topic{
 	topicJournal, topicDisk, topicRefused, topicPutBack, topicApplication, topicRunsAnyway, topicOverride, topicBucket, topicSilent, topicUnderWay,
-	topicBackup, topicChanged, topicDoubtful, topicRetention, topicPacks, topicObjects, topicBlocked, topicRehearsal, topicPull, topicStream, topicCache,
+	topicBackup, topicChanged, topicDoubtful, topicRetention, topicPacks, topicObjects, topicBlocked, topicRehearsal, topicPull, topicStream, topicKept, topicSync, topicBase, topicPaused, topicCache,
 	topicUnreachable, topicOther, topicRecords, topicUnstoppable, topicLost, topicNoStandby, topicNoBackup, topicPause, topicReload, topicFederation,
 	topicLacks, topicUnrehearsed, topicCatchingUp, topicLeftOver, topicOutlook,
 }
@@ -42,6 +42,10 @@ const (
 	topicRehearsal   Topic = "rehearsal-failed"
 	topicPull        Topic = "pull-failed"
 	topicStream      Topic = "a-stream-does-not-go-on"
+	topicKept        Topic = "log-that-is-kept"
+	topicSync        Topic = "commits-do-not-wait"
+	topicBase        Topic = "base-overdue"
+	topicPaused      Topic = "replica-paused"
 	topicCache       Topic = "when-a-cache-rots"
 	topicUnreachable Topic = "unreachable"
 	topicOther       Topic = "another-instance"

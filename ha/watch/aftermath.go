@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -23,7 +24,8 @@ type Aftermath struct {
 	isBack func(t *control.Takeover) bool
 
 	mu       sync.Mutex
-	newest   string // the backup that lacks is of
+	newest   string // the backup that entries and lacks are of
+	entries  []source.Entry
 	lacks    []string
 	takeover *control.Takeover
 
@@ -65,6 +67,16 @@ func (f *Aftermath) Read(h *ha.Head) (lacks []string, takeover *control.Takeover
 	return lacks, takeover
 }
 
+// Newest are the sources in the newest backup of a head; nil: they are not known yet.
+func (f *Aftermath) Newest(h *ha.Head) []source.Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h == nil || h.Newest == nil || h.Newest.ID != f.newest {
+		return nil
+	}
+	return f.entries
+}
+
 // Turn looks at every new backup, at every new epoch, and now and then. It returns when
 // to look again.
 func (f *Aftermath) Turn(ctx context.Context) time.Duration {
@@ -90,7 +102,7 @@ func (f *Aftermath) look(ctx context.Context) {
 		// One that cannot be read is told of where it is needed.
 		if m, err := f.chain.Manifest(ctx, *h.Newest); err == nil {
 			f.mu.Lock()
-			f.newest, f.lacks = h.Newest.ID, LacksOf(m)
+			f.newest, f.entries, f.lacks = h.Newest.ID, m.Sources, LacksOf(m)
 			f.mu.Unlock()
 			f.log.Changed()
 		}

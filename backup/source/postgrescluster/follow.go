@@ -425,21 +425,21 @@ func (st *staged) replayed(ctx context.Context) (at wal.LSN, paused bool, err er
 }
 
 // Applied implements Follower.
-func (s *Source) Applied(ctx context.Context) (at stream.Position, err error) {
+func (s *Source) Applied(ctx context.Context) (a source.Applied, err error) {
 	s.busy.Lock()
 	defer s.busy.Unlock()
 	err = s.follower.within(func(st *staged) error {
 		if st == nil {
 			return s.follower.errNoStage()
 		}
-		is, paused, err := st.replayed(ctx)
+		at, paused, err := st.replayed(ctx)
+		a = source.Applied{To: stream.Position(at), Paused: paused}
 		if err == nil && paused {
 			err = s.follower.again(ctx, st)
 		}
-		at = stream.Position(is)
 		return err
 	})
-	return at, s.say("look how far the replica of %s is", err)
+	return a, s.say("look how far the replica of %s is", err)
 }
 
 // again starts a server anew that has paused: the server whose log it replays has larger

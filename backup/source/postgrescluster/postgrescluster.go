@@ -105,6 +105,7 @@ var (
 	_ source.Connected      = (*Source)(nil)
 	_ source.Synced         = (*Source)(nil)
 	_ source.Streamer       = (*Source)(nil)
+	_ source.LogKeeper      = (*Source)(nil)
 	_ source.Follower       = (*Source)(nil)
 	_ source.Shut           = (*Source)(nil)
 	_ source.Advancer       = (*Source)(nil)
