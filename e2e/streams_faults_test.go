@@ -76,6 +76,20 @@ func TestAStreamOutlivesItsProcesses(t *testing.T) {
 	}
 }
 
+// dropsSlots drops the slots of a server, once nobody receives from them.
+func (p *serverPair) dropsSlots(dsn string) {
+	p.t.Helper()
+	eventually(p.t, "the slots are free", func() error {
+		conn, err := pgx.Connect(p.t.Context(), dsn)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(p.t.Context())
+		_, err = conn.Exec(p.t.Context(), "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+		return err
+	})
+}
+
 // TestASlotThatIsGoneIsAGap: somebody has dropped the agent's slots, and the server has
 // deleted the log. It is told; a new stream begins, and the replica is built anew.
 func TestASlotThatIsGoneIsAGap(t *testing.T) {
@@ -88,15 +102,7 @@ func TestASlotThatIsGoneIsAGap(t *testing.T) {
 	before := p.a.ships()
 	p.b.follows()
 	p.a.killAgent()
-	eventually(t, "the slots are free", func() error {
-		conn, err := pgx.Connect(t.Context(), dsn)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(t.Context())
-		_, err = conn.Exec(t.Context(), "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-		return err
-	})
+	p.dropsSlots(dsn)
 	for range 4 {
 		d.grows(t, 20)
 		execute(t, dsn, "SELECT pg_switch_wal()")

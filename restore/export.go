@@ -31,8 +31,38 @@ func Export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string,
 	return nil
 }
 
-func export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string, progress func(backup.Progress), entry exportEntry) (err error) {
-	if err := checkNames(m.Sources); err != nil {
+func export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string, progress func(backup.Progress), entry exportEntry) error {
+	return exportAll(ctx, m.Sources, dir, progress, func(_ int, e source.Entry, at fsx.Place) error { return entry(ctx, r, e, at) })
+}
+
+// Part is one source's part of what a moment is made of.
+type Part struct {
+	Reader *pack.Reader // of the backup that Entry is of
+	Entry  source.Entry
+	Moment *source.Moment // nil: it is exported as it is
+}
+
+// ExportMoment is Export of parts of several backups, of which some are brought to a
+// moment. It returns what each of these has reached.
+func ExportMoment(ctx context.Context, parts []Part, dir string, progress func(backup.Progress)) (map[string]source.Reached, error) {
+	entries := make([]source.Entry, len(parts))
+	for i, p := range parts {
+		entries[i] = p.Entry
+	}
+	reached := make(map[string]source.Reached)
+	err := exportAll(ctx, entries, dir, progress, func(i int, e source.Entry, at fsx.Place) (err error) {
+		if parts[i].Moment == nil {
+			return source.ExportTo(ctx, parts[i].Reader, e, at)
+		}
+		reached[e.Name], err = source.ExportMoment(ctx, parts[i].Reader, e, at, *parts[i].Moment)
+		return err
+	})
+	return reached, err
+}
+
+// exportAll exports entries into a folder, each by itself.
+func exportAll(ctx context.Context, entries []source.Entry, dir string, progress func(backup.Progress), one func(i int, e source.Entry, at fsx.Place) error) (err error) {
+	if err := checkNames(entries); err != nil {
 		return err
 	}
 	to, err := openEmpty(ctx, dir)
@@ -40,17 +70,17 @@ func export(ctx context.Context, r *pack.Reader, m *backup.Manifest, dir string,
 		return err
 	}
 	defer to.close()
-	err = eachEntry(m.Sources, progress, func(_ int, e source.Entry) error {
+	err = eachEntry(entries, progress, func(i int, e source.Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := entry(ctx, r, e, fsx.Place{Dir: to.dir, Name: e.Name}); err != nil {
+		if err := one(i, e, fsx.Place{Dir: to.dir, Name: e.Name}); err != nil {
 			return fmt.Errorf("export %s: %w", e.Name, err)
 		}
 		return nil
 	})
 	if err != nil {
-		err = errors.Join(err, to.undo(ctx, m.Sources))
+		err = errors.Join(err, to.undo(ctx, entries))
 	}
 	return err
 }

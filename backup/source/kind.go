@@ -35,6 +35,8 @@ type Kind struct {
 	HeldIn func(e Entry) func(path string) bool
 	// LogPosition is LogPosition; nil: the kind has no log that is shipped.
 	LogPosition func(e Entry) (stream.Position, bool)
+	// Moments is what a kind can do that records each change with its time; nil: it does not.
+	Moments *Moments
 	// MaybeFull tells whether a full disk may have caused an error of the kind's
 	// own; nil: it has none.
 	MaybeFull func(error) bool

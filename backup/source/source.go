@@ -200,10 +200,15 @@ func ExportTo(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place) error 
 	if !ok {
 		return fmt.Errorf("unknown kind of source %q", e.Kind)
 	}
+	return exportTo(ctx, e, at, func() error { return kind.Export(ctx, r, e, at) })
+}
+
+// exportTo exports an entry to a place, if it can be written to.
+func exportTo(ctx context.Context, e Entry, at fsx.Place, export func() error) error {
 	if len(at.Missing) > 0 {
 		return &fs.PathError{Op: "write to", Path: at.Path(), Err: fs.ErrNotExist}
 	}
-	err := kind.Export(ctx, r, e, at)
+	err := export()
 	if err != nil && LossesOf(ctx).Bears(Loss{Source: e.Name, What: LeftOut}, err) {
 		return fsx.RemoveAll(ctx, at.Dir, at.Name) // of a kind that is whole or nothing
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,6 +25,11 @@ func (id ID) String() string { return fmt.Sprintf("%d-%d", id.Epoch, id.N) }
 
 // IsZero reports whether id names no stream.
 func (id ID) IsZero() bool { return id == ID{} }
+
+// Compare orders streams of a source: the older one comes first.
+func (id ID) Compare(other ID) int {
+	return cmp.Or(cmp.Compare(id.Epoch, other.Epoch), cmp.Compare(id.N, other.N))
+}
 
 // ParseID reads the text form.
 func ParseID(text string) (ID, error) {

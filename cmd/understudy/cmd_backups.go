@@ -18,6 +18,7 @@ import (
 func newBackups(a *app) *cobra.Command {
 	var limit int
 	var before string
+	var windows bool
 	cmd := &cobra.Command{
 		Use:   "backups",
 		Short: "List the backups, newest first",
@@ -30,15 +31,26 @@ It lists the newest 200, or as many as --limit says, and says when there are old
 ones: --before goes on after a backup. With --json it lists all, unless --limit is set; what is left then
 stands as {"next": ID} on standard error.
 
+With --windows it lists, for each source whose log is in the bucket (postgres_cluster),
+the times to each moment of which it can be restored (understudy restore --time), and
+the gaps between them. It reads the bucket itself.
+
 Without a running agent it reads the bucket itself.`,
 		Example: `  understudy backups
   understudy backups --limit 50 --before 20260301T120000Z-e00000001-s00000042-379011e4
+  understudy backups --windows
   understudy backups show latest
   understudy backups diff A B`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 0 {
 				return exit.Usagef("--limit %d is negative", limit)
+			}
+			switch {
+			case windows && (before != "" || limit != 0):
+				return exit.Usagef("--windows lists no backups: leave --before and --limit out")
+			case windows:
+				return a.showWindows(cmd.Context())
 			}
 			if before != "" {
 				id, err := a.backups().Listed().Resolve(cmd.Context(), before)
@@ -75,6 +87,7 @@ Without a running agent it reads the bucket itself.`,
 	}
 	a.addAgentFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 0, "how many to list at most (200; with --json all)")
+	cmd.Flags().BoolVar(&windows, "windows", false, "list the moments that sources with a log can be restored to")
 	cmd.Flags().StringVar(&before, "before", "", "only those that come after the backup with this id in the list")
 	a.completer().flag(cmd, "before", names.Names.Backups)
 	cmd.AddCommand(newBackupsShow(a), newBackupsDiff(a))

@@ -50,10 +50,10 @@ type restoredPart struct {
 }
 
 func newRestore(a *app) *cobra.Command {
-	var to, asOf string
+	var to, asOf, moment string
 	var strict, older bool
 	cmd := &cobra.Command{
-		Use:   "restore ID --to DIR",
+		Use:   "restore [ID] --to DIR",
 		Short: "Write a backup's content into a folder",
 		Long: `Write a backup's content into a new or empty folder, one entry for each source,
 named after it: a folder, a database file, NAME/dump.pgc for pg_restore, or
@@ -76,14 +76,29 @@ newest backup may not be the newest that there was. --older-head takes it all th
 With --as-of the bucket is read as it was at a time, whatever was overwritten or
 deleted there since: latest is then the newest backup of that time. The bucket has to
 keep versions (S3, MinIO, Google Cloud Storage, Azure Blob Storage); they stay as long
-as its rules for earlier versions say (understudy lifecycle show).`,
+as its rules for earlier versions say (understudy lifecycle show).
+
+With --time, and no ID, a source whose log is in the bucket (postgres_cluster) is
+restored as it was at a moment: with every commit up to and including it, and none from
+the first later one on. The others are as in the newest backup that is not later, and
+the output says in which. A moment that the log does not have is refused:
+understudy backups --windows lists those that it has.`,
 		Example: `  understudy restore latest --to /tmp/look
   understudy restore latest --to /tmp/look --bucket s3://backups/myapp --key-file ./key
 
   # somebody emptied the bucket at noon
-  understudy restore latest --to /tmp/look --as-of '2026-03-01 11:55'`,
-		Args: arguments(cobra.ExactArgs(1)),
+  understudy restore latest --to /tmp/look --as-of '2026-03-01 11:55'
+
+  # somebody dropped a table just after noon
+  understudy restore --time 2026-03-01T12:00:00.25Z --to /tmp/look`,
+		Args: arguments(cobra.RangeArgs(0, 1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case moment == "" && len(args) == 0:
+				return exit.Usagef("name a backup, latest for the newest, or a moment with --time")
+			case moment != "" && (len(args) > 0 || asOf != ""):
+				return exit.Usagef("--time chooses the backup by itself: leave ID and --as-of out")
+			}
 			if to == "" {
 				return exit.Usagef("--to is missing: name the folder to write into")
 			}
@@ -96,10 +111,18 @@ as its rules for earlier versions say (understudy lifecycle show).`,
 				return err
 			}
 			a.older.Accepted = older
+			if moment != "" {
+				until, err := parseMoment(moment)
+				if err != nil {
+					return err
+				}
+				return a.restoreMoment(cmd.Context(), until, dir, strict)
+			}
 			return a.restore(cmd.Context(), args[0], dir, at, strict)
 		},
 	}
 	cmd.Flags().StringVar(&asOf, "as-of", "", "read the bucket as it was at this time, like 2026-03-01T12:00:00Z or '2026-03-01 12:00' (this host's time zone)")
+	cmd.Flags().StringVar(&moment, "time", "", "restore this moment, like 2026-03-01T12:00:00.25Z or 2026-03-01T13:00:00+01:00")
 	cmd.Flags().BoolVar(&strict, "strict", false, "stop at the first thing that cannot be restored in full, and leave nothing behind")
 	cmd.Flags().BoolVar(&older, "older-head", false, "take the newest backup of a bucket that shows an older head than this host has seen")
 	cmd.Flags().StringVar(&to, "to", "", "folder to write into, missing or empty")
@@ -177,10 +200,15 @@ func (a *app) restore(ctx context.Context, name, dir string, at time.Time, stric
 	if err := a.printer().Show(result, func(w io.Writer) { showRestored(w, result) }); err != nil {
 		return err
 	}
-	if n := result.LossesTotal; n > 0 {
-		return exit.With(exit.ErrFailed, fmt.Errorf("%d things are not restored, or not in full: see above", n))
+	return notWhole(result.LossesTotal)
+}
+
+// notWhole is the error of a restore that lacks some things.
+func notWhole(losses int) error {
+	if losses == 0 {
+		return nil
 	}
-	return nil
+	return exit.With(exit.ErrFailed, fmt.Errorf("%d things are not restored, or not in full: see above", losses))
 }
 
 // shownLosses bounds what is printed for people.
@@ -191,24 +219,29 @@ func showRestored(w io.Writer, r restoredJSON) {
 	for _, e := range r.Entries {
 		fmt.Fprintf(w, "  %s (%s, %s)\n", e.Path, e.Kind, terminal.Size(e.Size))
 	}
-	if r.Owner != "" {
-		fmt.Fprintf(w, "Not run as root: everything belongs to user %s, whoever it belonged to.\n", r.Owner)
-	}
 	if r.Salvage {
 		fmt.Fprintln(w, "It is a salvage backup: what an instance that was replaced had when it stepped down.")
 	}
 	for _, text := range r.Lacks {
 		fmt.Fprintf(w, "Not kept in the backup: %s\n", text)
 	}
-	if r.LossesTotal == 0 {
+	showLosses(w, r.Owner, r.LossesTotal, r.Losses)
+}
+
+// showLosses says what could not be kept.
+func showLosses(w io.Writer, owner string, total int, losses []source.Loss) {
+	if owner != "" {
+		fmt.Fprintf(w, "Not run as root: everything belongs to user %s, whoever it belonged to.\n", owner)
+	}
+	if total == 0 {
 		return
 	}
-	fmt.Fprintf(w, "Not restored, or not in full (%d):\n", r.LossesTotal)
-	shown := r.Losses[:min(len(r.Losses), shownLosses)]
+	fmt.Fprintf(w, "Not restored, or not in full (%d):\n", total)
+	shown := losses[:min(len(losses), shownLosses)]
 	for _, l := range shown {
 		fmt.Fprintf(w, "  %s\n", l)
 	}
-	if more := r.LossesTotal - len(shown); more > 0 {
+	if more := total - len(shown); more > 0 {
 		fmt.Fprintf(w, "  and %d more\n", more)
 	}
 }

@@ -270,6 +270,7 @@ func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream
 	if err != nil {
 		return root, extra, err
 	}
+	b.facts.StopTime = b.d.server.now().UTC()
 	if r.Timeline != b.facts.Timeline {
 		return root, extra, fmt.Errorf("the server went from timeline %d to %d while it was backed up", b.facts.Timeline, r.Timeline)
 	}
@@ -293,7 +294,8 @@ func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream
 func (b *backup) goOn(ctx context.Context) (root, extra pack.Stream, err error) {
 	old := &b.before
 	b.facts.Start, b.facts.Stop, b.facts.From = old.Start, old.Stop, old.From
-	b.facts.BaseTime, b.facts.BaseFiles, b.facts.BaseBytes = old.BaseTime, old.BaseFiles, old.BaseBytes
+	b.facts.BaseTime, b.facts.StopTime = old.BaseTime, old.StopTime
+	b.facts.BaseFiles, b.facts.BaseBytes = old.BaseFiles, old.BaseBytes
 	added, err := b.receive(ctx, old.To, old)
 	if err != nil {
 		return root, extra, err
@@ -308,6 +310,7 @@ func (b *backup) goOn(ctx context.Context) (root, extra pack.Stream, err error) 
 // receive stores the log from a position to where the server is by now. It begins with
 // the last page of the log before, which has to be what it was.
 func (b *backup) receive(ctx context.Context, from wal.LSN, old *Facts) ([]piece, error) {
+	b.facts.ToTime = b.d.server.now().UTC()
 	to, err := b.d.server.flushed(ctx, b.conn)
 	if err != nil {
 		return nil, err

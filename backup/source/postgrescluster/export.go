@@ -22,10 +22,16 @@ func exportEntry(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pla
 	if err != nil {
 		return err
 	}
-	return swap.Export(ctx, at, func(made *fsx.Dir) error { return fill(ctx, r, e, f, made) })
+	return swap.Export(ctx, at, func(made *fsx.Dir) error {
+		return fill(ctx, r, e, f, made, func(who owner) error {
+			_, err := plantLog(ctx, r, *e.Extra, f, made, who)
+			return err
+		})
+	})
 }
 
-func fill(ctx context.Context, r *pack.Reader, e source.Entry, f Facts, made *fsx.Dir) error {
+// fill writes a data folder, whose log plantLog writes.
+func fill(ctx context.Context, r *pack.Reader, e source.Entry, f Facts, made *fsx.Dir, plantLog func(owner) error) error {
 	who, mode, err := ownerOf(fsx.Place{Dir: made, Name: "none"}, f)
 	if err != nil {
 		return err
@@ -33,7 +39,7 @@ func fill(ctx context.Context, r *pack.Reader, e source.Entry, f Facts, made *fs
 	if err := plant(ctx, r, e, made, who); err != nil {
 		return err
 	}
-	if _, err := plantLog(ctx, r, *e.Extra, f, made, who); err != nil {
+	if err := plantLog(who); err != nil {
 		return err
 	}
 	// Where the configuration lies elsewhere, as on Debian, a server starts with none.

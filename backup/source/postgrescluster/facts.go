@@ -35,7 +35,9 @@ type Facts struct {
 	To       wal.LSN `json:"to"`                // of the log
 	Tail     string  `json:"tail"`              // digest of the last of the log, see tail
 
-	BaseTime  time.Time `json:"base_time"`
+	BaseTime  time.Time `json:"base_time"`          // when it was begun
+	StopTime  time.Time `json:"stop_time,omitzero"` // when the server had passed Stop
+	ToTime    time.Time `json:"to_time,omitzero"`   // when the server was at To
 	BaseFiles int64     `json:"base_files"`
 	BaseBytes int64     `json:"base_bytes"`
 	Databases int       `json:"databases"` // that are not the server's own

@@ -38,7 +38,7 @@ func (d *dumper) offline(ctx context.Context, w chunks.Writer, prev *source.Prev
 			return fmt.Errorf("the server does not run, and %w: start it", err)
 		}
 		if added, err = storeLog(ctx, w, f.To, log); err == nil {
-			f.To, f.Tail = end, log.digest()
+			f.To, f.Tail, f.ToTime = end, log.digest(), d.server.now().UTC()
 		}
 		return err
 	})

@@ -133,15 +133,20 @@ func plantLog(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, d
 	return end, err
 }
 
+// writeHistory writes where the timeline of a log comes from, unless it is the first one.
+func writeHistory(f Facts, logs *fsx.Dir, who owner) error {
+	if f.History == "" {
+		return nil
+	}
+	return logs.Write(wal.HistoryFile(f.Timeline), func(file *os.File) error {
+		_, err := file.WriteString(f.History)
+		return errors.Join(err, who.give(int(file.Fd())))
+	})
+}
+
 func writeSegments(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, logs *fsx.Dir, who owner) (end wal.Record, err error) {
-	if f.History != "" {
-		err := logs.Write(wal.HistoryFile(f.Timeline), func(file *os.File) error {
-			_, err := file.WriteString(f.History)
-			return errors.Join(err, who.give(int(file.Fd())))
-		})
-		if err != nil {
-			return end, err
-		}
+	if err := writeHistory(f, logs, who); err != nil {
+		return end, err
 	}
 	to := &segments{dir: logs, timeline: f.Timeline, size: f.Segment, who: who}
 	defer func() { err = errors.Join(err, to.close()) }()

@@ -203,7 +203,6 @@ func (w *walk) pass(at LSN, bytes int) (end, instead LSN, ok bool) {
 // switches tells whether the record at a position is the one with which a segment ends
 // before it is full.
 func (w *walk) switches(at LSN) bool {
-	const info, manager, ofSwitch = 16, 17, 0x40
 	var b [2]byte
 	for i, off := range []LSN{info, manager} {
 		to, _, ok := w.pass(at, int(off)+1)
@@ -212,7 +211,7 @@ func (w *walk) switches(at LSN) bool {
 		}
 		b[i] = w.log[to-1-w.from]
 	}
-	return b[1] == 0 && b[0]&0xF0 == ofSwitch
+	return b[1] == ofLog && b[0]&0xF0 == switches
 }
 
 func align(n LSN) LSN { return (n + 7) &^ 7 }
