@@ -86,6 +86,12 @@ func (al *appLane) fencedOff() bool {
 	return al.due(at)
 }
 
+// timeIsOver reports that a successor may begin to count on it that nothing is written here.
+// In a handover what the servers of sources hold goes to the successor before they stop.
+func (al *appLane) timeIsOver() bool {
+	return al.j.Role == RoleActive && al.fencedOff() && !al.handover.underWay()
+}
+
 // longAgo is a renewal for which no fencing lets an application run on.
 const longAgo = -never / 2
 
@@ -119,7 +125,7 @@ func (al *appLane) plan() {
 	al.hook = al.expect(func(d Done) { al.done(want, d) })
 	if want == appStopped {
 		al.handover.stopBegins()
-		al.emit(StopApp{ID: al.hook, Epoch: al.j.Epoch})
+		al.emit(StopApp{ID: al.hook, Epoch: al.j.Epoch, Servers: al.timeIsOver()})
 		return
 	}
 	al.starting = true

@@ -58,6 +58,10 @@ type StartApp struct {
 type StopApp struct {
 	ID    uint64
 	Epoch uint64
+	// Servers says that the servers of sources are to stop, too: nobody may count on it any
+	// more that this instance is the active. Else they go on for now: what they hold is to be
+	// shipped first.
+	Servers bool
 }
 
 // MakeBackup snapshots every source and writes packs and manifest. Done

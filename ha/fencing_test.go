@@ -38,7 +38,7 @@ func TestWhileAChangeOfTheFencingIsPendingTheStricterBoundHolds(t *testing.T) {
 				if restarted {
 					a = r.start("a", a.journal)
 				}
-				stops := func(e Effect) bool { _, ok := e.(StopApp); return ok }
+				stops := func(e Effect) bool { s, ok := e.(StopApp); return ok && s.Servers }
 				for a.count(stops) == 0 && r.now < began+12*time.Minute {
 					r.pass(time.Second, a)
 				}

@@ -135,7 +135,7 @@ func (sl *streamsLane) leads() bool {
 // plan has shipped what the confirmed head names, and a source get ready that has no
 // stream to go on with.
 func (sl *streamsLane) plan() {
-	if !sl.leads() {
+	if !sl.leads() || sl.app.timeIsOver() { // a server does not stop while somebody receives its log, and does not confirm it
 		sl.stop()
 		return
 	}

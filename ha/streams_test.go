@@ -276,6 +276,26 @@ func TestSourcesThatComeIntoForceAreShippedAnew(t *testing.T) {
 	}
 }
 
+// Who receives a server's log and cannot confirm it keeps the server from stopping: under
+// strict fencing shipping ends when the servers are to, and goes on once the bucket is back.
+func TestShippingEndsWithTheServers(t *testing.T) {
+	r, a, b := streaming(t)
+	r.head().Fencing.Mode = Strict
+	r.pass(20*time.Second, a, b)
+	a.seen, r.fail = nil, r.answersLost()
+	r.pass(time.Minute, a)
+	shipping := where(a, func(e Effect) bool { return e == Effect(StopShipping{}) })
+	servers := where(a, func(e Effect) bool { s, ok := e.(StopApp); return ok && s.Servers })
+	if shipping < 0 || servers < 0 || shipping > servers+1 {
+		t.Fatalf("shipping ends by effect %d, and the servers by %d", shipping, servers)
+	}
+	a.seen, r.fail = nil, ends
+	r.pass(30*time.Second, a)
+	if _, ok := last[Ship](a); !ok || !a.app {
+		t.Errorf("the bucket is back: ships %v, runs %v", ok, a.app)
+	}
+}
+
 func TestStoppingToShipWaitsForNoJournal(t *testing.T) {
 	var b Barrier
 	b.Add(0, Save{})

@@ -139,8 +139,19 @@ func (a *Application) StopServers(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Stop stops the application. unstoppable says that nothing here can.
+// Stop stops the application and then, where that is asked for, the servers of sources.
+// unstoppable says that nothing here can stop the application.
 func (a *Application) Stop(ctx context.Context, e ha.StopApp) (unstoppable bool, err error) {
+	unstoppable, err = a.stop(ctx, e)
+	if !e.Servers {
+		return unstoppable, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.Bound().Stop)
+	defer cancel()
+	return unstoppable, errors.Join(err, a.StopServers(ctx)) // whoever could not be stopped cannot write any more
+}
+
+func (a *Application) stop(ctx context.Context, e ha.StopApp) (unstoppable bool, err error) {
 	if s := a.cfg.Supervisor; s != nil {
 		return false, s.Stop(ctx, a.Bound().Stop)
 	}

@@ -115,6 +115,43 @@ func TestWithoutAHookNothingIsSaidToHaveStopped(t *testing.T) {
 	}
 }
 
+// served is a source that is a program of its own.
+type served struct {
+	source.Source
+	source.Served
+	stops    int
+	deadline bool
+}
+
+func (s *served) Name() string { return "db" }
+func (s *served) Stop(ctx context.Context) error {
+	s.stops++
+	_, s.deadline = ctx.Deadline()
+	return nil
+}
+
+// The servers of sources stop with the application where that is asked for, in bounded time,
+// also when the application itself does not.
+func TestServersStopWithTheApplication(t *testing.T) {
+	db, f := new(served), newFake()
+	f.setup.Sources = []source.Source{db}
+	f.setup.Hooks.Demote = Hook{Command: []string{"stop"}}
+	a := f.application(nil)
+	for _, when := range []struct {
+		servers bool
+		err     error
+		stops   int
+	}{{false, nil, 0}, {true, nil, 1}, {true, errors.New("it hangs"), 2}} {
+		f.err = when.err
+		if _, err := a.Stop(t.Context(), ha.StopApp{Servers: when.servers}); !errors.Is(err, when.err) {
+			t.Errorf("error %v", err)
+		}
+		if db.stops != when.stops || db.stops > 0 && !db.deadline {
+			t.Errorf("servers %v: stopped %d times, bounded %v", when.servers, db.stops, db.deadline)
+		}
+	}
+}
+
 // A supervised application is bound to when the machine lets it run on, on the host's
 // boot-time clock; one that is down is not told to run.
 func TestASupervisedApplicationIsBound(t *testing.T) {
