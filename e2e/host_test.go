@@ -107,7 +107,7 @@ func (c *cluster) host(name string, app application) *host {
 		app.stop(c.t)
 		if c.t.Failed() {
 			log, _ := os.ReadFile(h.path("agent.log"))
-			c.t.Logf("log of %s:\n%s", name, tail(log, 16<<10))
+			c.t.Logf("log of %s:\n%s", name, tail(log, 64<<10))
 		}
 	})
 	return h
@@ -216,8 +216,14 @@ func (h *host) stopAgent() {
 	case <-h.exited:
 		h.agent = nil
 	case <-time.After(patience):
-		h.t.Errorf("%s: the agent does not stop within %v, and is killed", h.name, patience)
-		h.killAgent()
+		h.t.Errorf("%s: the agent does not stop within %v, and is killed: its log says what it does", h.name, patience)
+		_ = h.agent.Process.Signal(syscall.SIGQUIT)
+		select {
+		case <-h.exited:
+			h.agent = nil
+		case <-time.After(patience):
+			h.killAgent()
+		}
 	}
 }
 
