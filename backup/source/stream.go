@@ -131,3 +131,9 @@ func Covered(ctx context.Context, source string) (stream.Position, bool) {
 	p, ok := positions[source]
 	return p, ok
 }
+
+// Leaver is a source that has left something in its application: Leave takes it out, and may
+// be repeated. It is for an instance that leaves its cluster, whose agent does not run.
+type Leaver interface {
+	Leave(ctx context.Context) error
+}

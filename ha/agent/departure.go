@@ -96,7 +96,8 @@ func leave(ctx context.Context, cfg Config, dir *datadir.Dir) (left Left, err er
 
 // purge deletes every copy of the application's state that this host has as a
 // member: what is staged or set aside beside the sources, the cache, scratch
-// folders, and what hooks have printed. It returns what is left.
+// folders, and what hooks have printed; and what a server keeps for the agent. It returns
+// what is left.
 func purge(ctx context.Context, cfg Config, dir *datadir.Dir, swapper *restore.Swapper) ([]source.Leftover, error) {
 	left, err := swapper.Purge(ctx)
 	if err != nil {
@@ -108,6 +109,13 @@ func purge(ctx context.Context, cfg Config, dir *datadir.Dir, swapper *restore.S
 	}
 	if err != nil {
 		left = append(left, source.Leftover{Path: dir.File(datadir.CacheFolder), Bytes: -1, Reason: err.Error()})
+	}
+	for _, src := range cfg.Sources {
+		if from, ok := src.(source.Leaver); ok {
+			if err := from.Leave(ctx); err != nil {
+				left = append(left, source.Leftover{Path: "what the server of " + src.Name() + " keeps for the agent", Bytes: -1, Reason: err.Error()})
+			}
+		}
 	}
 	for _, path := range append(scratchFiles(dir.File(datadir.ScratchFolder)), dir.File(datadir.HooksFolder)) {
 		if err := os.RemoveAll(path); err != nil {

@@ -77,6 +77,19 @@ func (y *synced) set(ctx context.Context, names string) (did bool, err error) {
 	return did, err
 }
 
+// forget has the server be as it was before its commits waited.
+func (y *synced) forget(ctx context.Context, conn *pgx.Conn) error {
+	var now string
+	if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now); err != nil || now != y.names() {
+		return err
+	}
+	if _, err := conn.Exec(ctx, "ALTER SYSTEM RESET synchronous_standby_names"); err != nil {
+		return y.explain(err)
+	}
+	_, err := conn.Exec(ctx, "SELECT pg_catalog.pg_reload_conf()")
+	return y.explain(err)
+}
+
 // explain says which right is missing.
 func (y *synced) explain(err error) error {
 	if !pgclient.IsCode(err, "42501") {
