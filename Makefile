@@ -77,7 +77,7 @@ packages:
 test: setup ## run all tests (PKG=./blobstore/...: only those)
 	@set -e; all=$$(go list $(PKG)); \
 	first=$$(echo "$$all" | grep -v '/e2e$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \
-	[ -z "$$first" ] || go test -race -timeout 15m $$first; \
+	[ -z "$$first" ] || go test -race -timeout 30m $$first; \
 	[ -z "$$last" ] || go test -race -timeout 40m -parallel 5 $$last
 
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
