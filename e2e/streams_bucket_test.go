@@ -22,7 +22,6 @@ func syncPair(t *testing.T, more string) (*serverPair, *server.Wire) {
 	bucket := strings.Replace(minio.NewBucket(t), url.QueryEscape(minio.Address), url.QueryEscape(wire.Address), 1)
 	p := newServers(t, serverSetup{cluster: newCluster(t, bucket, minio.Env()), more: ", sync: true" + more, fast: true}, "host-a", "host-b")
 	p.a.eventually("commits wait for the bucket", p.armed(p.a))
-	p.b.follows()
 	return p, wire
 }
 
@@ -82,6 +81,7 @@ func TestAServerStopsInTimeThoughItsCommitsWait(t *testing.T) {
 	var d diary
 	end := d.write(t, p.on[p.a].DSN("postgres"))
 	d.grows(t, 50)
+	p.b.follows()
 	cut := time.Now()
 	wire.Cut()
 	p.commitsWait(p.a, 8)
@@ -114,6 +114,7 @@ func TestCommitsWaitAgainOnceTheBucketIsBack(t *testing.T) {
 	var d diary
 	end := d.write(t, p.on[p.a].DSN("postgres"))
 	d.grows(t, 50)
+	p.b.follows()
 	wire.Cut()
 	p.a.said("commits of db do not wait for the bucket", "has not answered for 3s")
 	d.grows(t, 100)

@@ -258,7 +258,8 @@ func (h *host) ships() report.StreamStatus {
 	return s
 }
 
-// follows waits until a replica has what was written up to now.
+// follows waits until a replica has what was written up to now. Somebody has to write: a
+// quiet server ships nothing by which that could be seen.
 func (h *host) follows() {
 	h.t.Helper()
 	now := time.Now()
