@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/datadir"
@@ -87,6 +89,39 @@ func TestLeaveDeregistersAndEmptiesTheCache(t *testing.T) {
 		b.join(false)
 		b.start()
 		b.untilCached(a.backup())
+	})
+}
+
+// leaving is a source that has left something in its application.
+type leaving struct {
+	source.Source
+	err  error
+	left int
+}
+
+func (l *leaving) Leave(context.Context) error {
+	l.left++
+	return l.err
+}
+
+// What an application keeps for the agent is taken out; where that fails it is named, and
+// tried again.
+func TestWhoLeavesHasItsApplicationForgetIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		_, b, _, _ := threeHosts(t, c)
+		b.halt()
+		cfg := b.config()
+		src := &leaving{Source: cfg.Sources[0], err: errors.New("it hangs")}
+		cfg.Sources = []source.Source{src}
+		left, err := Leave(t.Context(), cfg)
+		if err != nil || len(left.Leftovers) != 1 || left.Leftovers[0].Reason != "it hangs" {
+			t.Errorf("left %+v, %v", left, err)
+		}
+		src.err = nil
+		if left, err := Leave(t.Context(), cfg); err != nil || len(left.Leftovers) > 0 || src.left != 2 {
+			t.Errorf("left %+v, %v, asked %d times", left, err, src.left)
+		}
+		b.refusesToOpen("understudy join")
 	})
 }
 

@@ -85,7 +85,7 @@ func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) tim
 	switch {
 	case err != nil || now-o.last >= quiet:
 		return idle
-	case took && now >= until: // it was not waited for what is there
+	case took && now >= until: // more may be there by now
 		return 0
 	}
 	return o.cfg.Every
@@ -158,17 +158,18 @@ type run struct {
 	all   bool // nothing more is there, or is to be taken
 }
 
-// Bounds of a run: how many parts it has, and how many bytes before the last of them.
+// A run takes in no further part once it has so many, or so much of their log: it is small
+// parts that are worth it.
 const (
-	maxRun = 64
-	minLog = 256 << 10
+	enoughParts = 64
+	enoughLog   = 256 << 10
 )
 
 // read reads what there is behind a tip, up to a limit unless it is the last stream. Small
 // parts are fed together: a stage waits for its disk each time. What it returns beside an
 // error lies before what cannot be read.
 func (o *follower) read(ctx context.Context, s ha.Stream, tip stream.Tip, limit stream.Position, last bool) (r run, err error) {
-	for len(r.tips) < maxRun && len(r.log) < minLog {
+	for len(r.tips) < enoughParts && len(r.log) < enoughLog {
 		p, next, err := o.cfg.Chain.ReadKnown(ctx, o.name, s.ID, tip, s.Tip)
 		switch {
 		case notYet(err):

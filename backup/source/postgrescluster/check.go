@@ -164,8 +164,8 @@ func (c *checker) settings(a *answer) (found []error) {
 	if a.Slots == 0 {
 		found = append(found, errors.New("max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, and restart the server"))
 	}
-	if a.DataDir != "" && !sameDir(a.DataDir, c.server.dataDir) {
-		found = append(found, fmt.Errorf("the server of url keeps its data in %s, not in data_dir %s", a.DataDir, c.server.dataDir))
+	if err := c.server.isAt(a); err != nil {
+		found = append(found, err)
 	}
 	return found
 }

@@ -1,6 +1,7 @@
 package postgrescluster
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
@@ -47,6 +48,20 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 			}
 			s.sql("INSERT INTO t VALUES (1)") // which waits for nobody
 		})
+	}
+}
+
+// Another server's slots are somebody else's, though they have the same names.
+func TestWhoLeavesLeavesAnotherServerAlone(t *testing.T) {
+	t.Parallel()
+	own, other := newTestServer(t), newTestServer(t)
+	other.sql("SELECT pg_create_physical_replication_slot('understudy_db', true)")
+	src := own.source(func(cfg *Config) { cfg.URL = other.url() })
+	if err := src.Leave(t.Context()); err == nil || !strings.Contains(err.Error(), "not in data_dir") {
+		t.Error(err)
+	}
+	if n := other.ask("SELECT count(*) FROM pg_replication_slots"); n != "1" {
+		t.Errorf("%s slots are left", n)
 	}
 }
 

@@ -82,6 +82,14 @@ func (p *primary) ask(ctx context.Context, conn *pgx.Conn) (a answer, err error)
 	return a, err
 }
 
+// isAt fails where the server of url is another one than that of the data folder.
+func (p *primary) isAt(a *answer) error {
+	if a.DataDir != "" && !sameDir(a.DataDir, p.dataDir) {
+		return fmt.Errorf("the server of url keeps its data in %s, not in data_dir %s", a.DataDir, p.dataDir)
+	}
+	return nil
+}
+
 // timeline is the timeline that the server writes, and where that comes from.
 func (p *primary) timeline(ctx context.Context) (timeline uint32, history string, err error) {
 	conn, err := p.replicate(ctx)
