@@ -313,19 +313,22 @@ func eventually(t *testing.T, what string, check func() error) {
 	within(t, patience, what, check)
 }
 
+// checkEvery lies between two looks at a condition. A look may start a program that looks for
+// races, which takes a third of a second of a core: looks without a rest keep what they wait
+// for from its work.
+const checkEvery = 250 * time.Millisecond
+
 func within(t *testing.T, limit time.Duration, what string, check func() error) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(checkEvery):
 		case <-deadline.C:
 			t.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
