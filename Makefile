@@ -78,7 +78,7 @@ test: setup ## run all tests (PKG=./blobstore/...: only those)
 	@set -e; all=$$(go list $(PKG)); \
 	first=$$(echo "$$all" | grep -v '/e2e$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \
 	[ -z "$$first" ] || go test -race -timeout 30m $$first; \
-	[ -z "$$last" ] || go test -race -timeout 40m -parallel 5 $$last
+	[ -z "$$last" ] || go test -race -timeout 50m -parallel 4 $$last
 
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
 	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)
