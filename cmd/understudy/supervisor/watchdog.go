@@ -40,8 +40,9 @@ const (
 	killEvery = 20 * time.Millisecond // KILL is repeated while anything is left
 )
 
-// killReserve is how long before a stop must have ended comes KILL.
-func killReserve(stop time.Duration) time.Duration { return min(stop/10, 500*time.Millisecond) }
+// killReserve is how long before a stop must have ended comes KILL: a busy host
+// needs a while until what was killed has ended.
+func killReserve(stop time.Duration) time.Duration { return min(stop/5, 2*time.Second) }
 
 // watchdog runs one command. It belongs to one goroutine, locked to its thread.
 type watchdog struct {
