@@ -20,17 +20,29 @@ var (
 func TestKillsOfAServerLoseSeconds(t *testing.T) {
 	t.Parallel()
 	p := newServers(t, serverSetup{}, "host-a", "host-b")
-	var (
-		d        diary
-		ages     []time.Duration
-		lost     []int
-		timeline = lines{}
-	)
+	lost, ages := p.areKilled(*streamKills, func(*host) {})
+	if oldest := slices.Max(ages); oldest > 5*time.Second {
+		t.Errorf("rows of the last %v are lost", oldest)
+	}
+	slices.Sort(ages)
+	t.Logf("%d kills: rows lost %v; the first of them was acknowledged before the kill by %v", *streamKills, lost, ages)
+}
+
+// areKilled kills the active and promotes its standby, so often. Before rows are written
+// it calls ready with the active. It returns how many rows were lost that had been
+// acknowledged, and how long before the kill the first of them was.
+func (p *serverPair) areKilled(times int, ready func(active *host)) (lost []int, ages []time.Duration) {
+	t := p.t
+	t.Helper()
+	var d diary
+	timeline := lines{}
 	active, standby := p.a, p.b
-	for range *streamKills {
+	for range times {
+		ready(active)
 		end := d.write(t, p.on[active].DSN("postgres"))
 		d.grows(t, 50)
 		standby.follows()
+		d.grows(t, 100)
 		at := p.crashes(active)
 		end()
 		if err := os.RemoveAll(p.on[active].Data()); err != nil {
@@ -39,16 +51,12 @@ func TestKillsOfAServerLoseSeconds(t *testing.T) {
 		standby.promotes("--failover", "--host-is-off")
 		n, age := d.goesOn(t, p.on[standby].DSN("postgres"), at)
 		lost, ages = append(lost, n), append(ages, age)
-		if age > 5*time.Second {
-			t.Errorf("rows of the last %v are lost", age)
-		}
 		timeline.are(t, p.on[standby].DSN("postgres"))
 		active.serve()
 		active.settles()
 		active, standby = standby, active
 	}
-	slices.Sort(ages)
-	t.Logf("%d kills: rows lost %v; the first of them was acknowledged before the kill by %v", *streamKills, lost, ages)
+	return lost, ages
 }
 
 // lines are the timelines that servers were on.
