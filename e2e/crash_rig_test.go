@@ -70,7 +70,7 @@ func (tr *trial) host() *host {
 		tr.t.Fatal(err)
 	}
 	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
-	h.bin = tr.bin
+	h.bin, h.commands = tr.bin, tr.bin
 	h.env = append(h.env, "UNDERSTUDY_POLL=100ms", "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
 	return h
 }

@@ -238,7 +238,7 @@ func TestDoctorThatIsInterruptedLeavesTheBucketClean(t *testing.T) {
 		},
 		Do: hold,
 	})
-	cmd := exec.CommandContext(t.Context(), a.bin, "doctor")
+	cmd := exec.CommandContext(t.Context(), a.commands, "doctor")
 	cmd.Env = append(slices.Clone(a.env), "UNDERSTUDY_BUCKET="+through(t, c.bucket, proxy.URL()))
 	cmd.Stderr = os.Stderr
 	exited := make(chan error, 1)

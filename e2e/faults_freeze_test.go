@@ -129,9 +129,7 @@ func TestAnAgentThatStartsOnAFrozenDiskStopsItsApplication(t *testing.T) {
 	disk.freeze()
 	thaw := sync.OnceFunc(disk.thaw)
 	defer thaw()
-	a.bin = understudyBin()
 	a.launch()
-	a.bin = fastBin()
 	o.stopsInTime(a)
 	thaw()
 	a.eventually("the agent answers", func() error {

@@ -70,7 +70,6 @@ func newOrdeal(t *testing.T, prepare func(name, dir, app string)) *ordeal {
 			}
 		}
 		h := c.host(name, app)
-		h.bin = fastBin() // for commands; serve starts the one with the race detector
 		o.wires[h], o.proxies[h], o.apps[h] = wire, proxy, app
 	}
 	o.active, o.standby = c.hosts[0], c.hosts[1]
@@ -82,9 +81,9 @@ func (o *ordeal) setUp() {
 	o.t.Helper()
 	o.apps[o.active].do(o.t, "start")
 	o.active.run("init")
-	o.serve(o.active)
+	o.active.serve()
 	o.standby.run("join")
-	o.serve(o.standby)
+	o.standby.serve()
 	for name, value := range map[string]time.Duration{"stop_timeout": ordealStop, "margin": ordealMargin} {
 		o.active.run("config", "set", name, value.String())
 	}
@@ -93,14 +92,6 @@ func (o *ordeal) setUp() {
 	o.grow(100 << 10)
 	o.begin("nothing goes wrong yet")
 	o.sound()
-}
-
-// serve starts a host's agent.
-func (o *ordeal) serve(h *host) {
-	o.t.Helper()
-	h.bin = understudyBin()
-	h.serve()
-	h.bin = fastBin()
 }
 
 // ended reports whether a host's agent has ended by itself.
@@ -118,7 +109,7 @@ func (o *ordeal) revived(h *host) {
 	o.t.Helper()
 	if h.ended() {
 		o.t.Logf("%s had ended, and is started again", h.name)
-		o.serve(h)
+		h.serve()
 	}
 }
 

@@ -32,14 +32,15 @@ type cluster struct {
 
 // host is one machine: a folder, an agent process, an application.
 type host struct {
-	t      *testing.T
-	name   string
-	dir    string
-	bin    string // the program that it runs
-	env    []string
-	agent  *exec.Cmd
-	exited chan struct{}
-	app    application
+	t        *testing.T
+	name     string
+	dir      string
+	bin      string // the program of its agent
+	commands string // the program for commands
+	env      []string
+	agent    *exec.Cmd
+	exited   chan struct{}
+	app      application
 }
 
 // application is what is backed up beside an agent, and the hooks that start
@@ -80,7 +81,9 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 // host adds a host with an application.
 func (c *cluster) host(name string, app application) *host {
 	c.t.Helper()
-	h := &host{t: c.t, name: name, bin: understudyBin(), dir: filepath.Join(c.dir, name), app: app}
+	// Conditions are looked at by commands, and one that looked for races would take four
+	// times as much of a core.
+	h := &host{t: c.t, name: name, bin: understudyBin(), commands: fastBin(), dir: filepath.Join(c.dir, name), app: app}
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		c.t.Fatal(err)
 	}
@@ -136,7 +139,7 @@ func (h *host) tryFor(limit time.Duration, args ...string) result {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.bin, args...)
+	cmd := exec.CommandContext(ctx, h.commands, args...)
 	cmd.Env = h.env
 	var out, errout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errout
@@ -255,7 +258,7 @@ func output(name string, args ...string) (string, error) {
 func (h *host) background(args ...string) <-chan result {
 	h.t.Helper()
 	var out, errout bytes.Buffer
-	cmd := exec.CommandContext(h.t.Context(), h.bin, args...)
+	cmd := exec.CommandContext(h.t.Context(), h.commands, args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, &out, &errout
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
@@ -313,9 +316,8 @@ func eventually(t *testing.T, what string, check func() error) {
 	within(t, patience, what, check)
 }
 
-// checkEvery lies between two looks at a condition. A look may start a program that looks for
-// races, which takes a third of a second of a core: looks without a rest keep what they wait
-// for from its work.
+// checkEvery lies between two looks at a condition. A look may start a program: looks without
+// a rest keep what they wait for from its work.
 const checkEvery = 250 * time.Millisecond
 
 func within(t *testing.T, limit time.Duration, what string, check func() error) {

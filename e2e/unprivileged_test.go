@@ -57,7 +57,7 @@ func storyAs(t *testing.T, as []string, owner int, apps []*sample) *story {
 		t.Fatal(err)
 	}
 	for _, h := range c.hosts {
-		h.bin = script
+		h.bin, h.commands = script, script
 	}
 	give(t, c.dir, owner)
 	return s
