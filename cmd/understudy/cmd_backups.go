@@ -33,7 +33,7 @@ stands as {"next": ID} on standard error.
 
 With --windows it lists, for each source whose log is in the bucket (postgres_cluster),
 the times to each moment of which it can be restored (understudy restore --time), and
-the gaps between them. It reads the bucket itself.
+the gaps between them.
 
 Without a running agent it reads the bucket itself.`,
 		Example: `  understudy backups

@@ -31,11 +31,10 @@ func parseMoment(text string) (time.Time, error) {
 
 // showWindows shows what moments there are.
 func (a *app) showWindows(ctx context.Context) error {
-	m, err := a.backups().Moments(ctx)
+	all, err := a.backups().Windows(ctx)
 	if err != nil {
 		return err
 	}
-	all := m.Sources
 	if all == nil {
 		all = []moments.Source{}
 	}

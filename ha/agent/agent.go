@@ -71,6 +71,7 @@ type Agent struct {
 	rehearsals *staging.Rehearsals
 	stage      *staging.Stage
 	reader     *staging.Reader
+	streams    *streams
 	shipping   *shipping.Shipping
 	following  *following.Following
 	ages       ages

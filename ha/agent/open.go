@@ -146,7 +146,7 @@ func openWork(a *Agent) {
 // openCatalogue makes what says which backups there are.
 func openCatalogue(a *Agent) {
 	a.catalogue = catalogue.New(catalogue.Config{
-		Store: a.control, Chain: a.chain, AuditLog: a.auditLog, Repo: a.repo, Cache: a.cache, State: a.state, Cached: a.cached,
+		Store: a.control, Chain: a.chain, AuditLog: a.auditLog, Streams: a.streams, Repo: a.repo, Cache: a.cache, State: a.state, Cached: a.cached,
 		Packs: a.packs, Objects: a.objects, Rehearsals: a.table.rehearsedOn,
 		Keep: func(ctx context.Context, digest string) time.Duration {
 			c, err := a.configs.With(ctx, digest)

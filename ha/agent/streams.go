@@ -19,7 +19,8 @@ import (
 )
 
 // streams are those of this cluster in the bucket, with the data keys of the shared
-// configuration that is in force: a shipping.Chain and a following.Chain.
+// configuration that is in force: a shipping.Chain, a following.Chain and a
+// moments.Streams.
 type streams struct {
 	cfg     stream.Config
 	configs *shared.Configs
@@ -112,9 +113,27 @@ func (s *streams) CloseLost(ctx context.Context, after stream.Tip, p stream.Part
 	return chain.CloseLost(ctx, after, p)
 }
 
+// Streams implements moments.Streams.
+func (s *streams) Streams(ctx context.Context, source string) ([]stream.ID, error) {
+	chain, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	return chain.Streams(ctx, source)
+}
+
+// RunFrom implements moments.Streams.
+func (s *streams) RunFrom(ctx context.Context, source string, id stream.ID, at, limit stream.Position) (stream.Run, error) {
+	chain, err := s.open()
+	if err != nil {
+		return stream.Run{}, err
+	}
+	return chain.RunFrom(ctx, source, id, at, limit)
+}
+
 // openStreams makes the parts that ship the logs of the sources, and that follow them.
 func openStreams(ctx context.Context, a *Agent) {
-	chain := &streams{
+	a.streams = &streams{
 		cfg: stream.Config{
 			Store: a.cfg.Store, Ring: a.cfg.Ring, Cluster: a.control.Cluster(), Random: a.cfg.Random, Now: a.control.Time,
 			Recovered: tellRecovered(a),
@@ -123,7 +142,7 @@ func openStreams(ctx context.Context, a *Agent) {
 		lock:    a.locks.Mode,
 	}
 	a.shipping = shipping.New(ctx, shipping.Config{
-		Chain: chain, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
+		Chain: a.streams, Sources: a.reloading.sources, Incarnation: a.self.Incarnation, Every: shipping.Every,
 		Clock: a.cfg.Clock, Post: a.inbox.Post, Log: a.tell,
 		MayLift: func() bool { return a.state.View().GoesOn },
 		Unheard: func() bool {
@@ -132,7 +151,7 @@ func openStreams(ctx context.Context, a *Agent) {
 		},
 	})
 	a.following = following.New(following.Config{
-		Chain: chain, Sources: a.reloading.sources, View: a.state.View, Every: shipping.Every, Clock: a.cfg.Clock, Log: a.tell, Drop: func(ctx context.Context) error { return a.stage.Drop(ctx) },
+		Chain: a.streams, Sources: a.reloading.sources, View: a.state.View, Every: shipping.Every, Clock: a.cfg.Clock, Log: a.tell, Drop: func(ctx context.Context) error { return a.stage.Drop(ctx) },
 	})
 }
 

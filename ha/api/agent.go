@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/catalogue"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
@@ -69,6 +70,9 @@ type Backups interface {
 	Verify(ctx context.Context, id string, deep bool) (damage string, err error)
 	// Diff compares two backups: what b has and a has not counts as added.
 	Diff(ctx context.Context, a, b string) (catalogue.BackupDiff, error)
+	// Windows says to which moments each source can be brought that has its log in the
+	// bucket.
+	Windows(ctx context.Context) ([]moments.Source, error)
 }
 
 // History is what has happened to the cluster.

@@ -47,6 +47,7 @@ func TestEveryCallReachesTheAgent(t *testing.T) {
 		{"GET", "/api/v1/recovery-points?hours=200", "", 422, "hours", ""},
 		{"GET", "/api/v1/backups/x/diff?base=y", "", 200, `"changes":[{"change":"added","path":"new"`, "diff y x"},
 		{"GET", "/api/v1/backups/x/diff", "", 422, "base", ""},
+		{"GET", "/api/v1/windows", "", 200, `{"sources":[{"source":"db","kind":"postgres_cluster","windows":[{"since":"2026-03-04T04:06:07Z","until":"2026-03-04T05:05:07Z","epoch":3,"backup":"` + ref(7).ID + `","streams":["3-1"],"broken":"part 7 is damaged"}],"gaps":[{"from":"2026-03-04T05:05:07Z","to":"2026-03-04T05:06:07Z"}]}]}`, "windows"},
 		{"GET", "/api/v1/host", "", 200, `{"bucket":"s3://b/p","key_file":"/etc/understudy/key"}`, ""},
 		{"GET", "/api/v1/users", "", 200, `{"users":[]}`, ""},
 		{"POST", "/api/v1/users", `{"name":"alice","role":"admin","password":"0123456789"}`, 204, "", "add user alice admin 0123456789 by " + me},

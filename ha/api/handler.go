@@ -72,6 +72,7 @@ func newAPI(cfg ServerConfig, g *gate, closing <-chan struct{}) *api {
 	a.addReading(cfg.Instance, cfg.Table)
 	a.addBackups(cfg.Backups)
 	a.addDiff(cfg.Backups)
+	a.addWindows(cfg.Backups)
 	a.addHistory(cfg.History)
 	a.addRecoveryPoints(pastPoints{cfg.Backups, cfg.History, cfg.Instance})
 	a.addHost(cfg.Place)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	logs "github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/e2e/openapi"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/account"
@@ -28,6 +29,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/client"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/putback"
 	"github.com/understudy-ha/understudy/ha/report"
@@ -168,6 +170,14 @@ func (f *fakeAgent) RequireFull(context.Context) error { return f.call("full") }
 
 func (f *fakeAgent) Verify(_ context.Context, id string, deep bool) (string, error) {
 	return "", f.call("verify %s %t", id, deep)
+}
+
+func (f *fakeAgent) Windows(context.Context) ([]moments.Source, error) {
+	return []moments.Source{{
+		Name: "db", Kind: "postgres_cluster",
+		Windows: []moments.Window{{Since: then.Add(-time.Hour), Until: then.Add(-time.Minute), Epoch: 3, Backup: ref(7).ID, Streams: []logs.ID{{Epoch: 3, N: 1}}, Broken: "part 7 is damaged"}},
+		Gaps:    []moments.Gap{{From: then.Add(-time.Minute), To: then}},
+	}}, f.call("windows")
 }
 
 func (f *fakeAgent) Diff(_ context.Context, a, b string) (catalogue.BackupDiff, error) {

@@ -21,7 +21,7 @@ var design = []string{
 	"POST /api/v1/notifications", "GET /api/v1/recovery", "POST /api/v1/recovery", "POST /api/v1/sightings",
 	"POST /api/v1/sessions", "GET /api/v1/sessions/current", "DELETE /api/v1/sessions/current",
 	"POST /api/v1/sources/accept", "GET /api/v1/users", "POST /api/v1/users", "DELETE /api/v1/users/{name}", "PUT /api/v1/users/{name}/password",
-	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags", "GET /api/v1/recovery-points", "GET /api/v1/host", "GET /api/v1/backups/{id}/diff",
+	"POST /api/v1/backups/{id}/verify", "GET /api/v1/lags", "GET /api/v1/recovery-points", "GET /api/v1/windows", "GET /api/v1/host", "GET /api/v1/backups/{id}/diff",
 }
 
 // document is as much of an OpenAPI document as the tests look at.
@@ -158,6 +158,7 @@ func TestAnswersAreWhatTheDocumentSays(t *testing.T) {
 		{"POST", "/api/v1/backups/" + ref(7).ID + "/verify", `{"deep":true}`, 200},
 		{"GET", "/api/v1/lags", "", 200},
 		{"GET", "/api/v1/recovery-points", "", 200},
+		{"GET", "/api/v1/windows", "", 200},
 		{"GET", "/api/v1/host", "", 200},
 		{"GET", "/api/v1/backups/x/diff?base=y", "", 200},
 		{"GET", "/api/v1/users", "", 200},

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -19,6 +20,7 @@ type Config struct {
 	Store    *control.Store
 	Chain    *control.Chain
 	AuditLog *control.AuditLog
+	Streams  moments.Streams
 	Repo     *backup.Repository
 	Cache    *restore.Cache
 	State    State

@@ -23,6 +23,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/console"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/webhook"
@@ -41,6 +42,9 @@ type large struct {
 	events  *event.Log
 	changed chan struct{}
 	running map[string]promotions.PromotionStatus
+
+	windows    []moments.Source
+	windowsErr error
 }
 
 const (
@@ -194,6 +198,8 @@ func (a *large) BackupsAfter(_ context.Context, id string, limit int) (control.B
 	}
 	return list, nil
 }
+
+func (a *large) Windows(context.Context) ([]moments.Source, error) { return a.windows, a.windowsErr }
 
 func (a *large) LogAges() []agent.AgeSample {
 	var all []agent.AgeSample

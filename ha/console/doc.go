@@ -14,7 +14,8 @@
 // The overview is made of parts: answer.js (who could take over, losing what),
 // what to do next, recovery.js (the age of the newest recoverable state),
 // cards.js (instances), salvage.js (the last promotion) and protection.js (what
-// is protected). Make Active is promote.js (choose), promotion.js (follow, to
+// is protected). The backups have windows.js (the moments that can be restored) beside
+// them. Make Active is promote.js (choose), promotion.js (follow, to
 // the end) and stepper.js (its stages); backup.js, diff.js and restore.js say
 // of backups what several pages do. state.js has what a status means. The pages
 // of docs/ are served as help, rendered by help.go; templates/ has YAML files

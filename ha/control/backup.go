@@ -49,6 +49,8 @@ type SourceInfo struct {
 	Name     string   `json:"name"`
 	Size     int64    `json:"size"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Base names the base that a log goes on from in it (source.Recording); "": there is none.
+	Base string `json:"-"`
 }
 
 // InfoOf describes a backup by its manifest.
@@ -71,7 +73,8 @@ func DamagedInfo(ref backup.Ref, err error) BackupInfo {
 func sourceInfos(entries []source.Entry) []SourceInfo {
 	infos := make([]SourceInfo, len(entries))
 	for i, e := range entries {
-		infos[i] = SourceInfo{Kind: e.Kind, Name: e.Name, Size: e.Size, Warnings: e.Warnings}
+		is, _ := source.RecordingOf(e)
+		infos[i] = SourceInfo{Kind: e.Kind, Name: e.Name, Size: e.Size, Warnings: e.Warnings, Base: is.Base}
 	}
 	return infos
 }

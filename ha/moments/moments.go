@@ -57,21 +57,16 @@ type Gap struct {
 type Source struct {
 	Name    string   `json:"source"`
 	Kind    string   `json:"kind"`
-	Windows []Window `json:"windows"` // the oldest first
+	Windows []Window `json:"windows" nullable:"false"` // the oldest first
 	Gaps    []Gap    `json:"gaps,omitempty"`
 }
 
 // Moments are those of a cluster.
 type Moments struct {
 	Sources []Source
-	backups []found // of the present chain, the newest first
+	backups []control.BackupInfo // of the present chain, the newest first
+	chain   Chain
 	streams Streams
-}
-
-// found is a backup.
-type found struct {
-	ref backup.Ref
-	m   *backup.Manifest
 }
 
 // Find looks in the bucket for what can be reached: by the backups of the present chain.
@@ -82,18 +77,15 @@ func Find(ctx context.Context, chain Chain, streams Streams) (*Moments, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Moments{streams: streams}
+	m := &Moments{chain: chain, streams: streams}
 	for _, info := range list.Backups {
-		if info.Superseded || info.Salvage || info.Unlinked || info.Damaged != "" {
-			continue
+		if !info.Superseded && !info.Salvage && !info.Unlinked && info.Damaged == "" {
+			m.backups = append(m.backups, info)
 		}
-		manifest, err := chain.Manifest(ctx, info.Ref)
-		if err != nil {
-			return nil, err
-		}
-		m.backups = append(m.backups, found{info.Ref, manifest})
 	}
-	m.group()
+	if err := m.group(ctx); err != nil {
+		return nil, err
+	}
 	for i := range m.Sources {
 		if err := m.Sources[i].goOn(ctx, streams); err != nil {
 			return nil, err
@@ -103,25 +95,33 @@ func Find(ctx context.Context, chain Chain, streams Streams) (*Moments, error) {
 }
 
 // group makes windows of backups: those with one base have beginnings of one log, so that
-// the newest of them has all of it.
-func (m *Moments) group() {
+// the newest of them has all of it, and no other one is read.
+func (m *Moments) group(ctx context.Context) error {
 	seen := make(map[string]bool)
 	for _, b := range m.backups {
-		for _, e := range b.m.Sources {
-			is, ok := source.RecordingOf(e)
-			key := e.Name + "\x00" + is.Base
-			if !ok || seen[key] {
+		for _, info := range b.Sources {
+			key := info.Name + "\x00" + info.Base
+			if info.Base == "" || seen[key] {
 				continue
 			}
 			seen[key] = true
-			s := m.of(e)
-			s.Windows = append(s.Windows, Window{Since: is.Since, Until: is.Until, Epoch: b.ref.Epoch, Backup: b.ref.ID, ref: b.ref, entry: e, is: is})
+			manifest, err := m.chain.Manifest(ctx, b.Ref)
+			if err != nil {
+				return err
+			}
+			for _, e := range manifest.Sources {
+				if is, ok := source.RecordingOf(e); ok && e.Name == info.Name {
+					s := m.of(e)
+					s.Windows = append(s.Windows, Window{Since: is.Since, Until: is.Until, Epoch: b.Epoch, Backup: b.ID, ref: b.Ref, entry: e, is: is})
+				}
+			}
 		}
 	}
 	slices.SortFunc(m.Sources, func(x, y Source) int { return strings.Compare(x.Name, y.Name) })
 	for _, s := range m.Sources {
 		slices.SortFunc(s.Windows, func(x, y Window) int { return x.Since.Compare(y.Since) })
 	}
+	return nil
 }
 
 // of is the source of an entry.
@@ -151,9 +151,13 @@ func (s *Source) goOn(ctx context.Context, streams Streams) error {
 			return err
 		}
 	}
-	for i := 1; i < len(s.Windows); i++ {
-		if from, to := s.Windows[i-1].Until, s.Windows[i].Since; from.Before(to) {
-			s.Gaps = append(s.Gaps, Gap{from, to})
+	until := s.Windows[0].Until
+	for _, w := range s.Windows[1:] {
+		if until.Before(w.Since) {
+			s.Gaps = append(s.Gaps, Gap{until, w.Since})
+		}
+		if until.Before(w.Until) {
+			until = w.Until
 		}
 	}
 	return nil
@@ -207,17 +211,20 @@ type Item struct {
 
 // At says what a moment is made of: each source whose log has it, and the others as in the
 // newest backup that is not later. A moment in no window of such a source is refused.
-func (m *Moments) At(at time.Time) ([]Item, error) {
+func (m *Moments) At(ctx context.Context, at time.Time) ([]Item, error) {
 	if len(m.Sources) == 0 {
 		return nil, refusef("no source has its log in the bucket from a base on, so there are backups alone: list them with understudy backups")
 	}
-	i := slices.IndexFunc(m.backups, func(b found) bool { return !b.m.Time.After(at) })
-	if i < 0 {
+	ref, newest, err := m.newestAt(ctx, at)
+	switch {
+	case err != nil:
+		return nil, err
+	case newest == nil:
 		return nil, m.outside(&m.Sources[0], at)
 	}
 	var items []Item
-	for _, e := range m.backups[i].m.Sources {
-		item := Item{Ref: m.backups[i].ref, Entry: e}
+	for _, e := range newest.Sources {
+		item := Item{Ref: ref, Entry: e}
 		if s := m.named(e.Name); s != nil {
 			if item.Window = s.at(at); item.Window == nil {
 				return nil, m.outside(s, at)
@@ -227,6 +234,20 @@ func (m *Moments) At(at time.Time) ([]Item, error) {
 		items = append(items, item)
 	}
 	return items, nil
+}
+
+// newestAt is the newest backup that is not later than a moment; nil: there is none. The
+// time of one that was found by its name is cut to the second.
+func (m *Moments) newestAt(ctx context.Context, at time.Time) (backup.Ref, *backup.Manifest, error) {
+	for _, b := range m.backups {
+		if b.Time.After(at) {
+			continue
+		}
+		if manifest, err := m.chain.Manifest(ctx, b.Ref); err != nil || !manifest.Time.After(at) {
+			return b.Ref, manifest, err
+		}
+	}
+	return backup.Ref{}, nil, nil
 }
 
 func (m *Moments) named(name string) *Source {

@@ -55,10 +55,13 @@ type bucket struct {
 	manifests map[string]*backup.Manifest
 	parts     []stream.Part // one a stream
 	err       error
+	read      int // how many manifests were
 }
 
 func (b *bucket) add(time float64, change func(*control.BackupInfo), entries ...source.Entry) {
-	info := control.BackupInfo{Ref: backup.Ref{ID: fmt.Sprint("at-", time), Epoch: 1, Time: at(time)}}
+	ref := backup.Ref{ID: fmt.Sprint("at-", time), Epoch: 1, Time: at(time)}
+	manifest := &backup.Manifest{ID: ref.ID, Time: at(time), Sources: append(entries, source.Entry{Name: "files", Kind: "directory"})}
+	info := control.InfoOf(ref, manifest)
 	if change != nil {
 		change(&info)
 	}
@@ -66,7 +69,7 @@ func (b *bucket) add(time float64, change func(*control.BackupInfo), entries ...
 	if b.manifests == nil {
 		b.manifests = map[string]*backup.Manifest{}
 	}
-	b.manifests[info.ID] = &backup.Manifest{ID: info.ID, Time: at(time), Sources: append(entries, source.Entry{Name: "files", Kind: "directory"})}
+	b.manifests[ref.ID] = manifest
 }
 
 // ship makes a stream from a minute to another one.
@@ -80,6 +83,7 @@ func (b *bucket) ship(n uint64, log string, from, to float64) {
 func (b *bucket) List(context.Context, string, int) (control.BackupList, error) { return b.list, nil }
 
 func (b *bucket) Manifest(_ context.Context, ref backup.Ref) (*backup.Manifest, error) {
+	b.read++
 	return b.manifests[ref.ID], nil
 }
 
@@ -157,6 +161,12 @@ func TestWindowsAreFound(t *testing.T) {
 			b.add(7, nil, dump("a", 7, 8))
 			b.ship(1, "a", 0, 9)
 		}, "1-9 at-1 [1-1]; 7-9 at-7 [1-1]"},
+		"no gap where an earlier window goes on": {func(b *bucket) {
+			b.add(1, nil, dump("a", 1, 2))
+			b.ship(1, "a", 0, 9)
+			b.add(3, nil, dump("b", 3, 4))
+			b.add(6, nil, dump("c", 6, 7))
+		}, "1-9 at-1 [1-1]; 3-4 at-3 []; 6-7 at-6 []"},
 		"a gap without it": {func(b *bucket) {
 			b.add(1, nil, dump("a", 1, 2))
 			b.add(7, nil, dump("b", 7, 8))
@@ -193,19 +203,19 @@ func TestAMomentIsMadeOf(t *testing.T) {
 	b.ship(1, "b", 7, 9)
 	m := find(t, b)
 	for minute, want := range map[float64]string{1: "at-4 at-1", 4.5: "at-4 at-4", 5: "at-4 at-4", 7.5: "at-7 at-7", 9: "at-7 at-7"} {
-		items, err := m.At(at(minute))
+		items, err := m.At(t.Context(), at(minute))
 		if err != nil || len(items) != 2 || items[0].Ref.ID+" "+items[1].Ref.ID != want || items[0].Window == nil || items[1].Window != nil {
 			t.Errorf("minute %v: %+v, %v", minute, items, err)
 		}
 	}
 	for _, minute := range []float64{0, 0.99, 5.01, 6.99, 9.01} {
-		items, err := m.At(at(minute))
+		items, err := m.At(t.Context(), at(minute))
 		const windows = "to any moment from 2026-03-01T12:01:00.000Z to 2026-03-01T12:05:00.000Z, from 2026-03-01T12:07:00.000Z to 2026-03-01T12:09:00.000Z"
 		if !ha.IsRefusal(err) || !strings.Contains(err.Error(), windows) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("minute %v: %+v, %v", minute, items, err)
 		}
 	}
-	items, err := m.At(at(8.5))
+	items, err := m.At(t.Context(), at(8.5))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +226,23 @@ func TestAMomentIsMadeOf(t *testing.T) {
 	})
 	if err != nil || !slices.Equal(log, []stream.Position{70}) {
 		t.Errorf("the log: %v, %v", log, err)
+	}
+}
+
+// TestFewManifestsAreRead: a page of the console asks for windows, and a chain has thousands
+// of backups.
+func TestFewManifestsAreRead(t *testing.T) {
+	b := new(bucket)
+	for i := range 1000 {
+		base := float64(i / 250 * 250)
+		b.add(float64(i), nil, dump("a", base, float64(i)+.5))
+	}
+	m := find(t, b)
+	if b.read != 4 || len(m.Sources[0].Windows) != 4 {
+		t.Errorf("%d manifests were read for %d windows", b.read, len(m.Sources[0].Windows))
+	}
+	if items, err := m.At(t.Context(), at(300.2)); err != nil || b.read != 5 || items[1].Ref.ID != "at-300" {
+		t.Errorf("%+v by %d manifests, %v", items, b.read, err)
 	}
 }
 
@@ -231,7 +258,7 @@ func TestWhatIsWrongWithAStreamIsSaid(t *testing.T) {
 	if m, err := Find(t.Context(), b, b); !errors.Is(err, blobstore.ErrUnavailable) {
 		t.Errorf("while the bucket is away: %+v, %v", m, err)
 	}
-	if _, err := find(t, new(bucket)).At(at(1)); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "there are backups alone") {
+	if _, err := find(t, new(bucket)).At(t.Context(), at(1)); !ha.IsRefusal(err) || !strings.Contains(err.Error(), "there are backups alone") {
 		t.Errorf("of nothing: %v", err)
 	}
 }

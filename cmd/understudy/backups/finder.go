@@ -15,7 +15,9 @@ import (
 	"github.com/understudy-ha/understudy/cmd/understudy/exit"
 	"github.com/understudy-ha/understudy/cmd/understudy/settings"
 	"github.com/understudy-ha/understudy/cmd/understudy/terminal"
+	"github.com/understudy-ha/understudy/ha/api"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -46,6 +48,24 @@ func (f *Finder) List(ctx context.Context, before string, limit int) (list contr
 		return list, err
 	}
 	return bucket.Chain().List(ctx, before, limit)
+}
+
+// Windows asks the agent, or, where none runs on this host, the bucket, to which moments
+// sources can be brought.
+func (f *Finder) Windows(ctx context.Context) ([]moments.Source, error) {
+	c, err := f.Agent()
+	if err != nil {
+		return nil, err
+	}
+	var is api.Windows
+	if err = c.Get(ctx, "/api/v1/windows", &is); !c.Instead(err) {
+		return is.Sources, err
+	}
+	m, err := f.Moments(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.Sources, nil
 }
 
 // goBack pages through a list to the backup that is so many before the newest, in the

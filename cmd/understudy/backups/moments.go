@@ -51,7 +51,7 @@ type Restored struct {
 
 // Export writes the sources into a folder, as they were at a moment.
 func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress func(backup.Progress)) ([]Restored, error) {
-	items, err := m.At(at)
+	items, err := m.At(ctx, at)
 	if ha.IsRefusal(err) {
 		err = exit.With(exit.ErrRefused, err)
 	}

@@ -7,6 +7,7 @@ import { details, few, rehearsed, restoreDialog, tags, whereOf, why } from "./ba
 import { h, replace, busy, complain, field, table, bytes, announce, dialog } from "./dom.js";
 import { plot } from "./plot.js";
 import { durations, sizes } from "./scale.js";
+import { recorded, windows } from "./windows.js";
 
 export default { title: "Backups", make };
 
@@ -25,12 +26,13 @@ const filters = {
 
 function make(content, ctx) {
   const top = h("div", { class: "actions head" }), error = h("div", {}), list = h("div", {}), more = h("div", { class: "actions" }), plots = h("div", { class: "plots" });
+  const moments = h("section", { "aria-labelledby": "windows-heading", hidden: true }), reached = windows(moments);
   const search = h("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => draw() }), filter = h("select", { onchange: () => draw() }, Object.entries(filters).map(([v, [text]]) => h("option", { value: v }, text)));
   const count = h("p", { class: "hint", role: "status" }), compared = h("button", { type: "button", disabled: true, onclick: () => compare() }, "Compare two");
-  content.append(top, error, plots, h("div", { class: "row tools" }, field("Search (id, reason, instance)", search), field("Show", filter), h("div", { class: "field" }, compared)), count, list, more);
+  content.append(top, error, moments, plots, h("div", { class: "row tools" }, field("Search (id, reason, instance)", search), field("Show", filter), h("div", { class: "field" }, compared)), count, list, more);
   let all = [], newest, left = false, following, older, damaged = [], admin, place = null;
   const picked = new Set();
-  get("api/v1/host").then((p) => { place = p; }).catch(() => {}); // names stand in its place
+  const host = get("api/v1/host").then((p) => (place = p)).catch(() => null); // names stand in its place
 
   const load = async (before) => {
     const page = await get(`api/v1/backups?limit=${perPage}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
@@ -41,6 +43,7 @@ function make(content, ctx) {
     all = before ? all.concat(page.backups) : page.backups;
     draw();
     drawPlots();
+    if (!before && recorded(all)) reached.load(await host);
   };
   const compare = async () => {
     const [first, second] = all.filter((b) => picked.has(b.id)).reverse(); // the older one first
@@ -91,6 +94,7 @@ function make(content, ctx) {
   return {
     leave() { left = true; },
     update(s) {
+      reached.update(s);
       const editable = s.role === "active" && ctx.admin;
       if (editable !== admin) {
         admin = editable;

@@ -65,27 +65,27 @@ function describe(series, write) {
 
 // chart makes axes as wide as the page has room, and draws into them. What lies under the
 // pointer is told above the plot.
-export function chart({ from, to, top, scaleOf, label, draw, under, height = H }) {
+export function chart({ from, to, top, scaleOf, label, draw, under, height = H, left = LEFT }) {
   const scale = scaleOf(top || 1), clock = clockOf(from, to);
   const readout = h("p", { class: "readout", "aria-hidden": "true" }, "\u00a0"), place = h("div", {});
   const render = (width) => {
-    const x = (v) => LEFT + (to === from ? 0 : (v - from) / (to - from)) * (width - LEFT - RIGHT);
+    const x = (v) => left + (to === from ? 0 : (v - from) / (to - from)) * (width - left - RIGHT);
     const y = (v) => TOP + (1 - v / scale.top) * (height - TOP - BOTTOM);
     const body = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
     for (const tick of scale.ticks) {
-      body.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick.at), y2: y(tick.at) }), svg("text", { x: LEFT - 6, y: y(tick.at) + 4, "text-anchor": "end" }, tick.text));
+      body.append(svg("line", { class: "grid", x1: left, x2: width - RIGHT, y1: y(tick.at), y2: y(tick.at) }), svg("text", { x: left - 6, y: y(tick.at) + 4, "text-anchor": "end" }, tick.text));
     }
     const steps = width > 600 ? 4 : 1;
     for (let i = 0; i <= steps; i++) {
       const at = from + (to - from) * i / steps;
       body.append(svg("text", { x: x(at), y: height - 6, "text-anchor": i === 0 ? "start" : i === steps ? "end" : "middle" }, clock.format(at)));
     }
-    draw({ x, y, body, width, height, bottom: height - BOTTOM, topEdge: TOP, left: LEFT, right: width - RIGHT });
+    draw({ x, y, body, width, height, bottom: height - BOTTOM, topEdge: TOP, left, right: width - RIGHT });
     const pointer = svg("line", { class: "pointer", y1: TOP, y2: height - BOTTOM, x1: -9, x2: -9 });
     body.append(pointer);
     body.addEventListener("pointermove", (e) => {
       const box = body.getBoundingClientRect(), px = (e.clientX - box.left) / box.width * width;
-      const at = Math.min(to, Math.max(from, from + (px - LEFT) / (width - LEFT - RIGHT) * (to - from)));
+      const at = Math.min(to, Math.max(from, from + (px - left) / (width - left - RIGHT) * (to - from)));
       pointer.setAttribute("x1", x(at));
       pointer.setAttribute("x2", x(at));
       readout.textContent = `${clock.format(at)} · ${under(at)}`;
