@@ -12,6 +12,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
@@ -99,6 +100,7 @@ func (p *serverPair) follows(standby *host) {
 			return one.Runs && one.Part > 0 && one.UpTo.After(from)
 		})
 	})
+	unix.Sync() // else the disk is busy with what filled the servers
 }
 
 // fillServer gives a server so many bytes, which hardly compress.

@@ -39,6 +39,7 @@ type streamer struct {
 	backup slot // where the newest backups are
 	terms  *terms
 	marks  marks
+	eager  bool // commits wait for what is read
 }
 
 // OpenLog implements Streamer.
@@ -248,6 +249,9 @@ func (l *shippedLog) Begin() (stream.Position, json.RawMessage) {
 // gatherFor is how long more log is waited for that may be on its way already.
 const gatherFor = 2 * time.Millisecond
 
+// restBelow is how much log is passed on without a rest: whoever writes that much writes more.
+const restBelow = 64 << 10
+
 // Next implements source.Log. Where the server has stopped it returns io.EOF, behind all
 // that the server had to say.
 func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) {
@@ -256,6 +260,13 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 	until := time.Time{}
 	for len(l.buf) < stream.MaxLog && !l.ended {
 		if len(l.buf) > 0 {
+			// Small commits gather in the socket, unless they wait for this: to be woken by
+			// each of them takes processors from those who write.
+			if until.IsZero() && !l.s.eager && len(l.buf) < restBelow {
+				if err := rest(ctx); err != nil {
+					return nil, 0, err
+				}
+			}
 			until = l.r.now().Add(gatherFor)
 		}
 		log, err := l.r.next(ctx, until)
