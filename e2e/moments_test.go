@@ -106,6 +106,41 @@ func TestAMomentIsRestoredByTheCommandLine(t *testing.T) {
 	p.is(out, d.sent[:row])
 }
 
+// TestAMomentBeforeANewBaseIsRestored: a base is replaced as it is old, and all parts of the
+// stream have expired by then. The backups alone have every moment.
+func TestAMomentBeforeANewBaseIsRestored(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "bucket")
+	c := newCluster(t, "file://"+folder, nil)
+	p := newServers(t, serverSetup{cluster: c, more: ", base_every: 1s", fill: recordsTimes(t)}, "host-a")
+	pg := p.on[p.a]
+	dsn := pg.DSN("postgres")
+	var d diary
+	end := d.write(t, dsn)
+	d.grows(t, 100)
+	row := d.rows() - 50
+	execute(t, dsn, "CHECKPOINT") // little is left for that of the next base, which takes its time
+	p.a.runLong("backup")
+	until := p.committed(row)
+	end()
+	p.a.stopAgent()
+	if err := os.RemoveAll(filepath.Join(folder, "streams")); err != nil {
+		t.Fatal(err)
+	}
+	is := p.windows()
+	n := len(is.Windows)
+	if n < 2 || len(is.Gaps) > 0 || until.Before(is.Windows[0].Until) && is.Windows[0].Next == "" || !until.Before(is.Windows[n-1].Since) {
+		t.Fatalf("row %d is of %s; windows: %+v", row, until, is)
+	}
+	out := p.a.path("moment")
+	said := query[restored](p.a, "restore", "--time", until.Format(time.RFC3339Nano), "--to", out)
+	if r := said.Entries[0].Reached; r.Last == nil || !r.Last.Equal(until) || r.Later == nil || !r.Later.Equal(p.committed(row+1)) {
+		t.Errorf("reached: %+v, and not row %d of %s", r, row, until)
+	}
+	pg.Stop(t)
+	p.is(out, d.sent[:row])
+}
+
 // losesItsLog has the server's log deleted before it was shipped: a new stream begins, with a
 // new base.
 func (p *serverPair) losesItsLog(d *diary, before string) {

@@ -18,6 +18,8 @@ type Moments struct {
 	Recording func(e Entry) (Recording, bool)
 	// Continues is Continues.
 	Continues func(e Entry, begin json.RawMessage) bool
+	// Log is LogFrom.
+	Log func(ctx context.Context, r *pack.Reader, e Entry, from stream.Position, take func(at stream.Position, log []byte) error) error
 	// Export is ExportMoment.
 	Export func(ctx context.Context, r *pack.Reader, e Entry, at fsx.Place, m Moment) (Reached, error)
 }
@@ -28,6 +30,9 @@ type Recording struct {
 	Base string
 	// Log names the log: it is the same for bases that lie in one log.
 	Log string
+	// Joins is where the log of the dump begins, if that is before the base: where the log of
+	// the last dump with the base before ended. 0: it is not.
+	Joins stream.Position
 	// From is where the base is whole, and Since when it was, by the source's clock.
 	From  stream.Position
 	Since time.Time
@@ -67,6 +72,16 @@ func RecordingOf(e Entry) (Recording, bool) {
 func Continues(e Entry, begin json.RawMessage) bool {
 	m := kinds[e.Kind].Moments
 	return m != nil && m.Continues(e, begin)
+}
+
+// LogFrom hands over the log of a dump from a position on, in order, until take returns an
+// error, which it returns.
+func LogFrom(ctx context.Context, r *pack.Reader, e Entry, from stream.Position, take func(at stream.Position, log []byte) error) error {
+	m := kinds[e.Kind].Moments
+	if m == nil {
+		return fmt.Errorf("a source of the kind %s has no log with times", e.Kind)
+	}
+	return m.Log(ctx, r, e, from, take)
 }
 
 // ExportMoment is ExportTo of a dump as it was at a moment.

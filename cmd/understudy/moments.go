@@ -56,6 +56,9 @@ func writeWindows(w io.Writer, all []moments.Source) {
 				rows = append(rows, []any{s.Name, moments.Stamp(is.From, false), moments.Stamp(is.To, true), "", "", terminal.Cell{Text: "a gap: no moment in it can be reached", Kind: terminal.Wrong}})
 			}
 			by := one.Backup
+			if one.Next != "" {
+				by += ", backup " + one.Next
+			}
 			for _, id := range one.Streams {
 				by += ", stream " + id.String()
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -35,8 +36,10 @@ type Window struct {
 	Since time.Time `json:"since"` // when the base was whole
 	Until time.Time `json:"until"` // when the source was where the log ends
 	Epoch uint64    `json:"epoch"`
-	// Backup is the newest with the base; Streams are those whose log goes on from there.
+	// Backup is the newest with the base. The log goes on from there in the packs of the
+	// backup Next, up to that one's base, or in Streams.
 	Backup  string      `json:"backup"`
+	Next    string      `json:"next,omitempty"`
 	Streams []stream.ID `json:"streams,omitempty"`
 	// Broken says why the log that was shipped is of no use from Until on.
 	Broken string `json:"broken,omitempty"`
@@ -44,6 +47,7 @@ type Window struct {
 	ref   backup.Ref
 	entry source.Entry
 	is    source.Recording
+	next  *Window
 	runs  []stream.Run
 }
 
@@ -135,17 +139,19 @@ func (m *Moments) of(e source.Entry) *Source {
 	return &m.Sources[len(m.Sources)-1]
 }
 
-// goOn adds what was shipped beyond the backups, and names the gaps.
+// goOn adds what later backups have of the log, or streams, and names the gaps.
 func (s *Source) goOn(ctx context.Context, streams Streams) error {
 	ids, err := streams.Streams(ctx, s.Name)
 	if err != nil {
 		return err
 	}
 	for i := range s.Windows {
-		w := &s.Windows[i]
-		limit, ok := s.limit(i)
-		if !ok {
-			continue
+		w, limit := &s.Windows[i], stream.Position(math.MaxUint64)
+		if later := s.laterInLog(i); later != nil {
+			limit = later.is.From
+			if w.joins(later) || limit < w.is.To {
+				continue
+			}
 		}
 		if err := w.extend(ctx, s.Name, streams, ids, limit); err != nil {
 			return err
@@ -163,17 +169,29 @@ func (s *Source) goOn(ctx context.Context, streams Streams) error {
 	return nil
 }
 
-// limit is up to where the log of a window is of use: the next base in the same log.
-// false: that lies before the end of this one, so the source was put back to an earlier
-// state, and what was shipped since is another log.
-func (s *Source) limit(i int) (stream.Position, bool) {
-	is := s.Windows[i].is
-	for _, later := range s.Windows[i+1:] {
-		if later.is.Log == is.Log {
-			return later.is.From, later.is.From >= is.To
+// laterInLog is the window of the next base in the same log, up to where the log of a window
+// is of use; nil: there is none. Where that begins before the end of this one the source was
+// put back to an earlier state, and what was shipped since is another log.
+func (s *Source) laterInLog(i int) *Window {
+	for j := i + 1; j < len(s.Windows); j++ {
+		if s.Windows[j].is.Log == s.Windows[i].is.Log {
+			return &s.Windows[j]
 		}
 	}
-	return math.MaxUint64, true
+	return nil
+}
+
+// joins has a window go up to a later base, if a backup with that has the log between.
+func (w *Window) joins(later *Window) bool {
+	is := later.is
+	if is.Joins == 0 || is.Joins > w.is.To || w.is.To > is.From {
+		return false
+	}
+	w.next, w.Next = later, later.Backup
+	if later.Since.After(w.Until) {
+		w.Until = later.Since
+	}
+	return true
 }
 
 // extend adds to a window what streams have of its log.
@@ -298,9 +316,19 @@ func Stamp(at time.Time, begin bool) string {
 	return cut.Format("2006-01-02T15:04:05.000Z07:00")
 }
 
-// Log is the log of a window that was shipped beyond its backup: for source.Moment.
-func (m *Moments) Log(w *Window) func(ctx context.Context, from stream.Position, take func(at stream.Position, log []byte) error) error {
-	return func(ctx context.Context, _ stream.Position, take func(at stream.Position, log []byte) error) error {
+// Open opens a backup in the bucket.
+type Open func(ctx context.Context, ref backup.Ref) (*pack.Reader, error)
+
+// Log is the log of a window beyond that of its backup: for source.Moment.
+func (m *Moments) Log(w *Window, open Open) func(ctx context.Context, from stream.Position, take func(at stream.Position, log []byte) error) error {
+	return func(ctx context.Context, from stream.Position, take func(at stream.Position, log []byte) error) error {
+		if w.next != nil {
+			r, err := open(ctx, w.next.ref)
+			if err != nil {
+				return err
+			}
+			return source.LogFrom(ctx, r, w.next.entry, from, take)
+		}
 		for _, run := range w.runs {
 			for tip := run.Before; tip.Sequence < run.Last.Sequence; {
 				p, next, err := m.streams.Read(ctx, run.Last.Source, run.Last.Stream, tip)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -28,6 +29,10 @@ func init() {
 		Continues: func(e source.Entry, begin json.RawMessage) bool {
 			var is source.Recording
 			return json.Unmarshal(e.Facts, &is) == nil && string(begin) == `"`+is.Log+`"`
+		},
+		Log: func(_ context.Context, _ *pack.Reader, e source.Entry, from stream.Position, take func(stream.Position, []byte) error) error {
+			var is source.Recording
+			return errors.Join(json.Unmarshal(e.Facts, &is), take(from, []byte(is.Base)))
 		},
 	}})
 }
@@ -47,6 +52,20 @@ func dump(log string, base, until float64) source.Entry {
 		panic(err)
 	}
 	return source.Entry{Name: "db", Kind: kind, Facts: facts}
+}
+
+// joining is a dump that also has the log before its base, from a minute on.
+func joining(from float64, log string, base, until float64) source.Entry {
+	e := dump(log, base, until)
+	var is source.Recording
+	err := json.Unmarshal(e.Facts, &is)
+	if is.Joins = stream.Position(10 * from); err == nil {
+		e.Facts, err = json.Marshal(is)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return e
 }
 
 // bucket has backups, the newest first, and streams.
@@ -116,7 +135,7 @@ func shows(s Source) string {
 	minute := func(t time.Time) float64 { return t.Sub(at(0)).Minutes() }
 	var all []string
 	for _, w := range s.Windows {
-		all = append(all, strings.TrimSpace(fmt.Sprint(minute(w.Since), "-", minute(w.Until), " ", w.Backup, " ", w.Streams)))
+		all = append(all, strings.TrimSpace(fmt.Sprint(minute(w.Since), "-", minute(w.Until), " ", strings.TrimSpace(w.Backup+" "+w.Next), " ", w.Streams)))
 	}
 	for _, g := range s.Gaps {
 		all = append(all, fmt.Sprint("gap ", minute(g.From), "-", minute(g.To)))
@@ -167,6 +186,17 @@ func TestWindowsAreFound(t *testing.T) {
 			b.add(3, nil, dump("b", 3, 4))
 			b.add(6, nil, dump("c", 6, 7))
 		}, "1-9 at-1 [1-1]; 3-4 at-3 []; 6-7 at-6 []"},
+		"and so does a backup that has it": {func(b *bucket) {
+			b.add(1, nil, dump("a", 1, 2))
+			b.add(4, nil, joining(2, "a", 4, 5))
+			b.add(5, nil, joining(2, "a", 4, 6))
+			b.add(8, nil, joining(6, "a", 7, 8))
+			b.ship(1, "a", 7, 9)
+		}, "1-4 at-1 at-5 []; 4-7 at-5 at-8 []; 7-9 at-8 [1-1]"},
+		"one that has it from later on does not": {func(b *bucket) {
+			b.add(1, nil, dump("a", 1, 2))
+			b.add(7, nil, joining(3, "a", 7, 8))
+		}, "1-2 at-1 []; 7-8 at-7 []; gap 2-7"},
 		"a gap without it": {func(b *bucket) {
 			b.add(1, nil, dump("a", 1, 2))
 			b.add(7, nil, dump("b", 7, 8))
@@ -220,7 +250,7 @@ func TestAMomentIsMadeOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log []stream.Position
-	err = m.Log(items[0].Window)(t.Context(), 80, func(at stream.Position, _ []byte) error {
+	err = m.Log(items[0].Window, nil)(t.Context(), 80, func(at stream.Position, _ []byte) error {
 		log = append(log, at)
 		return nil
 	})
@@ -243,6 +273,35 @@ func TestFewManifestsAreRead(t *testing.T) {
 	}
 	if items, err := m.At(t.Context(), at(300.2)); err != nil || b.read != 5 || items[1].Ref.ID != "at-300" {
 		t.Errorf("%+v by %d manifests, %v", items, b.read, err)
+	}
+}
+
+// TestLogBeforeABaseIsRead from the newest backup with that base.
+func TestLogBeforeABaseIsRead(t *testing.T) {
+	b := new(bucket)
+	b.add(1, nil, dump("a", 1, 2))
+	b.add(7, nil, joining(2, "a", 7, 8))
+	b.add(8, nil, joining(2, "a", 7, 9))
+	m := find(t, b)
+	items, err := m.At(t.Context(), at(6))
+	if err != nil || items[0].Ref.ID != "at-1" {
+		t.Fatalf("%+v, %v", items, err)
+	}
+	opened, log := "", ""
+	more := m.Log(items[0].Window, func(_ context.Context, ref backup.Ref) (*pack.Reader, error) {
+		opened = ref.ID
+		return nil, nil
+	})
+	err = more(t.Context(), 20, func(at stream.Position, is []byte) error {
+		log = fmt.Sprint(at, " ", string(is))
+		return errors.New("enough")
+	})
+	if opened != "at-8" || log != "20 a7" || err == nil || err.Error() != "enough" {
+		t.Errorf("backup %q, log %q, %v", opened, log, err)
+	}
+	more = m.Log(items[0].Window, func(context.Context, backup.Ref) (*pack.Reader, error) { return nil, blobstore.ErrUnavailable })
+	if err := more(t.Context(), 20, nil); !errors.Is(err, blobstore.ErrUnavailable) {
+		t.Errorf("while the bucket is away: %v", err)
 	}
 }
 

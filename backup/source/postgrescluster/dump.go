@@ -26,7 +26,8 @@ import (
 )
 
 // dumper makes backups: a base, and the log from its start on. A backup goes on with the
-// base of the one before, as long as that can be.
+// base of the one before, as long as that can be. With a new base the log goes on, too, where
+// it can: what lies before the base is for moments alone.
 type dumper struct {
 	name      string
 	server    *primary
@@ -255,8 +256,9 @@ func (b *backup) store(ctx context.Context, why string, now wal.LSN) (root, extr
 	return b.anew(ctx, urgent)
 }
 
-// anew takes a base, and the log from its start to now. Where that is not urgent the server's
-// clients are not to notice its checkpoint, which may take minutes.
+// anew takes a base, and the log from its start to now: from where that of the backup before
+// ended, if it goes on. Where the base is not urgent the server's clients are not to notice its
+// checkpoint, which may take minutes.
 func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream, err error) {
 	conn, err := b.d.server.replicate(ctx)
 	if err != nil {
@@ -282,7 +284,7 @@ func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream
 	}
 	b.facts.Start, b.facts.Stop, b.facts.From = r.Start, r.Stop, wal.Start(r.Start, b.facts.Segment)
 	b.facts.BaseFiles, b.facts.BaseBytes = int64(len(taken.nodes)), taken.bytes
-	added, err := b.receive(ctx, b.facts.From, nil)
+	added, err := b.receiveAnew(ctx, urgent)
 	if err != nil {
 		return root, extra, err
 	}
@@ -290,10 +292,26 @@ func (b *backup) anew(ctx context.Context, urgent bool) (root, extra pack.Stream
 	return root, extra, err
 }
 
+// receiveAnew stores the log of a new base. The log since the backup before is stored, too: no
+// other backup has it, and without it no moment between the two could be restored once the
+// parts of the stream have expired.
+func (b *backup) receiveAnew(ctx context.Context, urgent bool) ([]piece, error) {
+	if old := &b.before; !urgent && old.To <= b.facts.From {
+		added, err := b.receive(ctx, old.To, old)
+		var anew *anewError
+		if !errors.As(err, &anew) {
+			b.facts.Joins = old.To
+			return added, err
+		}
+		b.warnings = append(b.warnings, fmt.Sprintf("no moment between the backup before and this one's base can be restored, because %s", anew.why))
+	}
+	return b.receive(ctx, b.facts.From, nil)
+}
+
 // goOn keeps the base of the backup before, and adds the log since.
 func (b *backup) goOn(ctx context.Context) (root, extra pack.Stream, err error) {
 	old := &b.before
-	b.facts.Start, b.facts.Stop, b.facts.From = old.Start, old.Stop, old.From
+	b.facts.Start, b.facts.Stop, b.facts.From, b.facts.Joins = old.Start, old.Stop, old.From, old.Joins
 	b.facts.BaseTime, b.facts.StopTime = old.BaseTime, old.StopTime
 	b.facts.BaseFiles, b.facts.BaseBytes = old.BaseFiles, old.BaseBytes
 	added, err := b.receive(ctx, old.To, old)

@@ -31,7 +31,8 @@ type Facts struct {
 	Term     *Term   `json:"term,omitempty"`    // nil: no epoch has begun here yet
 	Start    wal.LSN `json:"start"`             // of the base
 	Stop     wal.LSN `json:"stop"`              // of the base: without the log up to here it is worth nothing
-	From     wal.LSN `json:"from"`              // of the log: where a segment begins
+	From     wal.LSN `json:"from"`              // of the log that the base needs: where a segment begins
+	Joins    wal.LSN `json:"joins,omitzero"`    // where the log begins, if that is before From: where that of the backup with the base before ended
 	To       wal.LSN `json:"to"`                // of the log
 	Tail     string  `json:"tail"`              // digest of the last of the log, see tail
 

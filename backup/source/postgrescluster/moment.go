@@ -29,8 +29,14 @@ func recording(e source.Entry) (source.Recording, bool) {
 	log := fmt.Sprintf("%d/%d", f.System, f.Timeline)
 	return source.Recording{
 		Base: fmt.Sprintf("%s/%s/%d", log, f.Start, f.BaseTime.Unix()), Log: log,
-		From: stream.Position(f.Stop), Since: f.StopTime, To: stream.Position(f.To), Until: f.ToTime,
+		Joins: stream.Position(f.Joins), From: stream.Position(f.Stop), Since: f.StopTime, To: stream.Position(f.To), Until: f.ToTime,
 	}, true
+}
+
+// logFrom is source.LogFrom.
+func logFrom(ctx context.Context, r *pack.Reader, e source.Entry, from stream.Position, take func(at stream.Position, log []byte) error) error {
+	_, err := copyLog(ctx, r, *e.Extra, wal.LSN(from), func(at wal.LSN, log []byte) error { return take(stream.Position(at), log) })
+	return err
 }
 
 // continues is source.Continues: a stream of the same server, on the same timeline.

@@ -258,3 +258,86 @@ func TestAMomentThatIsNotWholeIsRefused(t *testing.T) {
 	r.shipped.from += wal.PageSize
 	refused(late, "is asked for, and not from")
 }
+
+// TestMomentsBeforeANewBaseAreRestored without any part of a stream: between the last backup
+// with the base before and the new one, and while that was taken.
+func TestMomentsBeforeANewBaseAreRestored(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t, "track_commit_timestamp = on")
+	s.sql("CREATE TABLE t (n int)")
+	src, v := s.source(nil), sourcetest.NewVault(t)
+	v.Backup(t, src)
+	s.sql("INSERT INTO t VALUES (1)")
+	before, _ := v.Backup(t, src)
+	reader := v.Reader()
+	s.sql("INSERT INTO t VALUES (2)", "SELECT pg_switch_wal()", "INSERT INTO t VALUES (3)", "INSERT INTO t VALUES (4)")
+	src.dumper.baseEvery = time.Nanosecond
+	end := s.inserts()
+	anew, _ := v.Backup(t, src)
+	end()
+	src.dumper.baseEvery = time.Hour
+	s.sql("INSERT INTO t VALUES (5)")
+	last, _ := v.Backup(t, src)
+	was, _ := source.RecordingOf(before)
+	is, _ := source.RecordingOf(last)
+	if anew.Root.Equal(before.Root) || !last.Root.Equal(anew.Root) || is.Joins != was.To || is.From <= is.Joins || len(anew.Warnings) > 0 {
+		t.Fatalf("before: %+v, and then %+v, warnings %q", was, is, anew.Warnings)
+	}
+	const has = "SELECT count(*) || ' ' || sum(n) FROM t"
+	third, err := time.Parse(time.RFC3339Nano, s.ask(`SELECT to_char(pg_xact_commit_timestamp(xmin) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM t WHERE n = 3`))
+	sourcetest.Must(t, err)
+	moments := []time.Time{third, is.Since.Truncate(time.Microsecond)} // the other one is as the new base is whole
+	var want []string
+	for _, at := range moments {
+		want = append(want, s.ask(fmt.Sprintf("%s WHERE pg_xact_commit_timestamp(xmin) <= '%s'", has, at.Format(time.RFC3339Nano))))
+	}
+	all := s.ask(has)
+	s.stop()
+	more := func(ctx context.Context, from stream.Position, take func(stream.Position, []byte) error) error {
+		return source.LogFrom(ctx, v.Reader(), last, from, take)
+	}
+	restored := func(name string, export func(fsx.Place) error) string {
+		there := *s
+		there.data = filepath.Join(s.dir, name)
+		sourcetest.Must(t, fsx.At(there.data, export))
+		there.start()
+		defer there.stop()
+		return there.ask(has)
+	}
+	for i, at := range moments {
+		got := restored(fmt.Sprint("moment-", i), func(p fsx.Place) error {
+			_, err := source.ExportMoment(t.Context(), reader, before, p, source.Moment{Time: at, More: more})
+			return err
+		})
+		if got != want[i] {
+			t.Errorf("%s: there are %s, and not %s", at, got, want[i])
+		}
+	}
+	got := restored("last", func(p fsx.Place) error { return source.ExportTo(t.Context(), v.Reader(), last, p) })
+	if got != all {
+		t.Errorf("in the backup are %s, and not %s", got, all)
+	}
+}
+
+// inserts inserts one row after the other, until the function that it returns is called.
+func (s *testServer) inserts() (end func()) {
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := s.exec("INSERT INTO t VALUES (1000)"); err != nil {
+				s.t.Error(err)
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		group.Wait()
+	}
+}

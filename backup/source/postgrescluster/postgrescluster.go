@@ -32,7 +32,7 @@ func init() {
 	source.Register(source.Kind{
 		Name: kind, Export: exportEntry, Compare: compareEntries,
 		Lost: source.LostFacts[Facts], Since: since, LogPosition: logPosition, Held: held,
-		Moments: &source.Moments{Recording: recording, Continues: continues, Export: exportMoment},
+		Moments: &source.Moments{Recording: recording, Continues: continues, Log: logFrom, Export: exportMoment},
 	})
 }
 

@@ -68,7 +68,7 @@ func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress
 		}
 		p := restore.Part{Reader: readers[item.Ref.ID], Entry: item.Entry}
 		if item.Window != nil {
-			p.Moment = &source.Moment{Time: at, More: m.Log(item.Window)}
+			p.Moment = &source.Moment{Time: at, More: m.Log(item.Window, m.open)}
 		}
 		parts = append(parts, p)
 	}
