@@ -17,8 +17,10 @@ func newPause(a *app) *cobra.Command {
 		Use:   "pause",
 		Short: "Pause the schedule of backups",
 		Long: `Pause the schedule of backups, on the active. One-off backups and switchovers go
-on. It stays paused across restarts, until the time is over that --for or --until
-sets, or until understudy resume; another active than this one is not paused.`,
+on, and so do backups for the log of a PostgreSQL server (postgres_cluster), once an
+hour at the least while it writes. It stays paused across restarts, until the time is
+over that --for or --until sets, or until understudy resume; another active than this
+one is not paused.`,
 		Example: `  understudy pause --for 2h --reason "migrating the database"
   understudy pause --until 2026-05-01T06:00:00Z`,
 		Args: arguments(cobra.NoArgs),

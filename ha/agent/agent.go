@@ -88,6 +88,7 @@ type Agent struct {
 	readiness  *watch.Readiness
 	aftermath  *watch.Aftermath
 	logs       *watch.Logs
+	packing    *work.Packing
 	overdue    *watch.Overdue
 	folder     *watch.Folder
 	kept       *staging.Kept
@@ -253,6 +254,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return keepUp(gctx, admitted, a.recovery.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.aftermath.Turn) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.logs.Turn) })
+	g.Go(func() error { return keepUp(gctx, admitted, a.packing.Turn) })
 	g.Go(func() error { return a.shipping.Run(gctx) })
 	g.Go(func() error { return keepUp(gctx, admitted, a.follow) })
 	g.Go(func() error { return a.federation.Run(gctx) })

@@ -176,6 +176,7 @@ func openWatch(a *Agent) {
 		return slices.ContainsFunc(a.table.all(a.state.View()), func(i report.InstanceStatus) bool { return i.Name == t.Old && i.Epoch >= t.Epoch })
 	})
 	a.logs = watch.NewLogs(a.state, a.reloading.sources, a.aftermath.Newest, a.cfg.Clock)
+	a.packing = work.NewPacking(a.state.View, a.cfg.Clock, a.logs.Unpacked, a.inbox.Post)
 }
 
 // openPromotions makes what a promotion of this instance is asked of.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/directory"
@@ -16,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/blobstore/storetest"
 	"github.com/understudy-ha/understudy/ha/datadir"
+	"github.com/understudy-ha/understudy/ha/event"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/shared"
 )
@@ -102,4 +104,48 @@ func TestAnAgentThatStartsWithoutItsBucketEndsTheWaitOfCommits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// keeping is a source whose server keeps log that is in no backup.
+type keeping struct {
+	*directory.Source
+	unpacked *atomic.Int64
+}
+
+func (keeping) OpenLog(context.Context, *stream.Position) (source.Log, error) {
+	return nil, errors.New("it has none")
+}
+
+func (k keeping) Kept(_ context.Context, newest *source.Entry) (source.Kept, error) {
+	if newest == nil {
+		return source.Kept{Unpacked: -1}, nil
+	}
+	return source.Kept{Unpacked: k.unpacked.Load()}, nil
+}
+
+func (k keeping) Dump(ctx context.Context, w *pack.Writer, prev *source.Previous) (source.Entry, error) {
+	k.unpacked.Store(0)
+	return k.Source.Dump(ctx, w, prev)
+}
+
+// A pause of the schedule does not keep log out of backups.
+func TestLogIsPackedWhileTheScheduleIsPaused(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		var unpacked atomic.Int64
+		a := c.host("a")
+		a.change = func(cfg *Config) { cfg.Sources[0] = keeping{cfg.Sources[0].(*directory.Source), &unpacked} }
+		a.init()
+		a.start()
+		a.untilLeading()
+		a.rests()
+		before, begun := a.backup(), time.Now()
+		unpacked.Store(100 << 20)
+		s := a.until("a backup", func(s report.Status) bool { return s.LastBackup.ID != before })
+		if took := time.Since(begun); took < 5*time.Minute || took > 6*time.Minute || s.Paused == nil {
+			t.Errorf("after %v, paused %+v", took, s.Paused)
+		}
+		if n := a.told(event.Info, "backup", "is published (100 MiB of log of files are in no backup)"); n != 1 {
+			t.Errorf("it is told %d times why", n)
+		}
+	})
 }

@@ -54,6 +54,19 @@ func (l *Logs) Read(name string) (LogKept, bool) {
 	return k, ok
 }
 
+// Unpacked is how much log of each source is in no backup, of which the last answer is known.
+func (l *Logs) Unpacked() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string]int64)
+	for name, k := range l.known {
+		if k.Error == "" {
+			all[name] = k.Unpacked
+		}
+	}
+	return all
+}
+
 // Turn asks, and returns when to ask again.
 func (l *Logs) Turn(ctx context.Context) time.Duration {
 	st, known := l.state.View(), make(map[string]LogKept)
