@@ -121,7 +121,7 @@ func (c *checker) checkThere() error {
 func (c *checker) checkServer(ctx context.Context) error {
 	var found []error
 	major := 0
-	err := c.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err := c.server.with(ctx, func(conn *pgx.Conn) error {
 		a, err := c.server.ask(ctx, conn)
 		if err != nil {
 			return err
@@ -130,7 +130,7 @@ func (c *checker) checkServer(ctx context.Context) error {
 		if err := a.fit(); err != nil {
 			return err
 		}
-		found = append(found, c.settings(&a)...)
+		found = append(append(found, a.settings()...), c.server.isAt(&a), c.server.full())
 		more, err := c.state(ctx, conn, &a)
 		found = append(found, more...)
 		if err == nil {
@@ -150,24 +150,6 @@ func (c *checker) checkServer(ctx context.Context) error {
 		_ = conn.Close(ctx) // nobody waits for it
 	}
 	return errors.Join(found...)
-}
-
-// settings says which settings have to be others.
-func (c *checker) settings(a *answer) (found []error) {
-	if a.WalLevel == "minimal" {
-		found = append(found, errors.New("wal_level is minimal, so the server's log does not suffice for a copy: ALTER SYSTEM SET wal_level = 'replica', and restart the server"))
-	}
-	const senders = 2 // the log, and a base
-	if a.Senders < senders {
-		found = append(found, fmt.Errorf("max_wal_senders is %d, and %d are needed: ALTER SYSTEM SET max_wal_senders = 10, and restart the server", a.Senders, senders))
-	}
-	if a.Slots == 0 {
-		found = append(found, errors.New("max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, and restart the server"))
-	}
-	if err := c.server.isAt(a); err != nil {
-		found = append(found, err)
-	}
-	return found
 }
 
 // state says what of the server's present state has to be otherwise.

@@ -49,7 +49,7 @@ func (d *dumper) dump(ctx context.Context, w chunks.Writer, prev *source.Previou
 	if done, e, err := d.stopped(ctx, w, prev); done || err != nil {
 		return e, err
 	}
-	err = d.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err = d.server.with(ctx, func(conn *pgx.Conn) error {
 		b := &backup{d: d, w: w, conn: conn}
 		b.begin(prev)
 		e, err = b.run(ctx)
@@ -200,9 +200,7 @@ func (b *backup) whyBase(ctx context.Context, a answer) (string, error) {
 	case b.prev == nil:
 		return first, nil
 	case old.System != a.System:
-		return fmt.Sprintf("the server is another one: its system identifier is %d, and was %d", a.System, old.System), nil
-	case old.Major != a.Major:
-		return fmt.Sprintf("the server was upgraded from PostgreSQL %d to %d", old.Major, a.Major), nil
+		return anotherServer(a.System, old.System), nil
 	case old.Timeline != b.facts.Timeline:
 		return fmt.Sprintf("the server is on timeline %d, and was on %d", b.facts.Timeline, old.Timeline), nil
 	case !was.there:

@@ -145,7 +145,7 @@ func (s *Source) Feed(ctx context.Context, begin json.RawMessage, from stream.Po
 		}
 		return s.follower.feed(ctx, st, begin, wal.LSN(from), log)
 	})
-	return s.say("feed the stage of %s", source.SayFull(err, 0, s.place.path))
+	return s.say("feed the stage of %s", source.SayFull(err, usualSegment, filepath.Dir(fsx.RealPathOr(s.place.path))))
 }
 
 func (f *follower) feed(ctx context.Context, st *staged, begin json.RawMessage, from wal.LSN, log []byte) error {
@@ -306,12 +306,28 @@ func (f *follower) run(ctx context.Context, st *staged) error {
 	if err != nil {
 		return err
 	}
-	if pid != 0 {
+	switch {
+	case pid != 0 && outdated(pid):
+		return f.again(ctx, st)
+	case pid != 0:
 		wake(pid)
 		return nil
 	}
 	ended := f.ended()
 	return errors.Join(ended, f.start(ctx, st))
+}
+
+// outdated tells whether the program of a server was replaced since it was started, as an
+// upgrade to another minor version does.
+func outdated(pid int) bool {
+	exe := fmt.Sprintf("/proc/%d/exe", pid)
+	path, err := os.Readlink(exe)
+	if err != nil {
+		return false // it has ended
+	}
+	was, ended := os.Stat(exe)
+	is, missing := os.Stat(strings.TrimSuffix(path, " (deleted)"))
+	return ended == nil && missing == nil && !os.SameFile(was, is)
 }
 
 // ended says why the last server has ended by itself.
@@ -442,8 +458,8 @@ func (s *Source) Applied(ctx context.Context) (a source.Applied, err error) {
 	return a, s.say("look how far the replica of %s is", err)
 }
 
-// again starts a server anew that has paused: the server whose log it replays has larger
-// settings by now.
+// again starts a server anew: it has paused, since the server whose log it replays has larger
+// settings by now, or its programs were replaced.
 func (f *follower) again(ctx context.Context, st *staged) error {
 	if err := endIn(ctx, st.data); err != nil {
 		return err

@@ -257,8 +257,10 @@ func TestLogThatDoesNotFitIsRefused(t *testing.T) {
 	feed := func(begin string, from stream.Position) error {
 		return p.to.Feed(t.Context(), []byte(begin), from, []byte("log"))
 	}
-	system := fmt.Sprint(factsIn(t, p.v.Prev.Entry).System)
+	is := factsIn(t, p.v.Prev.Entry)
+	system, major := fmt.Sprint(is.System), is.Major
 	sourcetest.MustFail(t, feed(strings.Replace(begin, system, "17", 1), at), "the log is of server 17, and the stage of "+system)
+	sourcetest.MustFail(t, feed(strings.Replace(begin, fmt.Sprintf(`"major":%d`, major), `"major":99`, 1), at), fmt.Sprintf("the log is of PostgreSQL 99, and the stage of %d: stage a backup of that version", major))
 	sourcetest.MustFail(t, feed(strings.Replace(begin, `"timeline":1`, `"timeline":9`, 1), at), "timeline 9 does not come from timeline 1")
 	if err := feed(begin, at+1); !errors.Is(err, source.ErrGap) {
 		t.Errorf("a gap: %v", err)

@@ -14,7 +14,7 @@ import (
 
 // Kept implements source.LogKeeper.
 func (s *Source) Kept(ctx context.Context, newest *source.Entry) (k source.Kept, err error) {
-	err = s.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err = s.server.with(ctx, func(conn *pgx.Conn) error {
 		k, err = s.kept(ctx, conn, newest)
 		return err
 	})

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/internal/pgclient"
 	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 )
@@ -23,6 +26,33 @@ type primary struct {
 	dataDir string
 	called  string // by which name the server knows whoever makes backups
 	now     func() time.Time
+}
+
+// with does something with a connection to the server.
+func (p *primary) with(ctx context.Context, do func(conn *pgx.Conn) error) error {
+	err := p.url.With(ctx, do)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if full := p.full(); full != nil {
+		return fmt.Errorf("%w, and start the server if it is down: %w", full, err)
+	}
+	return err
+}
+
+// usualSegment is the room that a server needs to go on with its log: a segment, as large as it
+// mostly is.
+const usualSegment = 16 << 20
+
+// full says that the server's disk is full. The server itself says so in its own log alone: it
+// ends, and cannot be asked.
+func (p *primary) full() error {
+	logs := filepath.Join(p.dataDir, "pg_wal")
+	room, err := freeAt(logs)
+	if err != nil || room >= usualSegment {
+		return nil //nolint:nilerr // who needs the folder says what is wrong with it
+	}
+	return fmt.Errorf("%w that %s lies on (%s free): make room", source.ErrFull, logs, humanize.IBytes(uint64(max(0, room))))
 }
 
 // minMajor is the oldest version that is supported: its base backup is one stream.
@@ -80,6 +110,21 @@ func (p *primary) ask(ctx context.Context, conn *pgx.Conn) (a answer, err error)
 	a.Major, a.Machine, a.Segment, a.Path = number/10000, runtime.GOARCH, uint64(segment), p.dataDir
 	a.Now, err = wal.Parse(now)
 	return a, err
+}
+
+// settings says which settings have to be others.
+func (a *answer) settings() (found []error) {
+	if a.WalLevel == "minimal" {
+		found = append(found, errors.New("wal_level is minimal, so the server's log does not suffice for a copy: ALTER SYSTEM SET wal_level = 'replica', and restart the server"))
+	}
+	const senders = 2 // the log, and a base
+	if a.Senders < senders {
+		found = append(found, fmt.Errorf("max_wal_senders is %d, and %d are needed: ALTER SYSTEM SET max_wal_senders = 10, and restart the server", a.Senders, senders))
+	}
+	if a.Slots == 0 {
+		found = append(found, errors.New("max_replication_slots is 0: ALTER SYSTEM SET max_replication_slots = 10, and restart the server"))
+	}
+	return found
 }
 
 // isAt fails where the server of url is another one than that of the data folder.
@@ -164,7 +209,7 @@ func sameDir(a, b string) bool {
 
 // position is how far the server is, as text.
 func (p *primary) position(ctx context.Context) (at string, err error) {
-	err = p.url.With(ctx, func(conn *pgx.Conn) error {
+	err = p.with(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, `SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
 			ELSE pg_catalog.pg_current_wal_flush_lsn() END)::text`).Scan(&at)
 	})

@@ -64,8 +64,11 @@ func (s *segments) use(name string) error {
 	return nil
 }
 
+// make makes a segment, whole or not at all: the server could not go on with one that is
+// short, or not its own. It removes what is left under the other name when it starts.
 func (s *segments) make(name string) (*os.File, error) {
-	f, err := s.dir.Create(name)
+	part := "xlogtemp." + name
+	f, err := s.dir.Anew(part)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +79,11 @@ func (s *segments) make(name string) (*os.File, error) {
 	if err == nil {
 		err = s.who.give(int(f.Fd()))
 	}
+	if err == nil {
+		err = s.dir.Rename(part, name)
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make %s: %w", f.Name(), err), f.Close())
+		return nil, errors.Join(fmt.Errorf("make %s: %w", s.dir.Path(name), err), f.Close(), s.dir.Remove(part))
 	}
 	s.made = true
 	return f, nil

@@ -148,7 +148,7 @@ func (p *process) ready(ctx context.Context) (timeline uint32, err error) {
 	defer cancel()
 	for {
 		var segment string // that it writes to: in recovery it is an error to ask
-		err = p.server.url.With(ctx, func(conn *pgx.Conn) error {
+		err = p.server.with(ctx, func(conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())").Scan(&segment)
 		})
 		if err == nil {

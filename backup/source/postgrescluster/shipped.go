@@ -55,10 +55,21 @@ func (s *Source) OpenLog(ctx context.Context, from *stream.Position) (source.Log
 }
 
 func (s *streamer) open(ctx context.Context, from *stream.Position) (log *shippedLog, err error) {
-	err = s.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err = s.server.with(ctx, func(conn *pgx.Conn) error {
 		a, err := s.server.ask(ctx, conn)
 		if err == nil {
 			err = a.fit()
+		}
+		if err != nil {
+			return err
+		}
+		if lacks := a.settings(); len(lacks) > 0 {
+			return lacks[0]
+		}
+		if from != nil {
+			err = s.isSame(&a)
+		} else {
+			err = s.marks.write(mark{System: a.System}) // what was shipped before is of no concern any more
 		}
 		if err != nil {
 			return err
@@ -86,6 +97,20 @@ func (s *streamer) open(ctx context.Context, from *stream.Position) (log *shippe
 		return err
 	})
 	return log, err
+}
+
+// isSame fails where the log that goes on was shipped of another server.
+func (s *streamer) isSame(a *answer) error {
+	was, err := s.marks.read()
+	if err != nil || was == nil || was.System == a.System {
+		return err
+	}
+	return fmt.Errorf("%w: %s", source.ErrGap, anotherServer(a.System, was.System))
+}
+
+// anotherServer says that a server has taken the place of another one.
+func anotherServer(is, was uint64) string {
+	return fmt.Sprintf("the server is another one: its system identifier is %d, and was %d (pg_upgrade and initdb make a new one)", is, was)
 }
 
 // newest is where a new stream begins: where the server's timeline does, if that is not
@@ -205,6 +230,7 @@ type shippedLog struct {
 
 // mark is the end of some log, with the digest of its last page.
 type mark struct {
+	System   uint64  `json:"system_id,string"`
 	At       wal.LSN `json:"at"`
 	Timeline uint32  `json:"timeline"`
 	Tail     string  `json:"tail"`
@@ -317,7 +343,7 @@ func (l *shippedLog) returned(to wal.LSN) {
 	l.last = l.last[max(0, len(l.last)-tail):]
 	begin := max(wal.Start(to, l.begun.Segment), to-min(to, tail))
 	size := min(len(l.last), int(to-begin))
-	l.ends = append(l.ends, mark{At: to, Timeline: l.begun.Timeline, Tail: digestOf(l.last[len(l.last)-size:])})
+	l.ends = append(l.ends, mark{System: l.begun.System, At: to, Timeline: l.begun.Timeline, Tail: digestOf(l.last[len(l.last)-size:])})
 	l.ends = l.ends[max(0, len(l.ends)-maxEnds):]
 }
 

@@ -49,7 +49,7 @@ func (y *synced) names() string { return y.called }
 // set sets synchronous_standby_names to the one or the other of its two values, and reports
 // whether it had the other one. A third one is somebody else's, and stays.
 func (y *synced) set(ctx context.Context, names string) (did bool, err error) {
-	err = y.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err = y.server.with(ctx, func(conn *pgx.Conn) error {
 		// Neither of these waits for a commit of its own.
 		var now string
 		if err := conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now); err != nil {
@@ -123,7 +123,7 @@ func (y *synced) lifted(ctx context.Context) error {
 		return nil
 	}
 	var now string
-	err := y.server.url.With(ctx, func(conn *pgx.Conn) error {
+	err := y.server.with(ctx, func(conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, "SELECT current_setting('synchronous_standby_names')").Scan(&now)
 	})
 	if err != nil || now != y.names() {
