@@ -129,14 +129,18 @@ func (p *PostgresServer) create() error {
 			return fmt.Errorf("hand over data folder: %w", err)
 		}
 	}
-	initdb := p.command(p.initdb, "-D", p.data(), "-U", p.Superuser, "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
-	if out, err := initdb.CombinedOutput(); err != nil {
+	if out, err := p.makeData().CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	return onFreePort(func(port int) error {
 		p.Port = port
 		return p.start()
 	})
+}
+
+// makeData makes the database cluster.
+func (p *PostgresServer) makeData() *exec.Cmd {
+	return p.command(p.initdb, "-D", p.data(), "-U", p.Superuser, "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 }
 
 func (p *PostgresServer) start() error {

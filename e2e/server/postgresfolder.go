@@ -78,6 +78,23 @@ func (p *PostgresFolder) StopCommand() []string {
 	return p.as(`if "$1" -D "$2" status >/dev/null; then "$1" -D "$2" -w -s -m fast stop; fi`)
 }
 
+// Make makes a data folder where there is none.
+func (p *PostgresFolder) Make(tb testing.TB) {
+	tb.Helper()
+	if out, err := p.made.makeData().CombinedOutput(); err != nil {
+		tb.Fatalf("initdb: %v\n%s", err, out)
+	}
+}
+
+// Program is the path of one of its programs, which lie side by side.
+func (p *PostgresFolder) Program(name string) string {
+	path, err := filepath.EvalSymlinks(p.made.postgres) // PATH may have some of them alone
+	if err != nil {
+		path = p.made.postgres
+	}
+	return filepath.Join(filepath.Dir(path), name)
+}
+
 // AsOwner is a command of the server's user, in the server's folder.
 func (p *PostgresFolder) AsOwner(name string, args ...string) *exec.Cmd {
 	return p.made.command(name, args...)
@@ -85,8 +102,7 @@ func (p *PostgresFolder) AsOwner(name string, args ...string) *exec.Cmd {
 
 // as is a command of the server's user.
 func (p *PostgresFolder) as(script string, args ...string) []string {
-	ctl := filepath.Join(filepath.Dir(p.made.postgres), "pg_ctl")
-	argv := append([]string{"sh", "-c", script, "sh", ctl, p.Data()}, args...)
+	argv := append([]string{"sh", "-c", script, "sh", p.Program("pg_ctl"), p.Data()}, args...)
 	if c := p.made.credential; c != nil {
 		argv = append([]string{"setpriv", fmt.Sprint("--reuid=", c.Uid), fmt.Sprint("--regid=", c.Gid), "--clear-groups"}, argv...)
 	}
