@@ -40,7 +40,12 @@ type streamer struct {
 	terms  *terms
 	marks  marks
 	eager  bool // commits wait for what is read
+	unread time.Duration
 }
+
+// unreadFor is for how long a server that stops waits for log that nobody reads, for the
+// bucket does not answer. By itself it would wait for wal_sender_timeout, a minute.
+const unreadFor = 15 * time.Second
 
 // OpenLog implements Streamer.
 func (s *Source) OpenLog(ctx context.Context, from *stream.Position) (source.Log, error) {
@@ -200,7 +205,7 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 		return nil, err
 	}
 	l := &shippedLog{s: s, r: r, begun: b, from: at}
-	l.told = at
+	l.told, l.reading = at, true
 	r.confirmed = l.confirmed
 	if err := l.compare(ctx, begin); err != nil {
 		r.close(ctx)
@@ -209,6 +214,8 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 		}
 		return nil, err
 	}
+	l.letting, l.letGo = context.WithCancel(context.WithoutCancel(ctx))
+	l.waits(true)
 	return l, nil
 }
 
@@ -222,10 +229,16 @@ type shippedLog struct {
 	buf   []byte
 	ended bool
 
-	mu   sync.Mutex
-	told wal.LSN // that everything before is in the bucket
-	last []byte  // of what was returned
-	ends []mark  // of what was returned, and is not confirmed yet
+	letting context.Context // of letStop
+	letGo   context.CancelFunc
+
+	mu      sync.Mutex
+	told    wal.LSN // that everything before is in the bucket
+	last    []byte  // of what was returned
+	ends    []mark  // of what was returned, and is not confirmed yet
+	reading bool
+	left    bool        // letStop has closed the connection
+	unread  *time.Timer // runs while nobody reads
 }
 
 // mark is the end of some log, with the digest of its last page.
@@ -281,6 +294,10 @@ const restBelow = 64 << 10
 // Next implements source.Log. Where the server has stopped it returns io.EOF, behind all
 // that the server had to say.
 func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) {
+	if l.waits(false) {
+		return nil, 0, errors.New("the server was let stop before all of its log was in the bucket: the replication slot keeps the rest until it runs again")
+	}
+	defer l.waits(true)
 	l.buf = append(l.buf[:0], l.rest...)
 	l.rest = l.rest[:0]
 	until := time.Time{}
@@ -320,6 +337,41 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 	to := l.r.at - wal.LSN(len(l.rest))
 	l.returned(to)
 	return l.buf, stream.Position(to), nil
+}
+
+// waits notes whether what was read waits for somebody, or somebody reads on. It returns
+// whether the server was let stop meanwhile.
+func (l *shippedLog) waits(is bool) (left bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reading = !is
+	switch {
+	case !is:
+		l.unread.Stop()
+	case l.unread == nil:
+		l.unread = time.AfterFunc(l.s.unread, l.letStop)
+	default:
+		l.unread.Reset(l.s.unread)
+	}
+	return l.left
+}
+
+// letStop lets a server stop whose log nobody reads: else looks again.
+func (l *shippedLog) letStop() {
+	ctx, cancel := context.WithTimeout(l.letting, soon)
+	defer cancel()
+	const shuttingDown = "57P03"
+	stops := pgclient.IsCode(l.s.server.url.With(ctx, func(*pgx.Conn) error { return nil }), shuttingDown)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.reading || l.letting.Err() != nil:
+	case stops:
+		l.left = true
+		_ = l.r.conn.Conn().Close() // the server notices
+	default:
+		l.unread.Reset(soon)
+	}
 }
 
 // stopped looks whether the server stops, and lets it: it waits until everything is
@@ -387,6 +439,8 @@ func (l *shippedLog) tell(at wal.LSN) (before wal.LSN) {
 
 // Close implements source.Log.
 func (l *shippedLog) Close() error {
+	l.letGo()
+	l.waits(false)
 	_ = l.r.conn.Conn().Close() // the server notices
 	return nil
 }

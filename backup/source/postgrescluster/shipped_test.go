@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -173,6 +174,30 @@ func TestAServerStopsWhileItsLogIsNotConfirmed(t *testing.T) {
 		log.close()
 		s.start()
 	}
+}
+
+// TestAServerStopsWhileNobodyReadsItsLog: what was read waits for a bucket that does not
+// answer. The slot keeps the rest for whoever reads when the server runs again.
+func TestAServerStopsWhileNobodyReadsItsLog(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t, "wal_sender_timeout = 1h")
+	src := s.source(nil)
+	src.streamer.unread = time.Second
+	log, err := src.OpenLog(t.Context(), nil)
+	sourcetest.Must(t, err)
+	defer log.Close()
+	from, _ := log.Begin()
+	s.sql("CREATE TABLE t AS SELECT generate_series(1, 1000)")
+	_, _, err = log.Next(t.Context())
+	sourcetest.Must(t, err)
+	s.sql("INSERT INTO t SELECT generate_series(1, 1000)")
+	sourcetest.Must(t, src.Stop(t.Context())) // or it takes longer than a minute
+	if _, _, err := log.Next(t.Context()); err == nil || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "slot keeps the rest") {
+		t.Errorf("the log goes on: %v", err)
+	}
+	s.start()
+	again := ship(t, src, &from, nil)
+	again.reaches(s)
 }
 
 func TestALogThatDoesNotGoOnIsAGap(t *testing.T) {
