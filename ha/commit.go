@@ -222,6 +222,7 @@ func (cl *commitLane) writeMarker() {
 	mk.Active = cl.p.Self
 	if p := cl.j.Promotion; p != nil && mk.Recovery == nil {
 		mk.Old, mk.Mode, mk.By, mk.Reason, mk.HostIsOff, mk.AppIsStopped = p.Old, p.Mode, p.By, p.Reason, p.HostIsOff, p.AppIsStopped
+		mk.Moment = p.Moment
 	}
 	epoch := cl.j.Epoch
 	// Nobody else is active in this epoch: one that is there is an earlier attempt.

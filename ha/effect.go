@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"time"
+
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
 )
@@ -122,11 +124,15 @@ type Unstage struct{ ID uint64 }
 // AllowFailed the probe's word does not count. The log of the sources is applied up to
 // Ends: that of the streams before each one, and its own, as far as they come after the
 // backup; the own log of one that is Unbased is left out. Done carries OK, with a Note, or Failed.
+//
+// With a Moment the sources whose log has the time of each change are built anew, as they
+// were then, and all others are as in the backup: the newest that is not later.
 type Stage struct {
 	ID          uint64
 	Ref         backup.Ref
 	AllowFailed bool
 	Ends        map[string]Stream // by source; nil: the backup as it is
+	Moment      *time.Time
 }
 
 // Swap puts the staged state into place and keeps what it replaces, unless

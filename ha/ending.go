@@ -114,16 +114,21 @@ func ledUpTo(h *Head, ends map[string]Stream) map[string]Stream {
 }
 
 // applied are the streams whose log is applied to the backup that is restored, up to
-// their ends: all, unless it is an older backup.
+// their ends: all, unless it is an older backup, or a moment.
 func (p *Promotion) applied() map[string]Stream {
-	if p.WithoutLog || !same(p.Backup, p.Newest) {
+	if p.WithoutLog || p.Moment != nil || !same(p.Backup, p.Newest) {
 		return nil
 	}
 	return p.Ends
 }
 
-// closed are the streams as the head of the next epoch names them.
+// closed are the streams as the head of the next epoch names them. After a moment it names
+// none: nothing is to be applied of them to the backup, which may be the newest, and what the
+// old active has written since is not in the new epoch.
 func (p *Promotion) closed() map[string]Stream {
+	if p.Moment != nil {
+		return nil
+	}
 	if !p.WithoutLog {
 		return p.Ends
 	}

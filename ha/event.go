@@ -3,6 +3,7 @@ package ha
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/blobstore"
@@ -54,7 +55,10 @@ type Promote struct {
 	// Chosen is the backup to restore; nil for the newest. Shown is the newest
 	// that the operator was shown; nil when none was.
 	Chosen, Shown *backup.Ref
-	By, Reason    string
+	// Moment is what the sources are brought to whose log has the time of each change; the
+	// others are as in Chosen, which it needs; nil: all are as in a backup.
+	Moment     *time.Time
+	By, Reason string
 	// WaiveSalvage promotes an instance that still owes a salvage backup,
 	// whose unreplicated state is then lost.
 	WaiveSalvage bool

@@ -182,6 +182,10 @@ type Promotion struct {
 	Reason string      `json:"reason,omitempty"`
 	Phase  Phase       `json:"phase"`
 
+	// Moment is what the sources are brought to whose log has the time of each change; nil:
+	// the backup, and what comes after it.
+	Moment *time.Time `json:"moment,omitempty"`
+
 	// AllowFailed restores the backup even if its rehearsal failed, whatever the
 	// probe says.
 	AllowFailed bool `json:"allow_failed_rehearsal,omitempty"`

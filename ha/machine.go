@@ -70,14 +70,16 @@ type Machine struct {
 
 // Result is how the last promotion on this instance ended.
 type Result struct {
-	ID       string    `json:"id"`
-	Promoted bool      `json:"promoted"`
-	Error    string    `json:"error,omitempty"`
-	Backup   string    `json:"backup,omitempty"`
-	Epoch    uint64    `json:"epoch,omitempty"`
-	Steps    []Step    `json:"steps,omitempty"`
-	Downtime Duration  `json:"downtime,omitempty"` // of the application in a switchover; 0: not known
-	Time     time.Time `json:"time"`
+	ID       string `json:"id"`
+	Promoted bool   `json:"promoted"`
+	Error    string `json:"error,omitempty"`
+	Backup   string `json:"backup,omitempty"`
+	// Moment is what the sources were brought to whose log has the time of each change.
+	Moment   *time.Time `json:"moment,omitempty"`
+	Epoch    uint64     `json:"epoch,omitempty"`
+	Steps    []Step     `json:"steps,omitempty"`
+	Downtime Duration   `json:"downtime,omitempty"` // of the application in a switchover; 0: not known
+	Time     time.Time  `json:"time"`
 }
 
 // New makes the machine of a process that starts with journal j.

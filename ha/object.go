@@ -241,9 +241,12 @@ type Marker struct {
 	Old      Peer        `json:"old"`    // the one that is to step down
 	Restored *backup.Ref `json:"restored,omitempty"`
 	CutOff   *backup.Ref `json:"cut_off,omitempty"`
-	Mode     Mode        `json:"mode,omitempty"`
-	By       string      `json:"by,omitempty"`
-	Reason   string      `json:"reason,omitempty"`
+	// Moment is what the sources were brought to whose log has the time of each change;
+	// missing: Restored, and the logs after it.
+	Moment *time.Time `json:"moment,omitempty"`
+	Mode   Mode       `json:"mode,omitempty"`
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
 	// HostIsOff says that By has given their word that the old active's host is
 	// off: its application was not waited for.
 	HostIsOff bool `json:"host_is_off,omitempty"`

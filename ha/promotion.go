@@ -74,6 +74,8 @@ func (pl *promotionLane) request(ev Promote) {
 		pl.refuse(ev.Request, "%s", RefuseAppIsStopped(pl.head.fencing().Mode))
 	case pl.head.untrueStrict(pl.head.fencing()):
 		pl.refuse(ev.Request, "%s", RefuseStrict(pl.p.Self.Name))
+	case ev.Moment != nil && (ev.Chosen == nil || ev.WithoutLog):
+		pl.refuse(ev.Request, "a moment needs the newest backup that is not later, and the log after it")
 	case mode == ModeFailover && ev.Shown != nil && ev.Shown.Digest != h.Newest.Digest:
 		pl.refuse(ev.Request, "a newer backup than the one shown has appeared (%s): look again", h.Newest.ID)
 	case !ev.AllowFailedRehearsal && pl.rehearsal.failed(ev.Chosen, h.Newest):
@@ -84,7 +86,7 @@ func (pl *promotionLane) request(ev Promote) {
 }
 
 func (pl *promotionLane) begin(ev Promote, mode Mode) {
-	pl.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, AllowFailed: ev.AllowFailedRehearsal, WithoutLog: ev.WithoutLog, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
+	pl.j.Promotion = &Promotion{ID: ev.Request, Mode: mode, Chosen: ev.Chosen, Moment: ev.Moment, AllowFailed: ev.AllowFailedRehearsal, WithoutLog: ev.WithoutLog, HostIsOff: ev.HostIsOff, AppIsStopped: ev.AppIsStopped, By: ev.By, Reason: ev.Reason, Phase: PhaseLease}
 	pl.begun, pl.j.Pending = ev.Request, nil // none but a doubted data folder has one
 	pl.save(PhaseLease.step())
 	pl.lease.drop()
@@ -93,6 +95,9 @@ func (pl *promotionLane) begin(ev Promote, mode Mode) {
 	pl.result, pl.since = nil, pl.t
 	pl.work.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
 	pl.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
+	if ev.Moment != nil {
+		pl.report(Warn, "promotion", "%s has chosen the moment %s: what came after it on %s is left out", ev.By, MomentText(*ev.Moment), pl.head.known().Active.Name)
+	}
 	if ev.WithoutLog {
 		pl.report(Warn, "promotion", "%s gives the logs up that come after the backup", ev.By)
 	}
@@ -215,7 +220,7 @@ func (pl *promotionLane) prove() {
 func (pl *promotionLane) end() {
 	p := pl.j.Promotion
 	promoted := p.Phase == PhaseFinish
-	pl.result = &Result{ID: p.ID, Promoted: promoted, Error: p.Error, Steps: p.Steps, Downtime: p.Downtime, Time: pl.now.Wall, Epoch: pl.j.Epoch}
+	pl.result = &Result{ID: p.ID, Promoted: promoted, Error: p.Error, Steps: p.Steps, Downtime: p.Downtime, Time: pl.now.Wall, Epoch: pl.j.Epoch, Moment: p.Moment}
 	if p.Backup != nil {
 		pl.result.Backup = p.Backup.ID
 	}
@@ -225,7 +230,11 @@ func (pl *promotionLane) end() {
 	pl.rehearsal.spent(promoted)
 	pl.save(stepPromotionEnded)
 	if promoted {
-		pl.reportBy(p.By, Info, "promotion", "this instance is the active, in epoch %d, from backup %s", pl.j.Epoch, p.Backup.ID)
+		to := "from backup " + p.Backup.ID
+		if p.Moment != nil {
+			to = "at the moment " + MomentText(*p.Moment) + ", " + to
+		}
+		pl.reportBy(p.By, Info, "promotion", "this instance is the active, in epoch %d, %s", pl.j.Epoch, to)
 		pl.answer(p.ID, p.Backup, nil)
 		return
 	}
@@ -327,6 +336,9 @@ func (pl *promotionLane) measureDowntime() {
 	pl.downSince = never
 	pl.save(stepSeen)
 }
+
+// MomentText writes a moment, for people and to be given again.
+func MomentText(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 
 // failureText says in a few words why a request to the store failed.
 func failureText(err error) string {

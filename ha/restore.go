@@ -32,7 +32,7 @@ func (rl *restoreLane) plan(p *Promotion) {
 		ref := *p.Backup
 		id := rl.work.begin("restore", func(d Done) { rl.restored(ref.ID, d) })
 		rl.rehearsal.stages()
-		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed, Ends: p.applied()})
+		rl.emit(Stage{ID: id, Ref: ref, AllowFailed: p.AllowFailed, Ends: p.applied(), Moment: p.Moment})
 	case PhaseSwap:
 		if !rl.app.is(appStopped) {
 			return

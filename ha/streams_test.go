@@ -309,3 +309,82 @@ func TestStoppingToShipWaitsForNoJournal(t *testing.T) {
 		t.Errorf("ended: %v", d)
 	}
 }
+
+// TestAPromotionToAMoment ends the streams, and has the sources staged as they were then. What
+// they had later is of no use to anybody after it, though the backup is the newest: the head
+// names no stream, and the next one needs a backup.
+func TestAPromotionToAMoment(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 250_000_000, time.UTC)
+	for name, older := range map[string]bool{"with the newest backup": false, "with an older backup": true} {
+		r, a, b := streaming(t)
+		chosen := r.head().Newest
+		if older {
+			chosen = &backup.Ref{ID: "e1-s1", Epoch: 1, Sequence: 1, Digest: "e1-s1"}
+		}
+		b.step(Promote{Request: "p", Mode: ModeFailover, Chosen: chosen, Moment: &at})
+		if p := b.reread().Promotion; p == nil || p.Moment == nil || !p.Moment.Equal(at) {
+			t.Fatalf("%s: the journal has %+v", name, p)
+		}
+		r.pass(90*time.Second, a, b)
+		end, _ := last[EndStreams](b)
+		stage, _ := last[Stage](b)
+		if len(end.Streams) != 2 || len(stage.Ends) != 0 || stage.Ref.ID != chosen.ID || stage.Moment == nil || !stage.Moment.Equal(at) {
+			t.Fatalf("%s: ended %+v, staged %+v", name, end, stage)
+		}
+		if h := r.head(); h.Epoch != 2 || h.Newest.Epoch != 1 && h.StartedFrom.ID != chosen.ID || len(h.Ended) != 0 || len(h.Logs()) != 0 {
+			t.Errorf("%s: head %+v", name, h)
+		}
+		if _, stopped := last[StopShipping](a); !stopped {
+			t.Errorf("%s: the old active ships on", name)
+		}
+		if mk := r.objects[MarkerKey(2)].(*Marker); mk.Moment == nil || !mk.Moment.Equal(at) {
+			t.Errorf("%s: marker %+v", name, mk)
+		}
+		if res := b.m.Status().Last; res == nil || !res.Promoted || res.Moment == nil || !res.Moment.Equal(at) {
+			t.Errorf("%s: result %+v", name, res)
+		}
+		b.step(StreamReady{Source: "db", From: 10, Gap: true})
+		r.pass(time.Second, b)
+		if s := r.head().Streams["db"]; s.ID != (stream.ID{Epoch: 2, N: 1}) || len(s.Before) > 0 {
+			t.Errorf("%s: the new epoch's stream is %+v", name, s)
+		}
+	}
+}
+
+// TestAfterAMomentNobodyAppliesWhatItLeftOut: before there is a backup of its epoch, a failover
+// goes back to the backup alone.
+func TestAfterAMomentNobodyAppliesWhatItLeftOut(t *testing.T) {
+	r, _, b := streaming(t)
+	at, newest := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), r.head().Newest
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		if e, ok := e.(MakeBackup); ok {
+			return Done{ID: e.ID, Outcome: Failed, Err: errors.New("no room")}, true
+		}
+		return ends(n, e)
+	}
+	b.step(Promote{Request: "p", Mode: ModeFailover, Chosen: newest, Moment: &at})
+	r.pass(90*time.Second, b)
+	c := r.start("c", Journal{})
+	r.pass(5*time.Second, b, c)
+	c.step(Promote{Request: "q", Mode: ModeFailover})
+	r.pass(90*time.Second, c)
+	stage, _ := last[Stage](c)
+	if h := r.head(); h.Epoch != 3 || stage.Ref.ID != newest.ID || len(stage.Ends) != 0 || stage.Moment != nil {
+		t.Errorf("epoch %d, staged %+v", h.Epoch, stage)
+	}
+}
+
+func TestAMomentNeedsItsBackupAndTheLog(t *testing.T) {
+	r, a, b := streaming(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for request, ev := range map[string]Promote{
+		"no backup": {Mode: ModeFailover, Moment: &at}, "no log": {Mode: ModeFailover, Moment: &at, Chosen: r.head().Newest, WithoutLog: true},
+	} {
+		ev.Request = request
+		b.step(ev)
+		r.pass(5*time.Second, a, b)
+		if err := b.answers[request]; !IsRefusal(err) || b.m.Status().Promotion != nil {
+			t.Errorf("%s: %v", request, err)
+		}
+	}
+}

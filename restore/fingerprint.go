@@ -76,6 +76,14 @@ func (j *journal) setFound(src source.Source, found source.Findings) {
 	}
 }
 
+// setMoment notes that a source's stage is of a moment.
+func (j *journal) setMoment(src source.Source, is bool) {
+	if at := j.indexOf(src); at >= 0 && is {
+		j.Stages = slices.Clone(j.Stages)
+		j.Stages[at].Moment = true
+	}
+}
+
 // sound tells whether nothing is wrong with what is staged.
 func (r *stageRecord) sound() bool { return r.Found == nil || len(r.Found.Damage) == 0 }
 

@@ -56,6 +56,8 @@ type stageRecord struct {
 	Entry  source.Entry  `json:"entry"`
 	// Fingerprint is how the stage was left.
 	Fingerprint string `json:"seal"`
+	// Moment says that it is of a moment, and of no backup: only a swap can use it.
+	Moment bool `json:"moment,omitempty"`
 	// Found is what was found out about it; nil for nothing.
 	Found *source.Findings `json:"found,omitempty"`
 }

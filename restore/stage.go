@@ -43,6 +43,39 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 	return nil
 }
 
+// StageMoment is Stage of a moment: parts, by the names of their sources, are of backups of
+// their own, and are built anew as they were then. m is the backup that all other sources are
+// of. It returns what each of the parts has reached. Nothing but a Swap can use the stages:
+// for whatever is staged next, they are built anew.
+func (s *Swapper) StageMoment(ctx context.Context, r *pack.Reader, m *backup.Manifest, parts map[string]Part, progress func(backup.Progress)) (map[string]source.Reached, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := &moment{parts: parts, reached: make(map[string]source.Reached)}
+	err := s.set.checkVolumes(ctx, s.set.all)
+	if err == nil {
+		err = s.finishEarlier(ctx)
+	}
+	if err == nil {
+		err = s.stager.stage(withMoment(Exactly(ctx), at), r, m, progress)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stage a moment, with backup %s: %w", m.ID, err)
+	}
+	return at.reached, nil
+}
+
+// moment is what is staged of one.
+type moment struct {
+	parts   map[string]Part // by source
+	reached map[string]source.Reached
+}
+
+type momentKey struct{}
+
+func withMoment(ctx context.Context, m *moment) context.Context {
+	return context.WithValue(ctx, momentKey{}, m)
+}
+
 // finishEarlier ends an earlier swap: what keeps it from its end may be over.
 func (s *Swapper) finishEarlier(ctx context.Context) error {
 	j, err := s.journal.read()
@@ -112,7 +145,8 @@ type part struct {
 	entry source.Entry
 	held  *stageRecord // what is staged and whole; nil for nothing
 	keep  bool         // it is what the entry says
-	past  bool         // it has gone on beyond it: of an exact stage alone
+	anew  bool         // nothing of it can be used: it is of a moment, or has gone on beyond the entry
+	at    *Part        // the moment that it is to be of; nil: the entry
 }
 
 // done tells whether the backup is staged already.
@@ -145,6 +179,10 @@ func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	at, _ := ctx.Value(momentKey{}).(*moment)
+	if at != nil {
+		to.Backup += " at a moment" // which is no backup
+	}
 	j, err := s.journal.read()
 	if err != nil {
 		return nil, err
@@ -164,14 +202,27 @@ func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 		h := held[i]
 		one := part{Source: src, entry: entries[i], held: h, keep: h != nil && source.SameStage(h.Entry, entries[i]) && (h.sound() || source.DamageAllowed(ctx))}
 		if h != nil && isExact(ctx) {
-			if one.past, err = past(ctx, src, entries[i]); err != nil {
+			if one.anew, err = past(ctx, src, entries[i]); err != nil {
 				return nil, err
 			}
-			one.keep = one.keep && !one.past
 		}
+		if h != nil && h.Moment {
+			one.anew = true
+		}
+		if at != nil {
+			one.toMoment(at)
+		}
+		one.keep = one.keep && !one.anew
 		p.parts = append(p.parts, one)
 	}
 	return p, nil
+}
+
+// toMoment has a part be of a moment, if its source is one that is.
+func (p *part) toMoment(m *moment) {
+	if at, ok := m.parts[p.Name()]; ok {
+		p.entry, p.at, p.anew = at.Entry, &at, true
+	}
 }
 
 // past reports whether what is staged of a source has gone on, by a log, beyond what an
@@ -231,6 +282,7 @@ func (s *stager) begin(p *plan) journal {
 		} else {
 			j.setStage(part.Source, part.held.Entry, part.held.Fingerprint)
 			j.setFound(part.Source, part.held.found())
+			j.setMoment(part.Source, part.held.Moment)
 		}
 	}
 	switch {
@@ -291,6 +343,7 @@ func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journ
 		}
 		j.setStage(part.Source, e, print)
 		j.setFound(part.Source, x.Findings)
+		j.setMoment(part.Source, part.at != nil)
 		j.Earlier = nil
 		return s.journal.write(j, Staging)
 	})
@@ -299,8 +352,11 @@ func (s *stager) stageAll(ctx context.Context, r *pack.Reader, p *plan, j *journ
 // stageOne brings a source's stage forward where that can be done, and builds
 // it otherwise.
 func stageOne(ctx context.Context, r *pack.Reader, p part) error {
+	if p.at != nil {
+		return stageAt(ctx, p)
+	}
 	advancer, ok := p.Source.(source.Advancer)
-	if !ok || p.held == nil || p.past {
+	if !ok || p.held == nil || p.anew {
 		return p.Stage(ctx, r, p.entry)
 	}
 	err := advancer.Advance(ctx, r, p.held.Entry, p.entry)
@@ -312,6 +368,19 @@ func stageOne(ctx context.Context, r *pack.Reader, p part) error {
 		return err
 	}
 	return p.Stage(ctx, r, p.entry)
+}
+
+// stageAt builds the stage of a moment.
+func stageAt(ctx context.Context, p part) error {
+	stager, ok := p.Source.(source.MomentStager)
+	if !ok {
+		return fmt.Errorf("source %s cannot be brought to a moment: its kind is %s", p.Name(), p.Kind())
+	}
+	reached, err := stager.StageMoment(ctx, p.at.Reader, p.entry, *p.at.Moment)
+	if err == nil {
+		ctx.Value(momentKey{}).(*moment).reached[p.Name()] = reached
+	}
+	return err
 }
 
 // eachEntry runs do for every entry, reporting progress between them.

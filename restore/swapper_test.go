@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
@@ -88,6 +89,16 @@ func (f *fake) Stage(ctx context.Context, _ *pack.Reader, e source.Entry) error 
 	}
 	f.states.staged = stateOf(e)
 	return nil
+}
+
+// StageMoment implements source.MomentStager.
+func (f *fake) StageMoment(ctx context.Context, _ *pack.Reader, _ source.Entry, m source.Moment) (source.Reached, error) {
+	f.staged++
+	if err := f.failure(ctx, "stage"); err != nil {
+		return source.Reached{}, err
+	}
+	f.states.staged = "then"
+	return source.Reached{Position: m.Time.Format(time.TimeOnly)}, nil
 }
 
 // Fingerprint shows that somebody wrote to a stage by what the stage holds then.
@@ -752,4 +763,45 @@ func TestFreeSpaceIsThatOfTheNearestFolderThatExists(t *testing.T) {
 	if err != nil || missing.device != there.device || missing.free <= 0 {
 		t.Errorf("got %+v, %v", missing, err)
 	}
+}
+
+// TestAMomentIsStagedForASwapAlone: the sources that are brought to it are built anew, and
+// those that are not stay as they are staged. It is no stage of a backup: whatever is staged
+// after it was given up is built anew.
+func TestAMomentIsStagedForASwapAlone(t *testing.T) {
+	dir, d := t.TempDir(), newDisk()
+	h := newHost(t, dir, d, noStep)
+	ctx, m := t.Context(), testManifest()
+	if err := h.stage(ctx); err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]Part{"db": {Entry: m.Sources[2], Moment: &source.Moment{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}}
+	reached, err := h.StageMoment(ctx, nil, m, parts, nil)
+	if err != nil || len(reached) != 1 || reached["db"].Position != "12:00:00" {
+		t.Fatalf("%+v, %v", reached, err)
+	}
+	if d["db"].staged != "then" || d["uploads"].staged != "new" || h.sources["uploads"].staged != 1 {
+		t.Errorf("%s; uploads was staged %d times", d, h.sources["uploads"].staged)
+	}
+	if state, id, err := h.State(); state != Staged || id == m.ID || err != nil {
+		t.Errorf("state %q of %q, %v", state, id, err)
+	}
+	if ready, err := h.Ready(ctx, m); ready || err != nil {
+		t.Errorf("the stage of a moment is taken for that of the backup: %v", err)
+	}
+	again := newHost(t, dir, d, noStep)
+	if err := errors.Join(again.Rollback(ctx), again.stage(ctx)); err != nil || d["db"].staged != "new" || again.sources["uploads"].staged != 0 {
+		t.Errorf("after it was given up: %s, %v", d, err)
+	}
+	if _, err := again.StageMoment(ctx, nil, m, parts, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(again.Swap(ctx), again.Finish(ctx)); err != nil || d["db"].live != "then" || d["uploads"].live != "new" {
+		t.Errorf("swapped in: %s, %v", d, err)
+	}
+	again.sources["db"].fail["stage"] = errors.New("the base is damaged")
+	if _, err := again.StageMoment(ctx, nil, m, parts, nil); err == nil || !strings.Contains(err.Error(), "stage db: the base is damaged") {
+		t.Errorf("a base that is damaged: %v", err)
+	}
+	again.mustBe(t, Idle)
 }

@@ -60,6 +60,12 @@ type Reached struct {
 	Later *time.Time `json:"first_later_commit,omitempty"`
 }
 
+// MomentStager is a Restorer whose stage can be of a moment.
+type MomentStager interface {
+	// StageMoment is Stage of a dump as it was at a moment.
+	StageMoment(ctx context.Context, r *pack.Reader, e Entry, m Moment) (Reached, error)
+}
+
 // RecordingOf is what a dump has recorded; false: it can be brought back as it is alone.
 func RecordingOf(e Entry) (Recording, bool) {
 	if m := kinds[e.Kind].Moments; m != nil {

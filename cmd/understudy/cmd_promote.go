@@ -55,6 +55,13 @@ if the application runs there, it runs on beside the new one.
 ` + idHelp + ` It is for an older backup
 than the newest; backups that came after it stay listed as superseded.
 
+With --time it goes to a moment: each PostgreSQL server whose log is in the bucket has
+every commit up to the first one that is later, and everything else is as in the newest
+backup that is not later. The server is built anew from its base and its log. What came
+after the moment is not here; a failover's old active keeps it as a salvage backup. A
+moment that cannot be reached is refused; understudy backups --windows lists those that
+can be.
+
 The log of a PostgreSQL server that was shipped after the backup is applied to it. Where
 somebody has deleted or damaged that log in the bucket, a promotion refuses to go on
 without it, and says which part is gone: put the part back, or promote --without-log,
@@ -73,6 +80,7 @@ Exit codes: 3 when it is refused and nothing was begun, 1 when it was rolled bac
 func newPromote(a *app) *cobra.Command {
 	p := promotion{app: a}
 	var switchover, failover, cancel bool
+	var moment string
 	cmd := &cobra.Command{
 		Use:   "promote [ID]",
 		Short: "Make this instance the active",
@@ -81,6 +89,7 @@ func newPromote(a *app) *cobra.Command {
   understudy promote
   understudy promote --failover --yes --reason "host-a is down"
   understudy promote --failover --host-is-off --reason "I pulled its plug"
+  understudy promote --time 2026-03-01T12:00:00.25Z --reason "a table was dropped"
   understudy promote --application-is-stopped --reason "stopped by hand on host-a"
   understudy promote --cancel`,
 		Args: arguments(cobra.MaximumNArgs(1)),
@@ -90,7 +99,11 @@ func newPromote(a *app) *cobra.Command {
 				return exit.Usagef("--host-is-off goes with --failover: a switchover needs the active's help")
 			case switchover && failover:
 				return exit.Usagef("--switchover and --failover do not go together")
-			case cancel && (len(args) > 0 || switchover || failover || p.req.DryRun):
+			case moment != "" && len(args) > 0:
+				return exit.Usagef("--time comes with the newest backup that is not later: leave ID out")
+			case moment != "" && p.req.WithoutLog:
+				return exit.Usagef("--time and --without-log do not go together: the moment is in the log")
+			case cancel && (len(args) > 0 || moment != "" || switchover || failover || p.req.DryRun):
 				return exit.Usagef("--cancel goes alone: it gives up the promotion that is under way")
 			case cancel:
 				return p.cancel(cmd.Context())
@@ -98,6 +111,13 @@ func newPromote(a *app) *cobra.Command {
 				p.req.Mode = ha.ModeFailover
 			default:
 				p.req.Mode = ha.ModeSwitchover
+			}
+			if moment != "" {
+				at, err := parseMoment(moment)
+				if err != nil {
+					return err
+				}
+				p.req.Moment = &at
 			}
 			return p.run(cmd.Context(), firstOf(args))
 		},
@@ -109,6 +129,7 @@ func newPromote(a *app) *cobra.Command {
 	f.BoolVar(&p.req.HostIsOff, "host-is-off", false, "your word that the active's host is off: a failover does not wait for its application")
 	f.BoolVar(&p.req.AppIsStopped, "application-is-stopped", false, "your word that the active's application is stopped, where nothing but people can stop it")
 	f.BoolVar(&p.req.WithoutLog, "without-log", false, "give up the logs that come after the backup, where the bucket's cannot be read")
+	f.StringVar(&moment, "time", "", "go to this moment, like 2026-03-01T12:00:00.25Z or 2026-03-01T13:00:00+01:00")
 	f.BoolVar(&p.req.DryRun, "dry-run", false, "only check, and show what would be lost")
 	f.BoolVar(&cancel, "cancel", false, "give up the promotion that is under way")
 	f.BoolVar(&p.yes, "yes", false, "do not ask: yes is the answer to every question")

@@ -15,7 +15,7 @@ import (
 
 // showPreflight writes what a promotion would do now.
 func showPreflight(w io.Writer, p promotions.Preflight) {
-	fmt.Fprintf(w, "%s, restoring %s\n\n", p.Mode, backupName(p.Backup.ID))
+	fmt.Fprintf(w, "%s, restoring %s%s\n\n", p.Mode, backupName(p.Backup.ID), upToMoment(p.Moment))
 	var passed []string
 	var rehearsal, stops string
 	for _, c := range p.Checks {
@@ -68,7 +68,7 @@ func showPreflight(w io.Writer, p promotions.Preflight) {
 // showPoints writes up to when each source would come back, where that differs: in a
 // switchover all of it does.
 func showPoints(w io.Writer, p promotions.Preflight) {
-	if p.Mode == ha.ModeSwitchover && p.Backup.Newest {
+	if p.Mode == ha.ModeSwitchover && p.Backup.Newest && p.Moment == nil {
 		return
 	}
 	for _, one := range p.Loss.Sources {
@@ -93,7 +93,7 @@ func waitLine(p promotions.Preflight) string {
 // showPromoted writes what a promotion has done and lost, where that is, and what
 // the backup that is in force could not keep.
 func showPromoted(w io.Writer, s promotedJSON) {
-	fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s.\n", s.Epoch, s.Backup)
+	fmt.Fprintf(w, "Promoted: this instance is the active, in epoch %d, from backup %s%s.\n", s.Epoch, s.Backup, upToMoment(s.Moment))
 	if s.Downtime > 0 {
 		fmt.Fprintf(w, "The application was stopped for %s.\n", terminal.InSeconds(s.Downtime))
 	}
@@ -126,6 +126,14 @@ func backupName(id string) string {
 		return "a backup that is not known now"
 	}
 	return "backup " + id
+}
+
+// upToMoment says how far logs are applied to a backup; "" where that is not limited.
+func upToMoment(at *time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return " and the log up to " + ha.MomentText(*at)
 }
 
 // promotionView shows a promotion's steps as they come, on standard error.

@@ -39,7 +39,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Unstage:
 		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:
-		return step("stage", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Restore(ctx, e.Ref, e.AllowFailed, e.Ends)) })
+		return step("stage", e.ID, func(ctx context.Context) ha.Done { return a.restored(ctx, e) })
 	case ha.Swap:
 		return step("swap", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.SwapIn(ctx)) })
 	case ha.Rollback:

@@ -257,6 +257,15 @@ func (a *large) Preflight(_ context.Context, req promotions.PromotionRequest) (p
 	p := promotions.Preflight{OK: true, Mode: req.Mode, Backup: a.backups[0], Checks: []promotions.Check{
 		{Name: "role", OK: true, Detail: "good"}, {Name: "version", OK: true, Detail: "good"}, {Name: "space", OK: true, Detail: "good"}, {Name: "heartbeat", OK: true, Detail: "good"},
 	}, Loss: promotions.Loss{BackupAge: 42, Heartbeat: 3, Summary: "nothing: host-00 makes a final backup first"}}
+	if at := req.Moment; at != nil {
+		if at.After(then) {
+			return p, &ha.Refusal{Reason: "source db cannot be brought to " + ha.MomentText(*at)}
+		}
+		p.Moment = at
+		p.Loss.Summary = "what came after " + ha.MomentText(*at) + " in db, and after backup " + p.Backup.ID + " in the other sources"
+		p.Loss.Sources = []report.SourcePoint{{Source: "db", Time: *at, Age: 3600, Moment: true, Lacks: "it is built anew here"}, {Source: "uploads", Time: then, Age: 42}}
+		return p, nil
+	}
 	if req.Mode == ha.ModeFailover {
 		p.Loss.Summary = "what was changed after backup " + p.Backup.ID + ", 42s ago"
 		p.Backup.Warnings = []string{"uploads: 2 files have an ACL that could not be kept"}

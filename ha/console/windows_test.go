@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/e2e/server"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/moments"
+	"github.com/understudy-ha/understudy/ha/promotions"
 	"github.com/understudy-ha/understudy/ha/report"
 )
 
@@ -97,4 +98,34 @@ func TestWindowsThatAreNotKnown(t *testing.T) {
 	if text := b.Text(); strings.Contains(text, "Moments that can be restored") {
 		t.Error(text)
 	}
+}
+
+// TestAMomentIsChosenToPromoteTo: Make Active says what it would lose, and refuses one that
+// cannot be reached; a promotion that is under way says where it goes.
+func TestAMomentIsChosenToPromoteTo(t *testing.T) {
+	large := recorded(t, ha.RoleStandby)
+	at := then.Add(-time.Hour)
+	large.running = map[string]promotions.PromotionStatus{"p1": {ID: "p1", State: promotions.PromotionRunning, Mode: ha.ModeFailover, Phase: ha.PhaseEnd, Moment: &at}}
+	b := server.OpenBrowser(t, server.Desktop)
+	b.Open(serveOne(t, large))
+	signIn(b)
+	openTab(b, "make-active", "It would work now.")
+	const choose = `((at) => { const i = document.querySelector("[name=moment]"); const two = (n) => String(n).padStart(2, "0"); i.value = at.getFullYear() + "-" + two(at.getMonth() + 1) + "-" + two(at.getDate()) + "T" + two(at.getHours()) + ":" + two(at.getMinutes()) + ":" + two(at.getSeconds()); return i.dispatchEvent(new Event("change", { bubbles: true })); })(new Date(%q))`
+	b.See("Or a moment, in the time zone of this browser")
+	server.Eval[bool](b, fmt.Sprintf(choose, at.Format(time.RFC3339)))
+	b.See("Lost: what came after", "in db, and after backup", "Each source would come back up to:")
+	b.WaitFor("the moment is marked, and is no warning", `[...document.querySelectorAll(".points .badge")].map((e) => e.className.replace("badge", "").trim() + ":" + e.textContent).join(", ") === ":moment, :backup"`)
+	if loss := server.Eval[string](b, `document.querySelector(".loss-box").className`); strings.Contains(loss, "good") {
+		t.Errorf("a switchover to a moment is said to lose nothing: %s", loss)
+	}
+	onEveryScreen(b, "moment")
+	server.Eval[bool](b, fmt.Sprintf(choose, then.Add(time.Hour).Format(time.RFC3339)))
+	b.See("It would be refused.", "Source db cannot be brought to")
+	b.WaitFor("the button cannot be used", `document.querySelector("form.promote button[type=submit]").disabled`)
+
+	goes := large.status
+	goes.Promotion = &ha.Promotion{ID: "p1", By: "user bob", Phase: ha.PhaseEnd}
+	say(b, goes)
+	b.See("To the moment", at.UTC().Format("2006-01-02T15:04:05Z"))
+	b.WaitFor("the end of the streams is a stage", `document.querySelector(".stepper .now")?.textContent.includes("Restore and verify")`)
 }

@@ -45,6 +45,9 @@ func controlTells(object any) (e ClusterEvent, cut *backup.Ref) {
 			e.Backup = o.Restored.ID
 			e.Text += ", from backup " + e.Backup
 		}
+		if o.Moment != nil {
+			e.Text += " and the log up to " + ha.MomentText(*o.Moment)
+		}
 		if o.CutOff != nil {
 			e.Text += "; what came after it, up to " + o.CutOff.ID + ", is superseded"
 		}

@@ -25,6 +25,8 @@ type Takeover struct {
 	Old      string    `json:"old,omitempty"`      // the one that it replaced
 	Restored string    `json:"restored,omitempty"` // id of the backup
 	CutOff   string    `json:"cut_off,omitempty"`  // id of the newest one that it superseded
+	// Moment is what the sources were brought to whose log has the time of each change.
+	Moment *time.Time `json:"moment,omitempty"`
 	// Salvaged is what instances that were replaced say that they kept.
 	Salvaged []Salvaged `json:"salvaged,omitempty"`
 	// Unstopped says that nothing on the host of the old one can stop its application:
@@ -60,7 +62,7 @@ func (c *Chain) Takeover(ctx context.Context, epoch uint64) (*Takeover, error) {
 	mk := object.(*ha.Marker)
 	t := &Takeover{
 		Epoch: mk.Epoch, Time: mk.Time, Mode: mk.Mode, By: mk.By, Reason: mk.Reason,
-		Active: mk.Active.Name, Old: mk.Old.Name, Restored: IDOf(mk.Restored), CutOff: IDOf(mk.CutOff),
+		Active: mk.Active.Name, Old: mk.Old.Name, Restored: IDOf(mk.Restored), CutOff: IDOf(mk.CutOff), Moment: mk.Moment,
 	}
 	if t.Unstopped, err = c.unstopped(ctx, mk); err != nil {
 		return nil, err
@@ -167,7 +169,11 @@ func (t *Takeover) lost() []string {
 		if len(t.Brought) > 0 {
 			but = ", but for logs that were shipped,"
 		}
-		say("what came after backup %s on %s%s is not here: the failover to epoch %d did without it; %s keeps it as a salvage backup once its agent runs again, and that is told here", t.Restored, t.Old, but, t.Epoch, t.Old)
+		what := "backup " + t.Restored
+		if t.Moment != nil {
+			what += " (of logs with times: after " + ha.MomentText(*t.Moment) + ")"
+		}
+		say("what came after %s on %s%s is not here: the failover to epoch %d did without it; %s keeps it as a salvage backup once its agent runs again, and that is told here", what, t.Old, but, t.Epoch, t.Old)
 	}
 	if len(all) > 0 && t.Mode == ha.ModeFailover {
 		for _, b := range t.Brought {

@@ -227,9 +227,15 @@ type Item struct {
 	Window *Window
 }
 
+// Moment is what one is made of.
+type Moment struct {
+	Backup backup.Ref // the newest that is not later
+	Items  []Item     // one a source of it
+}
+
 // At says what a moment is made of: each source whose log has it, and the others as in the
 // newest backup that is not later. A moment in no window of such a source is refused.
-func (m *Moments) At(ctx context.Context, at time.Time) ([]Item, error) {
+func (m *Moments) At(ctx context.Context, at time.Time) (*Moment, error) {
 	if len(m.Sources) == 0 {
 		return nil, refusef("no source has its log in the bucket from a base on, so there are backups alone: list them with understudy backups")
 	}
@@ -240,7 +246,7 @@ func (m *Moments) At(ctx context.Context, at time.Time) ([]Item, error) {
 	case newest == nil:
 		return nil, m.outside(&m.Sources[0], at)
 	}
-	var items []Item
+	is := &Moment{Backup: ref}
 	for _, e := range newest.Sources {
 		item := Item{Ref: ref, Entry: e}
 		if s := m.named(e.Name); s != nil {
@@ -249,9 +255,9 @@ func (m *Moments) At(ctx context.Context, at time.Time) ([]Item, error) {
 			}
 			item.Ref, item.Entry = item.Window.ref, item.Window.entry
 		}
-		items = append(items, item)
+		is.Items = append(is.Items, item)
 	}
-	return items, nil
+	return is, nil
 }
 
 // newestAt is the newest backup that is not later than a moment; nil: there is none. The

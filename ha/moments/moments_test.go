@@ -233,24 +233,24 @@ func TestAMomentIsMadeOf(t *testing.T) {
 	b.ship(1, "b", 7, 9)
 	m := find(t, b)
 	for minute, want := range map[float64]string{1: "at-4 at-1", 4.5: "at-4 at-4", 5: "at-4 at-4", 7.5: "at-7 at-7", 9: "at-7 at-7"} {
-		items, err := m.At(t.Context(), at(minute))
-		if err != nil || len(items) != 2 || items[0].Ref.ID+" "+items[1].Ref.ID != want || items[0].Window == nil || items[1].Window != nil {
-			t.Errorf("minute %v: %+v, %v", minute, items, err)
+		is, err := m.At(t.Context(), at(minute))
+		if err != nil || len(is.Items) != 2 || is.Items[0].Ref.ID+" "+is.Items[1].Ref.ID != want || is.Items[0].Window == nil || is.Items[1].Window != nil || is.Backup != is.Items[1].Ref {
+			t.Errorf("minute %v: %+v, %v", minute, is, err)
 		}
 	}
 	for _, minute := range []float64{0, 0.99, 5.01, 6.99, 9.01} {
-		items, err := m.At(t.Context(), at(minute))
+		is, err := m.At(t.Context(), at(minute))
 		const windows = "to any moment from 2026-03-01T12:01:00.000Z to 2026-03-01T12:05:00.000Z, from 2026-03-01T12:07:00.000Z to 2026-03-01T12:09:00.000Z"
 		if !ha.IsRefusal(err) || !strings.Contains(err.Error(), windows) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("minute %v: %+v, %v", minute, items, err)
+			t.Errorf("minute %v: %+v, %v", minute, is, err)
 		}
 	}
-	items, err := m.At(t.Context(), at(8.5))
+	is, err := m.At(t.Context(), at(8.5))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log []stream.Position
-	err = m.Log(items[0].Window, nil)(t.Context(), 80, func(at stream.Position, _ []byte) error {
+	err = m.Log(is.Items[0].Window, nil)(t.Context(), 80, func(at stream.Position, _ []byte) error {
 		log = append(log, at)
 		return nil
 	})
@@ -271,8 +271,8 @@ func TestFewManifestsAreRead(t *testing.T) {
 	if b.read != 4 || len(m.Sources[0].Windows) != 4 {
 		t.Errorf("%d manifests were read for %d windows", b.read, len(m.Sources[0].Windows))
 	}
-	if items, err := m.At(t.Context(), at(300.2)); err != nil || b.read != 5 || items[1].Ref.ID != "at-300" {
-		t.Errorf("%+v by %d manifests, %v", items, b.read, err)
+	if is, err := m.At(t.Context(), at(300.2)); err != nil || b.read != 5 || is.Backup.ID != "at-300" {
+		t.Errorf("%+v by %d manifests, %v", is, b.read, err)
 	}
 }
 
@@ -283,12 +283,12 @@ func TestLogBeforeABaseIsRead(t *testing.T) {
 	b.add(7, nil, joining(2, "a", 7, 8))
 	b.add(8, nil, joining(2, "a", 7, 9))
 	m := find(t, b)
-	items, err := m.At(t.Context(), at(6))
-	if err != nil || items[0].Ref.ID != "at-1" {
-		t.Fatalf("%+v, %v", items, err)
+	is, err := m.At(t.Context(), at(6))
+	if err != nil || is.Items[0].Ref.ID != "at-1" {
+		t.Fatalf("%+v, %v", is, err)
 	}
 	opened, log := "", ""
-	more := m.Log(items[0].Window, func(_ context.Context, ref backup.Ref) (*pack.Reader, error) {
+	more := m.Log(is.Items[0].Window, func(_ context.Context, ref backup.Ref) (*pack.Reader, error) {
 		opened = ref.ID
 		return nil, nil
 	})
@@ -299,7 +299,7 @@ func TestLogBeforeABaseIsRead(t *testing.T) {
 	if opened != "at-8" || log != "20 a7" || err == nil || err.Error() != "enough" {
 		t.Errorf("backup %q, log %q, %v", opened, log, err)
 	}
-	more = m.Log(items[0].Window, func(context.Context, backup.Ref) (*pack.Reader, error) { return nil, blobstore.ErrUnavailable })
+	more = m.Log(is.Items[0].Window, func(context.Context, backup.Ref) (*pack.Reader, error) { return nil, blobstore.ErrUnavailable })
 	if err := more(t.Context(), 20, nil); !errors.Is(err, blobstore.ErrUnavailable) {
 		t.Errorf("while the bucket is away: %v", err)
 	}

@@ -25,6 +25,9 @@ func (p *Preflight) checkRehearsal(o *Promotions, req PromotionRequest, id strin
 		c.Detail = when + ", and no longer staged: the restore runs first"
 	}
 	c.Detail += one.Remarks()
+	if c.OK && req.Moment != nil {
+		c.Detail = "none is of a moment: the restore runs first"
+	}
 	p.Checks = append(p.Checks, c)
 }
 

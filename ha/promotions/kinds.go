@@ -13,17 +13,18 @@ import (
 // whether that would work and what would be lost. It is the body of the API's call, and
 // the context of a call says who asks (event.Actor).
 type PromotionRequest struct {
-	Backup               string  `json:"backup,omitempty" maxLength:"256" doc:"id of the backup to restore; empty: the newest"`
-	Mode                 ha.Mode `json:"mode,omitempty" enum:"switchover,failover" default:"switchover"`
-	DryRun               bool    `json:"dry_run,omitempty"`
-	AllowVersionMismatch bool    `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
-	AllowFailedRehearsal bool    `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
-	WithoutLog           bool    `json:"without_log,omitempty" doc:"give up the logs of sources that come after the backup, where what is in the bucket of them cannot be read: the backup is restored as it is"`
-	WaiveSalvage         bool    `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
-	HostIsOff            bool    `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
-	AppIsStopped         bool    `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`
-	Shown                string  `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
-	Reason               string  `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
+	Backup               string     `json:"backup,omitempty" maxLength:"256" doc:"id of the backup to restore; empty: the newest"`
+	Moment               *time.Time `json:"moment,omitempty" doc:"bring the sources whose log has the time of each change to this moment, and all others to the newest backup that is not later; goes with no backup"`
+	Mode                 ha.Mode    `json:"mode,omitempty" enum:"switchover,failover" default:"switchover"`
+	DryRun               bool       `json:"dry_run,omitempty"`
+	AllowVersionMismatch bool       `json:"allow_version_mismatch,omitempty" doc:"restore a backup of another version of the application"`
+	AllowFailedRehearsal bool       `json:"allow_failed_rehearsal,omitempty" doc:"restore a backup whose rehearsal failed on this instance"`
+	WithoutLog           bool       `json:"without_log,omitempty" doc:"give up the logs of sources that come after the backup, where what is in the bucket of them cannot be read: the backup is restored as it is"`
+	WaiveSalvage         bool       `json:"waive_salvage,omitempty" doc:"give up a salvage backup that this instance still owes"`
+	HostIsOff            bool       `json:"host_is_off,omitempty" doc:"your word that the host of the old active is off: a failover does not wait for its application to stop; refused under strict fencing"`
+	AppIsStopped         bool       `json:"application_is_stopped,omitempty" doc:"your word that the application of the active is stopped, where nothing but people can stop it: a switchover from there needs it; refused under strict fencing"`
+	Shown                string     `json:"shown,omitempty" maxLength:"256" doc:"id of the newest backup that the operator was shown; a newer one refuses a failover"`
+	Reason               string     `json:"reason,omitempty" maxLength:"1000" doc:"for people"`
 }
 
 // Preflight says whether a promotion would work now, and what it would lose.
@@ -31,8 +32,11 @@ type Preflight struct {
 	OK     bool               `json:"ok"`
 	Mode   ha.Mode            `json:"mode"`
 	Backup control.BackupInfo `json:"backup"` // to be restored
-	Checks []Check            `json:"checks"`
-	Loss   Loss               `json:"loss"`
+	// Moment is what sources would be brought to, with the log after the backup: loss.sources
+	// says which.
+	Moment *time.Time `json:"moment,omitempty"`
+	Checks []Check    `json:"checks"`
+	Loss   Loss       `json:"loss"`
 	// Wait is for what, and how long, the promotion would wait once it has
 	// committed; nil: for nothing.
 	Wait *report.Wait `json:"wait,omitempty"`
@@ -97,7 +101,8 @@ type PromotionStatus struct {
 	Mode   ha.Mode        `json:"mode,omitempty"`
 	Phase  ha.Phase       `json:"phase,omitempty"`
 	Backup string         `json:"backup,omitempty"`
-	Epoch  uint64         `json:"epoch,omitempty"` // the new one, once promoted
+	Moment *time.Time     `json:"moment,omitempty"` // that it goes to, with the log after the backup
+	Epoch  uint64         `json:"epoch,omitempty"`  // the new one, once promoted
 	Steps  []ha.Step      `json:"steps,omitempty"`
 	Error  string         `json:"error,omitempty"`
 	// Downtime is for how long a switchover kept the application stopped, from

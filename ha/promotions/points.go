@@ -36,6 +36,21 @@ func (o *Promotions) points(s report.Status, h *ha.Head, chosen control.BackupIn
 	return all
 }
 
+// pointsAt says up to when each source would come back by a moment.
+func (o *Promotions) pointsAt(s report.Status, chosen control.BackupInfo, at *moment) (all []report.SourcePoint) {
+	now := o.host.Clock.Now().Wall
+	for _, item := range at.is.Items {
+		p := report.SourcePoint{Source: item.Entry.Name, Time: chosen.Time}
+		if item.Window != nil {
+			p.Time, p.Moment = at.time, true
+			p.Lacks = "it is built anew here" + o.tookText(s, chosen.ID)
+		}
+		p.Age = max(0, now.Sub(p.Time)).Seconds()
+		all = append(all, p)
+	}
+	return all
+}
+
 // hasReplica reports whether this instance has a replica of a source.
 func hasReplica(s report.Status, source string) bool {
 	return slices.ContainsFunc(s.Streams, func(one report.StreamStatus) bool { return one.Replica && one.Source == source })
@@ -62,6 +77,6 @@ func (r *Reported) drop(points []report.SourcePoint) {
 		return
 	}
 	r.Sources = slices.DeleteFunc(r.Sources, func(s SourceReported) bool {
-		return slices.ContainsFunc(points, func(p report.SourcePoint) bool { return p.Source == s.Name && p.Stream != "" })
+		return slices.ContainsFunc(points, func(p report.SourcePoint) bool { return p.Source == s.Name && (p.Stream != "" || p.Moment) })
 	})
 }

@@ -50,11 +50,16 @@ func (o *Promotions) preflight(ctx context.Context, req PromotionRequest) (Prefl
 	if text := control.OlderText(h, s.Seen); text != "" {
 		p.check("head", errors.New(text))
 	}
+	at, err := o.moment(ctx, &req)
+	if err != nil {
+		return p, choice{}, err
+	}
 	info, m, err := o.host.Catalogue.Find(ctx, h, req.Backup)
 	if err != nil {
 		return p, choice{}, err
 	}
-	p.Backup = info
+	m = at.manifest(m)
+	p.Backup, p.Moment = info, req.Moment
 	c, err := o.choose(ctx, h, req, info)
 	if err != nil {
 		return p, choice{}, err
@@ -69,7 +74,7 @@ func (o *Promotions) preflight(ctx context.Context, req PromotionRequest) (Prefl
 		return p, c, err
 	}
 	p.checkWait(s, h, req)
-	p.Loss, err = o.loss(ctx, s, h, req, p.Mode, info, m)
+	p.Loss, err = o.loss(ctx, s, h, req, p.Mode, info, m, at)
 	p.OK = !slices.ContainsFunc(p.Checks, func(c Check) bool { return !c.OK })
 	return p, c, err
 }
@@ -143,7 +148,7 @@ func roleCheck(s report.Status, req PromotionRequest) error {
 // newest by its id is the newest: a switchover restores the final backup then.
 func (o *Promotions) choose(ctx context.Context, h *ha.Head, req PromotionRequest, info control.BackupInfo) (choice, error) {
 	var c choice
-	if !info.Newest {
+	if !info.Newest || req.Moment != nil {
 		ref := info.Ref
 		c.backup = &ref
 	}
@@ -154,7 +159,7 @@ func (o *Promotions) choose(ctx context.Context, h *ha.Head, req PromotionReques
 		}
 		c.shown = &shown.Ref
 	}
-	if req.Backup != "" && c.shown == nil && info.Newest {
+	if req.Backup != "" && req.Moment == nil && c.shown == nil && info.Newest {
 		ref := info.Ref
 		c.shown = &ref
 	}
@@ -215,7 +220,7 @@ func (p *Preflight) checkWait(s report.Status, h *ha.Head, req PromotionRequest)
 }
 
 // loss says what the promotion would lose.
-func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, req PromotionRequest, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest) (Loss, error) {
+func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, req PromotionRequest, mode ha.Mode, chosen control.BackupInfo, m *backup.Manifest, at *moment) (Loss, error) {
 	l := Loss{BackupAge: max(0, o.host.Clock.Now().Wall.Sub(chosen.Time)).Seconds(), Heartbeat: -1}
 	if s.HeadAlive {
 		l.Heartbeat = s.HeadAge
@@ -229,10 +234,14 @@ func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, req 
 			return l, err
 		}
 	}
-	l.Sources = o.points(s, h, chosen, req.WithoutLog, m)
+	if l.Sources = o.points(s, h, chosen, req.WithoutLog, m); at != nil {
+		l.Sources = o.pointsAt(s, chosen, at)
+	}
 	l.Reported.drop(l.Sources)
 	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)
 	switch {
+	case at != nil:
+		l.Summary = at.lost(chosen.ID, len(l.Newer))
 	case mode == ha.ModeSwitchover && chosen.Newest:
 		l.Summary = fmt.Sprintf("nothing: %s makes a final backup first", s.Active)
 	case chosen.Newest && len(l.Sources) > 0:

@@ -32,7 +32,7 @@ func (o *Promotions) Promote(ctx context.Context, req PromotionRequest) (string,
 	by := cmp.Or(event.Actor(ctx), "an operator")
 	id, answer, err := o.host.Asking.Ask(ctx, func(id string) ha.Event {
 		return ha.Promote{
-			Request: id, Mode: p.Mode, Chosen: chosen.backup, Shown: chosen.shown,
+			Request: id, Mode: p.Mode, Chosen: chosen.backup, Moment: req.Moment, Shown: chosen.shown,
 			By: by, Reason: req.Reason, WaiveSalvage: req.WaiveSalvage, AllowFailedRehearsal: req.AllowFailedRehearsal,
 			WithoutLog: req.WithoutLog, HostIsOff: req.HostIsOff, AppIsStopped: req.AppIsStopped,
 		}
@@ -70,7 +70,7 @@ func (o *Promotions) Promotion(id string) (PromotionStatus, bool) {
 	defer o.mu.Unlock()
 	if p := core.Promotion; p != nil && p.ID == id {
 		s := PromotionStatus{
-			ID: id, State: PromotionRunning, Mode: p.Mode, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: o.host.Progress(),
+			ID: id, State: PromotionRunning, Mode: p.Mode, Moment: p.Moment, Phase: p.Phase, Steps: p.Steps, Error: p.Error, Working: core.Work, Progress: o.host.Progress(),
 			Waiting: report.WaitOf(core.Waiting, o.host.Clock.Now().Mono-at.Mono),
 		}
 		if p.Backup != nil {
@@ -93,7 +93,7 @@ func (o *Promotions) Remember(last *ha.Result) {
 		return
 	}
 	s := PromotionStatus{
-		ID: last.ID, State: PromotionRolledBack, Backup: last.Backup, Steps: last.Steps, Error: last.Error, Ended: &last.Time,
+		ID: last.ID, State: PromotionRolledBack, Backup: last.Backup, Moment: last.Moment, Steps: last.Steps, Error: last.Error, Ended: &last.Time,
 		Downtime: time.Duration(last.Downtime).Seconds(),
 	}
 	if last.Promoted {

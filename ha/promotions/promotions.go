@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
@@ -26,6 +27,8 @@ type State interface {
 // Catalogue finds backups by their ids.
 type Catalogue interface {
 	Find(ctx context.Context, h *ha.Head, id string) (control.BackupInfo, *backup.Manifest, error)
+	// Moments are the moments that sources can be brought to.
+	Moments(ctx context.Context) (*moments.Moments, error)
 }
 
 // Rehearsals are those of the cached backups.

@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
 	"github.com/understudy-ha/understudy/ha/event"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/ha/report"
 	"github.com/understudy-ha/understudy/ha/requests"
 )
@@ -47,7 +48,10 @@ type standby struct {
 	head      *ha.Head
 	newest    control.BackupInfo
 	manifest  *backup.Manifest
+	moments   func() (*moments.Moments, error)
 }
+
+func (s *standby) Moments(context.Context) (*moments.Moments, error) { return s.moments() }
 
 func (s *standby) Hand(_ context.Context, ev ha.Event) error {
 	e, ok := ev.(ha.Promote)

@@ -15,6 +15,8 @@ type SourcePoint struct {
 	Source string `json:"source"`
 	// Stream is the one whose log brings it there; "": the backup does.
 	Stream string `json:"stream,omitempty"`
+	// Moment says that the log which brings it there goes no further.
+	Moment bool `json:"moment,omitempty"`
 	// Time says that what was written by then would be there, on the active's clock.
 	Time time.Time `json:"time"`
 	Age  float64   `json:"age_seconds"`
@@ -27,6 +29,8 @@ type SourcePoint struct {
 func (p SourcePoint) String() string {
 	text := p.Source + ": " + ago(p.Age) + " ago"
 	switch {
+	case p.Moment:
+		return text + " (a moment in its log: " + p.Lacks + ")"
 	case p.Stream == "" && p.Lacks == "":
 		return text + " (backup)"
 	case p.Stream == "":

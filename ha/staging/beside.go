@@ -32,6 +32,11 @@ type findings struct {
 // probe. Where the probe has judged this very stage already it is not asked
 // again; with anyway its word does not count.
 func (s *Stage) beside(ctx context.Context, ref backup.Ref, anyway bool) (f findings, err error) {
+	return s.judged(ctx, ref, anyway, func(ctx context.Context) (findings, bool, error) { return s.putBeside(ctx, ref) })
+}
+
+// judged is beside, by what put stages of a backup that is held.
+func (s *Stage) judged(ctx context.Context, ref backup.Ref, anyway bool, put func(context.Context) (f findings, fresh bool, err error)) (f findings, err error) {
 	release, err := s.hold(ctx, ref)
 	if err != nil {
 		return findings{}, err
@@ -42,7 +47,7 @@ func (s *Stage) beside(ctx context.Context, ref backup.Ref, anyway bool) (f find
 	}
 	passed := s.staged() == ref.ID && s.cfg.Rehearsals.passed(ref.ID)
 	var fresh bool
-	if f, fresh, err = s.putBeside(ctx, ref); err != nil {
+	if f, fresh, err = put(ctx); err != nil {
 		return f, err
 	}
 	if f.proven = passed && !fresh; f.proven {
@@ -51,7 +56,7 @@ func (s *Stage) beside(ctx context.Context, ref backup.Ref, anyway bool) (f find
 	if f.output, err = s.cfg.Judge.Probe(ctx, ref); err != nil && anyway && ctx.Err() == nil {
 		s.cfg.Log.Note(ctx, event.Warn, "rehearsal", fmt.Sprintf("backup %s is restored on an operator's word, against the probe's: %v", ref.ID, application.WithOutput(err, f.output)), nil)
 		if errors.Is(err, source.ErrWritten) {
-			_, _, err := s.putBeside(ctx, ref)
+			_, _, err := put(ctx)
 			return f, err
 		}
 		return f, nil
@@ -81,12 +86,9 @@ func (s *Stage) hold(ctx context.Context, ref backup.Ref) (release func() error,
 // already.
 func (s *Stage) putBeside(ctx context.Context, ref backup.Ref) (f findings, fresh bool, err error) {
 	defer s.cfg.Progress.Clear()
-	cached, m, err := s.cfg.Cache.Manifest(s.cfg.Repo, ref.ID)
+	m, err := s.manifest(ref)
 	if err != nil {
 		return f, false, err
-	}
-	if cached.Digest != ref.Digest {
-		return f, false, fmt.Errorf("restore backup %s: the cached one is another (digest %s instead of %s)", ref.ID, cached.Digest, ref.Digest)
 	}
 	for _, e := range m.Sources {
 		f.bytes += e.Size
@@ -109,6 +111,15 @@ func (s *Stage) putBeside(ctx context.Context, ref backup.Ref) (f findings, fres
 	s.cfg.Log.TroubleOver(ctx, stageKind, rottenKey, "what was not as it was restored is restored again")
 	err = f.examined(s.Swapper(), m)
 	return f, !ready, err
+}
+
+// manifest is that of a backup that is held.
+func (s *Stage) manifest(ref backup.Ref) (*backup.Manifest, error) {
+	cached, m, err := s.cfg.Cache.Manifest(s.cfg.Repo, ref.ID)
+	if err == nil && cached.Digest != ref.Digest {
+		err = fmt.Errorf("restore backup %s: the cached one is another (digest %s instead of %s)", ref.ID, cached.Digest, ref.Digest)
+	}
+	return m, err
 }
 
 // tellInspected says what was wrong with a stage that was brought forward.

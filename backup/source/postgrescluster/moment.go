@@ -55,13 +55,13 @@ func exportMoment(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pl
 	if err != nil {
 		return reached, err
 	}
-	if m.Time.Before(f.StopTime) { // what the base has of later commits nobody knows
-		return reached, fmt.Errorf("the base is whole from %s on: choose a later moment", f.StopTime.Format(time.RFC3339Nano))
+	if err := afterBase(f, m); err != nil {
+		return reached, err
 	}
 	err = swap.Export(ctx, at, func(made *fsx.Dir) error {
 		return fill(ctx, r, e, f, made, func(who owner) error {
 			return inLog(made, func(logs *fsx.Dir) error {
-				reached, err = plantMoment(ctx, r, *e.Extra, f, logs, who, m)
+				reached, _, err = plantMoment(ctx, r, *e.Extra, f, logs, who, m)
 				return err
 			})
 		})
@@ -69,10 +69,41 @@ func exportMoment(ctx context.Context, r *pack.Reader, e source.Entry, at fsx.Pl
 	return reached, err
 }
 
-// plantMoment writes the log up to a moment.
-func plantMoment(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, logs *fsx.Dir, who owner, m source.Moment) (reached source.Reached, err error) {
+// afterBase refuses a moment before the base is whole: what it has of later commits nobody
+// knows.
+func afterBase(f Facts, m source.Moment) error {
+	if m.Time.Before(f.StopTime) {
+		return fmt.Errorf("the base is whole from %s on: choose a later moment", f.StopTime.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// StageMoment implements MomentStager. The server may run.
+func (s *Source) StageMoment(ctx context.Context, r *pack.Reader, e source.Entry, m source.Moment) (reached source.Reached, err error) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	err = s.stager.stageWith(ctx, e, r, func(f *Facts, made *fsx.Dir, who owner) (last wal.Record, err error) {
+		if err := afterBase(*f, m); err != nil {
+			return last, err
+		}
+		err = inLog(made, func(logs *fsx.Dir) (err error) {
+			var end wal.LSN
+			if reached, end, err = plantMoment(ctx, r, *e.Extra, *f, logs, who, m); err != nil {
+				return err
+			}
+			f.To, f.ToTime = end, m.Time
+			last, err = (&segments{dir: logs, timeline: f.Timeline, size: f.Segment}).last(ctx, f.From, end)
+			return err
+		})
+		return last, err
+	})
+	return reached, s.say("stage %s", err)
+}
+
+// plantMoment writes the log up to a moment, and returns where that ends.
+func plantMoment(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts, logs *fsx.Dir, who owner, m source.Moment) (reached source.Reached, end wal.LSN, err error) {
 	if err := writeHistory(f, logs, who); err != nil {
-		return reached, err
+		return reached, 0, err
 	}
 	c := newCutter(f, logs, who, m.Time)
 	defer func() { err = errors.Join(err, c.to.close()) }()
@@ -81,7 +112,7 @@ func plantMoment(ctx context.Context, r chunks.Reader, list pack.Stream, f Facts
 		err = m.More(ctx, stream.Position(f.To), func(at stream.Position, log []byte) error { return c.write(wal.LSN(at), log) })
 	}
 	if err != nil && !errors.Is(err, wal.ErrTold) {
-		return reached, err
+		return reached, 0, err
 	}
 	return c.end()
 }
@@ -134,20 +165,20 @@ func (c *cutter) write(at wal.LSN, log []byte) error {
 }
 
 // end makes the log end before the commit that is later.
-func (c *cutter) end() (reached source.Reached, err error) {
-	end := c.scanner.End()
+func (c *cutter) end() (reached source.Reached, end wal.LSN, err error) {
+	end = c.scanner.End()
 	if c.later != nil {
 		end = c.later.Start
 		if err := c.blank(end); err != nil {
-			return reached, err
+			return reached, 0, err
 		}
 		reached.Later = &c.later.Time
 	}
 	if end < c.f.Stop {
-		return reached, fmt.Errorf("the log has a later commit at %s, before the base is whole at %s: the server's clock went back; choose a later moment", end, c.f.Stop)
+		return reached, 0, fmt.Errorf("the log has a later commit at %s, before the base is whole at %s: the server's clock went back; choose a later moment", end, c.f.Stop)
 	}
 	reached.Position, reached.Last = end.String(), c.last
-	return reached, c.to.sync()
+	return reached, end, c.to.sync()
 }
 
 // blank writes zeros over what was written from a position on.

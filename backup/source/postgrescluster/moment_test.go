@@ -341,3 +341,38 @@ func (s *testServer) inserts() (end func()) {
 		group.Wait()
 	}
 }
+
+// TestAMomentIsStaged, swapped in and promoted: the server has what it had then, row for row,
+// on the timeline of its epoch, and can be backed up and go on. For a follower the stage ends
+// where its log was cut.
+func TestAMomentIsStaged(t *testing.T) {
+	r, other := newMomentRig(t), newTestServer(t)
+	to := other.source(nil)
+	ctx := t.Context()
+	at := r.commits[len(r.commits)/2].time
+	_, err := to.StageMoment(ctx, r.vault.Reader(), r.entry, source.Moment{Time: r.is.Since.Add(-time.Microsecond), More: r.more})
+	sourcetest.MustFail(t, err, "the base is whole from")
+	reached, err := to.StageMoment(ctx, r.vault.Reader(), r.entry, source.Moment{Time: at, More: r.more})
+	sourcetest.Must(t, err)
+	want, later := r.want(at)
+	if reached.Later == nil || !reached.Later.Equal(later.time) {
+		t.Errorf("reached %+v, and the first later commit is %+v", reached, later)
+	}
+	followed, ok, err := to.Followed(ctx, nil)
+	if err != nil || !ok || wal.LSN(followed).String() != reached.Position {
+		t.Errorf("the stage has its log up to %s, %v, %v; reached %s", wal.LSN(followed), ok, err, reached.Position)
+	}
+	sourcetest.Must(t, to.Swap(ctx))
+	sourcetest.Must(t, to.Discard(ctx))
+	sourcetest.Must(t, to.Start(ctx, 7))
+	if has := r.has(other); has != want {
+		t.Errorf("there is\n%s\nand not\n%s", has, want)
+	}
+	if r.server.timeline() == other.timeline() {
+		t.Errorf("timeline %s once more", other.timeline())
+	}
+	other.sql("CREATE TABLE goes_on AS SELECT 1")
+	if next, _ := sourcetest.NewVault(t).Backup(t, to); next.Kind != r.entry.Kind {
+		t.Errorf("a backup of it: %+v", next)
+	}
+}

@@ -50,6 +50,16 @@ func (st *stager) accept(ctx context.Context, e source.Entry) (Facts, error) {
 
 // stage builds a stage in the place of any earlier one.
 func (st *stager) stage(ctx context.Context, r *pack.Reader, e source.Entry) error {
+	return st.stageWith(ctx, e, r, func(f *Facts, made *fsx.Dir, who owner) (wal.Record, error) {
+		return plantLog(ctx, r, *e.Extra, *f, made, who)
+	})
+}
+
+// logPlanter writes the log into a new data folder, and returns the last record that is
+// whole. It may change the facts: to where the log ends.
+type logPlanter func(f *Facts, made *fsx.Dir, who owner) (wal.Record, error)
+
+func (st *stager) stageWith(ctx context.Context, e source.Entry, r chunks.Reader, plantLog logPlanter) error {
 	f, err := st.accept(ctx, e)
 	if err != nil {
 		return err
@@ -61,7 +71,7 @@ func (st *stager) stage(ctx context.Context, r *pack.Reader, e source.Entry) err
 		if err := x.Prepare(f.Parents); err != nil {
 			return err
 		}
-		return x.At().Build(ctx, func(made *fsx.Dir) error { return st.build(ctx, r, e, f, x.At(), made) })
+		return x.At().Build(ctx, func(made *fsx.Dir) error { return st.build(ctx, r, e, f, x.At(), made, plantLog) })
 	})
 	folder, need := st.space(e)
 	return source.SayFull(err, need, folder)
@@ -77,7 +87,7 @@ func (st *stager) space(e source.Entry) (string, int64) {
 	return filepath.Dir(fsx.RealPathOr(st.place.path)), f.BaseBytes + f.logSize() + segments*int64(f.Segment)
 }
 
-func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f Facts, s *stage.Stage, made *fsx.Dir) error {
+func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f Facts, s *stage.Stage, made *fsx.Dir, plantLog logPlanter) error {
 	who, mode, err := ownerOf(s.Place, f)
 	if err != nil {
 		return err
@@ -85,7 +95,7 @@ func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f 
 	if err := plant(ctx, r, e, made, who); err != nil {
 		return err
 	}
-	end, err := plantLog(ctx, r, *e.Extra, f, made, who)
+	end, err := plantLog(&f, made, who)
 	if err != nil {
 		return err
 	}

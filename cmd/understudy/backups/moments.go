@@ -51,7 +51,7 @@ type Restored struct {
 
 // Export writes the sources into a folder, as they were at a moment.
 func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress func(backup.Progress)) ([]Restored, error) {
-	items, err := m.At(ctx, at)
+	is, err := m.At(ctx, at)
 	if ha.IsRefusal(err) {
 		err = exit.With(exit.ErrRefused, err)
 	}
@@ -60,7 +60,7 @@ func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress
 	}
 	readers := make(map[string]*pack.Reader)
 	var parts []restore.Part
-	for _, item := range items {
+	for _, item := range is.Items {
 		if readers[item.Ref.ID] == nil {
 			if readers[item.Ref.ID], err = m.open(ctx, item.Ref); err != nil {
 				return nil, err
@@ -76,8 +76,8 @@ func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Restored, len(items))
-	for i, item := range items {
+	all := make([]Restored, len(is.Items))
+	for i, item := range is.Items {
 		all[i] = Restored{Item: item}
 		if is, ok := reached[item.Entry.Name]; ok {
 			all[i].Reached = &is

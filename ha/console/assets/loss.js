@@ -1,11 +1,12 @@
 // What a promotion would lose, and since when.
 
-import { ago, time } from "./clock.js";
+import { ago, readable, time } from "./clock.js";
 import { pointsLine } from "./points.js";
 import { upper } from "./state.js";
 
 // lossOf says what a look before a promotion found.
 export function lossOf(p, s) {
+  if (p.moment) return readable(p.loss.summary);
   if (p.mode === "switchover" && !p.loss.newer?.length) return `${upper(p.loss.summary.replace(/^nothing:/, "nothing is lost:"))}.`;
   const newer = p.loss.newer?.length ?? 0;
   if (p.loss.sources?.length && !newer) return ["what changed after the recovery point of each source", s.active ? ` on ${s.active}` : "", ": ", pointsLine(p.loss.sources)];

@@ -9,6 +9,7 @@ import { follow } from "./promotion.js";
 import { pointsKey, pointsList } from "./points.js";
 import { outcome, tookIn } from "./rehearsal.js";
 import { heartbeat, silent, upper, wait } from "./state.js";
+import { recorded } from "./windows.js";
 
 export default { title: "Make Active", only: (s) => s.role === "standby" || !!s.promotion, make };
 
@@ -43,12 +44,14 @@ function choose(content, ctx, watch) {
   const error = h("div", {}), loss = h("div", { role: "status" }), preview = h("div", {}), list = h("div", {}), modes = h("div", {}), refused = h("p", { class: "hint", id: uniqueId("refused"), role: "status" });
   const typed = h("input", { name: "confirm", autocomplete: "off", autocapitalize: "none", spellcheck: "false" }), reason = h("input", { name: "reason", maxlength: 1000, autocomplete: "off" });
   const button = h("button", { type: "submit", class: "danger", "aria-describedby": refused.id, disabled: true }, "Make Active");
+  const moment = h("input", { type: "datetime-local", name: "moment", step: "0.001" });
+  const moments = h("div", { class: "confirm", hidden: true }, field("Or a moment, in the time zone of this browser", moment, "Servers whose log is in the bucket are brought to it, and everything else to the newest backup that is not later. The page Backups shows which moments there are."));
   let known = [], next, looked = null, drawn = "", n = 0, gone = false, touched = false, pulse, newest = ctx.status.last_backup?.id;
 
   const form = h("form", { novalidate: true, class: "promote", onsubmit: begin },
     loss,
     h("fieldset", {}, h("legend", {}, "How"), modes),
-    h("fieldset", {}, h("legend", {}, "Backup to restore"), h("p", { class: "hint" }, "The newest is right nearly always."), list),
+    h("fieldset", {}, h("legend", {}, "Backup to restore"), h("p", { class: "hint" }, "The newest is right nearly always."), list, moments),
     exceptions(),
     h("section", { "aria-labelledby": "would-heading" }, h("h2", { id: "would-heading" }, "What would happen"), preview),
     h("div", { class: "confirm" }, field("Reason (others see it)", reason), field(`Type ${ctx.status.instance} to confirm`, typed)),
@@ -76,7 +79,8 @@ function choose(content, ctx, watch) {
   const request = () => {
     const e = form.elements, r = { mode: e.mode.value };
     const backup = picked();
-    if (backup && backup !== known.find((b) => b.newest)?.id) r.backup = backup;
+    if (moment.value) r.moment = new Date(moment.value).toISOString();
+    else if (backup && backup !== known.find((b) => b.newest)?.id) r.backup = backup;
     for (const name of words) if (e[name].checked) r[name] = true;
     return r;
   };
@@ -90,13 +94,13 @@ function choose(content, ctx, watch) {
       const p = await send("POST", "api/v1/promotions", { ...request(), dry_run: true });
       if (mine !== n || gone) return;
       looked = p;
-      const key = JSON.stringify([p.ok, p.mode, p.backup.id, p.checks, p.wait?.for, p.loss.newer?.length, pointsKey(p.loss.sources)]);
+      const key = JSON.stringify([p.ok, p.mode, p.backup.id, p.moment, p.checks, p.wait?.for, p.loss.newer?.length, pointsKey(p.loss.sources)]);
       if (key !== drawn || !quiet) { drawn = key; replace(loss, lossBox(p, ctx.status)); replace(preview, details(p, ctx.status)); }
       allow(p.ok, p.ok ? "" : `It would be refused: ${p.checks.filter((c) => !c.ok).map((c) => c.detail).join("; ")}`);
     } catch (e) {
       if (mine !== n || gone) return;
       looked = null;
-      replace(loss, h("p", { class: "notice bad" }, h("strong", {}, "Whether it would work is not known. "), e.message));
+      replace(loss, h("p", { class: "notice bad" }, h("strong", {}, e.status === 409 ? "It would be refused. " : "Whether it would work is not known. "), readable(e.message)));
       replace(preview);
       allow(false, e.message);
     }
@@ -141,6 +145,7 @@ function choose(content, ctx, watch) {
     drawBackups(known.find((b) => b.id === chosen) ?? known.find((b) => b.newest)); // none: the agent takes the newest
   }
   function drawBackups(chosen) {
+    moments.hidden = !recorded(known);
     const where = whereOf(ctx.status), more = h("button", { type: "button", class: "small", onclick: () => busy(more, error, () => load(true)) }, "Show older backups");
     replace(list, table("Backups that can be restored, newest first", ["Backup", "Age", "Size", "Cached on", "Rehearsed", "Why"], known.map((b) => {
       const id = uniqueId("backup");
@@ -181,7 +186,7 @@ function rehearsedHere(b, s) {
 
 // lossBox says first what is lost, in red where something is.
 function lossBox(p, s) {
-  const lossless = p.mode === "switchover" && !p.loss.newer?.length, dead = silent(s);
+  const lossless = p.mode === "switchover" && !p.loss.newer?.length && !p.moment, dead = silent(s);
   return h("div", { class: `notice loss-box ${!p.ok ? "bad" : lossless ? "good" : "bad"}` },
     h("p", {}, h("strong", {}, p.ok ? "It would work now." : "It would be refused.")),
     h("p", {}, lossless ? lossOf(p, s) : [h("strong", {}, "Lost: "), lossOf(p, s), "."]),
@@ -195,7 +200,7 @@ function details(p, s) {
     h("ul", { class: "checks" }, p.checks.map((c) => h("li", {}, badge(c.ok ? "ok" : "no", c.ok ? "good" : "bad"), " ", h("strong", {}, c.name), c.ok && c.detail === "good" ? "" : [": ", readable(c.detail)]))),
     p.mode === "failover" && h("p", {}, h("strong", {}, "The wait: "), p.wait ? `once it has committed, for ${wait(p.wait)}. That is nearly all the time for which the application is down.` : "none for the old active's application.",
       p.wait?.word && " If you know that its host is off, say so under Exceptions."),
-    p.loss.sources?.length > 0 && (p.mode === "failover" || p.loss.newer?.length > 0) && [h("p", {}, h("strong", {}, "Each source would come back up to:")), pointsList(p.loss.sources)],
+    p.loss.sources?.length > 0 && (p.mode === "failover" || p.moment || p.loss.newer?.length > 0) && [h("p", {}, h("strong", {}, "Each source would come back up to:")), pointsList(p.loss.sources)],
     reported.length > 0 && h("p", {}, h("strong", {}, "By the last word of the active, "), time(p.loss.reported.time), ", the backup lacks: ", reported.map((one) => `${one.name}: ${one.lacks}`).join("; "), "."),
     lacks(p.backup).length > 0 && [h("p", {}, h("strong", {}, "The backup lacks:")), h("ul", {}, lacks(p.backup).map((text) => h("li", {}, text)))],
     h("p", { class: "hint" }, "The backup is of ", time(p.backup.time), " (", ago(p.backup.time), "). ", p.loss.heartbeat_age_seconds >= 0 ? `The active was last seen ${span(p.loss.heartbeat_age_seconds)} ago.` : `The active has not been seen alive${silent(s) ? "" : " by this agent"} lately.`),

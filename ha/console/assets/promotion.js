@@ -11,11 +11,11 @@ import { lossOf } from "./loss.js";
 // it, if this page began it. lost is told of a connection that was lost, where the box is
 // not shown. The function that it returns ends it.
 export function follow(box, ctx, id, { asked, by, ended, here, lost }) {
-  const view = stepper(), error = h("div", {}), result = h("div", {});
+  const view = stepper(), error = h("div", {}), result = h("div", {}), moment = h("p", { class: "hint" });
   const cancel = h("button", { type: "button", onclick: () => busy(cancel, error, () => send("DELETE", `api/v1/promotions/${encodeURIComponent(id)}`)) }, "Give up, and put everything back");
   const actions = h("div", { class: "actions" }, ctx.admin && cancel);
   const heading = h("h2", { tabindex: "-1" }, `${ctx.status.instance} is being made the active`);
-  replace(box, h("section", { class: "promotion" }, heading, by && h("p", { class: "hint" }, `On the word of ${by}.`), result, view.node, error, actions));
+  replace(box, h("section", { class: "promotion" }, heading, by && h("p", { class: "hint" }, `On the word of ${by}.`), moment, result, view.node, error, actions));
   let over = false;
   const finish = (p) => {
     if (over || !here()) return;
@@ -36,6 +36,7 @@ export function follow(box, ctx, id, { asked, by, ended, here, lost }) {
     step: view.step,
     status(p) {
       view.status(p);
+      replace(moment, p.moment && ["To the moment ", time(p.moment), ": ", h("code", {}, p.moment)]);
       if (p.phase === "finish") cancel.remove();
     },
     end: finish,
@@ -63,11 +64,12 @@ function happened(p, ctx, asked) {
     p.error ? h("p", { class: "notice bad" }, h("strong", {}, "The application does not run yet. "), p.error) : h("p", { class: "notice good" }, h("strong", {}, "You are the active. "), `This page is of ${ctx.status.instance}, which leads in epoch ${p.epoch}.`),
     h("dl", { class: "facts" }, [
       ["Downtime of the application", p.downtime_seconds ? span(p.downtime_seconds) : "not known: the old active has not said when its application stopped"],
-      ["Lost", handed && !asked?.loss.newer?.length ? "nothing: the old active made a final backup and handed over" : asked ? lossOf(asked, ctx.status) : "Sign in: the overview says it"],
+      ["Lost", handed && !asked?.loss.newer?.length && !asked.moment ? "nothing: the old active made a final backup and handed over" : asked ? lossOf(asked, ctx.status) : "Sign in: the overview says it"],
       ["Salvage", handed ? "none is needed: the old active handed over" : "what the old active kept stands on the overview, once its agent runs again"],
       ["Restored", p.backup ? h("code", {}, p.backup) : "–"],
+      ["Moment", p.moment && [time(p.moment), h("span", { class: "sub" }, p.moment)]],
       ["It took", took >= 0 ? span(took) : "–"],
       ["Ended", time(p.ended)],
-    ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    ].filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
   ];
 }

@@ -9,7 +9,7 @@ import { wait } from "./state.js";
 const stages = [
   { name: "Take the promotion lock", phases: ["lease", "pin"] },
   { name: "Hand over: the active makes a final backup and stops", phases: ["handover"], mode: "switchover" },
-  { name: "Restore and verify", phases: ["restore"] },
+  { name: "Restore and verify", phases: ["end", "restore"] },
   { name: "Put the restored state into place", phases: ["swap"] },
   { name: "Move the head: the moment that decides", phases: ["commit"] },
   { name: "Wait for the old active's application, and start it here", phases: ["finish"] },
