@@ -391,6 +391,7 @@ func onEveryScreen(b *server.Browser, what string) {
 
 // lookAtAFailover sees how long a failover would wait, and the word that ends it.
 func lookAtAFailover(b *server.Browser) {
+	b.See("It would work now.") // it comes above what is clicked, and moves that
 	b.Click("Failover")
 	b.See("The wait:", "host-00 to say that its application has stopped", "The backup lacks:")
 	b.Click("Exceptions")
