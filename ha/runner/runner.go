@@ -80,9 +80,11 @@ func New(cfg Config, now ha.Now) *Runner {
 // timers stand still while a host is suspended.
 const wakeEvery = time.Second
 
-// Run tells the machine one event after another, this one first, until ctx is done.
+// Run tells the machine one event after another, this one first, until ctx is done. Then
+// nobody hears what comes into the inbox: whoever posts, and is waited for, goes on.
 func (r *Runner) Run(ctx context.Context, first ha.Event) error {
 	defer r.endJournal()
+	defer close(r.cfg.Inbox.stopped)
 	r.until(ctx, first, nil)
 	r.cfg.Leave(ctx)
 	return ctx.Err()
@@ -120,11 +122,8 @@ func (r *Runner) until(ctx context.Context, ev ha.Event, said <-chan ha.Answer) 
 	}
 }
 
-// End says that nobody runs the machine any more, and waits for what is under way.
-func (r *Runner) End() {
-	close(r.cfg.Inbox.stopped)
-	r.effects.Wait()
-}
+// End waits, after Run, for what is under way.
+func (r *Runner) End() { r.effects.Wait() }
 
 // step tells the machine one thing and sets what it wants going.
 func (r *Runner) step(ctx context.Context, in input) {

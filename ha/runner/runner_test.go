@@ -122,6 +122,7 @@ func (f *fake) run(t *testing.T) *Runner {
 	done := make(chan error, 1)
 	go func() {
 		err := r.Run(ctx, ha.Tick{})
+		r.cfg.Inbox.Post(ha.Tick{}) // as parts do that are waited for before End
 		r.End()
 		done <- err
 	}()
