@@ -340,7 +340,7 @@ func (b *backup) receive(ctx context.Context, from wal.LSN, old *Facts) ([]piece
 	if err != nil {
 		return nil, err
 	}
-	r, err := receive(ctx, conn, "", begin, b.facts.Timeline, b.d.server.now)
+	r, err := b.d.server.receive(ctx, conn, "", begin, b.facts.Timeline)
 	if err != nil {
 		return nil, err
 	}

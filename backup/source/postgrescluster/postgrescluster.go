@@ -160,7 +160,7 @@ const lockTimeout = time.Minute
 // assemble makes the parts, each with those that it needs.
 func (s *Source) assemble(url pgclient.URL) {
 	cfg := s.cfg
-	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, "_backup"), now: cfg.Now}
+	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, "_backup"), now: cfg.Now, unread: unreadFor}
 	s.terms = &terms{scratch: cfg.Scratch}
 	programs := &programs{dir: cfg.BinDir}
 	s.place = &place{path: cfg.DataDir, fault: swap.NoFault}
@@ -168,7 +168,7 @@ func (s *Source) assemble(url pgclient.URL) {
 	s.sync = &synced{server: s.server, called: slotName(s.name, ""), wanted: cfg.Sync, patience: cfg.SyncPatience}
 	s.checker = &checker{server: s.server, place: s.place, programs: programs, slot: kept, sync: s.sync, commands: [][]string{cfg.Start, cfg.Stop}}
 	s.dumper = &dumper{name: s.name, server: s.server, slot: kept, terms: s.terms, baseEvery: cfg.BaseEvery, minLog: maxLogOfSmall}
-	s.streamer = &streamer{server: s.server, slot: slot{name: slotName(s.name, "")}, backup: kept, terms: s.terms, marks: marks{scratch: cfg.Scratch}, eager: cfg.Sync, unread: unreadFor}
+	s.streamer = &streamer{server: s.server, slot: slot{name: slotName(s.name, "")}, backup: kept, terms: s.terms, marks: marks{scratch: cfg.Scratch}, eager: cfg.Sync}
 	s.stager = &stager{place: s.place, programs: programs, terms: s.terms}
 	s.follower = &follower{place: s.place, programs: programs, stager: s.stager, timeout: cfg.Timeout}
 	s.process = &process{

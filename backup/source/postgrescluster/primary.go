@@ -26,6 +26,7 @@ type primary struct {
 	dataDir string
 	called  string // by which name the server knows whoever makes backups
 	now     func() time.Time
+	unread  time.Duration // how long log that came may wait for whoever reads it, while the server stops
 }
 
 // with does something with a connection to the server.

@@ -27,6 +27,7 @@ type receiver struct {
 	at   wal.LSN // behind what was received
 	// confirmed is what the server is told; 0: nothing, so no slot moves.
 	confirmed func() wal.LSN
+	unread    *unread
 	ctx       context.Context // of what is sent, which does not use it
 	sending   sync.Mutex
 	closed    bool      // guarded by sending
@@ -40,7 +41,7 @@ var errStopping = errors.New("the server is shutting down")
 
 // receive begins to receive, on a connection that is the receiver's from now on. An empty
 // slot is none.
-func receive(ctx context.Context, conn *pgconn.PgConn, slot string, at wal.LSN, timeline uint32, now func() time.Time) (*receiver, error) {
+func (p *primary) receive(ctx context.Context, conn *pgconn.PgConn, slot string, at wal.LSN, timeline uint32) (*receiver, error) {
 	command := fmt.Sprintf("START_REPLICATION PHYSICAL %s TIMELINE %d", at, timeline)
 	if slot != "" {
 		command = fmt.Sprintf("START_REPLICATION SLOT %s PHYSICAL %s TIMELINE %d", slot, at, timeline)
@@ -49,7 +50,9 @@ func receive(ctx context.Context, conn *pgconn.PgConn, slot string, at wal.LSN, 
 		_ = conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
 		return nil, fmt.Errorf("receive the log from %s on: %w", at, err)
 	}
-	return &receiver{conn: conn, at: at, ctx: context.WithoutCancel(ctx), confirmed: func() wal.LSN { return 0 }, now: now, due: now().Add(statusEvery)}, nil
+	r := &receiver{conn: conn, at: at, ctx: context.WithoutCancel(ctx), confirmed: func() wal.LSN { return 0 }, now: p.now, due: p.now().Add(statusEvery)}
+	r.unread = newUnread(ctx, p.unread, p.stops, r.drop)
+	return r, nil
 }
 
 // startCopy sends a command that the server answers by copying both ways.
@@ -76,15 +79,23 @@ func startCopy(ctx context.Context, conn *pgconn.PgConn, command string) error {
 
 // close ends it. It may be called beside send.
 func (r *receiver) close(ctx context.Context) {
+	r.unread.end()
 	r.sending.Lock()
 	defer r.sending.Unlock()
 	r.closed = true
 	_ = r.conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
 }
 
+// drop ends it as a crash would: the server notices. It may be called beside all else.
+func (r *receiver) drop() { _ = r.conn.Conn().Close() }
+
 // next waits for log, until a moment at the most; none came by then where it is empty.
 // What it returns is valid until the next call.
 func (r *receiver) next(ctx context.Context, until time.Time) ([]byte, error) {
+	if err := r.unread.reads(); err != nil {
+		return nil, err
+	}
+	defer r.unread.rests()
 	for {
 		if !r.now().Before(r.due) {
 			if err := r.status(); err != nil {
@@ -197,7 +208,7 @@ func (r *receiver) send() error {
 	if r.closed {
 		return errors.New("tell the server what is received: the connection is closed")
 	}
-	defer time.AfterFunc(sendTimeout, func() { _ = r.conn.Conn().Close() }).Stop() // whoever writes is told
+	defer time.AfterFunc(sendTimeout, r.drop).Stop() // whoever writes is told
 	at := pglogrepl.LSN(r.confirmed())
 	if err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),

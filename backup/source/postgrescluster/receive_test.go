@@ -19,12 +19,14 @@ func receiverOn(t *testing.T, conn net.Conn) *receiver {
 	sourcetest.Must(t, err)
 	on, err := pgconn.Construct(&pgconn.HijackedConn{Conn: conn, Config: cfg})
 	sourcetest.Must(t, err)
-	return &receiver{conn: on, ctx: t.Context(), confirmed: func() wal.LSN { return 7 }, now: time.Now}
+	never := newUnread(t.Context(), time.Hour, nil, nil)
+	return &receiver{conn: on, ctx: t.Context(), confirmed: func() wal.LSN { return 7 }, unread: never, now: time.Now}
 }
 
 // A wait for log that ends just then does not keep the server from being told what is
 // confirmed: commits may wait for it.
 func TestTheServerIsToldThoughAWaitEndsJustThen(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe() // which holds nothing: who writes waits
 		defer theirs.Close()
@@ -46,6 +48,7 @@ func TestTheServerIsToldThoughAWaitEndsJustThen(t *testing.T) {
 // A connection that breaks while the server is told something is an error for both, and
 // nothing else: neither touches what the other has.
 func TestAConnectionThatBreaksMeetsBoth(t *testing.T) {
+	t.Parallel()
 	for range 20 {
 		ours, theirs := net.Pipe()
 		r := receiverOn(t, ours)
@@ -72,6 +75,7 @@ func TestAConnectionThatBreaksMeetsBoth(t *testing.T) {
 
 // A server that takes nothing does not keep its receiver for ever.
 func TestAServerThatTakesNothingIsGivenUp(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe() // which holds nothing
 		defer theirs.Close()

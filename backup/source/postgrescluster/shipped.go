@@ -40,19 +40,15 @@ type streamer struct {
 	terms  *terms
 	marks  marks
 	eager  bool // commits wait for what is read
-	unread time.Duration
 }
-
-// unreadFor is for how long a server that stops waits for log that nobody reads, for the
-// bucket does not answer. By itself it would wait for wal_sender_timeout, a minute.
-const unreadFor = 15 * time.Second
 
 // OpenLog implements Streamer.
 func (s *Source) OpenLog(ctx context.Context, from *stream.Position) (source.Log, error) {
-	if err := s.sync.lifted(ctx); err != nil {
-		return nil, s.say("have the commits of %s wait no longer", err)
+	err := s.sync.lifted(ctx)
+	var log *shippedLog
+	if err == nil {
+		log, err = s.streamer.open(ctx, from)
 	}
-	log, err := s.streamer.open(ctx, from)
 	if err != nil {
 		return nil, s.say("open the log of %s", err)
 	}
@@ -144,7 +140,7 @@ func (s *streamer) has(ctx context.Context, at wal.LSN, timeline uint32) (bool, 
 	if err != nil {
 		return false, err
 	}
-	r, err := receive(ctx, conn, "", at, timeline, s.server.now)
+	r, err := s.server.receive(ctx, conn, "", at, timeline)
 	if err == nil {
 		_, err = r.next(ctx, s.server.now().Add(soon))
 		r.close(ctx)
@@ -194,7 +190,7 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 	if err != nil {
 		return nil, err
 	}
-	r, err := receive(ctx, conn, s.slot.name, begin, b.Timeline, s.server.now)
+	r, err := s.server.receive(ctx, conn, s.slot.name, begin, b.Timeline)
 	if err != nil {
 		if isGone(err) {
 			return nil, fmt.Errorf("%w: %w", source.ErrGap, err)
@@ -205,7 +201,7 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 		return nil, err
 	}
 	l := &shippedLog{s: s, r: r, begun: b, from: at}
-	l.told, l.reading = at, true
+	l.told = at
 	r.confirmed = l.confirmed
 	if err := l.compare(ctx, begin); err != nil {
 		r.close(ctx)
@@ -214,8 +210,6 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 		}
 		return nil, err
 	}
-	l.letting, l.letGo = context.WithCancel(context.WithoutCancel(ctx))
-	l.waits(true)
 	return l, nil
 }
 
@@ -229,16 +223,10 @@ type shippedLog struct {
 	buf   []byte
 	ended bool
 
-	letting context.Context // of letStop
-	letGo   context.CancelFunc
-
-	mu      sync.Mutex
-	told    wal.LSN // that everything before is in the bucket
-	last    []byte  // of what was returned
-	ends    []mark  // of what was returned, and is not confirmed yet
-	reading bool
-	left    bool        // letStop has closed the connection
-	unread  *time.Timer // runs while nobody reads
+	mu   sync.Mutex
+	told wal.LSN // that everything before is in the bucket
+	last []byte  // of what was returned
+	ends []mark  // of what was returned, and is not confirmed yet
 }
 
 // mark is the end of some log, with the digest of its last page.
@@ -294,10 +282,6 @@ const restBelow = 64 << 10
 // Next implements source.Log. Where the server has stopped it returns io.EOF, behind all
 // that the server had to say.
 func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) {
-	if l.waits(false) {
-		return nil, 0, errors.New("the server was let stop before all of its log was in the bucket: the replication slot keeps the rest until it runs again")
-	}
-	defer l.waits(true)
 	l.buf = append(l.buf[:0], l.rest...)
 	l.rest = l.rest[:0]
 	until := time.Time{}
@@ -337,41 +321,6 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 	to := l.r.at - wal.LSN(len(l.rest))
 	l.returned(to)
 	return l.buf, stream.Position(to), nil
-}
-
-// waits notes whether what was read waits for somebody, or somebody reads on. It returns
-// whether the server was let stop meanwhile.
-func (l *shippedLog) waits(is bool) (left bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reading = !is
-	switch {
-	case !is:
-		l.unread.Stop()
-	case l.unread == nil:
-		l.unread = time.AfterFunc(l.s.unread, l.letStop)
-	default:
-		l.unread.Reset(l.s.unread)
-	}
-	return l.left
-}
-
-// letStop lets a server stop whose log nobody reads: else looks again.
-func (l *shippedLog) letStop() {
-	ctx, cancel := context.WithTimeout(l.letting, soon)
-	defer cancel()
-	const shuttingDown = "57P03"
-	stops := pgclient.IsCode(l.s.server.url.With(ctx, func(*pgx.Conn) error { return nil }), shuttingDown)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.reading || l.letting.Err() != nil:
-	case stops:
-		l.left = true
-		_ = l.r.conn.Conn().Close() // the server notices
-	default:
-		l.unread.Reset(soon)
-	}
 }
 
 // stopped looks whether the server stops, and lets it: it waits until everything is
@@ -439,9 +388,8 @@ func (l *shippedLog) tell(at wal.LSN) (before wal.LSN) {
 
 // Close implements source.Log.
 func (l *shippedLog) Close() error {
-	l.letGo()
-	l.waits(false)
-	_ = l.r.conn.Conn().Close() // the server notices
+	l.r.unread.end()
+	l.r.drop()
 	return nil
 }
 

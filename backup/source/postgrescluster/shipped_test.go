@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,6 +90,7 @@ func (s *shipping) reaches(server *testServer) stream.Position {
 }
 
 func TestALogIsShippedAsItIsWritten(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src := s.source(nil)
 	s.bench(1)
@@ -144,6 +144,7 @@ func TestALogIsShippedAsItIsWritten(t *testing.T) {
 // TestAServerStopsWhileItsLogIsNotConfirmed: the bucket may be away. All that it had to say
 // has come by then.
 func TestAServerStopsWhileItsLogIsNotConfirmed(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src := s.source(nil)
 	for _, confirm := range []bool{false, true} {
@@ -177,23 +178,32 @@ func TestAServerStopsWhileItsLogIsNotConfirmed(t *testing.T) {
 }
 
 // TestAServerStopsWhileNobodyReadsItsLog: what was read waits for a bucket that does not
-// answer. The slot keeps the rest for whoever reads when the server runs again.
+// answer, of a stream or of a backup. The slot keeps the rest for whoever reads when the
+// server runs again.
 func TestAServerStopsWhileNobodyReadsItsLog(t *testing.T) {
 	t.Parallel()
 	s := newTestServer(t, "wal_sender_timeout = 1h")
 	src := s.source(nil)
-	src.streamer.unread = time.Second
+	src.server.unread = time.Second
 	log, err := src.OpenLog(t.Context(), nil)
 	sourcetest.Must(t, err)
 	defer log.Close()
 	from, _ := log.Begin()
+	conn, err := src.server.replicate(t.Context())
+	sourcetest.Must(t, err)
+	backup, err := src.server.receive(t.Context(), conn, "", wal.LSN(from), 1)
+	sourcetest.Must(t, err)
+	defer backup.close(t.Context())
 	s.sql("CREATE TABLE t AS SELECT generate_series(1, 1000)")
 	_, _, err = log.Next(t.Context())
 	sourcetest.Must(t, err)
 	s.sql("INSERT INTO t SELECT generate_series(1, 1000)")
 	sourcetest.Must(t, src.Stop(t.Context())) // or it takes longer than a minute
-	if _, _, err := log.Next(t.Context()); err == nil || errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "slot keeps the rest") {
+	if _, _, err := log.Next(t.Context()); !errors.Is(err, errLetStop) {
 		t.Errorf("the log goes on: %v", err)
+	}
+	if _, err := backup.next(t.Context(), time.Time{}); !errors.Is(err, errLetStop) {
+		t.Errorf("the log of a backup goes on: %v", err)
 	}
 	s.start()
 	again := ship(t, src, &from, nil)
@@ -201,6 +211,7 @@ func TestAServerStopsWhileNobodyReadsItsLog(t *testing.T) {
 }
 
 func TestALogThatDoesNotGoOnIsAGap(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src := s.source(nil)
 	log := ship(t, src, nil, nil)

@@ -129,8 +129,10 @@ func (y *synced) lifted(ctx context.Context) error {
 	if err != nil || now != y.names() {
 		return err
 	}
-	_, err = y.set(ctx, "")
-	return err
+	if _, err = y.set(ctx, ""); err != nil {
+		return fmt.Errorf("have its commits wait no longer: %w", err)
+	}
+	return nil
 }
 
 // autoFile is where a server keeps what ALTER SYSTEM sets.
