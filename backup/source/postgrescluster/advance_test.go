@@ -37,6 +37,7 @@ func isMarked(t *testing.T, src *Source) bool {
 // TestAStageIsBroughtForward by the log that it lacks, and built anew where that does not
 // go on.
 func TestAStageIsBroughtForward(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	from, to, v := a.source(nil), b.source(nil), sourcetest.NewVault(t)
 	a.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
@@ -76,6 +77,7 @@ func TestAStageIsBroughtForward(t *testing.T) {
 
 // TestAStageWithOtherLogIsBuiltAnew, though the positions fit.
 func TestAStageWithOtherLogIsBuiltAnew(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	from, to, v := a.source(nil), b.source(nil), sourcetest.NewVault(t)
 	a.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
@@ -102,6 +104,7 @@ func TestAStageWithOtherLogIsBuiltAnew(t *testing.T) {
 
 // TestAStoppedServerIsBackedUp: of a host that was replaced, what its successor lacks.
 func TestAStoppedServerIsBackedUp(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	from, v := a.source(nil), sourcetest.NewVault(t)
 	a.sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
@@ -157,6 +160,7 @@ func stoppedOf(t *testing.T, s *testServer, src *Source, v *sourcetest.Vault) (s
 
 // TestATablespaceThatIsMadeLaterIsTold, by the backup and by the replica.
 func TestATablespaceThatIsMadeLaterIsTold(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	p.follow(t)
 	p.a.sql("INSERT INTO ledger VALUES (1)")
@@ -182,6 +186,7 @@ func TestATablespaceThatIsMadeLaterIsTold(t *testing.T) {
 
 // TestAFullDiskIsTold, and nothing is left of the stage.
 func TestAFullDiskIsTold(t *testing.T) {
+	t.Parallel()
 	sourcetest.NeedRoot(t)
 	a := newTestServer(t)
 	from, v := a.source(nil), sourcetest.NewVault(t)

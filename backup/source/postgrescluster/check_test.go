@@ -18,6 +18,7 @@ func (s *testServer) role(role string) func(*Config) {
 
 // TestWhatAServerLacksIsSaidWithWhatMendsIt has a line for each.
 func TestWhatAServerLacksIsSaidWithWhatMendsIt(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, "wal_level = minimal", "max_wal_senders = 0", "max_replication_slots = 0")
 	space := filepath.Join(s.dir, "space")
 	s.run("mkdir", space)
@@ -50,6 +51,7 @@ func TestWhatAServerLacksIsSaidWithWhatMendsIt(t *testing.T) {
 
 // TestARoleThatMayReplicateSuffices: a backup needs no superuser.
 func TestARoleThatMayReplicateSuffices(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	s.sql("CREATE ROLE app LOGIN REPLICATION", "GRANT pg_monitor TO app")
 	src, v := s.source(s.role("app")), sourcetest.NewVault(t)
@@ -59,6 +61,7 @@ func TestARoleThatMayReplicateSuffices(t *testing.T) {
 }
 
 func TestAFolderThatCannotBeSwappedIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	sourcetest.MustFail(t, s.source(func(c *Config) { c.DataDir = s.dir }).Check(t.Context()), "is no data folder of PostgreSQL")
 	other := newTestServer(t)
@@ -79,6 +82,7 @@ func TestAFolderThatCannotBeSwappedIsRefused(t *testing.T) {
 }
 
 func TestConfigMistakes(t *testing.T) {
+	t.Parallel()
 	good := Config{DataDir: "/srv/data", URL: "postgres://u@127.0.0.1/postgres", Start: []string{"true"}, Stop: []string{"true"}, Scratch: "/tmp/x"}
 	for name, change := range map[string]func(*Config){
 		"relative data_dir": func(c *Config) { c.DataDir = "data" },
@@ -98,6 +102,7 @@ func TestConfigMistakes(t *testing.T) {
 }
 
 func TestSlotsHaveNamesThatAServerTakes(t *testing.T) {
+	t.Parallel()
 	for source, want := range map[string]string{
 		"db": "understudy_db_backup", "My-App.1": "understudy_my_app_1_backup",
 		strings.Repeat("x", 80): "understudy_" + strings.Repeat("x", 63-len("understudy_")-len("_backup")) + "_backup",

@@ -63,6 +63,7 @@ func (s *debianServer) source() *Source {
 // TestDebiansOwnLayout: the agent is root, the data belongs to postgres, and the
 // configuration is the host's own.
 func TestDebiansOwnLayout(t *testing.T) {
+	t.Parallel()
 	a, b := newDebianServer(t, "a"), newDebianServer(t, "b")
 	from, to := a.source(), b.source()
 	sourcetest.Must(t, from.Check(t.Context()))

@@ -33,6 +33,7 @@ func warned(t *testing.T, v *sourcetest.Vault, src *Source, why string) source.E
 }
 
 func TestANewBaseIsMadeWhereTheLogDoesNotGoOn(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, "max_slot_wal_keep_size = 64MB", "wal_keep_size = 0", "max_wal_size = 32MB", "min_wal_size = 32MB")
 	src, v := s.source(nil), sourcetest.NewVault(t)
 	v.Backup(t, src)
@@ -102,6 +103,7 @@ func TestABaseThatIsWaitedForIsMadeAtOnce(t *testing.T) {
 // TestAServerThatWentBackIsSeen: a snapshot of the machine is put back, or another server
 // is put into its place.
 func TestAServerThatWentBackIsSeen(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src, v := s.source(nil), sourcetest.NewVault(t)
 	s.sql("CREATE TABLE t (n int)")
@@ -139,6 +141,7 @@ func TestAServerThatWentBackIsSeen(t *testing.T) {
 // TestCommitsOfAKilledServerAreThere kills the server while it works, and starts it again:
 // what is backed up then has every commit that was acknowledged.
 func TestCommitsOfAKilledServerAreThere(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	a.sql("CREATE TABLE ledger (n bigint PRIMARY KEY)")
 	src, v := a.source(nil), sourcetest.NewVault(t)
@@ -184,6 +187,7 @@ func TestCommitsOfAKilledServerAreThere(t *testing.T) {
 
 // TestADamagedPageIsTold: the backup is made, and says so.
 func TestADamagedPageIsTold(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	s.sql("CREATE TABLE t AS SELECT generate_series(1, 10000)", "CHECKPOINT")
 	path := filepath.Join(s.data, s.ask("SELECT pg_relation_filepath('t')"))
@@ -198,6 +202,7 @@ func TestADamagedPageIsTold(t *testing.T) {
 
 // TestWhatABackupLacksIsSaid: of the server's present state.
 func TestWhatABackupLacksIsSaid(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src, v := s.source(nil), sourcetest.NewVault(t)
 	s.sql("CREATE TABLE t AS SELECT repeat('x', 900) FROM generate_series(1, 80000)")
@@ -232,6 +237,7 @@ func TestWhatABackupLacksIsSaid(t *testing.T) {
 
 // TestANextBaseStoresWhatHasChanged: pages that are as they were are not stored again.
 func TestANextBaseStoresWhatHasChanged(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	s.bench(5)
 	s.sql("VACUUM FREEZE", "CHECKPOINT")

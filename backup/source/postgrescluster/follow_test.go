@@ -74,6 +74,7 @@ func (p *pair) follow(t *testing.T) {
 
 // TestAReplicaFollowsAndIsPromoted: row for row, in a switchover.
 func TestAReplicaFollowsAndIsPromoted(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	before, err := p.to.Fingerprint(t.Context())
 	sourcetest.Must(t, err)
@@ -112,6 +113,7 @@ func TestAReplicaFollowsAndIsPromoted(t *testing.T) {
 
 // TestAReplicaSurvivesKills of itself, of who feeds it, and of the active.
 func TestAReplicaSurvivesKills(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	for round := range 4 {
 		p.follow(t)
@@ -192,6 +194,7 @@ func TestAReplicaThatIsFurtherThanABackupGoesOn(t *testing.T) {
 
 // TestABystanderFollowsTheNextActive: its stage goes on by the log of the next timeline.
 func TestABystanderFollowsTheNextActive(t *testing.T) {
+	t.Parallel()
 	p, c := newPair(t), newTestServer(t)
 	other := c.source(nil)
 	t.Cleanup(func() { _ = other.Discard(context.WithoutCancel(t.Context())) })
@@ -248,6 +251,7 @@ func TestABystanderFollowsTheNextActive(t *testing.T) {
 
 // TestLogThatDoesNotFitIsRefused, each kind with a line of its own.
 func TestLogThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	at, _, err := p.to.Followed(t.Context(), nil)
 	sourcetest.Must(t, err)
@@ -279,6 +283,7 @@ func TestLogThatDoesNotFitIsRefused(t *testing.T) {
 // TestAReplicaGetsLargerSettings when the active does: it would pause, and could not be
 // promoted.
 func TestAReplicaGetsLargerSettings(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	p.follow(t)
 	p.a.sql("INSERT INTO ledger VALUES (1)")

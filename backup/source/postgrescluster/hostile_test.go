@@ -9,15 +9,23 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
 
-func TestAHostileUserLeadsRootNowhere(t *testing.T) { sourcetest.LeadsRootNowhere(t, prey) }
+func TestAHostileUserLeadsRootNowhere(t *testing.T) {
+	t.Parallel()
+	sourcetest.LeadsRootNowhere(t, prey)
+}
 
 func TestAFolderThatIsSwappedBetweenTwoStepsIsHeld(t *testing.T) {
+	t.Parallel()
 	sourcetest.HoldsItsDirectory(t, prey)
 }
 
-func TestWhatIsPlantedIsInNobodysWay(t *testing.T) { sourcetest.MindsNoPlants(t, prey) }
+func TestWhatIsPlantedIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	sourcetest.MindsNoPlants(t, prey)
+}
 
 func TestAForeignLinkIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	sourcetest.FollowsNoForeignLink(t, func(t *testing.T, e *sourcetest.Estate) *sourcetest.Prey {
 		p := prey(t, e)
 		p.Dumped = nil // what lies behind the link would be dumped

@@ -207,6 +207,7 @@ func (r *momentRig) has(s *testServer) string {
 // TestAMomentIsRestored: random moments, and those just at a commit, against what the
 // server itself says of each commit, row for row.
 func TestAMomentIsRestored(t *testing.T) {
+	t.Parallel()
 	r := newMomentRig(t)
 	r.server.stop()
 	all := r.commits
@@ -242,6 +243,7 @@ func TestAMomentIsRestored(t *testing.T) {
 
 // TestAMomentThatIsNotWholeIsRefused, and nothing is left.
 func TestAMomentThatIsNotWholeIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newMomentRig(t)
 	late := r.commits[len(r.commits)-1].time
 	refused := func(at time.Time, why string) {
@@ -346,6 +348,7 @@ func (s *testServer) inserts() (end func()) {
 // on the timeline of its epoch, and can be backed up and go on. For a follower the stage ends
 // where its log was cut.
 func TestAMomentIsStaged(t *testing.T) {
+	t.Parallel()
 	r, other := newMomentRig(t), newTestServer(t)
 	to := other.source(nil)
 	ctx := t.Context()

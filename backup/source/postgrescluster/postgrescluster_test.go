@@ -11,6 +11,7 @@ import (
 // TestAServerIsRestoredRowForRow backs a server up while it works, more than once, and
 // puts that into the place of another one: every row is there.
 func TestAServerIsRestoredRowForRow(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	b.stop()
 	sourcetest.Must(t, os.RemoveAll(b.data))

@@ -37,12 +37,14 @@ func reached(t *testing.T, s *testServer) sourcetest.Reached {
 }
 
 func TestHowFarASwapOfAServerHasComeIsSeen(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	sourcetest.ReachSeen(t, func(t *testing.T) sourcetest.Reached { return reached(t, s) })
 }
 
 // TestASwapThatReplacedNothingHasNothingToKeep: on a host that has no server yet.
 func TestASwapThatReplacedNothingHasNothingToKeep(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t)
 	src, v := s.source(nil), sourcetest.NewVault(t)
 	e, _ := v.Backup(t, src)

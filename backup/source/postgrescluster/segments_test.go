@@ -11,6 +11,7 @@ import (
 
 // TestTheLastWholeRecordIsFound wherever a log is cut: as PostgreSQL's own program finds it.
 func TestTheLastWholeRecordIsFound(t *testing.T) {
+	t.Parallel()
 	s := newTestServer(t, "wal_keep_size = 1GB")
 	const size = 16 << 20
 	begin, err := wal.Parse(s.ask("SELECT pg_current_wal_lsn()"))

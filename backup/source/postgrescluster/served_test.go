@@ -19,6 +19,7 @@ func (s *testServer) timeline() string {
 // TestEachEpochHasATimelineOfItsOwn: also where a host knows nothing of an epoch of
 // another one, which was lost.
 func TestEachEpochHasATimelineOfItsOwn(t *testing.T) {
+	t.Parallel()
 	a, b, c := newTestServer(t), newTestServer(t), newTestServer(t)
 	from, v := a.source(nil), sourcetest.NewVault(t)
 	sourcetest.Must(t, from.Start(t.Context(), 7))
@@ -55,6 +56,7 @@ func TestEachEpochHasATimelineOfItsOwn(t *testing.T) {
 
 // TestAPromotionThatWasCutOffEnds: with the timeline that it was to have.
 func TestAPromotionThatWasCutOffEnds(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	from, v := a.source(nil), sourcetest.NewVault(t)
 	sourcetest.Must(t, from.Start(t.Context(), 1))
@@ -75,6 +77,7 @@ func TestAPromotionThatWasCutOffEnds(t *testing.T) {
 // TestStopAndStartMayBeRepeated, also when the server was killed, or started as a standby
 // by somebody else.
 func TestStopAndStartMayBeRepeated(t *testing.T) {
+	t.Parallel()
 	a, b := newTestServer(t), newTestServer(t)
 	src, v := a.source(nil), sourcetest.NewVault(t)
 	ctx := t.Context()
@@ -109,6 +112,7 @@ func TestStopAndStartMayBeRepeated(t *testing.T) {
 // TestAnExportStarts: on another host, by itself. Its commits wait for nobody, though those
 // of the server did that was backed up.
 func TestAnExportStarts(t *testing.T) {
+	t.Parallel()
 	a := newTestServer(t)
 	a.bench(1)
 	a.sql("ALTER SYSTEM SET work_mem = '5MB'", "ALTER SYSTEM SET synchronous_standby_names = 'understudy_db'") // not in force yet
@@ -132,6 +136,7 @@ func TestAnExportStarts(t *testing.T) {
 
 // TestABackupThatDoesNotFitIsRefused before anything is touched.
 func TestABackupThatDoesNotFitIsRefused(t *testing.T) {
+	t.Parallel()
 	a := newTestServer(t)
 	src, v := a.source(nil), sourcetest.NewVault(t)
 	e, _ := v.Backup(t, src)
@@ -165,6 +170,7 @@ func factsIn(t *testing.T, e source.Entry) Facts {
 
 // TestAStageTellsThatSomebodyWroteToIt: a server that was started on it as a primary.
 func TestAStageTellsThatSomebodyWroteToIt(t *testing.T) {
+	t.Parallel()
 	a := newTestServer(t)
 	src, v := a.source(nil), sourcetest.NewVault(t)
 	e, _ := v.Backup(t, src)
@@ -193,6 +199,7 @@ func TestAStageTellsThatSomebodyWroteToIt(t *testing.T) {
 // A server that runs is named, whoever has started it: on a standby nobody ships, nor backs
 // up, what it takes.
 func TestAServerThatRunsIsNamed(t *testing.T) {
+	t.Parallel()
 	a := newTestServer(t)
 	s := a.source(nil)
 	if who, err := s.Sessions(t.Context()); err != nil || len(who) != 1 || !strings.Contains(who[0], "the server of source "+s.Name()) {

@@ -96,13 +96,31 @@ func holdingIn(d *fsx.Dir) (found []string) {
 		if sub, err := d.OpenDir(name); err == nil {
 			found = append(found, holdingIn(sub)...)
 		} else if f, err := d.Open(name, unix.O_RDONLY); err == nil {
-			if text, _ := io.ReadAll(io.LimitReader(f, 1<<20)); bytes.Contains(text, []byte(marker)) {
+			if contains(f, []byte(marker)) {
 				found = append(found, d.Path(name))
 			}
 			_ = f.Close()
 		}
 	}
 	return found
+}
+
+// contains tells whether a file contains a text. It reads in pieces: a data folder of a
+// server has large files, and is looked through after each operation.
+func contains(r io.Reader, text []byte) bool {
+	buf, kept := make([]byte, 64<<10), 0
+	for {
+		n, err := r.Read(buf[kept:])
+		n += kept
+		if bytes.Contains(buf[:n], text) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		kept = min(n, len(text)-1) // a text may lie across two pieces
+		copy(buf, buf[n-kept:n])
+	}
 }
 
 // Prey is a source in an estate, and two backups of it.
@@ -435,6 +453,7 @@ func MindsNoPlants(t *testing.T, make func(*testing.T, *Estate) *Prey) {
 	}
 	for what, plant := range plants {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			e := NewEstate(t)
 			p := make(t, e)
 			p.Live(t)
