@@ -28,16 +28,7 @@ import (
 // source has its new one, or else Idle. progress may be nil. With a context of
 // Polite, it takes low priority.
 func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.set.checkVolumes(ctx, s.set.all)
-	if err == nil {
-		err = s.finishEarlier(ctx)
-	}
-	if err == nil {
-		err = s.stager.stage(ctx, r, m, progress)
-	}
-	if err != nil {
+	if err := s.stage(ctx, r, m, nil, progress); err != nil {
 		return fmt.Errorf("stage backup %s: %w", m.ID, err)
 	}
 	return nil
@@ -48,17 +39,8 @@ func (s *Swapper) Stage(ctx context.Context, r *pack.Reader, m *backup.Manifest,
 // of. It returns what each of the parts has reached. Nothing but a Swap can use the stages:
 // for whatever is staged next, they are built anew.
 func (s *Swapper) StageMoment(ctx context.Context, r *pack.Reader, m *backup.Manifest, parts map[string]Part, progress func(backup.Progress)) (map[string]source.Reached, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	at := &moment{parts: parts, reached: make(map[string]source.Reached)}
-	err := s.set.checkVolumes(ctx, s.set.all)
-	if err == nil {
-		err = s.finishEarlier(ctx)
-	}
-	if err == nil {
-		err = s.stager.stage(withMoment(Exactly(ctx), at), r, m, progress)
-	}
-	if err != nil {
+	if err := s.stage(Exactly(ctx), r, m, at, progress); err != nil {
 		return nil, fmt.Errorf("stage a moment, with backup %s: %w", m.ID, err)
 	}
 	return at.reached, nil
@@ -70,10 +52,18 @@ type moment struct {
 	reached map[string]source.Reached
 }
 
-type momentKey struct{}
-
-func withMoment(ctx context.Context, m *moment) context.Context {
-	return context.WithValue(ctx, momentKey{}, m)
+// stage stages a backup, or a moment where that is not nil.
+func (s *Swapper) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, at *moment, progress func(backup.Progress)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.set.checkVolumes(ctx, s.set.all)
+	if err == nil {
+		err = s.finishEarlier(ctx)
+	}
+	if err == nil {
+		err = s.stager.stage(ctx, r, m, at, progress)
+	}
+	return err
 }
 
 // finishEarlier ends an earlier swap: what keeps it from its end may be over.
@@ -91,7 +81,7 @@ func (s *Swapper) finishEarlier(ctx context.Context) error {
 func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	plan, err := s.stager.plan(ctx, m)
+	plan, err := s.stager.plan(ctx, m, nil)
 	if err == nil && plan.done() {
 		err = s.stager.inspect(ctx, plan)
 	}
@@ -106,7 +96,7 @@ func (s *Swapper) Ready(ctx context.Context, m *backup.Manifest) (bool, error) {
 // for what is not staged already. Nothing is changed. It does not wait for a
 // Stage that is under way.
 func (s *Swapper) Check(ctx context.Context, m *backup.Manifest) error {
-	plan, err := s.stager.plan(ctx, m)
+	plan, err := s.stager.plan(ctx, m, nil)
 	if err == nil {
 		err = s.stager.acceptable(ctx, plan)
 	}
@@ -146,7 +136,7 @@ type part struct {
 	held  *stageRecord // what is staged and whole; nil for nothing
 	keep  bool         // it is what the entry says
 	anew  bool         // nothing of it can be used: it is of a moment, or has gone on beyond the entry
-	at    *Part        // the moment that it is to be of; nil: the entry
+	at    *moment      // that it is to be of; nil: the entry
 }
 
 // done tells whether the backup is staged already.
@@ -170,7 +160,7 @@ func (p *plan) spare() (n int64) {
 	return n
 }
 
-func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
+func (s *stager) plan(ctx context.Context, m *backup.Manifest, at *moment) (*plan, error) {
 	entries, err := s.set.entries(m)
 	if err != nil {
 		return nil, err
@@ -179,7 +169,6 @@ func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, _ := ctx.Value(momentKey{}).(*moment)
 	if at != nil {
 		to.Backup += " at a moment" // which is no backup
 	}
@@ -220,8 +209,8 @@ func (s *stager) plan(ctx context.Context, m *backup.Manifest) (*plan, error) {
 
 // toMoment has a part be of a moment, if its source is one that is.
 func (p *part) toMoment(m *moment) {
-	if at, ok := m.parts[p.Name()]; ok {
-		p.entry, p.at, p.anew = at.Entry, &at, true
+	if of, ok := m.parts[p.Name()]; ok {
+		p.entry, p.at, p.anew = of.Entry, m, true
 	}
 }
 
@@ -240,8 +229,8 @@ func past(ctx context.Context, src source.Source, e source.Entry) (bool, error) 
 	return ok && known && at > to, nil
 }
 
-func (s *stager) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, progress func(backup.Progress)) error {
-	plan, err := s.plan(ctx, m)
+func (s *stager) stage(ctx context.Context, r *pack.Reader, m *backup.Manifest, at *moment, progress func(backup.Progress)) error {
+	plan, err := s.plan(ctx, m, at)
 	if err == nil {
 		err = s.inspect(ctx, plan)
 	}
@@ -376,9 +365,10 @@ func stageAt(ctx context.Context, p part) error {
 	if !ok {
 		return fmt.Errorf("source %s cannot be brought to a moment: its kind is %s", p.Name(), p.Kind())
 	}
-	reached, err := stager.StageMoment(ctx, p.at.Reader, p.entry, *p.at.Moment)
+	of := p.at.parts[p.Name()]
+	reached, err := stager.StageMoment(ctx, of.Reader, of.Entry, *of.Moment)
 	if err == nil {
-		ctx.Value(momentKey{}).(*moment).reached[p.Name()] = reached
+		p.at.reached[p.Name()] = reached
 	}
 	return err
 }
