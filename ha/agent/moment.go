@@ -6,8 +6,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/pack"
-	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
+	"github.com/understudy-ha/understudy/ha/moments"
 	"github.com/understudy-ha/understudy/restore"
 )
 
@@ -37,26 +37,14 @@ func (a *Agent) momentParts(ctx context.Context, e ha.Stage) (map[string]restore
 	if is.Backup.ID != e.Ref.ID {
 		return nil, fmt.Errorf("the newest backup that is not later than %s is %s by now: look again", ha.MomentText(*e.Moment), is.Backup.ID)
 	}
-	parts, readers := make(map[string]restore.Part), make(map[string]*pack.Reader)
-	open := func(ctx context.Context, ref backup.Ref) (*pack.Reader, error) {
-		if r := readers[ref.ID]; r != nil {
-			return r, nil
-		}
-		r, err := a.openBackup(ctx, ref)
-		if err == nil {
-			readers[ref.ID] = r
-		}
-		return r, err
-	}
+	open, parts := moments.Once(a.openBackup), make(map[string]restore.Part)
 	for _, item := range is.Items {
 		if item.Window == nil {
-			continue
+			continue // it is in the cache
 		}
-		reader, err := open(ctx, item.Ref)
-		if err != nil {
+		if parts[item.Entry.Name], err = all.Part(ctx, item, *e.Moment, open); err != nil {
 			return nil, err
 		}
-		parts[item.Entry.Name] = restore.Part{Reader: reader, Entry: item.Entry, Moment: &source.Moment{Time: *e.Moment, More: all.Log(item.Window, open)}}
 	}
 	return parts, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/blobstore"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/restore"
 )
 
 // Chain is the backups of a cluster: a control.Chain.
@@ -324,6 +325,32 @@ func Stamp(at time.Time, begin bool) string {
 
 // Open opens a backup in the bucket.
 type Open func(ctx context.Context, ref backup.Ref) (*pack.Reader, error)
+
+// Once is Open, of which each backup is opened once.
+func Once(open Open) Open {
+	readers := make(map[string]*pack.Reader)
+	return func(ctx context.Context, ref backup.Ref) (*pack.Reader, error) {
+		if r := readers[ref.ID]; r != nil {
+			return r, nil
+		}
+		r, err := open(ctx, ref)
+		if err == nil {
+			readers[ref.ID] = r
+		}
+		return r, err
+	}
+}
+
+// Part is what an item is restored from: its backup and, where its source's log has the
+// moment, the log up to there.
+func (m *Moments) Part(ctx context.Context, item Item, at time.Time, open Open) (p restore.Part, err error) {
+	p.Entry = item.Entry
+	if item.Window != nil {
+		p.Moment = &source.Moment{Time: at, More: m.Log(item.Window, open)}
+	}
+	p.Reader, err = open(ctx, item.Ref)
+	return p, err
+}
 
 // Log is the log of a window beyond that of its backup: for source.Moment.
 func (m *Moments) Log(w *Window, open Open) func(ctx context.Context, from stream.Position, take func(at stream.Position, log []byte) error) error {

@@ -58,19 +58,11 @@ func (m *Moments) Export(ctx context.Context, at time.Time, dir string, progress
 	if err != nil {
 		return nil, err
 	}
-	readers := make(map[string]*pack.Reader)
-	var parts []restore.Part
-	for _, item := range is.Items {
-		if readers[item.Ref.ID] == nil {
-			if readers[item.Ref.ID], err = m.open(ctx, item.Ref); err != nil {
-				return nil, err
-			}
+	open, parts := moments.Once(m.open), make([]restore.Part, len(is.Items))
+	for i, item := range is.Items {
+		if parts[i], err = m.Part(ctx, item, at, open); err != nil {
+			return nil, err
 		}
-		p := restore.Part{Reader: readers[item.Ref.ID], Entry: item.Entry}
-		if item.Window != nil {
-			p.Moment = &source.Moment{Time: at, More: m.Log(item.Window, m.open)}
-		}
-		parts = append(parts, p)
 	}
 	reached, err := restore.ExportMoment(ctx, parts, dir, progress)
 	if err != nil {
