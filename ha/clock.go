@@ -10,6 +10,12 @@ type Now struct {
 	Wall time.Time
 }
 
+// Since is how long ago an earlier look was, by whichever clock has advanced more: one of
+// them may stand still in suspend.
+func (n Now) Since(earlier Now) time.Duration {
+	return max(n.Mono-earlier.Mono, n.Boot-earlier.Boot)
+}
+
 // instant is a point on an instance's own time line, which advances by
 // whichever of its clocks advanced more, so that suspend counts.
 type instant = time.Duration

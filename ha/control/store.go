@@ -155,5 +155,5 @@ func (s *Store) Time() time.Time {
 	if s.written.IsZero() {
 		return now.Wall
 	}
-	return s.written.Add(max(now.Mono-s.wrote.Mono, now.Boot-s.wrote.Boot))
+	return s.written.Add(now.Since(s.wrote))
 }

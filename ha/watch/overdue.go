@@ -77,7 +77,7 @@ func (w *Overdue) look(ctx context.Context, core ha.Status, now ha.Now) time.Dur
 	if w.since == (ha.Now{}) || newest != w.newest || h.Epoch != w.epoch || (s.Paused != nil) != w.paused {
 		w.newest, w.epoch, w.paused, w.since = newest, h.Epoch, s.Paused != nil, now
 	}
-	late := lateFor(h, s, max(now.Mono-w.since.Mono, now.Boot-w.since.Boot), now.Wall, config.Frequency)
+	late := lateFor(h, s, now.Since(w.since), now.Wall, config.Frequency)
 	switch {
 	case late > 0 && !w.overdue:
 		w.log.Note(ctx, event.Alarm, "backup", OverdueText(late, config.Frequency, s.Failing), nil)

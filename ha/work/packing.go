@@ -65,9 +65,9 @@ func (p *Packing) why(core ha.Status, now ha.Now) string {
 		p.newest, p.since = h.Newest.ID, now
 	}
 	// The age by the wall clock is that of a backup by a process before this one, too.
-	age := max(elapsed(p.since, now), now.Wall.Sub(h.Newest.Time))
+	age := max(now.Since(p.since), now.Wall.Sub(h.Newest.Time))
 	underWay := strings.HasPrefix(core.Work, "backup") || core.Handover != nil
-	if underWay || age < packApart || p.asked != nil && elapsed(*p.asked, now) < packApart {
+	if underWay || age < packApart || p.asked != nil && now.Since(*p.asked) < packApart {
 		return ""
 	}
 	all := p.unpacked()
@@ -77,9 +77,4 @@ func (p *Packing) why(core ha.Status, now ha.Now) string {
 		}
 	}
 	return ""
-}
-
-// elapsed is by whichever clock has advanced more.
-func elapsed(since, now ha.Now) time.Duration {
-	return max(now.Mono-since.Mono, now.Boot-since.Boot)
 }
