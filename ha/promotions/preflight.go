@@ -234,8 +234,10 @@ func (o *Promotions) loss(ctx context.Context, s report.Status, h *ha.Head, req 
 			return l, err
 		}
 	}
-	if l.Sources = o.points(s, h, chosen, req.WithoutLog, m); at != nil {
+	if at != nil {
 		l.Sources = o.pointsAt(s, chosen, at)
+	} else {
+		l.Sources = o.points(s, h, chosen, req.WithoutLog, m)
 	}
 	l.Reported.drop(l.Sources)
 	age := time.Duration(l.BackupAge * float64(time.Second)).Round(time.Second)

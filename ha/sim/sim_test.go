@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("sim.seeds", 300, "how many seeds to run")
+	seeds = flag.Uint64("sim.seeds", 500, "how many seeds to run")
 	first = flag.Uint64("sim.first", 1, "the first of them")
 	seed  = flag.Uint64("sim.seed", 0, "run this one seed (with -v: with a trace)")
 )
