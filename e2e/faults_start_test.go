@@ -34,7 +34,7 @@ func TestAnActiveThatStartsIntoABlackHoleIsFencedAtOnce(t *testing.T) {
 	a.bin = fastBin() // the program as it is shipped
 	a.launch()
 	started := time.Now()
-	within(t, 5*time.Second, "the socket answers, and the log says that the agent runs", func() error {
+	within(t, ordealStop, "the socket answers, and the log says that the agent runs", func() error {
 		if r := a.try("status", "--json"); r.code != 0 {
 			return errors.New(r.errout)
 		}
@@ -44,7 +44,7 @@ func TestAnActiveThatStartsIntoABlackHoleIsFencedAtOnce(t *testing.T) {
 		return nil
 	})
 	t.Logf("the socket answered after %v", time.Since(started).Round(time.Millisecond))
-	within(t, 5*time.Second, "the application is stopped", func() error {
+	within(t, ordealStop, "the application is stopped", func() error {
 		if o.apps[a].running(t) {
 			return errors.New("it runs")
 		}

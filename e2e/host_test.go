@@ -81,7 +81,7 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 // host adds a host with an application.
 func (c *cluster) host(name string, app application) *host {
 	c.t.Helper()
-	// Conditions are looked at by commands, and one that looked for races would take four
+	// Conditions are looked at by commands, and one that looked for races would take three
 	// times as much of a core.
 	h := &host{t: c.t, name: name, bin: understudyBin(), commands: fastBin(), dir: filepath.Join(c.dir, name), app: app}
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -52,18 +51,7 @@ func TestAServerIsPromotedToAMoment(t *testing.T) {
 		t.Errorf("there are %d rows, and not the first %d", len(rows), row)
 	}
 	timelines.are(t, next)
-	closed := p.parts(stream)
-	d.grows(t, 50)
-	if err := p.a.agent.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	p.a.settles()
-	if now := p.parts(stream); !slices.Equal(now, closed) {
-		t.Errorf("%d parts, and the stream was closed with %d", len(now), len(closed))
-	}
-	if p.on[p.a].Runs() {
-		t.Error("the server of the active that was replaced runs")
-	}
+	p.wakesToAnEnd(&d, stream)
 	if n := salvages(p.b); n != 1 {
 		t.Errorf("%d salvage backups of what the moment leaves out", n)
 	}

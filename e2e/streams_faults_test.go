@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -225,16 +224,5 @@ func TestAnOlderBackupEndsTheStream(t *testing.T) {
 	if rows := diaryOf(t, p.on[p.b].DSN("postgres")); !slices.Equal(rows, then) {
 		t.Errorf("%d rows, and the backup has %d", len(rows), len(then))
 	}
-	closed := p.parts(stream)
-	d.grows(t, 50)
-	if err := p.a.agent.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	p.a.settles()
-	if now := p.parts(stream); !slices.Equal(now, closed) {
-		t.Errorf("%d parts, and the stream was closed with %d", len(now), len(closed))
-	}
-	if p.on[p.a].Runs() {
-		t.Error("the server of the active that was replaced runs")
-	}
+	p.wakesToAnEnd(&d, stream)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -302,6 +303,24 @@ func (p *serverPair) takesOver(d *diary, end func()) {
 	end()
 	if lost, _ := d.goesOn(p.t, p.on[p.b].DSN("postgres"), time.Now()); lost > 0 {
 		p.t.Errorf("%d rows are lost", lost)
+	}
+}
+
+// wakesToAnEnd has the active that was replaced while it was suspended go on, with a server
+// that is written to: nothing gets into its stream, which is closed, and its server stops.
+func (p *serverPair) wakesToAnEnd(d *diary, stream string) {
+	p.t.Helper()
+	closed := p.parts(stream)
+	d.grows(p.t, 50)
+	if err := p.a.agent.Process.Signal(syscall.SIGCONT); err != nil {
+		p.t.Fatal(err)
+	}
+	p.a.settles()
+	if now := p.parts(stream); !slices.Equal(now, closed) {
+		p.t.Errorf("%d parts, and the stream was closed with %d", len(now), len(closed))
+	}
+	if p.on[p.a].Runs() {
+		p.t.Error("the server of the active that was replaced runs")
 	}
 }
 
