@@ -21,6 +21,7 @@ var (
 	streamsOnly    = flag.String("streams.only", "", "which ways are measured, with semicolons; all of them otherwise")
 	streamsSizes   = flag.String("streams.sizes", "16MiB", "sizes of a server, with commas between, for which promotions are measured; none where empty")
 	streamsTurns   = flag.Int("streams.turns", 1, "how many switchovers of each size are measured; the median counts")
+	streamsDir     = flag.String("streams.dir", "", "where the bucket is; in memory, it does not share the servers' disk, as no bucket does")
 	streamsOut     = flag.String("streams.out", "", "file to write what was measured to; the targets are held then")
 )
 
@@ -61,7 +62,7 @@ const (
 // measures promotions of a standby whose replica follows. In the tests it looks for
 // seconds, at a small server; `make bench` has it measure longer, and hold the targets.
 func TestStreamsBesideOthers(t *testing.T) {
-	c := &shippings{t: t, m: server.MinIO(t), ways: []string{nothing, ourStreams, backrest, backrestSlow}, values: make(map[string]map[string][]float64)}
+	c := &shippings{t: t, m: server.MinIOBelow(t, *streamsDir), ways: []string{nothing, ourStreams, backrest, backrestSlow}, values: make(map[string]map[string][]float64)}
 	if os.Getenv("WALG") != "" {
 		c.ways = append(c.ways, walg)
 	}
@@ -262,11 +263,15 @@ func (c *shippings) write() {
 
 // page is what was measured, with what has to be known about it.
 func (c *shippings) page() string {
+	where := ""
+	if *streamsDir != "" {
+		where = "; the servers have its disk for themselves: MinIO's drive is in " + *streamsDir
+	}
 	text := "# Streams beside others\n\n" + fmt.Sprintf("`make bench` wrote this file. A writer commits a row of about 100 bytes 200 times a second to a PostgreSQL server that waits for its disk, "+
 		"while its log is shipped to a MinIO server on the same machine, by each tool in turn, and by none. Medians of %d runs of %d s each, each with a new server, after a base backup.\n\n", *streamsTries, *streamsSeconds) +
 		"*Age* is how much of what the writer was told to be committed could not be restored if the active vanished now, in seconds. Every 50 ms the bucket is listed for the newest log in it, and what that holds is compared with the position of each row: a row counts once the log reaches the row after it. " +
 		"Requests and bytes are what a proxy before MinIO has counted: all of the agent's, with its heartbeats, and no backup. Processor time is a share of one processor: the server's with its senders, the tool's with what it starts. A commit is timed by the writer. " +
-		"The writer, the server, the tool, the proxy and MinIO share the machine.\n\n" +
+		"The writer, the server, the tool, the proxy and MinIO share the machine" + where + ".\n\n" +
 		"- understudy: as it is after `understudy init`, with a `postgres_cluster` source; it compresses and encrypts.\n" +
 		"- pgBackRest: " + backrestVersion() + ", `archive-push` to S3 (through TLS, which the proxy ends: pgBackRest takes no other) with zstd and its own encryption; `archive_timeout` is named in the column.\n" +
 		"- WAL-G: " + walgVersion() + ".\n\n" +

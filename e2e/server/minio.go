@@ -39,7 +39,14 @@ type MinIOServer struct {
 // MinIO starts a server for one test.
 func MinIO(tb testing.TB) *MinIOServer {
 	tb.Helper()
-	m, err := newMinIO()
+	return MinIOBelow(tb, "")
+}
+
+// MinIOBelow is MinIO with its drive in a folder below dir; "": below that of temporary
+// files.
+func MinIOBelow(tb testing.TB, dir string) *MinIOServer {
+	tb.Helper()
+	m, err := newMinIO(dir)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -149,12 +156,12 @@ func (m *MinIOServer) Start(tb testing.TB) {
 	}
 }
 
-func newMinIO() (*MinIOServer, error) {
+func newMinIO(below string) (*MinIOServer, error) {
 	binary, err := findTool(minioBinary)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "minio-")
+	dir, err := os.MkdirTemp(below, "minio-")
 	if err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}

@@ -19,7 +19,7 @@ const orphanEnv = "SERVER_TEST_ORPHAN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(orphanEnv) != "" {
-		server, err := newMinIO()
+		server, err := newMinIO("")
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)

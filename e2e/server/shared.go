@@ -65,5 +65,5 @@ func share[T removable](tb testing.TB, kind string, start func() (T, error)) T {
 // bucket each, and must not stop it.
 func SharedMinIO(tb testing.TB) *MinIOServer {
 	tb.Helper()
-	return share(tb, "MinIO", newMinIO)
+	return share(tb, "MinIO", func() (*MinIOServer, error) { return newMinIO("") })
 }
