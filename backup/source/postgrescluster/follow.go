@@ -370,6 +370,8 @@ func (f *follower) start(ctx context.Context, st *staged) error {
 	settings["recovery_target_timeline"] = "latest"
 	settings["shared_preload_libraries"] = st.note.Preload
 	settings["log_min_messages"] = "fatal"
+	// What it has not written yet when it is stopped has the application wait.
+	settings["checkpoint_timeout"] = "30s"
 	f.last = i
 	return i.start(ctx, st.note.Major, settings)
 }
