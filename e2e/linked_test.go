@@ -21,6 +21,7 @@ var unlinked = map[string]string{
 }
 
 func TestTheProgramLinksNothingThatItDoesNotNeed(t *testing.T) {
+	t.Parallel()
 	functions := linked(t, shippedBin())
 	found := map[string]int{}
 	for _, f := range functions {
