@@ -27,6 +27,7 @@ type trial struct {
 	t      *testing.T
 	c      *cluster
 	bin    string
+	env    []string // of its hosts, beyond that of any trial
 	hosts  []*host
 	active *host // as last settled
 	other  *host // a standby
@@ -39,9 +40,9 @@ type trial struct {
 
 // newTrial makes a cluster of two hosts that run a program, and waits until it
 // has settled.
-func newTrial(t *testing.T, bin string) *trial {
+func newTrial(t *testing.T, bin string, env ...string) *trial {
 	t.Helper()
-	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, listed: map[string]bool{}, gone: map[entry]bool{}}
+	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, env: env, listed: map[string]bool{}, gone: map[entry]bool{}}
 	a, b := tr.host(), tr.host()
 	tr.ledger = a.app.(held).sample
 	tr.ledger.do(t, "start")
@@ -72,6 +73,7 @@ func (tr *trial) host() *host {
 	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
 	h.bin, h.commands = tr.bin, tr.bin
 	h.env = append(h.env, "UNDERSTUDY_POLL=100ms", "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
+	h.env = append(h.env, tr.env...)
 	return h
 }
 

@@ -51,7 +51,8 @@ func restoring(s report.Status) bool {
 // and finds everything as before.
 func TestAPromotionCanBeCancelled(t *testing.T) {
 	t.Parallel()
-	tr := newTrial(t, understudyBin())
+	// Who is asked for the handover may take three polls and a second to answer.
+	tr := newTrial(t, understudyBin(), "UNDERSTUDY_POLL=1500ms")
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 {
 		t.Errorf("with nothing under way: %+v", r)
 	}
