@@ -88,7 +88,7 @@ test: setup ## run all tests (PKG=./blobstore/...: only those)
 	[ -z "$$hands" ] || go test -race -timeout 30m $$hands; \
 	export GOFLAGS="$$(go env GOFLAGS) $(COMPUTES:%=-gcflags=%=-race=false)"; \
 	[ -z "$$first" ] || go test -race -timeout 30m $$first; \
-	[ -z "$$last" ] || go test -race -timeout 50m -parallel 4 $$last
+	[ -z "$$last" ] || go test -race -timeout 50m -parallel 3 $$last
 
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
 	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)
