@@ -93,7 +93,7 @@ func (p *serverPair) dropsSlots(dsn string) {
 // deleted the log. It is told; a new stream begins, and the replica is built anew.
 func TestASlotThatIsGoneIsAGap(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{}, "host-a", "host-b")
+	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)
@@ -133,7 +133,7 @@ func TestAPartThatWasChangedOrDeletedIsNamed(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			p := newServers(t, serverSetup{}, "host-a", "host-b")
+			p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
 			var d diary
 			end := d.write(t, p.on[p.a].DSN("postgres"))
 			d.grows(t, 50)
@@ -204,7 +204,7 @@ func TestTwoAgentsOnOneServer(t *testing.T) {
 // stands still meanwhile, ships nothing more when it goes on.
 func TestAnOlderBackupEndsTheStream(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{}, "host-a", "host-b")
+	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)

@@ -180,7 +180,7 @@ type serverSetup struct {
 	cluster *cluster // nil: one whose bucket is a folder
 	more    string   // of the sources' configuration: ", key: value"
 	durable bool     // the servers wait for their disks
-	fast    bool     // the agents do not look for races: what is repeated often, or timed
+	fast    bool     // the agents do not look for races: what is repeated, or builds replicas anew; others do
 	fill    func(first *server.PostgresFolder)
 }
 
