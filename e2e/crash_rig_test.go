@@ -27,7 +27,7 @@ type trial struct {
 	t      *testing.T
 	c      *cluster
 	bin    string
-	env    []string // of its hosts, beyond that of any trial
+	poll   time.Duration
 	hosts  []*host
 	active *host // as last settled
 	other  *host // a standby
@@ -40,9 +40,15 @@ type trial struct {
 
 // newTrial makes a cluster of two hosts that run a program, and waits until it
 // has settled.
-func newTrial(t *testing.T, bin string, env ...string) *trial {
+func newTrial(t *testing.T, bin string) *trial {
 	t.Helper()
-	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, env: env, listed: map[string]bool{}, gone: map[entry]bool{}}
+	return newTrialPolling(t, bin, 100*time.Millisecond)
+}
+
+// newTrialPolling is newTrial with hosts that poll so often.
+func newTrialPolling(t *testing.T, bin string, poll time.Duration) *trial {
+	t.Helper()
+	tr := &trial{t: t, c: newCluster(t, "file://"+t.TempDir(), nil), bin: bin, poll: poll, listed: map[string]bool{}, gone: map[entry]bool{}}
 	a, b := tr.host(), tr.host()
 	tr.ledger = a.app.(held).sample
 	tr.ledger.do(t, "start")
@@ -50,7 +56,7 @@ func newTrial(t *testing.T, bin string, env ...string) *trial {
 	tr.launch(a)
 	tr.until(a, "leads", func(s report.Status) bool { return s.Leading })
 	tr.join(b)
-	for _, kv := range [][2]string{{"stop_timeout", "4s"}, {"margin", "500ms"}, {"ttl", "5s"}} {
+	for _, kv := range [][2]string{{"stop_timeout", "4s"}, {"margin", "500ms"}, {"ttl", (3*poll + 4700*time.Millisecond).String()}} {
 		a.run("config", "set", kv[0], kv[1])
 	}
 	tr.settle()
@@ -72,8 +78,7 @@ func (tr *trial) host() *host {
 	}
 	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
 	h.bin, h.commands = tr.bin, tr.bin
-	h.env = append(h.env, "UNDERSTUDY_POLL=100ms", "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
-	h.env = append(h.env, tr.env...)
+	h.env = append(h.env, "UNDERSTUDY_POLL="+tr.poll.String(), "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
 	return h
 }
 

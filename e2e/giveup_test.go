@@ -52,7 +52,7 @@ func restoring(s report.Status) bool {
 func TestAPromotionCanBeCancelled(t *testing.T) {
 	t.Parallel()
 	// Who is asked for the handover may take three polls and a second to answer.
-	tr := newTrial(t, understudyBin(), "UNDERSTUDY_POLL=1s")
+	tr := newTrialPolling(t, understudyBin(), time.Second)
 	if r := tr.other.try("promote", "--cancel"); r.code != 3 {
 		t.Errorf("with nothing under way: %+v", r)
 	}
