@@ -54,7 +54,7 @@ TARGETS ?= linux/amd64 linux/arm64
 # buffers are tested with all of it under the detector. None may have a sync.Map, as fastcdc
 # has: the linker might take its copy of that, which the detector does not see, for all.
 COMPUTES := github.com/klauspost/compress/... github.com/zeebo/blake3/... modernc.org/sqlite/lib
-HANDS    := backup/pack|backup/stream
+HANDS    := backup/pack|backup/stream|backup/source/sqlite
 
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000

@@ -42,7 +42,6 @@ const (
 // a small state alone, and that each is what it is said to be; `make bench` has it
 // measure large ones, and hold the promise.
 func TestPromotionTimes(t *testing.T) {
-	t.Parallel() // make bench runs it alone
 	var sizes []int64
 	for _, text := range strings.Split(*promotionSizes, ",") {
 		n, err := humanize.ParseBytes(strings.TrimSpace(text))

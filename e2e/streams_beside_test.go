@@ -62,7 +62,6 @@ const (
 // measures promotions of a standby whose replica follows. In the tests it looks for
 // seconds, at a small server; `make bench` has it measure longer, and hold the targets.
 func TestStreamsBesideOthers(t *testing.T) {
-	t.Parallel() // make bench runs it alone
 	c := &shippings{t: t, m: server.MinIOBelow(t, *streamsDir), ways: []string{nothing, ourStreams, backrest, backrestSlow}, values: make(map[string]map[string][]float64)}
 	if os.Getenv("WALG") != "" {
 		c.ways = append(c.ways, walg)
