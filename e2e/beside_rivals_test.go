@@ -72,7 +72,6 @@ func newUnderstudyRival(t *testing.T, m *server.MinIOServer, dir string) *unders
 
 func (u *understudyRival) host(name, dir string) *host {
 	h := u.c.host(name, plain{&sample{dir: dir}})
-	h.bin = fastBin()
 	return h
 }
 

@@ -66,7 +66,6 @@ func commitHost(c *cluster, name, bucket string) *host {
 		c.t.Fatal(err)
 	}
 	h := c.host(name, plain{&sample{dir: dir}})
-	h.bin = fastBin()
 	return h
 }
 

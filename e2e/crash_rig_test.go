@@ -77,10 +77,7 @@ func (tr *trial) host() *host {
 		tr.t.Fatal(err)
 	}
 	h := tr.c.host(name, held{app, filepath.Join(tr.c.dir, name, "hold")})
-	h.bin = tr.bin
-	if tr.bin != understudyBin() {
-		h.commands = tr.bin // it crashes where it is told to: so do its commands
-	}
+	h.bin, h.commands = tr.bin, tr.bin // what crashes where it is told to: commands do, too
 	h.env = append(h.env, "UNDERSTUDY_POLL="+tr.poll.String(), "UNDERSTUDY_CRASH_DIR="+h.path("crash"))
 	return h
 }

@@ -21,7 +21,6 @@ func TestUploadsWhatChanged(t *testing.T) {
 	data := filepath.Join(c.dir, "data")
 	files := sourcetest.WriteTree(t, data, 11, sourcetest.TreeSize{Files: 3000, Bytes: size, Large: 4})
 	a := c.host("host-a", plain{&sample{dir: data}})
-	a.bin = fastBin()
 	a.run("init")
 	a.serve()
 	query[backup.Ref](a, "backup")

@@ -31,7 +31,7 @@ func TestAnActiveThatStartsIntoABlackHoleIsFencedAtOnce(t *testing.T) {
 	if !o.apps[a].running(t) {
 		t.Fatal("the application has not outlived its agent: this test shows nothing")
 	}
-	a.bin = fastBin() // the program as it is shipped
+	a.bin = understudyBin() // the program as it is shipped
 	a.launch()
 	started := time.Now()
 	within(t, ordealStop, "the socket answers, and the log says that the agent runs", func() error {

@@ -253,7 +253,7 @@ func (o *ordeal) kept() {
 	}
 }
 
-// maxMemory is how much an agent with the race detector may have used, in bytes.
+// maxMemory is how much an agent may have used, in bytes.
 const maxMemory = 300 << 20
 
 // sparing checks how much memory a host's agent has used at the most.

@@ -27,6 +27,7 @@ type cluster struct {
 	env    []string // credentials of the bucket
 	key    string   // file
 	dir    string
+	agents string // the program of its agents
 	hosts  []*host
 }
 
@@ -66,7 +67,10 @@ type application interface {
 
 func newCluster(t *testing.T, bucket string, env []string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, bucket: bucket, env: env, dir: t.TempDir()}
+	c := &cluster{t: t, bucket: bucket, env: env, dir: t.TempDir(), agents: understudyBin()}
+	if *allRaced {
+		c.raced()
+	}
 	c.key = filepath.Join(c.dir, "key")
 	out, err := exec.CommandContext(t.Context(), understudyBin(), "key", "generate").Output()
 	if err != nil {
@@ -78,12 +82,17 @@ func newCluster(t *testing.T, bucket string, env []string) *cluster {
 	return c
 }
 
+// raced has the agents of hosts that are added from now on look for races. Commands do not:
+// they look at conditions, again and again, and would take three times as much of a core.
+func (c *cluster) raced() *cluster {
+	c.agents = racedBin()
+	return c
+}
+
 // host adds a host with an application.
 func (c *cluster) host(name string, app application) *host {
 	c.t.Helper()
-	// Conditions are looked at by commands, and one that looked for races would take three
-	// times as much of a core.
-	h := &host{t: c.t, name: name, bin: understudyBin(), commands: fastBin(), dir: filepath.Join(c.dir, name), app: app}
+	h := &host{t: c.t, name: name, bin: c.agents, commands: understudyBin(), dir: filepath.Join(c.dir, name), app: app}
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		c.t.Fatal(err)
 	}

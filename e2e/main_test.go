@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,14 +18,17 @@ import (
 
 // Programs under test: each is its path, and is built when a test first needs it.
 var (
-	understudyBin = program("understudy", "../cmd/understudy", "-race")
-	fastBin       = program("fast", "../cmd/understudy") // as make build does, for what takes long
+	understudyBin = program("understudy", "../cmd/understudy") // as make build does
+	racedBin      = program("raced", "../cmd/understudy", "-race")
 	crashBin      = program("crash", "../cmd/understudy", "-tags=crashpoints")
-	sampleBin     = program("sample", "./sample", "-race")
+	sampleBin     = program("sample", "./sample")
 	// For roots in which there is nothing but the program.
 	shippedBin       = static("shipped", "../cmd/understudy")
 	shippedSampleBin = static("shipped-sample", "./sample")
 )
+
+// allRaced has every agent look for races, and not only those of the tests that ask for it.
+var allRaced = flag.Bool("raced", false, "every agent looks for races: takes about twice as long")
 
 // programs is the folder of the programs, while tests run.
 var programs string

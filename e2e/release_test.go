@@ -120,7 +120,7 @@ func makesBucket(t *testing.T, dir, release string) {
 	for _, name := range []string{"host-a", "host-b"} {
 		db := strings.ReplaceAll(name, "-", "_")
 		execute(t, pg.DSN("postgres"), "CREATE DATABASE "+db)
-		m.host(name, newEverything(t, filepath.Join(m.dir, name+"-app"), pg, db)).bin = fastBin()
+		m.host(name, newEverything(t, filepath.Join(m.dir, name+"-app"), pg, db))
 	}
 	a, b := m.hosts[0], m.hosts[1]
 	m.begins(a, b)
@@ -309,7 +309,6 @@ func readsBucket(t *testing.T, dir string) {
 	execute(t, pg.DSN("postgres"), "CREATE DATABASE app")
 	app := newEverything(t, filepath.Join(c.dir, "app"), pg, "app")
 	r := &bucketReader{host: c.host("reader", app), app: app}
-	r.bin = fastBin()
 	text, err := os.ReadFile(filepath.Join(dir, "left.json"))
 	if err == nil {
 		err = json.Unmarshal(text, &r.left)

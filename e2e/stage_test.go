@@ -116,7 +116,7 @@ func (h *stageHost) furnish() {
 	h.copies("/etc", "/etc")
 	h.write("/etc/hosts", hostsFile, 0o644)
 	h.write("/etc/understudy/.keep", "", 0o600)
-	h.copies(fastBin(), "/usr/local/bin/understudy")
+	h.copies(understudyBin(), "/usr/local/bin/understudy")
 	for _, name := range []string{"systemctl", "scp"} {
 		h.copies("testdata/standin/"+name, "/usr/local/bin/"+name)
 	}

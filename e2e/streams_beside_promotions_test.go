@@ -58,7 +58,7 @@ func (c *shippings) promotions(t *testing.T) {
 // in place of an active that is gone.
 func measureServers(t *testing.T, m *server.MinIOServer, into *promotedSize) {
 	p := newServers(t, serverSetup{
-		cluster: newCluster(t, m.NewBucket(t), m.Env()), durable: true, fast: true,
+		cluster: newCluster(t, m.NewBucket(t), m.Env()), timed: true,
 		fill: func(first *server.PostgresFolder) { fillServer(t, first.DSN("postgres"), into.size) },
 	}, "host-a", "host-b")
 	var d diary

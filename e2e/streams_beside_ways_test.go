@@ -92,7 +92,6 @@ type streamsWay struct {
 func (w *streamsWay) begin(t *testing.T, pg *server.PostgresFolder) {
 	c := newCluster(t, through(t, w.bucket, w.counts.URL), w.m.Env())
 	w.a = c.host("host-a", &serverApp{pg: pg})
-	w.a.bin = fastBin()
 	w.a.env = append(w.a.env, "UNDERSTUDY_POLL=10s", "UNDERSTUDY_LOG_LEVEL=info") // as they are by default
 	w.a.run("init")
 	w.a.serve()

@@ -20,7 +20,7 @@ func syncPair(t *testing.T, more string) (*serverPair, *server.Wire) {
 	minio := server.SharedMinIO(t)
 	wire := server.NewWire(t, minio.Address)
 	bucket := strings.Replace(minio.NewBucket(t), url.QueryEscape(minio.Address), url.QueryEscape(wire.Address), 1)
-	p := newServers(t, serverSetup{cluster: newCluster(t, bucket, minio.Env()), more: ", sync: true" + more, fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{cluster: newCluster(t, bucket, minio.Env()), more: ", sync: true" + more}, "host-a", "host-b")
 	p.a.eventually("commits wait for the bucket", p.armed(p.a))
 	return p, wire
 }

@@ -33,7 +33,7 @@ func (p *serverPair) parts(stream string) (paths []string) {
 // killed, both are, while rows are written. The stream goes on over what was shipped.
 func TestAStreamOutlivesItsProcesses(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{}, "host-a", "host-b")
+	p := newServers(t, serverSetup{cluster: newCluster(t, folderBucket(t), nil).raced()}, "host-a", "host-b")
 	pg := p.on[p.a]
 	var d diary
 	end := d.write(t, pg.DSN("postgres"))
@@ -93,7 +93,7 @@ func (p *serverPair) dropsSlots(dsn string) {
 // deleted the log. It is told; a new stream begins, and the replica is built anew.
 func TestASlotThatIsGoneIsAGap(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)
@@ -133,7 +133,7 @@ func TestAPartThatWasChangedOrDeletedIsNamed(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+			p := newServers(t, serverSetup{}, "host-a", "host-b")
 			var d diary
 			end := d.write(t, p.on[p.a].DSN("postgres"))
 			d.grows(t, 50)
@@ -176,7 +176,6 @@ func TestTwoAgentsOnOneServer(t *testing.T) {
 	d.grows(t, 50)
 	before := p.a.ships()
 	other := newCluster(t, folderBucket(t), nil).host("other", &serverApp{pg: p.on[p.a]})
-	other.bin = fastBin()
 	other.run("init")
 	other.serve()
 	other.eventually("says that another agent receives", func() error {
@@ -204,7 +203,7 @@ func TestTwoAgentsOnOneServer(t *testing.T) {
 // stands still meanwhile, ships nothing more when it goes on.
 func TestAnOlderBackupEndsTheStream(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	dsn := p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)

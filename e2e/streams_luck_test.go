@@ -54,7 +54,7 @@ func TestAServerThatIsPutBackBeginsAnew(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+			p := newServers(t, serverSetup{}, "host-a", "host-b")
 			pg, dsn := p.on[p.a], p.on[p.a].DSN("postgres")
 			var d diary
 			end := d.write(t, dsn)

@@ -19,7 +19,7 @@ var (
 // while rows are written, and its disk is lost. The host comes back with an empty one.
 func TestKillsOfAServerLoseSeconds(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	lost, ages := p.areKilled(*streamKills, func(*host) {})
 	if oldest := slices.Max(ages); oldest > 5*time.Second {
 		t.Errorf("rows of the last %v are lost", oldest)
@@ -77,7 +77,7 @@ func (l lines) are(t *testing.T, dsn string) {
 // active keeps what its successor does not have, and follows; so does a third host.
 func TestServersArePromotedBackAndForth(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b", "host-c")
+	p := newServers(t, serverSetup{}, "host-a", "host-b", "host-c")
 	third := p.hosts[2]
 	var (
 		d        diary

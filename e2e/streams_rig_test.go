@@ -179,8 +179,7 @@ type serverPair struct {
 type serverSetup struct {
 	cluster *cluster // nil: one whose bucket is a folder
 	more    string   // of the sources' configuration: ", key: value"
-	durable bool     // the servers wait for their disks
-	fast    bool     // the agents do not look for races: what is repeated, or builds replicas anew; others do
+	timed   bool     // the servers wait for their disks, and the agents log what they do by default
 	fill    func(first *server.PostgresFolder)
 }
 
@@ -194,10 +193,9 @@ func newServers(t *testing.T, s serverSetup, names ...string) *serverPair {
 	p := &serverPair{cluster: s.cluster, on: map[*host]*server.PostgresFolder{}}
 	for _, name := range names {
 		pg := server.NewPostgresFolder(t)
-		pg.Durable = s.durable
 		h := p.host(name, &serverApp{pg: pg, more: s.more})
-		if s.fast {
-			h.bin = fastBin()
+		if s.timed {
+			pg.Durable = true
 			h.env = append(h.env, "UNDERSTUDY_LOG_LEVEL=info")
 		}
 		p.on[h] = pg

@@ -27,7 +27,7 @@ func serverUpgraded(t *testing.T, pg *server.PostgresFolder) {
 // new stream begins with a new base, the standby rehearses it, and takes over.
 func TestAServerThatIsUpgradedBeginsAnew(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{}, "host-a", "host-b")
 	pg, dsn := p.on[p.a], p.on[p.a].DSN("postgres")
 	var d diary
 	end := d.write(t, dsn)

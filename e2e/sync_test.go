@@ -11,7 +11,7 @@ import (
 // Its own commits wait, too, before it is killed in turn.
 func TestWithSyncNothingThatWasAcknowledgedIsLost(t *testing.T) {
 	t.Parallel()
-	p := newServers(t, serverSetup{more: ", sync: true", fast: true}, "host-a", "host-b")
+	p := newServers(t, serverSetup{more: ", sync: true"}, "host-a", "host-b")
 	lost, ages := p.areKilled(*streamKills, func(active *host) {
 		active.eventually("commits wait for the bucket", func() error {
 			if is := answer(t, p.on[active].DSN("postgres"), "SELECT coalesce(string_agg(sync_state, ''), '') FROM pg_stat_replication WHERE application_name = 'understudy_db'"); is != "sync" {

@@ -50,7 +50,6 @@ func (w *weights) host(c *cluster, name, more string) *host {
 		execute(c.t, w.pg.DSN("postgres"), "CREATE DATABASE "+app.db)
 	}
 	h := c.host(name, app)
-	h.bin = fastBin()
 	return h
 }
 
