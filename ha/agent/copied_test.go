@@ -235,6 +235,16 @@ func TestAStolenRecordIsTakenBack(t *testing.T) {
 		for _, h := range []*host{a, d} {
 			h.until("red everywhere", red)
 		}
+		id := b.backup() // the copy caches it, too, and has news
+		clone.untilCached(id)
+		for range 20 {
+			c.pass(10 * time.Second)
+			for _, h := range []*host{a, b, d} {
+				if !red(h.agent.Status()) {
+					t.Fatalf("%s is not red any more, and the copy runs", h.name)
+				}
+			}
+		}
 		clone.halt()
 		b.halt()
 		b.start()

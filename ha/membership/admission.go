@@ -192,13 +192,15 @@ func (m *Admission) removed(ctx context.Context) (bool, error) {
 }
 
 // PutRecord writes the record. The instance that leads takes it back from whoever
-// has written it: the head decides whose the name is. One whose name is another's,
-// and whose state may be in no backup, goes on without a record, in red.
+// has written it: the head decides whose the name is. One that the head refuses writes
+// none any more, whatever it knows of its original's incarnations: what the original says
+// of it has to stay. One whose name is another's, and whose state may be in no backup, goes
+// on without a record, in red.
 func (m *Admission) PutRecord(ctx context.Context, rec ha.Instance) error {
 	r, core := m.registrar, m.host.View()
 	owes := core.Owes || core.Head == nil // before the head was read nobody knows
 	r.force = core.Leading
-	r.mute = r.mute && owes && !core.Leading
+	r.mute = core.Refused != "" || r.mute && owes && !core.Leading
 	err := r.put(ctx, rec)
 	if errors.Is(err, errDeregistered) {
 		err = m.registerAgain(ctx, core.Role)

@@ -145,3 +145,31 @@ func TestAnInstanceThatOwesGoesOnWithoutARecord(t *testing.T) {
 		t.Errorf("once it owes nothing: %v", err)
 	}
 }
+
+// A copy knows its original's incarnation, and could take that one's record for its own.
+func TestARefusedInstanceLeavesTheRecordAlone(t *testing.T) {
+	b, f := newBucket(t), &fake{config: &ha.Config{}}
+	if err := b.registrar("original").Take(t.Context(), ha.Instance{}, true, false); err != nil {
+		t.Fatal(err)
+	}
+	m := b.admission(f, ha.Journal{Incarnations: []string{"original"}})
+	writtenBy := func() string {
+		t.Helper()
+		if err := m.PutRecord(t.Context(), ha.Instance{}); err != nil {
+			t.Fatal(err)
+		}
+		rec, err := b.store.Instance(t.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rec.Incarnation
+	}
+	f.view = ha.Status{Head: &ha.Head{}, Refused: "the head is another's"}
+	if by := writtenBy(); by != "original" {
+		t.Errorf("one that is refused has written the record: it is %s's", by)
+	}
+	f.view = ha.Status{Head: &ha.Head{}}
+	if by := writtenBy(); by == "original" {
+		t.Error("once the head is another instance's, it is a standby, and does not say so")
+	}
+}
