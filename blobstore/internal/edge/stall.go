@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,7 +18,29 @@ import (
 // connection alive, would otherwise hold a transfer for good.
 const stallTimeout = time.Minute
 
-var errStalled = errors.New("the store has sent nothing of the body for too long")
+var (
+	errStalled = errors.New("the store has sent nothing of the body for too long")
+	errSilent  = errors.New("the store has sent no answer for too long")
+)
+
+const (
+	// thinkTime is how long a store may think once it has a request.
+	thinkTime = 30 * time.Second
+	// slowLine is of the slowest line that an answer is waited for on, in bytes a second.
+	slowLine = 64 << 10
+	// onTheWay is how much of a request's end the buffers of both kernels may hold, in
+	// bytes, once it was written: each may have the 4 MiB that Linux begins to count from.
+	onTheWay = 8 << 20
+)
+
+// answerWithin is how long the answer may take to a request with a body of that many bytes
+// (-1: nobody knows), from when it was written. A slow line still carries its end then.
+func answerWithin(size int64) time.Duration {
+	if size < 0 || size > onTheWay {
+		size = onTheWay
+	}
+	return thinkTime + time.Duration(size)*time.Second/slowLine
+}
 
 // TuneDialer bounds how long a connection may take, and how long what was sent
 // on it may stay unacknowledged.
@@ -32,21 +55,72 @@ func TuneDialer(d *net.Dialer) {
 	}
 }
 
-// Exchange sends a request by next and returns its answer, whose body breaks
-// off when it stalls. It sets the request's flag; see Watch.
+// Exchange sends a request by next and returns its answer, which has to come in time, and
+// whose body breaks off when it stalls. It sets the request's flag; see Watch.
 func Exchange(req *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
-	return exchange(req, next, stallTimeout)
+	size := req.ContentLength
+	if size == 0 && req.Body != nil && req.Body != http.NoBody {
+		size = -1 // so net/http has it
+	}
+	return exchange(req, next, answerWithin(size), stallTimeout)
 }
 
-func exchange(req *http.Request, next func(*http.Request) (*http.Response, error), limit time.Duration) (*http.Response, error) {
+func exchange(req *http.Request, next func(*http.Request) (*http.Response, error), answer, limit time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	resp, err := next(observed(req.WithContext(ctx)))
+	silent := &alarm{after: answer, ring: func() { cancel(errSilent) }}
+	resp, err := next(observed(req.WithContext(ctx), silent.set))
+	silent.end()
+	if errors.Is(context.Cause(ctx), errSilent) {
+		if err == nil { // it came at the last moment, and its body cannot be read any more
+			_ = resp.Body.Close()
+		}
+		err = errSilent
+	}
 	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
 	resp.Body = &movingBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, limit: limit}
 	return resp, nil
+}
+
+// alarm rings once it was set long enough ago, unless it has ended.
+type alarm struct {
+	after time.Duration
+	ring  func()
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+}
+
+// set begins to count, anew where a request is sent once more on another connection.
+func (a *alarm) set() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended { // an answer can come before all of its request was written
+		return
+	}
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.timer = time.AfterFunc(a.after, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.ended {
+			a.ring()
+		}
+	})
+}
+
+// end returns once the alarm rings no more.
+func (a *alarm) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // movingBody is a body that ends with an error when a read takes too long.

@@ -18,7 +18,7 @@ func get(t *testing.T, limit time.Duration, answer http.HandlerFunc) (string, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := exchange(req, srv.Client().Do, limit)
+	resp, err := exchange(req, srv.Client().Do, time.Minute, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,5 +52,44 @@ func TestASlowBodyArrives(t *testing.T) {
 	})
 	if err != nil || len(body) != 15 {
 		t.Errorf("read %q, %v", body, err)
+	}
+}
+
+// An answer is waited for from when its request was written, and longer where much of that
+// may still be under way.
+func TestAStoreThatDoesNotAnswerIsLeft(t *testing.T) {
+	gone := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-gone
+	}))
+	defer srv.Close()
+	defer close(gone)
+	const limit = 50 * time.Millisecond
+	slow, body := io.Pipe()
+	go func() {
+		tick := time.NewTicker(limit / 5)
+		defer tick.Stop()
+		for range 15 { // longer than the limit in all
+			<-tick.C
+			_, _ = body.Write([]byte("x"))
+		}
+		_ = body.Close()
+	}()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, srv.URL, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if resp, err := exchange(req, srv.Client().Do, limit, time.Minute); !errors.Is(err, errSilent) {
+		t.Errorf("the answer is %v, %v", resp, err)
+	}
+	if took := time.Since(began); took < 4*limit {
+		t.Errorf("it was left after %v, though its request was still being written", took)
+	}
+	for size, want := range map[int64]time.Duration{0: thinkTime, slowLine: thinkTime + time.Second, -1: answerWithin(onTheWay), 1 << 40: answerWithin(onTheWay)} {
+		if got := answerWithin(size); got != want {
+			t.Errorf("an answer to %d bytes may take %v, want %v", size, got, want)
+		}
 	}
 }

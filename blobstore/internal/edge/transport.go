@@ -12,17 +12,13 @@ import (
 const (
 	// dialTimeout is how long a connection may take.
 	dialTimeout = 10 * time.Second
-	// headerTimeout is how long a store may think once it has the request.
-	headerTimeout = 30 * time.Second
 	// idleConns is how many connections are kept for parallel transfers.
 	idleConns = 32
 )
 
-// Tune bounds how long a silent store can hold a request.
-func Tune(t *http.Transport) {
-	t.ResponseHeaderTimeout = headerTimeout
-	t.MaxIdleConnsPerHost = idleConns
-}
+// Tune has a transport keep its connections. What goes through it is watched, too: that
+// bounds how long a silent store can hold a request.
+func Tune(t *http.Transport) { t.MaxIdleConnsPerHost = idleConns }
 
 // Client returns an HTTP client for a provider whose SDK takes one: tuned, and
 // watched. Like every client of Go's it goes through the proxy that the
@@ -63,12 +59,12 @@ func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
 	return Exchange(req, w.next.RoundTrip)
 }
 
-// observed returns the request as one that sets its context's flag.
-func observed(req *http.Request) *http.Request {
-	sent, ok := req.Context().Value(sentKey{}).(*atomic.Bool)
-	if !ok {
-		return req
+// observed returns the request as one that sets its context's flag, and that calls written
+// once it was handed to the kernel.
+func observed(req *http.Request, written func()) *http.Request {
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { written() }}
+	if sent, ok := req.Context().Value(sentKey{}).(*atomic.Bool); ok {
+		trace.GotConn = func(httptrace.GotConnInfo) { sent.Store(true) }
 	}
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 }
