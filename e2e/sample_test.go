@@ -24,14 +24,14 @@ import (
 type sample struct {
 	dir    string
 	ledger string        // shared by all hosts: what was ever acknowledged to anybody
-	every  time.Duration // between two commits; 0: 5 ms
+	every  time.Duration // between two commits; 0: 20 ms
 	as     []string      // what runs it, as another user say
 	pg     *server.PostgresServer
 	db     string
 }
 
 func (s *sample) args(verb string) []string {
-	every := cmp.Or(s.every, 5*time.Millisecond)
+	every := cmp.Or(s.every, 20*time.Millisecond)
 	args := []string{verb, "--data=" + s.dir, "--run-dir=" + s.dir + "-run", "--ledger=" + s.ledger, "--interval=" + every.String()}
 	if s.pg != nil {
 		args = append(args, "--files=false", "--postgres="+s.pg.DSN(s.db))

@@ -42,7 +42,7 @@ func (s *story) missing(acknowledged []entry, rows map[int64]string) []entry {
 func TestStoryPostgres(t *testing.T) {
 	t.Parallel()
 	minio := server.SharedMinIO(t)
-	c := newCluster(t, minio.NewBucket(t), minio.Env()).raced()
+	c := newCluster(t, minio.NewBucket(t), minio.Env())
 	one, two := server.Postgres(t), server.Postgres(t)
 	apps := []*sample{{pg: one, db: "app"}, {pg: two, db: "app"}, {pg: two, db: "app_c"}}
 	for _, s := range apps {
