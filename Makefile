@@ -56,6 +56,9 @@ TARGETS ?= linux/amd64 linux/arm64
 COMPUTES := github.com/klauspost/compress/... github.com/zeebo/blake3/... modernc.org/sqlite/lib
 HANDS    := backup/pack|backup/stream|backup/source/sqlite
 
+# lint vets everything, and nobody debugs these programs: both take minutes.
+TEST := go test -race -vet=off -ldflags=-w
+
 # How many seeds soak runs, and the first of them.
 SEEDS ?= 10000
 FIRST ?= 1
@@ -85,10 +88,10 @@ test: setup ## run all tests (PKG=./blobstore/...: only those)
 	@set -e; all=$$(go list $(PKG)); \
 	hands=$$(echo "$$all" | grep -E '/($(HANDS))$$' || :); last=$$(echo "$$all" | grep '/e2e$$' || :); \
 	first=$$(echo "$$all" | grep -vE '/($(HANDS)|e2e)$$' || :); \
-	[ -z "$$hands" ] || go test -race -timeout 30m $$hands; \
+	[ -z "$$hands" ] || $(TEST) -timeout 30m $$hands; \
 	export GOFLAGS="$$(go env GOFLAGS) $(COMPUTES:%=-gcflags=%=-race=false)"; \
-	[ -z "$$first" ] || go test -race -timeout 30m $$first; \
-	[ -z "$$last" ] || go test -race -timeout 50m -parallel 3 $$last
+	[ -z "$$first" ] || $(TEST) -timeout 30m $$first; \
+	[ -z "$$last" ] || $(TEST) -timeout 60m -parallel 3 $$last
 
 soak: ## run the protocol's simulator for longer (SEEDS=1000000 FIRST=10001)
 	go test -count=1 -timeout 0 ./ha/sim -run TestProtocolHoldsUnderFaults -sim.first $(FIRST) -sim.seeds $(SEEDS)

@@ -143,10 +143,10 @@ type archiveWay struct {
 }
 
 func (w *archiveWay) settings() []string {
-	return []string{"archive_mode = on", "archive_timeout = " + w.timeout}
+	return []string{"archive_mode = on"} // the rest begins with the tool
 }
 
-// archives sets the command, and runs those that make the base, as the server's user.
+// archives has the server archive, and runs the commands that make the base, as its user.
 func (w *archiveWay) archives(t *testing.T, pg *server.PostgresFolder, command string, first ...[]string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), pg.DSN("postgres"))
@@ -154,7 +154,7 @@ func (w *archiveWay) archives(t *testing.T, pg *server.PostgresFolder, command s
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	for _, sql := range []string{"ALTER SYSTEM SET archive_command = '" + command + "'", "SELECT pg_reload_conf()"} {
+	for _, sql := range []string{"ALTER SYSTEM SET archive_command = '" + command + "'", "ALTER SYSTEM SET archive_timeout = " + w.timeout, "SELECT pg_reload_conf()"} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 // timedWriter commits 200 rows a second, and knows of each when that was and where in the
 // log the row is.
 type timedWriter struct {
+	table string
+
 	mu   sync.Mutex
 	rows []timedRow
 }
@@ -31,7 +33,7 @@ func (w *timedWriter) create(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), "CREATE TABLE written (row bigint PRIMARY KEY, text text)"); err != nil {
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE "+w.table+" (row bigint PRIMARY KEY, text text)"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -56,7 +58,7 @@ func (w *timedWriter) writes(t *testing.T, pg *server.PostgresFolder) (end func(
 		text := strings.Repeat("understudy", 10)
 		for n := int64(1); ; n++ {
 			row := timedRow{sent: time.Now()}
-			err := conn.QueryRow(t.Context(), "INSERT INTO written VALUES ($1, $2) RETURNING pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint", n, text).Scan(&row.at)
+			err := conn.QueryRow(t.Context(), "INSERT INTO "+w.table+" VALUES ($1, $2) RETURNING pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint", n, text).Scan(&row.at)
 			if err != nil {
 				t.Errorf("write row %d: %v", n, err)
 				return

@@ -276,9 +276,12 @@ func endIn(ctx context.Context, data *fsx.Dir) error {
 }
 
 // rest waits for a pause.
-func rest(ctx context.Context) error {
+func rest(ctx context.Context) error { return wait(ctx, pause) }
+
+// wait waits, unless ctx ends first.
+func wait(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(pause):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

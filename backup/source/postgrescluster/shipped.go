@@ -276,8 +276,12 @@ func (l *shippedLog) Begin() (stream.Position, json.RawMessage) {
 // gatherFor is how long more log is waited for that may be on its way already.
 const gatherFor = 2 * time.Millisecond
 
-// restBelow is how much log is passed on without a rest: whoever writes that much writes more.
-const restBelow = 64 << 10
+// A rest of restFor lies between two reads, unless there are restBelow bytes: whoever writes
+// that much writes more.
+const (
+	restFor   = 50 * time.Millisecond
+	restBelow = 64 << 10
+)
 
 // Next implements source.Log. Where the server has stopped it returns io.EOF, behind all
 // that the server had to say.
@@ -290,7 +294,7 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 			// Small commits gather in the socket, unless they wait for this: to be woken by
 			// each of them takes processors from those who write.
 			if until.IsZero() && !l.s.eager && len(l.buf) < restBelow {
-				if err := rest(ctx); err != nil {
+				if err := wait(ctx, restFor); err != nil {
 					return nil, 0, err
 				}
 			}
