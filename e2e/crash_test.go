@@ -11,8 +11,9 @@ import (
 	"github.com/understudy-ha/understudy/ha/runner"
 )
 
-// crashTrials is how many clusters die side by side; they mostly wait.
-const crashTrials = 4
+// crashDeaths is how many deaths a cluster lives through. Its application writes on all the
+// while, and what it has is restored each time.
+const crashDeaths = 12
 
 // death is one point at which a process dies.
 type death struct {
@@ -26,20 +27,15 @@ type death struct {
 func TestEveryCrashEndsInOrder(t *testing.T) {
 	t.Parallel()
 	deaths := everyDeath(t)
-	queue := make(chan death, len(deaths))
-	for _, d := range deaths {
-		queue <- d
-	}
-	close(queue)
 	var mu sync.Mutex
 	var told []string
 	passed := map[string]bool{}
 	t.Run("clusters", func(t *testing.T) {
-		for i := range crashTrials {
-			t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+		for some := range slices.Chunk(deaths, crashDeaths) {
+			t.Run(some[0].point, func(t *testing.T) {
 				t.Parallel()
 				tr := newTrial(t, crashBin())
-				for d := range queue {
+				for _, d := range some {
 					report := tr.survive(d)
 					mu.Lock()
 					told = append(told, report)

@@ -126,6 +126,7 @@ func makesBucket(t *testing.T, dir, release string) {
 	m.begins(a, b)
 	m.promotes(a, b)
 	m.changesKey(a, b)
+	m.left.Users, m.left.Webhooks, m.left.Instances, m.left.Config = shared(a)
 	for _, h := range []*host{b, a} {
 		h.stopAgent()
 	}
@@ -248,7 +249,8 @@ func (m *bucketMaker) lists(h *host, of *everything) {
 	}
 }
 
-// describes writes down what else is true of the bucket.
+// describes writes down what is true of the bucket. No agent runs: one that starts as the
+// active makes a backup.
 func (m *bucketMaker) describes(h *host) {
 	m.t.Helper()
 	salvaged := 0
@@ -271,9 +273,6 @@ func (m *bucketMaker) describes(h *host) {
 		m.t.Fatalf("%d salvage backups", salvaged)
 	}
 	m.left.Log = query[[]control.ClusterEvent](h, "events", "--cluster")
-	h.serve()
-	m.left.Users, m.left.Webhooks, m.left.Instances, m.left.Config = shared(h)
-	h.stopAgent()
 }
 
 // shared is what a host says of what instances share.
