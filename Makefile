@@ -56,7 +56,7 @@ TARGETS ?= linux/amd64 linux/arm64
 COMPUTES := github.com/klauspost/compress/... github.com/zeebo/blake3/... modernc.org/sqlite/lib
 HANDS    := backup/pack|backup/stream|backup/source/sqlite
 
-# lint vets everything, and nobody debugs these programs: both take minutes.
+# lint vets everything, and nobody looks into these programs with a debugger.
 TEST := go test -race -vet=off -ldflags=-w
 
 # How many seeds soak runs, and the first of them.

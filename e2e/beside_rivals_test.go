@@ -71,8 +71,7 @@ func newUnderstudyRival(t *testing.T, m *server.MinIOServer, dir string) *unders
 }
 
 func (u *understudyRival) host(name, dir string) *host {
-	h := u.c.host(name, plain{&sample{dir: dir}})
-	return h
+	return u.c.host(name, plain{&sample{dir: dir}})
 }
 
 // first starts the active, which makes the first backup. The agent is asked in this

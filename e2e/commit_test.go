@@ -65,8 +65,7 @@ func commitHost(c *cluster, name, bucket string) *host {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		c.t.Fatal(err)
 	}
-	h := c.host(name, plain{&sample{dir: dir}})
-	return h
+	return c.host(name, plain{&sample{dir: dir}})
 }
 
 // untilCached times some backups from their commit until they are cached, by the events

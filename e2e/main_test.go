@@ -27,8 +27,8 @@ var (
 	shippedSampleBin = static("shipped-sample", "./sample")
 )
 
-// allRaced has every agent look for races, and not only those of the tests that ask for it.
-var allRaced = flag.Bool("raced", false, "every agent looks for races: takes about twice as long")
+// allRaced has agents look for races in every test that does not say which program they are.
+var allRaced = flag.Bool("raced", false, "agents look for races where a test does not say which program they are: takes about twice as long")
 
 // programs is the folder of the programs, while tests run.
 var programs string

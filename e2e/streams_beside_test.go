@@ -195,12 +195,10 @@ func (c *shippings) judge() {
 	}
 	c.hold("age, p99", age, mostAge.Seconds(), "s")
 	if ratio, known := c.middle(commitSlower, ourStreams); known {
-		const what = "p99 of a commit, of that before"
+		c.hold("p99 of a commit, of that before", ratio, mostSlower, "times")
 		all := c.values[commitSlower][ourStreams]
 		if least, most := slices.Min(all), slices.Max(all); least <= mostSlower && most > mostSlower {
-			c.judged = append(c.judged, fmt.Sprintf("- %s: %.2f times, the target is %.2f at most: **not decided**, the tries lie between %.2f and %.2f.", what, ratio, mostSlower, least, most))
-		} else {
-			c.hold(what, ratio, mostSlower, "times")
+			c.judged[len(c.judged)-1] += fmt.Sprintf(" By the median: the tries lie between %.2f and %.2f, which is **not decided**.", least, most)
 		}
 	}
 	for _, one := range c.promoted.targets() {

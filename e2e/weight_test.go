@@ -49,8 +49,7 @@ func (w *weights) host(c *cluster, name, more string) *host {
 	if w.pg != nil {
 		execute(c.t, w.pg.DSN("postgres"), "CREATE DATABASE "+app.db)
 	}
-	h := c.host(name, app)
-	return h
+	return c.host(name, app)
 }
 
 // config implements application.

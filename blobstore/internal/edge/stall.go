@@ -33,10 +33,12 @@ const (
 	onTheWay = 8 << 20
 )
 
-// answerWithin is how long the answer may take to a request with a body of that many bytes
-// (-1: nobody knows), from when it was written. A slow line still carries its end then.
-func answerWithin(size int64) time.Duration {
-	if size < 0 || size > onTheWay {
+// answerWithin is how long the answer to a request may take, from when that was written. A
+// slow line still carries the end of its body then.
+func answerWithin(req *http.Request) time.Duration {
+	size := req.ContentLength
+	unknown := size < 0 || size == 0 && req.Body != nil && req.Body != http.NoBody
+	if unknown || size > onTheWay {
 		size = onTheWay
 	}
 	return thinkTime + time.Duration(size)*time.Second/slowLine
@@ -58,11 +60,7 @@ func TuneDialer(d *net.Dialer) {
 // Exchange sends a request by next and returns its answer, which has to come in time, and
 // whose body breaks off when it stalls. It sets the request's flag; see Watch.
 func Exchange(req *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
-	size := req.ContentLength
-	if size == 0 && req.Body != nil && req.Body != http.NoBody {
-		size = -1 // so net/http has it
-	}
-	return exchange(req, next, answerWithin(size), stallTimeout)
+	return exchange(req, next, answerWithin(req), stallTimeout)
 }
 
 func exchange(req *http.Request, next func(*http.Request) (*http.Response, error), answer, limit time.Duration) (*http.Response, error) {
