@@ -16,6 +16,7 @@ type appLane struct {
 	state     appState
 	hook      uint64
 	starting  bool
+	came      bool     // this process saw its last start end well
 	doubt     bool     // the hook under way says nothing any more
 	unstopped bool     // it was to stop last, and nothing here can stop it
 	failed    appState // what it could not be brought to be last
@@ -30,6 +31,10 @@ func (al *appLane) known() appState { return al.state }
 
 // isUnstopped reports whether the application was to stop last, and nothing here can stop it.
 func (al *appLane) isUnstopped() bool { return al.unstopped }
+
+// hasCome reports whether this process saw the application's last start end well. What a
+// start has left that was cut off may come up after a stop, and write.
+func (al *appLane) hasCome() bool { return al.came }
 
 // trouble is why the application could not be started or stopped last.
 func (al *appLane) trouble() string { return al.err }
@@ -128,7 +133,7 @@ func (al *appLane) plan() {
 		al.emit(StopApp{ID: al.hook, Epoch: al.j.Epoch, Servers: al.timeIsOver()})
 		return
 	}
-	al.starting = true
+	al.starting, al.came = true, false
 	var id string
 	if al.head.fresh() != nil && al.head.fresh().StartedFrom != nil {
 		id = al.head.fresh().StartedFrom.ID
@@ -178,6 +183,7 @@ func (al *appLane) done(want appState, d Done) {
 	if d.Outcome == OK {
 		al.state, al.err, al.failed, al.wait = want, "", appUnknown, 0
 		al.unstopped = d.Unstopped
+		al.came = al.came || want == appRunning
 		al.promotion.measureDowntime()
 		if d.Unstopped {
 			al.report(Info, "application", "nothing here can stop the application: whether it runs is not known")

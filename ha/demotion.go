@@ -36,7 +36,7 @@ func (dl *demotionLane) superseded(h *Head) {
 	// Where other epochs lie between, this instance may have led one of them, and
 	// been put back.
 	// A journal that was put back to a handover does not know that it was taken back.
-	if hj := dl.j.Handover; hj != nil && h.Epoch == dl.j.Epoch+1 && hj.Lease == h.Handed {
+	if hj := dl.j.Handover; hj != nil && h.Epoch == dl.j.Epoch+1 && hj.Lease == h.Handed && !hj.Unsure {
 		d.Final = hj.Final
 	}
 	if old := dl.j.Demotion; old != nil && old.Refused {

@@ -168,6 +168,9 @@ func (hl *handoverLane) finalBackup() {
 	if hj.Unstopped {
 		hl.reportBy(hj.Word, Warn, "handover", "nothing here can stop the application: it is stopped on the word of %s, and nobody has looked", hj.Word)
 	}
+	if hj.Unsure = !hj.Unstopped && !hl.app.hasCome(); hj.Unsure {
+		hl.report(Info, "handover", "the application was stopped before its start had ended: whether it has written since then is looked at once %s is the active", hj.To.Name)
+	}
 	hl.save(hj.Phase.step())
 	lease := hj.Lease
 	hl.schedule.start(&wish{trigger: "switchover", reason: "handover to " + hj.To.Name}, func(d Done) {

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -62,5 +63,71 @@ func TestTheDowntimeOfASwitchoverIsMeasured(t *testing.T) {
 	r.pass(30*time.Second, a, b)
 	if told := b.m.Status().Last.Downtime.std(); told < truth || told > truth+2*time.Second {
 		t.Errorf("the downtime is told to be %v, and was %v", told, truth)
+	}
+}
+
+// TestWhatACutOffStartHasLeftIsLookedFor: a hook that starts the application is ended
+// because the application is to stop; what it had begun comes up after the stop, and
+// writes after the final backup. A start that ended well leaves nothing behind.
+func TestWhatACutOffStartHasLeftIsLookedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		hangs, crashes, looks bool
+	}{
+		"a start that ended well":                {},
+		"a start that was cut off":               {hangs: true, looks: true},
+		"a start whose agent died in it":         {hangs: true, crashes: true, looks: true},
+		"a start that ended well, and a restart": {crashes: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			var hangs uint64
+			r.fail = func(n *instance, e Effect) (Done, bool) {
+				switch e := e.(type) {
+				case StartApp:
+					if n.name == "a" && c.hangs {
+						hangs = e.ID
+						return Done{}, true // says nothing
+					}
+				case Cancel:
+					if e.ID == hangs {
+						return Done{ID: e.ID, Outcome: Failed, Err: context.Canceled}, true
+					}
+				}
+				return Done{}, false
+			}
+			a = r.start("a", a.journal)
+			r.pass(time.Second, a, b)
+			b.hold = true // the restore waits
+			b.step(Promote{Request: "p"})
+			for range 30 {
+				if h := r.head().Handover; h != nil && h.State == Handed {
+					break
+				}
+				r.pass(time.Second, a, b)
+			}
+			if c.crashes {
+				a = r.start("a", a.journal)
+				r.pass(time.Second, a)
+			}
+			b.hold = false
+			for _, e := range b.held {
+				if d, ok := b.work(e); ok {
+					b.step(d)
+				}
+			}
+			r.pass(30*time.Second, a, b)
+			if h := r.head(); h.Epoch != 2 || a.m.Status().Demotion != nil {
+				t.Fatalf("head %+v, demotion %+v", h, a.m.Status().Demotion)
+			}
+			looks := a.count(func(e Effect) bool {
+				s, ok := e.(MakeSalvage)
+				return ok && s.Against != nil && same(s.Against, r.head().StartedFrom)
+			})
+			if (looks == 1) != c.looks {
+				t.Errorf("the state was compared with the final backup %d times", looks)
+			}
+		})
 	}
 }

@@ -149,6 +149,9 @@ type HandoverJournal struct {
 	// it; Unstopped says that it is so, once the final backup is being made.
 	Word      string `json:"word,omitempty"`
 	Unstopped bool   `json:"unstopped,omitempty"`
+	// Unsure says that the application was stopped before its start had ended, as far as
+	// is known: what that start has left may write after the final backup.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // isReady reports whether all is done that comes before the head is handed over.

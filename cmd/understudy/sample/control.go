@@ -33,7 +33,7 @@ func start(ctx context.Context, c config, out io.Writer) error {
 	}
 	var exited <-chan struct{}
 	if pid == 0 {
-		if exited, err = launch(ctx, c); err != nil {
+		if exited, err = launch(ctx, c); err != nil && !errors.Is(err, errRunning) {
 			return err
 		}
 	}
@@ -46,15 +46,18 @@ func start(ctx context.Context, c config, out io.Writer) error {
 }
 
 // launch starts this program again as a process of its own session, which
-// outlives this one and what started it.
+// outlives this one and what started it. It has the lock from before it begins: whoever
+// stops the application meanwhile, because this start is not to go on, finds it.
 func launch(ctx context.Context, c config) (<-chan struct{}, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %w", err)
 	}
-	if err := os.MkdirAll(c.runDir, 0o755); err != nil {
-		return nil, fmt.Errorf("make run folder: %w", err)
+	lock, err := runDir(c.runDir).take(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer lock.Close()
 	log, err := os.OpenFile(runDir(c.runDir).logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -63,6 +66,8 @@ func launch(ctx context.Context, c config) (<-chan struct{}, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), exe, c.arguments()...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{lock}
+	cmd.Env = append(os.Environ(), lockVariable+"=3") // the first after the standard ones
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", exe, err)

@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 // runDir is this host's own folder of a sample: who runs, and where it serves.
@@ -29,44 +30,101 @@ func (d runDir) logFile() string  { return filepath.Join(string(d), "log") }
 // looks at it (running) has it for a moment.
 const lockWait = 300 * time.Millisecond
 
-// lock makes this process the one that runs, until release.
-func (d runDir) lock(ctx context.Context) (release func(), err error) {
+// errRunning is what take returns where somebody runs.
+var errRunning = errors.New("already running on this data")
+
+// take takes the lock for a process that is to run. The lock is the open file's, and so
+// of every process that has inherited it: it is free once the last one is gone.
+func (d runDir) take(ctx context.Context) (*os.File, error) {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return nil, fmt.Errorf("make run folder: %w", err)
 	}
-	l := flock.New(d.lockFile())
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	got, err := l.TryLockContext(ctx, look)
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("lock %s: %w", d.lockFile(), err)
+	f, err := os.OpenFile(d.lockFile(), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if !got {
-		return nil, fmt.Errorf("already running on this data (lock %s is held)", d.lockFile())
+	over := time.NewTimer(lockWait)
+	defer over.Stop()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		if err = tryLock(f, unix.LOCK_EX); err == nil {
+			break
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = fmt.Errorf("%w (lock %s is held)", errRunning, d.lockFile())
+			select {
+			case <-tick.C:
+				continue
+			case <-over.C:
+			case <-ctx.Done():
+			}
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	// What a process has left that was killed would be taken for what this one says.
+	_ = os.Remove(d.urlFile())
+	_ = os.Remove(d.pidFile())
+	return f, nil
+}
+
+// inherited is the lock that the process which started this one has taken for it; nil:
+// there is none.
+func inherited() *os.File {
+	fd, err := strconv.Atoi(os.Getenv(lockVariable))
+	if err != nil {
+		return nil
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "lock")
+}
+
+// lockVariable tells a process which of its files is the lock.
+const lockVariable = "SAMPLE_LOCK"
+
+// lock makes this process the one that runs, until release.
+func (d runDir) lock(ctx context.Context) (release func(), err error) {
+	l := inherited()
+	if l == nil {
+		if l, err = d.take(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := d.write(d.pidFile(), strconv.Itoa(os.Getpid())); err != nil {
-		return nil, errors.Join(err, l.Unlock())
+		return nil, errors.Join(err, l.Close())
 	}
 	return func() {
 		// The files are hints beside the lock; leftovers do no harm.
 		_ = os.Remove(d.urlFile())
 		_ = os.Remove(d.pidFile())
-		_ = l.Unlock()
+		_ = l.Close()
 	}, nil
+}
+
+// tryLock locks a file as flock(2) does, and does not wait.
+func tryLock(f *os.File, how int) error {
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
 }
 
 // running gives the pid of the process that holds the lock, or 0. A holder
 // that has not written its pid yet counts as running with pid -1.
 func (d runDir) running() (int, error) {
-	l := flock.New(d.lockFile(), flock.SetFlag(os.O_RDWR))
-	free, err := l.TryRLock()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
-	case err != nil:
-		return 0, fmt.Errorf("look at lock %s: %w", d.lockFile(), err)
-	case free:
-		return 0, l.Unlock()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at lock: %w", err)
+	}
+	defer f.Close()
+	switch err := tryLock(f, unix.LOCK_SH); {
+	case err == nil:
+		return 0, nil
+	case !errors.Is(err, unix.EWOULDBLOCK):
+		return 0, err
 	}
 	text, err := d.read(d.pidFile())
 	if err != nil {

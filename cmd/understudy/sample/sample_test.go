@@ -8,24 +8,56 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
 )
 
 // The test binary is the program too, so that processes can be started.
 func TestMain(m *testing.M) {
+	if gate := os.Getenv("SAMPLE_GATE"); gate != "" && len(os.Args) > 1 && os.Args[1] == "run" {
+		waitAt(gate)
+	}
 	if len(os.Args) > 1 && os.Args[1] == "run" || os.Getenv("SAMPLE_PROGRAM") != "" {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
+// waitAt says in a file that this process waits, and returns once the gate is there.
+func waitAt(gate string) {
+	if err := renameio.WriteFile(gate+".waits", []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		panic(err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := os.Stat(gate); err == nil {
+			return
+		}
+	}
+}
+
 // sample runs a subcommand as a process of its own.
 func sample(t *testing.T, dir string, args ...string) (string, int) {
+	t.Helper()
+	cmd := program(t, dir, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// program is a process that runs a subcommand.
+func program(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -34,13 +66,7 @@ func sample(t *testing.T, dir string, args ...string) (string, int) {
 	cmd := exec.CommandContext(t.Context(), exe, append(args, flags(dir)...)...)
 	// A race-detecting program sleeps for a second before it exits, unless told.
 	cmd.Env = append(os.Environ(), "SAMPLE_PROGRAM=1", "GORACE=atexit_sleep_ms=0")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	if cmd.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	return cmd
 }
 
 func flags(dir string) []string {
@@ -222,6 +248,49 @@ func TestStartTellsWhyItFailed(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "it ended at once: sample: listen") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+}
+
+// TestAStopFindsWhatAStartHasLeft: a start is killed once it has begun the application,
+// and before that serves.
+func TestAStopFindsWhatAStartHasLeft(t *testing.T) {
+	dir := t.TempDir()
+	gate := filepath.Join(dir, "gate")
+	begin := program(t, dir, "start")
+	begin.Env = append(begin.Env, "SAMPLE_GATE="+gate)
+	if err := begin.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid string
+	await(t, "the application begins", func() bool {
+		b, err := os.ReadFile(gate + ".waits")
+		pid = string(b)
+		return err == nil
+	})
+	if err := begin.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = begin.Wait()
+	if found, err := runDir(filepath.Join(dir, "run")).running(); err != nil || found == 0 {
+		t.Errorf("nobody is seen to run: %d, %v", found, err)
+	}
+	end := program(t, dir, "stop")
+	if err := end.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := end.Wait(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	await(t, "it is gone", func() bool {
+		if _, code := sample(t, dir, "status"); code != exitNotRunning {
+			mustSample(t, dir, "stop")
+			t.Fatal("it runs after the stop")
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
 }
 
 func TestApplicationEndsWithItsLifeline(t *testing.T) {
