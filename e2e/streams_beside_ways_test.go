@@ -86,12 +86,13 @@ func (w *wayBase) meter() *storeMeter                             { return w.cou
 type streamsWay struct {
 	wayBase
 
-	a *host
+	cluster *cluster
+	a       *host
 }
 
 func (w *streamsWay) begin(t *testing.T, pg *server.PostgresFolder) {
-	c := newCluster(t, through(t, w.bucket, w.counts.URL), w.m.Env())
-	w.a = c.host("host-a", &serverApp{pg: pg})
+	w.cluster = newCluster(t, through(t, w.bucket, w.counts.URL), w.m.Env())
+	w.a = w.cluster.host("host-a", &serverApp{pg: pg})
 	w.a.env = append(w.a.env, "UNDERSTUDY_POLL=10s", "UNDERSTUDY_LOG_LEVEL=info") // as they are by default
 	w.a.run("init")
 	w.a.serve()
