@@ -175,6 +175,7 @@ func (s *Source) assemble(url pgclient.URL) {
 		server: s.server, place: s.place, programs: programs, terms: s.terms, start: cfg.Start, stop: cfg.Stop,
 		timeout: cfg.Timeout, scratch: cfg.Scratch, keepOutput: cfg.KeepOutput,
 	}
+	s.streamer.process = s.process
 }
 
 // Name implements Source.

@@ -51,7 +51,7 @@ func (p *primary) receive(ctx context.Context, conn *pgconn.PgConn, slot string,
 		return nil, fmt.Errorf("receive the log from %s on: %w", at, err)
 	}
 	r := &receiver{conn: conn, at: at, ctx: context.WithoutCancel(ctx), confirmed: func() wal.LSN { return 0 }, now: p.now, due: p.now().Add(statusEvery)}
-	r.unread = newUnread(ctx, p.unread, p.stops, r.drop)
+	r.unread = newUnread(ctx, p.unread, p.stops, r.cut)
 	return r, nil
 }
 
@@ -86,8 +86,18 @@ func (r *receiver) close(ctx context.Context) {
 	_ = r.conn.Close(context.WithoutCancel(ctx)) // nobody waits for it
 }
 
-// drop ends it as a crash would: the server notices. It may be called beside all else.
-func (r *receiver) drop() { _ = r.conn.Conn().Close() }
+// drop implements feed.
+func (r *receiver) drop() {
+	r.unread.end()
+	r.cut()
+}
+
+// cut ends the connection as a crash would: the server notices. It may be called beside all
+// else.
+func (r *receiver) cut() { _ = r.conn.Conn().Close() }
+
+// reached implements feed.
+func (r *receiver) reached() wal.LSN { return r.at }
 
 // next waits for log, until a moment at the most; none came by then where it is empty.
 // What it returns is valid until the next call.
@@ -208,7 +218,7 @@ func (r *receiver) send() error {
 	if r.closed {
 		return errors.New("tell the server what is received: the connection is closed")
 	}
-	defer time.AfterFunc(sendTimeout, r.drop).Stop() // whoever writes is told
+	defer time.AfterFunc(sendTimeout, r.cut).Stop() // whoever writes is told
 	at := pglogrepl.LSN(r.confirmed())
 	if err := pglogrepl.SendStandbyStatusUpdate(r.ctx, r.conn, pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: r.now(),

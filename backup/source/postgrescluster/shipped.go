@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,6 +41,8 @@ type streamer struct {
 	terms  *terms
 	marks  marks
 	eager  bool // commits wait for what is read
+
+	process *process
 }
 
 // OpenLog implements Streamer.
@@ -94,7 +97,14 @@ func (s *streamer) open(ctx context.Context, from *stream.Position) (log *shippe
 		if err := s.slot.ensure(ctx, conn); err != nil {
 			return err
 		}
-		log, err = s.receive(ctx, b, at)
+		st, err := s.slot.look(ctx, conn)
+		if err == nil && st.active != 0 {
+			err = s.slot.taken()
+		}
+		if err != nil {
+			return err
+		}
+		log, err = s.begin(ctx, b, at, &a)
 		return err
 	})
 	return log, err
@@ -182,29 +192,30 @@ func forks(history string) (all []fork) {
 	return all
 }
 
-// receive begins to receive a page before the position: what is there must be what was
-// shipped.
-func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLog, error) {
+// feed brings a server's log from a position on.
+type feed interface {
+	// next waits for log, until a moment at the most; none came by then where it is empty.
+	// What it returns is valid until the next call.
+	next(ctx context.Context, until time.Time) ([]byte, error)
+	// reached is behind what came.
+	reached() wal.LSN
+	// send tells the server what is confirmed, or has next do so. It may be called beside next.
+	send() error
+	// close ends it.
+	close(ctx context.Context)
+	// drop ends it as a crash would. It may be called beside all else.
+	drop()
+}
+
+// begin goes on a page before the position: what is there must be what was shipped.
+func (s *streamer) begin(ctx context.Context, b begun, at wal.LSN, a *answer) (*shippedLog, error) {
 	begin := max(wal.Start(at, b.Segment), at-min(at, tail))
-	conn, err := s.server.replicateAs(ctx, s.slot.name)
-	if err != nil {
+	l := &shippedLog{s: s, begun: b, from: at, told: at}
+	if err := s.feed(ctx, l, begin, a); err != nil {
 		return nil, err
 	}
-	r, err := s.server.receive(ctx, conn, s.slot.name, begin, b.Timeline)
-	if err != nil {
-		if isGone(err) {
-			return nil, fmt.Errorf("%w: %w", source.ErrGap, err)
-		}
-		if pgclient.IsCode(err, "55006") {
-			return nil, fmt.Errorf("another process receives from replication slot %s: let one agent alone work on a server: %w", s.slot.name, err)
-		}
-		return nil, err
-	}
-	l := &shippedLog{s: s, r: r, begun: b, from: at}
-	l.told = at
-	r.confirmed = l.confirmed
 	if err := l.compare(ctx, begin); err != nil {
-		r.close(ctx)
+		l.r.close(ctx)
 		if isGone(err) {
 			err = fmt.Errorf("%w: %w", source.ErrGap, err)
 		}
@@ -213,10 +224,39 @@ func (s *streamer) receive(ctx context.Context, b begun, at wal.LSN) (*shippedLo
 	return l, nil
 }
 
+// feed has the log come: from a sender where commits wait for it, or where the agent cannot
+// read the server's files; else from these.
+func (s *streamer) feed(ctx context.Context, l *shippedLog, begin wal.LSN, a *answer) error {
+	if !s.eager && s.server.isAt(a) == nil {
+		r, err := s.read(ctx, l.begun, begin, a.Now)
+		if err == nil {
+			r.confirmed, l.r = l.confirmed, r
+		}
+		if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, errElsewhere) {
+			return err
+		}
+	}
+	conn, err := s.server.replicateAs(ctx, s.slot.name)
+	if err != nil {
+		return err
+	}
+	r, err := s.server.receive(ctx, conn, s.slot.name, begin, l.begun.Timeline)
+	switch {
+	case isGone(err):
+		return fmt.Errorf("%w: %w", source.ErrGap, err)
+	case pgclient.IsCode(err, "55006"):
+		return fmt.Errorf("%w: %w", s.slot.taken(), err)
+	case err != nil:
+		return err
+	}
+	r.confirmed, l.r = l.confirmed, r
+	return nil
+}
+
 // shippedLog is a server's log, as it is written.
 type shippedLog struct {
 	s     *streamer
-	r     *receiver
+	r     feed
 	begun begun
 	from  wal.LSN
 	rest  []byte // received, and not returned yet
@@ -242,12 +282,12 @@ func (l *shippedLog) compare(ctx context.Context, begin wal.LSN) error {
 	if begin == l.from {
 		return nil
 	}
-	for l.r.at < l.from {
+	for l.r.reached() < l.from {
 		log, err := l.r.next(ctx, time.Time{})
 		if err != nil {
 			return err
 		}
-		over := int(max(l.r.at, l.from) - l.from)
+		over := int(max(l.r.reached(), l.from) - l.from)
 		l.last = append(l.last, log[:len(log)-over]...)
 		l.rest = append(l.rest, log[len(log)-over:]...)
 	}
@@ -276,13 +316,6 @@ func (l *shippedLog) Begin() (stream.Position, json.RawMessage) {
 // gatherFor is how long more log is waited for that may be on its way already.
 const gatherFor = 2 * time.Millisecond
 
-// A rest of restFor lies between two reads, unless there are restBelow bytes: whoever writes
-// that much writes more.
-const (
-	restFor   = 50 * time.Millisecond
-	restBelow = 64 << 10
-)
-
 // Next implements source.Log. Where the server has stopped it returns io.EOF, behind all
 // that the server had to say.
 func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) {
@@ -291,20 +324,17 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 	until := time.Time{}
 	for len(l.buf) < stream.MaxLog && !l.ended {
 		if len(l.buf) > 0 {
-			// Small commits gather in the socket, unless they wait for this: to be woken by
-			// each of them takes processors from those who write.
-			if until.IsZero() && !l.s.eager && len(l.buf) < restBelow {
-				if err := wait(ctx, restFor); err != nil {
-					return nil, 0, err
-				}
-			}
-			until = l.r.now().Add(gatherFor)
+			until = l.s.server.now().Add(gatherFor)
 		}
 		log, err := l.r.next(ctx, until)
 		if errors.Is(err, errStopping) {
 			if !l.stopped(ctx) {
 				continue
 			}
+			break
+		}
+		if errors.Is(err, io.EOF) {
+			l.ended = true
 			break
 		}
 		if err != nil {
@@ -322,7 +352,7 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 		l.rest = append(l.rest, l.buf[stream.MaxLog:]...)
 		l.buf = l.buf[:stream.MaxLog]
 	}
-	to := l.r.at - wal.LSN(len(l.rest))
+	to := l.r.reached() - wal.LSN(len(l.rest))
 	l.returned(to)
 	return l.buf, stream.Position(to), nil
 }
@@ -392,7 +422,6 @@ func (l *shippedLog) tell(at wal.LSN) (before wal.LSN) {
 
 // Close implements source.Log.
 func (l *shippedLog) Close() error {
-	l.r.unread.end()
 	l.r.drop()
 	return nil
 }

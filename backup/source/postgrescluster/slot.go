@@ -37,12 +37,13 @@ type slotState struct {
 	there  bool
 	lost   bool // the server has deleted log that the slot was to keep
 	at     wal.LSN
-	active int32 // the process that receives from it; 0: none
+	active int32 // the process that receives from it, or has its lock; 0: none
 }
 
 func (s slot) look(ctx context.Context, conn *pgx.Conn) (st slotState, err error) {
 	var at, status string
-	err = conn.QueryRow(ctx, `SELECT coalesce(restart_lsn::text, ''), coalesce(wal_status, ''), coalesce(active_pid, 0)
+	err = conn.QueryRow(ctx, `SELECT coalesce(restart_lsn::text, ''), coalesce(wal_status, ''), coalesce(active_pid, (SELECT pid FROM pg_catalog.pg_locks
+		WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = pg_catalog.hashtextextended($1, 0) LIMIT 1), 0)
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND slot_type = 'physical'`, s.name).Scan(&at, &status, &st.active)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return st, nil
@@ -87,8 +88,40 @@ func slotTrouble(err error) error {
 func (s slot) advance(ctx context.Context, conn *pgx.Conn, to wal.LSN) error {
 	const advance = `SELECT pg_catalog.pg_replication_slot_advance(slot_name, greatest(restart_lsn, $2::text::pg_catalog.pg_lsn))
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`
-	if _, err := conn.Exec(ctx, advance, s.name, to.String()); err != nil {
+	tag, err := conn.Exec(ctx, advance, s.name, to.String())
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errNoSlot
+	}
+	if err != nil {
 		return fmt.Errorf("move replication slot %s to %s: %w", s.name, to, err)
 	}
 	return nil
+}
+
+var errNoSlot = errors.New("it is not there any more")
+
+// holds fails where the server does not keep the log for the slot any more.
+func (s slot) holds(ctx context.Context, conn *pgx.Conn) error {
+	st, err := s.look(ctx, conn)
+	if err == nil && (!st.there || st.lost) {
+		err = fmt.Errorf("look at replication slot %s: %w", s.name, errNoSlot)
+	}
+	return err
+}
+
+// lock has this process alone work with the slot, for as long as the connection lasts.
+func (s slot) lock(ctx context.Context, conn *pgx.Conn) error {
+	var got bool
+	if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0))", s.name).Scan(&got); err != nil {
+		return fmt.Errorf("lock replication slot %s: %w", s.name, err)
+	}
+	if !got {
+		return s.taken()
+	}
+	return nil
+}
+
+// taken says that another process works with the slot.
+func (s slot) taken() error {
+	return fmt.Errorf("another process receives from replication slot %s: let one agent alone work on a server", s.name)
 }
