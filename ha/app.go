@@ -16,6 +16,7 @@ type appLane struct {
 	state     appState
 	hook      uint64
 	starting  bool
+	cut       bool     // the start under way was told to end, because the application is to stop
 	came      bool     // this process saw its last start end well
 	doubt     bool     // the hook under way says nothing any more
 	unstopped bool     // it was to stop last, and nothing here can stop it
@@ -118,7 +119,7 @@ func (al *appLane) plan() {
 	}
 	if al.hook != 0 {
 		if want == appStopped && al.starting {
-			al.starting = false
+			al.starting, al.cut = false, true
 			al.emit(Cancel{ID: al.hook}) // a start that hangs must not hold up a stop
 		}
 		return
@@ -175,7 +176,8 @@ func (al *appLane) doubts() {
 }
 
 func (al *appLane) done(want appState, d Done) {
-	al.starting = false
+	cut := al.cut
+	al.starting, al.cut = false, false
 	if al.doubt {
 		al.doubt = false
 		return
@@ -190,6 +192,10 @@ func (al *appLane) done(want appState, d Done) {
 			return
 		}
 		al.report(Info, "application", "the application is %s", want)
+		return
+	}
+	if cut {
+		al.report(Info, "application", "the start of the application was ended: it is to stop")
 		return
 	}
 	if want != al.failed {

@@ -121,6 +121,9 @@ func TestWhatACutOffStartHasLeftIsLookedFor(t *testing.T) {
 			if h := r.head(); h.Epoch != 2 || a.m.Status().Demotion != nil {
 				t.Fatalf("head %+v, demotion %+v", h, a.m.Status().Demotion)
 			}
+			if n := a.alarms("could not be brought to be"); n != 0 {
+				t.Errorf("%d alarms of what was wanted", n)
+			}
 			looks := a.count(func(e Effect) bool {
 				s, ok := e.(MakeSalvage)
 				return ok && s.Against != nil && same(s.Against, r.head().StartedFrom)

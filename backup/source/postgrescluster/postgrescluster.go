@@ -160,7 +160,7 @@ const lockTimeout = time.Minute
 // assemble makes the parts, each with those that it needs.
 func (s *Source) assemble(url pgclient.URL) {
 	cfg := s.cfg
-	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, "_backup"), now: cfg.Now, unread: unreadFor}
+	s.server = &primary{url: url, dataDir: cfg.DataDir, called: slotName(s.name, "_backup"), now: cfg.Now, unread: unreadFor, answers: answersIn}
 	s.terms = &terms{scratch: cfg.Scratch}
 	programs := &programs{dir: cfg.BinDir}
 	s.place = &place{path: cfg.DataDir, fault: swap.NoFault}

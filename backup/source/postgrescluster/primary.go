@@ -27,6 +27,7 @@ type primary struct {
 	called  string // by which name the server knows whoever makes backups
 	now     func() time.Time
 	unread  time.Duration // how long log that came may wait for whoever reads it, while the server stops
+	answers time.Duration // how long the server may say nothing
 }
 
 // with does something with a connection to the server.

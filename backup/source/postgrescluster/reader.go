@@ -16,11 +16,12 @@ import (
 	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 )
 
-// How often a server is asked how far its log is on its disk: while it writes some, and
-// while it does not.
+// How often a server is asked how far its log is on its disk: while it writes some, and once it
+// has written none for quietAfter.
 const (
-	readEvery = 100 * time.Millisecond
-	idleEvery = 500 * time.Millisecond
+	readEvery  = 100 * time.Millisecond
+	idleEvery  = 500 * time.Millisecond
+	quietAfter = 2 * time.Second
 )
 
 // maxRead is how much log is read at a time.
@@ -41,10 +42,10 @@ type reader struct {
 	flushed   wal.LSN   // there is log up to here
 	last      bool      // and no more: the server has stopped
 	confirmed func() wal.LSN
-	moved     wal.LSN   // the slot is there
+	moved     wal.LSN   // the slot is there, or further
 	asked     time.Time // when the server was asked last
-	every     time.Duration
-	looked    time.Time // when its slot was looked at
+	wrote     time.Time // when it had written, as was seen last
+	told      time.Time // when the slot was moved, or looked at
 	buf       []byte
 }
 
@@ -55,7 +56,7 @@ var errElsewhere = errors.New("data_dir holds another server")
 func (s *streamer) read(ctx context.Context, b begun, at, now wal.LSN) (*reader, error) {
 	r := &reader{
 		process: s.process, slot: s.slot, system: b.System, timeline: b.Timeline, segment: b.Segment,
-		at: at, flushed: at, confirmed: func() wal.LSN { return 0 }, every: readEvery,
+		at: at, flushed: at, confirmed: func() wal.LSN { return 0 },
 	}
 	err := r.process.within(func(_ fsx.Place, data *fsx.Dir) error {
 		if data == nil {
@@ -77,7 +78,7 @@ func (s *streamer) read(ctx context.Context, b begun, at, now wal.LSN) (*reader,
 	if err != nil {
 		return nil, err
 	}
-	r.conn, r.looked = conn, s.server.now()
+	r.conn, r.told = conn, s.server.now()
 	if err := r.slot.lock(ctx, conn); err != nil {
 		r.close(ctx)
 		return nil, err
@@ -107,7 +108,7 @@ func (r *reader) next(ctx context.Context, until time.Time) ([]byte, error) {
 		if r.last {
 			return nil, io.EOF
 		}
-		due := r.asked.Add(r.every)
+		due := r.asked.Add(r.every())
 		if !until.IsZero() && until.Before(due) {
 			return nil, nil
 		}
@@ -119,10 +120,18 @@ func (r *reader) next(ctx context.Context, until time.Time) ([]byte, error) {
 		if err := r.ask(ctx); err != nil {
 			return nil, err
 		}
-		if r.every = readEvery; r.flushed <= r.at {
-			r.every = idleEvery
+		if r.flushed > r.at {
+			r.wrote = r.asked
 		}
 	}
+}
+
+// every is how long lies between two questions.
+func (r *reader) every() time.Duration {
+	if r.asked.Sub(r.wrote) > quietAfter {
+		return idleEvery
+	}
+	return readEvery
 }
 
 // take reads some log that is there.
@@ -166,7 +175,12 @@ func (r *reader) files(do func(logs *segments) error) error {
 // ends the connection at any moment.
 func (r *reader) ask(ctx context.Context) error {
 	r.asked = r.process.server.now()
-	err := r.exchange(ctx)
+	asking, cancel := context.WithTimeoutCause(ctx, r.process.server.answers, errNoAnswer)
+	defer cancel()
+	err := r.exchange(asking)
+	if asking.Err() != nil {
+		err = errors.Join(context.Cause(asking), err)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -188,18 +202,23 @@ func (r *reader) exchange(ctx context.Context) error {
 		return err
 	}
 	r.flushed = flushed
-	if to := r.confirmed(); to > r.moved {
-		if err := r.slot.advance(ctx, r.conn, to); err != nil {
-			return err
-		}
-		r.moved = to
-	}
-	if r.asked.Sub(r.looked) < statusEvery {
+	to := r.confirmed()
+	if to <= r.moved && r.asked.Sub(r.told) < statusEvery {
 		return nil
 	}
-	r.looked = r.asked
-	return r.slot.holds(ctx, r.conn)
+	// Where there is nothing to move it is looked whether the slot is there, which counts as
+	// used then (idle_replication_slot_timeout).
+	if err := r.slot.advance(ctx, r.conn, to); err != nil {
+		return err
+	}
+	r.moved, r.told = to, r.asked
+	return nil
 }
+
+// answersIn is for how long a server may say nothing.
+const answersIn = 10 * time.Second
+
+var errNoAnswer = errors.New("the server does not answer")
 
 // goneFor is for how long a server may take no connection, and say nothing of why, before it
 // is taken for one that does not answer.
@@ -219,8 +238,7 @@ func (r *reader) silent(ctx context.Context, why error) error {
 		case !runs:
 			return why
 		}
-		err = r.process.server.url.With(ctx, func(*pgx.Conn) error { return nil })
-		const shuttingDown = "57P03"
+		err = r.process.server.connects(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

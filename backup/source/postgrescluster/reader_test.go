@@ -5,7 +5,10 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,6 +61,23 @@ func TestWhoReadsAServersFilesNoticesWhatBecomesOfIt(t *testing.T) {
 		}
 		from.reaches(s)
 		from.close()
+	}
+}
+
+// TestAServerThatDoesNotAnswerIsTold: its process stands still.
+func TestAServerThatDoesNotAnswerIsTold(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	src := s.source(nil)
+	src.server.answers = 100 * time.Millisecond
+	log := ship(t, src, nil, nil)
+	pid, err := strconv.Atoi(s.ask("SELECT pid::text FROM pg_locks WHERE locktype = 'advisory'"))
+	sourcetest.Must(t, err)
+	sourcetest.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }() // it stops with its server
+	<-log.ended
+	if !errors.Is(log.err, errNoAnswer) {
+		t.Errorf("the log ended by %v", log.err)
 	}
 }
 

@@ -360,9 +360,7 @@ func (l *shippedLog) Next(ctx context.Context) ([]byte, stream.Position, error) 
 // stopped looks whether the server stops, and lets it: it waits until everything is
 // confirmed, however long that takes, or the receiver is gone. The slot keeps what is not.
 func (l *shippedLog) stopped(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, soon)
-	defer cancel()
-	if l.s.server.url.With(ctx, func(*pgx.Conn) error { return nil }) == nil {
+	if l.s.server.connects(ctx) == nil {
 		return false
 	}
 	l.ended = true

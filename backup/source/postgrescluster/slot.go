@@ -100,15 +100,6 @@ func (s slot) advance(ctx context.Context, conn *pgx.Conn, to wal.LSN) error {
 
 var errNoSlot = errors.New("it is not there any more")
 
-// holds fails where the server does not keep the log for the slot any more.
-func (s slot) holds(ctx context.Context, conn *pgx.Conn) error {
-	st, err := s.look(ctx, conn)
-	if err == nil && (!st.there || st.lost) {
-		err = fmt.Errorf("look at replication slot %s: %w", s.name, errNoSlot)
-	}
-	return err
-}
-
 // lock has this process alone work with the slot, for as long as the connection lasts.
 func (s slot) lock(ctx context.Context, conn *pgx.Conn) error {
 	var got bool

@@ -86,8 +86,16 @@ func (u *unread) look() {
 	}
 }
 
+const shuttingDown = "57P03"
+
 // stops tells whether the server says that it is shutting down.
 func (p *primary) stops(ctx context.Context) bool {
-	const shuttingDown = "57P03"
-	return pgclient.IsCode(p.url.With(ctx, func(*pgx.Conn) error { return nil }), shuttingDown)
+	return pgclient.IsCode(p.connects(ctx), shuttingDown)
+}
+
+// connects looks whether the server takes a connection.
+func (p *primary) connects(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	return p.url.With(ctx, func(*pgx.Conn) error { return nil })
 }
