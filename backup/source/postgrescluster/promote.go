@@ -288,6 +288,26 @@ func lastIn(ctx context.Context, logs *fsx.Dir, log logOf, redo, to wal.LSN) (wa
 	return last.End, err
 }
 
+// endOfStop is where the log of a server ends that was stopped: behind the checkpoint that it
+// made then, from which it would begin to replay. What lies in the files behind it is old log:
+// to look for the end from behind would be to read all that.
+func endOfStop(ctx context.Context, logs *fsx.Dir, log logOf, checkpoint wal.LSN) (wal.LSN, error) {
+	from := checkpoint - checkpoint%wal.PageSize
+	to := from + wal.PageSize
+	there, err := logs.Exists(wal.Segment(log.timeline, to, log.segment))
+	if err != nil {
+		return 0, err
+	}
+	if there {
+		to += wal.PageSize // the record may go on there
+	}
+	last, err := (&segments{dir: logs, timeline: log.timeline, size: log.segment}).last(ctx, from, to)
+	if err == nil && last.End <= checkpoint {
+		err = fmt.Errorf("the checkpoint at %s, which the server made when it was stopped, is not in its log", checkpoint)
+	}
+	return last.End, err
+}
+
 // inLog does something in pg_wal.
 func inLog(data *fsx.Dir, do func(logs *fsx.Dir) error) error {
 	logs, err := data.OpenDir("pg_wal")
