@@ -72,7 +72,7 @@ func (d *dumper) left(ctx context.Context, data, logs *fsx.Dir, f Facts) (*segme
 	if is.System != f.System || log.timeline != f.Timeline {
 		return nil, 0, fmt.Errorf("the server does not run, and the backup before is of server %d on timeline %d, and not of %d on %d: start it", f.System, f.Timeline, is.System, log.timeline)
 	}
-	end := wal.LSN(0)
+	var end wal.LSN
 	if is.State == stateShutDown {
 		end, err = endOfStop(ctx, logs, log, is.Redo)
 	} else {
