@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 )
 
@@ -128,4 +130,35 @@ func TestALogWhoseFilesTheAgentMayNotReadComesFromASender(t *testing.T) {
 	sourcetest.Must(t, <-done)
 	defer log.Close()
 	s.isSent()
+}
+
+// TestWhatLiesBehindTheEndOfAStoppedLogIsNotRead: a server keeps old segments under the names of
+// those to come, a gigabyte of them perhaps.
+func TestWhatLiesBehindTheEndOfAStoppedLogIsNotRead(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	s.sql("CREATE TABLE t AS SELECT generate_series(1, 1000)")
+	s.stop()
+	is, err := readControl(sourcetest.Held(t, s.data))
+	sourcetest.Must(t, err)
+	logs, log := sourcetest.Held(t, filepath.Join(s.data, "pg_wal")), logOf{timeline: is.Timeline, segment: is.Segment}
+	want, err := lastIn(t.Context(), logs, log, is.Redo, 0)
+	sourcetest.Must(t, err)
+	at := wal.Start(is.Redo, is.Segment) + wal.LSN(is.Segment)
+	for {
+		there, err := logs.Exists(wal.Segment(is.Timeline, at, is.Segment))
+		sourcetest.Must(t, err)
+		if !there {
+			break
+		}
+		at += wal.LSN(is.Segment)
+	}
+	// Whoever reads it fails.
+	sourcetest.Must(t, os.Mkdir(filepath.Join(s.data, "pg_wal", wal.Segment(is.Timeline, at, is.Segment)), 0o700))
+	if _, err := lastIn(t.Context(), logs, log, is.Redo, 0); err == nil {
+		t.Error("what lies behind the end can be read")
+	}
+	if end, err := endOfStop(t.Context(), logs, log, is.Redo); err != nil || end != want || end <= is.Redo {
+		t.Errorf("the log ends at %s, and not at %s: %v", end, want, err)
+	}
 }
