@@ -72,12 +72,7 @@ func (d *dumper) left(ctx context.Context, data, logs *fsx.Dir, f Facts) (*segme
 	if is.System != f.System || log.timeline != f.Timeline {
 		return nil, 0, fmt.Errorf("the server does not run, and the backup before is of server %d on timeline %d, and not of %d on %d: start it", f.System, f.Timeline, is.System, log.timeline)
 	}
-	var end wal.LSN
-	if is.State == stateShutDown {
-		end, err = endOfStop(ctx, logs, log, is.Redo)
-	} else {
-		end, err = lastIn(ctx, logs, log, is.Redo, 0)
-	}
+	end, err := lastIn(ctx, logs, log, is.Redo, 0)
 	return &segments{dir: logs, timeline: log.timeline, size: log.segment}, end, err
 }
 

@@ -263,7 +263,9 @@ func isStub(logs *fsx.Dir, name string) (bool, error) {
 }
 
 // lastIn is where the last whole record of a log ends that goes to a position; 0: to the
-// end of the last segment. It is read from where the server would begin to replay.
+// end of the last segment that was begun. It is read from where the server would begin to
+// replay. A server keeps old segments under the names of those to come, a gigabyte of them
+// perhaps: they are not read.
 func lastIn(ctx context.Context, logs *fsx.Dir, log logOf, redo, to wal.LSN) (wal.LSN, error) {
 	s := &segments{dir: logs, timeline: log.timeline, size: log.segment}
 	from := redo
@@ -275,36 +277,16 @@ func lastIn(ctx context.Context, logs *fsx.Dir, log logOf, redo, to wal.LSN) (wa
 	}
 	from = wal.Start(from, log.segment)
 	for end := from; to == 0; end += wal.LSN(log.segment) {
-		there, err := logs.Exists(wal.Segment(log.timeline, end, log.segment))
+		begun, err := s.begun(end)
 		if err != nil {
 			return 0, err
 		}
-		if !there {
+		if !begun {
 			to = end
 			break
 		}
 	}
 	last, err := s.last(ctx, from, to)
-	return last.End, err
-}
-
-// endOfStop is where the log of a server ends that was stopped: behind the checkpoint that it
-// made then, from which it would begin to replay. What lies in the files behind it is old log:
-// to look for the end from behind would be to read all that.
-func endOfStop(ctx context.Context, logs *fsx.Dir, log logOf, checkpoint wal.LSN) (wal.LSN, error) {
-	from := checkpoint - checkpoint%wal.PageSize
-	to := from + wal.PageSize
-	there, err := logs.Exists(wal.Segment(log.timeline, to, log.segment))
-	if err != nil {
-		return 0, err
-	}
-	if there {
-		to += wal.PageSize // the record may go on there
-	}
-	last, err := (&segments{dir: logs, timeline: log.timeline, size: log.segment}).last(ctx, from, to)
-	if err == nil && last.End <= checkpoint {
-		err = fmt.Errorf("the checkpoint at %s, which the server made when it was stopped, is not in its log", checkpoint)
-	}
 	return last.End, err
 }
 

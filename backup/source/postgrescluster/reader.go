@@ -277,7 +277,7 @@ func (r *reader) end(ctx context.Context) (end wal.LSN, runs bool, err error) {
 			return fmt.Errorf("%w: %s holds server %d on timeline %d now, and not %d on %d", source.ErrGap, r.process.place.path, is.System, is.Timeline, r.system, r.timeline)
 		}
 		return inLog(data, func(logs *fsx.Dir) (err error) {
-			end, err = endOfStop(ctx, logs, logOf{timeline: r.timeline, segment: r.segment}, is.Redo)
+			end, err = lastIn(ctx, logs, logOf{timeline: r.timeline, segment: r.segment}, is.Redo, 0)
 			return err
 		})
 	})

@@ -134,6 +134,16 @@ func (s *segments) read(at wal.LSN, log []byte) error {
 	return nil
 }
 
+// begun reports whether the segment that begins at a position is there, and was written to.
+func (s *segments) begun(at wal.LSN) (bool, error) {
+	page := make([]byte, wal.PageSize)
+	err := s.read(at, page)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return wal.IsPage(page, at), err
+}
+
 // last finds the last record that is whole between two positions, of which the first is
 // where a page begins.
 func (s *segments) last(ctx context.Context, from, to wal.LSN) (wal.Record, error) {

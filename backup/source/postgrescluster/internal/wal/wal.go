@@ -84,6 +84,10 @@ func readPage(b []byte) page {
 	return p
 }
 
+// IsPage reports whether what is read at a position where a page begins is that page, and not
+// what was in its place before.
+func IsPage(b []byte, at LSN) bool { return len(b) >= shortPage && readPage(b).at == at }
+
 // Record is where a record begins, and where the next one may.
 type Record struct{ Start, End LSN }
 
