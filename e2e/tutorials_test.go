@@ -160,7 +160,7 @@ func preparesPocketBase(s *stage) {
 
 func checksPocketBase(s *stage) {
 	s.took("host-a", "host-b", "pocketbase")
-	s.covers("sqlite3 -readonly /var/lib/pocketbase/data.db 'SELECT id, email, password FROM _superusers'")
+	s.covers("sqlite3 -readonly -cmd '.timeout 10000' /var/lib/pocketbase/data.db 'SELECT id, email, password FROM _superusers'")
 	if owner := s.hosts["host-b"].run("stat -c %U /var/lib/pocketbase/data.db"); owner != "pocketbase\n" {
 		s.t.Errorf("the database belongs to %s", owner)
 	}
@@ -174,7 +174,7 @@ trap exit TERM
 cd "$DATA_FOLDER"
 [ -e rsa_key.pem ] || head -c 1600 /dev/urandom | base64 >rsa_key.pem
 mkdir -p attachments icon_cache
-sqlite3 db.sqlite3 'PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS attachments (id TEXT PRIMARY KEY)' >/dev/null
+sqlite3 -cmd '.timeout 10000' db.sqlite3 'PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS attachments (id TEXT PRIMARY KEY)' >/dev/null
 while read -r id </proc/sys/kernel/random/uuid; do
 	echo "$id" | tee "attachments/$id" >icon_cache/newest
 	sqlite3 -cmd '.timeout 10000' db.sqlite3 "INSERT INTO attachments VALUES ('$id')"
@@ -187,8 +187,8 @@ done
 func checksVaultwarden(s *stage) {
 	s.took("host-a", "host-b", "vaultwarden")
 	s.covers("cat /var/lib/vaultwarden/rsa_key.pem")
-	s.covers("sqlite3 /var/lib/vaultwarden/db.sqlite3 'SELECT id FROM attachments'")
-	s.hosts["host-b"].run("sqlite3 /var/lib/vaultwarden/db.sqlite3 'SELECT id FROM attachments' | while read -r id; do grep -q \"$id\" /var/lib/vaultwarden/attachments/$id; done")
+	s.covers("sqlite3 -cmd '.timeout 10000' /var/lib/vaultwarden/db.sqlite3 'SELECT id FROM attachments'")
+	s.hosts["host-b"].run("sqlite3 -cmd '.timeout 10000' /var/lib/vaultwarden/db.sqlite3 'SELECT id FROM attachments' | while read -r id; do grep -q \"$id\" /var/lib/vaultwarden/attachments/$id; done")
 }
 
 func preparesShare(s *stage) {
@@ -205,7 +205,7 @@ func checksShare(s *stage) {
 func preparesGrafana(s *stage) {
 	s.both(func(h *stageHost) {
 		h.service("grafana-server", `
-sqlite3 /var/lib/grafana/grafana.db 'PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS dashboard (id INTEGER PRIMARY KEY, title TEXT)' >/dev/null
+sqlite3 -cmd '.timeout 10000' /var/lib/grafana/grafana.db 'PRAGMA journal_mode = wal; CREATE TABLE IF NOT EXISTS dashboard (id INTEGER PRIMARY KEY, title TEXT)' >/dev/null
 while :; do sqlite3 -cmd '.timeout 10000' /var/lib/grafana/grafana.db "INSERT INTO dashboard (title) VALUES (datetime('now'))"; sleep 0.1; done
 `)
 		h.run("mkdir -p /var/lib/grafana /etc/grafana/provisioning/datasources")
@@ -216,7 +216,7 @@ while :; do sqlite3 -cmd '.timeout 10000' /var/lib/grafana/grafana.db "INSERT IN
 
 func checksGrafana(s *stage) {
 	s.took("host-a", "host-b", "grafana-server")
-	s.covers("sqlite3 /var/lib/grafana/grafana.db 'SELECT id, title FROM dashboard'")
+	s.covers("sqlite3 -cmd '.timeout 10000' /var/lib/grafana/grafana.db 'SELECT id, title FROM dashboard'")
 	s.covers("cat /etc/grafana/grafana.ini /etc/grafana/provisioning/datasources/prometheus.yaml")
 }
 
