@@ -118,7 +118,7 @@ bench: setup ## run the benchmarks, and measure promotions, and backups beside o
 	go test -run '^$$' -bench . -skip 'Growth|IdleAgent' -benchmem -timeout 60m $(PKG)
 	[ '$(PKG)' != ./... ] || KOPIA='$(abspath $(KOPIA))' go test -count=1 -v -timeout 60m ./e2e -run 'TestBesideOthers$$' -args -beside.files=11500 -beside.size=740MiB -beside.tries=5 -beside.dir=/dev/shm -beside.out='$(abspath $(BESIDE))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v ./e2e -run 'TestABackupIsSoonInTheCache$$' -args -commit.tries=15
-	[ '$(PKG)' != ./... ] || WALG='$(abspath $(WALG))' go test -count=1 -v -timeout 90m ./e2e -run 'TestStreamsBesideOthers$$' -args -streams.seconds=20 -streams.tries=5 -streams.pairs=60 -streams.sizes='$(SERVERS)' -streams.turns=3 -streams.dir=/dev/shm -streams.out='$(abspath $(STREAMS))'
+	[ '$(PKG)' != ./... ] || WALG='$(abspath $(WALG))' go test -count=1 -v -timeout 90m ./e2e -run 'TestStreamsBesideOthers$$' -args -streams.seconds=20 -streams.tries=5 -streams.pairs=120 -streams.sizes='$(SERVERS)' -streams.turns=3 -streams.dir=/dev/shm -streams.out='$(abspath $(STREAMS))'
 	[ '$(PKG)' != ./... ] || go test -count=1 -v -timeout 180m ./e2e -run TestPromotionTimes -args -promotion.sizes='$(SIZES)' -promotion.tries=3 -promotion.out='$(abspath $(OUT))'
 
 # One after the other: each measures the processors' time.

@@ -71,6 +71,7 @@ func TestStreamsBesideOthers(t *testing.T) {
 	if *streamsOnly != "" {
 		c.ways = strings.Split(*streamsOnly, ";")
 	}
+	c.m.Yield(t)
 	for try := range *streamsTries {
 		// Another one begins with each try, so that none always comes after the same.
 		first := try % len(c.ways)
@@ -79,6 +80,7 @@ func TestStreamsBesideOthers(t *testing.T) {
 		}
 		c.write() // what comes after may take long
 	}
+	c.m = server.MinIOBelow(t, *streamsDir)
 	c.promotions(t)
 	c.judge()
 	c.write()
@@ -284,7 +286,7 @@ func (c *shippings) page() string {
 		"while its log is shipped to a MinIO server on the same machine, by each tool in turn, and by none. Medians of %d runs, each with a new server, after a base backup: for %d s it is looked how old what was shipped is, and for as long again what that costs, and what the writer feels of it. *Before* is the same server, for as long, before its log was shipped; no two servers are alike, by where their files lie.\n\n", *streamsTries, *streamsSeconds) +
 		"*Age* is how much of what the writer was told to be committed could not be restored if the active vanished now, in seconds. Every 50 ms the bucket is listed for the newest log in it, and what that holds is compared with the position of each row: a row counts once the log reaches the row after it. Nobody looks while the rest is measured. " +
 		"Requests and bytes are what a proxy before MinIO has counted: all of the agent's, with its heartbeats, and no backup. Processor time is a share of one processor: the server's with its senders, the tool's with what it starts. A commit is timed by the writer. " +
-		"The writer, the server, the tool, the proxy and MinIO share the machine" + where + ".\n\n" +
+		"The writer, the server, the tool, the proxy and MinIO share the machine" + where + ". MinIO stands for a store on another machine: it has the lowest priority (nice 19), with every tool; the promotions have one of their own, which has not.\n\n" +
 		"- understudy: as it is after `understudy init`, with a `postgres_cluster` source; it compresses and encrypts.\n" +
 		"- pgBackRest: " + backrestVersion() + ", `archive-push` to S3 (through TLS, which the proxy ends: pgBackRest takes no other) with zstd and its own encryption; `archive_timeout` is named in the column.\n" +
 		"- WAL-G: " + walgVersion() + ".\n\n" +
