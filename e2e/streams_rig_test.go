@@ -284,7 +284,31 @@ func (h *host) settles() {
 // promotes has a host promoted.
 func (h *host) promotes(args ...string) promotions.PromotionStatus {
 	h.t.Helper()
-	p := query[promotions.PromotionStatus](h, append([]string{"promote", "--yes"}, args...)...)
+	return h.promoted(query[promotions.PromotionStatus](h, append([]string{"promote", "--yes"}, args...)...))
+}
+
+// promotesSoon is promotes where the bucket was away: the agent asks it again soon, and
+// refuses until then.
+func (h *host) promotesSoon(args ...string) promotions.PromotionStatus {
+	h.t.Helper()
+	args = append([]string{"promote", "--yes", "--json"}, args...)
+	var p promotions.PromotionStatus
+	h.eventually("it uses the bucket again", func() error {
+		r := h.try(args...)
+		switch said := r.out + r.errout; {
+		case r.code == 3 && strings.Contains(said, "the bucket cannot be used"):
+			return errors.New(said)
+		case r.code != 0:
+			h.t.Fatalf("%s: understudy %s: exit %d\n%s", h.name, strings.Join(args, " "), r.code, said)
+		}
+		return json.Unmarshal([]byte(r.out), &p)
+	})
+	return h.promoted(p)
+}
+
+// promoted is a promotion that has to be done.
+func (h *host) promoted(p promotions.PromotionStatus) promotions.PromotionStatus {
+	h.t.Helper()
 	if p.State != promotions.PromotionDone {
 		h.t.Fatalf("promotion: %+v", p)
 	}

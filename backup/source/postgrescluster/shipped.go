@@ -1,7 +1,6 @@
 package postgrescluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -442,8 +441,6 @@ func (m marks) read() (*mark, error) {
 	return is, nil
 }
 
-// write writes one over the one before, in place and padded to a length: it comes with each
-// part, and on the server's disk a new name would have its commits wait.
 func (m marks) write(is mark) error {
 	data, err := json.Marshal(is)
 	if err == nil {
@@ -453,14 +450,9 @@ func (m marks) write(is mark) error {
 		return err
 	}
 	const private = 0o600
-	f, err := os.OpenFile(m.path(), os.O_WRONLY|os.O_CREATE, private)
-	if err != nil {
+	part := m.path() + ".part"
+	if err := os.WriteFile(part, data, private); err != nil {
 		return err
 	}
-	const length = 512
-	if pad := length - len(data); pad > 0 {
-		data = append(data, bytes.Repeat([]byte(" "), pad)...)
-	}
-	_, err = f.WriteAt(data, 0)
-	return errors.Join(err, f.Close())
+	return os.Rename(part, m.path())
 }

@@ -65,7 +65,7 @@ func TestAStoreThatDoesNotAnswerIsLeft(t *testing.T) {
 	}))
 	defer srv.Close()
 	defer close(gone)
-	const limit = 500 * time.Millisecond // a busy machine lets a test wait for a tenth of that
+	const limit = 500 * time.Millisecond // a tick, a fifth of it, comes late on a busy machine
 	slow, body := io.Pipe()
 	go func() {
 		tick := time.NewTicker(limit / 5)
