@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -25,11 +26,16 @@ func TestAnEngineLeavesNothing(t *testing.T) {
 	d.Import(t, root.Dir, "small:1")
 	d.Docker(t, "network", "create", "some")
 	d.Docker(t, "run", "--detach", "--network=some", "--publish=127.0.0.1:80:80", "--volume=/data", "small:1", "httpd", "-f", "-h", "/etc")
-	conn, err := d.Dial(t.Context(), "tcp", "127.0.0.1:80")
-	if err != nil {
+	// A container that runs does not listen yet.
+	if err := d.process.ready(func(ctx context.Context) error {
+		conn, err := d.Dial(ctx, "tcp", "127.0.0.1:80")
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}); err != nil {
 		t.Fatal(err)
 	}
-	conn.Close()
 	if groups, err := filepath.Glob("/sys/fs/cgroup/*/" + d.cgroups); err != nil || len(groups) == 0 && !exists("/sys/fs/cgroup/"+d.cgroups) {
 		t.Fatalf("the container has no control group: %v", err)
 	}
