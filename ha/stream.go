@@ -2,6 +2,7 @@ package ha
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/understudy-ha/understudy/backup/stream"
 )
@@ -24,6 +25,28 @@ type Stream struct {
 	// nothing of it is confirmed to its source, until the head names a backup that began
 	// after it was opened.
 	Unbased bool `json:"unbased,omitempty"`
+}
+
+// Led are the streams that the newest backup leads up to, the oldest first: what a promotion
+// to it applies. Of each but the last only what lies before the next one's beginning counts.
+func (s Stream) Led() []Stream {
+	last := s
+	if last.Before = nil; s.Unbased {
+		return s.Before
+	}
+	return append(slices.Clone(s.Before), last)
+}
+
+// Covered is, by source, up to where a promotion that applies streams up to their ends has the
+// logs. A source is missing of which it applies none.
+func Covered(ends map[string]Stream) map[string]stream.Position {
+	all := make(map[string]stream.Position)
+	for source, s := range ends {
+		if led := s.Led(); len(led) > 0 {
+			all[source] = led[len(led)-1].Tip.To
+		}
+	}
+	return all
 }
 
 // Logs are the streams whose log comes after the newest backup, by source: those in

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -98,7 +97,7 @@ func (o *follower) take(ctx context.Context, h *ha.Head, until time.Duration) (t
 	if !ok || s.Unbased {
 		return false, nil
 	}
-	path := pathOf(s)
+	path := s.Led()
 	for i, one := range path {
 		limit := s.From
 		if i+1 < len(path) {
@@ -110,13 +109,6 @@ func (o *follower) take(ctx context.Context, h *ha.Head, until time.Duration) (t
 		}
 	}
 	return took, nil
-}
-
-// pathOf are the streams from the newest backup on up to the end of s.
-func pathOf(s ha.Stream) []ha.Stream {
-	last := s
-	last.Before = nil
-	return append(slices.Clone(s.Before), last)
 }
 
 // forever is for whoever takes in all that there is.
@@ -272,11 +264,11 @@ func (o *follower) find(ctx context.Context, s ha.Stream, at stream.Position) (s
 	return tip, nil
 }
 
-// catchUp takes in everything up to the end of a stream, and closes the stage for the swap.
-func (o *follower) catchUp(ctx context.Context, end ha.Stream) error {
+// catchUp takes in everything up to the end of the last of streams, and closes the stage for
+// the swap.
+func (o *follower) catchUp(ctx context.Context, path []ha.Stream) error {
 	o.taking.Lock()
 	defer o.taking.Unlock()
-	path := pathOf(end)
 	for i, s := range path {
 		limit := s.From
 		if i+1 < len(path) {
@@ -286,6 +278,7 @@ func (o *follower) catchUp(ctx context.Context, end ha.Stream) error {
 			return err
 		}
 	}
+	end := path[len(path)-1]
 	at, ok, err := o.by.Followed(ctx, nil)
 	switch {
 	case err != nil:

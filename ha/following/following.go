@@ -102,11 +102,12 @@ func (f *Following) follower(name string, by source.Follower) *follower {
 func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (note string, err error) {
 	var notes []string
 	for _, one := range f.all() {
-		end, ok := ends[one.name]
-		if !ok || end.Unbased {
+		path := ends[one.name].Led()
+		if len(path) == 0 {
 			continue
 		}
-		if err := one.catchUp(ctx, end); err != nil {
+		end := path[len(path)-1]
+		if err := one.catchUp(ctx, path); err != nil {
 			return "", fmt.Errorf("apply stream %s of %s up to its end: %w", end.ID, one.name, withWayOut(err))
 		}
 		notes = append(notes, fmt.Sprintf("%s up to %s", one.name, end.Tip.Time.UTC().Format(time.TimeOnly)))

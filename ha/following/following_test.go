@@ -405,6 +405,23 @@ func TestAReplicaThatDoesNotFollowIsSeen(t *testing.T) {
 	}
 }
 
+// A promotion applies the log before a stream that no backup leads up to, and nothing of that
+// stream: what was confirmed before the gap is kept.
+func TestAPromotionAppliesTheLogBeforeAGap(t *testing.T) {
+	w := newWorld(t)
+	w.replica.log = "01"
+	before := w.ship(1, begin{"a", 0}, 2, true, "23", "4")
+	s := w.ship(2, begin{"a", 0}, 7, true, "78")
+	s.Before, s.Unbased = []ha.Stream{before}, true
+	if _, err := w.following.CatchUp(t.Context(), map[string]ha.Stream{"db": s}); err != nil {
+		t.Fatal(err)
+	}
+	w.want("01234")
+	if w.replica.caught != 5 {
+		t.Errorf("the stage is closed for the swap at %d", w.replica.caught)
+	}
+}
+
 // A promotion whose log does not go on from the backup is told how to do without it.
 func TestAPromotionOverOtherLogIsToldTheWayOut(t *testing.T) {
 	w := newWorld(t)

@@ -118,7 +118,7 @@ func (en *ender) end(d ha.Done) {
 func (x streaming) apply(base *state, last ha.Stream) (*state, error) {
 	p := x.p
 	now := base
-	for _, st := range led(last) {
+	for _, st := range last.Led() {
 		upTo := st.Tip.To
 		if next := slices.IndexFunc(last.Before, func(b ha.Stream) bool { return b.ID == st.ID }) + 1; next > 0 && next < len(last.Before) {
 			upTo = min(upTo, last.Before[next].From)
@@ -131,14 +131,6 @@ func (x streaming) apply(base *state, last ha.Stream) (*state, error) {
 		}
 	}
 	return now, nil
-}
-
-// led are the streams whose log a backup leads up to, up to an ended one.
-func led(last ha.Stream) []ha.Stream {
-	if last.Unbased {
-		return last.Before
-	}
-	return append(slices.Clone(last.Before), last)
 }
 
 // applyOne applies one stream up to a position, and reads it up to its end: what a part

@@ -207,7 +207,7 @@ func (s *streams) last(id stream.ID, end uint64) *part {
 
 // lastOf is the last part of the log up to the end of a stream that a backup leads up to.
 func (s *streams) lastOf(st ha.Stream) *part {
-	for _, one := range slices.Backward(led(st)) {
+	for _, one := range slices.Backward(st.Led()) {
 		if pt := s.last(one.ID, one.Tip.Sequence); pt != nil {
 			return pt
 		}

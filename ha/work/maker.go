@@ -14,7 +14,6 @@ import (
 	"github.com/understudy-ha/understudy/backup/retention"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/source"
-	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/clock"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -156,7 +155,7 @@ func (m *Maker) Salvage(ctx context.Context, e ha.MakeSalvage) (ref *backup.Ref,
 		m.cfg.Log.Note(ctx, event.Warn, "salvage", "no source is there on this host: there is nothing to salvage", nil)
 		return nil, false, nil
 	}
-	ctx = source.WithCovered(ctx, covered(e.Ends))
+	ctx = source.WithCovered(ctx, ha.Covered(e.Ends))
 	o.Epoch, o.Sequence, o.Previous = e.Epoch, e.Sequence, e.Against
 	o.Trigger, o.Salvage, o.OnlyIfChanged = backup.Salvage, true, e.Against != nil
 	o.Moved = m.cfg.Volumes.MovedSince
@@ -171,15 +170,6 @@ func (m *Maker) Salvage(ctx context.Context, e ha.MakeSalvage) (ref *backup.Ref,
 	}
 	m.warn(ctx, made, manifest)
 	return &made, manifest.Changed, nil
-}
-
-// covered is up to where the successor has the logs of sources.
-func covered(ends map[string]ha.Stream) map[string]stream.Position {
-	positions := make(map[string]stream.Position)
-	for name, s := range ends {
-		positions[name] = s.Tip.To
-	}
-	return positions
 }
 
 // present are the sources that this host has anything of, and says which are not
