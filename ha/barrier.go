@@ -163,6 +163,8 @@ func effectID(e Effect) uint64 {
 		return e.ID
 	case Rehearse:
 		return e.ID
+	case Rejoin:
+		return e.ID
 	case Unstage:
 		return e.ID
 	case Stage:

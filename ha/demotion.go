@@ -18,6 +18,7 @@ type demotionLane struct {
 	app       *appLane
 	schedule  *scheduleLane
 	work      *workLane
+	rejoin    *rejoinLane
 	promotion *promotionLane
 
 	retryAt instant
@@ -114,6 +115,7 @@ func (dl *demotionLane) plan() bool {
 }
 
 func (dl *demotionLane) steppedDown() {
+	dl.rejoin.steppedDown(dl.j.Demotion)
 	dl.j.Demotion = nil
 	dl.passes(stepDemotionEnded)
 	dl.report(Info, "demotion", "stepped down: this instance is a standby")

@@ -116,6 +116,16 @@ type Rehearse struct {
 	Ref backup.Ref
 }
 
+// Rejoin stages what a former active has of its own, as far as its successor's log goes on
+// from there: Ref is the backup that the successor has restored, and Ends are the streams that
+// it has applied on top of that. The next rehearsal brings such a stage forward. Done carries
+// OK, with a Note ("": nothing here can follow so), or Failed.
+type Rejoin struct {
+	ID   uint64
+	Ref  backup.Ref
+	Ends map[string]Stream
+}
+
 // Unstage drops what is staged. It is idempotent. Done carries OK or Failed.
 type Unstage struct{ ID uint64 }
 
@@ -198,6 +208,7 @@ func (MakeSalvage) effect() {}
 func (Pull) effect()        {}
 func (FindBackup) effect()  {}
 func (Rehearse) effect()    {}
+func (Rejoin) effect()      {}
 func (Unstage) effect()     {}
 func (Stage) effect()       {}
 func (Swap) effect()        {}

@@ -57,6 +57,7 @@ type Machine struct {
 	pull      *pullLane
 	sources   *sourcesLane
 	rehearsal *rehearsalLane
+	rejoin    *rejoinLane
 	restore   *restoreLane
 	promotion *promotionLane
 	commit    *commitLane
@@ -109,6 +110,7 @@ func compose(p Params, j Journal) *Machine {
 		pull:      new(pullLane),
 		sources:   new(sourcesLane),
 		rehearsal: new(rehearsalLane),
+		rejoin:    new(rejoinLane),
 		restore:   new(restoreLane),
 		promotion: new(promotionLane),
 		commit:    new(commitLane),
@@ -132,12 +134,13 @@ func compose(p Params, j Journal) *Machine {
 	*m.pull = pullLane{core: c, head: m.head, work: m.work, sources: m.sources, farewell: m.farewell, newest: p.Cached}
 	*m.sources = sourcesLane{core: c, work: m.work, rehearsal: m.rehearsal}
 	*m.rehearsal = rehearsalLane{core: c, work: m.work, pull: m.pull, restore: m.restore, newest: p.Rehearsed, at: never, staged: true}
+	*m.rejoin = rejoinLane{core: c, work: m.work, restore: m.restore}
 	*m.restore = restoreLane{core: c, head: m.head, app: m.app, work: m.work, rehearsal: m.rehearsal, promotion: m.promotion, commit: m.commit, replacedLeft: p.Swapped && !j.Promotion.swapping()}
 	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, downSince: never}
 	*m.commit = commitLane{core: c, head: m.head, writing: m.writing, control: m.control, lease: m.lease, identity: m.identity, app: m.app, restore: m.restore, promotion: m.promotion, wait: m.wait}
 	*m.wait = waitLane{core: c, head: m.head, control: m.control, identity: m.identity, restore: m.restore, promotion: m.promotion, handover: m.handover}
 	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, streams: m.streams, stopSince: never}
-	*m.demotion = demotionLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work, promotion: m.promotion}
+	*m.demotion = demotionLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work, rejoin: m.rejoin, promotion: m.promotion}
 	*m.recovery = recoveryLane{core: c, head: m.head, control: m.control, identity: m.identity, schedule: m.schedule, commit: m.commit, heirSince: never}
 	*m.farewell = farewellLane{core: c, head: m.head, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work}
 	*m.streams = streamsLane{core: c, head: m.head, lease: m.lease, identity: m.identity, app: m.app, work: m.work, handover: m.handover, farewell: m.farewell, poll: m.poll, lookedAt: never,

@@ -68,7 +68,7 @@ func (m *Machine) planStandby() {
 
 // planWork picks what takes long and is to be done next.
 func (m *Machine) planWork() {
-	if m.work.busy() || m.pull.busy() || m.farewell.isLeaving() {
+	if m.farewell.isLeaving() || m.rejoin.plan() || m.work.busy() || m.pull.busy() {
 		return
 	}
 	p, d := m.j.Promotion, m.j.Demotion

@@ -69,6 +69,20 @@ type Follower interface {
 	Applied(ctx context.Context) (Applied, error)
 }
 
+// Rejoiner is a Follower whose stage can be made of what lies at the source's own place: that
+// of a former active, whose successor's log goes on from it.
+type Rejoiner interface {
+	Follower
+	// Rejoin makes the stage a copy of it, from which the log goes on; the place stays as it
+	// is. e is of a backup that the successor has gone on from, and end is where it has left
+	// the log. ErrNoRejoin, with the reason, where what lies there was not stopped in order,
+	// does not hold the log of e, or goes on beyond end.
+	Rejoin(ctx context.Context, e Entry, end stream.Position) error
+}
+
+// ErrNoRejoin means that a former active cannot follow as it is: its stage is made of a backup.
+var ErrNoRejoin = errors.New("it does not follow as it is")
+
 // Applied is how far a stage has applied its log.
 type Applied struct {
 	To     stream.Position

@@ -36,6 +36,8 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 		return step("", e.ID, func(ctx context.Context) ha.Done { return a.bucket.find(ctx, e.Ref) })
 	case ha.Rehearse:
 		return step("rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
+	case ha.Rejoin:
+		return step("rejoin", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rejoin(ctx, e.Ref, ha.Covered(e.Ends))) })
 	case ha.Unstage:
 		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:

@@ -176,7 +176,8 @@ func (s *streams) lose() {
 }
 
 // rewind has an active's application go on without its last writes: its disk has said
-// that it had kept them. Nobody was promised anything of that.
+// that it had kept them. Nobody was promised anything of that. What a backup has is left:
+// decision 24 says why.
 func (s *streams) rewind() {
 	for _, h := range s.w.hosts {
 		if p := h.proc; s.w.healed || !h.executing() || p == nil || p.incarnation != s.w.head.Active.Incarnation || h.disk.swapped {
@@ -186,12 +187,18 @@ func (s *streams) rewind() {
 		s.w.tainted = true
 		h.disk.state.save()
 		for range 1 + s.rng.IntN(30) {
-			if h.disk.state.parent != nil {
-				h.disk.state = h.disk.state.parent
+			if before := h.disk.state.parent; before != nil && s.backedUp(before) {
+				h.disk.state = before
 			}
 		}
 	}
 	s.w.after(s.between(30*time.Second, 4*time.Minute), s.rewind)
+}
+
+// backedUp reports whether a state has all that is in the newest backup.
+func (s *streams) backedUp(of *state) bool {
+	newest := s.w.head.Newest
+	return newest == nil || of.contains(s.w.backups[newest.ID].state)
 }
 
 // last is the last part with log before the end of a stream, as it was written; nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/event"
@@ -101,6 +103,22 @@ func (s *Stage) Rehearse(ctx context.Context, ref backup.Ref) (note string, err 
 		note += one.Remarks()
 	}
 	return note, errors.Join(err, attested)
+}
+
+// Rejoin stages what a former active has of its own, for rehearsals to bring forward: of the
+// sources whose successor's log goes on from there. ref is the backup that the successor has
+// restored, and ends are up to where it has the logs.
+func (s *Stage) Rejoin(ctx context.Context, ref backup.Ref, ends map[string]stream.Position) (note string, err error) {
+	defer s.change()()
+	m, err := s.cfg.Repo.Load(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	rejoined, err := s.Swapper().Rejoin(ctx, m, ends)
+	if len(rejoined) > 0 {
+		note = fmt.Sprintf("%s: what lies here goes on by the log of the new active, from where it ends; no backup has to be restored first", strings.Join(rejoined, ", "))
+	}
+	return note, err
 }
 
 // withWayOut says what to do about a restore that a crash has interrupted and that

@@ -26,15 +26,15 @@ func (d *dumper) offline(ctx context.Context, w chunks.Writer, prev *source.Prev
 	}
 	var added []piece
 	err = inLog(data, func(logs *fsx.Dir) error {
-		files, end, err := d.left(ctx, data, logs, f)
+		files, end, err := left(ctx, data, logs, f)
 		if err != nil {
-			return err
+			return fmt.Errorf("the server does not run, and %w: start it", err)
 		}
 		if covered, ok := source.Covered(ctx, d.name); ok && end <= wal.LSN(covered) || end <= f.To {
 			return nil
 		}
-		log := &tailing{from: &fileSpan{files: files, at: max(f.From, f.To-min(f.To, tail)), to: end}}
-		if err := compareTail(log, f.To-max(f.From, f.To-min(f.To, tail)), f.Tail); err != nil {
+		log, err := files.goesOn(f, end)
+		if err != nil {
 			return fmt.Errorf("the server does not run, and %w: start it", err)
 		}
 		if added, err = storeLog(ctx, w, f.To, log); err == nil {
@@ -58,9 +58,9 @@ func (d *dumper) offline(ctx context.Context, w chunks.Writer, prev *source.Prev
 	return e, err
 }
 
-// left is the log in a data folder, and where its last whole record ends. It has to be
-// that of the backup.
-func (d *dumper) left(ctx context.Context, data, logs *fsx.Dir, f Facts) (*segments, wal.LSN, error) {
+// left is the log in the data folder of a server that does not run, and where its last whole
+// record ends. It has to be that of a backup.
+func left(ctx context.Context, data, logs *fsx.Dir, f Facts) (*segments, wal.LSN, error) {
 	is, err := readControl(data)
 	if err != nil {
 		return nil, 0, err
@@ -70,10 +70,17 @@ func (d *dumper) left(ctx context.Context, data, logs *fsx.Dir, f Facts) (*segme
 		return nil, 0, err
 	}
 	if is.System != f.System || log.timeline != f.Timeline {
-		return nil, 0, fmt.Errorf("the server does not run, and the backup before is of server %d on timeline %d, and not of %d on %d: start it", f.System, f.Timeline, is.System, log.timeline)
+		return nil, 0, fmt.Errorf("the backup is of server %d on timeline %d, and not of %d on %d", f.System, f.Timeline, is.System, log.timeline)
 	}
 	end, err := lastIn(ctx, logs, log, is.Redo, 0)
 	return &segments{dir: logs, timeline: log.timeline, size: log.segment}, end, err
+}
+
+// goesOn fails where what is left of a log up to a position is not that of a backup, with more.
+func (s *segments) goesOn(f Facts, to wal.LSN) (*tailing, error) {
+	from := max(f.From, f.To-min(f.To, tail))
+	log := &tailing{from: &fileSpan{files: s, at: from, to: to}}
+	return log, compareTail(log, f.To-from, f.Tail)
 }
 
 // fileSpan reads log from files, up to a position.

@@ -1,0 +1,90 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/source"
+	"github.com/understudy-ha/understudy/backup/stream"
+)
+
+// Rejoin makes stages of what lies at the places of a former active's sources: of those
+// whose successor's log goes on from there. m is the backup that the successor has restored,
+// and ends are, by source, up to where it has applied the log. Such a stage is kept for the
+// next Stage to bring forward; nothing is Staged by it. What is held already stays.
+//
+// It returns the names of the sources that rejoin, and why others do not
+// (source.ErrNoRejoin). The live state is not touched.
+func (s *Swapper) Rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err = s.set.checkVolumes(ctx, s.set.all); err == nil {
+		err = s.finishEarlier(ctx)
+	}
+	if err == nil {
+		rejoined, err = s.stager.rejoin(ctx, m, ends)
+	}
+	if err != nil {
+		err = fmt.Errorf("rejoin from backup %s: %w", m.ID, err)
+	}
+	return rejoined, err
+}
+
+func (s *stager) rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, err error) {
+	p, err := s.plan(ctx, m, nil)
+	if err != nil {
+		return nil, err
+	}
+	j := s.begin(p)
+	p.parts = slices.DeleteFunc(p.parts, func(one part) bool {
+		_, can := one.Source.(source.Rejoiner)
+		return !can || one.held != nil
+	})
+	if len(p.parts) == 0 {
+		return nil, nil
+	}
+	if err := s.set.unheard(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.acceptable(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := s.settlePlaces(ctx, &j, p.journal); err != nil {
+		return nil, err
+	}
+	if err := s.fits(p); err != nil {
+		return nil, err
+	}
+	if err := s.journal.write(&j, Staging); err != nil {
+		return nil, err
+	}
+	for _, one := range p.parts {
+		if failed := s.rejoinOne(ctx, one, &j, ends[one.Name()]); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		rejoined = append(rejoined, one.Name())
+	}
+	return rejoined, errors.Join(err, s.settle(ctx, j))
+}
+
+// rejoinOne makes one stage, of which the journal says that it is the backup's: from there
+// on its log goes on.
+func (s *stager) rejoinOne(ctx context.Context, p part, j *journal, end stream.Position) error {
+	if to, known := source.LogPosition(p.entry); known {
+		end = max(end, to)
+	}
+	err := s.set.do("rejoin", p.Source, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
+	if err != nil {
+		return err
+	}
+	print, err := p.Fingerprint(ctx)
+	if err != nil {
+		return err
+	}
+	j.setStage(p.Source, p.entry, print)
+	return s.journal.write(j, Staging)
+}
