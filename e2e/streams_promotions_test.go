@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,11 @@ func TestServersArePromotedBackAndForth(t *testing.T) {
 		case failover:
 			p.comesBack(active, standby, turn%4 == 3, lost > 0)
 		}
-		active.settles()
+		if failover {
+			active.settles()
+		} else {
+			p.rejoins(active)
+		}
 		active, standby = standby, active
 	}
 	end := d.write(t, p.on[active].DSN("postgres"))
@@ -121,6 +126,16 @@ func TestServersArePromotedBackAndForth(t *testing.T) {
 	timeline.are(t, p.on[third].DSN("postgres"))
 	standby.settles()
 	active.settles()
+}
+
+// rejoins waits until a former active is a standby again. Its replica is a copy of its own data
+// folder.
+func (p *serverPair) rejoins(h *host) {
+	p.t.Helper()
+	h.settles()
+	if text := h.run("events", "--limit", "30"); !strings.Contains(text, "what lies here goes on by the log of the new active") {
+		p.t.Errorf("%s does not follow as it is:\n%s", h.name, text)
+	}
 }
 
 // comesBack starts the agent of an active that was replaced, after its server if that

@@ -37,7 +37,7 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 	case ha.Rehearse:
 		return step("rehearse", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rehearse(ctx, e.Ref)) })
 	case ha.Rejoin:
-		return step("rejoin", e.ID, func(ctx context.Context) ha.Done { return noted(a.stage.Rejoin(ctx, e.Ref, ha.Covered(e.Ends))) })
+		return step("rejoin", e.ID, func(ctx context.Context) ha.Done { return a.rejoin(ctx, e) })
 	case ha.Unstage:
 		return step("unstage", e.ID, func(ctx context.Context) ha.Done { return failed(a.stage.Drop(ctx)) })
 	case ha.Stage:

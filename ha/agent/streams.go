@@ -191,6 +191,16 @@ func (a *Agent) salvage(ctx context.Context, e ha.MakeSalvage) ha.Done {
 	return made(a.maker.Salvage(ctx, e))
 }
 
+// rejoin has a former active follow as it is. What its successor has shipped by now is taken in
+// at once: a backup of the successor brings only a stage forward that goes on in its log.
+func (a *Agent) rejoin(ctx context.Context, e ha.Rejoin) ha.Done {
+	note, err := a.stage.Rejoin(ctx, e.Ref, ha.Covered(e.Ends))
+	if note != "" {
+		a.following.Turn(ctx, a.cfg.Poll)
+	}
+	return noted(note, err)
+}
+
 // streamStatus is how far the logs of the sources have come: on the active in the bucket, on a
 // standby in its replicas.
 func (a *Agent) streamStatus(core ha.Status, now time.Time) (all []report.StreamStatus) {
