@@ -63,7 +63,7 @@ var scenarios = []scenario{
 	}, (*trial).rollBack, 1},
 	{"a failover, on the candidate", []string{"journal.promotion.acked"}, (*trial).failoverCandidate, 1},
 	{"a failover, on the old active", []string{
-		"journal.demotion.acked", "salvage", "put.salvage", "journal.demotion.made", "salvage.record", "journal.demotion.ended",
+		"journal.demotion.acked", "salvage", "put.salvage", "journal.demotion.made", "salvage.record", "journal.demotion.ended", "rejoin",
 	}, (*trial).failoverOld, 1},
 	{"stepping down two epochs late", []string{"journal.demotion.known"}, (*trial).stepDownLate, 2},
 	{"being superseded in mid-promotion", []string{"discard"}, (*trial).supersededEarly, 2},

@@ -60,7 +60,7 @@ func (al *appLane) wanted() appState {
 	case al.farewell.isLeaving(),
 		al.j.Demotion != nil && !al.j.Demotion.Acked,
 		al.identity.refusal() != "",
-		al.handover.underWay() && !al.handover.inBackup(),
+		al.handover.underWay() && !al.handover.lets(),
 		p != nil && (p.Phase != PhaseFinish || !p.Acked),
 		al.j.Holder != nil,
 		al.j.Role != RoleActive:

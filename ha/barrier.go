@@ -153,6 +153,8 @@ func effectID(e Effect) uint64 {
 		return e.ID
 	case StopApp:
 		return e.ID
+	case Checkpoint:
+		return e.ID
 	case MakeBackup:
 		return e.ID
 	case MakeSalvage:

@@ -57,7 +57,9 @@
 // the chosen backup, and has passed as it is. A backup whose rehearsal failed is
 // not promoted to without an operator's word. What the swap replaced is dropped
 // once the application was started: nothing whose time depends on the size of the
-// state comes before that.
+// state comes before that. A former active that has stepped down tries once to stage what
+// it has of its own (rejoin.go): of a source whose log its successor goes on from, no
+// backup has to be restored then.
 //
 // # Streams
 //
@@ -66,7 +68,9 @@
 // each of them, by an end part behind whatever was shipped (ending.go): after the
 // handover, before the restore. So whatever the old active knows, it appends nothing
 // more. The restore applies the log up to the ends, unless an older backup was chosen;
-// the commit is pinned to the complete set of streams, and names the ends. In a handover
+// the commit is pinned to the complete set of streams, and names the ends. Before a
+// switchover stops anything, the servers of sources write what they hold (checkpoint.go).
+// In a handover
 // the active closes the streams itself, after its final backup. One whose promotion was
 // given up stays ended: the active opens the next one once nobody holds the lease
 // (streams.go). What is in the bucket is confirmed to a source for as long as the head
@@ -100,8 +104,8 @@
 //
 // A Machine has at most one request to the store under way (control.go), one
 // piece of long work (work.go), one pull (pull.go) and one hook (app.go). Of work only
-// a rehearsal goes on beside a pull: it may take longer than backups are apart,
-// and the cache must not fall behind for that. After each event every idle lane
+// a rehearsal and a rejoin go on beside a pull: they may take longer than backups are
+// apart, and the cache must not fall behind for that. After each event every idle lane
 // picks what is due next (plan.go). What must survive a crash is in the
 // Journal, which is saved before the effect that depends on it. Each Save, and each
 // Write, says what it is for (step.go).

@@ -66,6 +66,14 @@ type StopApp struct {
 	Servers bool
 }
 
+// Checkpoint has the servers of sources write to their disks what they hold, so that they stop
+// soon: those of the application, and those that run on what is staged. It takes at most Most.
+// Done carries OK: whoever could not still stops.
+type Checkpoint struct {
+	ID   uint64
+	Most time.Duration
+}
+
 // MakeBackup snapshots every source and writes packs and manifest. Done
 // carries OK with Ref and Changed, or Failed.
 type MakeBackup struct {
@@ -119,7 +127,8 @@ type Rehearse struct {
 // Rejoin stages what a former active has of its own, as far as its successor's log goes on
 // from there: Ref is the backup that the successor has restored, and Ends are the streams that
 // it has applied on top of that. The next rehearsal brings such a stage forward. Done carries
-// OK, with a Note ("": nothing here can follow so), or Failed.
+// OK, with a Note of what follows so, and of what does not and why ("": there is nothing that
+// could), or Failed.
 type Rejoin struct {
 	ID   uint64
 	Ref  backup.Ref
@@ -203,6 +212,7 @@ func (Read) effect()        {}
 func (Write) effect()       {}
 func (StartApp) effect()    {}
 func (StopApp) effect()     {}
+func (Checkpoint) effect()  {}
 func (MakeBackup) effect()  {}
 func (MakeSalvage) effect() {}
 func (Pull) effect()        {}

@@ -11,13 +11,14 @@ import "time"
 // handoverLane is the handover of an active.
 type handoverLane struct {
 	*core
-	head     *headLane
-	control  *controlLane
-	lease    *leaseLane
-	app      *appLane
-	schedule *scheduleLane
-	work     *workLane
-	streams  *streamsLane
+	head       *headLane
+	control    *controlLane
+	lease      *leaseLane
+	app        *appLane
+	schedule   *scheduleLane
+	work       *workLane
+	streams    *streamsLane
+	checkpoint *checkpointLane
 
 	stopSince instant // handing over: when the application began to stop; never: not known
 }
@@ -39,6 +40,7 @@ func (hl *handoverLane) lookAtLease() {
 		hl.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
 		hl.stopSince = never
 		hl.save(HandoverStopping.step())
+		hl.checkpoint.begin()
 		hl.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
 	}
 }
@@ -116,6 +118,8 @@ func (hl *handoverLane) waits() (string, Duration) {
 		return "its final backup", 0
 	case hl.inBackup():
 		return "the end of a backup that had begun before; its application runs on meanwhile", 0
+	case hl.app.is(appRunning) && hl.checkpoint.underWay():
+		return "its servers to write what they hold; its application runs on meanwhile", 0
 	case hl.app.trouble() == "" || !hl.app.failsToStop():
 		return "its application to stop", 0
 	}
@@ -265,6 +269,9 @@ func (hl *handoverLane) unseen() bool {
 	hj := hl.j.Handover
 	return hj != nil && hj.Phase == HandoverSent && !hl.app.is(appStopped)
 }
+
+// lets reports whether a handover lets the application run on for now.
+func (hl *handoverLane) lets() bool { return hl.inBackup() || hl.checkpoint.underWay() }
 
 // inBackup reports whether a handover waits for a backup that began before it.
 // The application goes on meanwhile, for the backup may take long, and its

@@ -45,28 +45,29 @@ const (
 // not safe for concurrent use.
 type Machine struct {
 	*core
-	head      *headLane
-	poll      *pollLane
-	writing   *writingLane
-	control   *controlLane
-	lease     *leaseLane
-	identity  *identityLane
-	app       *appLane
-	schedule  *scheduleLane
-	work      *workLane
-	pull      *pullLane
-	sources   *sourcesLane
-	rehearsal *rehearsalLane
-	rejoin    *rejoinLane
-	restore   *restoreLane
-	promotion *promotionLane
-	commit    *commitLane
-	wait      *waitLane
-	handover  *handoverLane
-	demotion  *demotionLane
-	recovery  *recoveryLane
-	farewell  *farewellLane
-	streams   *streamsLane
+	head       *headLane
+	poll       *pollLane
+	writing    *writingLane
+	control    *controlLane
+	lease      *leaseLane
+	identity   *identityLane
+	app        *appLane
+	schedule   *scheduleLane
+	work       *workLane
+	pull       *pullLane
+	sources    *sourcesLane
+	rehearsal  *rehearsalLane
+	rejoin     *rejoinLane
+	restore    *restoreLane
+	promotion  *promotionLane
+	commit     *commitLane
+	wait       *waitLane
+	handover   *handoverLane
+	demotion   *demotionLane
+	recovery   *recoveryLane
+	farewell   *farewellLane
+	streams    *streamsLane
+	checkpoint *checkpointLane
 }
 
 // Result is how the last promotion on this instance ended.
@@ -97,31 +98,33 @@ func New(p Params, j Journal) *Machine {
 func compose(p Params, j Journal) *Machine {
 	c := new(core)
 	m := &Machine{
-		core:      c,
-		head:      new(headLane),
-		poll:      new(pollLane),
-		writing:   new(writingLane),
-		control:   new(controlLane),
-		lease:     new(leaseLane),
-		identity:  new(identityLane),
-		app:       new(appLane),
-		schedule:  new(scheduleLane),
-		work:      new(workLane),
-		pull:      new(pullLane),
-		sources:   new(sourcesLane),
-		rehearsal: new(rehearsalLane),
-		rejoin:    new(rejoinLane),
-		restore:   new(restoreLane),
-		promotion: new(promotionLane),
-		commit:    new(commitLane),
-		wait:      new(waitLane),
-		handover:  new(handoverLane),
-		demotion:  new(demotionLane),
-		recovery:  new(recoveryLane),
-		farewell:  new(farewellLane),
-		streams:   new(streamsLane),
+		core:       c,
+		head:       new(headLane),
+		poll:       new(pollLane),
+		writing:    new(writingLane),
+		control:    new(controlLane),
+		lease:      new(leaseLane),
+		identity:   new(identityLane),
+		app:        new(appLane),
+		schedule:   new(scheduleLane),
+		work:       new(workLane),
+		pull:       new(pullLane),
+		sources:    new(sourcesLane),
+		rehearsal:  new(rehearsalLane),
+		rejoin:     new(rejoinLane),
+		restore:    new(restoreLane),
+		promotion:  new(promotionLane),
+		commit:     new(commitLane),
+		wait:       new(waitLane),
+		handover:   new(handoverLane),
+		demotion:   new(demotionLane),
+		recovery:   new(recoveryLane),
+		farewell:   new(farewellLane),
+		streams:    new(streamsLane),
+		checkpoint: new(checkpointLane),
 	}
 	*c = core{p: p, j: j, waiting: make(map[uint64]func(Done)), saving: m.schedule.keepPause}
+	*m.checkpoint = checkpointLane{core: c, streams: m.streams}
 	*m.head = headLane{core: c, control: m.control, identity: m.identity, poll: m.poll}
 	*m.poll = pollLane{core: c}
 	*m.writing = writingLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, commit: m.commit, handover: m.handover, recovery: m.recovery, farewell: m.farewell, poll: m.poll, streams: m.streams}
@@ -136,10 +139,10 @@ func compose(p Params, j Journal) *Machine {
 	*m.rehearsal = rehearsalLane{core: c, work: m.work, pull: m.pull, restore: m.restore, newest: p.Rehearsed, at: never, staged: true}
 	*m.rejoin = rejoinLane{core: c, work: m.work, restore: m.restore}
 	*m.restore = restoreLane{core: c, head: m.head, app: m.app, work: m.work, rehearsal: m.rehearsal, promotion: m.promotion, commit: m.commit, replacedLeft: p.Swapped && !j.Promotion.swapping()}
-	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, downSince: never}
+	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, checkpoint: m.checkpoint, downSince: never}
 	*m.commit = commitLane{core: c, head: m.head, writing: m.writing, control: m.control, lease: m.lease, identity: m.identity, app: m.app, restore: m.restore, promotion: m.promotion, wait: m.wait}
 	*m.wait = waitLane{core: c, head: m.head, control: m.control, identity: m.identity, restore: m.restore, promotion: m.promotion, handover: m.handover}
-	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, streams: m.streams, stopSince: never}
+	*m.handover = handoverLane{core: c, head: m.head, control: m.control, lease: m.lease, app: m.app, schedule: m.schedule, work: m.work, streams: m.streams, checkpoint: m.checkpoint, stopSince: never}
 	*m.demotion = demotionLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work, rejoin: m.rejoin, promotion: m.promotion}
 	*m.recovery = recoveryLane{core: c, head: m.head, control: m.control, identity: m.identity, schedule: m.schedule, commit: m.commit, heirSince: never}
 	*m.farewell = farewellLane{core: c, head: m.head, identity: m.identity, app: m.app, schedule: m.schedule, work: m.work}

@@ -157,6 +157,8 @@ func (n *instance) work(e Effect) (Done, bool) {
 		return Done{ID: e.ID}, true
 	case Rehearse:
 		return Done{ID: e.ID}, true
+	case Checkpoint:
+		return Done{ID: e.ID}, true
 	case Rejoin:
 		return Done{ID: e.ID}, true
 	case Unstage:

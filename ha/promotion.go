@@ -12,16 +12,17 @@ import (
 // promotionLane is the promotion of this instance, up to its commit.
 type promotionLane struct {
 	*core
-	head      *headLane
-	control   *controlLane
-	lease     *leaseLane
-	identity  *identityLane
-	app       *appLane
-	work      *workLane
-	rehearsal *rehearsalLane
-	restore   *restoreLane
-	commit    *commitLane
-	poll      *pollLane
+	head       *headLane
+	control    *controlLane
+	lease      *leaseLane
+	identity   *identityLane
+	app        *appLane
+	work       *workLane
+	rehearsal  *rehearsalLane
+	restore    *restoreLane
+	commit     *commitLane
+	poll       *pollLane
+	checkpoint *checkpointLane
 
 	begun     string // the promotion that an operator asked this very process for
 	since     instant
@@ -94,6 +95,9 @@ func (pl *promotionLane) begin(ev Promote, mode Mode) {
 	pl.work.atOnce()
 	pl.result, pl.since = nil, pl.t
 	pl.work.yield() // a pull resumes later; a rehearsal leaves its stage to the restore
+	if mode == ModeSwitchover {
+		pl.checkpoint.begin()
+	}
 	pl.report(Info, "promotion", "%s begins, asked by %s", mode, ev.By)
 	if ev.Moment != nil {
 		pl.report(Warn, "promotion", "%s has chosen the moment %s: what came after it on %s is left out", ev.By, MomentText(*ev.Moment), pl.head.known().Active.Name)
@@ -173,6 +177,9 @@ func (pl *promotionLane) plan() bool {
 	}
 	switch p.Phase {
 	case PhaseLease:
+		if pl.checkpoint.underWay() {
+			return false
+		}
 		pl.lease.read(pl.lease.take)
 		return true
 	case PhasePin:

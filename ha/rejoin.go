@@ -29,7 +29,7 @@ func (rl *rejoinLane) plan() bool {
 	id := rl.work.begin(workRehearsal, func(d Done) {
 		switch {
 		case d.Outcome != OK && !rl.work.isYielding():
-			rl.report(Info, "demotion", "this instance is made a standby of a backup, as a new one is: %s", errText(d.Err))
+			rl.report(Warn, "demotion", "whether this instance can follow as it is could not be looked at: it is made a standby of a backup, as a new one is: %s", errText(d.Err))
 		case d.Note != "":
 			rl.report(Info, "demotion", "%s", d.Note)
 		}

@@ -62,6 +62,9 @@ func (sl *streamsLane) use(ev UseStreams) {
 	sl.changed()
 }
 
+// hasSources reports whether there are sources whose logs are shipped.
+func (sl *streamsLane) hasSources() bool { return len(sl.sources) > 0 }
+
 // isReady takes in where a new stream of a source can begin.
 func (sl *streamsLane) isReady(ev StreamReady) {
 	if _, asked := sl.asked[ev.Source]; asked {

@@ -62,5 +62,5 @@
 // swapped. While a stage is brought forward from one backup to another, each
 // source's part counts from the moment that its new fingerprint is in the journal; what
 // a failure leaves whole is the earlier backup's stage (Staged) or parts of one
-// (Idle), which the next Stage goes on from.
+// (Idle), which the next Stage goes on from. So is what a former active's Rejoin leaves.
 package restore

@@ -77,7 +77,7 @@ func (s *stager) rejoinOne(ctx context.Context, p part, j *journal, end stream.P
 	if to, known := source.LogPosition(p.entry); known {
 		end = max(end, to)
 	}
-	err := s.set.do("rejoin", p.Source, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
+	err := s.set.do("stage", p.Source, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
 	if err != nil {
 		return err
 	}

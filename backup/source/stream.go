@@ -121,6 +121,13 @@ type Served interface {
 	Stop(ctx context.Context) error
 }
 
+// Checkpointer is a Served or a Follower whose servers can be told to write to their disks what
+// they hold, so that they stop soon: the one at its place, or the one on its stage, whichever
+// runs.
+type Checkpointer interface {
+	Checkpoint(ctx context.Context) error
+}
+
 // LogPosition is where the log goes on of which a dump holds all before; false where
 // the kind has none.
 func LogPosition(e Entry) (stream.Position, bool) {

@@ -26,6 +26,11 @@ func (a *Agent) work(ctx context.Context, e ha.Effect) runner.Work {
 			d.Unstopped = unstopped
 			return d
 		})
+	case ha.Checkpoint:
+		return step("", e.ID, func(ctx context.Context) ha.Done {
+			a.app.Checkpoint(ctx, e)
+			return ha.Done{}
+		})
 	case ha.MakeBackup:
 		return step("backup", e.ID, func(ctx context.Context) ha.Done { return made(a.maker.Backup(ctx, e)) })
 	case ha.MakeSalvage:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/backup"
@@ -123,6 +124,24 @@ func (a *Application) startServers(ctx context.Context, epoch uint64) error {
 		}
 	}
 	return nil
+}
+
+// Checkpoint has the servers of sources write what they hold, all at once. What keeps one from
+// it is told, and keeps nobody from stopping it.
+func (a *Application) Checkpoint(ctx context.Context, e ha.Checkpoint) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.Most, fmt.Errorf("it took longer than %v", e.Most))
+	defer cancel()
+	var all sync.WaitGroup
+	for _, src := range a.cfg.InForce().Sources {
+		if c, ok := src.(source.Checkpointer); ok {
+			all.Go(func() {
+				if err := c.Checkpoint(ctx); err != nil {
+					a.cfg.Log.Note(ctx, event.Info, "handover", fmt.Sprintf("the server of source %s may take longer to stop: %v", src.Name(), err), nil)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // StopServers stops the servers of sources: what they hold is kept, and nobody is to

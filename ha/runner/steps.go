@@ -73,6 +73,7 @@ var steps = [][2]string{
 	{"pull", "a backup in the cache"},
 	{"rehearse", "the newest cached backup beside the live state of a standby, judged by the probe"},
 	{"attest", "what came of it"},
+	{"rejoin", "beside the live state of a former active what it has, as far as its successor's log goes on from there"},
 	{"unstage", "a backup beside the live state of an instance that does not rehearse dropped"},
 	{"stage", "a backup beside the live state, judged by the probe"},
 	{"swap", "the staged state in place"},

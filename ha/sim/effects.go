@@ -154,6 +154,8 @@ func (p *Process) work(e ha.Effect, done func(ha.Done)) {
 		}, func() { h.disk.stage = stage{} }
 	case ha.Rehearse:
 		id, t.do, t.half = e.ID, func() ha.Done { return p.rehearse(e) }, func() { h.disk.stage = stage{} }
+	case ha.Checkpoint:
+		id, t.do = e.ID, func() ha.Done { return ha.Done{ID: e.ID} }
 	case ha.Rejoin: // what it stages, a rehearsal stages as well
 		id, t.do = e.ID, func() ha.Done { return ha.Done{ID: e.ID} }
 	case ha.Unstage:

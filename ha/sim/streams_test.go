@@ -70,7 +70,7 @@ var brokenStreams = []mutation{
 	{
 		guard: "the pin of the complete set of streams", broken: "reads before the commit show the streams that were ended", catches: Streams,
 		wrap:    pinnedStreams,
-		faults:  Faults{Request: 0.4, Operate: 10 * time.Second},
+		faults:  Faults{Request: 0.4, Trouble: Weights{Cut: 1}, Every: 12 * time.Second, Operate: 8 * time.Second},
 		streams: &StreamFaults{},
 	},
 	{

@@ -118,6 +118,9 @@ func (s *Stage) Rejoin(ctx context.Context, ref backup.Ref, ends map[string]stre
 	if len(rejoined) > 0 {
 		note = fmt.Sprintf("%s: what lies here goes on by the log of the new active, from where it ends; no backup has to be restored first", strings.Join(rejoined, ", "))
 	}
+	if errors.Is(err, source.ErrNoRejoin) {
+		return strings.TrimPrefix(fmt.Sprintf("%s; its replica is made of a backup, as on a new standby, since %v", note, err), "; "), nil
+	}
 	return note, err
 }
 

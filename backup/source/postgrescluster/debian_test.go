@@ -31,7 +31,7 @@ func newDebianServer(t *testing.T, name string) *debianServer {
 	t.Cleanup(func() { _ = exec.Command("pg_dropcluster", "--stop", s.version, s.name).Run() })
 	s.run("pg_createcluster", s.version, s.name, "-p", strconv.Itoa(s.port), "--start", "--", "--no-sync")
 	s.run("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "psql", "-p", strconv.Itoa(s.port), "-c",
-		"CREATE ROLE understudy LOGIN REPLICATION PASSWORD 'secret'; GRANT pg_monitor TO understudy; CREATE TABLE t AS SELECT 1 AS n; GRANT SELECT ON t TO understudy")
+		"CREATE ROLE understudy LOGIN REPLICATION PASSWORD 'secret'; GRANT pg_monitor, pg_checkpoint TO understudy; CREATE TABLE t AS SELECT 1 AS n; GRANT SELECT ON t TO understudy")
 	return s
 }
 

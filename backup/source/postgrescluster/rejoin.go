@@ -25,7 +25,7 @@ import (
 func (s *Source) Rejoin(ctx context.Context, e source.Entry, end stream.Position) error {
 	s.busy.Lock()
 	defer s.busy.Unlock()
-	return s.say("have %s follow as it is", s.stager.rejoin(ctx, e, wal.LSN(end)))
+	return s.say("have %s rejoin", s.stager.rejoin(ctx, e, wal.LSN(end)))
 }
 
 func (st *stager) rejoin(ctx context.Context, e source.Entry, end wal.LSN) error {
