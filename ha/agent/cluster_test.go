@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backup"
 	"github.com/understudy-ha/understudy/backup/holder"
 	"github.com/understudy-ha/understudy/backup/seal"
 	"github.com/understudy-ha/understudy/backup/seal/sealtest"
@@ -244,10 +246,12 @@ func leading(s report.Status) bool { return s.Leading && s.App == "running" }
 
 func (h *host) untilLeading() { h.t.Helper(); h.until("active, application running", leading) }
 
-// untilCached waits until the newest backup is in the cache.
+// untilCached waits until a backup is in the cache.
 func (h *host) untilCached(id string) {
 	h.t.Helper()
-	h.until("backup "+id+" is cached", func(s report.Status) bool { return len(s.Cached) > 0 && s.Cached[0].ID == id })
+	h.until("backup "+id+" is cached", func(s report.Status) bool {
+		return slices.ContainsFunc(s.Cached, func(ref backup.Ref) bool { return ref.ID == id }) // a newer one may be by now
+	})
 }
 
 func (h *host) backup() string {
