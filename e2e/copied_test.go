@@ -226,7 +226,7 @@ func (tr *trial) refused(h *host) (message string) {
 // switchover says.
 func (tr *trial) insist(h *host) {
 	tr.t.Helper()
-	tr.until(h, "the active is silent", func(s report.Status) bool { return !s.HeadAlive })
+	tr.until(h, "the active is silent", func(s report.Status) bool { return !s.HeadAlive && s.Demotion == nil })
 	r := h.try("promote", "--yes")
 	if r.code != 3 {
 		tr.t.Fatalf("%s: a switchover from a silent active: exit %d: %s", h.name, r.code, r.errout)

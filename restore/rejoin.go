@@ -77,6 +77,8 @@ func (s *stager) rejoinOne(ctx context.Context, p part, j *journal, end stream.P
 	if to, known := source.LogPosition(p.entry); known {
 		end = max(end, to)
 	}
+	var x source.Examination
+	ctx = source.WithExamination(ctx, &x)
 	err := s.set.do("stage", p.Source, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
 	if err != nil {
 		return err
@@ -86,5 +88,6 @@ func (s *stager) rejoinOne(ctx context.Context, p part, j *journal, end stream.P
 		return err
 	}
 	j.setStage(p.Source, p.entry, print)
+	j.setFound(p.Source, x.Findings)
 	return s.journal.write(j, Staging)
 }

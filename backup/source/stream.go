@@ -76,7 +76,8 @@ type Rejoiner interface {
 	// Rejoin makes the stage a copy of it, from which the log goes on; the place stays as it
 	// is. e is of a backup that the successor has gone on from, and end is where it has left
 	// the log. ErrNoRejoin, with the reason, where what lies there was not stopped in order,
-	// does not hold the log of e, or goes on beyond end.
+	// does not hold the log of e, or goes on beyond end. What lies there is compared with no
+	// backup: the context's Examination says so.
 	Rejoin(ctx context.Context, e Entry, end stream.Position) error
 }
 

@@ -56,6 +56,6 @@ func (r *reloader) load() (agent.Live, error) {
 	}
 	r.now = c
 	return agent.Live{
-		Sources: c.Sources, Hooks: c.Hooks, AppVersion: c.Version.Read(r.env), Rehearsal: c.Rehearsal, Federation: c.Prometheus,
+		Sources: c.Sources, Hooks: c.Hooks, AppVersion: c.Version.Read(r.env), Rehearsal: c.Rehearsal, ApplyEvery: c.ApplyEvery, Federation: c.Prometheus,
 	}, nil
 }

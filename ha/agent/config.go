@@ -45,6 +45,9 @@ type Config struct {
 	Sources   []source.Source
 	Hooks     application.Hooks
 	Rehearsal ha.RehearsalPolicy
+	// ApplyEvery is how often a standby asks for the logs of sources while they come; 0: as
+	// often as they are shipped.
+	ApplyEvery time.Duration
 	// Federation is of this host's Prometheus.
 	Federation federation.Config
 	// KeepOutput reads on what a program prints that a hook has left running; nil:

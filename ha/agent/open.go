@@ -198,7 +198,7 @@ func openReloading(a *Agent) {
 			return a.stage.UseSources(ctx, all, a.leftovers.Clear)
 		},
 		used: a.useStreams,
-	}, Live{Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, Federation: a.cfg.Federation})
+	}, Live{Sources: a.cfg.Sources, Hooks: a.cfg.Hooks, AppVersion: a.cfg.AppVersion, Rehearsal: a.cfg.Rehearsal, ApplyEvery: a.cfg.ApplyEvery, Federation: a.cfg.Federation})
 }
 
 // newRecorder makes what keeps this instance's record.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/ha"
@@ -23,6 +24,7 @@ type Live struct {
 	Hooks      application.Hooks // Env stays as it was at the start
 	AppVersion func(ctx context.Context) (string, error)
 	Rehearsal  ha.RehearsalPolicy
+	ApplyEvery time.Duration
 	Federation federation.Config
 }
 

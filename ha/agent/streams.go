@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -151,7 +152,9 @@ func openStreams(ctx context.Context, a *Agent) {
 		},
 	})
 	a.following = following.New(following.Config{
-		Chain: a.streams, Sources: a.reloading.sources, View: a.state.View, Every: shipping.Every, Clock: a.cfg.Clock, Log: a.tell, Drop: func(ctx context.Context) error { return a.stage.Drop(ctx) },
+		Chain: a.streams, Sources: a.reloading.sources, View: a.state.View, Clock: a.cfg.Clock, Log: a.tell,
+		Every: func() time.Duration { return cmp.Or(a.live().ApplyEvery, shipping.Every) },
+		Drop:  func(ctx context.Context) error { return a.stage.Drop(ctx) },
 	})
 }
 

@@ -94,6 +94,7 @@ type world struct {
 	status    ha.Status
 	now       time.Duration
 	trouble   string
+	every     time.Duration
 	dropped   int
 	grows     func() // before a part is read; may be nil
 }
@@ -121,7 +122,7 @@ func (w *world) TroubleOver(context.Context, string, string, string) { w.trouble
 
 func newWorld(t *testing.T) *world {
 	random := rand.NewChaCha8([32]byte{1})
-	w := &world{t: t, now: time.Hour, memory: storetest.NewMemory(), replica: &replica{staged: true, timeline: "a"}}
+	w := &world{t: t, now: time.Hour, every: time.Second, memory: storetest.NewMemory(), replica: &replica{staged: true, timeline: "a"}}
 	keys, err := seal.NewDataKeys(random)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +133,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.following = following.New(following.Config{
 		Chain: growing{w.chain, w}, Sources: func() []source.Source { return []source.Source{w.replica} }, View: func() ha.Status { return w.status },
-		Every: time.Second, Clock: w, Log: w, Drop: func(context.Context) error {
+		Every: func() time.Duration { return w.every }, Clock: w, Log: w, Drop: func(context.Context) error {
 			w.dropped, w.replica.log, w.replica.staged = w.dropped+1, "", false
 			return nil
 		},
@@ -211,6 +212,21 @@ func TestAReplicaGoesOnFromItsBackup(t *testing.T) {
 	if w.turn(); w.replica.fed != fed {
 		t.Error("what it has was fed again")
 	}
+}
+
+// A standby that is told to asks less often, and takes in all that has come by then.
+func TestAReplicaAsksAsOftenAsItIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.every = 10 * time.Second
+	w.names(w.ship(1, begin{"a", 0}, 0, false, "012", "345"))
+	if next := w.turn(); next != 10*time.Second {
+		t.Errorf("looks again in %v", next)
+	}
+	w.want("012345")
+	w.now += w.every
+	w.names(w.ship(1, begin{"a", 0}, 0, false, "012", "345", "67"))
+	w.turn()
+	w.want("01234567")
 }
 
 // Parts that come as fast as they are taken in do not keep the replica's state from being seen.

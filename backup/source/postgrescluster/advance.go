@@ -22,8 +22,11 @@ func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry
 	s.busy.Lock()
 	defer s.busy.Unlock()
 	err := s.stager.advance(ctx, r, to)
-	if errors.Is(err, errAnew) {
+	switch {
+	case errors.Is(err, errAnew):
 		err = s.stager.stage(ctx, r, to)
+	case err == nil:
+		err = source.JudgeAgain(ctx, func(string) bool { return true })
 	}
 	return s.say("bring the stage of %s forward", err)
 }

@@ -11,29 +11,31 @@ import (
 
 // Checkpoint implements source.Checkpointer.
 func (s *Source) Checkpoint(ctx context.Context) error {
-	return s.say("have the servers of %s write what they hold", s.checkpoint(ctx))
+	s.busy.Lock() // what the replica is asked then keeps nobody from feeding it
+	replica, err := s.follower.connect(ctx)
+	s.busy.Unlock()
+	switch {
+	case err != nil:
+	case replica != nil:
+		err = checkpointOf(ctx, replica)
+		_ = replica.Close(context.WithoutCancel(ctx)) // nobody waits for it
+	default:
+		err = s.process.checkpoint(ctx)
+	}
+	return s.say("have the servers of %s write what they hold", err)
 }
 
-func (s *Source) checkpoint(ctx context.Context) error {
-	replica, err := s.connectReplica(ctx)
-	if err != nil {
+// checkpoint has the server write what it holds, if it runs.
+func (p *process) checkpoint(ctx context.Context) error {
+	if pid, err := p.running(); err != nil || pid == 0 {
 		return err
 	}
-	if replica != nil {
-		defer func() { _ = replica.Close(context.WithoutCancel(ctx)) }() // nobody waits for it
-		return checkpointOf(ctx, replica)
+	err := p.server.with(ctx, func(conn *pgx.Conn) error { return checkpointOf(ctx, conn) })
+	const denied = "42501"
+	if pgclient.IsCode(err, denied) {
+		err = fmt.Errorf("%w: run there as a superuser: GRANT pg_checkpoint TO %s", err, pgclient.Ident(p.server.url.User()))
 	}
-	if pid, err := s.process.running(); err != nil || pid == 0 {
-		return err
-	}
-	return s.server.with(ctx, func(conn *pgx.Conn) error {
-		err := checkpointOf(ctx, conn)
-		const denied = "42501"
-		if pgclient.IsCode(err, denied) {
-			err = fmt.Errorf("%w: run there as a superuser: GRANT pg_checkpoint TO %s", err, pgclient.Ident(s.server.url.User()))
-		}
-		return err
-	})
+	return err
 }
 
 func checkpointOf(ctx context.Context, conn *pgx.Conn) error {
@@ -41,12 +43,9 @@ func checkpointOf(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// connectReplica connects to the server that runs on the stage; nil: none does. What it is
-// asked keeps nobody from feeding the stage.
-func (s *Source) connectReplica(ctx context.Context) (conn *pgx.Conn, err error) {
-	s.busy.Lock()
-	defer s.busy.Unlock()
-	err = s.follower.within(func(st *staged) error {
+// connect connects to the server that runs on the stage; nil: none does.
+func (f *follower) connect(ctx context.Context) (conn *pgx.Conn, err error) {
+	err = f.within(func(st *staged) error {
 		if st == nil {
 			return nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
@@ -14,8 +15,9 @@ import (
 
 // Kept implements source.LogKeeper.
 func (s *Source) Kept(ctx context.Context, newest *source.Entry) (k source.Kept, err error) {
+	of := keeper{slots: []string{s.streamer.slot.name, s.streamer.backup.name}, sync: s.sync, data: s.cfg.DataDir, baseEvery: s.cfg.BaseEvery}
 	err = s.server.with(ctx, func(conn *pgx.Conn) error {
-		k, err = s.kept(ctx, conn, newest)
+		k, err = of.ask(ctx, conn, newest)
 		return err
 	})
 	return k, s.say("ask the server of %s for the log that it keeps", err)
@@ -28,23 +30,30 @@ const sqlKept = `SELECT pg_catalog.pg_current_wal_flush_lsn()::text, current_set
 	coalesce(bool_or(restart_lsn IS NULL OR wal_status IN ('unreserved', 'lost')), false)
 	FROM pg_catalog.pg_replication_slots WHERE slot_type = 'physical' AND slot_name = ANY($1)`
 
-func (s *Source) kept(ctx context.Context, conn *pgx.Conn, newest *source.Entry) (k source.Kept, err error) {
+// keeper is what has a server keep log.
+type keeper struct {
+	slots     []string
+	sync      *synced
+	data      string // its folder
+	baseEvery time.Duration
+}
+
+func (of keeper) ask(ctx context.Context, conn *pgx.Conn, newest *source.Entry) (k source.Kept, err error) {
 	var (
 		now, names string
 		safe       *int64
 	)
-	slots := []string{s.streamer.slot.name, s.streamer.backup.name}
-	if err := conn.QueryRow(ctx, sqlKept, slots).Scan(&now, &names, &k.Bytes, &safe, &k.Lost); err != nil {
+	if err := conn.QueryRow(ctx, sqlKept, of.slots).Scan(&now, &names, &k.Bytes, &safe, &k.Lost); err != nil {
 		return k, err
 	}
-	if k.Room, err = freeAt(filepath.Join(s.cfg.DataDir, "pg_wal")); err != nil {
+	if k.Room, err = freeAt(filepath.Join(of.data, "pg_wal")); err != nil {
 		return k, err
 	}
 	if safe != nil {
 		k.Room = min(k.Room, *safe)
 	}
 	k.Bytes, k.Room = max(0, k.Bytes), max(0, k.Room)
-	k.Synced, k.Waits, k.Unpacked = s.sync.wanted, names == s.sync.names(), -1
+	k.Synced, k.Waits, k.Unpacked = of.sync.wanted, names == of.sync.names(), -1
 	if newest == nil {
 		return k, nil
 	}
@@ -53,7 +62,7 @@ func (s *Source) kept(ctx context.Context, conn *pgx.Conn, newest *source.Entry)
 		return k, err
 	}
 	at, err := wal.Parse(now)
-	k.BaseDue, k.Unpacked = f.BaseTime.Add(s.cfg.BaseEvery), max(0, int64(at)-int64(f.To)) //nolint:gosec // positions in a log
+	k.BaseDue, k.Unpacked = f.BaseTime.Add(of.baseEvery), max(0, int64(at)-int64(f.To)) //nolint:gosec // positions in a log
 	return k, err
 }
 

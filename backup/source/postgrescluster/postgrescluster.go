@@ -110,6 +110,8 @@ var (
 	_ source.Follower       = (*Source)(nil)
 	_ source.Shut           = (*Source)(nil)
 	_ source.Advancer       = (*Source)(nil)
+	_ source.Rejoiner       = (*Source)(nil)
+	_ source.Checkpointer   = (*Source)(nil)
 )
 
 // New makes a PostgreSQL server a source. Nothing is looked at yet.

@@ -25,7 +25,11 @@ import (
 func (s *Source) Rejoin(ctx context.Context, e source.Entry, end stream.Position) error {
 	s.busy.Lock()
 	defer s.busy.Unlock()
-	return s.say("have %s rejoin", s.stager.rejoin(ctx, e, wal.LSN(end)))
+	err := s.stager.rejoin(ctx, e, wal.LSN(end))
+	if err == nil {
+		err = source.Judge(ctx, "data folder", source.Findings{Unchecked: []string{"it is a copy of the one that served here, and was compared with no backup"}})
+	}
+	return s.say("have %s rejoin", err)
 }
 
 func (st *stager) rejoin(ctx context.Context, e source.Entry, end wal.LSN) error {

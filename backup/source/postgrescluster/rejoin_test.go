@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,11 @@ func TestAFormerActiveFollowsAsItIs(t *testing.T) {
 	p.b.sql("INSERT INTO ledger SELECT generate_series(1001, 2000)")
 
 	t.Cleanup(func() { sourcetest.Must(t, p.from.SwapBack(t.Context())) })
-	sourcetest.Must(t, p.from.Rejoin(t.Context(), final, p.log.at()))
+	var x source.Examination
+	sourcetest.Must(t, p.from.Rejoin(source.WithExamination(t.Context(), &x), final, p.log.at()))
+	if len(x.Unchecked) != 1 || !strings.Contains(x.Unchecked[0], "compared with no backup") {
+		t.Errorf("it says of what it has not looked at: %q", x.Unchecked)
+	}
 	if print, err := p.from.Fingerprint(t.Context()); err != nil || print == "" || strings.Contains(print, "written to") {
 		t.Errorf("fingerprint %q, %v", print, err)
 	}
@@ -48,6 +53,16 @@ func TestAFormerActiveFollowsAsItIs(t *testing.T) {
 		got, err := askReplica(t, p.from, "SELECT count(*) FROM ledger")
 		return err == nil && got == "2000"
 	})
+	again := source.Examination{Before: &x.Findings}
+	second, _ := p.v.Backup(t, p.to)
+	eventually(t, func() bool {
+		at, ok, err := p.from.Followed(t.Context(), nil)
+		return err == nil && ok && at >= stream.Position(factsIn(t, second).From)
+	})
+	sourcetest.Must(t, p.from.Advance(source.WithExamination(t.Context(), &again), p.v.Reader(), final, second))
+	if !slices.Equal(again.Unchecked, x.Unchecked) {
+		t.Errorf("brought forward, it says %q", again.Unchecked)
+	}
 	if is, err := controlOf(p.from); err != nil || is.State != stateShutDown {
 		t.Errorf("its own folder has changed: state %d, %v", is.State, err)
 	}

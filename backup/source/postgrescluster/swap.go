@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
@@ -109,19 +110,20 @@ func (s *Source) Sweep(ctx context.Context) (left []source.Leftover, err error) 
 	err = s.place.at(func(x stage.Placement) error {
 		left, err = x.At().Asides().Sweep(ctx)
 		if err == nil {
-			err = s.sweepRun(ctx, x)
+			err = sweepRun(ctx, x, s.busy)
 		}
 		return err
 	})
 	return left, s.say("delete what is left of %s", err)
 }
 
-// sweepRun deletes the folder of a socket that no server uses.
-func (s *Source) sweepRun(ctx context.Context, x stage.Placement) error {
-	if x.At().In == nil || !s.busy.TryLock() {
+// sweepRun deletes the folder of a socket that no server uses, unless something is staged or
+// swapped right now.
+func sweepRun(ctx context.Context, x stage.Placement, busy *sync.Mutex) error {
+	if x.At().In == nil || !busy.TryLock() {
 		return nil
 	}
-	defer s.busy.Unlock()
+	defer busy.Unlock()
 	there, err := x.At().Exists(x.At().Staged)
 	if err != nil || there {
 		return err

@@ -42,7 +42,7 @@ func (m Maker) Config(ctx context.Context) (agent.Config, *settings.File, error)
 	if err != nil {
 		return cfg, nil, err
 	}
-	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.Prometheus, m.Step
+	cfg.Sources, cfg.Hooks, cfg.Rehearsal, cfg.ApplyEvery, cfg.Federation, cfg.Step = c.Sources, c.Hooks, c.Rehearsal, c.ApplyEvery, c.Prometheus, m.Step
 	cfg.Hooks.Env, cfg.KeepOutput = environ.WithoutSecrets(systemd.ChildEnviron()), m.KeepOutput
 	cfg.Supervised = m.RunsApp
 	cfg.AppVersion = c.Version.Read(cfg.Hooks.Env)

@@ -24,6 +24,7 @@ import (
 	"github.com/understudy-ha/understudy/ha/application"
 	"github.com/understudy-ha/understudy/ha/datadir"
 	"github.com/understudy-ha/understudy/ha/federation"
+	"github.com/understudy-ha/understudy/ha/shipping"
 )
 
 // File is what the YAML file says: what to back up on this host, and how to
@@ -33,6 +34,7 @@ type File struct {
 	Sources    []source.Source
 	Hooks      application.Hooks
 	Rehearsal  ha.RehearsalPolicy // how often this host rehearses as a standby
+	ApplyEvery time.Duration      // how often it asks for the logs of sources then; 0: as often as they are shipped
 	Prometheus federation.Config
 
 	declared []sourceYAML // Sources, as they are written
@@ -93,6 +95,7 @@ func parse(text []byte, dataDir string, keep outlet.Collector) (*File, error) {
 			Probe:      r.hook("$.hooks.probe", file.Hooks.Probe, probeHookTimeout),
 		},
 		Rehearsal:  ha.RehearsalPolicy(file.Rehearsal),
+		ApplyEvery: r.applyEvery(time.Duration(file.ApplyEvery)),
 		Prometheus: r.federation(file.Prometheus),
 	}
 	if err := r.err(); err != nil {
@@ -268,6 +271,14 @@ func (r *reader) hook(place string, y hookYAML, fallback time.Duration) applicat
 		h.Timeout = fallback
 	}
 	return h
+}
+
+// applyEvery checks how often the logs of sources are asked for.
+func (r *reader) applyEvery(every time.Duration) time.Duration {
+	if every != 0 && every < shipping.Every {
+		r.mistake("$.apply_every", "apply_every %v is less than %v: logs are shipped no more often", every, shipping.Every)
+	}
+	return every
 }
 
 func (r *reader) federation(y *prometheusYAML) federation.Config {

@@ -32,6 +32,7 @@ hooks:
   promote: [systemctl, start, myapp]
   demote:  [systemctl, stop, myapp]
 rehearsal: every 30m
+apply_every: 10s
 prometheus:
   targets_file: /etc/prometheus/understudy/federate.json
   address: host-a:9090
@@ -66,6 +67,9 @@ func TestConfigBecomesSourcesAndHooks(t *testing.T) {
 	}
 	if c.Rehearsal != (ha.RehearsalPolicy{Every: 30 * time.Minute}) {
 		t.Errorf("rehearsal %+v", c.Rehearsal)
+	}
+	if c.ApplyEvery != 10*time.Second {
+		t.Errorf("apply_every %v", c.ApplyEvery)
 	}
 	if c.Prometheus != (federation.Config{TargetsFile: "/etc/prometheus/understudy/federate.json", Address: "host-a:9090"}) {
 		t.Errorf("prometheus %+v", c.Prometheus)
@@ -127,6 +131,7 @@ func TestMistakeInConfigNamesItsLineAndWhatToDo(t *testing.T) {
 		"hook without command":  {"sources: [{name: a, directory: {path: /a}}]\nhooks:\n  demote: {timeout: 3s}\n", "line 3: command is missing or empty"},
 		"version as list":       {"application: {version: [x]}\nsources: [{name: a, directory: {path: /a}}]\n", "line 1: a version is a literal"},
 		"unknown rehearsal":     {"sources: [{name: a, directory: {path: /a}}]\nrehearsal: daily\n", `line 2: rehearsal "daily" is not known`},
+		"applied too often":     {"sources: [{name: a, directory: {path: /a}}]\napply_every: 100ms\n", "line 2: apply_every 100ms is less than 1s"},
 		"rehearsal as list":     {"sources: [{name: a, directory: {path: /a}}]\nrehearsal: [off]\n", "line 2: rehearsal"},
 		"no targets file":       {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {address: 'a:1'}\n", "line 2: targets_file is missing"},
 		"targets file of text":  {"sources: [{name: a, directory: {path: /a}}]\nprometheus: {targets_file: /f.txt, address: 'a:1'}\n", "must end in .json"},
@@ -183,7 +188,7 @@ prometheus: {target_file: "/f.json"}
 		t.Fatal("accepted")
 	}
 	want := []string{
-		`line 1: unknown key "source"; did you mean "sources"? The keys here are application, sources, hooks, rehearsal, prometheus`,
+		`line 1: unknown key "source"; did you mean "sources"? The keys here are application, sources, hooks, rehearsal, apply_every, prometheus`,
 		`line 5: unknown key "postgress"; did you mean "postgres"? The keys here are name, directory, file, sqlite, postgres, postgres_cluster, command, prometheus`,
 		`line 6: source name "up loads" is not fit`,
 		`line 7: unknown key "pth"; did you mean "path"? The keys here are path, exclude, databases`,

@@ -21,6 +21,7 @@ type (
 		Sources     []sourceYAML    `yaml:"sources"`
 		Hooks       hooksYAML       `yaml:"hooks"`
 		Rehearsal   rehearsalYAML   `yaml:"rehearsal"`
+		ApplyEvery  duration        `yaml:"apply_every"`
 		Prometheus  *prometheusYAML `yaml:"prometheus"`
 	}
 	applicationYAML struct {
