@@ -16,13 +16,14 @@ type politeKey struct{}
 // what others leave of processor and disk.
 func Context(ctx context.Context) context.Context { return context.WithValue(ctx, politeKey{}, true) }
 
-func isPolite(ctx context.Context) bool { return ctx.Value(politeKey{}) != nil }
+// Is reports whether work under a context is to be polite.
+func Is(ctx context.Context) bool { return ctx.Value(politeKey{}) != nil }
 
 // WithReader runs do: under a context of Polite with the lowest priority for
 // processor and disk, which the programs that it starts inherit, and with a
 // reader that does its work there too.
 func WithReader(ctx context.Context, r *pack.Reader, do func(r *pack.Reader) error) error {
-	if isPolite(ctx) && r != nil {
+	if Is(ctx) && r != nil {
 		r = r.Inline()
 	}
 	return Do(ctx, func() error { return do(r) })
@@ -30,7 +31,7 @@ func WithReader(ctx context.Context, r *pack.Reader, do func(r *pack.Reader) err
 
 // Do runs do, with the lowest priority if ctx is polite.
 func Do(ctx context.Context, do func() error) error {
-	if !isPolite(ctx) {
+	if !Is(ctx) {
 		return do()
 	}
 	done := make(chan error, 1)

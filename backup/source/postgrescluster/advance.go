@@ -2,6 +2,7 @@ package postgrescluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,14 +20,17 @@ import (
 // that has followed a stream may be further than the backup, and stays so. Where the log
 // does not go on there, the stage is built anew.
 func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry) error {
-	s.busy.Lock()
-	defer s.busy.Unlock()
-	err := s.stager.advance(ctx, r, to)
-	switch {
-	case errors.Is(err, errAnew):
-		err = s.stager.stage(ctx, r, to)
-	case err == nil:
-		err = source.JudgeAgain(ctx, func(string) bool { return true })
+	proven, err := s.stager.prove(ctx, r, to) // while the stage follows
+	if err == nil {
+		s.busy.Lock()
+		defer s.busy.Unlock()
+		err = s.stager.advance(ctx, r, to, proven)
+		switch {
+		case errors.Is(err, errAnew):
+			err = s.stager.stage(ctx, r, to)
+		case err == nil:
+			err = source.JudgeAgain(ctx, func(part string) bool { return part == partOfCopy })
+		}
 	}
 	return s.say("bring the stage of %s forward", err)
 }
@@ -34,7 +38,9 @@ func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry
 // errAnew says that a stage cannot be brought forward.
 var errAnew = errors.New("the stage has to be built anew")
 
-func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry) error {
+// advance brings a stage forward. proven is where the base of the backup begins, if that was
+// restored beside the stage, and 0 otherwise.
+func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry, proven wal.LSN) error {
 	f, err := st.accept(ctx, to)
 	if err != nil {
 		return err
@@ -51,14 +57,15 @@ func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry)
 			return err
 		}
 		s, at := x.At(), n.To
+		next := note{Facts: f, Proven: cmp.Or(proven, n.Proven)}
 		if f.To <= at { // it has all of it: a server that runs there goes on
-			f.To = at
-			return writeNote(s, s.List, note{Facts: f})
+			next.To = at
+			return writeNote(s, s.List, next)
 		}
 		if err := endStaged(ctx, x); err != nil {
 			return err
 		}
-		prepare := func(_, _ *fsx.Dir) error { return writeNote(s, s.Listing, note{Facts: f}) }
+		prepare := func(_, _ *fsx.Dir) error { return writeNote(s, s.Listing, next) }
 		return s.Advance(ctx, prepare, func() error { return st.goOn(ctx, r, to, f, s, at) })
 	})
 }

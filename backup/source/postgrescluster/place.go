@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backup/fsx"
 	"github.com/understudy-ha/understudy/backup/source/internal/stage"
+	"github.com/understudy-ha/understudy/backup/source/postgrescluster/internal/wal"
 )
 
 // place is where the data folder lies, and beside it what is staged, replaced, or waits
@@ -35,6 +36,8 @@ func (p *place) at(what func(x stage.Placement) error) error {
 // note is what is kept beside a stage: what it is of, and how far its log goes.
 type note struct {
 	Facts
+	// Proven is where the base begins that was restored here last, in the stage or beside it.
+	Proven wal.LSN `json:"proven,omitzero"`
 }
 
 // maxNote is more than a note measures.

@@ -171,7 +171,7 @@ func (s *Source) assemble(url pgclient.URL) {
 	s.checker = &checker{server: s.server, place: s.place, programs: programs, slot: kept, sync: s.sync, commands: [][]string{cfg.Start, cfg.Stop}}
 	s.dumper = &dumper{name: s.name, server: s.server, slot: kept, terms: s.terms, baseEvery: cfg.BaseEvery, minLog: maxLogOfSmall}
 	s.streamer = &streamer{server: s.server, slot: slot{name: slotName(s.name, "")}, backup: kept, terms: s.terms, marks: marks{scratch: cfg.Scratch}, eager: cfg.Sync}
-	s.stager = &stager{place: s.place, programs: programs, terms: s.terms}
+	s.stager = &stager{place: s.place, programs: programs, terms: s.terms, free: freeAt}
 	s.follower = &follower{place: s.place, programs: programs, stager: s.stager, timeout: cfg.Timeout}
 	s.process = &process{
 		server: s.server, place: s.place, programs: programs, terms: s.terms, start: cfg.Start, stop: cfg.Stop,

@@ -27,10 +27,13 @@ func (s *Source) Rejoin(ctx context.Context, e source.Entry, end stream.Position
 	defer s.busy.Unlock()
 	err := s.stager.rejoin(ctx, e, wal.LSN(end))
 	if err == nil {
-		err = source.Judge(ctx, "data folder", source.Findings{Unchecked: []string{"it is a copy of the one that served here, and was compared with no backup"}})
+		err = source.Judge(ctx, partOfCopy, source.Findings{Unchecked: []string{"it is a copy of the one that served here, and was compared with no backup"}})
 	}
 	return s.say("have %s rejoin", err)
 }
+
+// partOfCopy is what is said of a stage that is a copy.
+const partOfCopy = "data folder"
 
 func (st *stager) rejoin(ctx context.Context, e source.Entry, end wal.LSN) error {
 	f, err := st.accept(ctx, e)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,8 @@ type stager struct {
 	place    *place
 	programs *programs
 	terms    *terms
+	free     func(folder string) (int64, error) // room on its disk
+	proving  sync.Mutex                         // held while a base is restored beside the stage
 }
 
 // accept tells whether an entry can be restored here.
@@ -92,10 +95,22 @@ func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f 
 	if err != nil {
 		return err
 	}
+	if err := st.restore(ctx, r, e, &f, s.Place, made, who, mode, plantLog); err != nil {
+		return err
+	}
+	if err := st.terms.learn(f.Term); err != nil {
+		return err
+	}
+	return writeNote(s, s.Listing, note{Facts: f, Proven: f.Start})
+}
+
+// restore fills a folder with a base, and has a server replay the log there. at is whose name
+// the folder of that server's socket has.
+func (st *stager) restore(ctx context.Context, r chunks.Reader, e source.Entry, f *Facts, at fsx.Place, made *fsx.Dir, who owner, mode uint32, plantLog logPlanter) error {
 	if err := plant(ctx, r, e, made, who); err != nil {
 		return err
 	}
-	end, err := plantLog(&f, made, who)
+	end, err := plantLog(f, made, who)
 	if err != nil {
 		return err
 	}
@@ -105,13 +120,7 @@ func (st *stager) build(ctx context.Context, r chunks.Reader, e source.Entry, f 
 	if err := unix.Syncfs(made.FD()); err != nil {
 		return fmt.Errorf("sync the file system of %s: %w", made.Path(), err)
 	}
-	if err := st.recover(ctx, s.Place, made, f, who, end); err != nil {
-		return err
-	}
-	if err := st.terms.learn(f.Term); err != nil {
-		return err
-	}
-	return writeNote(s, s.Listing, note{Facts: f})
+	return st.recover(ctx, at, made, *f, who, end)
 }
 
 // ownerOf is whose a data folder is going to be, and with which mode: as the one that is

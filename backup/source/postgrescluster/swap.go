@@ -110,7 +110,7 @@ func (s *Source) Sweep(ctx context.Context) (left []source.Leftover, err error) 
 	err = s.place.at(func(x stage.Placement) error {
 		left, err = x.At().Asides().Sweep(ctx)
 		if err == nil {
-			err = sweepRun(ctx, x, s.busy)
+			err = errors.Join(sweepRun(ctx, x, s.busy), s.stager.sweepProof(ctx, x))
 		}
 		return err
 	})
