@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -88,12 +89,9 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 func await(ctx context.Context, l *rate.Limiter, n int) error {
 	for n > 0 {
 		piece := min(n, limitPiece)
-		err := l.WaitN(ctx, piece)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			return fmt.Errorf("wait for the limit of %.0f bytes per second: %w", float64(l.Limit()), context.DeadlineExceeded)
-		case err != nil:
-			return err
+		if err := l.WaitN(ctx, piece); err != nil {
+			// It says so in words of its own, before the deadline or behind it.
+			return fmt.Errorf("wait for the limit of %.0f bytes per second: %w", float64(l.Limit()), cmp.Or(ctx.Err(), context.DeadlineExceeded))
 		}
 		n -= piece
 	}

@@ -111,6 +111,18 @@ func TestAReplicaFollowsAndIsPromoted(t *testing.T) {
 	p.b.sql("INSERT INTO ledger VALUES (1000)")
 }
 
+// killReplica kills the replica's server, once what has come is fed to it.
+func (p *pair) killReplica(t *testing.T) {
+	t.Helper()
+	stage := &testServer{t: t, data: p.to.Staged()}
+	data := sourcetest.Held(t, stage.data)
+	eventually(t, func() bool {
+		pid, err := runningIn(data)
+		return err == nil && pid != 0
+	})
+	stage.kill()
+}
+
 // TestAReplicaSurvivesKills of itself, of who feeds it, and of the active.
 func TestAReplicaSurvivesKills(t *testing.T) {
 	t.Parallel()
@@ -126,11 +138,9 @@ func TestAReplicaSurvivesKills(t *testing.T) {
 			p.log.close() // another process feeds, and finds the server
 		case 1:
 			p.log.close()
-			stage := &testServer{t: t, data: p.to.Staged()}
-			stage.kill()
+			p.killReplica(t)
 		case 2:
-			stage := &testServer{t: t, data: p.to.Staged()}
-			stage.kill() // while it is fed
+			p.killReplica(t) // while it is fed
 			p.a.sql("INSERT INTO ledger VALUES (999)")
 			p.log.reaches(p.a)
 			p.log.close()

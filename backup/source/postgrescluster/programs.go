@@ -29,5 +29,8 @@ func (p *programs) find(ctx context.Context, major int) (string, error) {
 			return filepath.Dir(real), err
 		}
 	}
+	if ctx.Err() != nil { // then none could be asked
+		return "", context.Cause(ctx)
+	}
 	return "", fmt.Errorf("find the programs of PostgreSQL %d: not installed: install the server, or say in bin_dir where its programs are", major)
 }
