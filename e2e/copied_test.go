@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/ha"
 	"github.com/understudy-ha/understudy/ha/control"
@@ -226,7 +227,9 @@ func (tr *trial) refused(h *host) (message string) {
 // switchover says.
 func (tr *trial) insist(h *host) {
 	tr.t.Helper()
-	tr.until(h, "the active is silent", func(s report.Status) bool { return !s.HeadAlive && s.Demotion == nil })
+	tr.until(h, "the active is silent", func(s report.Status) bool {
+		return s.Head != nil && s.HeadAge >= time.Duration(s.Head.Fencing.TTL+s.Head.Fencing.Margin).Seconds() && s.Demotion == nil
+	})
 	r := h.try("promote", "--yes")
 	if r.code != 3 {
 		tr.t.Fatalf("%s: a switchover from a silent active: exit %d: %s", h.name, r.code, r.errout)
