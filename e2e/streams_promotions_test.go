@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/ha/control"
+	"github.com/understudy-ha/understudy/ha/event"
 )
 
 var (
@@ -111,7 +112,7 @@ func TestServersArePromotedBackAndForth(t *testing.T) {
 		if failover {
 			active.settles()
 		} else {
-			p.rejoins(active)
+			p.rejoins(active, at)
 		}
 		active, standby = standby, active
 	}
@@ -128,13 +129,15 @@ func TestServersArePromotedBackAndForth(t *testing.T) {
 	active.settles()
 }
 
-// rejoins waits until a former active is a standby again. Its replica is a copy of its own data
-// folder.
-func (p *serverPair) rejoins(h *host) {
+// rejoins waits until an active that was replaced at some time is a standby again. Its replica
+// is a copy of its own data folder.
+func (p *serverPair) rejoins(h *host, at time.Time) {
 	p.t.Helper()
 	h.settles()
-	if text := h.run("events", "--limit", "30"); !strings.Contains(text, "what lies here goes on by the log of the new active") {
-		p.t.Errorf("%s does not follow as it is:\n%s", h.name, text)
+	if all := query[[]event.Event](h, "events", "--limit", "40"); !slices.ContainsFunc(all, func(e event.Event) bool {
+		return e.Time.After(at) && strings.Contains(e.Text, "what lies here goes on by the log of the new active")
+	}) {
+		p.t.Errorf("%s does not follow as it is: %+v", h.name, all)
 	}
 }
 

@@ -20,8 +20,11 @@ func (cl *checkpointLane) begin() {
 	if !cl.streams.hasSources() {
 		return
 	}
-	cl.under, cl.until = cl.expect(func(Done) { cl.under = 0 }), cl.t+checkpointMost
-	cl.emit(Checkpoint{ID: cl.under, Most: checkpointMost})
+	cl.until = cl.t + checkpointMost
+	if cl.under == 0 { // else that of a switchover which was given up is still under way
+		cl.under = cl.expect(func(Done) { cl.under = 0 })
+		cl.emit(Checkpoint{ID: cl.under, Most: checkpointMost})
+	}
 }
 
 // underWay reports whether it is to be waited for.

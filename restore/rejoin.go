@@ -16,27 +16,27 @@ import (
 // and ends are, by source, up to where it has applied the log. Such a stage is kept for the
 // next Stage to bring forward; nothing is Staged by it. What is held already stays.
 //
-// It returns the names of the sources that rejoin, and why others do not
-// (source.ErrNoRejoin). The live state is not touched.
-func (s *Swapper) Rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, err error) {
+// It returns the names of the sources that rejoin, and why others cannot (refused, which is
+// source.ErrNoRejoin). The live state is not touched.
+func (s *Swapper) Rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, refused, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err = s.set.checkVolumes(ctx, s.set.all); err == nil {
 		err = s.finishEarlier(ctx)
 	}
 	if err == nil {
-		rejoined, err = s.stager.rejoin(ctx, m, ends)
+		rejoined, refused, err = s.stager.rejoin(ctx, m, ends)
 	}
 	if err != nil {
 		err = fmt.Errorf("rejoin from backup %s: %w", m.ID, err)
 	}
-	return rejoined, err
+	return rejoined, refused, err
 }
 
-func (s *stager) rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, err error) {
+func (s *stager) rejoin(ctx context.Context, m *backup.Manifest, ends map[string]stream.Position) (rejoined []string, refused, err error) {
 	p, err := s.plan(ctx, m, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	j := s.begin(p)
 	p.parts = slices.DeleteFunc(p.parts, func(one part) bool {
@@ -44,31 +44,34 @@ func (s *stager) rejoin(ctx context.Context, m *backup.Manifest, ends map[string
 		return !can || one.held != nil
 	})
 	if len(p.parts) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err := s.set.unheard(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.acceptable(ctx, p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.settlePlaces(ctx, &j, p.journal); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.fits(p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.journal.write(&j, Staging); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, one := range p.parts {
-		if failed := s.rejoinOne(ctx, one, &j, ends[one.Name()]); failed != nil {
+		switch failed := s.rejoinOne(ctx, one, &j, ends[one.Name()]); {
+		case failed == nil:
+			rejoined = append(rejoined, one.Name())
+		case errors.Is(failed, source.ErrNoRejoin):
+			refused = errors.Join(refused, failed)
+		default:
 			err = errors.Join(err, failed)
-			continue
 		}
-		rejoined = append(rejoined, one.Name())
 	}
-	return rejoined, errors.Join(err, s.settle(ctx, j))
+	return rejoined, refused, errors.Join(err, s.settle(ctx, j))
 }
 
 // rejoinOne makes one stage, of which the journal says that it is the backup's: from there

@@ -58,12 +58,12 @@ func former(t *testing.T, dir string, d disk, step func(string)) (*host, *replac
 func TestWhatRejoinsIsThereForTheNextStage(t *testing.T) {
 	d := newDisk()
 	h, db := former(t, memoryDir(t), d, noStep)
-	got, err := h.Rejoin(t.Context(), testManifest(), map[string]stream.Position{"db": 7, "uploads": 8})
-	if err != nil || !slices.Equal(got, []string{"db"}) || db.end != 7 {
+	got, refused, err := h.Rejoin(t.Context(), testManifest(), map[string]stream.Position{"db": 7, "uploads": 8})
+	if err != nil || refused != nil || !slices.Equal(got, []string{"db"}) || db.end != 7 {
 		t.Fatalf("rejoined %q, with its log up to %d: %v", got, db.end, err)
 	}
 	h.mustBe(t, Idle)
-	if again, err := h.Rejoin(t.Context(), testManifest(), nil); err != nil || len(again) > 0 {
+	if again, _, err := h.Rejoin(t.Context(), testManifest(), nil); err != nil || len(again) > 0 {
 		t.Errorf("again: %q, %v", again, err)
 	}
 	if err := h.stage(t.Context()); err != nil || db.staged > 0 || h.sources["uploads"].staged != 1 {
@@ -77,8 +77,12 @@ func TestWhatDoesNotRejoinLeavesNothing(t *testing.T) {
 	d := newDisk()
 	h, db := former(t, memoryDir(t), d, noStep)
 	db.fail["rejoin"] = source.ErrNoRejoin
-	if got, err := h.Rejoin(t.Context(), testManifest(), nil); !errors.Is(err, source.ErrNoRejoin) || len(got) > 0 {
-		t.Errorf("rejoined %q: %v", got, err)
+	if got, refused, err := h.Rejoin(t.Context(), testManifest(), nil); !errors.Is(refused, source.ErrNoRejoin) || err != nil || len(got) > 0 {
+		t.Errorf("rejoined %q: %v, %v", got, refused, err)
+	}
+	db.fail["rejoin"] = errors.New("the disk is full")
+	if _, refused, err := h.Rejoin(t.Context(), testManifest(), nil); refused != nil || err == nil {
+		t.Errorf("a failure is told as a refusal: %v, %v", refused, err)
 	}
 	h.mustBe(t, Idle)
 	if !d.all("old") {
@@ -87,7 +91,7 @@ func TestWhatDoesNotRejoinLeavesNothing(t *testing.T) {
 	if err := h.stage(t.Context()); err != nil || db.staged != 1 {
 		t.Errorf("staged %d times: %v", db.staged, err)
 	}
-	if got, err := h.Rejoin(t.Context(), testManifest(), nil); err != nil || len(got) > 0 {
+	if got, _, err := h.Rejoin(t.Context(), testManifest(), nil); err != nil || len(got) > 0 {
 		t.Errorf("what is staged rejoins: %q, %v", got, err)
 	}
 	h.mustBe(t, Staged)
@@ -100,7 +104,7 @@ func TestACrashWhileASourceRejoinsLeavesWhatIsWhole(t *testing.T) {
 		step, _ := crashAt(n)
 		h, _ := former(t, dir, d, step)
 		where := run(t, func() error {
-			_, err := h.Rejoin(t.Context(), testManifest(), nil)
+			_, _, err := h.Rejoin(t.Context(), testManifest(), nil)
 			return err
 		})
 		if where == "" {

@@ -153,7 +153,8 @@ func openStreams(ctx context.Context, a *Agent) {
 	})
 	a.following = following.New(following.Config{
 		Chain: a.streams, Sources: a.reloading.sources, View: a.state.View, Clock: a.cfg.Clock, Log: a.tell,
-		Every: func() time.Duration { return cmp.Or(a.live().ApplyEvery, shipping.Every) },
+		Every: shipping.Every,
+		Ask:   func() time.Duration { return cmp.Or(a.live().ApplyEvery, shipping.Every) },
 		Drop:  func(ctx context.Context) error { return a.stage.Drop(ctx) },
 	})
 }

@@ -45,7 +45,7 @@ const kind = "streams"
 func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) time.Duration {
 	o.taking.Lock()
 	defer o.taking.Unlock()
-	until := o.cfg.Clock.Now().Mono + o.cfg.Every()
+	until := o.cfg.Clock.Now().Mono + o.cfg.Every
 	took, err := o.take(ctx, h, until)
 	if errors.Is(err, source.ErrDiverged) {
 		o.leave()
@@ -87,7 +87,7 @@ func (o *follower) turn(ctx context.Context, h *ha.Head, idle time.Duration) tim
 	case took && now >= until: // more may be there by now
 		return 0
 	}
-	return o.cfg.Every()
+	return o.cfg.Ask()
 }
 
 // take takes in what there is of the streams that the head names, until some time.

@@ -21,7 +21,8 @@ type Config struct {
 	Chain   Chain
 	Sources func() []source.Source // in force
 	View    func() ha.Status
-	Every   func() time.Duration // how often a stream that goes on is asked for more
+	Every   time.Duration        // for how long a turn takes in what has come: a promotion waits for its end
+	Ask     func() time.Duration // how often a stream that goes on is asked for more
 	Clock   clock.Clock
 	Log     event.Reporter
 	// Drop drops what is staged: the next rehearsal builds it anew.
@@ -66,7 +67,7 @@ func (f *Following) Turn(ctx context.Context, idle time.Duration) time.Duration 
 	}
 	st := f.cfg.View()
 	if st.Role != ha.RoleStandby || st.Promotion != nil || st.Head == nil {
-		return min(idle, f.cfg.Every())
+		return min(idle, f.cfg.Every)
 	}
 	next := idle
 	for _, one := range all {

@@ -133,7 +133,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.following = following.New(following.Config{
 		Chain: growing{w.chain, w}, Sources: func() []source.Source { return []source.Source{w.replica} }, View: func() ha.Status { return w.status },
-		Every: func() time.Duration { return w.every }, Clock: w, Log: w, Drop: func(context.Context) error {
+		Every: time.Second, Ask: func() time.Duration { return w.every }, Clock: w, Log: w, Drop: func(context.Context) error {
 			w.dropped, w.replica.log, w.replica.staged = w.dropped+1, "", false
 			return nil
 		},

@@ -114,14 +114,15 @@ func (s *Stage) Rejoin(ctx context.Context, ref backup.Ref, ends map[string]stre
 	if err != nil {
 		return "", err
 	}
-	rejoined, err := s.Swapper().Rejoin(ctx, m, ends)
+	rejoined, refused, err := s.Swapper().Rejoin(ctx, m, ends)
+	var notes []string
 	if len(rejoined) > 0 {
-		note = fmt.Sprintf("%s: what lies here goes on by the log of the new active, from where it ends; no backup has to be restored first", strings.Join(rejoined, ", "))
+		notes = append(notes, strings.Join(rejoined, ", ")+": what lies here goes on by the log of the new active, from where it ends; no backup has to be restored first")
 	}
-	if errors.Is(err, source.ErrNoRejoin) {
-		return strings.TrimPrefix(fmt.Sprintf("%s; its replica is made of a backup, as on a new standby, since %v", note, err), "; "), nil
+	if refused != nil {
+		notes = append(notes, fmt.Sprintf("its replica is made of a backup, as on a new standby, since %v", refused))
 	}
-	return note, err
+	return strings.Join(notes, "; "), err
 }
 
 // withWayOut says what to do about a restore that a crash has interrupted and that

@@ -20,7 +20,7 @@ import (
 // that has followed a stream may be further than the backup, and stays so. Where the log
 // does not go on there, the stage is built anew.
 func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry) error {
-	proven, err := s.stager.prove(ctx, r, to) // while the stage follows
+	proven, why, err := s.stager.prove(ctx, r, to) // while the stage follows
 	if err == nil {
 		s.busy.Lock()
 		defer s.busy.Unlock()
@@ -30,6 +30,9 @@ func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry
 			err = s.stager.stage(ctx, r, to)
 		case err == nil:
 			err = source.JudgeAgain(ctx, func(part string) bool { return part == partOfCopy })
+			if proven == 0 {
+				err = errors.Join(err, source.Judge(ctx, "base", source.Findings{Unchecked: []string{why}}))
+			}
 		}
 	}
 	return s.say("bring the stage of %s forward", err)
@@ -39,7 +42,7 @@ func (s *Source) Advance(ctx context.Context, r *pack.Reader, _, to source.Entry
 var errAnew = errors.New("the stage has to be built anew")
 
 // advance brings a stage forward. proven is where the base of the backup begins, if that was
-// restored beside the stage, and 0 otherwise.
+// restored here, and 0 otherwise.
 func (st *stager) advance(ctx context.Context, r chunks.Reader, to source.Entry, proven wal.LSN) error {
 	f, err := st.accept(ctx, to)
 	if err != nil {

@@ -194,13 +194,15 @@ func (o owner) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)}
 }
 
-// wait waits until it has ended by itself.
+// wait waits until it has ended by itself. One that is not waited for any more is ended at once:
+// whoever gives it up may make way for a promotion.
 func (i *instance) wait(ctx context.Context) error {
 	select {
 	case <-i.done:
 		return i.err
 	case <-ctx.Done():
-		i.stop()
+		_ = i.cmd.Process.Signal(unix.SIGQUIT) // it may have ended
+		<-i.done
 		return context.Cause(ctx)
 	}
 }

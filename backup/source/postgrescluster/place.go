@@ -83,25 +83,26 @@ func endStaged(ctx context.Context, x stage.Placement) error {
 		return nil
 	}
 	for _, name := range s.Places() {
-		st, err := s.In.Stat(name)
-		if err != nil {
-			return err
-		}
-		if !fsx.IsDir(st) { // nothing, or what somebody has put there
-			continue
-		}
-		d, err := s.In.OpenDir(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		err = endIn(ctx, d)
-		d.Close()
-		if err != nil {
+		if err := endAt(ctx, s.In, name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endAt stops the server of the agent's own that works in a folder with a name, if one is there.
+func endAt(ctx context.Context, in *fsx.Dir, name string) error {
+	st, err := in.Stat(name)
+	if err != nil || !fsx.IsDir(st) { // nothing, or what somebody has put there
+		return err
+	}
+	d, err := in.OpenDir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return endIn(ctx, d)
 }

@@ -23,28 +23,33 @@ const margin = 64 << 20
 
 // prove restores the base of a backup beside the stage, unless the stage is of it, or that was
 // done before. It is for a rehearsal alone: a promotion does not wait for it. It returns where
-// the base begins; 0: nothing was restored.
-func (st *stager) prove(ctx context.Context, r *pack.Reader, e source.Entry) (proven wal.LSN, err error) {
-	if !polite.Is(ctx) {
-		return 0, nil
-	}
+// the base begins, or 0 and why nothing of it was ever restored here.
+func (st *stager) prove(ctx context.Context, r *pack.Reader, e source.Entry) (proven wal.LSN, why string, err error) {
 	f, err := st.accept(ctx, e)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	st.proving.Lock()
 	defer st.proving.Unlock()
+	why = "nothing of it was restored here yet"
 	err = st.place.at(func(x stage.Placement) error {
 		n, err := readNote(x.At())
-		if err != nil || n == nil || n.Proven == f.Start || n.System != f.System || n.Timeline != f.Timeline || n.To < f.From {
-			return err // it is done, or the stage is built anew
+		switch {
+		case err != nil || n == nil:
+			return err
+		case n.Proven == f.Start:
+			proven = f.Start
+			return nil
+		case !polite.Is(ctx) || n.System != f.System || n.Timeline != f.Timeline || n.To < f.From:
+			return nil // it is a promotion, or the stage is built anew
 		}
 		folder, need := st.space(e)
 		switch free, err := st.free(folder); {
 		case err != nil:
 			return err
 		case free < need+margin:
-			return source.Judge(ctx, "base", source.Findings{Unchecked: []string{fmt.Sprintf("it was not restored, for beside the replica %s are free and it takes %s", humanize.IBytes(uint64(max(0, free))), humanize.IBytes(uint64(need+margin)))}})
+			why = fmt.Sprintf("it was not restored, for beside the replica %s are free and it takes %s", humanize.IBytes(uint64(max(0, free))), humanize.IBytes(uint64(need+margin)))
+			return nil
 		}
 		if err := st.restoreBeside(ctx, r, e, f, x.At()); err != nil {
 			return fmt.Errorf("restore its base beside the replica: %w", err)
@@ -52,7 +57,7 @@ func (st *stager) prove(ctx context.Context, r *pack.Reader, e source.Entry) (pr
 		proven = f.Start
 		return nil
 	})
-	return proven, err
+	return proven, why, err
 }
 
 // restoreBeside restores a base with its log, and removes it again.
@@ -87,20 +92,8 @@ func proofAt(s *stage.Stage) fsx.Place {
 // removeProof removes it, with the folder of its server's socket: what an earlier process has
 // left, too, whose server may still run.
 func removeProof(ctx context.Context, at fsx.Place) error {
-	st, err := at.Dir.Stat(at.Name)
-	if err != nil {
+	if err := endAt(ctx, at.Dir, at.Name); err != nil {
 		return err
-	}
-	if fsx.IsDir(st) {
-		d, err := at.Dir.OpenDir(at.Name)
-		if err != nil {
-			return err
-		}
-		err = endIn(ctx, d)
-		d.Close()
-		if err != nil {
-			return err
-		}
 	}
 	if err := fsx.RemoveAll(ctx, at.Dir, at.Name); err != nil {
 		return err

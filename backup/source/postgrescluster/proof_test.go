@@ -47,7 +47,11 @@ func TestEachBaseIsRestoredOnce(t *testing.T) {
 	if factsIn(t, e).Start == factsIn(t, first).Start {
 		t.Fatal("it has the base of the backup before")
 	}
-	sourcetest.Must(t, p.to.Advance(t.Context(), p.v.Reader(), first, e)) // for a promotion
+	x := source.Examination{}
+	sourcetest.Must(t, p.to.Advance(source.WithExamination(t.Context(), &x), p.v.Reader(), first, e)) // for a promotion
+	if len(x.Unchecked) != 1 || x.Unchecked[0] != "base: nothing of it was restored here yet" {
+		t.Errorf("of the base a promotion says %q", x.Unchecked)
+	}
 	if got := provenIn(t, p.to); got != factsIn(t, first).Start {
 		t.Errorf("a promotion has restored the base at %s", got)
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +50,9 @@ func (st *stager) rejoin(ctx context.Context, e source.Entry, end wal.LSN) error
 		}
 		defer data.Close()
 		c, err := atRest(ctx, data, f, end)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", source.ErrNoRejoin, err)
 		}
@@ -155,22 +157,10 @@ func (st *stager) copy(ctx context.Context, r rested, name string, s *stage.Stag
 
 // demote has a data folder be a standby's: a server begins to look for more log, and ends.
 func (st *stager) demote(ctx context.Context, at fsx.Place, data *fsx.Dir, f Facts, who owner) error {
-	bin, err := st.programs.find(ctx, f.Major)
-	if err != nil {
-		return err
-	}
-	run, err := makeRun(ctx, at, who)
-	if err != nil {
-		return err
-	}
-	defer run.Close()
 	if err := signal(data, who, standbySignal, recoverySignal); err != nil {
 		return err
 	}
-	i := &instance{bin: bin, data: data, run: run, who: who}
-	err = i.start(ctx, f.Major, map[string]string{
-		"recovery_target_timeline": strconv.FormatUint(uint64(f.Timeline), 10), "shared_preload_libraries": f.Preload,
-	})
+	i, err := st.launch(ctx, at, data, f, who, nil)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backup/fsx"
+	"github.com/understudy-ha/understudy/backup/polite"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/source/sourcetest"
 	"github.com/understudy-ha/understudy/backup/stream"
@@ -59,7 +60,7 @@ func TestAFormerActiveFollowsAsItIs(t *testing.T) {
 		at, ok, err := p.from.Followed(t.Context(), nil)
 		return err == nil && ok && at >= stream.Position(factsIn(t, second).From)
 	})
-	sourcetest.Must(t, p.from.Advance(source.WithExamination(t.Context(), &again), p.v.Reader(), final, second))
+	sourcetest.Must(t, p.from.Advance(source.WithExamination(polite.Context(t.Context()), &again), p.v.Reader(), final, second))
 	if !slices.Equal(again.Unchecked, x.Unchecked) {
 		t.Errorf("brought forward, it says %q", again.Unchecked)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -192,26 +193,29 @@ const (
 	recoverySignal = "recovery.signal"
 )
 
-// recover has a server replay the log up to a record, and end.
-func (st *stager) recover(ctx context.Context, at fsx.Place, data *fsx.Dir, f Facts, who owner, last wal.Record) error {
+// launch starts a server on a data folder that is being made. It stays on the log's timeline.
+func (st *stager) launch(ctx context.Context, at fsx.Place, data *fsx.Dir, f Facts, who owner, settings map[string]string) (*instance, error) {
 	bin, err := st.programs.find(ctx, f.Major)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	run, err := makeRun(ctx, at, who)
-	if err != nil {
-		return err
+	i := &instance{bin: bin, data: data, who: who}
+	if i.run, err = makeRun(ctx, at, who); err != nil {
+		return nil, err
 	}
-	defer run.Close()
+	defer i.run.Close()
+	all := map[string]string{"recovery_target_timeline": strconv.FormatUint(uint64(f.Timeline), 10), "shared_preload_libraries": f.Preload}
+	maps.Copy(all, settings)
+	return i, i.start(ctx, f.Major, all)
+}
+
+// recover has a server replay the log up to a record, and end.
+func (st *stager) recover(ctx context.Context, at fsx.Place, data *fsx.Dir, f Facts, who owner, last wal.Record) error {
 	if err := signal(data, who, recoverySignal, standbySignal); err != nil {
 		return err
 	}
-	i := &instance{bin: bin, data: data, run: run, who: who}
 	// It exits with "not found" for every file: all that there is lies in pg_wal.
-	err = i.start(ctx, f.Major, map[string]string{
-		"restore_command": "false", "recovery_target_lsn": last.Start.String(),
-		"recovery_target_timeline": strconv.FormatUint(uint64(f.Timeline), 10), "shared_preload_libraries": f.Preload,
-	})
+	i, err := st.launch(ctx, at, data, f, who, map[string]string{"restore_command": "false", "recovery_target_lsn": last.Start.String()})
 	if err != nil {
 		return err
 	}
