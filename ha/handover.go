@@ -21,6 +21,7 @@ type handoverLane struct {
 	checkpoint *checkpointLane
 
 	stopSince instant // handing over: when the application began to stop; never: not known
+	toldStop  bool    // and the candidate was notified of that
 }
 
 // citeWindow is how many revisions old a head may be that a lease cites: an
@@ -38,7 +39,7 @@ func (hl *handoverLane) lookAtLease() {
 		hl.end()
 	case hj == nil && asked && hl.j.Promotion == nil && l.Epoch == hl.j.Epoch && l.Rev > hl.j.Floor && l.Rev <= hl.head.fresh().Rev && hl.head.fresh().Rev-l.Rev <= citeWindow:
 		hl.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
-		hl.stopSince = never
+		hl.stopSince, hl.toldStop = never, false
 		hl.save(HandoverStopping.step())
 		hl.checkpoint.begin()
 		hl.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
@@ -87,6 +88,9 @@ func (hl *handoverLane) said() *Handover {
 	}
 	h := &Handover{To: hj.To, Lease: hj.Lease, State: Preparing}
 	h.Waits, h.Left = hl.waits()
+	if hl.stopSince != never {
+		h.StoppedFor = Duration(max(1, hl.t-hl.stopSince)) // 0: not yet
+	}
 	switch {
 	case hj.Phase == HandoverDeclined:
 		h.State, h.Reason = Declined, hj.Reason
@@ -94,9 +98,6 @@ func (hl *handoverLane) said() *Handover {
 		h.State = Handed
 		if hj.Unstopped {
 			h.Unstopped, h.OnWordOf = true, hj.Word
-		}
-		if hl.stopSince != never {
-			h.StoppedFor = Duration(hl.t - hl.stopSince)
 		}
 	}
 	return h
@@ -244,6 +245,11 @@ func (hl *handoverLane) confirmed() {
 		return
 	}
 	switch said := hl.head.fresh().Handover; {
+	case said != nil && said.State == Preparing && said.StoppedFor > 0 && !hl.toldStop:
+		hl.toldStop = true
+		if hj.To.URL != "" {
+			hl.emit(Notify{URL: hj.To.URL}) // it looks often from now on
+		}
 	case hj.Phase == HandoverSent && said != nil && said.State == Handed:
 		if hl.schedule.isMaking() {
 			hl.schedule.forgetMaking()

@@ -66,6 +66,55 @@ func TestTheDowntimeOfASwitchoverIsMeasured(t *testing.T) {
 	}
 }
 
+// TestAHandoverIsSeenSoon: by a candidate that looks more often the less it has waited, so that
+// neither the downtime nor what is said of it is much longer than it has to be; and it does not
+// look all the time. The notification that the application stops is all that comes.
+func TestAHandoverIsSeenSoon(t *testing.T) {
+	for _, needs := range []time.Duration{300 * time.Millisecond, 3 * time.Second, time.Minute} {
+		t.Run(needs.String(), func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			const tick = 10 * time.Millisecond
+			a.hold = true
+			isLook := func(e Effect) bool { is, ok := e.(Read); return ok && is.Key == HeadKey }
+			before := b.count(isLook)
+			b.step(Promote{Request: "p"})
+			var stopped time.Duration
+			for !b.app {
+				r.passBy(tick, tick, a, b)
+				if !a.app && stopped == 0 {
+					stopped = r.now
+					if n := a.count(func(e Effect) bool { is, ok := e.(Notify); return ok && is.URL == b.m.p.Self.URL }); n != 1 {
+						t.Errorf("the candidate was notified %d times", n)
+					}
+					b.step(Notified{})
+				}
+				if i := slices.IndexFunc(a.held, isBackup); a.hold && i >= 0 && r.now-stopped >= needs {
+					a.hold = false
+					d, _ := a.work(a.held[i])
+					a.step(d)
+				}
+				if r.now > 5*time.Minute {
+					t.Fatalf("no end: %+v", b.m.Status().Promotion)
+				}
+			}
+			truth, looks := r.now-stopped, b.count(isLook)-before
+			r.passBy(tick, time.Second, a, b)
+			late := min(handoverPoll, max(handoverPoll/20, needs/8)) + 3*tick
+			if truth > needs+late {
+				t.Errorf("it was down for %v, of which %v were needed", truth, needs)
+			}
+			if told := b.m.Status().Last.Downtime.std(); told < truth || told > truth+2*late {
+				t.Errorf("the downtime is told to be %v, and was %v", told, truth)
+			}
+			if most := 60 + int(needs/handoverPoll); looks > most {
+				t.Errorf("it has looked %d times", looks)
+			}
+		})
+	}
+}
+
 // TestWhatACutOffStartHasLeftIsLookedFor: a hook that starts the application is ended
 // because the application is to stop; what it had begun comes up after the stop, and
 // writes after the final backup. A start that ended well leaves nothing behind.

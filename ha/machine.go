@@ -33,7 +33,7 @@ const (
 	workRetry     = 5 * time.Second        // after a failed piece of work; doubles up to workRetryMax
 	workRetryMax  = time.Minute            //
 	notifiedEvery = 100 * time.Millisecond // a notification costs at most one poll in this time
-	handoverPoll  = time.Second            // a candidate's look at the head, and at the acknowledgement
+	handoverPoll  = time.Second            // a candidate's look at the head, at least, and at the acknowledgement
 	rehearseRetry = time.Minute            // after a failed rehearsal of the same backup; doubles up to rehearseMax
 	rehearseMax   = time.Hour              //
 )

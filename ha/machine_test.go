@@ -176,10 +176,13 @@ func (n *instance) work(e Effect) (Done, bool) {
 }
 
 // pass lets time go by for all instances, second by second.
-func (r *rig) pass(d time.Duration, nodes ...*instance) {
+func (r *rig) pass(d time.Duration, nodes ...*instance) { r.passBy(time.Second, d, nodes...) }
+
+// passBy has time pass in steps.
+func (r *rig) passBy(step, d time.Duration, nodes ...*instance) {
 	r.t.Helper()
 	for end := r.now + d; r.now < end; {
-		r.now += time.Second
+		r.now += step
 		for _, n := range nodes {
 			n.step(Tick{})
 		}

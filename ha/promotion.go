@@ -26,8 +26,9 @@ type promotionLane struct {
 
 	begun     string // the promotion that an operator asked this very process for
 	since     instant
-	unhanded  instant // taking over: when the last look was sent that found nothing handed over
-	downSince instant // taking over: since when the application is down; never: not known
+	lookedAt  instant // taking over: when the last look at the head was sent
+	looked    uint64  // the revision that it found
+	downSince instant // taking over: since when the application is down, or earlier; never: not known
 	result    *Result
 	proven    bool // mustProve has been answered
 }
@@ -259,7 +260,7 @@ func (pl *promotionLane) pin() {
 		return
 	}
 	p.Epoch, p.Rev, p.Newest, p.Old = h.Epoch, h.Rev, h.Newest, h.Active
-	pl.downSince, pl.unhanded = never, pl.since
+	pl.downSince, pl.lookedAt, pl.looked = never, pl.since, h.Rev
 	p.OldAlive = pl.head.wasAlive() && !pl.head.silent()
 	if p.Mode == ModeSwitchover {
 		p.Phase = PhaseHandover
@@ -284,7 +285,7 @@ func (pl *promotionLane) restoreFrom(h *Head) {
 
 // awaitHandover looks at the head until the active has handed over.
 func (pl *promotionLane) awaitHandover() bool {
-	if !pl.poll.isDueEvery(handoverPoll) {
+	if !pl.poll.isDueEvery(pl.lookEvery()) {
 		return false
 	}
 	pl.poll.setNext(pl.t + pl.p.Poll)
@@ -296,13 +297,15 @@ func (pl *promotionLane) awaitHandover() bool {
 		}
 		ho := h.Handover
 		mine := ho != nil && ho.Lease == p.ID
+		if mine {
+			pl.learnDowntime(h.Rev, ho)
+		}
 		switch {
 		case h.Epoch != p.Epoch:
 			pl.abort("%s became the active in epoch %d meanwhile", h.Active.Name, h.Epoch)
 		case mine && ho.State == Handed:
-			pl.downSince = pl.since // when it was asked: not before
-			if ho.StoppedFor > 0 {
-				pl.downSince = max(pl.downSince, pl.unhanded-instant(ho.StoppedFor))
+			if pl.downSince == never {
+				pl.downSince = pl.since // when it was asked: not before
 			}
 			note := "final backup " + h.Newest.ID
 			if ho.Unstopped {
@@ -319,9 +322,32 @@ func (pl *promotionLane) awaitHandover() bool {
 		case !mine:
 			pl.lease.cites(h)
 		}
-		pl.unhanded = sent
+		pl.lookedAt, pl.looked = sent, h.Rev
 	})
 	return true
+}
+
+// lookEvery is how often the head is looked at for a handover: what is seen late costs
+// downtime, a tenth of what there has been, or of the wait.
+func (pl *promotionLane) lookEvery() time.Duration {
+	since := pl.since
+	if pl.downSince != never {
+		since = pl.downSince
+	}
+	return min(handoverPoll, max(handoverPoll/20, (pl.t-since)/10))
+}
+
+// learnDowntime learns since when the application is down. No clocks are compared: the old
+// active says for how long it had been when it wrote a head, which was after the last look
+// that did not find that head.
+func (pl *promotionLane) learnDowntime(rev uint64, ho *Handover) {
+	if ho.StoppedFor == 0 || rev == pl.looked {
+		return
+	}
+	since := max(pl.since, pl.lookedAt-instant(ho.StoppedFor))
+	if pl.downSince == never || since > pl.downSince {
+		pl.downSince = since
+	}
 }
 
 // patience is how long an active may take to answer a lease that asks it to hand
@@ -329,10 +355,8 @@ func (pl *promotionLane) awaitHandover() bool {
 func (pl *promotionLane) patience() time.Duration { return 3*pl.p.Poll + retryFirst }
 
 // measureDowntime notes for how long a switchover has kept the application
-// stopped, once it runs here. No clocks are compared: the old active says how
-// long it had been stopped when it handed over, and this instance counts from
-// its last look before it saw that, or from when it asked where the old active
-// does not say. So it may be less than what is noted, and more only by what one
+// stopped, once it runs here: from what learnDowntime knows, or from when it asked where the
+// old active does not say. So it may be less than what is noted, and more only by what one
 // request to the store takes.
 func (pl *promotionLane) measureDowntime() {
 	p := pl.j.Promotion

@@ -188,7 +188,7 @@ var mutations = []mutation{
 		guard: "the wait for who led on the older head when a cluster goes on", broken: "the head does not name that one", catches: Fencing,
 		wrap:    writes(ha.HeadKey, withoutHolder),
 		fencing: ha.Strict,
-		faults:  Faults{Trouble: Weights{PutBack: 1, Cut: 4, Deaf: 1, Quit: 1}, Every: 11 * time.Second, Operate: 9 * time.Second},
+		faults:  Faults{Trouble: Weights{PutBack: 2, Cut: 4, Deaf: 1, Stop: 1, Crash: 1}, Every: 15 * time.Second, Operate: 8 * time.Second},
 	},
 	{
 		guard: "the second look at what a refused process kept", broken: "it has kept everything, says a later one", catches: Durability,

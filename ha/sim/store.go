@@ -170,6 +170,10 @@ func (p *Process) write(e ha.Write, done func(ha.Done)) {
 	if f.refused {
 		d.Outcome = ha.Failed
 	}
+	if f.lands >= 0 && w.streams != nil && w.streams.slows(e.Object) {
+		f = fate{lands: requestTimeout + w.between(0, lateBy-requestTimeout), answers: p.h.clock.lasts(requestTimeout)}
+		p.h.unwell(w.now + f.answers)
+	}
 	if store := p.h.sees(); f.lands >= 0 {
 		w.after(f.lands, func() {
 			token, ok := store.swap(e)

@@ -21,6 +21,7 @@ const db = "db"
 // StreamFaults say what goes wrong with streams.
 type StreamFaults struct {
 	Request float64 // share of requests for parts that go wrong
+	Slow    float64 // share of heads with a new stream that land long after the client gave up
 	Gap     float64 // share of new streams whose source has lost the log before them
 	Expire  bool    // parts that nothing names expire, and their names with them
 	Tamper  bool    // somebody puts other parts of the same names in place
@@ -39,6 +40,12 @@ type part struct {
 	log      []int  // the writes, the oldest first
 	state    *state // that the log led to where it was written
 	end      *stream.End
+}
+
+// slows reports whether what is written is a head with a new stream that is long under way.
+func (s *streams) slows(value any) bool {
+	h, ok := value.(*ha.Head)
+	return ok && !s.w.healed && s.w.head != nil && h.Streams[db].ID != s.w.head.Streams[db].ID && s.chance(s.faults.Slow)
 }
 
 // seal gives a part its digest, once it is as it will be.

@@ -32,6 +32,9 @@ func withStreams(seed uint64) Options {
 	case 1:
 		f.Lose = true
 	}
+	if rng.IntN(4) == 0 {
+		f.Slow = rng.Float64()
+	}
 	o.Streams = f
 	return o
 }
@@ -70,8 +73,8 @@ var brokenStreams = []mutation{
 	{
 		guard: "the pin of the complete set of streams", broken: "reads before the commit show the streams that were ended", catches: Streams,
 		wrap:    pinnedStreams,
-		faults:  Faults{Request: 0.4, Trouble: Weights{Cut: 1}, Every: 12 * time.Second, Operate: 8 * time.Second},
-		streams: &StreamFaults{},
+		faults:  Faults{Request: 0.3, Trouble: Weights{Cut: 1, Crash: 1}, Every: 15 * time.Second, Operate: 10 * time.Second},
+		streams: &StreamFaults{Slow: 0.9},
 	},
 	{
 		guard: "that no stream is opened while anybody holds the lease", broken: "the lease counts that the end part cites, and no other", catches: Streams,
