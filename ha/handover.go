@@ -20,6 +20,7 @@ type handoverLane struct {
 	streams    *streamsLane
 	checkpoint *checkpointLane
 
+	pullUntil instant // the candidate is waited for that does not have the newest backup
 	stopSince instant // handing over: when the application began to stop; never: not known
 	toldStop  bool    // and the candidate was notified of that
 }
@@ -40,6 +41,7 @@ func (hl *handoverLane) lookAtLease() {
 	case hj == nil && asked && hl.j.Promotion == nil && l.Epoch == hl.j.Epoch && l.Rev > hl.j.Floor && l.Rev <= hl.head.fresh().Rev && hl.head.fresh().Rev-l.Rev <= citeWindow:
 		hl.j.Handover = &HandoverJournal{Lease: l.ID, To: l.Holder, Phase: HandoverStopping, Word: l.StoppedOnWordOf}
 		hl.stopSince, hl.toldStop = never, false
+		hl.pullUntil = hl.t + pullMost
 		hl.save(HandoverStopping.step())
 		hl.checkpoint.begin()
 		hl.report(Info, "handover", "%s asks to take over: stopping the application", l.Holder.Name)
@@ -121,6 +123,8 @@ func (hl *handoverLane) waits() (string, Duration) {
 		return "the end of a backup that had begun before; its application runs on meanwhile", 0
 	case hl.app.is(appRunning) && hl.checkpoint.underWay():
 		return "its servers to write what they hold; its application runs on meanwhile", 0
+	case hl.app.is(appRunning) && hl.awaitsPull():
+		return hj.To.Name + " to have backup " + hl.head.fresh().Newest.ID + "; its application runs on meanwhile", 0
 	case hl.app.trouble() == "" || !hl.app.failsToStop():
 		return "its application to stop", 0
 	}
@@ -142,6 +146,9 @@ func (hl *handoverLane) patience() time.Duration {
 // long, and no attempt is under way: it runs on, or runs again.
 func (hl *handoverLane) plan() {
 	hj := hl.j.Handover
+	if hj != nil && hl.inBackup() {
+		hl.pullUntil = hl.t + pullMost
+	}
 	if hj != nil && hj.Phase == HandoverStopping && hj.Word == "" && (hl.p.Unstoppable || hl.app.is(appStopped) && hl.app.isUnstopped()) {
 		hl.decline(RefuseSwitchover(hl.p.Self.Name))
 		return
@@ -277,7 +284,20 @@ func (hl *handoverLane) unseen() bool {
 }
 
 // lets reports whether a handover lets the application run on for now.
-func (hl *handoverLane) lets() bool { return hl.inBackup() || hl.checkpoint.underWay() }
+func (hl *handoverLane) lets() bool {
+	return hl.inBackup() || hl.checkpoint.underWay() || hl.awaitsPull()
+}
+
+// pullMost is for how long a handover waits for a candidate to pull what it lacks.
+const pullMost = 5 * time.Minute
+
+// awaitsPull reports whether a handover waits until the candidate has the newest backup, which
+// may be a moment old: pulled behind the stop, it would have the application wait.
+func (hl *handoverLane) awaitsPull() bool {
+	hj, l, h := hl.j.Handover, hl.lease.seen(), hl.head.fresh()
+	return hj.Phase == HandoverStopping && hj.Word == "" && !hl.app.is(appStopped) && hl.stopSince == never &&
+		l != nil && l.ID == hj.Lease && l.Cached != "" && h != nil && h.Newest != nil && l.Cached != h.Newest.ID && !hl.due(hl.pullUntil)
+}
 
 // inBackup reports whether a handover waits for a backup that began before it.
 // The application goes on meanwhile, for the backup may take long, and its

@@ -3,6 +3,7 @@ package ha
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,53 @@ func TestAHandoverLetsTheBackupUnderWayEndBeforeItStopsTheApplication(t *testing
 	}
 	if got := r.objects[HeadKey].(*Head).StartedFrom; got.Sequence != 3 {
 		t.Fatalf("epoch 2 began with %+v, not with the final backup", got)
+	}
+}
+
+// TestAHandoverWaitsUntilTheCandidateHasTheNewestBackup: one that ended a moment ago. Pulled
+// behind the stop it would have the application wait. A pull that does not end is waited for for
+// so long, and no longer.
+func TestAHandoverWaitsUntilTheCandidateHasTheNewestBackup(t *testing.T) {
+	isPull := func(e Effect) bool { _, ok := e.(Pull); return ok }
+	for name, ends := range map[string]bool{"it is pulled": true, "the pull hangs": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.active(), r.start("b", Journal{})
+			r.pass(20*time.Second, a, b)
+			a.hold = true
+			a.step(RequestBackup{Request: "long", Trigger: backup.Task})
+			b.step(Promote{Request: "p"})
+			r.pass(time.Minute, a, b)
+			a.hold, b.hold = false, true
+			d, _ := a.work(a.held[0])
+			a.step(d)
+			r.pass(pullMost-10*time.Second, a, b)
+			h := r.head()
+			if !a.app || h.Handover == nil || !strings.Contains(h.Handover.Waits, "b to have backup "+h.Newest.ID) {
+				t.Fatalf("the application runs: %v; handover: %+v", a.app, h.Handover)
+			}
+			if !ends {
+				r.pass(20*time.Second, a, b)
+				if a.app {
+					t.Errorf("the application runs on: %+v", r.head().Handover)
+				}
+				return
+			}
+			b.hold = false
+			d, _ = b.work(b.held[slices.IndexFunc(b.held, isPull)])
+			b.step(d)
+			r.pass(30*time.Second, a, b)
+			if r.head().Epoch != 2 || a.app || !b.app {
+				t.Errorf("head %+v", r.head())
+			}
+			if n := a.count(func(e Effect) bool { m, ok := e.(MakeBackup); return ok && m.Trigger == "switchover" }); n != 1 {
+				t.Errorf("%d final backups", n)
+			}
+			told := b.count(func(e Effect) bool { n, ok := e.(Notify); return ok && n.URL == a.m.p.Self.URL })
+			if told < 2 {
+				t.Errorf("the active was notified %d times: of the lease, and of the backup", told)
+			}
+		})
 	}
 }
 
@@ -147,8 +195,8 @@ func TestWhatACutOffStartHasLeftIsLookedFor(t *testing.T) {
 				return Done{}, false
 			}
 			a = r.start("a", a.journal)
-			r.pass(time.Second, a, b)
-			b.hold = true // the restore waits
+			r.pass(20*time.Second, a, b) // it has the newest backup, for which the stop would wait
+			b.hold = true                // the restore waits
 			b.step(Promote{Request: "p"})
 			for range 30 {
 				if h := r.head().Handover; h != nil && h.State == Handed {

@@ -13,6 +13,7 @@ type leaseLane struct {
 	head      *headLane
 	control   *controlLane
 	promotion *promotionLane
+	pull      *pullLane
 
 	view leaseView
 	hold hold
@@ -70,6 +71,7 @@ type hold struct {
 	sent    instant // when the first unresolved one was sent
 	cited   uint64  // rev of the head that it cites
 	recite  bool    // the active wants a newer one cited
+	cached  string  // the newest backup that it says this instance has
 }
 
 func (ll *leaseLane) ttl() Duration { return ll.head.fencing().TTL }
@@ -82,8 +84,23 @@ func (ll *leaseLane) record(released bool) *Lease {
 	}
 	return &Lease{
 		Format: Format, Cluster: ll.p.Cluster, ID: p.ID, Nonce: ll.random(), Holder: ll.p.Self,
-		Purpose: p.Mode, TTL: ll.ttl(), Epoch: h.Epoch, Rev: h.Rev, Released: released, StoppedOnWordOf: word, Time: ll.now.Wall,
+		Purpose: p.Mode, TTL: ll.ttl(), Epoch: h.Epoch, Rev: h.Rev, Released: released, StoppedOnWordOf: word, Cached: ll.cached(), Time: ll.now.Wall,
 	}
+}
+
+// cached is what the lease is to say of this instance's cache.
+func (ll *leaseLane) cached() string {
+	if ref := ll.pull.cached(); ref != nil {
+		return ref.ID
+	}
+	return CachedNone
+}
+
+// tells reports whether the active waits for this instance to have a backup, and is to hear
+// that it has.
+func (ll *leaseLane) tells() bool {
+	p := ll.j.Promotion
+	return p != nil && p.Phase == PhaseHandover && ll.hold.cached != ll.cached()
 }
 
 // take takes the lock if it is free, knowing the lease as just read.
@@ -122,7 +139,10 @@ func (ll *leaseLane) send(step WriteStep, cond blobstore.Condition, then func())
 			return
 		}
 		ll.view = leaseView{lease: rec, token: d.Token, since: ll.t}
-		ll.hold.token, ll.hold.cited, ll.hold.recite = d.Token, rec.Rev, false
+		if ll.tells() {
+			ll.emit(Notify{URL: ll.head.known().Active.URL})
+		}
+		ll.hold.token, ll.hold.cited, ll.hold.recite, ll.hold.cached = d.Token, rec.Rev, false, rec.Cached
 		then()
 	})
 }
@@ -157,7 +177,7 @@ func (ll *leaseLane) keeps() bool {
 	case !ll.hold.held:
 	case ll.t-ll.hold.renewed >= (ll.ttl() - ll.head.fencing().Margin).std():
 		ll.promotion.abort("the promotion lease could not be renewed in time")
-	case ll.hold.doubt || ll.hold.recite || ll.due(ll.hold.renewed+ll.ttl().std()/3):
+	case ll.hold.doubt || ll.hold.recite || ll.tells() || ll.due(ll.hold.renewed+ll.ttl().std()/3):
 		ll.renew()
 		return true
 	}

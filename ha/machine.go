@@ -129,7 +129,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.poll = pollLane{core: c}
 	*m.writing = writingLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, schedule: m.schedule, commit: m.commit, handover: m.handover, recovery: m.recovery, farewell: m.farewell, poll: m.poll, streams: m.streams}
 	*m.control = controlLane{core: c, head: m.head, lost: make(map[string]blobstore.Condition), stale: make(map[string]stale), foundAt: never}
-	*m.lease = leaseLane{core: c, head: m.head, control: m.control, promotion: m.promotion}
+	*m.lease = leaseLane{core: c, head: m.head, control: m.control, promotion: m.promotion, pull: m.pull}
 	*m.identity = identityLane{core: c, head: m.head, control: m.control, lease: m.lease, schedule: m.schedule, work: m.work, restore: m.restore, promotion: m.promotion, demotion: m.demotion, recovery: m.recovery, refused: j.Doubt}
 	*m.app = appLane{core: c, head: m.head, writing: m.writing, control: m.control, identity: m.identity, promotion: m.promotion, handover: m.handover, farewell: m.farewell}
 	*m.schedule = scheduleLane{core: c, head: m.head, control: m.control, identity: m.identity, app: m.app, work: m.work, handover: m.handover, streams: m.streams, lastStart: never}

@@ -226,9 +226,15 @@ type Lease struct {
 	// StoppedOnWordOf names who has given their word that the application of the
 	// active is stopped; "": nobody has. An active on whose host nothing can stop it
 	// hands over on that word only.
-	StoppedOnWordOf string    `json:"stopped_on_word_of,omitempty"`
-	Time            time.Time `json:"time"` // for people
+	StoppedOnWordOf string `json:"stopped_on_word_of,omitempty"`
+	// Cached is the newest backup that the holder has, CachedNone for none; missing: one that
+	// does not say.
+	Cached string    `json:"cached,omitempty"`
+	Time   time.Time `json:"time"` // for people
 }
+
+// CachedNone is the Cached of a lease whose holder has no backup.
+const CachedNone = "none"
 
 // Marker tells the instance that was active in the epoch before that a new one
 // has begun. Its absence proves nothing.

@@ -64,10 +64,11 @@ func (pl *pullLane) yield() {
 	}
 }
 
-// follows reports whether this instance is a standby with nothing to settle.
+// follows reports whether this instance is a standby with nothing to settle. One that asks for a
+// handover still is: whatever it has by then need not be pulled while the application is stopped.
 func (pl *pullLane) follows() bool {
 	p := pl.j.Promotion
-	return pl.j.Role == RoleStandby && !pl.sources.mayChange() && (p == nil || p.Phase == PhaseFinish)
+	return pl.j.Role == RoleStandby && !pl.sources.mayChange() && (p == nil || p.Phase == PhaseHandover || p.Phase == PhaseFinish)
 }
 
 // misses reports whether the newest backup is to be pulled now.

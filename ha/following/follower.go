@@ -264,11 +264,8 @@ func (o *follower) find(ctx context.Context, s ha.Stream, at stream.Position) (s
 	return tip, nil
 }
 
-// catchUp takes in everything up to the end of the last of streams, and closes the stage for
-// the swap.
-func (o *follower) catchUp(ctx context.Context, path []ha.Stream) error {
-	o.taking.Lock()
-	defer o.taking.Unlock()
+// takeIn takes in everything up to the end of the last of streams.
+func (o *follower) takeIn(ctx context.Context, path []ha.Stream) error {
 	for i, s := range path {
 		limit := s.From
 		if i+1 < len(path) {
@@ -277,6 +274,17 @@ func (o *follower) catchUp(ctx context.Context, path []ha.Stream) error {
 		if _, err := o.follow(ctx, s, limit, i+1 == len(path), forever); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// catchUp takes in everything up to the end of the last of streams, and closes the stage for
+// the swap.
+func (o *follower) catchUp(ctx context.Context, path []ha.Stream) error {
+	o.taking.Lock()
+	defer o.taking.Unlock()
+	if err := o.takeIn(ctx, path); err != nil {
+		return err
 	}
 	end := path[len(path)-1]
 	at, ok, err := o.by.Followed(ctx, nil)

@@ -98,6 +98,19 @@ func (f *Following) follower(name string, by source.Follower) *follower {
 	return one
 }
 
+// TakeIn takes in what there is up to the ends of streams, where the stages go on in them: a
+// backup that lies before has nothing to add to such a stage, whose server runs on. What is in
+// the way is for CatchUp to find, behind the backup.
+func (f *Following) TakeIn(ctx context.Context, ends map[string]ha.Stream) {
+	for _, one := range f.all() {
+		if path := ends[one.name].Led(); len(path) > 0 {
+			one.taking.Lock()
+			_ = one.takeIn(ctx, path)
+			one.taking.Unlock()
+		}
+	}
+}
+
 // CatchUp takes every stage up to where its stream ends, for a promotion, and closes it
 // for the swap. The note says how far that is.
 func (f *Following) CatchUp(ctx context.Context, ends map[string]ha.Stream) (note string, err error) {

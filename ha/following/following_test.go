@@ -336,6 +336,11 @@ func TestAPromotionTakesInAllUpToTheEnd(t *testing.T) {
 	if err != nil || again["db"].Tip != end.Tip {
 		t.Errorf("a second promoter: %+v, %v", again, err)
 	}
+	w.following.TakeIn(t.Context(), ends)
+	if w.replica.caught != 0 {
+		t.Errorf("it is closed for the swap at %d, before the backup is there", w.replica.caught)
+	}
+	w.want("01234")
 	note, err := w.following.CatchUp(t.Context(), ends)
 	if err != nil || w.replica.caught != 5 || !strings.HasPrefix(note, "db up to ") {
 		t.Errorf("%q, %v; caught up to %d", note, err, w.replica.caught)
@@ -360,6 +365,8 @@ func TestAPartThatIsGoneIsNotPassedOver(t *testing.T) {
 	if err := w.memory.Delete(t.Context(), stream.Key("db", stream.ID{Epoch: 1, N: 1}, 2)); err != nil {
 		t.Fatal(err)
 	}
+	w.following.TakeIn(t.Context(), w.status.Head.Streams) // leaves it to CatchUp
+	w.want("012")
 	if note, err := w.following.CatchUp(t.Context(), w.status.Head.Streams); err == nil {
 		t.Errorf("caught up: %s", note)
 	}

@@ -57,6 +57,8 @@ type Progress interface {
 
 // Follow applies the logs of sources to what is staged.
 type Follow interface {
+	// TakeIn takes in what there is up to the ends of streams, where a stage goes on in them.
+	TakeIn(ctx context.Context, ends map[string]ha.Stream)
 	// CatchUp applies all up to the ends of streams, and says how far that is.
 	CatchUp(ctx context.Context, ends map[string]ha.Stream) (note string, err error)
 }

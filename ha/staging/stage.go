@@ -142,6 +142,7 @@ func (s *Stage) Restore(ctx context.Context, ref backup.Ref, anyway bool, ends m
 	if len(ends) == 0 {
 		return s.restore(restore.Exactly(ctx), ref, anyway)
 	}
+	s.cfg.Follow.TakeIn(ctx, ends)
 	if note, err = s.restore(ctx, ref, anyway); err != nil {
 		return "", err
 	}
