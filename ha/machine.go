@@ -137,7 +137,7 @@ func compose(p Params, j Journal) *Machine {
 	*m.pull = pullLane{core: c, head: m.head, work: m.work, sources: m.sources, farewell: m.farewell, newest: p.Cached}
 	*m.sources = sourcesLane{core: c, work: m.work, rehearsal: m.rehearsal}
 	*m.rehearsal = rehearsalLane{core: c, work: m.work, pull: m.pull, restore: m.restore, newest: p.Rehearsed, at: never, staged: true}
-	*m.rejoin = rejoinLane{core: c, work: m.work, restore: m.restore}
+	*m.rejoin = rejoinLane{core: c, head: m.head, work: m.work, restore: m.restore, streams: m.streams}
 	*m.restore = restoreLane{core: c, head: m.head, app: m.app, work: m.work, rehearsal: m.rehearsal, promotion: m.promotion, commit: m.commit, replacedLeft: p.Swapped && !j.Promotion.swapping()}
 	*m.promotion = promotionLane{core: c, head: m.head, control: m.control, lease: m.lease, identity: m.identity, app: m.app, work: m.work, rehearsal: m.rehearsal, restore: m.restore, commit: m.commit, poll: m.poll, checkpoint: m.checkpoint, downSince: never}
 	*m.commit = commitLane{core: c, head: m.head, writing: m.writing, control: m.control, lease: m.lease, identity: m.identity, app: m.app, restore: m.restore, promotion: m.promotion, wait: m.wait}

@@ -93,7 +93,7 @@ func (m *Machine) planWork() {
 			return
 		}
 		m.schedule.plan()
-	case m.identity.refusal() == "" && !m.pull.misses():
+	case m.identity.refusal() == "" && !m.pull.misses() && !m.rejoin.isToCome():
 		m.rehearsal.plan()
 	}
 }

@@ -75,3 +75,44 @@ func TestAPromotionDoesNotWaitForARejoin(t *testing.T) {
 		t.Errorf("yields %v, %d cancelled", a.m.work.isYielding(), cancelled)
 	}
 }
+
+// TestAFormerActiveLeavesTheDiskToItsSuccessorFirst: until that one's application runs, or for a
+// minute. Meanwhile it stages nothing else.
+func TestAFormerActiveLeavesTheDiskToItsSuccessorFirst(t *testing.T) {
+	for name, ships := range map[string]bool{"it ships": true, "it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			r, a, b := streaming(t)
+			r.pass(time.Minute, a, b)
+			r.fail = func(n *instance, e Effect) (Done, bool) {
+				if _, ok := e.(MakeBackup); ok && n == b {
+					return Done{}, true // it takes long
+				}
+				return ends(n, e)
+			}
+			b.step(Promote{Request: "there"})
+			for !b.app {
+				r.pass(time.Second, a, b)
+			}
+			since := len(a.seen)
+			r.pass(30*time.Second, a, b)
+			if a.m.Status().Demotion != nil {
+				t.Fatalf("it steps down yet: %+v", a.m.Status().Demotion)
+			}
+			for _, e := range a.seen[since:] {
+				switch e.(type) {
+				case Rejoin, Rehearse:
+					t.Errorf("too early: %T", e)
+				}
+			}
+			wait := rejoinMost
+			if ships {
+				b.step(StreamReady{Source: "db", From: 100})
+				wait = 20 * time.Second
+			}
+			r.pass(wait, a, b)
+			if a.count(isRejoin) != 1 {
+				t.Errorf("it tried %d times; head %+v", a.count(isRejoin), r.head())
+			}
+		})
+	}
+}

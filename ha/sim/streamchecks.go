@@ -155,7 +155,11 @@ func (s *streams) watch() {
 			h.unshipped = s.w.now
 			continue
 		}
-		bound := h.clock.lasts(time.Duration(h.w.head.Fencing.TTL+h.w.head.Fencing.Margin)) + 2*poll + slack
+		ttl := h.w.head.Fencing.TTL
+		if l := s.w.lease(); l != nil {
+			ttl = max(ttl, l.TTL) // that of when it was taken
+		}
+		bound := h.clock.lasts(time.Duration(ttl+h.w.head.Fencing.Margin)) + 2*poll + slack
 		if since := max(h.unshipped, h.streamsWell, h.fence.well, h.proc.born); s.w.now > since+bound {
 			s.w.check.fail(Streams, "%s leads, nobody holds the lease, and for %v it has had no stream to go on with\n%s", h.id, s.w.now-since, s.w.describe())
 		}
