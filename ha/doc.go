@@ -69,12 +69,12 @@
 // handover, before the restore. So whatever the old active knows, it appends nothing
 // more. The restore applies the log up to the ends, unless an older backup was chosen;
 // the commit is pinned to the complete set of streams, and names the ends. Before a
-// switchover stops anything, the servers of sources write what they hold (checkpoint.go).
-// In a handover
-// the active closes the streams itself, after its final backup. One whose promotion was
-// given up stays ended: the active opens the next one once nobody holds the lease
-// (streams.go). What is in the bucket is confirmed to a source for as long as the head
-// was confirmed within its TTL: names do not come back, but their parts expire.
+// switchover stops anything, the servers of sources write what they hold (checkpoint.go),
+// and the candidate has the newest backup (handover.go). In a handover the active closes the
+// streams itself, after its final backup. One whose promotion was given up stays ended: the
+// active opens the next one once nobody holds the lease (streams.go). What is in the bucket
+// is confirmed to a source for as long as the head was confirmed within its TTL: names do not
+// come back, but their parts expire.
 //
 // # Whom a failover waits for
 //
