@@ -153,7 +153,9 @@ func TestACopiedDataFolderIsRefused(t *testing.T) {
 						clone.unnoticed()
 					}
 					original.start()
-					original.until("admitted", func(report.Status) bool { return original.agent.admission.IsAdmitted() })
+					original.until("admitted, and first", func(s report.Status) bool {
+						return original.agent.admission.IsAdmitted() && (role != "active" || s.Leading)
+					})
 					if role == "standby" && !seen {
 						if err := clone.refusesToOpen("in use by another instance"); !ha.IsRefusal(err) {
 							t.Errorf("the copy: %v", err)
