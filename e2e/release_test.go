@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -216,7 +217,15 @@ func (m *bucketMaker) changesKey(a, b *host) {
 		}
 		return nil
 	})
+	digest := func() any { return query[map[string]any](a, "config")["digest"] }
+	before := digest()
 	again()
+	a.eventually("its data keys are wrapped by the new key", func() error {
+		if digest() == before {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	m.writes(a, 6)
 	m.backsUp(a, b)
 }

@@ -18,8 +18,12 @@ type Cached struct {
 	progress *Progress
 	counts   PullCounts
 
-	mu   sync.Mutex
-	refs []backup.Ref // newest first
+	list func() ([]backup.Ref, error) // of the cache
+
+	mu     sync.Mutex
+	begun  uint64       // how often it was begun to look
+	listed uint64       // which of these looks has found refs
+	refs   []backup.Ref // newest first
 }
 
 // PullCounts counts pulls.
@@ -30,7 +34,7 @@ type PullCounts interface {
 
 // NewCached knows of none until List.
 func NewCached(cache *restore.Cache, repo *backup.Repository, log event.Reporter, progress *Progress, counts PullCounts) *Cached {
-	return &Cached{cache: cache, repo: repo, log: log, progress: progress, counts: counts}
+	return &Cached{cache: cache, repo: repo, log: log, progress: progress, counts: counts, list: cache.List}
 }
 
 // Pull brings a backup into the cache.
@@ -47,16 +51,23 @@ func (c *Cached) Pull(ctx context.Context, ref backup.Ref) error {
 	return nil
 }
 
-// List looks at what is in the cache.
+// List looks at what is in the cache. A look that takes longer than one which began after it has
+// nothing to say: it may have missed what that one was begun for.
 func (c *Cached) List(ctx context.Context) {
-	refs, err := c.cache.List()
+	c.mu.Lock()
+	c.begun++
+	look := c.begun
+	c.mu.Unlock()
+	refs, err := c.list()
 	if err != nil {
 		c.log.Note(ctx, event.Warn, "cache", err.Error(), nil)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refs = refs
+	if look > c.listed {
+		c.listed, c.refs = look, refs
+	}
 }
 
 // Refs are the cached backups, newest first.
