@@ -166,7 +166,7 @@ func (s *serverPromotions) targets() (all []target) {
 func (s *serverPromotions) text() string {
 	return fmt.Sprintf("A standby on the same machine, with its replica following and no backup under way, takes over from an active whose server is written to 200 times a second; servers wait for their disk, hooks do nothing, rows of 1 KiB hardly compress. "+
 		"*Stopped* is for how long a switchover kept the application stopped, of %d the one that took the median; of a failover, in which the active's agent, server and data are gone (`--host-is-off`), how long the whole command took, and how old what the new active had was. "+
-		"Both hosts share the processors, the memory and the disk of this machine: of a size of which its memory does not hold two servers and two replicas, the times are those of the disk. 20 GiB were not measured: the disk does not hold such a server, its replica and its backups.\n\n", *streamsTurns)
+		"Both hosts share the processors, the memory and the disk of this machine. 20 GiB were not measured: the disk does not hold such a server, its replica and its backups.\n\n", *streamsTurns)
 }
 
 func (s *serverPromotions) table() string {

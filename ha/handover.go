@@ -124,7 +124,7 @@ func (hl *handoverLane) waits() (string, Duration) {
 	case hl.app.is(appRunning) && hl.checkpoint.underWay():
 		return "its servers to write what they hold; its application runs on meanwhile", 0
 	case hl.app.is(appRunning) && hl.awaitsPull():
-		return hj.To.Name + " to have backup " + hl.head.fresh().Newest.ID + "; its application runs on meanwhile", 0
+		return hj.To.Name + " to have backup " + hl.head.fresh().Newest.ID + "; the application runs on meanwhile", 0
 	case hl.app.trouble() == "" || !hl.app.failsToStop():
 		return "its application to stop", 0
 	}

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -10,15 +11,23 @@ import (
 	"github.com/understudy-ha/understudy/backup"
 )
 
-// A backup may take hours, and its hooks may need the application.
-func TestAHandoverLetsTheBackupUnderWayEndBeforeItStopsTheApplication(t *testing.T) {
-	r := newRig(t)
-	a, b := r.active(), r.start("b", Journal{})
+// askedDuringABackup is an active that makes a long backup, and a standby that asks for a
+// handover meanwhile.
+func askedDuringABackup(t *testing.T) (r *rig, a, b *instance) {
+	t.Helper()
+	r = newRig(t)
+	a, b = r.active(), r.start("b", Journal{})
 	r.pass(20*time.Second, a, b)
 	a.hold = true
 	a.step(RequestBackup{Request: "long", Trigger: backup.Task})
 	b.step(Promote{Request: "p"})
 	r.pass(time.Minute, a, b)
+	return r, a, b
+}
+
+// A backup may take hours, and its hooks may need the application.
+func TestAHandoverLetsTheBackupUnderWayEndBeforeItStopsTheApplication(t *testing.T) {
+	r, a, b := askedDuringABackup(t)
 	if h := r.head(); h.Handover == nil || h.Handover.State != Preparing || b.done["p"] {
 		t.Fatalf("no handover is being prepared: %+v", h)
 	}
@@ -44,13 +53,7 @@ func TestAHandoverWaitsUntilTheCandidateHasTheNewestBackup(t *testing.T) {
 	isPull := func(e Effect) bool { _, ok := e.(Pull); return ok }
 	for name, ends := range map[string]bool{"it is pulled": true, "the pull hangs": false} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			a, b := r.active(), r.start("b", Journal{})
-			r.pass(20*time.Second, a, b)
-			a.hold = true
-			a.step(RequestBackup{Request: "long", Trigger: backup.Task})
-			b.step(Promote{Request: "p"})
-			r.pass(time.Minute, a, b)
+			r, a, b := askedDuringABackup(t)
 			a.hold, b.hold = false, true
 			d, _ := a.work(a.held[0])
 			a.step(d)
@@ -81,6 +84,27 @@ func TestAHandoverWaitsUntilTheCandidateHasTheNewestBackup(t *testing.T) {
 				t.Errorf("the active was notified %d times: of the lease, and of the backup", told)
 			}
 		})
+	}
+}
+
+// TestAHandoverToAnOlderBackupWaitsForNoPull: the newest one may be what cannot be pulled.
+func TestAHandoverToAnOlderBackupWaitsForNoPull(t *testing.T) {
+	r := newRig(t)
+	a, b := r.active(), r.start("b", Journal{})
+	r.pass(20*time.Second, a, b)
+	older := r.head().Newest
+	r.fail = func(n *instance, e Effect) (Done, bool) {
+		if p, ok := e.(Pull); ok && n == b {
+			return Done{ID: p.ID, Outcome: Failed, Err: errors.New("a pack is gone")}, true
+		}
+		return Done{}, false
+	}
+	a.step(RequestBackup{Request: "newer", Trigger: backup.Task})
+	r.pass(10*time.Second, a, b)
+	b.step(Promote{Request: "p", Chosen: older})
+	r.pass(30*time.Second, a, b)
+	if h := r.head(); h.Epoch != 2 || !same(h.StartedFrom, older) {
+		t.Errorf("head %+v, promotion %+v", h, b.m.Status().Promotion)
 	}
 }
 

@@ -88,9 +88,13 @@ func (ll *leaseLane) record(released bool) *Lease {
 	}
 }
 
-// cached is what the lease is to say of this instance's cache.
+// cached is what the lease is to say of this instance's cache: nothing where the newest backup
+// is not what is restored, which cannot be pulled perhaps.
 func (ll *leaseLane) cached() string {
-	if ref := ll.pull.cached(); ref != nil {
+	switch ref := ll.pull.cached(); {
+	case ll.j.Promotion.Chosen != nil:
+		return ""
+	case ref != nil:
 		return ref.ID
 	}
 	return CachedNone

@@ -227,8 +227,8 @@ type Lease struct {
 	// active is stopped; "": nobody has. An active on whose host nothing can stop it
 	// hands over on that word only.
 	StoppedOnWordOf string `json:"stopped_on_word_of,omitempty"`
-	// Cached is the newest backup that the holder has, CachedNone for none; missing: one that
-	// does not say.
+	// Cached is the newest backup that the holder has, CachedNone for none; "": nobody need wait
+	// for it to have one.
 	Cached string    `json:"cached,omitempty"`
 	Time   time.Time `json:"time"` // for people
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/understudy-ha/understudy/backup"
+	"github.com/understudy-ha/understudy/backup/polite"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
 )
@@ -82,7 +83,9 @@ func (s *stager) rejoinOne(ctx context.Context, p part, j *journal, end stream.P
 	}
 	var x source.Examination
 	ctx = source.WithExamination(ctx, &x)
-	err := s.set.do("stage", p.Source, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
+	err := s.set.do("stage", p.Source, func() error {
+		return polite.Do(ctx, func() error { return p.Source.(source.Rejoiner).Rejoin(ctx, p.entry, end) })
+	})
 	if err != nil {
 		return err
 	}

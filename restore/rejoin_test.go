@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/backup/pack"
 	"github.com/understudy-ha/understudy/backup/source"
 	"github.com/understudy-ha/understudy/backup/stream"
@@ -15,7 +17,8 @@ import (
 // replaced is a fake whose state can follow as it is.
 type replaced struct {
 	*fake
-	end stream.Position // that it was told
+	end  stream.Position // that it was told
+	nice int             // of the thread that it was told on
 }
 
 func (r *replaced) Followed(context.Context, json.RawMessage) (stream.Position, bool, error) {
@@ -27,6 +30,9 @@ func (r *replaced) Applied(context.Context) (source.Applied, error)             
 
 func (r *replaced) Rejoin(ctx context.Context, e source.Entry, end stream.Position) error {
 	r.end = end
+	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		r.nice = 20 - p // as getpriority(2) gives it
+	}
 	r.states.staged = "half of " + stateOf(e)
 	r.step("half rejoined " + r.name)
 	if err := r.failure(ctx, "rejoin"); err != nil {
@@ -58,7 +64,10 @@ func former(t *testing.T, dir string, d disk, step func(string)) (*host, *replac
 func TestWhatRejoinsIsThereForTheNextStage(t *testing.T) {
 	d := newDisk()
 	h, db := former(t, memoryDir(t), d, noStep)
-	got, refused, err := h.Rejoin(t.Context(), testManifest(), map[string]stream.Position{"db": 7, "uploads": 8})
+	got, refused, err := h.Rejoin(Polite(t.Context()), testManifest(), map[string]stream.Position{"db": 7, "uploads": 8})
+	if db.nice != 19 {
+		t.Errorf("its copy is made with nice %d", db.nice)
+	}
 	if err != nil || refused != nil || !slices.Equal(got, []string{"db"}) || db.end != 7 {
 		t.Fatalf("rejoined %q, with its log up to %d: %v", got, db.end, err)
 	}

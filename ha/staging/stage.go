@@ -114,7 +114,7 @@ func (s *Stage) Rejoin(ctx context.Context, ref backup.Ref, ends map[string]stre
 	if err != nil {
 		return "", err
 	}
-	rejoined, refused, err := s.Swapper().Rejoin(ctx, m, ends)
+	rejoined, refused, err := s.Swapper().Rejoin(restore.Polite(ctx), m, ends)
 	var notes []string
 	if len(rejoined) > 0 {
 		notes = append(notes, strings.Join(rejoined, ", ")+": what lies here goes on by the log of the new active, from where it ends; no backup has to be restored first")
